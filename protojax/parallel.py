@@ -1,0 +1,297 @@
+"""Devices and processes: the only module that names them.
+
+A step function is written for one device's slice of a batch; `pmap` maps it
+over all devices, `Sweep` and `fold` run it over a stream of batches with one
+carry per device, and `psum`/`gather` are how the slices hear of each other.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+import functools
+import os
+from pathlib import Path
+from typing import Any
+
+import jax
+from jax.experimental import multihost_utils
+import jax.numpy as jnp
+import numpy as np
+
+from protojax.types import ArrayLike, Batch, PyTree, UserError
+
+AXIS = "devices"
+
+# Dense convolutions reach the matrix unit's speed on CPU with this flag (two
+# to ten times faster). An unknown flag aborts the process, so it is given
+# only to the jaxlib releases that were tried.
+_FAST_CPU = "--xla_cpu_experimental_ynn_fusion_type=LIBRARY_FUSION_TYPE_DOT"
+_FAST_CPU_RELEASES = ("0.10.", "0.11.", "0.12.")
+
+
+def setup(distributed: bool = False) -> None:
+  """Prepares JAX; to be called before anything else touches a device.
+
+  Compiled programs are kept in the user's cache folder, so that the second
+  start of a run compiles nothing.
+
+  Args:
+    distributed: join the other processes of this run through
+      `jax.distributed`, which reads a TPU pod's, SLURM's or Open MPI's
+      environment, or JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and
+      JAX_PROCESS_ID.
+  """
+  release = jax.lib.__version__
+  if "XLA_FLAGS" not in os.environ and release.startswith(_FAST_CPU_RELEASES):
+    os.environ["XLA_FLAGS"] = _FAST_CPU
+  if jax.config.jax_compilation_cache_dir is None:
+    cache = cache_dir() / "compiled"
+    jax.config.update("jax_compilation_cache_dir", str(cache))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
+  if distributed and not jax.distributed.is_initialized():
+    _join()
+
+
+def _join() -> None:
+  address = os.environ.get("JAX_COORDINATOR_ADDRESS")
+  count = os.environ.get("JAX_NUM_PROCESSES")
+  index = os.environ.get("JAX_PROCESS_ID")
+  if count and index:
+    jax.distributed.initialize(address, int(count), int(index))
+    return
+  try:
+    jax.distributed.initialize()
+  except (ValueError, RuntimeError) as error:
+    raise UserError(
+        "--distributed found no cluster (neither a TPU pod, SLURM, Open MPI"
+        " nor JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and JAX_PROCESS_ID):"
+        f" {error}. Leave the flag out to run on this machine alone."
+    ) from error
+
+
+def cache_dir() -> Path:
+  """The user's cache folder for what can be made again."""
+  base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+  return Path(base) / "protojax"
+
+
+def device_count() -> int:
+  """Devices of all processes together."""
+  return jax.device_count()
+
+
+def describe() -> str:
+  """Says in words what the run computes on, e.g. `2 x cpu`."""
+  return f"{jax.device_count()} x {jax.devices()[0].device_kind.lower()}"
+
+
+def process_index_count() -> tuple[int, int]:
+  """This process's number and how many processes there are."""
+  return jax.process_index(), jax.process_count()
+
+
+def is_primary() -> bool:
+  """Whether this process is the one that writes files and prints."""
+  return jax.process_index() == 0
+
+
+def say(message: str) -> None:
+  """Prints a line, once for all processes."""
+  if is_primary():
+    print(message, flush=True)
+
+
+def any_process(flag: bool) -> bool:
+  """Whether `flag` holds in at least one process; all must call it."""
+  if jax.process_count() == 1:
+    return flag
+  return bool(np.any(multihost_utils.process_allgather(np.array(flag))))
+
+
+def pmap(
+    function: Callable[..., Any],
+    in_axes: Any,
+    out_axes: Any,
+    donate: tuple[int, ...] = (),
+) -> Callable[..., Any]:
+  """Maps a step over all devices; axis None means replicated, 0 sharded."""
+  return jax.pmap(
+      function,
+      axis_name=AXIS,
+      in_axes=in_axes,
+      out_axes=out_axes,
+      donate_argnums=donate,
+  )
+
+
+def psum(tree: PyTree) -> PyTree:
+  """Sums over devices, inside a mapped step."""
+  return jax.lax.psum(tree, AXIS)
+
+
+def gather(tree: PyTree) -> PyTree:
+  """Concatenates the devices' slices of a batch, inside a mapped step."""
+  return jax.lax.all_gather(tree, AXIS, tiled=True)
+
+
+def shard(batch: Batch) -> Batch:
+  """Splits this process's rows of a batch: `[b, ...] -> [devices, b', ...]`.
+
+  Raises:
+    UserError: the rows do not divide over the devices.
+  """
+  devices = jax.local_device_count()
+  rows = len(next(iter(jax.tree.leaves(batch))))
+  if rows % devices:
+    total = rows * jax.process_count()
+    raise UserError(
+        f"batch_size {total} does not divide over {jax.device_count()}"
+        f" devices; use a multiple of {jax.device_count()}."
+    )
+  return jax.tree.map(
+      lambda x: np.reshape(x, (devices, rows // devices, *np.shape(x)[1:])),
+      batch,
+  )
+
+
+def unshard(tree: PyTree) -> PyTree:
+  """Brings sharded results to every host: `[devices, b', ...] -> [b, ...]`."""
+  return jax.tree.map(
+      lambda x: x.reshape(-1, *x.shape[2:]), to_host(tree)
+  )
+
+
+def to_host(tree: PyTree) -> PyTree:
+  """NumPy copies of arrays; those split over processes are gathered."""
+  if jax.process_count() == 1:
+    return jax.device_get(tree)
+
+  def whole(x: Any) -> np.ndarray:
+    if isinstance(x, jax.Array) and not x.is_fully_addressable:
+      if x.is_fully_replicated:
+        return np.asarray(x.addressable_data(0))
+      return multihost_utils.process_allgather(x, tiled=True)
+    return np.asarray(x)
+
+  return jax.tree.map(whole, tree)
+
+
+def replicate(tree: PyTree) -> PyTree:
+  """Puts one copy of every array on every device, once, for many steps."""
+  mesh = jax.sharding.Mesh(np.array(jax.devices()), (AXIS,))
+  everywhere = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
+
+  def put(x: Any) -> jax.Array:
+    if isinstance(x, jax.Array) and x.sharding == everywhere:
+      return x
+    if jax.process_count() == 1:
+      return jax.device_put(x, everywhere)
+    host = np.asarray(x)
+    return jax.make_array_from_callback(
+        host.shape, everywhere, lambda index: host[index]
+    )
+
+  return jax.tree.map(put, tree)
+
+
+class Sweep:
+  """One pass over batches: a carry on each device, rows out of each batch.
+
+  `step(state, carry, batch) -> (carry, rows)` must be the same function
+  object from sweep to sweep (a module's function, a bound method, a cached
+  closure), since it is compiled once per object.
+  """
+
+  def __init__(
+      self, step: Callable[..., tuple[PyTree, PyTree]], state: PyTree,
+      carry: PyTree,
+  ) -> None:
+    self._step = _mapped(step)
+    self._state = replicate(state)
+    devices = jax.local_device_count()
+    self._carry = jax.tree.map(
+        lambda x: np.broadcast_to(
+            np.asarray(x)[None], (devices, *np.shape(x))
+        ),
+        carry,
+    )
+
+  def __call__(self, batch: Batch) -> PyTree:
+    """Takes one batch in; returns its rows, still sharded, on the devices."""
+    self._carry, rows = self._step(self._state, self._carry, shard(batch))
+    return rows
+
+  def rows(self, batches: Iterable[Batch]) -> Iterator[tuple[Batch, PyTree]]:
+    """Yields each batch with its rows on the host.
+
+    The next batch is sent to the devices before the last one's rows are
+    fetched, so that reading and computing overlap.
+    """
+    last = None
+    for batch in batches:
+      rows = self(batch)
+      if last is not None:
+        yield last[0], unshard(last[1])
+      last = batch, rows
+    if last is not None:
+      yield last[0], unshard(last[1])
+
+  def carry(self) -> PyTree:
+    """The carries of all devices, stacked, as NumPy: `[devices, ...]`."""
+    return to_host(self._carry)
+
+
+@functools.lru_cache(maxsize=64)
+def _mapped(step: Callable[..., Any]) -> Callable[..., Any]:
+  return pmap(step, in_axes=(None, 0, 0), out_axes=0)
+
+
+def fold(
+    step: Callable[[PyTree, PyTree, Batch], PyTree],
+    state: PyTree,
+    carry: PyTree,
+    batches: Iterable[Batch],
+) -> PyTree:
+  """Folds `step(state, carry, batch) -> carry` over batches.
+
+  Returns:
+    The carries of all devices, stacked, as NumPy: `[devices, ...]`.
+  """
+  sweep = Sweep(_without_rows(step), state, carry)
+  for batch in batches:
+    sweep(batch)
+  return sweep.carry()
+
+
+@functools.lru_cache(maxsize=64)
+def _without_rows(step: Callable[..., PyTree]) -> Callable[..., Any]:
+  return lambda state, carry, batch: (step(state, carry, batch), ())
+
+
+def each(
+    function: Callable[[PyTree, Batch], PyTree],
+    state: PyTree,
+    batches: Iterable[Batch],
+) -> Iterator[tuple[Batch, PyTree]]:
+  """Yields every batch with the host rows of `function(state, batch)`."""
+  yield from Sweep(_without_carry(function), state, ()).rows(batches)
+
+
+@functools.lru_cache(maxsize=64)
+def _without_carry(function: Callable[..., PyTree]) -> Callable[..., Any]:
+  return lambda state, carry, batch: (carry, function(state, batch))
+
+
+def example_keys(key: jax.Array, index: ArrayLike) -> jax.Array:
+  """One key per example from its global index: `[b]`.
+
+  The noise an example meets does not depend on which device it lies on.
+  """
+  return jax.vmap(lambda i: jax.random.fold_in(key, i))(jnp.asarray(index))
+
+
+def key(seed: int) -> jax.Array:
+  """The root key of a run.
+
+  Threefry, because rbg keys give other bits under vmap than one by one, and
+  then a run would depend on the number of devices.
+  """
+  return jax.random.key(seed, impl="threefry2x32")

@@ -1,0 +1,41 @@
+"""The words every part of protojax shares: arrays, batches, state, errors.
+
+Axes are named alike everywhere: `b` batch, `h w` grid of cells, `H W` pixels,
+`d` channels, `p` prototypes, `k` classes, `m` modifications.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from flax import struct
+import jax
+import numpy as np
+
+Array = jax.Array
+ArrayLike = jax.Array | np.ndarray
+PyTree = Any
+
+# "image" uint8 [b, H, W, 3], "label" int32 [b] (-1: unknown), "index" int32
+# [b] (position in its source), "mask" bool [b] (False: padding), and whatever
+# a stage's prefix adds.
+Batch = Mapping[str, Any]
+
+
+@struct.dataclass
+class State:
+  """What a model is: all that a checkpoint needs to predict and explain.
+
+  Attributes:
+    params: groups of parameters by name, moved by gradient descent.
+    statistics: running averages of BatchNorm.
+    buffers: what no gradient moves, such as the class of each prototype, the
+      mask of those alive, and where each was taken from.
+  """
+
+  params: Mapping[str, PyTree]
+  statistics: PyTree
+  buffers: Mapping[str, PyTree]
+
+
+class UserError(Exception):
+  """A mistake of the one who typed: shown as one line, exit code 2."""
