@@ -1,0 +1,1 @@
+"""Stages, optimisers, checkpoints and logs: how a method is trained."""

@@ -1,0 +1,191 @@
+"""Checkpoints: whole states on disk, as NumPy, written atomically by Orbax.
+
+Arrays are stored under flat names (`state.params.head.weight`), so that a
+checkpoint can be read without the code that wrote it, and are laid back into
+a template's tree on restore. The number of devices does not enter.
+"""
+
+from collections.abc import Mapping
+import dataclasses
+import errno
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+
+from protojax import parallel
+from protojax.types import PyTree, State, UserError
+
+
+@dataclasses.dataclass
+class Progress:
+  """Where a run stands.
+
+  Attributes:
+    stage: number of the stage to do next or to go on with, from 1.
+    step: steps of it that are done.
+    seconds: time spent on it so far.
+    sums: sums over the steps since the last event of the log.
+    counted: how many steps those sums hold.
+    total_steps: steps done in all stages.
+    stages: what the finished stages left: id, seconds, images, metrics.
+    finished: whether no stage is left.
+  """
+
+  stage: int = 1
+  step: int = 0
+  seconds: float = 0.0
+  sums: dict[str, float] = dataclasses.field(default_factory=dict)
+  counted: int = 0
+  total_steps: int = 0
+  stages: list[dict[str, Any]] = dataclasses.field(default_factory=list)
+  finished: bool = False
+
+
+def flatten(tree: PyTree) -> dict[str, np.ndarray]:
+  """Names every array of a tree; arrays of size zero are left out."""
+  leaves = jax.tree_util.tree_leaves_with_path(parallel.to_host(tree))
+  flat = {_name(path): np.asarray(leaf) for path, leaf in leaves}
+  # Orbax refuses them, and a template knows them already.
+  return {name: array for name, array in flat.items() if array.size}
+
+
+def unflatten(template: PyTree, arrays: Mapping[str, np.ndarray]) -> PyTree:
+  """Lays named arrays into the tree of a template of shapes.
+
+  Raises:
+    UserError: an array is missing or has another shape.
+  """
+  wrong = []
+
+  def take(path: tuple, leaf: Any) -> np.ndarray:
+    name = _name(path)
+    if not np.prod(leaf.shape, dtype=int):
+      return np.zeros(leaf.shape, leaf.dtype)
+    if name not in arrays:
+      wrong.append(f"{name} is missing")
+    elif arrays[name].shape != leaf.shape:
+      wrong.append(
+          f"{name} has shape {arrays[name].shape}, expected {leaf.shape}"
+      )
+    return arrays.get(name)
+
+  tree = jax.tree_util.tree_map_with_path(take, template)
+  if wrong:
+    raise UserError(
+        f"the checkpoint does not fit the model: {'; '.join(wrong[:5])}"
+        f"{f' and {len(wrong) - 5} more' if len(wrong) > 5 else ''}. It was"
+        " written by another version or config."
+    )
+  return tree
+
+
+def _name(path: tuple) -> str:
+  return jax.tree_util.keystr(path, simple=True, separator=".")
+
+
+class Checkpoints:
+  """The checkpoints of one run, numbered in the order they were written."""
+
+  def __init__(self, workdir: Path) -> None:
+    self.folder = Path(workdir).absolute() / "checkpoints"
+    self._manager: ocp.CheckpointManager | None = None
+
+  def _open(self) -> ocp.CheckpointManager:
+    if self._manager is None:
+      self._manager = ocp.CheckpointManager(
+          self.folder, options=ocp.CheckpointManagerOptions(max_to_keep=2)
+      )
+    return self._manager
+
+  def save(
+      self, progress: Progress, state: State, optimizers: Mapping[str, PyTree]
+  ) -> None:
+    """Writes a checkpoint; returns when it is safe on disk.
+
+    Raises:
+      UserError: it could not be written, for example on a full disk.
+    """
+    arrays = flatten({"state": state, "optimizers": dict(optimizers)})
+    try:
+      manager = self._open()
+      number = (manager.latest_step() or 0) + 1
+      manager.save(
+          number,
+          args=ocp.args.Composite(
+              arrays=ocp.args.StandardSave(arrays),
+              progress=ocp.args.JsonSave(dataclasses.asdict(progress)),
+          ),
+          force=True,
+      )
+      manager.wait_until_finished()
+    except (OSError, ValueError, RuntimeError) as error:
+      full = (
+          getattr(error, "errno", None) == errno.ENOSPC
+          or "No space left" in str(error)
+      )
+      reason = "the disk is full" if full else str(error).splitlines()[0]
+      raise UserError(
+          f"the checkpoint in {self.folder} could not be written: {reason}."
+          " The one before it is intact; make room and run the same command"
+          " again to go on from there."
+      ) from error
+
+  def exists(self) -> bool:
+    """Whether there is a finished checkpoint."""
+    return self.folder.is_dir() and self._open().latest_step() is not None
+
+  def restore(self) -> tuple[Progress, dict[str, np.ndarray]]:
+    """The newest checkpoint: where the run stands, and the arrays by name.
+
+    Raises:
+      UserError: there is none, or it is damaged.
+    """
+    if not self.exists():
+      raise UserError(
+          f"{self.folder} holds no checkpoint; train first with"
+          " `python train.py --workdir=...`."
+      )
+    manager = self._open()
+    number = manager.latest_step()
+    try:
+      restored = manager.restore(
+          number,
+          args=ocp.args.Composite(
+              arrays=ocp.args.StandardRestore(),
+              progress=ocp.args.JsonRestore(),
+          ),
+      )
+    except Exception as error:
+      # Orbax and TensorStore raise whatever their parsers meet.
+      raise UserError(
+          f"checkpoint {self.folder / str(number)} is damaged"
+          f" ({type(error).__name__}: {_first_line(error)}); delete that"
+          " folder to go on from the one before it."
+      ) from error
+    return Progress(**restored.progress), dict(restored.arrays)
+
+  def close(self) -> None:
+    """Lets go of the folder."""
+    if self._manager is not None:
+      self._manager.close()
+      self._manager = None
+
+
+def _first_line(error: Exception) -> str:
+  lines = str(error).strip().splitlines()
+  return lines[0][:200] if lines else "no details"
+
+
+def restore_state(workdir: Path, template: State) -> tuple[State, Progress]:
+  """The newest state of a run, laid into a template of shapes.
+
+  Raises:
+    UserError: no checkpoint, a damaged one, or one of another model.
+  """
+  checkpoints = Checkpoints(workdir)
+  progress, arrays = checkpoints.restore()
+  checkpoints.close()
+  return unflatten({"state": template}, arrays)["state"], progress

@@ -1,0 +1,224 @@
+"""Stages: gradient descent (`Fit`) and sweeps over data (`Pass`).
+
+Everything that is reduced over devices while training is reduced here.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+import dataclasses
+from typing import Any, NamedTuple, Protocol
+
+import jax
+import numpy as np
+import optax
+
+from protojax import parallel
+from protojax.data import pipeline
+from protojax.data.pipeline import Stream
+from protojax.data.transforms import augment
+from protojax.types import Batch, PyTree, State
+
+# Above this the prefix is computed in every step instead of kept.
+_PREFIX_BYTES = 4 << 30
+
+
+class Aux(NamedTuple):
+  """What a loss hands back beside its sum and count.
+
+  Attributes:
+    statistics: the running averages of BatchNorm, equal on all devices.
+    metrics: name -> sum over this device's examples.
+  """
+
+  statistics: PyTree
+  metrics: Mapping[str, jax.Array]
+
+
+class Loss(Protocol):
+  """`(params, state, batch, key) -> (sum, count, Aux)` of one device's slice.
+
+  A sum and a count, since the mean over all devices is psum / psum.
+  """
+
+  def __call__(
+      self, params: PyTree, state: State, batch: Batch, key: jax.Array
+  ) -> tuple[jax.Array, jax.Array, Aux]: ...
+
+
+@dataclasses.dataclass(frozen=True)
+class Length:
+  """How long a stage trains, in epochs or steps."""
+
+  count: int
+  unit: str
+
+  def steps(self, steps_per_epoch: int) -> int:
+    """The length in steps."""
+    return self.count * (steps_per_epoch if self.unit == "epochs" else 1)
+
+
+def epochs(count: int) -> Length:
+  """A length in passes over the data."""
+  return Length(count, "epochs")
+
+
+def steps(count: int) -> Length:
+  """A length in updates."""
+  return Length(count, "steps")
+
+
+@dataclasses.dataclass(frozen=True)
+class Fit:
+  """Gradient descent.
+
+  Attributes:
+    name: what the stage is called.
+    loss: see `Loss`.
+    data: shuffled batches.
+    optimizer: from `optimizer.grouped`; a group not named there is frozen.
+    length: in epochs or steps.
+    prefix: `(state, batch) -> rows` of all that comes before the first
+      trainable parameter; the loss finds the rows in the batch. Computed once
+      a stage when the data has no random transform.
+    after_step: `state -> state`, after every update.
+    optimizer_id: stages with the same one share moments and schedule counts.
+  """
+
+  name: str
+  loss: Loss
+  data: Stream
+  optimizer: optax.GradientTransformation
+  length: Length
+  prefix: Callable[[State, Batch], Mapping[str, Any]] | None = None
+  after_step: Callable[[State], State] | None = None
+  optimizer_id: str | None = None
+
+  @property
+  def total_steps(self) -> int:
+    """Updates from the stage's start to its end."""
+    return self.length.steps(self.data.steps_per_epoch)
+
+
+@dataclasses.dataclass(frozen=True)
+class Pass:
+  """One sweep over data that rewrites the state.
+
+  Attributes:
+    name: what the stage is called.
+    sweep: `(state, data) -> (state, metrics)`.
+    data: batches in source order.
+  """
+
+  name: str
+  sweep: Callable[[State, Stream], tuple[State, Mapping[str, float]]]
+  data: Stream
+
+
+class Update(NamedTuple):
+  """What one step of a `Fit` leaves, on the devices."""
+
+  state: State
+  optimizer_state: PyTree
+  metrics: Mapping[str, jax.Array]
+
+
+def fit(
+    stage: Fit,
+    state: State,
+    optimizer_state: PyTree,
+    key: jax.Array,
+    start: int = 0,
+    cache_prefix: bool = True,
+) -> Iterator[Update]:
+  """Trains from step `start` to the stage's end, yielding after every step.
+
+  Args:
+    stage: what to do.
+    state: the state at step `start`.
+    optimizer_state: the optimiser's, at step `start`.
+    key: the stage's key; a step's key is folded from it.
+    start: steps done already.
+    cache_prefix: compute the prefix once where that gives the same rows.
+  """
+  fixed = stage.prefix is not None and not stage.data.augment
+  rows = _prefix_rows(stage, state) if fixed and cache_prefix else None
+  # The caller's buffers stay his: the step overwrites its own copies.
+  state, optimizer_state = parallel.replicate(
+      jax.tree.map(np.array, parallel.to_host((state, optimizer_state)))
+  )
+  step = parallel.pmap(
+      _step(stage, prefixed=rows is not None),
+      in_axes=(None, None, 0, None),
+      out_axes=(None, None, None),
+      donate=(0, 1),
+  )
+  batches = stage.data.batches(
+      start, stage.total_steps, read_images=rows is None
+  )
+  for number, batch in enumerate(batches, start):
+    if rows is not None:
+      batch = {**batch, **jax.tree.map(lambda x: x[batch["index"]], rows)}
+    state, optimizer_state, metrics = step(
+        state, optimizer_state, parallel.shard(batch),
+        parallel.replicate(jax.random.fold_in(key, number)),
+    )
+    yield Update(state, optimizer_state, metrics)
+
+
+def _step(stage: Fit, prefixed: bool) -> Callable[..., tuple]:
+  def step(
+      state: State, optimizer_state: PyTree, batch: Batch, key: jax.Array
+  ) -> tuple[State, PyTree, Mapping[str, jax.Array]]:
+    batch = _augmented(stage.data.augment, batch, key)
+    if stage.prefix is not None and not prefixed:
+      batch = {**batch, **jax.lax.stop_gradient(stage.prefix(state, batch))}
+
+    def loss(params: PyTree) -> tuple[jax.Array, tuple[jax.Array, Aux]]:
+      total, count, aux = stage.loss(params, state, batch, key)
+      return total, (count, aux)
+
+    (total, (count, aux)), gradients = jax.value_and_grad(
+        loss, has_aux=True
+    )(state.params)
+    sums = {"loss": total, **aux.metrics}
+    gradients, sums, count = parallel.psum((gradients, sums, count))
+    mean = lambda tree: jax.tree.map(lambda x: x / count, tree)
+    updates, optimizer_state = stage.optimizer.update(
+        mean(gradients), optimizer_state, state.params
+    )
+    state = state.replace(
+        params=optax.apply_updates(state.params, updates),
+        statistics=aux.statistics,
+    )
+    if stage.after_step is not None:
+      state = stage.after_step(state)
+    return state, optimizer_state, mean(sums)
+
+  return step
+
+
+def _augmented(name: str, batch: Batch, key: jax.Array) -> Batch:
+  """The batch with its images changed at random, each by its own key."""
+  if not name:
+    return batch
+  keys = parallel.example_keys(key, batch["index"])
+  images = batch["image"].astype("float32")
+  changed = jax.vmap(lambda x, k: augment(name, x, k))(images, keys)
+  return {**batch, "image": changed}
+
+
+def _prefix_rows(stage: Fit, state: State) -> Mapping[str, np.ndarray] | None:
+  """The prefix of every example in source order, or None if too large."""
+  assert stage.prefix is not None
+  parts, size = [], 0
+  in_order = pipeline.ordered(
+      stage.data.source, stage.data.image_size, stage.data.batch_size
+  )
+  for _, rows in parallel.each(stage.prefix, state, in_order.batches()):
+    parts.append(rows)
+    size += sum(x.nbytes for x in jax.tree.leaves(rows))
+    if size / len(parts) * stage.data.steps_per_epoch > _PREFIX_BYTES:
+      return None
+  # Padding stands at the end only.
+  return jax.tree.map(
+      lambda *x: np.concatenate(x)[: len(stage.data)], *parts
+  )

@@ -1,0 +1,73 @@
+"""What a finished run says of itself: summary.json and the tables at the end."""
+
+from collections.abc import Mapping
+import importlib.metadata
+from pathlib import Path
+import platform
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from protojax import parallel
+from protojax.train.workdir import write_json
+
+_PACKAGES = ("protojax", "jax", "jaxlib", "flax", "optax", "numpy")
+
+
+def write(
+    workdir: Path,
+    stages: list[Mapping[str, Any]],
+    seed: int,
+    of_method: Mapping[str, Any],
+) -> dict[str, Any]:
+  """Writes WORKDIR/summary.json and returns what it holds.
+
+  Args:
+    workdir: the run's folder.
+    stages: id, seconds, images per second and metrics of every stage.
+    seed: the run's.
+    of_method: the method's own entries.
+  """
+  versions = {name: importlib.metadata.version(name) for name in _PACKAGES}
+  content = {
+      "metrics": stages[-1]["metrics"],
+      **of_method,
+      "stages": stages,
+      "versions": {"python": platform.python_version(), **versions},
+      "devices": parallel.describe(),
+      "seed": seed,
+  }
+  if parallel.is_primary():
+    write_json(workdir / "summary.json", content)
+  return content
+
+
+def show(summary: Mapping[str, Any], console: Console | None = None) -> None:
+  """Prints the stages and the outcome as two tables."""
+  console = console or Console()
+  stages = Table("stage", "seconds", "images/s", "accuracy", box=None,
+                 pad_edge=False)
+  for stage in summary["stages"]:
+    accuracy = stage["metrics"].get("accuracy")
+    stages.add_row(
+        stage["id"],
+        f"{stage['seconds']:.1f}",
+        f"{stage['images_per_second']:,.0f}",
+        "" if accuracy is None else f"{accuracy:.3f}",
+    )
+  for column in stages.columns[1:]:
+    column.justify = "right"
+  outcome = Table(show_header=False, box=None, pad_edge=False)
+  for name, value in summary.get("accuracy", {}).items():
+    outcome.add_row(f"accuracy {name.replace('_', ' ')}", f"{value:.3f}")
+  if "accuracy" not in summary:
+    for name, value in summary["metrics"].items():
+      outcome.add_row(name, f"{value:.4g}")
+  if "prototypes" in summary:
+    alive, count = summary["alive"], summary["prototypes"]
+    outcome.add_row("prototypes alive", f"{alive} of {count}")
+    outcome.add_row("duplicates", str(summary["duplicates"]))
+  console.print(stages)
+  console.print()
+  console.print(outcome)

@@ -1,0 +1,110 @@
+"""A run's folder: which config it holds, and how later commands find it."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from protojax import parallel
+from protojax.types import UserError
+
+
+def claim(workdir: Path, config: ConfigDict) -> None:
+  """Writes the config into a new workdir, or checks it against the old one.
+
+  Raises:
+    UserError: the workdir holds a run of another config; names the keys.
+  """
+  path = Path(workdir) / "config.json"
+  wanted = json.loads(config.to_json())
+  if path.exists():
+    _compare(_flat(_read(path)), _flat(wanted), workdir)
+  elif parallel.is_primary():
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_json(path, wanted)
+
+
+def _compare(
+    found: dict[str, Any], wanted: dict[str, Any], workdir: Path
+) -> None:
+  keys = sorted(set(found) | set(wanted))
+  lines = [
+      f"{key}: {found.get(key, '(absent)')!r} there,"
+      f" {wanted.get(key, '(absent)')!r} now"
+      for key in keys
+      if found.get(key) != wanted.get(key) or (key in found) != (key in wanted)
+  ]
+  if lines:
+    number = 2
+    while Path(f"{workdir}-{number}").exists():
+      number += 1
+    raise UserError(
+        f"{workdir} holds a run with another config ({'; '.join(lines)})."
+        f" Take another folder, for example --workdir={workdir}-{number}."
+    )
+
+
+def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+  flat = {}
+  for key, value in tree.items():
+    if isinstance(value, dict):
+      flat.update(_flat(value, f"{prefix}{key}."))
+    else:
+      flat[prefix + key] = value
+  return flat
+
+
+def load_config(workdir: Path) -> ConfigDict:
+  """The config of a run.
+
+  Raises:
+    UserError: the folder holds no run.
+  """
+  path = Path(workdir) / "config.json"
+  if not path.exists():
+    raise UserError(
+        f"{workdir} holds no run (no config.json); give --workdir the folder"
+        " that train.py wrote, or train one with `python train.py`."
+    )
+  return ConfigDict(_read(path)).lock()
+
+
+def newest(root: Path) -> Path:
+  """The run under `root` that was written to last.
+
+  Raises:
+    UserError: there is none.
+  """
+  files = ("summary.json", "metrics.jsonl", "config.json")
+  runs = {
+      config.parent: max(
+          (config.parent / f).stat().st_mtime
+          for f in files
+          if (config.parent / f).exists()
+      )
+      for config in Path(root).glob("*/config.json")
+  }
+  if not runs:
+    raise UserError(
+        f"no run found under {root}/; train one with `python train.py`, or"
+        " name a folder with --workdir."
+    )
+  return max(runs, key=lambda run: runs[run])
+
+
+def _read(path: Path) -> dict[str, Any]:
+  try:
+    return json.loads(path.read_text())
+  except json.JSONDecodeError as error:
+    raise UserError(
+        f"{path} is not valid JSON ({error}); restore it or take another"
+        " --workdir."
+    ) from error
+
+
+def write_json(path: Path, content: Any) -> None:
+  """Writes JSON so that a reader sees the old file or the new one."""
+  temporary = path.with_name(f".{path.name}.tmp")
+  temporary.write_text(json.dumps(content, indent=2) + "\n")
+  temporary.replace(path)

@@ -1,0 +1,66 @@
+"""Trains a method: config -> method -> stages -> checkpoint.
+
+python train.py
+python train.py --config=configs/protopnet_folder.py --config.data.root=DIR
+python train.py --config=configs/protopnet_photos.py:debug --workdir=DIR
+
+The same command goes on where a run was interrupted.
+"""
+
+import functools
+from pathlib import Path
+
+from absl import flags
+
+from protojax import configuration, methods, parallel
+from protojax.train import adopt, summary, workdir
+from protojax.train.loop import Interrupted, Run
+
+_CONFIG = configuration.define_flag("configs/protopnet_photos.py")
+_WORKDIR = flags.DEFINE_string(
+    "workdir", "", "Folder of the run; runs/<config name> where not given."
+)
+_INIT_FROM = flags.DEFINE_string(
+    "init-from", "", "Start from the model of this workdir."
+)
+_DISTRIBUTED = flags.DEFINE_bool(
+    "distributed", False, "Join the other processes of this run."
+)
+
+
+def main() -> int:
+  """Trains, or goes on training; writes WORKDIR/summary.json."""
+  parallel.setup(_DISTRIBUTED.value)
+  config = configuration.load(_CONFIG, init_from=_INIT_FROM.value)
+  folder = Path(_WORKDIR.value or f"runs/{configuration.name(_CONFIG)}")
+  workdir.claim(folder, config)
+  method = methods.load(config)
+  parallel.say(f"{config.method} in {folder} on {parallel.describe()}")
+
+  evaluate = functools.partial(method.evaluate, data=method.stream("test"))
+  run = Run(folder, config.seed, evaluate, config.save_seconds)
+  if run.finished() and (folder / "summary.json").exists():
+    parallel.say(f"This run is finished: {folder}/summary.json. Explain it with"
+                 f" `python explain.py --workdir={folder}`, or take another"
+                 " --workdir to train anew.")
+    return 0
+  start = functools.partial(adopt.take_over, init_from=config.init_from)
+  try:
+    state = run.train(method.init, method.stages(), start)
+  except Interrupted as stop:
+    parallel.say(f"Stopped by signal {stop.signal_number} at {stop}; saved. Run the"
+                 " same command to go on from there.")
+    return 128 + stop.signal_number
+
+  stages = run.progress.stages
+  outcome = summary.write(
+      folder, stages, config.seed, method.summary(state, stages)
+  )
+  if parallel.is_primary():
+    summary.show(outcome)
+    print(f"\nNext: python explain.py --workdir={folder}")
+  return 0
+
+
+if __name__ == "__main__":
+  configuration.run(main)
