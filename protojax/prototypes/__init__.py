@@ -1,0 +1,1 @@
+"""Prototypes: their forward path, then their life (push, prune)."""

@@ -1,0 +1,114 @@
+"""The Linen modules between the backbone and the scores.
+
+`AddOn` brings a backbone's features to the prototypes' channels and range,
+`PrototypeLayer` holds the prototypes and finds each one's nearest patch.
+"""
+
+from flax import linen as nn
+import jax
+import jax.numpy as jnp
+from jaxtyping import Float
+
+from protojax.prototypes import pooling
+from protojax.prototypes.similarity import Similarity
+from protojax.types import ArrayLike, UserError
+
+_KINDS = ("regular", "bottleneck")
+_FINALS = {"sigmoid": nn.sigmoid, "none": lambda x: x}
+
+
+class AddOn(nn.Module):
+  """1x1 convolutions from C to D channels (ProtoPNet, section 2.1).
+
+  "regular": C -> D, ReLU, D -> D, final activation. "bottleneck": pairs of
+  layers that halve the channels until D is reached, ReLU after each but the
+  last. A 1x1 convolution is a Dense on the channel axis.
+
+  Attributes:
+    channels: D, the prototypes' channels.
+    kind: "regular" or "bottleneck".
+    final: "sigmoid" (features in (0, 1), the paper's) or "none".
+  """
+
+  channels: int
+  kind: str = "regular"
+  final: str = "sigmoid"
+
+  @nn.compact
+  def __call__(
+      self,
+      features: Float[ArrayLike, "b h w c"],
+      shift: Float[ArrayLike, " c"] | None = None,
+      scale: Float[ArrayLike, " c"] | None = None,
+  ) -> Float[jax.Array, "b h w d"]:
+    """Float32 features, from `(features - shift) * scale` where given.
+
+    Shift and scale are measured, not learned: features of a pretrained
+    backbone that are far from unit variance saturate the final sigmoid.
+    """
+    final = _choose(_FINALS, self.final, "final activation")
+    x = jnp.asarray(features, jnp.float32)
+    if shift is not None:
+      x = x - shift[None, None, None]
+    if scale is not None:
+      x = x * scale[None, None, None]
+    widths = self._widths(x.shape[-1])
+    for width in widths[:-1]:
+      x = nn.relu(_pointwise(width)(x))
+    return final(_pointwise(widths[-1])(x))
+
+  def _widths(self, channels: int) -> list[int]:
+    """Output channels of every layer, in order."""
+    _choose(dict.fromkeys(_KINDS), self.kind, "add-on")
+    if self.kind == "regular":
+      return [self.channels, self.channels]
+    widths = []
+    while channels > self.channels or not widths:
+      widths += [max(self.channels, channels // 2)] * 2
+      channels //= 2
+    return widths
+
+
+class PrototypeLayer(nn.Module):
+  """The prototypes, and where each finds its nearest patch.
+
+  Its one parameter, "prototypes" [p h1 w1 d], starts uniform in (0, 1), the
+  range of features behind a sigmoid.
+
+  Attributes:
+    count: p, the number of prototypes.
+    channels: d, as many as the features have.
+    similarity: the metric.
+    height: h1, cells a prototype spans.
+    width: w1, cells a prototype spans.
+  """
+
+  count: int
+  channels: int
+  similarity: Similarity
+  height: int = 1
+  width: int = 1
+
+  @nn.compact
+  def __call__(self, features: Float[ArrayLike, "b h w d"]) -> pooling.Nearest:
+    """Smallest distance and its cell: `pooling.nearest`."""
+    prototypes = self.param(
+        "prototypes",
+        nn.initializers.uniform(1.0),
+        (self.count, self.height, self.width, self.channels),
+    )
+    return pooling.nearest(features, prototypes, self.similarity)
+
+
+def _pointwise(channels: int) -> nn.Dense:
+  # Kaiming normal by fan out, for ReLU: the paper's code.
+  init = nn.initializers.variance_scaling(2.0, "fan_out", "normal")
+  return nn.Dense(channels, kernel_init=init)
+
+
+def _choose(known, name, what):
+  if name not in known:
+    raise UserError(
+        f"{what} {name!r} is not known; choose one of {', '.join(known)}."
+    )
+  return known[name]

@@ -1,0 +1,217 @@
+"""The network of a prototype classifier: image -> scores -> logits.
+
+Backbone, add-on, prototypes and head in one place, so that loss, push, prune
+and explanation all read the same forward pass.
+"""
+
+import dataclasses
+from typing import Any
+
+from flax import struct
+import jax
+import jax.numpy as jnp
+from jaxtyping import Float, Int, UInt8
+import numpy as np
+
+from protojax.backbones.base import Backbone
+from protojax.prototypes import head, pooling, push
+from protojax.prototypes.layer import AddOn, PrototypeLayer
+from protojax.types import Array, ArrayLike, Batch, PyTree, State
+
+
+@struct.dataclass
+class Activations:
+  """All that one forward pass gives; jit drops what a caller ignores.
+
+  Attributes:
+    distances: to the nearest patch of each image, [b p].
+    cells: row-major index of that patch, [b p].
+    scores: its similarity, [b p].
+    logits: weighted sums of the scores, [b k].
+  """
+
+  # Any, since tree transformations put shapes and whole stacks in.
+  distances: Any
+  cells: Any
+  scores: Any
+  logits: Any
+
+
+@dataclasses.dataclass(frozen=True)
+class Network:
+  """Backbone -> add-on -> prototypes -> head (ProtoPNet, figure 2).
+
+  Attributes:
+    backbone: image -> features.
+    add_on: features -> features that prototypes are compared with.
+    layer: the prototypes, with their similarity.
+    image_size: pixels on a side.
+  """
+
+  backbone: Backbone
+  add_on: AddOn
+  layer: PrototypeLayer
+  image_size: int
+
+  def init(self, key: Array, class_of: Int[ArrayLike, " p"], classes: int
+           ) -> State:
+    """Random weights, prototypes uniform in (0, 1), the head at +1 / -0.5.
+
+    Args:
+      key: of the randomness.
+      class_of: the class of each prototype.
+      classes: k.
+    """
+    keys = jax.random.split(key, 3)
+    size, channels = self.image_size, self.backbone.channels
+    backbone = dict(
+        self.backbone.module.init(keys[0], jnp.zeros((1, size, size, 3)))
+    )
+    patch = (1, self.layer.height, self.layer.width)
+    add_on = self.add_on.init(keys[1], jnp.zeros((*patch, channels)))
+    layer = self.layer.init(keys[2], jnp.zeros((*patch, self.layer.channels)))
+    return State(
+        params={
+            "backbone": backbone.pop("params"),
+            "add_on": add_on["params"],
+            "prototypes": layer["params"],
+            "head": {"weight": head.initial(class_of, classes)},
+        },
+        statistics={
+            "backbone": backbone,
+            "shift": jnp.zeros(channels),
+            "scale": jnp.ones(channels),
+        },
+        buffers={
+            "class_of": jnp.asarray(class_of, jnp.int32),
+            "alive": jnp.ones(len(class_of), bool),
+            "provenance": push.Provenance.empty(len(class_of)),
+        },
+    )
+
+  @property
+  def grid(self) -> tuple[int, int]:
+    """Rows and columns of the cells a prototype is compared with."""
+    size, layer = self.image_size, self.layer
+    image = jax.ShapeDtypeStruct((1, size, size, 3), jnp.float32)
+    features, _ = jax.eval_shape(
+        self.backbone.module.init_with_output, jax.random.key(0), image
+    )
+    _, height, width, _ = features.shape
+    return height - layer.height + 1, width - layer.width + 1
+
+  def features(
+      self,
+      params: PyTree,
+      statistics: PyTree,
+      images: Array,
+      train: bool = False,
+  ) -> tuple[Array, PyTree]:
+    """Features of the backbone and, in training, the moved statistics."""
+    mean, std = np.float32(self.backbone.mean), np.float32(self.backbone.std)
+    x = images.astype("float32") / 255 - mean[None, None, None]
+    x = x / std[None, None, None]
+    variables = {"params": params["backbone"], **statistics["backbone"]}
+    if not train:
+      return self.backbone.module.apply(variables, x), statistics
+    features, moved = self.backbone.module.apply(
+        variables, x, train=True, mutable=list(statistics["backbone"])
+    )
+    return features, {**statistics, "backbone": moved}
+
+  def embedded(
+      self, params: PyTree, statistics: PyTree, features: Array
+  ) -> Float[Array, "b h w d"]:
+    """Features of the add-on, which the prototypes are compared with."""
+    return self.add_on.apply(
+        {"params": params["add_on"]}, features,
+        statistics["shift"], statistics["scale"],
+    )
+
+  def forward(
+      self, params: PyTree, state: State, batch: Batch, train: bool = False
+  ) -> tuple[Activations, PyTree]:
+    """Everything from the images, or from a stage's prefix of them.
+
+    Args:
+      params: what the gradient is taken of; otherwise `state.params`.
+      state: gives the statistics and the buffers.
+      batch: "image", or in its place "features" or "distances" and "cells".
+      train: BatchNorm by the batch, its running averages moved.
+
+    Returns:
+      The activations and the statistics.
+    """
+    statistics = state.statistics
+    if "distances" in batch:
+      near = pooling.Nearest(batch["distances"], batch["cells"])
+    else:
+      features = batch.get("features")
+      if features is None:
+        features, statistics = self.features(
+            params, statistics, batch["image"], train
+        )
+      z = self.embedded(params, statistics, features)
+      near = self.layer.apply({"params": params["prototypes"]}, z)
+    scores = self.layer.similarity.activation(near.distances)
+    logits = head.logits(
+        scores, params["head"]["weight"], state.buffers["alive"]
+    )
+    return Activations(near.distances, near.cells, scores, logits), statistics
+
+  # What a stage computes once, and what sweeps and explanations call.
+
+  def backbone_rows(self, state: State, batch: Batch) -> dict[str, Array]:
+    """Prefix of a stage that trains add-on, prototypes or head."""
+    features, _ = self.features(state.params, state.statistics, batch["image"])
+    return {"features": features}
+
+  def distance_rows(self, state: State, batch: Batch) -> dict[str, Array]:
+    """Prefix of a stage that trains the head alone."""
+    found, _ = self.forward(state.params, state, batch)
+    return {"distances": found.distances, "cells": found.cells}
+
+  def embed(
+      self, state: State, images: UInt8[ArrayLike, "b H W 3"]
+  ) -> Float[Array, "b h w d"]:
+    """Image -> the features that prototypes are compared with."""
+    features, _ = self.features(state.params, state.statistics, images)
+    return self.embedded(state.params, state.statistics, features)
+
+  def nearest(
+      self, state: State, images: UInt8[ArrayLike, "b H W 3"]
+  ) -> tuple[Float[Array, "b p"], Int[Array, "b p"]]:
+    """Similarity of each prototype's nearest patch, and its cell."""
+    found, _ = self.forward(state.params, state, {"image": images})
+    return found.scores, found.cells
+
+  def at(
+      self,
+      state: State,
+      images: UInt8[ArrayLike, "b H W 3"],
+      cells: Int[ArrayLike, "b p"],
+  ) -> Float[Array, "b p"]:
+    """Similarity of each prototype to the patch at a given cell."""
+    prototypes = state.params["prototypes"]["prototypes"]
+    similarity = self.layer.similarity
+    return similarity.activation(
+        pooling.at(self.embed(state, images), prototypes, cells, similarity)
+    )
+
+  def maps(
+      self,
+      state: State,
+      images: UInt8[ArrayLike, "b H W 3"],
+      prototypes: Int[ArrayLike, " q"],
+  ) -> Float[Array, "b h w q"]:
+    """Whole similarity maps of a few prototypes, for pictures."""
+    chosen = state.params["prototypes"]["prototypes"][prototypes]
+    similarity = self.layer.similarity
+    return similarity.activation(
+        similarity.distance(self.embed(state, images), chosen)
+    )
+
+  def weights(self, state: State) -> Float[Array, "k p"]:
+    """The head's weights; those of dead prototypes are 0."""
+    weight, alive = state.params["head"]["weight"], state.buffers["alive"]
+    return jnp.where(jnp.asarray(alive)[None], weight, 0.0)

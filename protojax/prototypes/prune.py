@@ -1,0 +1,188 @@
+"""Prune: prototypes whose nearest images are of other classes are dropped.
+
+After the push, one sweep finds the k training images nearest to each
+prototype; too few of its own class among them, and it shows background
+(ProtoPNet, supplement on pruning). A dead prototype stays in place behind the
+mask `alive`, so that no shape changes; `compact` takes the dead out for good.
+"""
+
+from collections.abc import Sequence
+import dataclasses
+import functools
+from typing import Any
+
+from flax import struct
+import jax
+import jax.numpy as jnp
+from jaxtyping import Bool, Int
+import numpy as np
+
+from protojax import parallel
+from protojax.prototypes import pooling, push
+from protojax.prototypes.similarity import Similarity
+from protojax.types import ArrayLike, Batch, PyTree, State
+
+_NO_IMAGE = np.iinfo(np.int32).max
+
+
+@struct.dataclass
+class Neighbours:
+  """The images nearest to each prototype, the nearest first.
+
+  Where there are fewer than k images the rest is filled up with distance inf,
+  image -1 and label -1.
+
+  Attributes:
+    distances: float32 [p, k], of the image's nearest patch; an image counts
+      once.
+    images: int32 [p, k], positions in the source; of equally near ones the
+      smaller first.
+    labels: int32 [p, k], classes of those images.
+  """
+
+  distances: Any
+  images: Any
+  labels: Any
+
+
+def nearest_images(
+    embed: push.Embed,
+    state: State,
+    stream: Any,
+    similarity: Similarity,
+    k: int = 6,
+) -> Neighbours:
+  """The k images nearest to each prototype, in one sweep.
+
+  Args:
+    embed: (state, images uint8 b H W 3) -> features b h w d; always the same
+      function object, since it is compiled once.
+    state: params["prototypes"]["prototypes"] is read here, the rest by
+      `embed`.
+    stream: `batches()` of all images, without augmentation.
+    similarity: its metric is what "nearest" means.
+    k: images per prototype; 6 in the paper's code.
+  """
+  count = len(state.buffers["class_of"])
+  stacked = parallel.fold(
+      _step(embed, similarity, k),
+      state,
+      (
+          np.full((count, k), np.inf, np.float32),
+          np.full((count, k), _NO_IMAGE, np.int32),
+          np.full((count, k), -1, np.int32),
+      ),
+      stream.batches(),
+  )
+  # [devices, p, k] -> [p, devices * k]
+  distances, images, labels = (
+      np.moveaxis(x, 0, 1).reshape(count, -1) for x in stacked
+  )
+  order = np.lexsort((images, distances), axis=-1)[:, :k]
+  distances, images, labels = (
+      np.take_along_axis(x, order, axis=1) for x in (distances, images, labels)
+  )
+  images = np.where(images == _NO_IMAGE, -1, images).astype(np.int32)
+  return Neighbours(distances, images, labels)
+
+
+def votes(
+    labels: Int[ArrayLike, "p n"], class_of: Int[ArrayLike, " p"]
+) -> Int[np.ndarray, " p"]:
+  """How many of its nearest images are of the prototype's own class."""
+  return np.sum(np.asarray(labels) == np.asarray(class_of)[:, None], axis=1)
+
+
+def prune(
+    labels: Int[ArrayLike, "p n"],
+    class_of: Int[ArrayLike, " p"],
+    alive: Bool[ArrayLike, " p"],
+    class_names: Sequence[str],
+    threshold: int = 3,
+) -> tuple[Bool[np.ndarray, " p"], tuple[str, ...]]:
+  """Which prototypes live on, and the classes that have none left.
+
+  A prototype dies with fewer than `threshold` votes (3 of 6 in the paper's
+  code); where there are fewer images than that, all must be of its class.
+
+  Args:
+    labels: classes of the nearest images; -1 where there is none.
+    class_of: the class of each prototype.
+    alive: prototypes not pruned before; the dead stay dead.
+    class_names: what to call classes 0, 1, ...
+    threshold: votes that a prototype needs to live.
+  """
+  there = np.sum(np.asarray(labels) >= 0, axis=1)
+  enough = votes(labels, class_of) >= np.minimum(threshold, there)
+  kept = np.asarray(alive) & enough
+  living = np.bincount(np.asarray(class_of)[kept], minlength=len(class_names))
+  emptied = tuple(
+      name for name, n in zip(class_names, living, strict=True) if n == 0
+  )
+  return kept, emptied
+
+
+def compact(state: State) -> State:
+  """The same model without its dead prototypes, for export; host arrays.
+
+  Rows of prototypes and of every buffer that has one per prototype, and the
+  head's columns. Logits stay as they were; so does whether the prototypes are
+  stale.
+  """
+  state = parallel.to_host(state)
+  alive = state.buffers["alive"]
+  source = state.buffers["provenance"]
+  params = {
+      **state.params,
+      "prototypes": {
+          "prototypes": state.params["prototypes"]["prototypes"][alive]
+      },
+      "head": {"weight": state.params["head"]["weight"][:, alive]},
+  }
+  digest = push.embedder_digest
+  current = np.array_equal(
+      source.embedder, digest(state.params, state.statistics)
+  )
+  buffers = {
+      **state.buffers,
+      "class_of": state.buffers["class_of"][alive],
+      "alive": alive[alive],
+      "provenance": push.Provenance(
+          image=source.image[alive],
+          cell=source.cell[alive],
+          distance=source.distance[alive],
+          content=source.content[alive],
+          embedder=(
+              digest(params, state.statistics) if current else source.embedder
+          ),
+      ),
+  }
+  return dataclasses.replace(state, params=params, buffers=buffers)
+
+
+@functools.lru_cache(maxsize=16)
+def _step(embed, similarity, k):
+  """One function per setting, so that a second sweep compiles nothing."""
+
+  def step(state: State, carry: PyTree, batch: Batch) -> PyTree:
+    prototypes = state.params["prototypes"]["prototypes"]
+    found = pooling.nearest(
+        embed(state, batch["image"]), prototypes, similarity
+    )
+    distances = found.distances.T
+    # A distance that is not a number is nobody's neighbour.
+    usable = batch["mask"][None] & jnp.isfinite(distances)
+    batch_rows = (
+        jnp.where(usable, distances, jnp.inf),
+        jnp.where(usable, batch["index"][None], _NO_IMAGE),
+        jnp.where(usable, batch["label"][None], -1),
+    )
+    joined = [
+        jnp.concatenate(pair, axis=1)
+        for pair in zip(carry, batch_rows, strict=True)
+    ]
+    # By distance, then by image: the order of batches does not matter.
+    ordered = jax.lax.sort(joined, dimension=1, num_keys=2)
+    return tuple(x[:, :k] for x in ordered)
+
+  return step

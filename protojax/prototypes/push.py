@@ -1,0 +1,281 @@
+"""Push: every prototype becomes its nearest training patch, and knows which.
+
+One sweep over the un-augmented training images (ProtoPNet, section 2.2, stage
+2). Each device keeps its best patch per prototype; the host joins the devices
+at the end. From then on a prototype can be shown as a piece of an image, as
+its `Provenance` says, for as long as the embedder does not change.
+"""
+
+from collections.abc import Callable
+import functools
+import hashlib
+from typing import Any
+
+from flax import struct
+import jax
+import jax.numpy as jnp
+from jaxtyping import Bool, Float, Int, UInt8
+import numpy as np
+
+from protojax import parallel
+from protojax.prototypes import distance
+from protojax.prototypes.similarity import Similarity
+from protojax.types import ArrayLike, Batch, PyTree, State
+
+Embed = Callable[[State, jax.Array], jax.Array]
+
+_NO_IMAGE = np.iinfo(np.int32).max
+_DIGEST_BYTES = 16
+_READ_AT_ONCE = 64
+
+
+@struct.dataclass
+class Provenance:
+  """Where each prototype was taken from at the last push.
+
+  Fields are typed loosely: JAX rebuilds the struct with specs, axes and
+  stacked arrays in them.
+
+  Attributes:
+    image: int32 [p], position of the image in its source; -1 where nothing
+      was taken.
+    cell: int32 [p], row-major index of the window in the feature map's grid.
+    distance: float32 [p], how far the prototype moved, in the similarity's
+      distance; inf where nothing was taken.
+    content: uint8 [p, 16], digest of the image's pixels at network size.
+    embedder: uint8 [16], digest of backbone, add-on and prototypes after the
+      push; when it differs from `embedder_digest`, the prototypes are stale.
+  """
+
+  image: Any
+  cell: Any
+  distance: Any
+  content: Any
+  embedder: Any
+
+  @classmethod
+  def empty(cls, count: int) -> "Provenance":
+    """Of `count` prototypes that were never pushed."""
+    return cls(
+        image=np.full(count, -1, np.int32),
+        cell=np.zeros(count, np.int32),
+        distance=np.full(count, np.inf, np.float32),
+        content=np.zeros((count, _DIGEST_BYTES), np.uint8),
+        embedder=np.zeros(_DIGEST_BYTES, np.uint8),
+    )
+
+
+def push(
+    embed: Embed,
+    state: State,
+    stream: Any,
+    similarity: Similarity,
+    own_class: bool = True,
+) -> tuple[Float[np.ndarray, "p h1 w1 d"], Provenance, dict[str, int | float]]:
+  """Projects the prototypes onto training patches.
+
+  p_j <- the patch z with the smallest distance to p_j among all cells of all
+  images of class c(j) (ProtoPNet, eq. 3). Of equally near patches the one of
+  the image with the smallest index is taken, then the first in row-major
+  order. Pushing again changes nothing.
+
+  Args:
+    embed: (state, images uint8 b H W 3) -> features b h w d, those that the
+      prototypes are compared with; always the same function object, since it
+      is compiled once.
+    state: params["prototypes"]["prototypes"], buffers "class_of", "alive" and
+      "provenance" are read here, the rest by `embed`.
+    stream: `batches()` of all images, without augmentation, and
+      `examples(indices)`.
+    similarity: its metric is what "nearest" means.
+    own_class: take patches from images of the prototype's own class only;
+      False allows any image.
+
+  Returns:
+    The new prototypes, where they come from, and counts: "pushed",
+    "without_image" (alive, but with no image to take a patch from; they keep
+    their value), "duplicates", "moved_mean" and "moved_max" (distances).
+    Dead prototypes keep value and provenance.
+  """
+  old = parallel.to_host(state.params["prototypes"]["prototypes"])
+  alive = parallel.to_host(state.buffers["alive"])
+  best = _join(
+      parallel.fold(
+          _step(embed, similarity, own_class),
+          state,
+          _empty_carry(old),
+          stream.batches(),
+      )
+  )
+  found = np.isfinite(best["distance"]) & alive
+  patches = best["patch"].reshape(old.shape)
+  new = np.where(_rows(found, old), patches, old)
+
+  params = {**state.params, "prototypes": {"prototypes": new}}
+  source = Provenance(
+      image=np.where(found, best["image"], -1).astype(np.int32),
+      cell=np.where(found, best["cell"], 0).astype(np.int32),
+      distance=np.where(found, best["distance"], np.inf).astype(np.float32),
+      content=_contents(stream, np.where(found, best["image"], -1)),
+      embedder=embedder_digest(params, state.statistics),
+  )
+  source = _keep_dead(source, state.buffers.get("provenance"), alive)
+  moved = best["distance"][found]
+  metrics = {
+      "pushed": int(found.sum()),
+      "without_image": int((alive & ~found).sum()),
+      "duplicates": duplicates(source, alive),
+      "moved_mean": float(moved.mean()) if len(moved) else 0.0,
+      "moved_max": float(moved.max()) if len(moved) else 0.0,
+  }
+  return new, source, metrics
+
+
+def duplicates(provenance: Provenance, alive: Bool[ArrayLike, " p"]) -> int:
+  """Living prototypes whose patch an earlier living one has taken already.
+
+  An image has one class, so after a push by class these are of one class.
+  """
+  taken = np.asarray(alive) & (np.asarray(provenance.image) >= 0)
+  places = np.stack([provenance.image, provenance.cell], axis=1)[taken]
+  return len(places) - len(np.unique(places, axis=0))
+
+
+def embedder_digest(
+    params: PyTree, statistics: PyTree
+) -> UInt8[np.ndarray, " bytes"]:
+  """16 bytes that name everything features and prototypes depend on.
+
+  All groups of parameters but the head, and the statistics, by name, type
+  and bits: training the last layer leaves a push valid.
+  """
+  groups = {name: group for name, group in params.items() if name != "head"}
+  digest = hashlib.blake2b(digest_size=_DIGEST_BYTES)
+  leaves, _ = jax.tree_util.tree_flatten_with_path(
+      parallel.to_host((groups, statistics))
+  )
+  for path, leaf in leaves:
+    leaf = np.ascontiguousarray(leaf)
+    name = jax.tree_util.keystr(path, simple=True, separator="/")
+    digest.update(f"{name} {leaf.dtype} {leaf.shape} ".encode())
+    digest.update(leaf.tobytes())
+  return np.frombuffer(digest.digest(), np.uint8)
+
+
+def content_digest(
+    image: UInt8[ArrayLike, "H W 3"],
+) -> UInt8[np.ndarray, " bytes"]:
+  """16 bytes that name the pixels of an image."""
+  digest = hashlib.blake2b(
+      np.ascontiguousarray(image).tobytes(), digest_size=_DIGEST_BYTES
+  )
+  return np.frombuffer(digest.digest(), np.uint8)
+
+
+def _empty_carry(prototypes):
+  count = len(prototypes)
+  return {
+      "distance": np.full(count, np.inf, np.float32),
+      "image": np.full(count, _NO_IMAGE, np.int32),
+      "cell": np.zeros(count, np.int32),
+      "patch": np.zeros((count, prototypes[0].size), np.float32),
+  }
+
+
+@functools.lru_cache(maxsize=16)
+def _step(embed, similarity, own_class):
+  """One function per setting, so that a second push compiles nothing."""
+
+  def step(state: State, carry: PyTree, batch: Batch) -> PyTree:
+    prototypes = state.params["prototypes"]["prototypes"]
+    windows = distance.patches(
+        embed(state, batch["image"]), *prototypes.shape[1:3]
+    )
+    windows = windows.reshape(len(windows), -1, windows.shape[-1])
+    flat = prototypes.reshape(len(prototypes), -1)
+
+    # All differences, and not the matmul of the forward path with its
+    # rounding: equal patches get equal distances, and a pushed prototype finds
+    # itself at 0, so that a second push takes the same patch.
+    def nearest(
+        windows: Float[jax.Array, "c e"],
+    ) -> tuple[Float[jax.Array, " p"], Int[jax.Array, " p"]]:
+      distances = similarity.paired(windows[:, None], flat[None])
+      return jnp.min(distances, axis=0), jnp.argmin(distances, axis=0)
+
+    distances, cells = jax.lax.map(nearest, windows)
+    allowed = batch["mask"][:, None]
+    if own_class:
+      own = batch["label"][:, None] == state.buffers["class_of"][None]
+      allowed = allowed & own
+    # A distance that is not a number is never the smallest.
+    usable = allowed & jnp.isfinite(distances)
+    distances = jnp.where(usable, distances, jnp.inf)
+    images = jnp.where(usable, batch["index"][:, None], _NO_IMAGE)
+    return _better(carry, _first(distances, images, cells, windows))
+
+  return step
+
+
+def _first(distances, images, cells, windows):
+  """The best of a batch: smallest distance, then smallest image."""
+  smallest = jnp.min(distances, axis=0, keepdims=True)
+  row = jnp.argmin(jnp.where(distances == smallest, images, _NO_IMAGE), axis=0)
+  columns = jnp.arange(distances.shape[1])
+  cell = cells[row, columns].astype(jnp.int32)
+  return {
+      "distance": distances[row, columns],
+      "image": images[row, columns],
+      "cell": cell,
+      "patch": windows[row, cell],
+  }
+
+
+def _better(carry, other):
+  nearer = other["distance"] < carry["distance"]
+  tied = other["distance"] == carry["distance"]
+  wins = nearer | (tied & (other["image"] < carry["image"]))
+  return jax.tree.map(
+      lambda new, old: jnp.where(_rows(wins, new), new, old), other, carry
+  )
+
+
+def _rows(mask, values):
+  """A mask over the first axis, of the rank of `values`."""
+  return mask.reshape(-1, *[1] * (values.ndim - 1))
+
+
+def _join(stacked):
+  """The best over all devices: smallest distance, then smallest image."""
+  order = np.lexsort((stacked["image"], stacked["distance"]), axis=0)
+  columns = np.arange(order.shape[1])
+  return {
+      name: values[order[0], columns] for name, values in stacked.items()
+  }
+
+
+def _contents(stream, images):
+  """Digests of the images, each read once, a few at a time."""
+  digests = np.zeros((len(images), _DIGEST_BYTES), np.uint8)
+  taken = np.unique(images[images >= 0])
+  for start in range(0, len(taken), _READ_AT_ONCE):
+    some = taken[start : start + _READ_AT_ONCE]
+    for index, image in zip(some, stream.examples(some)["image"], strict=True):
+      digests[images == index] = content_digest(image)
+  return digests
+
+
+def _keep_dead(source, previous, alive):
+  """Provenance of the dead as it was: their values were not touched."""
+  if previous is None:
+    return source
+
+  def keep(new, old):
+    return np.where(_rows(alive, new), new, old)
+
+  return source.replace(
+      image=keep(source.image, previous.image),
+      cell=keep(source.cell, previous.cell),
+      distance=keep(source.distance, previous.distance),
+      content=keep(source.content, previous.content),
+  )

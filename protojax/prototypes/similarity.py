@@ -1,0 +1,108 @@
+"""How alike a patch and a prototype are: a metric and what is made of it.
+
+Distances come from `distance` and `pooling`; the scores that the head weighs
+are `Similarity.activation` of the smallest distance. All activations fall
+with the distance, so the nearest patch is the most similar one.
+"""
+
+from collections.abc import Callable
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Float
+
+from protojax.prototypes import distance
+from protojax.types import ArrayLike, UserError
+
+# Bounds the log similarity at log(1 / EPSILON) = 9.2103 (the paper's code).
+EPSILON = 1e-4
+
+
+@dataclasses.dataclass(frozen=True)
+class Similarity:
+  """A metric and a decreasing function from distance to similarity.
+
+  Attributes:
+    name: "log", "linear" or "cosine".
+    distance: (features b h w d, prototypes p h1 w1 d) -> whole maps of
+      distances b rows columns p; for pictures, and to find the nearest cell.
+    paired: (patches ... e, prototypes ... e) -> distances ..., computed from
+      the differences: exact near 0, where the log similarity is steepest.
+    activation: distances -> similarities, of any shape.
+    weight: (similarities, e) -> non-negative weights for the global
+      explanation, where e = h1 * w1 * d is the length of a flat prototype.
+  """
+
+  name: str
+  distance: Callable[..., jax.Array]
+  paired: Callable[..., jax.Array]
+  activation: Callable[..., jax.Array]
+  weight: Callable[..., jax.Array]
+
+
+def load(name: str) -> Similarity:
+  """The similarity called `name`; `UserError` with the names otherwise."""
+  if name not in _ALL:
+    raise UserError(
+        f"similarity {name!r} is not known; choose one of {', '.join(_ALL)}."
+    )
+  return _ALL[name]
+
+
+def _paired_l2(
+    patches: Float[ArrayLike, "*n e"], prototypes: Float[ArrayLike, "*m e"]
+) -> Float[jax.Array, "*l"]:
+  return jnp.sum((patches - prototypes) ** 2, axis=-1)
+
+
+def _paired_cosine(
+    patches: Float[ArrayLike, "*n e"], prototypes: Float[ArrayLike, "*m e"]
+) -> Float[jax.Array, "*l"]:
+  # 1 - cos = |u - v|² / 2 for directions u, v, without the cancellation. A
+  # vector of zeros has no angle: distance 1, as in the maps.
+  u, v = distance.direction(patches), distance.direction(prototypes)
+  directed = jnp.any(u != 0, axis=-1) & jnp.any(v != 0, axis=-1)
+  return jnp.where(directed, jnp.sum((u - v) ** 2, axis=-1) / 2, 1.0)
+
+
+def _log(distances: Float[ArrayLike, "*n"]) -> Float[jax.Array, "*n"]:
+  """ProtoPNet, section 2.1: log((d + 1) / (d + epsilon))."""
+  return jnp.log((distances + 1.0) / (distances + EPSILON))
+
+
+def _linear(distances: Float[ArrayLike, "*n"]) -> Float[jax.Array, "*n"]:
+  return jnp.negative(distances)
+
+
+def _complement(distances: Float[ArrayLike, "*n"]) -> Float[jax.Array, "*n"]:
+  return jnp.subtract(1.0, distances)
+
+
+def _unchanged(similarities, size):
+  del size
+  return similarities
+
+
+def _positive(similarities, size):
+  del size
+  return jnp.maximum(similarities, 0.0)
+
+
+def _above_farthest(similarities, size):
+  # Features and prototypes in (0, 1) are at most `size` apart.
+  return jnp.maximum(similarities + size, 0.0)
+
+
+_ALL = {
+    s.name: s
+    for s in (
+        Similarity("log", distance.squared_l2, _paired_l2, _log, _unchanged),
+        Similarity(
+            "linear", distance.squared_l2, _paired_l2, _linear, _above_farthest
+        ),
+        Similarity(
+            "cosine", distance.cosine, _paired_cosine, _complement, _positive
+        ),
+    )
+}

@@ -1,0 +1,58 @@
+"""Similarities: values by hand, order, weights, and exactness near zero."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from protojax.prototypes import similarity
+from protojax.types import UserError
+
+
+def test_log_is_the_papers():
+  log = similarity.load("log").activation
+  np.testing.assert_allclose(log(jnp.array(0.0)), 9.2103, atol=1e-4)
+  np.testing.assert_allclose(log(jnp.array(1.0)), np.log(2 / 1.0001), rtol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["log", "linear", "cosine"])
+def test_activation_falls_with_distance(name):
+  distances = jnp.linspace(0.0, 2.0, 50)
+  assert (np.diff(similarity.load(name).activation(distances)) < 0).all()
+
+
+@pytest.mark.parametrize("name", ["log", "linear", "cosine"])
+def test_paired_equals_the_map_and_is_zero_for_equals(name):
+  generator = np.random.default_rng(0)
+  patches = generator.uniform(size=(4, 128)).astype(np.float32)
+  prototypes = generator.uniform(size=(3, 128)).astype(np.float32)
+  chosen = similarity.load(name)
+  maps = chosen.distance(patches[:, None, None], prototypes[:, None, None])
+  paired = chosen.paired(patches[:, None], prototypes[None])
+  np.testing.assert_allclose(paired, maps[:, 0, 0], atol=1e-4)
+  np.testing.assert_array_equal(chosen.paired(patches, patches), 0.0)
+
+
+def test_paired_cosine_of_a_vector_of_zeros_is_one():
+  paired = similarity.load("cosine").paired
+  zeros, ones = jnp.zeros((1, 4)), jnp.ones((1, 4))
+  for pair in [(zeros, ones), (ones, zeros), (zeros, zeros)]:
+    np.testing.assert_array_equal(paired(*pair), 1.0)
+    gradients = jax.grad(lambda u, v: paired(u, v).sum(), (0, 1))(*pair)
+    assert all(np.isfinite(g).all() for g in gradients)
+
+
+def test_weights_are_never_negative():
+  def weight(name, value):
+    return similarity.load(name).weight(jnp.array(value), 128)
+
+  np.testing.assert_array_equal(weight("log", 3.5), 3.5)
+  np.testing.assert_array_equal(weight("cosine", -0.25), 0.0)
+  np.testing.assert_array_equal(weight("cosine", 0.25), 0.25)
+  np.testing.assert_array_equal(weight("linear", -28.0), 100.0)
+  np.testing.assert_array_equal(weight("linear", -130.0), 0.0)
+
+
+def test_wrong_name_lists_the_right_ones():
+  with pytest.raises(UserError, match=r"'logg'.*log, linear, cosine"):
+    similarity.load("logg")
