@@ -176,8 +176,7 @@ def to_host(tree: PyTree) -> PyTree:
 
 def replicate(tree: PyTree) -> PyTree:
   """Puts one copy of every array on every device, once, for many steps."""
-  mesh = jax.sharding.Mesh(np.array(jax.devices()), (AXIS,))
-  everywhere = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
+  everywhere = _sharding()
 
   def put(x: Any) -> jax.Array:
     if isinstance(x, jax.Array) and x.sharding == everywhere:
@@ -190,6 +189,27 @@ def replicate(tree: PyTree) -> PyTree:
     )
 
   return jax.tree.map(put, tree)
+
+
+def _sharding(*axes: str) -> jax.sharding.NamedSharding:
+  mesh = jax.sharding.Mesh(np.array(jax.devices()), (AXIS,))
+  return jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec(*axes))
+
+
+def _on_each_device(tree: PyTree) -> PyTree:
+  """One copy per device, stacked and split: `[...] -> [devices, ...]`.
+
+  Laid out as a mapped step returns it, or else its second call would be
+  compiled again.
+  """
+  devices = jax.local_device_count()
+  return jax.tree.map(
+      lambda x: jax.make_array_from_process_local_data(
+          _sharding(AXIS),
+          np.broadcast_to(np.asarray(x)[None], (devices, *np.shape(x))),
+      ),
+      tree,
+  )
 
 
 class Sweep:
@@ -206,13 +226,7 @@ class Sweep:
   ) -> None:
     self._step = _mapped(step)
     self._state = replicate(state)
-    devices = jax.local_device_count()
-    self._carry = jax.tree.map(
-        lambda x: np.broadcast_to(
-            np.asarray(x)[None], (devices, *np.shape(x))
-        ),
-        carry,
-    )
+    self._carry = _on_each_device(carry)
 
   def __call__(self, batch: Batch) -> PyTree:
     """Takes one batch in; returns its rows, still sharded, on the devices."""

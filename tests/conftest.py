@@ -1,6 +1,61 @@
-"""Strict settings for every test: two CPU devices, no silent broadcasting."""
+"""Strict settings for every test, and small real inputs they share."""
+
+import os
+from pathlib import Path
 
 import jax
+import numpy as np
+import pytest
 
 jax.config.update("jax_num_cpu_devices", 2)
 jax.config.update("jax_numpy_rank_promotion", "raise")
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _cache(tmp_path_factory):
+  """Keeps the user's cache folder out of the tests."""
+  before = os.environ.get("XDG_CACHE_HOME")
+  os.environ["XDG_CACHE_HOME"] = str(tmp_path_factory.mktemp("cache"))
+  yield
+  if before is None:
+    del os.environ["XDG_CACHE_HOME"]
+  else:
+    os.environ["XDG_CACHE_HOME"] = before
+
+
+class ArraySource:
+  """Images in memory, two or more classes told apart by their colour."""
+
+  skipped = ()
+
+  def __init__(self, count=24, size=16, classes=3, seed=0):
+    rng = np.random.default_rng(seed)
+    self.class_names = tuple(f"class {k}" for k in range(classes))
+    self.labels = (np.arange(count) % classes).astype(np.int32)
+    noise = rng.integers(0, 120, (count, size, size, 3))
+    tint = 100 * np.eye(3, dtype=int)[self.labels % 3]
+    self.images = (noise + tint[:, None, None]).astype(np.uint8)
+
+  def __len__(self):
+    return len(self.images)
+
+  def __getitem__(self, i):
+    return {
+        "image": self.images[i],
+        "label": int(self.labels[i]),
+        "name": self.name(i),
+    }
+
+  def name(self, i):
+    return f"image {i}"
+
+  def digest(self, i):
+    return np.zeros(16, np.uint8)
+
+
+@pytest.fixture
+def array_source():
+  """The class itself, to be made with the sizes a test needs."""
+  return ArraySource

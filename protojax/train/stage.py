@@ -5,7 +5,7 @@ Everything that is reduced over devices while training is reduced here.
 
 from collections.abc import Callable, Iterator, Mapping
 import dataclasses
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
 import numpy as np
@@ -33,6 +33,7 @@ class Aux(NamedTuple):
   metrics: Mapping[str, jax.Array]
 
 
+@runtime_checkable
 class Loss(Protocol):
   """`(params, state, batch, key) -> (sum, count, Aux)` of one device's slice.
 
@@ -181,9 +182,9 @@ def _step(stage: Fit, prefixed: bool) -> Callable[..., tuple]:
     )(state.params)
     sums = {"loss": total, **aux.metrics}
     gradients, sums, count = parallel.psum((gradients, sums, count))
-    mean = lambda tree: jax.tree.map(lambda x: x / count, tree)
+    gradients, means = jax.tree.map(lambda x: x / count, (gradients, sums))
     updates, optimizer_state = stage.optimizer.update(
-        mean(gradients), optimizer_state, state.params
+        gradients, optimizer_state, state.params
     )
     state = state.replace(
         params=optax.apply_updates(state.params, updates),
@@ -191,7 +192,7 @@ def _step(stage: Fit, prefixed: bool) -> Callable[..., tuple]:
     )
     if stage.after_step is not None:
       state = stage.after_step(state)
-    return state, optimizer_state, mean(sums)
+    return state, optimizer_state, means
 
   return step
 

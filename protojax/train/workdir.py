@@ -70,6 +70,36 @@ def load_config(workdir: Path) -> ConfigDict:
   return ConfigDict(_read(path)).lock()
 
 
+def claim_classes(workdir: Path, names: tuple[str, ...]) -> None:
+  """Writes the class names into a new workdir, or checks them.
+
+  They stand there so that a model predicts without its data set.
+
+  Raises:
+    UserError: the data set's classes are not those the run began with.
+  """
+  path = Path(workdir) / "classes.json"
+  if not path.exists():
+    if parallel.is_primary():
+      write_json(path, list(names))
+    return
+  before = class_names(workdir)
+  if before != tuple(names):
+    gone, new = set(before) - set(names), set(names) - set(before)
+    raise UserError(
+        f"the data set's classes changed since {workdir} was begun (gone:"
+        f" {', '.join(sorted(gone)) or 'none'}; new:"
+        f" {', '.join(sorted(new)) or 'none'}). Restore them, or train anew"
+        f" with another --workdir and --init-from={workdir}."
+    )
+
+
+def class_names(workdir: Path) -> tuple[str, ...] | None:
+  """The classes of a run, in the order of the logits; None without any."""
+  path = Path(workdir) / "classes.json"
+  return tuple(_read(path)) if path.exists() else None
+
+
 def newest(root: Path) -> Path:
   """The run under `root` that was written to last.
 
@@ -93,7 +123,7 @@ def newest(root: Path) -> Path:
   return max(runs, key=lambda run: runs[run])
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _read(path: Path) -> Any:
   try:
     return json.loads(path.read_text())
   except json.JSONDecodeError as error:

@@ -1,0 +1,92 @@
+"""Sweeps over two devices against plain sums."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from protojax import parallel
+from protojax.types import UserError
+
+
+def _batches(count=5, rows=4):
+  rng = np.random.default_rng(0)
+  return [
+      {"x": rng.normal(size=(rows, 3)).astype(np.float32)}
+      for _ in range(count)
+  ]
+
+
+def _total(state, carry, batch):
+  return carry + state * jnp.sum(batch["x"], 0)
+
+
+def test_fold_keeps_one_carry_per_device():
+  batches = _batches()
+  carries = parallel.fold(
+      _total, np.float32(2), np.zeros(3, np.float32), batches
+  )
+  assert carries.shape == (2, 3)
+  first = 2 * sum(b["x"][:2].sum(0) for b in batches)
+  np.testing.assert_allclose(carries[0], first, rtol=1e-5)
+  whole = 2 * sum(b["x"].sum(0) for b in batches)
+  np.testing.assert_allclose(carries.sum(0), whole, rtol=1e-5)
+
+
+def _squares(state, batch):
+  return batch["x"] ** 2 + state
+
+
+def test_each_gives_rows_in_order_with_their_batch():
+  batches = _batches()
+  found = list(parallel.each(_squares, np.float32(1), batches))
+  assert len(found) == len(batches)
+  for given, (batch, rows) in zip(batches, found, strict=True):
+    assert batch is given
+    np.testing.assert_allclose(rows, given["x"] ** 2 + 1, rtol=1e-6)
+
+
+def test_a_step_is_compiled_once_for_many_sweeps():
+  traced = []
+
+  def step(state, carry, batch):
+    traced.append(1)
+    return carry + jnp.sum(batch["x"]) * state
+
+  for _ in range(3):
+    parallel.fold(step, np.float32(1), np.float32(0), _batches())
+  assert len(traced) == 1
+
+
+def test_shard_and_unshard():
+  batch = {"x": np.arange(12).reshape(6, 2)}
+  split = parallel.shard(batch)
+  assert split["x"].shape == (2, 3, 2)
+  np.testing.assert_array_equal(parallel.unshard(split)["x"], batch["x"])
+  with pytest.raises(UserError, match="batch_size 5 does not divide over 2"):
+    parallel.shard({"x": np.zeros(5)})
+
+
+def test_gather_and_psum_inside_a_step():
+  def step(x):
+    return parallel.gather(x), parallel.psum(jnp.sum(x))
+
+  x = np.arange(6.0, dtype=np.float32).reshape(2, 3)
+  whole, total = parallel.pmap(step, in_axes=(0,), out_axes=None)(x)
+  np.testing.assert_array_equal(whole, x.ravel())
+  assert float(total) == x.sum()
+
+
+def test_example_keys_do_not_depend_on_the_slice():
+  key = parallel.key(0)
+  whole = parallel.example_keys(key, np.arange(6))
+  part = parallel.example_keys(key, np.arange(3, 6))
+  data = jax.random.key_data
+  np.testing.assert_array_equal(data(whole)[3:], data(part))
+  assert len(np.unique(data(whole), axis=0)) == 6
+
+
+def test_replicate_puts_a_copy_on_every_device():
+  x = parallel.replicate(np.arange(3))
+  assert len(x.addressable_shards) == 2
+  assert parallel.replicate(x) is x

@@ -1,0 +1,129 @@
+"""Checkpoints: what comes back, and what is said when it does not."""
+
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from protojax.train.adopt import take_over
+from protojax.train.checkpoint import (
+    Checkpoints,
+    Progress,
+    flatten,
+    restore_state,
+    unflatten,
+)
+from protojax.types import State, UserError
+
+
+def _state(classes=3, seed=0):
+  rng = np.random.default_rng(seed)
+  normal = lambda *shape: rng.normal(size=shape).astype(np.float32)
+  return State(
+      params={"backbone": {"w": normal(4, 4)}, "head": {"w": normal(classes)}},
+      statistics={"shift": normal(4)},
+      buffers={
+          "alive": np.array([True, False]),
+          "content": np.arange(32, dtype=np.uint8).reshape(2, 16),
+          "empty": np.zeros((0, 3), np.float32),
+      },
+  )
+
+
+def _same(a, b):
+  a, b = flatten(a), flatten(b)
+  assert a.keys() == b.keys()
+  for name in a:
+    np.testing.assert_array_equal(a[name], b[name])
+    assert a[name].dtype == b[name].dtype, name
+
+
+def test_round_trip_with_optimizer(tmp_path):
+  state = _state()
+  moments = optax.adam(1e-3).init(state.params)
+  progress = Progress(stage=2, step=7, sums={"loss": 1 / 3}, counted=2)
+  writer = Checkpoints(tmp_path)
+  writer.save(progress, state, {"joint": moments})
+  writer.close()
+
+  found, arrays = Checkpoints(tmp_path).restore()
+  assert found == progress  # floats too: JSON keeps every bit of them
+  tree = unflatten({"state": state, "optimizers": {"joint": moments}}, arrays)
+  _same(tree["state"], state)
+  _same(tree["optimizers"]["joint"], moments)
+  assert tree["state"].buffers["empty"].shape == (0, 3)
+
+
+def test_newest_wins_and_two_are_kept(tmp_path):
+  writer = Checkpoints(tmp_path)
+  for step in range(4):
+    writer.save(Progress(step=step), _state(seed=step), {})
+  writer.close()
+  state, progress = restore_state(tmp_path, _state())
+  assert progress.step == 3
+  _same(state, _state(seed=3))
+  kept = [p for p in (tmp_path / "checkpoints").iterdir() if p.name.isdigit()]
+  assert len(kept) == 2
+
+
+def test_truncated_checkpoint_names_the_folder(tmp_path):
+  writer = Checkpoints(tmp_path)
+  for step in range(2):
+    writer.save(Progress(step=step), _state(), {})
+  writer.close()
+  newest = tmp_path / "checkpoints" / "2"
+  for path in newest.rglob("*"):
+    if path.is_file() and "arrays" in path.parts and path.stat().st_size > 20:
+      path.write_bytes(path.read_bytes()[:20])
+  with pytest.raises(UserError, match=r"checkpoints/2 is damaged.*delete"):
+    Checkpoints(tmp_path).restore()
+
+
+def test_no_checkpoint_says_how_to_get_one(tmp_path):
+  with pytest.raises(UserError, match="holds no checkpoint; train first"):
+    Checkpoints(tmp_path).restore()
+
+
+def test_another_model_lists_what_differs(tmp_path):
+  writer = Checkpoints(tmp_path)
+  writer.save(Progress(), _state(classes=3), {})
+  writer.close()
+  with pytest.raises(UserError, match=r"head\.w has shape \(3,\), expected"):
+    restore_state(tmp_path, _state(classes=5))
+
+
+def test_a_disk_that_is_full_is_said_so(tmp_path, monkeypatch):
+  writer = Checkpoints(tmp_path)
+  writer.save(Progress(), _state(), {})
+
+  def full(*args, **kwargs):
+    raise OSError(28, "No space left on device")
+
+  monkeypatch.setattr(writer._manager, "save", full)
+  with pytest.raises(UserError, match="disk is full.*one before it is intact"):
+    writer.save(Progress(step=1), _state(), {})
+  monkeypatch.undo()
+  assert writer.restore()[0].step == 0
+  writer.close()
+
+
+def test_take_over_keeps_what_fits(tmp_path, capsys):
+  trained = _state(classes=3, seed=1)
+  writer = Checkpoints(tmp_path)
+  writer.save(Progress(), trained, {})
+  writer.close()
+  fresh = _state(classes=5, seed=2)
+  state = take_over(fresh, str(tmp_path))
+  np.testing.assert_array_equal(
+      state.params["backbone"]["w"], trained.params["backbone"]["w"]
+  )
+  np.testing.assert_array_equal(
+      state.params["head"]["w"], fresh.params["head"]["w"]
+  )
+  assert "anew: params.head" in capsys.readouterr().out
+
+
+def test_take_over_of_nothing_changes_nothing():
+  state = _state()
+  assert take_over(state, "") is state
+  assert jnp.all(state.params["head"]["w"] == _state().params["head"]["w"])

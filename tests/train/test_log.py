@@ -1,0 +1,50 @@
+"""metrics.jsonl: one line an event, none twice after a restart."""
+
+import json
+
+from protojax.train.log import Log
+
+
+def _events(path):
+  lines = (path / "metrics.jsonl").read_text().splitlines()
+  return [json.loads(line) for line in lines]
+
+
+def test_events_past_the_restored_position_are_cut(tmp_path):
+  log = Log(tmp_path)
+  for step in (10, 20, 30):
+    log.event("01-warm", step // 10, step, "train", {"loss": 1.0 / step}, step)
+  log.event("01-warm", 3, 30, "test", {"accuracy": 0.5}, 30)
+  log.event("02-push", 0, 1, "test", {"accuracy": 0.4}, 30)
+  log.close()
+
+  log = Log(tmp_path, stage=1, step=20, total_steps=20)
+  log.event("01-warm", 3, 30, "train", {"loss": 0.25}, 30)
+  log.close()
+  events = _events(tmp_path)
+  assert [(e["stage"], e["step"], e["split"]) for e in events] == [
+      ("01-warm", 10, "train"),
+      ("01-warm", 20, "train"),
+      ("01-warm", 30, "train"),
+  ]
+  assert events[-1]["loss"] == 0.25
+  assert events[0]["loss"] == 0.1
+
+
+def test_a_torn_last_line_is_dropped(tmp_path):
+  log = Log(tmp_path)
+  log.event("01-warm", 1, 10, "train", {"loss": 1.0}, 10)
+  log.close()
+  with (tmp_path / "metrics.jsonl").open("a") as file:
+    file.write('{"stage": "01-warm", "epo')
+  Log(tmp_path, stage=1, step=10, total_steps=10).close()
+  assert len(_events(tmp_path)) == 1
+
+
+def test_tensorboard_events_are_written(tmp_path):
+  log = Log(tmp_path)
+  log.event("01-warm", 1, 10, "train", {"loss": 1.0}, 10)
+  log.close()
+  files = list((tmp_path / "tensorboard").glob("events.out.tfevents.*"))
+  assert len(files) == 1
+  assert b"train/loss" in files[0].read_bytes()

@@ -1,0 +1,64 @@
+"""A workdir belongs to one config and one set of classes."""
+
+import json
+import os
+
+from ml_collections import ConfigDict
+import pytest
+
+from protojax.train import workdir
+from protojax.types import UserError
+
+
+def _config(**changes):
+  return ConfigDict({"seed": 0, "data": {"root": "", "size": 8}, **changes})
+
+
+def test_claim_writes_the_config_and_takes_it_again(tmp_path):
+  run = tmp_path / "run"
+  workdir.claim(run, _config())
+  workdir.claim(run, _config())
+  assert json.loads((run / "config.json").read_text())["data"]["size"] == 8
+  assert workdir.load_config(run).data.size == 8
+
+
+def test_another_config_lists_the_keys_and_a_way_out(tmp_path):
+  run = tmp_path / "run"
+  workdir.claim(run, _config())
+  (tmp_path / "run-2").mkdir()
+  with pytest.raises(UserError) as error:
+    workdir.claim(run, _config(seed=1, data={"root": "x", "size": 8}))
+  message = str(error.value)
+  assert "seed: 0 there, 1 now" in message
+  assert "data.root: '' there, 'x' now" in message
+  assert "size" not in message
+  assert f"--workdir={run}-3" in message
+
+
+def test_a_folder_without_a_run(tmp_path):
+  with pytest.raises(UserError, match="holds no run"):
+    workdir.load_config(tmp_path)
+  with pytest.raises(UserError, match="no run found under"):
+    workdir.newest(tmp_path)
+
+
+def test_torn_config_is_named(tmp_path):
+  (tmp_path / "config.json").write_text('{"seed": ')
+  with pytest.raises(UserError, match=r"config\.json is not valid JSON"):
+    workdir.load_config(tmp_path)
+
+
+def test_newest_is_the_run_written_to_last(tmp_path):
+  for number, name in enumerate(("a", "b", "c")):
+    workdir.claim(tmp_path / name, _config())
+    os.utime(tmp_path / name / "config.json", (number, number))
+  (tmp_path / "a" / "metrics.jsonl").write_text("")
+  assert workdir.newest(tmp_path).name == "a"
+
+
+def test_changed_classes_are_told(tmp_path):
+  workdir.claim_classes(tmp_path, ("ant", "bee"))
+  workdir.claim_classes(tmp_path, ("ant", "bee"))
+  assert workdir.class_names(tmp_path) == ("ant", "bee")
+  with pytest.raises(UserError, match=r"gone: bee; new: wasp"):
+    workdir.claim_classes(tmp_path, ("ant", "wasp"))
