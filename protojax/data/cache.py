@@ -1,0 +1,28 @@
+"""The folder for what can be made again: photos, checks, labels."""
+
+import os
+from pathlib import Path
+import tempfile
+
+
+def cache_dir() -> Path:
+  """Where protojax keeps what can be made again: XDG_CACHE_HOME or ~/.cache."""
+  home = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+  return Path(home) / "protojax"
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+  """Writes a file that others see whole or not at all.
+
+  Raises:
+    OSError: the folder cannot be written, or the disk is full.
+  """
+  path.parent.mkdir(parents=True, exist_ok=True)
+  handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name)
+  try:
+    with os.fdopen(handle, "wb") as f:
+      f.write(content)
+    os.replace(temporary, path)
+  except BaseException:
+    os.unlink(temporary)
+    raise

@@ -1,0 +1,83 @@
+"""Finds the unreadable images of a folder when it is opened, not in epoch 3.
+
+Every image is decoded once, by threads; the outcome is remembered in the user's
+cache by path, size and time of change, so that the next start is quick.
+"""
+
+from collections.abc import Sequence
+from concurrent import futures
+import hashlib
+import json
+import logging
+import os
+from pathlib import Path
+
+from protojax.data import cache, images
+
+_LOG = logging.getLogger(__name__)
+_MANY = 5000  # images worth a word before the wait
+
+
+def unreadable(root: str, names: Sequence[str]) -> dict[str, str]:
+  """The images that cannot be decoded.
+
+  Args:
+    root: the folder the names are relative to.
+    names: image files, as paths relative to `root`.
+
+  Returns:
+    Name -> reason, for the unreadable ones alone.
+  """
+  memory = _memory_path(root)
+  known = _recall(memory)
+  stamps = {name: _stamp(os.path.join(root, name)) for name in names}
+  fresh = [n for n in names if n not in known or known[n][0] != stamps[n]]
+  if len(fresh) > _MANY:
+    _LOG.warning("checking %d images in %s, this once", len(fresh), root)
+  paths = [os.path.join(root, name) for name in fresh]
+  with futures.ThreadPoolExecutor(min(16, os.cpu_count() or 1)) as pool:
+    reasons = list(pool.map(_reason, paths))
+  for name, reason in zip(fresh, reasons, strict=True):
+    known[name] = (stamps[name], reason)
+  if fresh:
+    _remember(memory, known)
+  return {n: known[n][1] for n in names if known[n][1]}
+
+
+def _stamp(path: str) -> list[int]:
+  try:
+    status = os.stat(path)
+  except OSError:  # a link that leads nowhere: decoding will say so
+    return [-1, -1]
+  return [status.st_size, status.st_mtime_ns]
+
+
+def _reason(path: str) -> str:
+  try:
+    images.decode(path)
+  except ValueError as e:
+    return "empty file" if _stamp(path)[0] == 0 else str(e)
+  return ""
+
+
+def _memory_path(root: str) -> Path:
+  key = hashlib.blake2b(
+    os.fsencode(os.path.realpath(root)), digest_size=16
+  ).hexdigest()
+  return cache.cache_dir() / "checked" / f"{key}.json"
+
+
+def _recall(memory: Path) -> dict[str, tuple[list, str]]:
+  # The memory only saves time: lost or damaged, the images are read again.
+  try:
+    known = json.loads(memory.read_text())
+    return {n: (s, r) for n, (s, r) in known.items() if isinstance(r, str)}
+  except (OSError, ValueError, AttributeError, TypeError):
+    return {}
+
+
+def _remember(memory: Path, known: dict[str, tuple[list, str]]) -> None:
+  try:
+    cache.write_atomically(memory, json.dumps(known).encode())
+  except OSError as e:
+    _LOG.info("the check of the images is not remembered: %s", e)

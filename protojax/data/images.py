@@ -1,0 +1,77 @@
+"""Any image file as RGB uint8: the one place where files become pixels."""
+
+import hashlib
+import io
+import os
+
+from jaxtyping import UInt8
+import numpy as np
+from PIL import Image, ImageOps
+
+_SIXTEEN_BIT = ("I;16", "I;16L", "I;16B", "I;16N")
+
+
+def decode(file: str | os.PathLike | bytes) -> UInt8[np.ndarray, "H W 3"]:
+  """Reads one image: a path, or the bytes of an encoded image.
+
+  Grey, palette and CMYK become RGB, 16 bits are scaled to 8, transparency is
+  composited over white, the EXIF orientation is applied; of an animation the
+  first frame counts.
+
+  Raises:
+    ValueError: what is wrong with the image, without its name.
+  """
+  # Whatever a decoder raises on a broken file (OSError, SyntaxError,
+  # struct.error, DecompressionBombError...) means the same thing here.
+  try:
+    with Image.open(io.BytesIO(file) if isinstance(file, bytes) else file) as f:
+      f.load()
+      return to_rgb(_upright(f))
+  except Image.UnidentifiedImageError as e:
+    raise ValueError("not an image that Pillow can read") from e
+  except Exception as e:
+    raise ValueError(str(e) or type(e).__name__) from e
+
+
+def to_rgb(image: Image.Image) -> UInt8[np.ndarray, "H W 3"]:
+  """Pixels of a Pillow image of any mode as RGB, transparency over white.
+
+  Raises:
+    ValueError: the pixels are floats or 32-bit integers, whose white is not
+      known.
+  """
+  if image.mode in _SIXTEEN_BIT or image.mode == "I":
+    return _from_sixteen_bits(np.asarray(image))
+  if image.mode == "F":
+    raise ValueError("floating-point pixels; save it with 8 or 16 bits")
+  if image.has_transparency_data:
+    image = image.convert("RGBA")
+    white = Image.new("RGBA", image.size, "white")
+    image = Image.alpha_composite(white, image)
+  return np.array(image.convert("RGB"))
+
+
+def digest(image: UInt8[np.ndarray, "H W 3"]) -> UInt8[np.ndarray, "16"]:
+  """BLAKE2b of pixels and shape: equal for equal images of any file."""
+  state = hashlib.blake2b(digest_size=16)
+  state.update(np.asarray(image.shape, "<i8").tobytes())
+  state.update(np.ascontiguousarray(image).tobytes())
+  return np.frombuffer(state.digest(), np.uint8)
+
+
+def _upright(image: Image.Image) -> Image.Image:
+  # Cameras and editors write broken EXIF blocks around sound pixels: such an
+  # image is taken as it lies.
+  try:
+    return ImageOps.exif_transpose(image)
+  except Exception:
+    return image
+
+
+def _from_sixteen_bits(grey: np.ndarray) -> UInt8[np.ndarray, "H W 3"]:
+  # Pillow's mode "I" (32 bits) also holds 16-bit files of some formats.
+  wide = grey.astype(np.int64)
+  if wide.min() < 0 or wide.max() > 65535:
+    raise ValueError("32-bit integer pixels; save it with 8 or 16 bits")
+  grey = ((wide + 128) // 257).astype(np.uint8)
+  return np.repeat(grey[..., None], 3, axis=-1)

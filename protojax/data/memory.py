@@ -1,0 +1,79 @@
+"""Decoded images kept in memory: only the first epoch waits for files."""
+
+import weakref
+
+from jaxtyping import Int32, UInt8
+import numpy as np
+
+from protojax.data import transforms
+from protojax.data.sources import Source
+
+
+class ImageMemory:
+  """The images of a source at network size, kept as far as they fit.
+
+  Attributes:
+    size: side of an image, in pixels.
+
+  Threads may share it: a row is marked only once it is whole, and two threads
+  that decode the same image write the same pixels.
+  """
+
+  def __init__(self, source: Source, image_size: int, limit: int):
+    self._source = source
+    self.size = image_size
+    count = min(len(source), limit // (3 * image_size**2))
+    # Not touched before it is used: an empty array costs address space only.
+    self._pixels = np.empty((count, image_size, image_size, 3), np.uint8)
+    self._known = np.zeros(count, bool)
+
+  @property
+  def complete(self) -> bool:
+    """Whether no image of the source needs decoding any more."""
+    return len(self._known) == len(self._source) and bool(self._known.all())
+
+  def read(
+    self, indices: Int32[np.ndarray, "b"]
+  ) -> UInt8[np.ndarray, "b size size 3"]:
+    """Pixels of some images, decoded if they are not here."""
+    images = np.empty((len(indices), self.size, self.size, 3), np.uint8)
+    for row, i in enumerate(indices):
+      if i < len(self._known) and self._known[i]:
+        images[row] = self._pixels[i]
+      else:
+        images[row] = transforms.resize(self._source[i]["image"], self.size)
+    self.keep(indices, images)
+    return images
+
+  def keep(
+    self,
+    indices: Int32[np.ndarray, "b"],
+    images: UInt8[np.ndarray, "b size size 3"],
+  ) -> None:
+    """Takes in images that were decoded elsewhere, such as by a worker."""
+    for i, image in zip(indices, images, strict=True):
+      if i < len(self._known) and not self._known[i]:
+        self._pixels[i] = image
+        self._known[i] = True
+
+  def __reduce__(self):
+    # A worker process decodes and sends; what is kept is kept here.
+    return ImageMemory, (self._source, self.size, 0)
+
+
+def shared(source: Source, image_size: int, limit: int) -> ImageMemory:
+  """The one memory of a source at a size, while any stream holds it.
+
+  Args:
+    source: the images.
+    image_size: side, in pixels.
+    limit: bytes.
+  """
+  key = (id(source), image_size, limit)  # the memory keeps its source alive
+  found = _MEMORIES.get(key)
+  if found is None:
+    found = _MEMORIES[key] = ImageMemory(source, image_size, limit)
+  return found
+
+
+_MEMORIES: weakref.WeakValueDictionary = weakref.WeakValueDictionary()

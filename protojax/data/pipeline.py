@@ -1,0 +1,209 @@
+"""Batches by step: what training, push and explanation read.
+
+A batch is a function of (seed, step), read from a grain.MapDataset by index, so
+a resumed run needs no state of an iterator. Files are decoded by threads ahead
+of use and kept in memory; random variation comes later, on the device.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+import dataclasses
+import os
+
+from absl import flags
+import grain
+from jaxtyping import Int32
+import numpy as np
+
+from protojax import parallel
+from protojax.data import memory, transforms
+from protojax.data.sources import Source
+from protojax.types import Batch, UserError
+
+_CACHE_BYTES = 2 << 30
+_THREADS = 16  # beyond these the disk is the limit
+_AHEAD = 4  # batches read before they are asked for
+
+
+def training(
+  source: Source,
+  image_size: int,
+  batch_size: int,
+  seed: int,
+  augment: str = "",
+  *,
+  workers: int = 0,
+  cache_bytes: int = _CACHE_BYTES,
+) -> "Stream":
+  """A shuffled stream: every epoch in another order, the remainder dropped.
+
+  Args:
+    source: the images.
+    image_size: side of the images in a batch, in pixels.
+    batch_size: examples of a step, over all processes.
+    seed: of the order of every epoch.
+    augment: name of the random variation that the step applies on the device.
+    workers: processes that decode; 0 leaves it to threads.
+    cache_bytes: memory for decoded images, shared by the streams of a source.
+
+  Raises:
+    UserError: fewer images than a batch, or no such augmentation.
+  """
+  if len(source) < batch_size:
+    raise UserError(
+      f"{len(source)} training images are fewer than a batch of {batch_size}:"
+      f" set the batch size to {len(source)} or less, or add images"
+    )
+  images = memory.shared(source, image_size, cache_bytes)
+  return Stream(source, images, batch_size, seed, augment, workers)
+
+
+def ordered(
+  source: Source,
+  image_size: int,
+  batch_size: int,
+  *,
+  workers: int = 0,
+  cache_bytes: int = _CACHE_BYTES,
+) -> "Stream":
+  """A stream in the order of its source, the last batch padded and masked.
+
+  Args and errors are those of `training`.
+  """
+  images = memory.shared(source, image_size, cache_bytes)
+  return Stream(source, images, batch_size, None, "", workers)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Stream:
+  """Batches of a source, addressed by step; made by `training` or `ordered`.
+
+  Attributes:
+    source: the images.
+    images: their pixels at network size.
+    batch_size: examples of a step, over all processes.
+    seed: of the order; None keeps the order of the source.
+    augment: name of the random variation the step applies, '' for none.
+    workers: processes that decode; 0 leaves it to threads.
+  """
+
+  source: Source
+  images: memory.ImageMemory
+  batch_size: int
+  seed: int | None
+  augment: str
+  workers: int
+
+  def __post_init__(self):
+    transforms.require_known(self.augment)
+    if self.batch_size < 1:
+      raise UserError(f"batch_size {self.batch_size} must be positive")
+
+  def __len__(self) -> int:
+    return len(self.source)
+
+  @property
+  def image_size(self) -> int:
+    """Side of the images in a batch, in pixels."""
+    return self.images.size
+
+  @property
+  def labels(self) -> Int32[np.ndarray, "n"]:
+    """Of all examples, in the order of the source; -1 is unknown."""
+    return self.source.labels
+
+  @property
+  def steps_per_epoch(self) -> int:
+    """Whole batches of an epoch; of an ordered stream also the padded one."""
+    if self.seed is None:
+      return -(-len(self) // self.batch_size)
+    return len(self) // self.batch_size
+
+  def batches(
+    self, start: int = 0, stop: int | None = None, *, read_images: bool = True
+  ) -> Iterator[Batch]:
+    """Reads the steps start..stop; of several processes each gets its rows.
+
+    Args:
+      start: the first step; an epoch is `steps_per_epoch` of them.
+      stop: the step after the last; the end of an ordered stream if None.
+      read_images: False leaves "image" out and touches no file.
+
+    Returns:
+      Batches of NumPy arrays. In several processes, the contiguous part of
+      the rows that belongs to this one.
+    """
+    if stop is None:
+      if self.seed is not None:
+        raise ValueError("a training stream has no end: give stop")
+      stop = self.steps_per_epoch
+    rows = self._rows()
+    steps = range(start, stop)
+    if not read_images:
+      return (self._batch(*rows(step)) for step in steps)
+    return self._read(grain.MapDataset.source(steps).map(rows))
+
+  def examples(self, indices: Sequence[int] | np.ndarray) -> Batch:
+    """Reads chosen examples; every process gets all of them."""
+    indices = np.asarray(indices, np.int32)
+    batch = self._batch(indices, np.ones(len(indices), bool))
+    return {**batch, "image": self.images.read(indices)}
+
+  def _batch(self, indices: np.ndarray, mask: np.ndarray) -> Batch:
+    labels = self.labels[indices]
+    return {"label": labels, "index": indices, "mask": mask}
+
+  def _rows(self) -> Callable[[int], tuple[np.ndarray, np.ndarray]]:
+    """Function from a step to this process's (indices, mask)."""
+    number, count = parallel.process_index_count()
+    if self.batch_size % count:
+      raise UserError(
+        f"batch_size {self.batch_size} does not divide over {count} processes;"
+        f" use a multiple of {count}"
+      )
+    size = self.batch_size // count
+    mine = slice(number * size, (number + 1) * size)
+    if self.seed is None:
+      return lambda step: _padded(step, self.batch_size, len(self), mine)
+    order = grain.MapDataset.range(len(self)).shuffle(self.seed % 2**32)
+    order = order.batch(self.batch_size, drop_remainder=True).repeat()
+    whole = np.ones(size, bool)
+    return lambda step: (np.asarray(order[step], np.int32)[mine], whole)
+
+  def _read(self, rows: grain.MapDataset) -> Iterator[Batch]:
+    workers = 0 if self.images.complete else self.workers
+    threads = min(_THREADS, os.cpu_count() or 1)
+    options = grain.ReadOptions(threads, max(_AHEAD, threads))
+    batches = rows.map(_Decode(self.images)).to_iter_dataset(options)
+    if workers:
+      # Grain reads its flags in the workers, which start by spawn.
+      if not flags.FLAGS.is_parsed():
+        flags.FLAGS.mark_as_parsed()
+      batches = batches.mp_prefetch(grain.MultiprocessingOptions(workers))
+    iterator = iter(batches)
+    try:
+      for indices, mask, pixels in iterator:
+        if workers:  # what a worker decoded is lost with it, unless kept here
+          self.images.keep(indices, pixels)
+        yield {**self._batch(indices, mask), "image": pixels}
+    finally:
+      iterator.close()
+
+
+@dataclasses.dataclass(frozen=True)
+class _Decode:
+  """Adds the pixels; a class and not a closure, so that workers can have it."""
+
+  images: memory.ImageMemory
+
+  def __call__(self, rows: tuple[np.ndarray, np.ndarray]) -> tuple:
+    indices, mask = rows
+    return indices, mask, self.images.read(indices)
+
+
+def _padded(
+  step: int, batch_size: int, count: int, mine: slice
+) -> tuple[np.ndarray, np.ndarray]:
+  indices = np.arange(step * batch_size, (step + 1) * batch_size)[mine]
+  mask = indices < count
+  # Padding repeats the first example: it costs no file and has a valid label.
+  return np.where(mask, indices, 0).astype(np.int32), mask

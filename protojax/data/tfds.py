@@ -1,0 +1,221 @@
+"""Prepared TFDS data sets, read by index and without TensorFlow."""
+
+import contextlib
+import dataclasses
+import difflib
+import hashlib
+import io
+import os
+from pathlib import Path
+from typing import Any
+
+from jaxtyping import Int32, UInt8
+import numpy as np
+
+from protojax.data import cache
+from protojax.data import images as images_lib
+from protojax.types import UserError
+
+_CONVERTED = "array_record"
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Records:
+  """A source of TFDS records; see `sources.Source`.
+
+  Attributes:
+    title: how messages and names call this data set.
+    records: gives {"image": encoded bytes, "label": int, ...} by index.
+    labels: class of each; -1 is unknown.
+    class_names: by label.
+    named: whether the records hold a feature "name".
+  """
+
+  title: str
+  records: Any
+  labels: Int32[np.ndarray, "n"]
+  class_names: tuple[str, ...]
+  named: bool
+  skipped: tuple[tuple[str, str], ...] = ()
+
+  def __len__(self) -> int:
+    return len(self.labels)
+
+  def __getitem__(self, i: int) -> dict:
+    record = self.records[int(i)]
+    try:
+      image = images_lib.decode(record["image"])
+    except ValueError as e:
+      raise UserError(
+        f"record {i} of {self.title} holds a broken image ({e}); prepare the"
+        " data set again"
+      ) from e
+    name = self._name(i, record)
+    return {"image": image, "label": int(self.labels[i]), "name": name}
+
+  def name(self, i: int) -> str:
+    """The feature "name" of the record, or the data set and its number."""
+    return self._name(i, self.records[int(i)] if self.named else {})
+
+  def digest(self, i: int) -> UInt8[np.ndarray, "16"]:
+    """Hash of the pixels of one image."""
+    return images_lib.digest(self[i]["image"])
+
+  def _name(self, i: int, record: dict) -> str:
+    if self.named:
+      return record["name"].decode("utf-8", "backslashreplace")
+    return f"{self.title}-{int(i):06d}"
+
+
+def load(name: str, root: str, split: str) -> Records:
+  """Opens a split of a data set that TFDS knows or that lies in `root`.
+
+  Args:
+    name: as in `tfds.builder`, such as "mnist" or "imagenet2012:5.1.0".
+    root: TFDS's data_dir; '' is its default.
+    split: as in TFDS, such as "train[:80%]".
+
+  Raises:
+    UserError: there is no such data set or split, it is not prepared or not as
+      ArrayRecord, or has no image and label.
+  """
+  return open_split(_builder(name, root), split)
+
+
+def open_split(builder: Any, split: str) -> Records:
+  """Opens a split of a TFDS builder.
+
+  Raises:
+    UserError: as `load`.
+  """
+  import tensorflow_datasets as tfds
+
+  title = builder.info.full_name
+  _require_prepared(builder)
+  keep = _features(builder)
+  decoders = {n: tfds.decode.SkipDecoding() for n in _left_encoded(builder)}
+  try:
+    count = builder.info.splits[split].num_examples
+  except (KeyError, ValueError) as e:
+    names = ", ".join(builder.info.splits)
+    raise UserError(
+      f"{title} has no split {split!r}; it has {names} (and slices such as"
+      " 'train[:80%]')"
+    ) from e
+  if not count:
+    raise UserError(f"split {split!r} of {title} holds no image")
+  records = builder.as_data_source(split, decoders=decoders)
+  return Records(
+    title=f"{builder.info.name}-{split}",
+    records=records,
+    labels=_labels(builder, split, records),
+    class_names=tuple(builder.info.features["label"].names),
+    named="name" in keep,
+  )
+
+
+def _builder(name: str, root: str) -> Any:
+  import tensorflow_datasets as tfds
+
+  root = os.path.expanduser(root)
+  if root and not os.path.isdir(root):
+    raise UserError(
+      f"no folder {root}: --config.data.root takes the data_dir of TFDS"
+    )
+  try:
+    return tfds.builder(name, data_dir=root or None)
+  except tfds.core.DatasetNotFoundError as e:
+    known = tfds.list_builders(with_community_datasets=False)
+    near = difflib.get_close_matches(name, known, 3)
+    hint = f"; near: {', '.join(near)}" if near else ""
+    raise UserError(
+      f"no data set {name!r} in TFDS nor in {root or 'its default folder'}"
+      f"{hint}. For folders of images use --config.data.name=folder"
+    ) from e
+  except (ValueError, ImportError, AssertionError) as e:
+    raise UserError(f"TFDS cannot open {name!r}: {_one_line(e)}") from e
+
+
+def _require_prepared(builder: Any) -> None:
+  from tensorflow_datasets.core import file_adapters
+
+  title, info = builder.info.full_name, builder.info
+  if not builder.is_prepared() or not info.splits:
+    root = str(builder.data_path.parents[title.count("/")])
+    raise UserError(
+      f"{title} is not prepared in {root}. Prepare it once: python -c"
+      f' "import tensorflow_datasets as t; t.builder({info.name!r},'
+      f" data_dir={root!r}, file_format='{_CONVERTED}')"
+      '.download_and_prepare()"'
+    )
+  formats = {info.file_format, *info.alternative_file_formats}
+  readable = {
+    file_adapters.FileFormat.ARRAY_RECORD,
+    file_adapters.FileFormat.PARQUET,
+  }
+  if not formats & readable:
+    found = ", ".join(f.value for f in formats if f)
+    raise UserError(
+      f"{title} is prepared as {found}, which cannot be read by index. Convert"
+      " it where TensorFlow is installed: tfds convert_format"
+      f" --dataset_version_dir={builder.data_dir}"
+      f" --out_file_format={_CONVERTED}"
+    )
+
+
+def _features(builder: Any) -> list[str]:
+  """Names of the features to read: image, label and, if there, name."""
+  import tensorflow_datasets as tfds
+
+  features = builder.info.features
+  kinds = {"image": tfds.features.Image, "label": tfds.features.ClassLabel}
+  nested = isinstance(features, tfds.features.FeaturesDict)
+  found = dict(features) if nested else {}
+  fits = all(isinstance(found.get(n), kind) for n, kind in kinds.items())
+  if not fits:
+    typed = [f"{n} ({type(f).__name__})" for n, f in sorted(found.items())]
+    described = ", ".join(typed)
+    raise UserError(
+      f"{builder.info.full_name} has the features {described or features};"
+      " needed are image (Image) and label (ClassLabel)"
+    )
+  if found["image"].np_dtype not in (np.uint8, np.uint16):
+    raise UserError(
+      f"the images of {builder.info.full_name} are"
+      f" {np.dtype(found['image'].np_dtype).name}; needed is uint8 or uint16"
+    )
+  named = isinstance(found.get("name"), tfds.features.Text)
+  return ["image", "label", "name"] if named else ["image", "label"]
+
+
+def _left_encoded(builder: Any) -> list[str]:
+  """The image, which `images.decode` reads, and pictures nobody asked for."""
+  import tensorflow_datasets as tfds
+
+  features = dict(builder.info.features)
+  return [n for n, f in features.items() if isinstance(f, tfds.features.Image)]
+
+
+def _labels(builder: Any, split: str, records: Any) -> Int32[np.ndarray, "n"]:
+  """The labels of all records, remembered: reading them reads every record."""
+  facts = Path(builder.data_dir) / "dataset_info.json"
+  key = (str(facts.resolve()), facts.stat().st_mtime_ns, split)
+  key = hashlib.blake2b(repr(key).encode(), digest_size=16).hexdigest()
+  memory = cache.cache_dir() / "labels" / f"{key}.npy"
+  try:
+    labels = np.load(memory)
+    if labels.shape == (len(records),) and labels.dtype == np.int32:
+      return labels
+  except (OSError, ValueError, EOFError):
+    pass  # not there yet, or damaged: it only saves time
+  labels = np.array([r["label"] for r in records], np.int32)
+  content = io.BytesIO()
+  np.save(content, labels)
+  # A cache that cannot be written costs time and nothing else.
+  with contextlib.suppress(OSError):
+    cache.write_atomically(memory, content.getvalue())
+  return labels
+
+
+def _one_line(error: Exception) -> str:
+  return str(error).strip().split("\n")[0][:200]
