@@ -13,6 +13,7 @@ from pathlib import Path
 from absl import flags
 
 from protojax import configuration, methods, parallel
+from protojax.methods.base import Classifies
 from protojax.train import adopt, summary, workdir
 from protojax.train.loop import Interrupted, Run
 
@@ -35,6 +36,8 @@ def main() -> int:
   folder = Path(_WORKDIR.value or f"runs/{configuration.name(_CONFIG)}")
   workdir.claim(folder, config)
   method = methods.load(config)
+  if isinstance(method, Classifies):
+    workdir.claim_classes(folder, method.class_names)
   parallel.say(f"{config.method} in {folder} on {parallel.describe()}")
 
   evaluate = functools.partial(method.evaluate, data=method.stream("test"))

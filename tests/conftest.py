@@ -2,6 +2,8 @@
 
 import os
 from pathlib import Path
+import subprocess
+import sys
 
 import jax
 import numpy as np
@@ -11,6 +13,7 @@ jax.config.update("jax_num_cpu_devices", 2)
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
 ROOT = Path(__file__).parent.parent
+DEBUG = "configs/protopnet_photos.py:debug"
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -59,3 +62,22 @@ class ArraySource:
 def array_source():
   """The class itself, to be made with the sizes a test needs."""
   return ArraySource
+
+
+def run_script(*arguments, **environment):
+  """Runs a script of the repository as a user would; the finished process."""
+  return subprocess.run(
+      [sys.executable, *map(str, arguments)],
+      cwd=ROOT, env={**os.environ, **environment}, text=True,
+      capture_output=True, check=False, stdin=subprocess.DEVNULL,
+  )
+
+
+@pytest.fixture(scope="session")
+def debug_run(tmp_path_factory):
+  """Workdir of `train.py` on the embedded photographs, shrunk to seconds."""
+  folder = tmp_path_factory.mktemp("runs") / "debug"
+  done = run_script("train.py", f"--config={DEBUG}", f"--workdir={folder}")
+  assert done.returncode == 0, done.stderr
+  (folder / "stdout.txt").write_text(done.stdout)
+  return folder

@@ -1,0 +1,107 @@
+"""ProtoPNet on a folder of images, with EfficientNet-Lite0.
+
+python train.py --config=configs/protopnet_folder.py --config.data.root=DIR
+
+DIR holds train/<class>/* and test/<class>/*, or <class>/* alone, which is
+split 60/40 by a seed.
+
+Variants: `:paper` has the settings of the paper's code, `:debug` shrinks
+everything and runs on the embedded photographs in seconds; they combine with
+commas.
+"""
+
+from ml_collections import ConfigDict
+
+
+def get_config(variants: str = "") -> ConfigDict:
+  """The config, with the variants named."""
+  config = ConfigDict({
+      "method": "protopnet",
+      "seed": 0,
+      "init_from": "",
+      "save_seconds": 60.0,
+      "batch_size": 32,
+      "rounds": 2,
+      "batch_norm_parity": False,
+      "data": {
+          "name": "folder",
+          "root": "",
+          "train": "train",
+          "test": "test",
+          "test_fraction": 0.4,
+          # -1: the run's seed.
+          "split_seed": -1,
+          "image_size": 224,
+          "augment": "crop_flip",
+      },
+      "backbone": {"name": "efficientnet_lite0", "pretrained": True},
+      "prototypes": {
+          "per_class": 10,
+          "channels": 128,
+          "height": 1,
+          "width": 1,
+          "similarity": "log",
+          "add_on": "regular",
+          "activation": "sigmoid",
+          "standardise": True,
+      },
+      "loss": {"cluster": 0.8, "separation": -0.08, "l1": 1e-4},
+      "warm": {
+          "epochs": 10,
+          "add_on": 1e-3,
+          "prototypes": 1e-3,
+          "weight_decay": 1e-3,
+      },
+      "joint": {
+          "epochs": 5,
+          "backbone": 1e-4,
+          "add_on": 1e-3,
+          "prototypes": 1e-3,
+          "weight_decay": 1e-3,
+          "drop_epochs": 5,
+          "drop": 0.1,
+          "train_norm": False,
+      },
+      "last": {"epochs": 20, "head": 1e-3},
+      "prune": {"nearest": 6, "threshold": 3},
+  })
+  return apply(config, variants)
+
+
+def apply(config: ConfigDict, variants: str) -> ConfigDict:
+  """The config with the variants, such as "paper,debug", put over it."""
+  for variant in filter(None, variants.replace(":", ",").split(",")):
+    if variant not in _VARIANTS:
+      raise ValueError(
+          f"no variant {variant!r}; there are {', '.join(_VARIANTS)}"
+      )
+    config.update(_VARIANTS[variant])
+  return config.lock()
+
+
+_VARIANTS = {
+    "paper": {
+        "batch_size": 80,
+        "rounds": 1,
+        "data": {"augment": "affine"},
+        "prototypes": {"standardise": False},
+        "warm": {"epochs": 5, "add_on": 3e-3, "prototypes": 3e-3},
+        "joint": {
+            "epochs": 6,
+            "add_on": 3e-3,
+            "prototypes": 3e-3,
+            "train_norm": True,
+        },
+        "last": {"head": 1e-4},
+    },
+    "debug": {
+        "batch_size": 26,
+        "rounds": 1,
+        "data": {"name": "photos", "root": "", "image_size": 32},
+        "backbone": {"name": "convnet", "pretrained": False},
+        "prototypes": {"per_class": 2, "channels": 16},
+        "warm": {"epochs": 1},
+        "joint": {"epochs": 1},
+        "last": {"epochs": 2},
+    },
+}

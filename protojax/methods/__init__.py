@@ -1,0 +1,44 @@
+"""The methods by name: a module here is a method, nothing to register."""
+
+import difflib
+import importlib
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ml_collections import ConfigDict
+
+from protojax.types import UserError
+
+if TYPE_CHECKING:
+  from protojax.methods.base import Method
+
+
+def names() -> tuple[str, ...]:
+  """The methods there are."""
+  files = Path(__file__).parent.glob("*.py")
+  return tuple(
+      sorted(f.stem for f in files if f.stem not in ("__init__", "base"))
+  )
+
+
+def load(
+    config: ConfigDict, class_names: tuple[str, ...] | None = None
+) -> "Method":
+  """The method that `config.method` names, made from the config.
+
+  Args:
+    config: of the run.
+    class_names: of a run that was trained; None reads them from the data set.
+
+  Raises:
+    UserError: there is no such method.
+  """
+  if config.method not in names():
+    near = difflib.get_close_matches(config.method, names(), 1)
+    hint = f" Did you mean {near[0]}?" if near else ""
+    raise UserError(
+        f"config.method is {config.method!r}; expected one of"
+        f" {', '.join(names())}.{hint}"
+    )
+  module = importlib.import_module(f"{__name__}.{config.method}")
+  return module.Method(config, class_names)

@@ -1,0 +1,72 @@
+"""What a method is to `train.py`, `explain.py` and the command line."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Protocol, runtime_checkable
+
+import jax
+
+from protojax.data.pipeline import Stream
+from protojax.train.stage import Fit, Pass
+from protojax.types import Array, Batch, State
+
+
+class Method(Protocol):
+  """A system that learns prototypes.
+
+  Made from a config by the class `Method` of its module. It owns the config:
+  nothing below it reads a config key.
+  """
+
+  def init(self, key: jax.Array) -> State:
+    """A state from a key alone; a start from data is a `Pass`."""
+    ...
+
+  def stages(self) -> Iterable[Fit | Pass]:
+    """The algorithm's table of contents."""
+    ...
+
+  def predict(self, state: State, batch: Batch) -> Mapping[str, Array]:
+    """One row per example, on the device."""
+    ...
+
+  def stream(self, split: str) -> Stream:
+    """The examples of a split ("train", "test") in source order."""
+    ...
+
+  def evaluate(self, state: State, data: Stream) -> Mapping[str, float]:
+    """Metrics of a state on a stream; called after every stage."""
+    ...
+
+  def summary(
+      self, state: State, stages: list[Mapping[str, Any]]
+  ) -> Mapping[str, Any]:
+    """The method's own part of WORKDIR/summary.json.
+
+    Args:
+      state: the final state.
+      stages: each stage's "id" and "metrics", in order.
+    """
+    ...
+
+
+@runtime_checkable
+class Explains(Protocol):
+  """A method that says why this looks like that."""
+
+  def stale(self, state: State) -> bool:
+    """Whether a prototype is no longer the patch it was pushed to."""
+    ...
+
+  def explain(self, state: State, data: Stream, **options: Any) -> Iterator:
+    """Explanations of images (local) and of prototypes (global)."""
+    ...
+
+
+@runtime_checkable
+class Classifies(Protocol):
+  """A method whose answer is one of several named classes."""
+
+  @property
+  def class_names(self) -> tuple[str, ...]:
+    """The classes, in the order of the logits."""
+    ...
