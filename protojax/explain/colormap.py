@@ -1,0 +1,40 @@
+"""Similarity maps in colours, for the pictures of a report.
+
+Runs on the host, on the few maps that `locate` has brought to pixels.
+"""
+
+import functools
+
+from jaxtyping import Float, UInt8
+import numpy as np
+
+from protojax.types import ArrayLike
+
+
+def heat(maps: Float[ArrayLike, "b H W"]) -> UInt8[np.ndarray, "b H W 3"]:
+  """Maps from their lowest value (blue) to their highest (red), RGB.
+
+  Every map fills the scale by itself; a constant one is blue all over.
+  """
+  maps = np.asarray(maps, np.float64)
+  low = maps.min(axis=(1, 2), keepdims=True)
+  span = maps.max(axis=(1, 2), keepdims=True) - low
+  scaled = (maps - low) / np.where(span > 0, span, 1)
+  return _jet()[(255 * scaled).astype(np.uint8)]
+
+
+def overlay(
+  images: UInt8[ArrayLike, "b H W 3"], maps: Float[ArrayLike, "b H W"]
+) -> UInt8[np.ndarray, "b H W 3"]:
+  """Half the image and three tenths of its heat map, as ProtoPNet shows it."""
+  mixed = 0.5 * np.asarray(images, np.float64) + 0.3 * heat(maps)
+  return np.rint(mixed).astype(np.uint8)
+
+
+@functools.cache
+def _jet() -> UInt8[np.ndarray, "256 3"]:
+  """OpenCV's COLORMAP_JET in RGB: ramps of 4 levels a step, up and down."""
+  level = 4 * np.arange(256)[:, None]
+  rising = level - np.array([382, 128, -128])[None]
+  falling = np.array([1148, 892, 638])[None] - level
+  return np.clip(np.minimum(rising, falling), 0, 255).astype(np.uint8)
