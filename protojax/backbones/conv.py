@@ -1,0 +1,245 @@
+"""Convolutions in the form that runs fast where they run.
+
+XLA's own convolution is right on GPU and TPU. On CPU a depthwise one is faster
+as shifted multiply-adds, a 1x1 as a matmul, and one on a tiny map as patches
+times a matrix. All forms agree to rounding (4e-6 of the largest value), and so
+do their gradients. Only the backbones' nets stand on this.
+"""
+
+import functools
+
+from flax import linen as nn
+import jax
+from jax import lax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from protojax.backbones.base import Padding
+
+# Cells on the way out up to which patches and one matmul beat XLA's loop.
+_TINY = 16
+# Cells of a map that stay in the first-level cache while all taps pass them.
+_BLOCK = 128
+
+# Cells added (before, after) rows and columns.
+Pads = tuple[tuple[int, int], ...]
+
+
+def convolve(
+  x: Float[Array, "b h w c"],
+  kernel: Float[Array, "kh kw i d"],
+  stride: int = 1,
+  padding: Padding = "SAME",
+) -> Float[Array, "b h2 w2 d"]:
+  """Convolution (cross-correlation) without bias, dense or depthwise.
+
+  `kernel` has as many inputs i as `x` has channels, or, depthwise, i = 1 and
+  d = c. "SAME" pads as TensorFlow does.
+  """
+  side, _, inputs, outputs = kernel.shape
+  pads = tuple(same(n, side, stride, padding) for n in x.shape[1:3])
+  if not on_cpu():
+    return direct(x, kernel, stride, pads)
+  if inputs == 1 and outputs == x.shape[-1]:
+    return depthwise(x, kernel, stride, pads)
+  if side == 1 and stride == 1 and padding in ("SAME", "VALID"):
+    return jnp.einsum("bhwc,cd->bhwd", x, kernel[0, 0])
+  h, w = _out(x, side, stride, pads)
+  if h * w <= _TINY:
+    return patches(x, kernel, stride, pads)
+  return direct(x, kernel, stride, pads)
+
+
+def same(
+  n: int, kernel: int, stride: int, padding: Padding = "SAME"
+) -> tuple[int, int]:
+  """Cells added before and after an axis of n cells.
+
+  TensorFlow's "SAME" makes ceil(n / stride) cells and puts the odd one after.
+  """
+  if padding == "VALID":
+    return 0, 0
+  if padding != "SAME":
+    return padding
+  total = max((-(-n // stride) - 1) * stride + kernel - n, 0)
+  return total // 2, total - total // 2
+
+
+def on_cpu() -> bool:
+  """Whether what is being traced will run on CPU."""
+  return jax.default_backend() == "cpu"
+
+
+def direct(
+  x: Float[Array, "b h w c"],
+  kernel: Float[Array, "k k i d"],
+  stride: int,
+  pads: Pads,
+) -> Float[Array, "b h2 w2 d"]:
+  """XLA's convolution: the reference, and the form for accelerators."""
+  return lax.conv_general_dilated(
+    x,
+    kernel,
+    (stride, stride),
+    pads,
+    dimension_numbers=("NHWC", "HWIO", "NHWC"),
+    feature_group_count=x.shape[-1] // kernel.shape[2],
+  )
+
+
+def patches(
+  x: Float[Array, "b h w c"],
+  kernel: Float[Array, "k k c d"],
+  stride: int,
+  pads: Pads,
+) -> Float[Array, "b h2 w2 d"]:
+  """Every patch as a row, times the kernel as a matrix."""
+  side = kernel.shape[0]
+  h, w = _out(x, side, stride, pads)
+  rows = jnp.concatenate(_taps(_pad(x, pads), side, stride, h, w), axis=-1)
+  matrix = kernel.reshape(-1, kernel.shape[-1])
+  return jnp.einsum("bhwr,rd->bhwd", rows, matrix)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
+def depthwise(
+  x: Float[Array, "b h w c"],
+  kernel: Float[Array, "k k 1 c"],
+  stride: int,
+  pads: Pads,
+) -> Float[Array, "b h2 w2 c"]:
+  """Shifted copies of the map, each times one tap, summed in one loop.
+
+  The gradient is written out: that of a shift is a padding, and XLA runs a sum
+  of padded maps 20 times slower than a sum of shifted ones.
+  """
+  side = kernel.shape[0]
+  h, w = _out(x, side, stride, pads)
+  taps = _taps(_pad(x, pads), side, stride, h, w)
+  weights = kernel.reshape(-1, 1, 1, 1, kernel.shape[-1])
+  terms = [tap * weight for tap, weight in zip(taps, weights, strict=True)]
+  return functools.reduce(jnp.add, terms)
+
+
+def _depthwise_forward(x, kernel, stride, pads):
+  return depthwise(x, kernel, stride, pads), (x, kernel)
+
+
+def _depthwise_backward(stride, pads, saved, cotangent):
+  x, kernel = saved
+  return (
+    _gradient_of_map(cotangent, kernel, stride, pads, x.shape[1:3]),
+    _gradient_of_kernel(x, cotangent, kernel.shape, stride, pads),
+  )
+
+
+depthwise.defvjp(_depthwise_forward, _depthwise_backward)
+
+
+def _gradient_of_map(cotangent, kernel, stride, pads, size):
+  """The cotangent, spread by the stride, filtered by the mirrored kernel."""
+  side = kernel.shape[0]
+  edges = []
+  for n, cells, (before, _) in zip(
+    size, cotangent.shape[1:3], pads, strict=True
+  ):
+    spread = (cells - 1) * stride + 1
+    edges.append((side - 1 - before, n + before - spread, stride - 1))
+  zero = jnp.zeros((), cotangent.dtype)
+  spread = lax.pad(cotangent, zero, ((0, 0, 0), *edges, (0, 0, 0)))
+  # Fused into the sum, the padding would be decided anew for every tap.
+  spread = lax.optimization_barrier(spread)
+  return depthwise(spread, kernel[::-1, ::-1], 1, ((0, 0), (0, 0)))
+
+
+def _gradient_of_kernel(x, cotangent, shape, stride, pads):
+  """Sum over all cells of cotangent times shifted map, block by block.
+
+  A sum for each tap over the whole batch would fetch both maps from memory
+  k * k times; a block of rows of one image is fetched once. One turn of the
+  loop is one tap of one block: unrolled taps compile for twice as long.
+  """
+  side, taps = shape[0], shape[0] ** 2
+  batch, h, w, channels = cotangent.shape
+  rows = max(n for n in range(1, h + 1) if h % n == 0 and n <= _rows(w))
+  blocks = h // rows
+  x = _pad(x, pads)
+  window = (1, (rows - 1) * stride + 1, (w - 1) * stride + 1, channels)
+
+  def add(turn, sums):
+    block, tap = turn // taps, turn % taps
+    image, row = block // blocks, block % blocks * rows
+    corner = (image, row * stride + tap // side, tap % side, 0)
+    seen = lax.dynamic_slice(x, corner, window)[:, ::stride, ::stride]
+    weight = lax.dynamic_slice(
+      cotangent, (image, row, 0, 0), (1, rows, w, channels)
+    )
+    return sums.at[tap].add(jnp.sum(seen * weight, axis=(0, 1, 2)))
+
+  zeros = jnp.zeros((taps, channels), x.dtype)
+  sums = lax.fori_loop(0, batch * blocks * taps, add, zeros)
+  return sums.reshape(shape)
+
+
+def _rows(w: int) -> int:
+  return max(_BLOCK // w, 1)
+
+
+def _out(x, side, stride, pads):
+  """Cells of the map that comes out, (h, w)."""
+  h, w = (
+    (n + sum(pad) - side) // stride + 1
+    for n, pad in zip(x.shape[1:3], pads, strict=True)
+  )
+  return h, w
+
+
+def _pad(x, pads):
+  return jnp.pad(x, ((0, 0), *pads, (0, 0)))
+
+
+def _taps(x, side, stride, h, w):
+  """What each tap of the kernel sees, [b, h, w, c] each, in row-major order."""
+  batch, _, _, channels = x.shape
+  reach_h, reach_w = (h - 1) * stride + 1, (w - 1) * stride + 1
+  return [
+    lax.slice(
+      x,
+      (0, i, j, 0),
+      (batch, i + reach_h, j + reach_w, channels),
+      (1, stride, stride, 1),
+    )
+    for i in range(side)
+    for j in range(side)
+  ]
+
+
+class Conv(nn.Module):
+  """A bias-free convolution that holds its kernel, `kernel` [k, k, i, d].
+
+  Attributes:
+    channels: d; None: depthwise, one kernel for each channel of the input.
+    kernel: side of the kernel.
+    stride: step of the kernel in cells.
+    padding: as in `convolve`.
+  """
+
+  channels: int | None
+  kernel: int = 1
+  stride: int = 1
+  padding: Padding = "SAME"
+
+  @nn.compact
+  def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b h2 w2 d"]:
+    """The convolution of the map; reads and writes nothing else."""
+    inputs = x.shape[-1] if self.channels else 1
+    kernel = self.param(
+      "kernel",
+      # Keeps the variance of the maps through ReLU (He et al., 2015); a fan
+      # out of a depthwise kernel would count the other channels' taps.
+      nn.initializers.variance_scaling(
+        2.0, "fan_out" if self.channels else "fan_in", "normal"
+      ),
+      (self.kernel, self.kernel, inputs, self.channels or x.shape[-1]),
+    )
+    return convolve(x, kernel, self.stride, self.padding)

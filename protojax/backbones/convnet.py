@@ -1,0 +1,52 @@
+"""A small net trained from scratch, for small images: image -> features.
+
+Four 3x3 convolutions, each with BatchNorm and ReLU: 64 pixels become an 8x8
+map of 128 channels.
+"""
+
+from flax import linen as nn
+from jaxtyping import Array, Float
+
+from protojax.backbones.base import Backbone, Layer
+from protojax.backbones.conv import Conv
+from protojax.backbones.norm import BatchNorm
+
+NAMES = ("convnet",)
+
+# (channels, stride) of each convolution.
+_LAYERS = ((32, 2), (64, 2), (128, 2), (128, 1))
+
+
+def load(name: str) -> Backbone:
+  """The net, without weights to start from."""
+  del name  # There is one only.
+  return Backbone(
+    module=ConvNet(),
+    mean=(0.5, 0.5, 0.5),
+    std=(0.25, 0.25, 0.25),
+    stride=8,
+    layers=tuple(Layer(3, stride) for _, stride in _LAYERS),
+    channels=_LAYERS[-1][0],
+  )
+
+
+class ConvNet(nn.Module):
+  """Normalised images -> features.
+
+  Attributes:
+    axis_name: devices over which BatchNorm averages in training.
+  """
+
+  axis_name: str | None = "devices"
+
+  @nn.compact
+  def __call__(
+    self, images: Float[Array, "b H W 3"], train: bool = False
+  ) -> Float[Array, "b h w d"]:
+    """`train` normalises by the batch and moves the running averages."""
+    x = images
+    for i, (channels, stride) in enumerate(_LAYERS, start=1):
+      x = Conv(channels, 3, stride, name=f"conv_{i}")(x)
+      norm = BatchNorm(axis_name=self.axis_name, name=f"norm_{i}")
+      x = nn.relu(norm(x, train))
+    return x

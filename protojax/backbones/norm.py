@@ -1,0 +1,125 @@
+"""BatchNorm whose sums over cells run fast on CPU, in both directions.
+
+The same function of the same parameters as Flax's. On CPU, XLA sums a map over
+its cells at a tenth of the memory's speed (55 ms for 25 MB where block by
+block it takes 4), and BatchNorm's gradient consists of such sums.
+"""
+
+from flax import linen as nn
+import jax
+from jax import lax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from protojax.backbones.conv import on_cpu
+
+# Cells summed at a time, and how few are still worth a turn of the loop.
+_BLOCK, _WORTH = 128, 32
+
+
+class BatchNorm(nn.Module):
+  """Normalises each channel by the batch in training, else by what it learnt.
+
+  Attributes:
+    epsilon: added to the variance.
+    momentum: what the running averages keep of themselves at each step.
+    axis_name: devices over which a training batch is spread; None: one.
+  """
+
+  epsilon: float = 1e-5
+  momentum: float = 0.9
+  axis_name: str | None = "devices"
+
+  @nn.compact
+  def __call__(
+    self, x: Float[Array, "b h w d"], train: bool = False
+  ) -> Float[Array, "b h w d"]:
+    """`train` normalises by the batch and moves the running averages."""
+    shape = (x.shape[-1],)
+    scale = self.param("scale", nn.initializers.ones, shape)
+    bias = self.param("bias", nn.initializers.zeros, shape)
+    running_mean = self.variable("batch_stats", "mean", jnp.zeros, shape)
+    running_var = self.variable("batch_stats", "var", jnp.ones, shape)
+    mean, var = running_mean.value, running_var.value
+    if train:
+      alone = self.axis_name is None or self.is_initializing()
+      mean, squares = moments(x)
+      if not alone:
+        mean, squares = lax.pmean((mean, squares), self.axis_name)
+      # Clipped: rounding can take the variance of a constant below zero.
+      var = jnp.maximum(squares - mean**2, 0.0)
+      if not self.is_initializing():
+        keep = self.momentum
+        running_mean.value = keep * running_mean.value + (1 - keep) * mean
+        running_var.value = keep * running_var.value + (1 - keep) * var
+    return affine(x, mean, scale * lax.rsqrt(var + self.epsilon), bias)
+
+
+@jax.custom_vjp
+def moments(
+  x: Float[Array, "b h w d"],
+) -> tuple[Float[Array, " d"], Float[Array, " d"]]:
+  """Mean and mean square of each channel."""
+  count = x.size // x.shape[-1]
+  total, squares = _sums(lambda x: (x, x * x), x)
+  return total / count, squares / count
+
+
+def _moments_forward(x):
+  return moments(x), x
+
+
+def _moments_backward(x, cotangents):
+  count = x.size // x.shape[-1]
+  mean, squares = (c[None, None, None] / count for c in cotangents)
+  return (mean + 2 * x * squares,)
+
+
+moments.defvjp(_moments_forward, _moments_backward)
+
+
+@jax.custom_vjp
+def affine(
+  x: Float[Array, "b h w d"],
+  mean: Float[Array, " d"],
+  slope: Float[Array, " d"],
+  bias: Float[Array, " d"],
+) -> Float[Array, "b h w d"]:
+  """(x - mean) slope + bias, channel by channel."""
+  mean, slope, bias = (a[None, None, None] for a in (mean, slope, bias))
+  return (x - mean) * slope + bias
+
+
+def _affine_forward(x, mean, slope, bias):
+  return affine(x, mean, slope, bias), (x, mean, slope)
+
+
+def _affine_backward(saved, cotangent):
+  x, mean, slope = saved
+  bias, moved = _sums(lambda c, x: (c, c * (x - mean[None])), cotangent, x)
+  return cotangent * slope[None, None, None], -slope * bias, moved, bias
+
+
+affine.defvjp(_affine_forward, _affine_backward)
+
+
+def _sums(terms, *maps):
+  """Sums over all cells of both of `terms(*maps)`, which sees [cells, d]."""
+  channels = maps[0].shape[-1]
+  maps = [a.reshape(-1, channels) for a in maps]
+  cells = len(maps[0])
+  block = max(n for n in range(1, _BLOCK + 1) if cells % n == 0)
+  if not on_cpu() or block < _WORTH or block == cells:
+    return tuple(jnp.sum(term, axis=0) for term in terms(*maps))
+
+  def add(i, sums):
+    parts = [
+      lax.dynamic_slice(a, (i * block, 0), (block, channels)) for a in maps
+    ]
+    return tuple(
+      total + jnp.sum(term, axis=0)
+      for total, term in zip(sums, terms(*parts), strict=True)
+    )
+
+  zeros = jnp.zeros(channels, maps[0].dtype)
+  return lax.fori_loop(0, cells // block, add, (zeros, zeros))

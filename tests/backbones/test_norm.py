@@ -1,0 +1,51 @@
+"""BatchNorm against Flax's own, in values, statistics and gradients."""
+
+from flax import linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from protojax.backbones.norm import BatchNorm
+
+
+@pytest.mark.parametrize("cells", [8, 5])  # In blocks, and too few for them.
+@pytest.mark.parametrize("train", [False, True])
+def test_is_flaxs(cells, train):
+  rng = np.random.default_rng(0)
+  x = jnp.float32(rng.normal(2.0, 3.0, size=(6, cells, cells, 3)))
+  variables = {
+    "params": {"scale": jnp.array([1.0, 2, -1]), "bias": jnp.arange(3.0)},
+    "batch_stats": {"mean": jnp.arange(3.0), "var": jnp.array([1.0, 4, 2])},
+  }
+  ours = BatchNorm(1e-3, axis_name=None)
+  theirs = nn.BatchNorm(not train, momentum=0.9, epsilon=1e-3)
+
+  def gradients(params, x, apply):
+    def loss(params, x):
+      every = {**variables, "params": params}
+      y, moved = apply(every, x, mutable=["batch_stats"])
+      return jnp.sum(jnp.sin(y)), (y, moved)
+
+    return jax.value_and_grad(loss, (0, 1), has_aux=True)(params, x)
+
+  got = jax.jit(
+    lambda p, x: gradients(
+      p, x, lambda v, x, mutable: ours.apply(v, x, train, mutable=mutable)
+    )
+  )(variables["params"], x)
+  want = jax.jit(lambda p, x: gradients(p, x, theirs.apply))(
+    variables["params"], x
+  )
+  jax.tree.map(
+    lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4),
+    got,
+    want,
+  )
+
+
+def test_starts_like_flaxs():
+  x = jnp.ones((1, 2, 2, 3))
+  ours = BatchNorm().init(jax.random.key(0), x, True)
+  theirs = nn.BatchNorm(False).init(jax.random.key(0), x)
+  jax.tree.map(np.testing.assert_array_equal, ours, theirs)

@@ -1,0 +1,100 @@
+"""Boxes against gradients: exactly the pixels in the box move the cell."""
+
+from flax import linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from protojax import backbones
+from protojax.backbones import Layer, receptive_field
+from protojax.backbones.conv import convolve
+from protojax.types import UserError
+
+TOY = (Layer(3, 1, (1, 1)), Layer(2, 2, "VALID"), Layer(5, 2), Layer(3, 2))
+
+
+def toy(images):
+  """The layers of TOY with positive kernels, so that nothing cancels."""
+  for layer in TOY:
+    kernel = jnp.ones((layer.kernel, layer.kernel, images.shape[-1], 1))
+    images = convolve(images, kernel, layer.stride, layer.padding)
+  return images
+
+
+def positive_convnet():
+  module = backbones.load("convnet").module
+  variables = module.init(jax.random.key(0), jnp.ones((1, 32, 32, 3)))
+  positive = jax.tree.map(lambda a: jnp.abs(a) + 0.01, variables["params"])
+  variables = {**variables, "params": positive}
+  return lambda images: module.apply(variables, images)
+
+
+def seen(net, image_size):
+  """For each cell of the map, the pixels with a gradient, [cells, H, W]."""
+  images = jnp.ones((1, image_size, image_size, 3))
+  maps, pull = jax.vjp(lambda x: jnp.sum(net(x), axis=-1), images)
+  pick = jnp.eye(maps.size).reshape(-1, *maps.shape)
+  (gradients,) = jax.jit(jax.vmap(pull))(pick)
+  return np.asarray(jnp.any(gradients[:, 0] != 0, axis=-1))
+
+
+@pytest.mark.parametrize(
+  ("net", "layers", "image_size"),
+  [
+    (toy, TOY, 26),
+    (toy, TOY, 33),
+    (positive_convnet(), backbones.load("convnet").layers, 48),
+    (positive_convnet(), backbones.load("convnet").layers, 37),
+  ],
+  ids=["toy even", "toy odd", "convnet", "convnet odd"],
+)
+def test_box_is_what_a_gradient_reaches(net, layers, image_size):
+  field = receptive_field.chain(layers, image_size)
+  pixels = seen(net, image_size)
+  assert len(pixels) == field.cells**2
+  boxes = field.box(np.arange(len(pixels)))
+  for inside, (top, left, bottom, right) in zip(pixels, boxes, strict=True):
+    want = np.zeros_like(inside)
+    want[top:bottom, left:right] = True
+    np.testing.assert_array_equal(inside, want)
+
+
+def test_larger_prototypes_see_their_cells():
+  small = receptive_field.chain(TOY, 64)
+  large = receptive_field.chain(TOY, 64, kernel=2)
+  assert large.cells == small.cells - 1
+  first, last = small.box(0), small.box(small.cells + 1)
+  np.testing.assert_array_equal(large.box(0), [*first[:2], *last[2:]])
+
+
+def test_vgg16_is_as_in_the_reference():
+  layers = []
+  for convolutions in (2, 2, 3, 3, 3):
+    layers += [Layer(3, 1, (1, 1))] * convolutions + [Layer(2, 2, (0, 0))]
+  field = receptive_field.chain(layers, 224)
+  assert (field.cells, field.jump, field.size, field.start) == (7, 32, 212, 16)
+
+
+@pytest.mark.parametrize("name", backbones.names())
+def test_every_backbone_tells_its_true_layers(name):
+  backbone = backbones.load(name)
+  for image_size in (64, 100):
+    images = jax.ShapeDtypeStruct((1, image_size, image_size, 3), jnp.float32)
+    features, _ = jax.eval_shape(
+      backbone.module.init_with_output, jax.random.key(0), images
+    )
+    field = receptive_field.chain(backbone.layers, image_size)
+    shape = (1, field.cells, field.cells, backbone.channels)
+    assert features.shape == shape
+    assert field.jump == backbone.stride
+
+
+def test_a_prototype_larger_than_the_map():
+  with pytest.raises(UserError, match=r"image_size 64 .* 9 cells .* map of 8"):
+    receptive_field.chain(backbones.load("convnet").layers, 64, kernel=9)
+
+
+def test_modules_are_linen():
+  for name in backbones.names():
+    assert isinstance(backbones.load(name).module, nn.Module)
