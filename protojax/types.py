@@ -14,6 +14,8 @@ import numpy as np
 Array = jax.Array
 ArrayLike = jax.Array | np.ndarray
 PyTree = Any
+# Name -> value, as logs and summaries hold them.
+Metrics = Mapping[str, float | int]
 
 # "image" uint8 [b, H, W, 3], "label" int32 [b] (-1: unknown), "index" int32
 # [b] (position in its source), "mask" bool [b] (False: padding), and whatever

@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 import subprocess
 import sys
+import tempfile
 
 import jax
 import numpy as np
@@ -11,6 +12,10 @@ import pytest
 
 jax.config.update("jax_num_cpu_devices", 2)
 jax.config.update("jax_numpy_rank_promotion", "raise")
+# A program that several tests compile is compiled once.
+_COMPILED = tempfile.TemporaryDirectory()
+jax.config.update("jax_compilation_cache_dir", _COMPILED.name)
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
 
 ROOT = Path(__file__).parent.parent
 DEBUG = "configs/protopnet_photos.py:debug"

@@ -7,7 +7,7 @@ import jax
 
 from protojax.data.pipeline import Stream
 from protojax.train.stage import Fit, Pass
-from protojax.types import Array, Batch, State
+from protojax.types import Array, Batch, Metrics, State
 
 
 class Method(Protocol):
@@ -33,7 +33,7 @@ class Method(Protocol):
     """The examples of a split ("train", "test") in source order."""
     ...
 
-  def evaluate(self, state: State, data: Stream) -> Mapping[str, float]:
+  def evaluate(self, state: State, data: Stream) -> Metrics:
     """Metrics of a state on a stream; called after every stage."""
     ...
 

@@ -24,7 +24,7 @@ from protojax.prototypes.layer import AddOn, PrototypeLayer
 from protojax.prototypes.network import Network
 from protojax.train.optimizer import adam, grouped, step_decay
 from protojax.train.stage import Aux, Fit, Pass, epochs
-from protojax.types import Array, Batch, PyTree, State
+from protojax.types import Array, Batch, Metrics, PyTree, State
 
 
 class Method:
@@ -77,9 +77,10 @@ class Method:
 
   def init(self, key: Array) -> State:
     """A random start; prototype j belongs to class j // per_class."""
-    classes = len(self.class_names)
-    class_of = jnp.repeat(jnp.arange(classes), self.config.prototypes.per_class)
-    return self.network.init(key, class_of, classes)
+    c, classes = self.config, len(self.class_names)
+    class_of = jnp.repeat(jnp.arange(classes), c.prototypes.per_class)
+    blank = c.backbone.pretrained
+    return self.network.init(key, class_of, classes, blank_backbone=blank)
 
   def stages(self) -> Iterator[Fit | Pass]:
     """Start; warm, then joint, push, last layer in rounds; prune."""
@@ -164,7 +165,7 @@ class Method:
 
   def start(
       self, state: State, data: pipeline.Stream
-  ) -> tuple[State, Mapping[str, float]]:
+  ) -> tuple[State, Metrics]:
     """Pretrained weights, and features brought to unit variance."""
     c, backbone = self.config, self.network.backbone
     if c.backbone.pretrained:
@@ -200,7 +201,7 @@ class Method:
 
   def push(
       self, state: State, data: pipeline.Stream
-  ) -> tuple[State, Mapping[str, float]]:
+  ) -> tuple[State, Metrics]:
     """Every prototype becomes its nearest training patch (eq. 3)."""
     prototypes, provenance, metrics = push.push(
         self.network.embed, state, data, self.network.layer.similarity
@@ -212,7 +213,7 @@ class Method:
 
   def prune(
       self, state: State, data: pipeline.Stream
-  ) -> tuple[State, Mapping[str, float]]:
+  ) -> tuple[State, Metrics]:
     """Drops prototypes whose nearest images are of other classes."""
     c, buffers = self.config.prune, state.buffers
     near = prune.nearest_images(
@@ -246,7 +247,7 @@ class Method:
 
   def evaluate(
       self, state: State, data: pipeline.Stream
-  ) -> Mapping[str, float]:
+  ) -> Metrics:
     """Accuracy and mean cross entropy."""
     sums = parallel.fold(
         self._count, state, np.zeros(3, np.float32), data.batches()
@@ -276,6 +277,11 @@ class Method:
       self, state: State, data: pipeline.Stream, **options: Any
   ) -> Iterator[Any]:
     """Why images and prototypes look alike: see `prototypical.explain`."""
+    n = self.network
+    self.image_size, self.backbone, self.grid = n.image_size, n.backbone, n.grid
+    self.similarity = n.layer.similarity
+    self.nearest, self.at, self.maps = n.nearest, n.at, n.maps
+    self.weights = n.weights
     return prototypical.explain(self, state, data, **options)
 
   def summary(

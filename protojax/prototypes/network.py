@@ -53,20 +53,32 @@ class Network:
   layer: PrototypeLayer
   image_size: int
 
-  def init(self, key: Array, class_of: Int[ArrayLike, " p"], classes: int
-           ) -> State:
+  def init(
+      self,
+      key: Array,
+      class_of: Int[ArrayLike, " p"],
+      classes: int,
+      blank_backbone: bool = False,
+  ) -> State:
     """Random weights, prototypes uniform in (0, 1), the head at +1 / -0.5.
 
     Args:
       key: of the randomness.
       class_of: the class of each prototype.
       classes: k.
+      blank_backbone: zeros for a backbone whose weights will be loaded, since
+        random ones for a deep network take half a minute to compile.
     """
     keys = jax.random.split(key, 3)
     size, channels = self.image_size, self.backbone.channels
-    backbone = dict(
-        self.backbone.module.init(keys[0], jnp.zeros((1, size, size, 3)))
-    )
+    image = jnp.zeros((1, size, size, 3))
+    start = self.backbone.module.init
+    if blank_backbone:
+      shapes = jax.eval_shape(start, keys[0], image)
+      backbone = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
+    else:
+      backbone = start(keys[0], image)
+    backbone = dict(backbone)
     patch = (1, self.layer.height, self.layer.width)
     add_on = self.add_on.init(keys[1], jnp.zeros((*patch, channels)))
     layer = self.layer.init(keys[2], jnp.zeros((*patch, self.layer.channels)))

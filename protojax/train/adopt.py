@@ -4,7 +4,7 @@ from pathlib import Path
 
 from protojax import parallel
 from protojax.train.checkpoint import Checkpoints, flatten, unflatten
-from protojax.types import State
+from protojax.types import State, UserError
 
 
 def take_over(state: State, init_from: str) -> State:
@@ -19,7 +19,7 @@ def take_over(state: State, init_from: str) -> State:
     init_from: workdir of the other run; '' leaves the state as it is.
 
   Raises:
-    UserError: that folder holds no checkpoint.
+    UserError: that folder holds no checkpoint, or one of another backbone.
   """
   if not init_from:
     return state
@@ -37,6 +37,11 @@ def take_over(state: State, init_from: str) -> State:
       for name, array in fresh.items()
       if name in stored and stored[name].shape == array.shape
   }
+  if any(n.startswith("params.backbone.") for n in set(fresh) - set(taken)):
+    raise UserError(
+        f"the backbone of {init_from} is another one; give config.backbone.name"
+        " its name, or train without --init-from."
+    )
   anew = sorted({
       ".".join(name.split(".")[:2])
       for name in set(fresh) - set(taken)

@@ -20,6 +20,7 @@ from rich.text import Text
 from tensorboardX import SummaryWriter
 
 from protojax import parallel
+from protojax.types import Metrics
 
 
 class Log:
@@ -55,7 +56,7 @@ class Log:
       epoch: int,
       step: int,
       split: str,
-      metrics: Mapping[str, float],
+      metrics: Metrics,
       total_steps: int,
   ) -> None:
     """Appends one event: `step` steps of the stage are done."""

@@ -14,7 +14,7 @@ from protojax import parallel
 from protojax.train.checkpoint import Checkpoints, Progress, unflatten
 from protojax.train.log import Log, bar, rounded
 from protojax.train.stage import Fit, Pass, Update, fit
-from protojax.types import PyTree, State
+from protojax.types import Metrics, PyTree, State
 
 # An epoch longer than this is logged in parts.
 _LOG_STEPS = 100
@@ -41,7 +41,7 @@ class Run:
 
   workdir: Path
   seed: int
-  evaluate: Callable[[State], Mapping[str, float]]
+  evaluate: Callable[[State], Metrics]
   save_seconds: float = 60.0
 
   def __post_init__(self) -> None:
@@ -76,7 +76,8 @@ class Run:
     if self.checkpoints.exists():
       self._restore(init, stages)
     else:
-      self.state = adopt(parallel.to_host(jax.jit(init)(key)))
+      fresh = jax.jit(init)(parallel.init_key(self.seed))
+      self.state = adopt(parallel.to_host(fresh))
     progress = self.progress
     self.log = Log(
         self.workdir, progress.stage, progress.step, progress.total_steps
@@ -101,7 +102,7 @@ class Run:
       self, init: Callable[[jax.Array], State], stages: list[Fit | Pass]
   ) -> None:
     self.progress, arrays = self.checkpoints.restore()
-    template = jax.eval_shape(init, parallel.key(self.seed))
+    template = jax.eval_shape(init, parallel.init_key(self.seed))
     self.state = unflatten({"state": template}, arrays)["state"]
     for number, stage in enumerate(stages[: self.progress.stage], 1):
       name = _optimizer_name(f"{number:02d}-{slug(stage.name)}", stage)
@@ -142,7 +143,7 @@ class Run:
     progress.stage, progress.step, progress.seconds = progress.stage + 1, 0, 0.0
     self._save()
 
-  def _pass(self, stage_id: str, stage: Pass) -> Mapping[str, float]:
+  def _pass(self, stage_id: str, stage: Pass) -> Metrics:
     task = self._bar.add_task(stage_id, total=None, note="")
     self.state, metrics = stage.sweep(self.state, stage.data)
     self._bar.remove_task(task)
@@ -153,7 +154,7 @@ class Run:
 
   def _fit(
       self, stage_id: str, stage: Fit, key: jax.Array, began: float
-  ) -> Mapping[str, float]:
+  ) -> Metrics:
     progress, name = self.progress, _optimizer_name(stage_id, stage)
     if name not in self.optimizers:
       self.optimizers[name] = stage.optimizer.init(self.state.params)
@@ -163,7 +164,7 @@ class Run:
         completed=progress.step * size, note="",
     )
     pending: list[Mapping[str, jax.Array]] = []
-    metrics: Mapping[str, float] = {}
+    metrics: Metrics = {}
     for update in fit(
         stage, self.state, self.optimizers[name], key, progress.step
     ):
@@ -210,7 +211,7 @@ class Run:
 
   def _log_mean(
       self, stage_id: str, stage: Fit, pending: list[Mapping[str, jax.Array]]
-  ) -> Mapping[str, float]:
+  ) -> Metrics:
     progress = self.progress
     self._sum(pending)
     mean = {k: v / progress.counted for k, v in progress.sums.items()}

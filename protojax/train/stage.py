@@ -15,7 +15,7 @@ from protojax import parallel
 from protojax.data import pipeline
 from protojax.data.pipeline import Stream
 from protojax.data.transforms import augment
-from protojax.types import Batch, PyTree, State
+from protojax.types import Batch, Metrics, PyTree, State
 
 # Above this the prefix is computed in every step instead of kept.
 _PREFIX_BYTES = 4 << 30
@@ -110,7 +110,7 @@ class Pass:
   """
 
   name: str
-  sweep: Callable[[State, Stream], tuple[State, Mapping[str, float]]]
+  sweep: Callable[[State, Stream], tuple[State, Metrics]]
   data: Stream
 
 
@@ -147,7 +147,7 @@ def fit(
       jax.tree.map(np.array, parallel.to_host((state, optimizer_state)))
   )
   step = parallel.pmap(
-      _step(stage, prefixed=rows is not None),
+      _step(stage, key, prefixed=rows is not None),
       in_axes=(None, None, 0, None),
       out_axes=(None, None, None),
       donate=(0, 1),
@@ -159,16 +159,18 @@ def fit(
     if rows is not None:
       batch = {**batch, **jax.tree.map(lambda x: x[batch["index"]], rows)}
     state, optimizer_state, metrics = step(
-        state, optimizer_state, parallel.shard(batch),
-        parallel.replicate(jax.random.fold_in(key, number)),
+        state, optimizer_state, parallel.shard(batch), np.int32(number)
     )
     yield Update(state, optimizer_state, metrics)
 
 
-def _step(stage: Fit, prefixed: bool) -> Callable[..., tuple]:
+def _step(
+    stage: Fit, stage_key: jax.Array, prefixed: bool
+) -> Callable[..., tuple]:
   def step(
-      state: State, optimizer_state: PyTree, batch: Batch, key: jax.Array
+      state: State, optimizer_state: PyTree, batch: Batch, number: jax.Array
   ) -> tuple[State, PyTree, Mapping[str, jax.Array]]:
+    key = jax.random.fold_in(stage_key, number)
     batch = _augmented(stage.data.augment, batch, key)
     if stage.prefix is not None and not prefixed:
       batch = {**batch, **jax.lax.stop_gradient(stage.prefix(state, batch))}

@@ -43,16 +43,19 @@ def main(out: str, checkpoint: str, distributed: bool) -> None:
   train = method.stream("train")
   pushed, metrics = method.push(state, train)
   few = pipeline.ordered(_First(train.source), 32, config.batch_size)
-  scores, deltas = [], []
-  for batch, rows in parallel.each(method.predict, pushed, few.batches()):
-    del batch
-    scores.append(rows["scores"])
-  found = method.explain(pushed, few, split="train", scope="both")
-  for explained in found:
-    if hasattr(explained, "because"):
-      deltas.append([*explained.because.values()])
-    else:
-      deltas += [[*row.because.values()] for row in explained.evidence]
+  scores = [
+      rows["scores"]
+      for _, rows in parallel.each(method.predict, pushed, few.batches())
+  ]
+  explained = list(
+      method.explain(pushed, few, split="train", scope="both", keep_all=True)
+  )
+  local = [e.whole.delta for e in explained if hasattr(e, "whole")]
+  overall = [
+      [*e.because["train"].scores.values()]
+      for e in explained
+      if not hasattr(e, "whole")
+  ]
   provenance = pushed.buffers["provenance"]
   if parallel.is_primary():
     np.savez(
@@ -64,7 +67,8 @@ def main(out: str, checkpoint: str, distributed: bool) -> None:
         cell=provenance.cell,
         moved=metrics["moved_mean"],
         scores=np.concatenate(scores)[:EXPLAINED],
-        deltas=np.array(deltas),
+        local=np.stack(local),
+        overall=np.array(overall),
     )
 
 
@@ -87,7 +91,7 @@ class _First:
 def _state(method, folder):
   checkpoints = Checkpoints(folder)
   if not checkpoints.exists():
-    state = parallel.to_host(jax.jit(method.init)(parallel.key(0)))
+    state = parallel.to_host(jax.jit(method.init)(parallel.init_key(0)))
     state, _ = method.start(state, method.stream("train"))
     checkpoints.save(Progress(), state, {})
   checkpoints.close()

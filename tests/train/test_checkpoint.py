@@ -123,6 +123,16 @@ def test_take_over_keeps_what_fits(tmp_path, capsys):
   assert "anew: params.head" in capsys.readouterr().out
 
 
+def test_take_over_from_another_backbone_is_refused(tmp_path):
+  trained = _state()
+  trained = trained.replace(params={"backbone": {"w": np.ones(7)}})
+  writer = Checkpoints(tmp_path)
+  writer.save(Progress(), trained, {})
+  writer.close()
+  with pytest.raises(UserError, match="the backbone of .* is another one"):
+    take_over(_state(), str(tmp_path))
+
+
 def test_take_over_of_nothing_changes_nothing():
   state = _state()
   assert take_over(state, "") is state

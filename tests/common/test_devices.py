@@ -1,0 +1,79 @@
+"""The same numbers on one device, on two, and in two processes of one each."""
+
+import os
+import socket
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from tests.conftest import ROOT
+
+pytestmark = pytest.mark.slow
+
+
+def _port():
+  with socket.socket() as free:
+    free.bind(("localhost", 0))
+    return free.getsockname()[1]
+
+
+def start(arguments, devices=1, processes=1):
+  """Starts one or several processes of a run; they find each other."""
+  port = _port()
+  started = []
+  for index in range(processes):
+    together = {
+        "JAX_COORDINATOR_ADDRESS": f"localhost:{port}",
+        "JAX_NUM_PROCESSES": str(processes),
+        "JAX_PROCESS_ID": str(index),
+    }
+    environment = {
+        **os.environ,
+        "JAX_NUM_CPU_DEVICES": str(devices),
+        "PYTHONPATH": str(ROOT),
+        **(together if processes > 1 else {}),
+    }
+    flags = ["--distributed"] if processes > 1 else []
+    started.append(subprocess.Popen(
+        [sys.executable, "-u", *map(str, arguments), *flags],
+        cwd=ROOT, env=environment, text=True, stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+    ))
+  return started
+
+
+def finish(processes):
+  """Waits for all; their outputs."""
+  outputs = [process.communicate()[0] for process in processes]
+  for process, output in zip(processes, outputs, strict=True):
+    assert process.returncode == 0, output
+  return outputs
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+  folder = tmp_path_factory.mktemp("devices")
+  found = {}
+  for name, devices, processes in (("1", 1, 1), ("2", 2, 1), ("2x1", 1, 2)):
+    out = folder / f"{name}.npz"
+    worker = ["tests/common/worker.py", out, folder / "start"]
+    finish(start(worker, devices, processes))
+    found[name] = dict(np.load(out))
+  return found
+
+
+@pytest.mark.parametrize("name", ["2", "2x1"])
+def test_numbers_do_not_depend_on_the_devices(runs, name):
+  one, other = runs["1"], runs[name]
+  assert (int(one["devices"]), int(other["devices"])) == (1, 2)
+  assert len(one["losses"]) == 20
+  np.testing.assert_allclose(other["losses"], one["losses"], rtol=1e-5)
+  np.testing.assert_array_equal(other["image"], one["image"])
+  np.testing.assert_array_equal(other["cell"], one["cell"])
+  for key in ("prototypes", "moved", "scores", "local", "overall"):
+    assert one[key].size
+    np.testing.assert_allclose(
+        other[key], one[key], rtol=1e-5, atol=1e-5, err_msg=key
+    )

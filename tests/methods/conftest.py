@@ -1,0 +1,40 @@
+"""A method on images in memory, small enough to run every stage."""
+
+import functools
+
+import jax
+import pytest
+
+from configs import protopnet_folder
+from protojax import methods, parallel
+from protojax.data import sources
+from tests.conftest import ArraySource
+
+
+@pytest.fixture(scope="session")
+def make_method():
+  """`make_method(**{"joint.train_norm": True})`: the debug config, changed."""
+  made = {
+      "train": ArraySource(36, 32, seed=0),
+      "test": ArraySource(18, 32, seed=1),
+  }
+
+  @functools.cache
+  def make(**changes):
+    config = protopnet_folder.get_config("debug").unlock()
+    config.update_from_flattened_dict({"batch_size": 12, **changes})
+    return methods.load(config.lock())
+
+  with pytest.MonkeyPatch.context() as patch:
+    patch.setattr(sources, "load", lambda c, split, seed: made[split])
+    yield make
+
+
+@pytest.fixture(scope="session")
+def make_state():
+  """`make_state(method)`: its random start on the host."""
+  return functools.cache(
+      lambda method: parallel.to_host(
+          jax.jit(method.init)(parallel.init_key(0))
+      )
+  )
