@@ -1,0 +1,174 @@
+"""Explains a trained run: checkpoint -> explanations -> report.
+
+python explain.py
+python explain.py --workdir=DIR --scope=global --split=train
+python explain.py --images='holiday/*.jpg'
+
+Says which of hue, shape, texture, contrast and saturation makes images look
+like the prototypes, and writes WORKDIR/explanations/report.html and tables.
+"""
+
+from pathlib import Path
+from typing import Any
+
+from absl import flags
+import jax
+from ml_collections import ConfigDict
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Table
+
+from protojax import configuration, methods, parallel
+from protojax.data import pipeline, sources
+from protojax.explain.output import Output
+from protojax.methods.base import Explains
+from protojax.train import checkpoint, workdir
+from protojax.types import State, UserError
+
+_WORKDIR = flags.DEFINE_string(
+    "workdir", "", "Folder of the run; the newest under runs/ if not given."
+)
+_SCOPE = flags.DEFINE_enum(
+    "scope", "both", ["local", "global", "both"],
+    "Explain images (local), prototypes (global) or both.",
+)
+_SPLIT = flags.DEFINE_enum(
+    "split", "both", ["train", "test", "both"],
+    "The images to use. With both, prototypes are explained over each, and"
+    " the test images alone are explained one by one.",
+)
+_IMAGES = flags.DEFINE_string(
+    "images", "", "A file, folder or pattern of images to explain instead."
+)
+_LIMIT = flags.DEFINE_integer(
+    "limit", None, "At most so many images of a split, evenly chosen.",
+    lower_bound=1,
+)
+_SAVE_ALL = flags.DEFINE_bool(
+    "save_all", False, "Write the scores of all prototypes to local.npz."
+)
+_ALLOW_STALE = flags.DEFINE_bool(
+    "allow_stale", False, "Explain prototypes that have moved since the push."
+)
+_DISTRIBUTED = flags.DEFINE_bool(
+    "distributed", False, "Join the other processes of this run."
+)
+
+# Images of one's own in a batch, where no config says how many.
+_AT_ONCE = 32
+
+
+def main() -> int:
+  """Explains a run; writes WORKDIR/explanations."""
+  parallel.setup(_DISTRIBUTED.value)
+  run = Path(_WORKDIR.value) if _WORKDIR.value else workdir.newest(Path("runs"))
+  config = workdir.load_config(run)
+  method, state = load_run(run, config)
+  tasks = _tasks(method, config.data.image_size)
+  folder = run / "explanations" / ("images" if _IMAGES.value else "")
+  parallel.say(f"explaining {run} on {parallel.describe()}")
+
+  with Output(folder, run, _SAVE_ALL.value) as output, _progress() as bar:
+    for split, scope, stream in tasks:
+      count = min(len(stream), _LIMIT.value or len(stream))
+      task = bar.add_task(split, total=count, rate="")
+
+      def advance(images, split=split, task=task):
+        output.seen(split, images)
+        bar.advance(task, images)
+        speed = bar.tasks[task].speed
+        bar.update(task, rate=f"{speed:.3g} images/s" if speed else "")
+
+      for explained in method.explain(
+          state, stream, split=split, scope=scope, limit=_LIMIT.value,
+          keep_all=_SAVE_ALL.value, allow_changed=_ALLOW_STALE.value,
+          patches=split == tasks[0][0], progress=advance,
+      ):
+        # Every process makes them, since all compute; one writes.
+        if parallel.is_primary():
+          output.add(explained)
+    summary = output.finish() if parallel.is_primary() else None
+  if summary is not None:
+    _show(summary, output.written)
+  return 0
+
+
+def load_run(run: Path, config: ConfigDict) -> tuple[Any, State]:
+  """The method of a run, one that `Explains`, and its newest state.
+
+  Raises:
+    UserError: no checkpoint, or prototypes that cannot be explained.
+  """
+  method = methods.load(config, workdir.class_names(run))
+  if not isinstance(method, Explains):
+    raise UserError(f"{config.method} in {run} has no prototypes to explain.")
+  template = jax.eval_shape(method.init, parallel.key(config.seed))
+  state, _ = checkpoint.restore_state(run, template)
+  if method.stale(state) and not _ALLOW_STALE.value:
+    raise UserError(
+        f"the prototypes in {run} are no longer the patches of the last push,"
+        " or were never pushed, so their pictures would mislead. Let train.py"
+        " finish, or explain them all the same with --allow_stale."
+    )
+  return method, state
+
+
+def _tasks(
+    method: Any, image_size: int
+) -> list[tuple[str, str, pipeline.Stream]]:
+  """(split, scope, stream) of every sweep."""
+  if _IMAGES.value:
+    if _SCOPE.value == "global":
+      raise UserError(
+          "--scope=global explains prototypes over a data set; with --images"
+          " use --scope=local."
+      )
+    source, devices = sources.images(_IMAGES.value), parallel.device_count()
+    size = devices * -(-min(len(source), _AT_ONCE) // devices)
+    stream = pipeline.ordered(source, image_size, size)
+    return [("images", "local", stream)]
+  if _SPLIT.value != "both":
+    return [(_SPLIT.value, _SCOPE.value, method.stream(_SPLIT.value))]
+  tasks = [("test", _SCOPE.value, method.stream("test"))]
+  if _SCOPE.value != "local":
+    tasks.insert(0, ("train", "global", method.stream("train")))
+  return tasks
+
+
+def _progress() -> Progress:
+  return Progress(
+      TextColumn("{task.description}"),
+      BarColumn(),
+      MofNCompleteColumn(),
+      TextColumn("{task.fields[rate]}"),
+      TimeRemainingColumn(),
+      disable=not parallel.is_primary(),
+  )
+
+
+def _show(summary, written) -> None:
+  """Prints what was found and where it is written."""
+  console = Console()
+  if summary["importance"]:
+    splits = list(summary["importance"])
+    table = Table("similarity lost without", *splits, box=None, pad_edge=False)
+    for name in summary["importance"][splits[-1]]:
+      scores = (summary["importance"][split] for split in splits)
+      table.add_row(name, *(f"{s.get(name, 0):.3f}" for s in scores))
+    console.print(table)
+  console.print(
+      f"\n{summary['images']} images in {summary['seconds']:.1f} s"
+      f" ({summary['images_per_second']:.3g} images/s)"
+  )
+  for path in written:
+    console.print(str(path), highlight=False, soft_wrap=True, markup=False)
+
+
+if __name__ == "__main__":
+  configuration.run(main)

@@ -1,0 +1,207 @@
+"""Explanations as plain data: what `text`, `tables` and `html` put into form.
+
+A local explanation says why an image got its class, a global one what a
+prototype stands for. Numbers come from `sweep`, pictures from `locate`.
+"""
+
+from collections.abc import Iterable, Mapping
+import dataclasses
+from typing import NamedTuple
+
+from jaxtyping import Float, Int, UInt8
+import numpy as np
+
+Picture = UInt8[np.ndarray, "H W 3"]
+
+
+class Box(NamedTuple):
+  """A rectangle in pixels of the network's input; bottom and right excluded."""
+
+  top: int
+  left: int
+  bottom: int
+  right: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Evidence:
+  """One row of a scoring sheet: this patch looks like that prototype.
+
+  Attributes:
+    prototype: its number.
+    class_name: the class it stands for.
+    similarity: g, at the nearest cell.
+    weight: of the head, from the prototype to the predicted class.
+    points: similarity times weight.
+    runner_up_weight: from the prototype to the class that came second.
+    cell: the nearest cell, row-major.
+    because: modification -> phi_local, the loss of similarity without it.
+    box: around the highest 5 % of the similarity map; shown images only.
+    field: what the cell can see of the image; shown images only.
+    heat: the image under its similarity map; shown images only.
+  """
+
+  prototype: int
+  class_name: str
+  similarity: float
+  weight: float
+  points: float
+  runner_up_weight: float
+  cell: int
+  because: Mapping[str, float]
+  box: Box | None = None
+  field: Box | None = None
+  heat: Picture | None = None
+
+
+class Answer(NamedTuple):
+  """A class and what the model gave it."""
+
+  class_name: str
+  logit: float
+  probability: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Whole:
+  """Scores of an image for every prototype, dead ones too.
+
+  Attributes:
+    similarity: g.
+    cell: the nearest cell, row-major.
+    delta: phi_local.
+  """
+
+  similarity: Float[np.ndarray, " p"]
+  cell: Int[np.ndarray, " p"]
+  delta: Float[np.ndarray, "m p"]
+
+
+@dataclasses.dataclass(frozen=True)
+class LocalExplanation:
+  """Why an image got its class.
+
+  Attributes:
+    image: its name.
+    index: its position in the source.
+    split: "train", "test", or "images" for images without labels.
+    label: its true class; None where unknown.
+    answers: classes by falling logit: the predicted one, the runner-up, ...
+    evidence: the most similar prototypes, the most similar first.
+    others: how many further prototypes have points too.
+    picture: the image at the size of the network's input; shown images only.
+    whole: all scores, if they were asked for.
+  """
+
+  image: str
+  index: int
+  split: str
+  label: str | None
+  answers: tuple[Answer, ...]
+  evidence: tuple[Evidence, ...]
+  others: int
+  picture: Picture | None = None
+  whole: Whole | None = None
+
+  @property
+  def predicted(self) -> Answer:
+    """The class of the largest logit."""
+    return self.answers[0]
+
+  @property
+  def wrong(self) -> bool:
+    """Whether the label is known and another class was predicted."""
+    return self.label not in (None, self.predicted.class_name)
+
+  @property
+  def other_points(self) -> float:
+    """Points of the prototypes that have no row: all sum to the logit."""
+    return self.predicted.logit - sum(row.points for row in self.evidence)
+
+
+@dataclasses.dataclass(frozen=True)
+class Patch:
+  """The piece of a training image that a prototype is.
+
+  Attributes:
+    image: name of the image.
+    index: its position in the training source.
+    cell: the cell in the grid of the feature map, row-major.
+    box: around the highest 5 % of the prototype's similarity map.
+    field: what the cell can see of the image.
+    picture: the image at the size of the network's input, where it is shown.
+    heat: the image under the similarity map, where it is shown.
+  """
+
+  image: str
+  index: int
+  cell: int
+  box: Box
+  field: Box
+  picture: Picture | None = None
+  heat: Picture | None = None
+
+
+class Because(NamedTuple):
+  """Global scores of one prototype over one set of images.
+
+  Attributes:
+    scores: modification -> phi_global.
+    similarity: the weighted mean of g.
+    images: how many images.
+  """
+
+  scores: Mapping[str, float]
+  similarity: float
+  images: int
+
+
+@dataclasses.dataclass(frozen=True)
+class GlobalExplanation:
+  """What a prototype stands for.
+
+  Attributes:
+    prototype: its number.
+    class_name: its class.
+    alive: whether pruning has left it.
+    weight: of the head, from the prototype to its class.
+    duplicate_of: the first prototype alive that is the same patch, if any.
+    patch: where it was taken from; None before a push.
+    because: split -> scores over that split.
+    without_source: the same with the prototype's own source image left out;
+      only for splits that hold it.
+  """
+
+  prototype: int
+  class_name: str
+  alive: bool
+  weight: float
+  duplicate_of: int | None
+  patch: Patch | None
+  because: Mapping[str, Because]
+  without_source: Mapping[str, Because]
+
+
+def merge(
+    explanations: Iterable[GlobalExplanation],
+) -> tuple[GlobalExplanation, ...]:
+  """One explanation per prototype, out of those of several splits."""
+  merged: dict[int, GlobalExplanation] = {}
+  for new in explanations:
+    old = merged.get(new.prototype)
+    if old is not None:
+      new = dataclasses.replace(
+          new,
+          patch=_better(old.patch, new.patch),
+          because={**old.because, **new.because},
+          without_source={**old.without_source, **new.without_source},
+      )
+    merged[new.prototype] = new
+  return tuple(merged[i] for i in sorted(merged))
+
+
+def _better(old: Patch | None, new: Patch | None) -> Patch | None:
+  """The patch that has its pictures, or the one there is."""
+  if old is None or (new is not None and old.picture is None):
+    return new
+  return old

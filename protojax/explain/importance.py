@@ -1,0 +1,149 @@
+"""Importance: how much of a likeness each characteristic of an image carries.
+
+The score of "This Looks Like That, Because ...": one characteristic of the
+image is changed, the place is kept, and the loss of similarity is measured.
+`importance` scores a batch (local); `Sums` weighs the batches of a whole set
+(global). `sweep` runs both over a stream, on all devices.
+"""
+
+from collections.abc import Callable, Sequence
+import dataclasses
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Bool, Float, Int, UInt8
+import numpy as np
+
+from protojax.explain import perturb
+from protojax.types import ArrayLike
+
+Nearest = Callable[[ArrayLike], tuple[jax.Array, jax.Array]]
+At = Callable[[ArrayLike, ArrayLike], jax.Array]
+
+
+class Local(NamedTuple):
+  """Scores of a batch.
+
+  Attributes:
+    similarity: g, at the nearest cell of the unchanged image.
+    cell: that cell, row-major.
+    delta: phi_local = g - g^i, for every modification i at the same cell.
+  """
+
+  similarity: Float[jax.Array, "b p"]
+  cell: Int[jax.Array, "b p"]
+  delta: Float[jax.Array, "b m p"]
+
+
+def importance(
+    nearest: Nearest,
+    at: At,
+    images: UInt8[ArrayLike, "b H W 3"],
+    modifications: Sequence[str],
+) -> Local:
+  """Local importance of every modification for every prototype.
+
+  phi_local(i, k, j) = g_kj - g^i_kj ("This Looks Like That, Because ...").
+  Positive: the characteristic mattered; about 0: it did not; negative: the
+  patch is more alike without it. The cell is that of the unchanged image.
+
+  The unchanged image goes through `at` in one stack with its copies and gives
+  the reference g. Compiled apart, its similarity would differ from a copy's
+  in the last bits, and the log similarity makes much of that near 0.
+
+  Args:
+    nearest: images -> (similarity b p, cell b p).
+    at: images, cells b p -> similarity b p.
+    images: before any modification.
+    modifications: names known to `perturb.modify`. "identity", the control,
+      is the first of the stack itself.
+  """
+  images = jnp.asarray(images)
+  _, cell = nearest(images)
+  changed = [name for name in modifications if name != "identity"]
+  stack = jnp.stack([images, *(perturb.modify(images, i) for i in changed)])
+  similarity = jax.vmap(at, in_axes=(0, None))(stack, cell)
+  row = {name: 1 + i for i, name in enumerate(changed)} | {"identity": 0}
+  order = np.array([row[name] for name in modifications], np.int32)
+  delta = similarity[0][None] - similarity[order]
+  return Local(similarity[0], cell, jnp.moveaxis(delta, 0, 1))
+
+
+def from_maps(
+    function: Callable[[ArrayLike], Float[jax.Array, "b h w p"]],
+) -> tuple[Nearest, At]:
+  """Adapts a model that returns maps of similarities to `importance`.
+
+  The nearest cell is the most similar one, the first in row-major order.
+  """
+
+  def flat(images: ArrayLike) -> jax.Array:
+    maps = function(images)
+    return maps.reshape(maps.shape[0], -1, maps.shape[-1])
+
+  def nearest(images: ArrayLike) -> tuple[jax.Array, jax.Array]:
+    maps = flat(images)
+    return jnp.max(maps, axis=1), jnp.argmax(maps, axis=1).astype(jnp.int32)
+
+  def at(images: ArrayLike, cells: ArrayLike) -> jax.Array:
+    return jnp.take_along_axis(flat(images), cells[:, None], axis=1)[:, 0]
+
+  return nearest, at
+
+
+@dataclasses.dataclass(frozen=True)
+class Scores:
+  """Global importance over a set of images.
+
+  Attributes:
+    importance: phi_global(i, j) = sum_k phi_local(i, k, j) w_kj / sum_k w_kj
+      with the weight w of the similarity g; nan where all weights are 0.
+    similarity: the mean of g under the same weights.
+    images: how many were counted.
+  """
+
+  importance: Float[np.ndarray, "m p"]
+  similarity: Float[np.ndarray, " p"]
+  images: int
+
+
+class Sums(NamedTuple):
+  """What a stream adds up to: O(m p) numbers, whatever its length.
+
+  Attributes:
+    weighted: sums over images of w phi_local, and of w g in the last row.
+    weight: sums of w.
+    images: how many were counted.
+  """
+
+  weighted: Float[ArrayLike, "n p"]
+  weight: Float[ArrayLike, " p"]
+  images: Int[ArrayLike, ""] | Float[ArrayLike, ""]
+
+  @classmethod
+  def of(
+      cls,
+      local: Local,
+      weight: Float[ArrayLike, "b p"],
+      mask: Bool[ArrayLike, " b"],
+  ) -> "Sums":
+    """Sums of one batch; where the mask is False a row is padding."""
+    weight = jnp.where(mask[:, None], weight, 0.0)
+    terms = jnp.concatenate([local.delta, local.similarity[:, None]], axis=1)
+    # Weight 0 leaves out what is not a number, too.
+    products = jnp.where(
+        weight[:, None] > 0, terms * weight[:, None], 0.0
+    )
+    return cls(
+        jnp.sum(products, axis=0),
+        jnp.sum(weight, axis=0),
+        jnp.sum(mask, dtype=jnp.int32),
+    )
+
+  def scores(self) -> Scores:
+    """Divides; see `Scores`."""
+    weight = np.asarray(self.weight, np.float64)
+    safe = np.where(weight > 0, weight, np.nan)
+    means = np.asarray(self.weighted, np.float64) / safe[None]
+    return Scores(means[:-1], means[-1], int(self.images))

@@ -1,0 +1,156 @@
+"""Explanations as files for other programs: CSV, NPZ and JSON.
+
+Every file is written beside its place and moved there when it is whole, so
+that a run that was cut off leaves no half of a table. The columns of the
+scores are those of the paper's own code.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+import contextlib
+import csv
+import errno
+import json
+import os
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+
+from protojax.explain.evidence import (
+    Because,
+    GlobalExplanation,
+    LocalExplanation,
+)
+from protojax.types import UserError
+
+_UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS)
+
+
+@contextlib.contextmanager
+def replacing(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
+  """Opens a new file that takes the place of `path` if all goes well.
+
+  Raises:
+    UserError: there is no room, or no right to write.
+  """
+  partial = path.with_name(f".{path.name}.{os.getpid()}")
+  # File names need not be valid UTF-8; they are shown with their escapes.
+  encoding, errors, newline = "utf-8", "backslashreplace", ""
+  if "b" in mode:
+    encoding = errors = newline = None
+  try:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(
+        partial, mode, encoding=encoding, errors=errors, newline=newline
+    ) as file:
+      yield file
+    os.replace(partial, path)
+  except OSError as error:
+    if error.errno not in _UNWRITABLE:
+      raise
+    raise UserError(
+        f"{path} could not be written: {error.strerror}. Make room there and"
+        " run the same command again; older files are as they were."
+    ) from error
+  finally:
+    partial.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def local_table(path: Path) -> Iterator[Any]:
+  """Opens `local.csv`; give its explanations to `add` as they come.
+
+  One row for each of the top prototypes of each image and each modification.
+  """
+  with replacing(path) as file:
+    writer = csv.writer(file)
+    writer.writerow(
+        ("image", "prototype", "modification", "delta", "orig_similarity")
+    )
+
+    def add(explained: LocalExplanation) -> None:
+      writer.writerows(
+          (explained.image, row.prototype, name, _number(delta),
+           _number(row.similarity))
+          for row in explained.evidence
+          for name, delta in row.because.items()
+      )
+
+    yield add
+
+
+def local_arrays(
+    path: Path,
+    explained: Sequence[LocalExplanation],
+    modifications: Sequence[str],
+) -> None:
+  """Writes `local.npz`: the scores of every image for every prototype.
+
+  Arrays: image [n] (names), split [n], modification [m], similarity [n p],
+  cell [n p], delta [n m p].
+
+  Raises:
+    ValueError: the explanations were made without `keep_all`.
+  """
+  whole = [e.whole for e in explained if e.whole is not None]
+  if len(whole) != len(explained):
+    raise ValueError("explanations without all scores: use keep_all=True")
+  with replacing(path, "wb") as file:
+    np.savez(
+        file,
+        image=np.array([e.image for e in explained], np.str_),
+        split=np.array([e.split for e in explained], np.str_),
+        modification=np.array(modifications, np.str_),
+        similarity=np.array([w.similarity for w in whole]),
+        cell=np.array([w.cell for w in whole]),
+        delta=np.array([w.delta for w in whole]),
+    )
+
+
+def global_table(
+    path: Path, scores: Mapping[int, Because]
+) -> None:
+  """Writes `global_train.csv` or `global_test.csv`: phi_global.
+
+  Args:
+    path: of the file.
+    scores: prototype -> its scores; dead prototypes are left out.
+  """
+  with replacing(path) as file:
+    writer = csv.writer(file)
+    writer.writerow(("prototype", "modification", "weighted_delta"))
+    writer.writerows(
+        (prototype, name, _number(score))
+        for prototype, because in sorted(scores.items())
+        for name, score in because.scores.items()
+    )
+
+
+def prototype_table(
+    path: Path, explained: Iterable[GlobalExplanation]
+) -> None:
+  """Writes `prototypes.csv`: what each prototype is a patch of.
+
+  The box is "top left bottom right" in pixels of the network's input, bottom
+  and right excluded; image, cell and box are empty before a push.
+  """
+  with replacing(path) as file:
+    writer = csv.writer(file)
+    writer.writerow(("prototype", "class", "image", "cell", "box", "alive"))
+    for e in explained:
+      where = ("", "", "")
+      if e.patch is not None:
+        box = " ".join(map(str, e.patch.box))
+        where = (e.patch.image, e.patch.cell, box)
+      writer.writerow((e.prototype, e.class_name, *where, int(e.alive)))
+
+
+def summary(path: Path, content: Mapping[str, Any]) -> None:
+  """Writes a mapping as JSON."""
+  with replacing(path) as file:
+    json.dump(content, file, indent=2)
+    file.write("\n")
+
+
+def _number(value: float) -> str:
+  return f"{value:.8g}"

@@ -1,0 +1,148 @@
+"""A model small enough to follow by hand: mean colours of 8 x 8 tiles."""
+
+import functools
+import types
+
+import jax.numpy as jnp
+import numpy as np
+
+from protojax.backbones import Layer
+from protojax.prototypes import push
+from protojax.prototypes import similarity as similarities
+from protojax.types import State
+
+TILE = 8
+
+# Texture left out: its program takes seconds to compile.
+FEW = ("identity", "contrast", "saturation", "hue", "shape", "brightness")
+
+
+class Images:
+  """A source and its ordered stream in one: images in memory."""
+
+  def __init__(self, images, labels, names=None, batch_size=4):
+    self.images, self.labels = images, np.asarray(labels, np.int32)
+    self.names = names or [f"image-{i}" for i in range(len(images))]
+    self.batch_size = batch_size
+    self.source = self
+
+  def name(self, i):
+    return self.names[i]
+
+  def __len__(self):
+    return len(self.images)
+
+  def examples(self, indices):
+    indices = np.asarray(indices, np.int32)
+    return {
+        "image": self.images[indices],
+        "label": self.labels[indices],
+        "index": indices,
+        "mask": np.ones(len(indices), bool),
+    }
+
+  def batches(self):
+    for start in range(0, len(self), self.batch_size):
+      index = np.arange(start, start + self.batch_size)
+      mask = index < len(self)
+      yield {**self.examples(np.where(mask, index, 0)), "mask": mask}
+
+
+class Colours:
+  """Prototypes are mean colours; everything a method offers the explainer."""
+
+  def __init__(self, class_names, image_size=32, similarity="log"):
+    self.similarity = similarities.load(similarity)
+    self.class_names, self.image_size = tuple(class_names), image_size
+    self.backbone = types.SimpleNamespace(layers=(Layer(TILE, TILE, "VALID"),))
+    self.grid = (image_size // TILE, image_size // TILE)
+    self.train = None
+
+  def stream(self, split):
+    assert split == "train"
+    return self.train
+
+  def _features(self, images):
+    images = jnp.asarray(images, jnp.float32) / 255
+    b, h, w, d = images.shape
+    tiles = images.reshape(b, h // TILE, TILE, w // TILE, TILE, d)
+    return tiles.mean(axis=(2, 4))
+
+  def _similarity(self, state, images):
+    features = self._features(images)
+    prototypes = state.params["prototypes"]["prototypes"]
+    cells = features.reshape(len(features), -1, 1, features.shape[-1])
+    distances = self.similarity.paired(cells, prototypes.reshape(1, 1, -1, 3))
+    return self.similarity.activation(distances)
+
+  def nearest(self, state, images):
+    found = self._similarity(state, images)
+    return found.max(axis=1), found.argmax(axis=1).astype(jnp.int32)
+
+  def at(self, state, images, cells):
+    found = self._similarity(state, images)
+    return jnp.take_along_axis(found, cells[:, None], axis=1)[:, 0]
+
+  def maps(self, state, images, prototypes):
+    found = self._similarity(state, images)[..., prototypes]
+    return found.reshape(len(images), *self.grid, -1)
+
+  def weights(self, state):
+    weight, alive = state.params["head"]["weight"], state.buffers["alive"]
+    return jnp.where(alive[None], weight, 0.0)
+
+
+_model = functools.lru_cache(Colours)
+
+
+def photographs(count, size=32, seed=0):
+  """Coloured tiles with some noise: every cell differs."""
+  rng = np.random.default_rng(seed)
+  tiles = rng.integers(20, 235, (count, size // TILE, size // TILE, 3))
+  images = tiles.repeat(TILE, axis=1).repeat(TILE, axis=2)
+  noise = rng.integers(-15, 16, images.shape)
+  return np.clip(images + noise, 0, 255).astype(np.uint8)
+
+
+def trained(
+    train=12, classes=3, each=4, dead=(5,), names=None, similarity="log"
+):
+  """A model and its state, every prototype pushed to an image of its class."""
+  rng = np.random.default_rng(1)
+  names = names or [f"class {k}" for k in range(classes)]
+  stream = Images(photographs(train), np.arange(train) % classes)
+  # The same object, whose programs are compiled already.
+  model = _model(tuple(names), similarity=similarity)
+  model.train = stream
+  class_of = np.repeat(np.arange(classes), each).astype(np.int32)
+  count = len(class_of)
+  image = np.array(
+      [rng.choice(np.flatnonzero(stream.labels == k)) for k in class_of],
+      np.int32,
+  )
+  cell = rng.integers(0, 16, count).astype(np.int32)
+  # The second prototype is the same patch as the first.
+  image[1], cell[1] = image[0], cell[0]
+  features = np.asarray(model._features(stream.images)).reshape(train, 16, 3)
+  weight = rng.normal(-0.3, 0.1, (classes, count)).astype(np.float32)
+  weight[class_of, np.arange(count)] = rng.normal(1, 0.1, count)
+  alive = np.ones(count, bool)
+  alive[list(dead)] = False
+  content = np.stack([push.content_digest(stream.images[i]) for i in image])
+  provenance = push.Provenance.empty(count).replace(
+      image=image, cell=cell, content=content
+  )
+  prototypes = features[image, cell].reshape(count, 1, 1, 3)
+  state = State(
+      params={
+          "prototypes": {"prototypes": prototypes},
+          "head": {"weight": weight},
+      },
+      statistics={},
+      buffers={
+          "class_of": class_of, "alive": alive, "provenance": provenance
+      },
+  )
+  return model, state
+
+

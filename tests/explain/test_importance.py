@@ -1,0 +1,229 @@
+import explain_fakes as fakes
+import jax
+import jax.numpy as jnp
+import numpy as np
+from numpy.testing import assert_allclose, assert_array_equal
+import pandas
+import pytest
+
+from protojax.explain import perturb
+from protojax.explain.importance import Local, Sums, from_maps, importance
+from protojax.explain.sweep import Rows, Totals, sweep
+
+NAMES = fakes.FEW
+
+
+def _bound(model, state):
+  return (
+      lambda images: model.nearest(state, images),
+      lambda images, cells: model.at(state, images, cells),
+  )
+
+
+def _run(model, state, batches, **options):
+  source = options.pop("source", np.full(12, -1, np.int32))
+  *rows, totals = sweep(
+      model, state, batches, NAMES, source=source, **options
+  )
+  assert all(isinstance(row, Rows) for row in rows)
+  assert isinstance(totals, Totals)
+  return rows, totals
+
+
+def test_stack_equals_separate_calls():
+  model, state = fakes.trained()
+  nearest, at = _bound(model, state)
+  images = fakes.photographs(5, seed=3)
+  names = perturb.MODIFICATIONS
+  local = jax.jit(importance, static_argnums=(0, 1, 3))(
+      nearest, at, images, names
+  )
+  similarity, cell = nearest(images)
+  assert_array_equal(local.cell, cell)
+  assert_allclose(local.similarity, similarity, rtol=1e-6)
+  for m, name in enumerate(names):
+    changed = at(perturb.modify(images, name), cell)
+    assert_allclose(
+        local.delta[:, m], similarity - changed, rtol=1e-5, atol=1e-5
+    )
+
+
+@pytest.mark.parametrize("order", [NAMES, NAMES[::-1], ("hue", "identity")])
+def test_control_is_exactly_zero(order):
+  model, state = fakes.trained()
+  images = fakes.photographs(5, seed=3)
+  local = importance(*_bound(model, state), images, order)
+  assert local.delta.shape == (5, len(order), 12)
+  assert not local.delta[:, order.index("identity")].any()
+  assert np.all(np.abs(local.delta[:, order.index("hue")]).max(axis=1) > 0.01)
+
+
+def test_what_changes_no_pixel_scores_exactly_zero():
+  # Not the first of the stack: it is the same program, whatever the place.
+  model, state = fakes.trained()
+  grey = fakes.photographs(4, seed=4)[..., :1].repeat(3, axis=3)
+  _, totals = _run(model, state, [_batch(grey)])
+  for name in ("identity", "hue", "saturation"):
+    assert not totals.all.importance[NAMES.index(name)].any()
+  assert totals.all.importance[NAMES.index("contrast")].any()
+
+
+def _batch(images, pad=0):
+  n = len(images) + pad
+  index = np.r_[np.arange(len(images)), np.zeros(pad, np.int64)]
+  return {
+      "image": images[index],
+      "label": np.zeros(n, np.int32),
+      "index": index.astype(np.int32),
+      "mask": np.arange(n) < len(images),
+  }
+
+
+def test_same_cell_rule():
+  # A model whose map moves down by a cell where contrast is low.
+  def maps(images):
+    spread = jnp.std(jnp.asarray(images, jnp.float32), axis=(1, 2, 3))
+    ramp = jnp.array([0.0, 3.0, 1.0, 0.0])[None, :, None, None]
+    moved = jnp.roll(ramp, 1, axis=1)
+    return jnp.where(spread[:, None, None, None] > 90, ramp, moved)
+
+  images = np.zeros((1, 8, 8, 3), np.uint8)
+  images[:, :4] = 255
+  nearest, at = from_maps(maps)
+  local = importance(nearest, at, images, ("identity", "contrast"))
+  assert_array_equal(local.cell, [[1]])
+  # The best cell of the copy is as similar as before; the same cell is not.
+  own_minimum, _ = nearest(perturb.modify(images, "contrast"))
+  assert_array_equal(own_minimum, [[3.0]])
+  assert_array_equal(local.delta[0], [[0.0], [3.0]])
+
+
+def test_sums_equal_groupby_of_the_whole_table():
+  model, state = fakes.trained()
+  stream = fakes.Images(fakes.photographs(11, seed=5), np.zeros(11))
+  rows, totals = _run(model, state, stream.batches(), keep_all=True)
+  similarity = np.concatenate([r.whole.similarity for r in rows])
+  delta = np.concatenate([r.whole.delta for r in rows])
+  assert delta.shape == (11, len(NAMES), 12)
+  table = pandas.DataFrame(
+      (k, j, name, delta[k, m, j], similarity[k, j])
+      for k in range(11)
+      for j in range(12)
+      for m, name in enumerate(NAMES)
+  )
+  table.columns = ["image", "prototype", "modification", "delta", "g"]
+  table["product"] = table.delta * table.g
+  groups = table.groupby(["modification", "prototype"])
+  expected = groups["product"].sum() / groups["g"].sum()
+  for m, name in enumerate(NAMES):
+    assert_allclose(
+        totals.all.importance[m], expected[name], rtol=1e-5, atol=1e-6
+    )
+  weighted = (similarity.astype(float) ** 2).sum(0) / similarity.sum(0)
+  assert_allclose(totals.all.similarity, weighted, rtol=1e-5)
+  assert totals.all.images == 11
+
+
+def test_all_devices_together_equal_one():
+  model, state = fakes.trained()
+  images = fakes.photographs(8, seed=5)
+  rows, _ = _run(model, state, [_batch(images)], keep_all=True)
+  alone = jax.jit(importance, static_argnums=(0, 1, 3))(
+      *_bound(model, state), images, NAMES
+  )
+  for found, expected in zip(rows[0].whole, alone, strict=True):
+    assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
+
+
+def test_padding_batches_and_order_do_not_matter():
+  model, state = fakes.trained()
+  images = fakes.photographs(8, seed=6)
+  _, expected = _run(model, state, [_batch(images)])
+  _, padded = _run(model, state, [_batch(images, pad=4)])
+  _, turned = _run(model, state, [_batch(images[::-1])])
+  _, small = _run(model, state, fakes.Images(images, np.zeros(8)).batches())
+  for totals in (padded, turned, small):
+    assert_allclose(
+        totals.all.importance, expected.all.importance, rtol=1e-5, atol=1e-6
+    )
+    assert totals.all.images == 8
+
+
+def test_global_of_one_image_is_local():
+  model, state = fakes.trained()
+  rows, totals = _run(
+      model, state, [_batch(fakes.photographs(1), pad=1)], keep_all=True
+  )
+  assert_allclose(
+      totals.all.importance, rows[0].whole.delta[0], rtol=1e-5, atol=1e-6
+  )
+
+
+def test_constant_delta_is_that_constant():
+  rng = np.random.default_rng(0)
+  similarity = rng.uniform(0.1, 9, (6, 4)).astype(np.float32)
+  delta = np.full((6, 2, 4), 0.7, np.float32)
+  mask = np.ones(6, bool)
+  local = Local(similarity, np.zeros((6, 4), np.int32), delta)
+  scores = Sums.of(local, similarity, mask).scores()
+  assert_allclose(scores.importance, 0.7, rtol=1e-6)
+  none = Sums.of(local, np.zeros_like(similarity), mask).scores()
+  assert np.isnan(none.importance).all()
+
+
+def test_the_head_does_not_matter_to_scores():
+  model, state = fakes.trained()
+  images = [_batch(fakes.photographs(4, seed=7))]
+  head = {"weight": 5 - 3 * state.params["head"]["weight"]}
+  other = state.replace(params={**state.params, "head": head})
+  rows, totals = _run(model, state, images)
+  changed, same = _run(model, other, images)
+  assert_array_equal(totals.all.importance, same.all.importance)
+  assert_array_equal(rows[0].delta, changed[0].delta)
+  assert np.any(rows[0].logits != changed[0].logits)
+
+
+def test_source_image_is_left_out():
+  model, state = fakes.trained()
+  stream = model.stream("train")
+  source = state.buffers["provenance"].image
+  rows, totals = _run(
+      model, state, stream.batches(), source=source, keep_all=True
+  )
+  similarity = np.concatenate([r.whole.similarity for r in rows])
+  delta = np.concatenate([r.whole.delta for r in rows])
+  for j in range(12):
+    kept = np.arange(12) != source[j]
+    weight = similarity[kept, j].astype(float)
+    expected = (delta[kept, :, j] * weight[:, None]).sum(0) / weight.sum()
+    assert_allclose(
+        totals.others.importance[:, j], expected, rtol=1e-4, atol=1e-5
+    )
+  assert np.all(similarity[source, np.arange(12)] > 9.2)
+
+
+def test_rows_are_the_most_similar_alive():
+  model, state = fakes.trained(dead=(5, 6))
+  batch = _batch(fakes.photographs(4, seed=8))
+  rows, _ = _run(model, state, [batch], top=11, keep_all=True)
+  row = rows[0]
+  assert row.prototypes.shape == (4, 11)
+  assert_array_equal(row.prototypes[:, 10], -1)
+  alive = row.prototypes[:, :10]
+  assert not np.isin(alive, (5, 6)).any()
+  assert np.all(np.diff(row.similarity[:, :10], axis=1) <= 0)
+  for b in range(4):
+    assert_array_equal(
+        row.delta[b, :, :10], row.whole.delta[b][:, alive[b]]
+    )
+  weight = np.asarray(model.weights(state))
+  score = np.where(state.buffers["alive"], row.whole.similarity, 0)
+  assert_allclose(row.logits, score @ weight.T, rtol=1e-5)
+
+
+@pytest.mark.parametrize("similarity", ["linear", "cosine"])
+def test_weights_are_never_negative(similarity):
+  model, state = fakes.trained(similarity=similarity)
+  _, totals = _run(model, state, [_batch(fakes.photographs(4))])
+  assert np.isfinite(totals.all.importance).all()
+  assert not totals.all.importance[0].any()

@@ -1,0 +1,180 @@
+import explain_fakes as fakes
+import numpy as np
+from numpy.testing import assert_allclose, assert_array_equal
+import pytest
+
+from protojax.explain import locate, prototypical
+from protojax.explain.evidence import GlobalExplanation, LocalExplanation
+from protojax.types import UserError
+
+
+def _explain(model, state, stream, **options):
+  found = list(
+      prototypical.explain(
+          model, state, stream, modifications=fakes.FEW, **options
+      )
+  )
+  images = [e for e in found if isinstance(e, LocalExplanation)]
+  return images, found[len(images) :]
+
+
+def _test_images(count=10, classes=3):
+  return fakes.Images(
+      fakes.photographs(count, seed=9), np.arange(count) % classes
+  )
+
+
+def test_one_sweep_gives_both():
+  model, state = fakes.trained()
+  done = []
+  images, prototypes = _explain(
+      model, state, _test_images(), progress=done.append
+  )
+  assert done == [4, 4, 2]
+  assert [e.index for e in images] == list(range(10))
+  assert [e.prototype for e in prototypes] == list(range(12))
+  assert all(isinstance(e, GlobalExplanation) for e in prototypes)
+  assert prototypes[0].because["test"].images == 10
+
+
+def test_scoring_sheet_sums_to_the_logit():
+  model, state = fakes.trained()
+  stream = _test_images()
+  images, _ = _explain(model, state, stream)
+  similarity, cells = model.nearest(state, stream.images)
+  weight = np.asarray(model.weights(state))
+  logits = np.asarray(similarity) @ weight.T
+  for k, e in enumerate(images):
+    order = np.argsort(-logits[k])
+    assert [a.class_name for a in e.answers] == [
+        model.class_names[i] for i in order
+    ]
+    assert_allclose([a.logit for a in e.answers], logits[k][order], rtol=1e-5)
+    assert_allclose(sum(a.probability for a in e.answers), 1)
+    assert e.wrong == (order[0] != stream.labels[k])
+    assert len(e.evidence) == 10
+    assert e.others == 1
+    shown = {row.prototype for row in e.evidence}
+    (missing,) = set(range(12)) - {5} - shown
+    other = float(similarity[k, missing]) * weight[order[0], missing]
+    assert_allclose(e.other_points, other, rtol=1e-3, atol=1e-4)
+    for row in e.evidence:
+      assert_allclose(row.points, row.similarity * row.weight)
+      assert row.weight == weight[order[0], row.prototype]
+      assert row.runner_up_weight == weight[order[1], row.prototype]
+      assert row.cell == cells[k, row.prototype]
+      assert row.because["identity"] == 0
+
+
+def test_patches_and_duplicates():
+  model, state = fakes.trained(dead=(5,))
+  _, prototypes = _explain(
+      model, state, model.train, split="train", prototypes_shown=4
+  )
+  source = state.buffers["provenance"]
+  assert [e.duplicate_of for e in prototypes[:2]] == [None, 0]
+  assert [e.alive for e in prototypes] == [j != 5 for j in range(12)]
+  for j, e in enumerate(prototypes):
+    assert (e.patch.index, e.patch.cell) == (source.image[j], source.cell[j])
+    assert e.patch.image == f"image-{source.image[j]}"
+    assert (e.patch.picture is not None) == (j < 4)
+    row, column = divmod(int(source.cell[j]), 4)
+    assert e.patch.field == (
+        8 * row, 8 * column, 8 * row + 8, 8 * column + 8
+    )
+    image = model.train.images[source.image[j]][None]
+    maps = model.maps(state, image, np.array([j]))[..., 0]
+    box = locate.percentile_box(locate.upsample(maps, 32, 32))[0]
+    assert_array_equal(e.patch.box, box)
+    assert e.because["train"].images == 12
+    assert_array_equal(
+        e.without_source["train"].similarity < e.because["train"].similarity,
+        True,
+    )
+  assert np.array_equal(
+      prototypes[0].patch.picture, model.train.images[source.image[0]]
+  )
+
+
+def test_pictures_of_some_images_of_each_class():
+  model, state = fakes.trained()
+  images, _ = _explain(
+      model, state, _test_images(20), shown=1, rows_shown=3
+  )
+  shown = [e for e in images if e.picture is not None]
+  assert [e.index for e in shown[:3]] == [0, 1, 2]
+  assert all(e.wrong for e in shown[3:])
+  for e in shown:
+    assert_array_equal(e.picture, _test_images(20).images[e.index])
+    assert [r.heat is not None for r in e.evidence] == [True] * 3 + [False] * 7
+    assert e.evidence[0].heat.shape == (32, 32, 3)
+
+
+def test_limit_takes_images_from_everywhere():
+  model, state = fakes.trained()
+  images, prototypes = _explain(model, state, _test_images(), limit=5)
+  assert [e.index for e in images] == [0, 2, 4, 7, 9]
+  assert prototypes[0].because["test"].images == 5
+  everything, _ = _explain(model, state, _test_images(), limit=99)
+  assert len(everything) == 10
+  for e in images:
+    same = everything[e.index].evidence
+    assert_allclose(
+        [r.similarity for r in e.evidence], [r.similarity for r in same],
+        rtol=1e-5,
+    )
+
+
+def test_scopes():
+  model, state = fakes.trained()
+  images, prototypes = _explain(model, state, _test_images(), scope="global")
+  assert not images
+  assert len(prototypes) == 12
+  images, prototypes = _explain(
+      model, state, _test_images(), scope="local", shown=0
+  )
+  assert len(images) == 10
+  compared = {
+      r.prototype for e in images if e.picture is not None for r in e.evidence
+  }
+  assert {e.prototype for e in prototypes} == compared
+  assert not any(e.because for e in prototypes)
+
+
+def test_unlabelled_images_without_the_data_set(monkeypatch):
+  model, state = fakes.trained()
+  stream = fakes.Images(fakes.photographs(2), [-1, -1], ["x.jpg", "y.jpg"])
+
+  def gone(split):
+    raise UserError(f"no {split} images")
+
+  monkeypatch.setattr(model, "stream", gone)
+  images, prototypes = _explain(
+      model, state, stream, split="images", scope="local"
+  )
+  assert [e.image for e in images] == ["x.jpg", "y.jpg"]
+  assert not any(e.wrong for e in images)
+  assert images[0].label is None
+  assert not any(e.patch for e in prototypes)
+  with pytest.raises(UserError, match="no train images"):
+    _explain(model, state, stream)
+
+
+def test_changed_training_images_are_noticed():
+  model, state = fakes.trained()
+  source = state.buffers["provenance"].image[0]
+  model.train.images[source, 0, 0, 0] ^= 1
+  with pytest.raises(UserError, match=f"image-{source}.*--allow_stale"):
+    _explain(model, state, _test_images())
+  _, prototypes = _explain(model, state, _test_images(), allow_changed=True)
+  assert prototypes[0].patch is not None
+
+
+def test_before_a_push():
+  model, state = fakes.trained()
+  provenance = state.buffers["provenance"]
+  never = provenance.empty(12)
+  state = state.replace(buffers={**state.buffers, "provenance": never})
+  _, prototypes = _explain(model, state, _test_images())
+  assert not any(e.patch for e in prototypes)
+  assert not any(e.duplicate_of for e in prototypes)

@@ -1,0 +1,154 @@
+"""explain.py as a user runs it: on a run of train.py, in another process."""
+
+import json
+import os
+from pathlib import Path
+import re
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pandas
+from PIL import Image
+import pytest
+
+from protojax.train.checkpoint import Checkpoints
+from protojax.types import State
+
+ROOT = Path(__file__).parent.parent
+SMALL = ["--config=configs/protopnet_photos.py:debug"]
+
+
+def _command(script, *arguments, devices=1):
+  environment = {
+      **os.environ,
+      "JAX_PLATFORMS": "cpu",
+      "JAX_NUM_CPU_DEVICES": str(devices),
+  }
+  return subprocess.run(
+      [sys.executable, script, *map(str, arguments)],
+      cwd=ROOT, env=environment, capture_output=True, text=True, check=False,
+  )
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+  folder = tmp_path_factory.mktemp("runs") / "debug"
+  done = _command("train.py", *SMALL, f"--workdir={folder}")
+  assert done.returncode == 0, done.stderr
+  return folder
+
+
+@pytest.fixture
+def run(trained, tmp_path):
+  """A copy, to be explained and spoilt."""
+  copy = tmp_path / "run"
+  shutil.copytree(trained, copy, ignore=shutil.ignore_patterns("explanations"))
+  return copy
+
+
+def _explain(run, *flags, **options):
+  done = _command("explain.py", f"--workdir={run}", *flags, **options)
+  assert done.returncode == 0, done.stderr
+  return done.stdout, run / "explanations"
+
+
+def _global(folder, split):
+  table = pandas.read_csv(folder / f"global_{split}.csv")
+  return table.set_index(["prototype", "modification"]).weighted_delta
+
+
+@pytest.mark.slow
+def test_everything_is_written(run):
+  said, folder = _explain(run, "--limit=24", "--save_all")
+  assert {p.name for p in folder.iterdir()} == {
+      "global_train.csv", "global_test.csv", "local.csv", "local.npz",
+      "prototypes.csv", "report.html", "summary.json",
+  }
+  for path in folder.iterdir():
+    assert str(path) in said
+
+  prototypes = pandas.read_csv(folder / "prototypes.csv")
+  of_run = json.loads((run / "summary.json").read_text())
+  assert prototypes.alive.sum() == of_run["alive"]
+  assert set(prototypes["class"]) == set(of_run["class_names"])
+
+  with np.load(folder / "local.npz") as arrays:
+    g, delta = arrays["similarity"].astype(float), arrays["delta"]
+    names = list(arrays["modification"])
+  assert g.shape == (24, len(prototypes))
+  assert not delta[:, names.index("identity")].any()
+  expected = (delta * g[:, None]).sum(0) / g.sum(0)[None]
+  for (j, name), score in _global(folder, "test").items():
+    assert score == pytest.approx(expected[names.index(name), j], abs=1e-5)
+
+  local = pandas.read_csv(folder / "local.csv")
+  assert local.image.nunique() == 24
+  summary = json.loads((folder / "summary.json").read_text())
+  assert summary["images"] == 48
+  assert summary["mode"] == "fast"
+  page = (folder / "report.html").read_text()
+  assert not re.search(r"https?:|<script", page)
+
+
+@pytest.mark.slow
+def test_two_devices_say_the_same(run):
+  said, folder = _explain(run, "--scope=global", "--split=test", "--limit=30")
+  assert not (folder / "local.csv").exists()
+  assert not (folder / "global_train.csv").exists()
+  one = _global(folder, "test")
+  said, folder = _explain(
+      run, "--scope=global", "--split=test", "--limit=30", devices=2
+  )
+  assert "on 2 x cpu" in said
+  two = _global(folder, "test")
+  np.testing.assert_allclose(two, one, rtol=1e-5, atol=1e-5)
+  assert not two.xs("identity", level="modification").any()
+
+
+@pytest.mark.slow
+def test_images_of_ones_own(run, tmp_path):
+  rng = np.random.default_rng(0)
+  pixels = rng.integers(0, 255, (50, 40, 3)).astype(np.uint8)
+  Image.fromarray(pixels).save(tmp_path / "a <b> 'c'.png")
+  _, folder = _explain(run, f"--images={tmp_path / 'a <b>*.png'}")
+  folder = folder / "images"
+  assert pandas.read_csv(folder / "local.csv").image[0].endswith("'c'.png")
+  assert "a <b>" not in (folder / "report.html").read_text()
+
+
+@pytest.mark.slow
+def test_stale_prototypes_are_refused(run):
+  checkpoints = Checkpoints(run)
+  progress, arrays = checkpoints.restore()
+  arrays["state.params.prototypes.prototypes"] *= 0.99
+  parts = {"params": {}, "statistics": {}, "buffers": {}}
+  for name, array in arrays.items():
+    owner, _, rest = name.removeprefix("state.").partition(".")
+    if owner in parts:
+      parts[owner][rest] = array
+  checkpoints.save(progress, State(**parts), {})
+  checkpoints.close()
+  flags = "--limit=2", "--scope=local"
+  done = _command("explain.py", f"--workdir={run}", *flags)
+  assert done.returncode == 2
+  assert "--allow_stale" in done.stderr
+  _explain(run, *flags, "--allow_stale")
+
+
+@pytest.mark.slow
+def test_mistakes_are_one_line(run, tmp_path):
+  cases = [
+      (("--images=/nowhere/x.jpg",), "/nowhere/x.jpg"),
+      (("--images=x", "--scope=global"), "--scope=local"),
+      (("--limit=0",), "--limit"),
+      (("--scope=all",), "--scope"),
+      ((f"--workdir={tmp_path}",), "config.json"),
+  ]
+  for flags, expected in cases:
+    done = _command("explain.py", f"--workdir={run}", *flags)
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+    (line,) = done.stderr.strip().splitlines()
+    assert expected in line
