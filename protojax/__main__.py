@@ -1,0 +1,74 @@
+"""The commands beside train.py and explain.py: python -m protojax COMMAND.
+
+A command is a module with `arguments(parser)` and `run(args)`. It is imported
+when it is called and not before, so that --help answers at once.
+"""
+
+import argparse
+import functools
+import importlib
+import os
+import signal
+import sys
+from typing import NoReturn
+
+# Name -> its module, and what --help says of it.
+_COMMANDS = {
+    "predict": ("protojax.predict", "name the classes of images, and why"),
+}
+
+
+def main(argv: list[str]) -> int:
+  """Runs one command and returns its exit code."""
+  module, args = _parse(argv)
+  # Imported late: it brings JAX along, which takes a second.
+  from protojax import cli
+
+  try:
+    status = cli.guarded(functools.partial(module.run, args))
+    sys.stdout.flush()
+    return status
+  except BrokenPipeError:
+    # The reader of a pipe, such as `head`, has seen enough. Without this
+    # Python would write what is left into the closed pipe, and complain.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 128 + signal.SIGPIPE
+  except KeyboardInterrupt:
+    return 128 + signal.SIGINT
+
+
+class _Parser(argparse.ArgumentParser):
+  """Says on one line what was typed wrongly, as train.py does."""
+
+  def error(self, message: str) -> NoReturn:
+    self.exit(2, f"error: {message} (see --help)\n")
+
+
+def _parse(argv: list[str]):
+  """The module of the command that was named, and its arguments."""
+  program = "python -m protojax"
+  parser = _Parser(
+      prog=program,
+      description="Prototype models: this looks like that, because of what.",
+      epilog=f"`{program} COMMAND --help` says more of a command. Models are"
+      " trained with `python train.py` and explained with `python explain.py`.",
+  )
+  commands = parser.add_subparsers(
+      dest="command", metavar="COMMAND", required=True
+  )
+  for name, (_, purpose) in _COMMANDS.items():
+    commands.add_parser(name, help=purpose, add_help=False)
+  name = parser.parse_args(argv[:1]).command
+
+  module = importlib.import_module(_COMMANDS[name][0])
+  parser = _Parser(
+      prog=f"{program} {name}",
+      description=module.__doc__,
+      formatter_class=argparse.RawDescriptionHelpFormatter,
+  )
+  module.arguments(parser)
+  return module, parser.parse_args(argv[1:])
+
+
+if __name__ == "__main__":
+  sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,202 @@
+"""Names the classes of images, and the prototypes they look like.
+
+The model is the newest checkpoint of a run; its training images may be gone.
+
+CSV has one row for each of the top prototypes of each image, rank 1 being the
+most similar; the columns are always
+
+  image,class,probability,rank,prototype,prototype_class,similarity,points
+
+where points are what the prototype adds to the logit of the class. With
+--top 0 each image has one row, whose last five columns are empty. JSON is a
+list with the same for each image, and the probabilities of all classes.
+"""
+
+import argparse
+from collections.abc import Iterable, Iterator
+import contextlib
+import csv
+import io
+import json
+from pathlib import Path
+import sys
+from typing import Any
+
+import jax
+import numpy as np
+from rich.console import Console
+
+from protojax import methods, parallel
+from protojax.data import pipeline, sources
+from protojax.explain import tables
+from protojax.methods.base import Classifies
+from protojax.train import checkpoint, log, workdir
+from protojax.types import State, UserError
+
+COLUMNS = (
+    "image", "class", "probability",
+    "rank", "prototype", "prototype_class", "similarity", "points",
+)
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+  """Declares what the command takes."""
+  parser.add_argument(
+      "paths", nargs="+", metavar="PATH",
+      help="an image, a folder (with all below it) or a pattern",
+  )
+  parser.add_argument(
+      "--workdir", default="", metavar="DIR",
+      help="folder of a run; the newest under runs/ where not given",
+  )
+  parser.add_argument(
+      "--format", default="csv", choices=sorted(_FORMATS), help="csv by default"
+  )
+  parser.add_argument(
+      "--top", default=3, type=_count, metavar="N",
+      help="prototypes listed for each image, 3 by default",
+  )
+  parser.add_argument(
+      "--output", default="", metavar="FILE",
+      help="write to FILE, whole or not at all, and not to the terminal",
+  )
+
+
+def run(args: argparse.Namespace) -> int:
+  """Predicts; writes to stdout or to a file, and of its progress to stderr.
+
+  Raises:
+    UserError: no run, no image, or a file that cannot be written.
+  """
+  parallel.setup()
+  with _opened(args.output) as file:
+    folder = Path(args.workdir or workdir.newest(Path("runs")))
+    config = workdir.load_config(folder)
+    source = sources.images(*args.paths)
+    method = methods.load(config, workdir.class_names(folder))
+    if not isinstance(method, Classifies):
+      raise UserError(f"{folder}: {config.method} has no classes to predict")
+    template = jax.eval_shape(method.init, parallel.key(config.seed))
+    state, progress = checkpoint.restore_state(folder, template)
+    if not progress.finished:
+      _say(f"note: {folder} is not trained to its end")
+    for name, reason in source.skipped:
+      _say(f"skipped {name}: {reason}")
+
+    devices = parallel.device_count()
+    batch_size = -(-min(len(source), config.batch_size) // devices) * devices
+    stream = pipeline.ordered(
+        source, config.data.image_size, batch_size, cache_bytes=0
+    )
+    found = predictions(method, state, stream, args.top)
+    _FORMATS[args.format](file, _one_by_one(found, len(source)))
+  _say(f"images: {len(source)}, skipped: {len(source.skipped)}")
+  return 0
+
+
+def predictions(
+    method: Any, state: State, stream: pipeline.Stream, top: int
+) -> Iterator[list[dict[str, Any]]]:
+  """What is found in the images of each batch of a stream, in its order.
+
+  Args:
+    method: gives "probabilities" [b k] and, if its evidence is a sum over
+      prototypes, "scores" and "points" [b p].
+    state: of the model.
+    stream: the images.
+    top: how many prototypes to list, the most similar first.
+  """
+  names = method.class_names
+  for batch, rows in parallel.each(method.predict, state, stream.batches()):
+    found = []
+    for i in np.flatnonzero(batch["mask"]):
+      row = {name: value[i] for name, value in rows.items()}
+      shares = row["probabilities"]
+      best = int(np.argmax(shares))
+      found.append({
+          "image": stream.source.name(int(batch["index"][i])),
+          "class": names[best],
+          "probability": _number(shares[best]),
+          "probabilities": dict(zip(names, map(_number, shares), strict=True)),
+          "prototypes": _prototypes(row, state, names, top),
+      })
+    yield found
+
+
+def _prototypes(row, state, names, top) -> list[dict[str, Any]]:
+  if "points" not in row:
+    return []
+  alive = np.flatnonzero(state.buffers["alive"])
+  order = alive[np.argsort(-row["scores"][alive], kind="stable")]
+  return [
+      {
+          "prototype": int(j),
+          "class": names[state.buffers["class_of"][j]],
+          "similarity": _number(row["scores"][j]),
+          "points": _number(row["points"][j]),
+      }
+      for j in order[:top]
+  ]
+
+
+def _number(value: np.floating) -> float:
+  # No more digits than a float32 has.
+  return float(f"{value:.8g}")
+
+
+def _write_csv(file: io.TextIOBase, found: Iterable[dict[str, Any]]) -> None:
+  writer = csv.writer(file, lineterminator="\n")
+  writer.writerow(COLUMNS)
+  for one in found:
+    image = one["image"], one["class"], one["probability"]
+    for rank, prototype in enumerate(one["prototypes"], 1):
+      writer.writerow((*image, rank, *prototype.values()))
+    if not one["prototypes"]:
+      writer.writerow((*image, "", "", "", "", ""))
+
+
+def _write_json(file: io.TextIOBase, found: Iterable[dict[str, Any]]) -> None:
+  json.dump(list(found), file, indent=2)
+  file.write("\n")
+
+
+_FORMATS = {"csv": _write_csv, "json": _write_json}
+
+
+@contextlib.contextmanager
+def _opened(output: str) -> Iterator[Any]:
+  """The file to write to, which appears when it is whole; '' is stdout."""
+  if not output:
+    if isinstance(sys.stdout, io.TextIOWrapper):
+      # As in a file: names that are not UTF-8 are shown with their escapes.
+      sys.stdout.reconfigure(encoding="utf-8", errors="backslashreplace")
+    yield sys.stdout
+    return
+  if Path(output).is_dir():
+    raise UserError(f"--output={output} is a folder; name a file in it")
+  try:
+    with tables.replacing(Path(output)) as file:
+      yield file
+  except OSError as error:
+    raise UserError(f"--output={output} was not written: {error}") from error
+
+
+def _one_by_one(
+    batches: Iterable[list[dict[str, Any]]], total: int
+) -> Iterator[dict[str, Any]]:
+  """What was found in all batches, with a progress bar on the side."""
+  with log.bar(Console(stderr=True)) as bar:
+    task = bar.add_task("predict", total=total, note="")
+    for batch in batches:
+      yield from batch
+      bar.advance(task, len(batch))
+
+
+def _say(message: str) -> None:
+  print(message, file=sys.stderr)
+
+
+def _count(text: str) -> int:
+  if not text.isdecimal():
+    raise argparse.ArgumentTypeError(f"{text!r} is not a number of 0 or more")
+  return int(text)
