@@ -1,0 +1,1 @@
+"""Prototype-based vision in JAX: this looks like that, because of what."""

@@ -127,6 +127,11 @@ def psum(tree: PyTree) -> PyTree:
   return jax.lax.psum(tree, AXIS)
 
 
+def pmean(tree: PyTree) -> PyTree:
+  """Averages over devices, inside a mapped step."""
+  return jax.lax.pmean(tree, AXIS)
+
+
 def gather(tree: PyTree) -> PyTree:
   """Concatenates the devices' slices of a batch, inside a mapped step."""
   return jax.lax.all_gather(tree, AXIS, tiled=True)

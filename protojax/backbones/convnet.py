@@ -34,10 +34,10 @@ class ConvNet(nn.Module):
   """Normalised images -> features.
 
   Attributes:
-    axis_name: devices over which BatchNorm averages in training.
+    synchronised: whether BatchNorm averages over devices in training.
   """
 
-  axis_name: str | None = "devices"
+  synchronised: bool = True
 
   @nn.compact
   def __call__(
@@ -47,6 +47,6 @@ class ConvNet(nn.Module):
     x = images
     for i, (channels, stride) in enumerate(_LAYERS, start=1):
       x = Conv(channels, 3, stride, name=f"conv_{i}")(x)
-      norm = BatchNorm(axis_name=self.axis_name, name=f"norm_{i}")
+      norm = BatchNorm(synchronised=self.synchronised, name=f"norm_{i}")
       x = nn.relu(norm(x, train))
     return x

@@ -64,19 +64,19 @@ class EfficientNetLite0(nn.Module):
   Attributes:
     stages: how many of the seven stages of blocks are kept.
     head: whether the 1x1 convolution to 1280 channels follows.
-    axis_name: devices over which BatchNorm averages in training.
+    synchronised: whether BatchNorm averages over devices in training.
   """
 
   stages: int = 7
   head: bool = False
-  axis_name: str | None = "devices"
+  synchronised: bool = True
 
   @nn.compact
   def __call__(
     self, images: Float[Array, "b H W 3"], train: bool = False
   ) -> Float[Array, "b h w d"]:
     """`train` normalises by the batch and moves the running averages."""
-    norm = functools.partial(BatchNorm, 1e-3, axis_name=self.axis_name)
+    norm = functools.partial(BatchNorm, 1e-3, synchronised=self.synchronised)
     x = Conv(_STEM, 3, 2, name="stem")(images)
     x = nn.relu6(norm(name="stem_norm")(x, train))
     blocks = [block for stage in _STAGES[: self.stages] for block in stage]

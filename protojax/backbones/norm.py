@@ -11,6 +11,7 @@ from jax import lax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from protojax import parallel
 from protojax.backbones.conv import on_cpu
 
 # Cells summed at a time, and how few are still worth a turn of the loop.
@@ -23,12 +24,13 @@ class BatchNorm(nn.Module):
   Attributes:
     epsilon: added to the variance.
     momentum: what the running averages keep of themselves at each step.
-    axis_name: devices over which a training batch is spread; None: one.
+    synchronised: whether a training batch is spread over the devices of a
+      mapped step; False outside of one.
   """
 
   epsilon: float = 1e-5
   momentum: float = 0.9
-  axis_name: str | None = "devices"
+  synchronised: bool = True
 
   @nn.compact
   def __call__(
@@ -42,10 +44,10 @@ class BatchNorm(nn.Module):
     running_var = self.variable("batch_stats", "var", jnp.ones, shape)
     mean, var = running_mean.value, running_var.value
     if train:
-      alone = self.axis_name is None or self.is_initializing()
+      alone = not self.synchronised or self.is_initializing()
       mean, squares = moments(x)
       if not alone:
-        mean, squares = lax.pmean((mean, squares), self.axis_name)
+        mean, squares = parallel.pmean((mean, squares))
       # Clipped: rounding can take the variance of a constant below zero.
       var = jnp.maximum(squares - mean**2, 0.0)
       if not self.is_initializing():

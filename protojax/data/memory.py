@@ -36,14 +36,16 @@ class ImageMemory:
     self, indices: Int32[np.ndarray, "b"]
   ) -> UInt8[np.ndarray, "b size size 3"]:
     """Pixels of some images, decoded if they are not here."""
-    images = np.empty((len(indices), self.size, self.size, 3), np.uint8)
-    for row, i in enumerate(indices):
+    # Once each: padding repeats an image.
+    distinct, rows = np.unique(indices, return_inverse=True)
+    images = np.empty((len(distinct), self.size, self.size, 3), np.uint8)
+    for row, i in enumerate(distinct.tolist()):
       if i < len(self._known) and self._known[i]:
         images[row] = self._pixels[i]
       else:
         images[row] = transforms.resize(self._source[i]["image"], self.size)
-    self.keep(indices, images)
-    return images
+    self.keep(distinct, images)
+    return images[rows]
 
   def keep(
     self,

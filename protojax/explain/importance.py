@@ -18,6 +18,7 @@ import numpy as np
 from protojax.explain import perturb
 from protojax.types import ArrayLike
 
+Embed = Callable[[ArrayLike], jax.Array]
 Nearest = Callable[[ArrayLike], tuple[jax.Array, jax.Array]]
 At = Callable[[ArrayLike, ArrayLike], jax.Array]
 
@@ -41,6 +42,7 @@ def importance(
     at: At,
     images: UInt8[ArrayLike, "b H W 3"],
     modifications: Sequence[str],
+    embed: Embed = lambda images: images,
 ) -> Local:
   """Local importance of every modification for every prototype.
 
@@ -48,21 +50,27 @@ def importance(
   Positive: the characteristic mattered; about 0: it did not; negative: the
   patch is more alike without it. The cell is that of the unchanged image.
 
-  The unchanged image goes through `at` in one stack with its copies and gives
-  the reference g. Compiled apart, its similarity would differ from a copy's
-  in the last bits, and the log similarity makes much of that near 0.
+  The unchanged image goes through `embed` and `at` in one stack with its
+  copies and gives the reference g. Compiled apart, its similarity would
+  differ from a copy's in the last bits, and the log similarity makes much of
+  that near 0.
 
   Args:
-    nearest: images -> (similarity b p, cell b p).
-    at: images, cells b p -> similarity b p.
+    nearest: features -> (similarity b p, cell b p).
+    at: features, cells b p -> similarity b p.
     images: before any modification.
     modifications: names known to `perturb.modify`. "identity", the control,
       is the first of the stack itself.
+    embed: images -> features. The costly part of a model belongs here: it
+      runs once over the stack, M + 1 times the images. Without it `nearest`
+      and `at` get the images themselves.
   """
   images = jnp.asarray(images)
-  _, cell = nearest(images)
   changed = [name for name in modifications if name != "identity"]
-  stack = jnp.stack([images, *(perturb.modify(images, i) for i in changed)])
+  copies = [images, *(perturb.modify(images, name) for name in changed)]
+  features = embed(jnp.concatenate(copies))
+  stack = features.reshape(len(copies), len(images), *features.shape[1:])
+  _, cell = nearest(stack[0])
   similarity = jax.vmap(at, in_axes=(0, None))(stack, cell)
   row = {name: 1 + i for i, name in enumerate(changed)} | {"identity": 0}
   order = np.array([row[name] for name in modifications], np.int32)

@@ -6,7 +6,7 @@ prototypes; `locate` and `colormap` make them out of similarity maps.
 
 from collections.abc import Callable, Sequence
 import functools
-from typing import Any, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -37,10 +37,6 @@ class Explainable(Scored, Protocol):
   image_size: int
   backbone: Backbone
   grid: tuple[int, int]
-
-  def stream(self, split: str) -> Any:
-    """Images in source order; "train" holds the prototypes' sources."""
-    ...
 
   def maps(
       self,

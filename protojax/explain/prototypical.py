@@ -31,6 +31,7 @@ def explain(
     state: State,
     stream: Any,
     *,
+    training: Callable[[], Any],
     split: str = "test",
     scope: str = "both",
     modifications: Sequence[str] = perturb.MODIFICATIONS,
@@ -50,6 +51,8 @@ def explain(
     model: see `Explainable`.
     state: its state, after a push.
     stream: the images, in the order of their source.
+    training: gives the stream of images that the prototypes were pushed to,
+      or a `UserError` where they are gone.
     split: what to call them; "train" says that they are the images the
       prototypes were pushed to.
     scope: "local" (images), "global" (prototypes) or "both".
@@ -104,7 +107,7 @@ def explain(
       found = {}
       if patches:
         found = _patches(
-            model, look, buffers, wanted, prototypes_shown, allow_changed,
+            training, look, buffers, wanted, prototypes_shown, allow_changed,
             optional=scope == "local",
         )
       scores = None if scope == "local" else part
@@ -209,11 +212,11 @@ def _with_pictures(look, stream, explained, rows) -> LocalExplanation:
 
 
 def _patches(
-    model, look, buffers, wanted, shown, allow_changed, optional
+    training, look, buffers, wanted, shown, allow_changed, optional
 ) -> dict[int, evidence.Patch]:
   """The sources of the prototypes, each image read and mapped once."""
   try:
-    stream = model.stream("train")
+    stream = training()
   except UserError:
     # Images of one's own are explained also where the data set is not.
     if optional:

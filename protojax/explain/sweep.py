@@ -30,8 +30,14 @@ class Scored(Protocol):
 
   similarity: Similarity
 
-  def nearest(
+  def embed(
       self, state: State, images: UInt8[ArrayLike, "b H W 3"]
+  ) -> Float[jax.Array, "b h w d"]:
+    """Features, which the prototypes are compared with."""
+    ...
+
+  def nearest(
+      self, state: State, features: Float[ArrayLike, "b h w d"]
   ) -> tuple[Float[jax.Array, "b p"], Int[jax.Array, "b p"]]:
     """Similarity to the nearest cell, and that cell (row-major)."""
     ...
@@ -39,7 +45,7 @@ class Scored(Protocol):
   def at(
       self,
       state: State,
-      images: UInt8[ArrayLike, "b H W 3"],
+      features: Float[ArrayLike, "b h w d"],
       cells: Int[ArrayLike, "b p"],
   ) -> Float[jax.Array, "b p"]:
     """Similarity at given cells."""
@@ -141,6 +147,7 @@ def _step(
         functools.partial(model.at, state),
         batch["image"],
         modifications,
+        functools.partial(model.embed, state),
     )
     length = state.params["prototypes"]["prototypes"][0].size
     weight = model.similarity.weight(local.similarity, length)

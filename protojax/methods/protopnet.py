@@ -58,7 +58,7 @@ class Method:
     )
     add_on = AddOn(c.channels, c.add_on, c.activation)
     backbone = backbones.load(self.config.backbone.name)
-    return Network(backbone, add_on, layer, image_size)
+    return Network(backbone, add_on, layer, image_size, self.class_names)
 
   def stream(self, split: str) -> pipeline.Stream:
     """The images of a split in source order, without augmentation."""
@@ -77,10 +77,10 @@ class Method:
 
   def init(self, key: Array) -> State:
     """A random start; prototype j belongs to class j // per_class."""
-    c, classes = self.config, len(self.class_names)
-    class_of = jnp.repeat(jnp.arange(classes), c.prototypes.per_class)
-    blank = c.backbone.pretrained
-    return self.network.init(key, class_of, classes, blank_backbone=blank)
+    classes = jnp.arange(len(self.class_names))
+    class_of = jnp.repeat(classes, self.config.prototypes.per_class)
+    blank = self.config.backbone.pretrained
+    return self.network.init(key, class_of, blank_backbone=blank)
 
   def stages(self) -> Iterator[Fit | Pass]:
     """Start; warm, then joint, push, last layer in rounds; prune."""
@@ -204,7 +204,7 @@ class Method:
   ) -> tuple[State, Metrics]:
     """Every prototype becomes its nearest training patch (eq. 3)."""
     prototypes, provenance, metrics = push.push(
-        self.network.embed, state, data, self.network.layer.similarity
+        self.network.embed, state, data, self.network.similarity
     )
     return state.replace(
         params={**state.params, "prototypes": {"prototypes": prototypes}},
@@ -217,7 +217,7 @@ class Method:
     """Drops prototypes whose nearest images are of other classes."""
     c, buffers = self.config.prune, state.buffers
     near = prune.nearest_images(
-        self.network.embed, state, data, self.network.layer.similarity,
+        self.network.embed, state, data, self.network.similarity,
         c.nearest,
     )
     alive, emptied = prune.prune(
@@ -236,11 +236,16 @@ class Method:
   # What the commands ask for.
 
   def predict(self, state: State, batch: Batch) -> Mapping[str, Array]:
-    """Logits, probabilities, and each prototype's score and cell."""
+    """Logits, probabilities; each prototype's score, cell, and points.
+
+    Points are those of the predicted class.
+    """
     found, _ = self.network.forward(state.params, state, batch)
+    answer = jnp.argmax(found.logits, axis=1)
     return {
         "logits": found.logits,
         "probabilities": nn.softmax(found.logits),
+        "points": found.scores * self.network.weights(state)[answer],
         "scores": found.scores,
         "cells": found.cells,
     }
@@ -277,12 +282,10 @@ class Method:
       self, state: State, data: pipeline.Stream, **options: Any
   ) -> Iterator[Any]:
     """Why images and prototypes look alike: see `prototypical.explain`."""
-    n = self.network
-    self.image_size, self.backbone, self.grid = n.image_size, n.backbone, n.grid
-    self.similarity = n.layer.similarity
-    self.nearest, self.at, self.maps = n.nearest, n.at, n.maps
-    self.weights = n.weights
-    return prototypical.explain(self, state, data, **options)
+    return prototypical.explain(
+        self.network, state, data, training=lambda: self.stream("train"),
+        **options,
+    )
 
   def summary(
       self, state: State, stages: list[Mapping[str, Any]]

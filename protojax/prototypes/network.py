@@ -16,6 +16,7 @@ import numpy as np
 from protojax.backbones.base import Backbone
 from protojax.prototypes import head, pooling, push
 from protojax.prototypes.layer import AddOn, PrototypeLayer
+from protojax.prototypes.similarity import Similarity
 from protojax.types import Array, ArrayLike, Batch, PyTree, State
 
 
@@ -46,18 +47,19 @@ class Network:
     add_on: features -> features that prototypes are compared with.
     layer: the prototypes, with their similarity.
     image_size: pixels on a side.
+    class_names: in the order of the logits.
   """
 
   backbone: Backbone
   add_on: AddOn
   layer: PrototypeLayer
   image_size: int
+  class_names: tuple[str, ...]
 
   def init(
       self,
       key: Array,
       class_of: Int[ArrayLike, " p"],
-      classes: int,
       blank_backbone: bool = False,
   ) -> State:
     """Random weights, prototypes uniform in (0, 1), the head at +1 / -0.5.
@@ -65,7 +67,6 @@ class Network:
     Args:
       key: of the randomness.
       class_of: the class of each prototype.
-      classes: k.
       blank_backbone: zeros for a backbone whose weights will be loaded, since
         random ones for a deep network take half a minute to compile.
     """
@@ -87,7 +88,7 @@ class Network:
             "backbone": backbone.pop("params"),
             "add_on": add_on["params"],
             "prototypes": layer["params"],
-            "head": {"weight": head.initial(class_of, classes)},
+            "head": {"weight": head.initial(class_of, len(self.class_names))},
         },
         statistics={
             "backbone": backbone,
@@ -100,6 +101,11 @@ class Network:
             "provenance": push.Provenance.empty(len(class_of)),
         },
     )
+
+  @property
+  def similarity(self) -> Similarity:
+    """What likeness means: a metric and what is made of it."""
+    return self.layer.similarity
 
   @property
   def grid(self) -> tuple[int, int]:
@@ -165,7 +171,7 @@ class Network:
         )
       z = self.embedded(params, statistics, features)
       near = self.layer.apply({"params": params["prototypes"]}, z)
-    scores = self.layer.similarity.activation(near.distances)
+    scores = self.similarity.activation(near.distances)
     logits = head.logits(
         scores, params["head"]["weight"], state.buffers["alive"]
     )
@@ -191,23 +197,22 @@ class Network:
     return self.embedded(state.params, state.statistics, features)
 
   def nearest(
-      self, state: State, images: UInt8[ArrayLike, "b H W 3"]
+      self, state: State, embedded: Float[ArrayLike, "b h w d"]
   ) -> tuple[Float[Array, "b p"], Int[Array, "b p"]]:
     """Similarity of each prototype's nearest patch, and its cell."""
-    found, _ = self.forward(state.params, state, {"image": images})
-    return found.scores, found.cells
+    near = self.layer.apply({"params": state.params["prototypes"]}, embedded)
+    return self.similarity.activation(near.distances), near.cells
 
   def at(
       self,
       state: State,
-      images: UInt8[ArrayLike, "b H W 3"],
+      embedded: Float[ArrayLike, "b h w d"],
       cells: Int[ArrayLike, "b p"],
   ) -> Float[Array, "b p"]:
     """Similarity of each prototype to the patch at a given cell."""
     prototypes = state.params["prototypes"]["prototypes"]
-    similarity = self.layer.similarity
-    return similarity.activation(
-        pooling.at(self.embed(state, images), prototypes, cells, similarity)
+    return self.similarity.activation(
+        pooling.at(embedded, prototypes, cells, self.similarity)
     )
 
   def maps(
@@ -218,9 +223,8 @@ class Network:
   ) -> Float[Array, "b h w q"]:
     """Whole similarity maps of a few prototypes, for pictures."""
     chosen = state.params["prototypes"]["prototypes"][prototypes]
-    similarity = self.layer.similarity
-    return similarity.activation(
-        similarity.distance(self.embed(state, images), chosen)
+    return self.similarity.activation(
+        self.similarity.distance(self.embed(state, images), chosen)
     )
 
   def weights(self, state: State) -> Float[Array, "k p"]:

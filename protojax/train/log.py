@@ -7,6 +7,7 @@ import math
 from pathlib import Path
 from typing import Any
 
+from rich.console import Console
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -99,8 +100,12 @@ class _Speed(ProgressColumn):
     return Text(f"{speed:,.0f} images/s" if speed else "")
 
 
-def bar() -> Progress:
-  """A progress bar that counts images, with speed and time left."""
+def bar(console: Console | None = None) -> Progress:
+  """A progress bar that counts images, with speed and time left.
+
+  Args:
+    console: where to draw it; standard output where not given.
+  """
   return Progress(
       TextColumn("{task.description}"),
       BarColumn(bar_width=24),
@@ -108,6 +113,7 @@ def bar() -> Progress:
       _Speed(),
       TimeRemainingColumn(elapsed_when_finished=True),
       TextColumn("{task.fields[note]}"),
+      console=console,
       disable=not parallel.is_primary(),
   )
 

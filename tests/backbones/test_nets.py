@@ -34,7 +34,7 @@ def test_a_wrong_name_lists_the_right_ones():
 
 
 def test_training_moves_the_statistics_and_only_then():
-  module = backbones.load("convnet").module.clone(axis_name=None)
+  module = backbones.load("convnet").module.clone(synchronised=False)
   images = jax.random.normal(jax.random.key(0), (4, 16, 16, 3))
   variables = filled(module)
 
@@ -60,7 +60,7 @@ def test_devices_share_their_statistics():
 
   apart = jax.vmap(train(module), in_axes=(None, 0), axis_name="devices")
   features, moved = jax.jit(apart)(variables, images.reshape(2, 2, 16, 16, 3))
-  alone = jax.jit(train(module.clone(axis_name=None)))
+  alone = jax.jit(train(module.clone(synchronised=False)))
   want, want_moved = alone(variables, images)
   np.testing.assert_allclose(features.reshape(want.shape), want, atol=1e-4)
   for device in range(2):

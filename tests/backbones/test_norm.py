@@ -18,7 +18,7 @@ def test_is_flaxs(cells, train):
     "params": {"scale": jnp.array([1.0, 2, -1]), "bias": jnp.arange(3.0)},
     "batch_stats": {"mean": jnp.arange(3.0), "var": jnp.array([1.0, 4, 2])},
   }
-  ours = BatchNorm(1e-3, axis_name=None)
+  ours = BatchNorm(1e-3, synchronised=False)
   theirs = nn.BatchNorm(not train, momentum=0.9, epsilon=1e-3)
 
   def gradients(params, x, apply):

@@ -58,33 +58,31 @@ class Colours:
     self.grid = (image_size // TILE, image_size // TILE)
     self.train = None
 
-  def stream(self, split):
-    assert split == "train"
-    return self.train
+  def embed(self, state, images):
+    return self.features(images)
 
-  def _features(self, images):
+  def features(self, images):
     images = jnp.asarray(images, jnp.float32) / 255
     b, h, w, d = images.shape
     tiles = images.reshape(b, h // TILE, TILE, w // TILE, TILE, d)
     return tiles.mean(axis=(2, 4))
 
-  def _similarity(self, state, images):
-    features = self._features(images)
+  def _similarity(self, state, features):
     prototypes = state.params["prototypes"]["prototypes"]
     cells = features.reshape(len(features), -1, 1, features.shape[-1])
     distances = self.similarity.paired(cells, prototypes.reshape(1, 1, -1, 3))
     return self.similarity.activation(distances)
 
-  def nearest(self, state, images):
-    found = self._similarity(state, images)
+  def nearest(self, state, features):
+    found = self._similarity(state, features)
     return found.max(axis=1), found.argmax(axis=1).astype(jnp.int32)
 
-  def at(self, state, images, cells):
-    found = self._similarity(state, images)
+  def at(self, state, features, cells):
+    found = self._similarity(state, features)
     return jnp.take_along_axis(found, cells[:, None], axis=1)[:, 0]
 
   def maps(self, state, images, prototypes):
-    found = self._similarity(state, images)[..., prototypes]
+    found = self._similarity(state, self.features(images))[..., prototypes]
     return found.reshape(len(images), *self.grid, -1)
 
   def weights(self, state):
@@ -123,7 +121,7 @@ def trained(
   cell = rng.integers(0, 16, count).astype(np.int32)
   # The second prototype is the same patch as the first.
   image[1], cell[1] = image[0], cell[0]
-  features = np.asarray(model._features(stream.images)).reshape(train, 16, 3)
+  features = np.asarray(model.features(stream.images)).reshape(train, 16, 3)
   weight = rng.normal(-0.3, 0.1, (classes, count)).astype(np.float32)
   weight[class_of, np.arange(count)] = rng.normal(1, 0.1, count)
   alive = np.ones(count, bool)

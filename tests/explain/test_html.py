@@ -63,10 +63,12 @@ def explained():
   test = fakes.Images(fakes.photographs(6, seed=9), np.arange(6) % 3, FILES)
   found = [
       *prototypical.explain(
-          model, state, model.train, split="train", scope="global",
-          **_options(),
+          model, state, model.train, training=lambda: model.train,
+          split="train", scope="global", **_options(),
       ),
-      *prototypical.explain(model, state, test, **_options()),
+      *prototypical.explain(
+          model, state, test, training=lambda: model.train, **_options()
+      ),
   ]
   return (
       merge(e for e in found if isinstance(e, GlobalExplanation)),

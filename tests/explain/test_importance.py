@@ -15,8 +15,8 @@ NAMES = fakes.FEW
 
 def _bound(model, state):
   return (
-      lambda images: model.nearest(state, images),
-      lambda images, cells: model.at(state, images, cells),
+      lambda images: model.nearest(state, model.features(images)),
+      lambda images, cells: model.at(state, model.features(images), cells),
   )
 
 
@@ -46,6 +46,27 @@ def test_stack_equals_separate_calls():
     assert_allclose(
         local.delta[:, m], similarity - changed, rtol=1e-5, atol=1e-5
     )
+
+
+def test_features_made_once_change_no_score():
+  model, state = fakes.trained()
+  images = fakes.photographs(5, seed=3)
+  runs = []
+
+  def embed(images):
+    runs.append(len(images))
+    return model.features(images)
+
+  shared = importance(
+      lambda features: model.nearest(state, features),
+      lambda features, cells: model.at(state, features, cells),
+      images, NAMES, embed,
+  )
+  apart = importance(*_bound(model, state), images, NAMES)
+  assert_array_equal(shared.cell, apart.cell)
+  assert_allclose(shared.delta, apart.delta, atol=1e-5)
+  # M + 1 forwards, the control being the unchanged image.
+  assert runs == [5 * len(NAMES)]
 
 
 @pytest.mark.parametrize("order", [NAMES, NAMES[::-1], ("hue", "identity")])
@@ -185,7 +206,7 @@ def test_the_head_does_not_matter_to_scores():
 
 def test_source_image_is_left_out():
   model, state = fakes.trained()
-  stream = model.stream("train")
+  stream = model.train
   source = state.buffers["provenance"].image
   rows, totals = _run(
       model, state, stream.batches(), source=source, keep_all=True

@@ -9,6 +9,7 @@ from protojax.types import UserError
 
 
 def _explain(model, state, stream, **options):
+  options = {"training": lambda: model.train, **options}
   found = list(
       prototypical.explain(
           model, state, stream, modifications=fakes.FEW, **options
@@ -41,7 +42,9 @@ def test_scoring_sheet_sums_to_the_logit():
   model, state = fakes.trained()
   stream = _test_images()
   images, _ = _explain(model, state, stream)
-  similarity, cells = model.nearest(state, stream.images)
+  similarity, cells = model.nearest(
+      state, model.features(stream.images)
+  )
   weight = np.asarray(model.weights(state))
   logits = np.asarray(similarity) @ weight.T
   for k, e in enumerate(images):
@@ -141,23 +144,22 @@ def test_scopes():
   assert not any(e.because for e in prototypes)
 
 
-def test_unlabelled_images_without_the_data_set(monkeypatch):
+def test_unlabelled_images_without_the_data_set():
   model, state = fakes.trained()
   stream = fakes.Images(fakes.photographs(2), [-1, -1], ["x.jpg", "y.jpg"])
 
-  def gone(split):
-    raise UserError(f"no {split} images")
+  def gone():
+    raise UserError("no train images")
 
-  monkeypatch.setattr(model, "stream", gone)
   images, prototypes = _explain(
-      model, state, stream, split="images", scope="local"
+      model, state, stream, training=gone, split="images", scope="local"
   )
   assert [e.image for e in images] == ["x.jpg", "y.jpg"]
   assert not any(e.wrong for e in images)
   assert images[0].label is None
   assert not any(e.patch for e in prototypes)
   with pytest.raises(UserError, match="no train images"):
-    _explain(model, state, stream)
+    _explain(model, state, stream, training=gone)
 
 
 def test_changed_training_images_are_noticed():

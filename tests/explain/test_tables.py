@@ -17,8 +17,8 @@ def explained():
   model, state = fakes.trained(names=["a,b", 'c"d', "e\nf"])
   found = list(
       prototypical.explain(
-          model, state, model.train, split="train", keep_all=True,
-          modifications=fakes.FEW,
+          model, state, model.train, training=lambda: model.train,
+          split="train", keep_all=True, modifications=fakes.FEW,
       )
   )
   return (
@@ -109,7 +109,8 @@ def test_arrays_need_all_scores(explained, tmp_path):
   model, state = fakes.trained()
   bare = next(
       prototypical.explain(
-          model, state, model.train, modifications=fakes.FEW
+          model, state, model.train, training=lambda: model.train,
+          modifications=fakes.FEW,
       )
   )
   with pytest.raises(ValueError, match="keep_all"):
