@@ -80,7 +80,11 @@ def parse(argv: list[str]) -> list[str]:
 
 def _explained(error: Exception, argv: list[str]) -> str:
   if isinstance(error, flags.Error):
-    return f"{' '.join(str(error).split())} (see --help)"
+    text = str(error).strip()
+    if "Traceback" in text:
+      # A config file that raised: its own words are on the last line.
+      text = f"--config: {text.splitlines()[-1].partition(': ')[2]}"
+    return f"{text} (see --help)"
   # ml_collections: 'key'\nDid you mean "near" instead of "key"?
   words = re.findall(r'"(\w+)"', str(error))
   keys = re.findall(r"'(\w+)\\?'", str(error))
