@@ -91,6 +91,8 @@ class Output:
     summary = self._summary(prototypes)
     tables.summary(self._path("summary.json"), summary)
     head = self._head(prototypes, summary)
+    with tables.replacing(self._path("report.txt")) as file:
+      file.write(text.document(prototypes, self._shown))
     html.write(self._path("report.html"), head, prototypes, self._shown)
     return summary
 

@@ -135,6 +135,41 @@ def reason(because: Mapping[str, float], similarity: float) -> str:
   return "; ".join(parts)
 
 
+def document(
+    prototypes: Iterable[GlobalExplanation],
+    images: Iterable[LocalExplanation],
+) -> str:
+  """All explanations to read in a terminal: sentences, lists and sheets."""
+  parts = [_about_prototype(e) for e in prototypes if e.alive and e.because]
+  parts += [_about_image(e) for e in images]
+  return "\n\n".join(parts) + "\n"
+
+
+def _about_prototype(explained: GlobalExplanation) -> str:
+  lines = [f"Prototype {explained.prototype}: {explained.class_name}"]
+  if explained.patch is not None:
+    lines.append(f"from {explained.patch.image}")
+  for split, because in explained.because.items():
+    lines += [global_sentence(explained, split), important(because.scores)]
+  return "\n".join(lines)
+
+
+def _about_image(explained: LocalExplanation) -> str:
+  best, scores = explained.predicted, sheet(explained)
+  lines = [
+      f"{explained.image}: {best.class_name}, probability"
+      f" {best.probability:.3f}, logit {scores.logit}"
+  ]
+  for row, line in zip(explained.evidence, scores.rows, strict=True):
+    lines.append(
+        f"{line.points} = {line.product}: prototype {line.prototype}"
+        f" ({line.class_name}); {ranked(row.because)}"
+    )
+  if explained.others:
+    lines.append(f"{scores.others} from {explained.others} other prototypes")
+  return "\n".join(lines)
+
+
 class Line(NamedTuple):
   """One row of a scoring sheet, as it is printed."""
 

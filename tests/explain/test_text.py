@@ -10,6 +10,7 @@ from protojax.explain.evidence import (
     Evidence,
     GlobalExplanation,
     LocalExplanation,
+    LocalExplanation,
 )
 
 # Figure 1 of "This Looks Like That, Because ...".
@@ -136,3 +137,40 @@ def test_points_as_printed_sum_to_the_logit(others, answer):
     assert_allclose(
         explained.other_points, 0.777 if others else 0, atol=1e-9
     )
+
+
+def test_document_says_all_there_is_to_read():
+  names = ("contrast", "saturation", "hue", "shape", "texture")
+  because = dict(zip(names, (0.1, -0.2, 2.0, 0.5, 0.0), strict=True))
+  row = Evidence(
+      prototype=7, class_name="rose", similarity=4.0, weight=1.5, points=6.0,
+      runner_up_weight=-0.5, cell=3, because=because,
+  )
+  image = LocalExplanation(
+      image="a.jpg", index=0, split="test", label="rose",
+      answers=(Answer("rose", 7.25, 0.9),), evidence=(row,), others=2,
+  )
+  prototype = GlobalExplanation(
+      prototype=7, class_name="rose", alive=True, weight=1.5,
+      duplicate_of=None, patch=None,
+      because={"test": Because(because, 4.0, 12)}, without_source={},
+  )
+  dead = dataclasses.replace(prototype, prototype=8, alive=False)
+  assert text.document([prototype, dead], [image]) == """\
+Prototype 7: rose
+Over the test images, patches look like prototype 7 (mean similarity 4.00)\
+ mainly because of hue (2.00); also shape (0.50); contrast and texture hardly\
+ matter (0.10, 0.00); it would be even more similar without saturation (-0.20).
+IMPORTANT
+1. hue 2.00000
+2. shape 0.50000
+3. contrast 0.10000
+4. texture 0.00000
+UNIMPORTANT
+5. saturation -0.20000
+
+a.jpg: rose, probability 0.900, logit 7.25
+6.00 = 4.00 × 1.50: prototype 7 (rose); Hue 2.0000, Shape .5000,\
+ Contrast .1000, Texture .0000, Saturation -.2000
+1.25 from 2 other prototypes
+"""
