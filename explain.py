@@ -16,11 +16,11 @@ import jax
 from ml_collections import ConfigDict
 from rich.console import Console
 from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeRemainingColumn,
+  BarColumn,
+  MofNCompleteColumn,
+  Progress,
+  TextColumn,
+  TimeRemainingColumn,
 )
 from rich.table import Table
 
@@ -32,32 +32,38 @@ from protojax.train import checkpoint, workdir
 from protojax.types import State, UserError
 
 _WORKDIR = flags.DEFINE_string(
-    "workdir", "", "Folder of the run; the newest under runs/ if not given."
+  "workdir", "", "Folder of the run; the newest under runs/ if not given."
 )
 _SCOPE = flags.DEFINE_enum(
-    "scope", "both", ["local", "global", "both"],
-    "Explain images (local), prototypes (global) or both.",
+  "scope",
+  "both",
+  ["local", "global", "both"],
+  "Explain images (local), prototypes (global) or both.",
 )
 _SPLIT = flags.DEFINE_enum(
-    "split", "both", ["train", "test", "both"],
-    "The images to use. With both, prototypes are explained over each, and"
-    " the test images alone are explained one by one.",
+  "split",
+  "both",
+  ["train", "test", "both"],
+  "The images to use. With both, prototypes are explained over each, and"
+  " the test images alone are explained one by one.",
 )
 _IMAGES = flags.DEFINE_string(
-    "images", "", "A file, folder or pattern of images to explain instead."
+  "images", "", "A file, folder or pattern of images to explain instead."
 )
 _LIMIT = flags.DEFINE_integer(
-    "limit", None, "At most so many images of a split, evenly chosen.",
-    lower_bound=1,
+  "limit",
+  None,
+  "At most so many images of a split, evenly chosen.",
+  lower_bound=1,
 )
 _SAVE_ALL = flags.DEFINE_bool(
-    "save_all", False, "Write the scores of all prototypes to local.npz."
+  "save_all", False, "Write the scores of all prototypes to local.npz."
 )
 _ALLOW_STALE = flags.DEFINE_bool(
-    "allow_stale", False, "Explain prototypes that have moved since the push."
+  "allow_stale", False, "Explain prototypes that have moved since the push."
 )
 _DISTRIBUTED = flags.DEFINE_bool(
-    "distributed", False, "Join the other processes of this run."
+  "distributed", False, "Join the other processes of this run."
 )
 
 # Images of one's own in a batch, where no config says how many.
@@ -86,9 +92,15 @@ def main() -> int:
         bar.update(task, rate=f"{speed:.3g} images/s" if speed else "")
 
       for explained in method.explain(
-          state, stream, split=split, scope=scope, limit=_LIMIT.value,
-          keep_all=_SAVE_ALL.value, allow_changed=_ALLOW_STALE.value,
-          patches=split == tasks[0][0], progress=advance,
+        state,
+        stream,
+        split=split,
+        scope=scope,
+        limit=_LIMIT.value,
+        keep_all=_SAVE_ALL.value,
+        allow_changed=_ALLOW_STALE.value,
+        patches=split == tasks[0][0],
+        progress=advance,
       ):
         # Every process makes them, since all compute; one writes.
         if parallel.is_primary():
@@ -112,22 +124,22 @@ def load_run(run: Path, config: ConfigDict) -> tuple[Any, State]:
   state, _ = checkpoint.restore_state(run, template)
   if method.stale(state) and not _ALLOW_STALE.value:
     raise UserError(
-        f"the prototypes in {run} are no longer the patches of the last push,"
-        " or were never pushed, so their pictures would mislead. Let train.py"
-        " finish, or explain them all the same with --allow_stale."
+      f"the prototypes in {run} are no longer the patches of the last push,"
+      " or were never pushed, so their pictures would mislead. Let train.py"
+      " finish, or explain them all the same with --allow_stale."
     )
   return method, state
 
 
 def _tasks(
-    method: Any, image_size: int
+  method: Any, image_size: int
 ) -> list[tuple[str, str, pipeline.Stream]]:
   """(split, scope, stream) of every sweep."""
   if _IMAGES.value:
     if _SCOPE.value == "global":
       raise UserError(
-          "--scope=global explains prototypes over a data set; with --images"
-          " use --scope=local."
+        "--scope=global explains prototypes over a data set; with --images"
+        " use --scope=local."
       )
     source, devices = sources.images(_IMAGES.value), parallel.device_count()
     size = devices * -(-min(len(source), _AT_ONCE) // devices)
@@ -143,12 +155,12 @@ def _tasks(
 
 def _progress() -> Progress:
   return Progress(
-      TextColumn("{task.description}"),
-      BarColumn(),
-      MofNCompleteColumn(),
-      TextColumn("{task.fields[rate]}"),
-      TimeRemainingColumn(),
-      disable=not parallel.is_primary(),
+    TextColumn("{task.description}"),
+    BarColumn(),
+    MofNCompleteColumn(),
+    TextColumn("{task.fields[rate]}"),
+    TimeRemainingColumn(),
+    disable=not parallel.is_primary(),
   )
 
 
@@ -163,8 +175,8 @@ def _show(summary, written) -> None:
       table.add_row(name, *(f"{s.get(name, 0):.3f}" for s in scores))
     console.print(table)
   console.print(
-      f"\n{summary['images']} images in {summary['seconds']:.1f} s"
-      f" ({summary['images_per_second']:.3g} images/s)"
+    f"\n{summary['images']} images in {summary['seconds']:.1f} s"
+    f" ({summary['images_per_second']:.3g} images/s)"
   )
   for path in written:
     console.print(str(path), highlight=False, soft_wrap=True, markup=False)

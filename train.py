@@ -19,13 +19,13 @@ from protojax.train.loop import Interrupted, Run
 
 _CONFIG = configuration.define_flag("configs/protopnet_photos.py")
 _WORKDIR = flags.DEFINE_string(
-    "workdir", "", "Folder of the run; runs/<config name> where not given."
+  "workdir", "", "Folder of the run; runs/<config name> where not given."
 )
 _INIT_FROM = flags.DEFINE_string(
-    "init-from", "", "Start from the model of this workdir."
+  "init-from", "", "Start from the model of this workdir."
 )
 _DISTRIBUTED = flags.DEFINE_bool(
-    "distributed", False, "Join the other processes of this run."
+  "distributed", False, "Join the other processes of this run."
 )
 
 
@@ -43,21 +43,25 @@ def main() -> int:
   evaluate = functools.partial(method.evaluate, data=method.stream("test"))
   run = Run(folder, config.seed, evaluate, config.save_seconds)
   if run.finished() and (folder / "summary.json").exists():
-    parallel.say(f"This run is finished: {folder}/summary.json. Explain it with"
-                 f" `python explain.py --workdir={folder}`, or take another"
-                 " --workdir to train anew.")
+    parallel.say(
+      f"This run is finished: {folder}/summary.json. Explain it with"
+      f" `python explain.py --workdir={folder}`, or take another"
+      " --workdir to train anew."
+    )
     return 0
   start = functools.partial(adopt.take_over, init_from=config.init_from)
   try:
     state = run.train(method.init, method.stages(), start)
   except Interrupted as stop:
-    parallel.say(f"Stopped by signal {stop.signal_number} at {stop}; saved. Run the"
-                 " same command to go on from there.")
+    parallel.say(
+      f"Stopped by signal {stop.signal_number} at {stop}; saved. Run the"
+      " same command to go on from there."
+    )
     return 128 + stop.signal_number
 
   stages = run.progress.stages
   outcome = summary.write(
-      folder, stages, config.seed, method.summary(state, stages)
+    folder, stages, config.seed, method.summary(state, stages)
   )
   if parallel.is_primary():
     summary.show(outcome)

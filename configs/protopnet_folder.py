@@ -15,56 +15,60 @@ from ml_collections import ConfigDict
 
 def get_config(variants: str = "") -> ConfigDict:
   """The config, with the variants named."""
-  config = ConfigDict({
+  config = ConfigDict(
+    {
       "method": "protopnet",
       "seed": 0,
       "init_from": "",
       "save_seconds": 60.0,
       "batch_size": 32,
-      "rounds": 2,
+      "rounds": 1,
       "batch_norm_parity": False,
       "data": {
-          "name": "folder",
-          "root": "",
-          "train": "train",
-          "test": "test",
-          "test_fraction": 0.4,
-          # -1: the run's seed.
-          "split_seed": -1,
-          "image_size": 224,
-          "augment": "crop_flip",
+        "name": "folder",
+        "root": "",
+        "train": "train",
+        "test": "test",
+        "test_fraction": 0.4,
+        # -1: the run's seed.
+        "split_seed": -1,
+        "image_size": 224,
+        "augment": "crop_flip",
       },
       "backbone": {"name": "efficientnet_lite0", "pretrained": True},
       "prototypes": {
-          "per_class": 10,
-          "channels": 128,
-          "height": 1,
-          "width": 1,
-          "similarity": "log",
-          "add_on": "regular",
-          "activation": "sigmoid",
-          "standardise": True,
+        "per_class": 10,
+        "channels": 128,
+        "height": 1,
+        "width": 1,
+        "similarity": "cosine",
+        "add_on": "regular",
+        "activation": "none",
+        # Features brought to unit variance; prototypes start as patches.
+        "standardise": True,
+        "patches": True,
       },
       "loss": {"cluster": 0.8, "separation": -0.08, "l1": 1e-4},
       "warm": {
-          "epochs": 10,
-          "add_on": 1e-3,
-          "prototypes": 1e-3,
-          "weight_decay": 1e-3,
+        "epochs": 10,
+        "add_on": 3e-3,
+        "prototypes": 3e-3,
+        "weight_decay": 1e-3,
       },
       "joint": {
-          "epochs": 5,
-          "backbone": 1e-4,
-          "add_on": 1e-3,
-          "prototypes": 1e-3,
-          "weight_decay": 1e-3,
-          "drop_epochs": 5,
-          "drop": 0.1,
-          "train_norm": False,
+        "epochs": 0,
+        "backbone": 1e-4,
+        "add_on": 1e-3,
+        "prototypes": 1e-3,
+        "weight_decay": 1e-3,
+        "drop_epochs": 5,
+        "drop": 0.1,
+        "train_norm": False,
       },
       "last": {"epochs": 20, "head": 1e-3},
       "prune": {"nearest": 6, "threshold": 3},
-  })
+    }
+  )
   return apply(config, variants)
 
 
@@ -73,35 +77,40 @@ def apply(config: ConfigDict, variants: str) -> ConfigDict:
   for variant in filter(None, variants.replace(":", ",").split(",")):
     if variant not in _VARIANTS:
       raise ValueError(
-          f"no variant {variant!r}; there are {', '.join(_VARIANTS)}"
+        f"no variant {variant!r}; there are {', '.join(_VARIANTS)}"
       )
     config.update(_VARIANTS[variant])
   return config.lock()
 
 
 _VARIANTS = {
-    "paper": {
-        "batch_size": 80,
-        "rounds": 1,
-        "data": {"augment": "affine"},
-        "prototypes": {"standardise": False},
-        "warm": {"epochs": 5, "add_on": 3e-3, "prototypes": 3e-3},
-        "joint": {
-            "epochs": 6,
-            "add_on": 3e-3,
-            "prototypes": 3e-3,
-            "train_norm": True,
-        },
-        "last": {"head": 1e-4},
+  "paper": {
+    "batch_size": 80,
+    "rounds": 1,
+    "data": {"augment": "affine"},
+    "prototypes": {
+      "similarity": "log",
+      "activation": "sigmoid",
+      "standardise": False,
+      "patches": False,
     },
-    "debug": {
-        "batch_size": 26,
-        "rounds": 1,
-        "data": {"name": "photos", "root": "", "image_size": 32},
-        "backbone": {"name": "convnet", "pretrained": False},
-        "prototypes": {"per_class": 2, "channels": 16},
-        "warm": {"epochs": 1},
-        "joint": {"epochs": 1},
-        "last": {"epochs": 2},
+    "warm": {"epochs": 5, "add_on": 3e-3, "prototypes": 3e-3},
+    "joint": {
+      "epochs": 6,
+      "add_on": 3e-3,
+      "prototypes": 3e-3,
+      "train_norm": True,
     },
+    "last": {"head": 1e-4},
+  },
+  "debug": {
+    "batch_size": 26,
+    "rounds": 1,
+    "data": {"name": "photos", "root": "", "image_size": 32},
+    "backbone": {"name": "convnet", "pretrained": False},
+    "prototypes": {"per_class": 2, "channels": 16},
+    "warm": {"epochs": 1},
+    "joint": {"epochs": 1},
+    "last": {"epochs": 2},
+  },
 }

@@ -16,4 +16,11 @@ def get_config(variants: str = "") -> ConfigDict:
   config = protopnet_folder.get_config()
   config.data.name = "photos"
   config.data.image_size = 96
+  config.backbone.name = "efficientnet_lite0_stride16"
+  config.prototypes.per_class = 5
+  config.warm.epochs = 5
+  config.joint.update(
+    epochs=6, backbone=1e-3, add_on=1e-3, prototypes=1e-3, drop_epochs=5
+  )
+  config.last.epochs = 10
   return protopnet_folder.apply(config, variants)

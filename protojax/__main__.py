@@ -14,7 +14,7 @@ from typing import NoReturn
 
 # Name -> its module, and what --help says of it.
 _COMMANDS = {
-    "predict": ("protojax.predict", "name the classes of images, and why"),
+  "predict": ("protojax.predict", "name the classes of images, and why"),
 }
 
 
@@ -48,13 +48,13 @@ def _parse(argv: list[str]):
   """The module of the command that was named, and its arguments."""
   program = "python -m protojax"
   parser = _Parser(
-      prog=program,
-      description="Prototype models: this looks like that, because of what.",
-      epilog=f"`{program} COMMAND --help` says more of a command. Models are"
-      " trained with `python train.py` and explained with `python explain.py`.",
+    prog=program,
+    description="Prototype models: this looks like that, because of what.",
+    epilog=f"`{program} COMMAND --help` says more of a command. Models are"
+    " trained with `python train.py` and explained with `python explain.py`.",
   )
   commands = parser.add_subparsers(
-      dest="command", metavar="COMMAND", required=True
+    dest="command", metavar="COMMAND", required=True
   )
   for name, (_, purpose) in _COMMANDS.items():
     commands.add_parser(name, help=purpose, add_help=False)
@@ -62,9 +62,9 @@ def _parse(argv: list[str]):
 
   module = importlib.import_module(_COMMANDS[name][0])
   parser = _Parser(
-      prog=f"{program} {name}",
-      description=module.__doc__,
-      formatter_class=argparse.RawDescriptionHelpFormatter,
+    prog=f"{program} {name}",
+    description=module.__doc__,
+    formatter_class=argparse.RawDescriptionHelpFormatter,
   )
   module.arguments(parser)
   return module, parser.parse_args(argv[1:])

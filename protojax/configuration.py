@@ -17,7 +17,7 @@ from protojax.types import UserError
 def define_flag(default: str) -> flags.FlagHolder:
   """The flag --config, a file whose `get_config(variant)` makes the config."""
   return config_flags.DEFINE_config_file(
-      "config", default, "Config file, with :variant if it has some."
+    "config", default, "Config file, with :variant if it has some."
   )
 
 
@@ -34,7 +34,7 @@ def load(flag: flags.FlagHolder, **changes: Any) -> ConfigDict:
   path = _file(flag)
   if not path.is_file():
     near = difflib.get_close_matches(
-        path.name, [p.name for p in path.parent.glob("*.py")], 1
+      path.name, [p.name for p in path.parent.glob("*.py")], 1
     )
     hint = f" Did you mean {path.parent / near[0]}?" if near else ""
     raise UserError(f"--config: there is no file {path}.{hint}")

@@ -61,9 +61,9 @@ def _join() -> None:
     jax.distributed.initialize()
   except (ValueError, RuntimeError) as error:
     raise UserError(
-        "--distributed found no cluster (neither a TPU pod, SLURM, Open MPI"
-        " nor JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and JAX_PROCESS_ID):"
-        f" {error}. Leave the flag out to run on this machine alone."
+      "--distributed found no cluster (neither a TPU pod, SLURM, Open MPI"
+      " nor JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and JAX_PROCESS_ID):"
+      f" {error}. Leave the flag out to run on this machine alone."
     ) from error
 
 
@@ -107,18 +107,18 @@ def any_process(flag: bool) -> bool:
 
 
 def pmap(
-    function: Callable[..., Any],
-    in_axes: Any,
-    out_axes: Any,
-    donate: tuple[int, ...] = (),
+  function: Callable[..., Any],
+  in_axes: Any,
+  out_axes: Any,
+  donate: tuple[int, ...] = (),
 ) -> Callable[..., Any]:
   """Maps a step over all devices; axis None means replicated, 0 sharded."""
   return jax.pmap(
-      function,
-      axis_name=AXIS,
-      in_axes=in_axes,
-      out_axes=out_axes,
-      donate_argnums=donate,
+    function,
+    axis_name=AXIS,
+    in_axes=in_axes,
+    out_axes=out_axes,
+    donate_argnums=donate,
   )
 
 
@@ -148,12 +148,12 @@ def shard(batch: Batch) -> Batch:
   if rows % devices:
     total = rows * jax.process_count()
     raise UserError(
-        f"batch_size {total} does not divide over {jax.device_count()}"
-        f" devices; use a multiple of {jax.device_count()}."
+      f"batch_size {total} does not divide over {jax.device_count()}"
+      f" devices; use a multiple of {jax.device_count()}."
     )
   return jax.tree.map(
-      lambda x: np.reshape(x, (devices, rows // devices, *np.shape(x)[1:])),
-      batch,
+    lambda x: np.reshape(x, (devices, rows // devices, *np.shape(x)[1:])),
+    batch,
   )
 
 
@@ -173,10 +173,12 @@ def _stacked(tree: PyTree) -> PyTree:
 def to_host(tree: PyTree) -> PyTree:
   """NumPy copies of arrays that every device holds whole."""
   return jax.tree.map(
-      lambda x: np.asarray(x.addressable_data(0))
+    lambda x: (
+      np.asarray(x.addressable_data(0))
       if isinstance(x, jax.Array) and not x.is_fully_addressable
-      else np.asarray(x),
-      tree,
+      else np.asarray(x)
+    ),
+    tree,
   )
 
 
@@ -191,7 +193,7 @@ def replicate(tree: PyTree) -> PyTree:
       return jax.device_put(x, everywhere)
     host = np.asarray(x)
     return jax.make_array_from_callback(
-        host.shape, everywhere, lambda index: host[index]
+      host.shape, everywhere, lambda index: host[index]
     )
 
   return jax.tree.map(put, tree)
@@ -210,11 +212,11 @@ def _on_each_device(tree: PyTree) -> PyTree:
   """
   devices = jax.local_device_count()
   return jax.tree.map(
-      lambda x: jax.make_array_from_process_local_data(
-          _sharding(AXIS),
-          np.broadcast_to(np.asarray(x)[None], (devices, *np.shape(x))),
-      ),
-      tree,
+    lambda x: jax.make_array_from_process_local_data(
+      _sharding(AXIS),
+      np.broadcast_to(np.asarray(x)[None], (devices, *np.shape(x))),
+    ),
+    tree,
   )
 
 
@@ -227,8 +229,10 @@ class Sweep:
   """
 
   def __init__(
-      self, step: Callable[..., tuple[PyTree, PyTree]], state: PyTree,
-      carry: PyTree,
+    self,
+    step: Callable[..., tuple[PyTree, PyTree]],
+    state: PyTree,
+    carry: PyTree,
   ) -> None:
     self._step = _mapped(step)
     self._state = replicate(state)
@@ -273,10 +277,10 @@ def _mapped(step: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def fold(
-    step: Callable[[PyTree, PyTree, Batch], PyTree],
-    state: PyTree,
-    carry: PyTree,
-    batches: Iterable[Batch],
+  step: Callable[[PyTree, PyTree, Batch], PyTree],
+  state: PyTree,
+  carry: PyTree,
+  batches: Iterable[Batch],
 ) -> PyTree:
   """Folds `step(state, carry, batch) -> carry` over batches.
 
@@ -295,9 +299,9 @@ def _without_rows(step: Callable[..., PyTree]) -> Callable[..., Any]:
 
 
 def each(
-    function: Callable[[PyTree, Batch], PyTree],
-    state: PyTree,
-    batches: Iterable[Batch],
+  function: Callable[[PyTree, Batch], PyTree],
+  state: PyTree,
+  batches: Iterable[Batch],
 ) -> Iterator[tuple[Batch, PyTree]]:
   """Yields every batch with the host rows of `function(state, batch)`."""
   yield from Sweep(_without_carry(function), state, ()).rows(batches)

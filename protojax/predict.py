@@ -34,31 +34,46 @@ from protojax.train import checkpoint, log, workdir
 from protojax.types import State, UserError
 
 COLUMNS = (
-    "image", "class", "probability",
-    "rank", "prototype", "prototype_class", "similarity", "points",
+  "image",
+  "class",
+  "probability",
+  "rank",
+  "prototype",
+  "prototype_class",
+  "similarity",
+  "points",
 )
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
   """Declares what the command takes."""
   parser.add_argument(
-      "paths", nargs="+", metavar="PATH",
-      help="an image, a folder (with all below it) or a pattern",
+    "paths",
+    nargs="+",
+    metavar="PATH",
+    help="an image, a folder (with all below it) or a pattern",
   )
   parser.add_argument(
-      "--workdir", default="", metavar="DIR",
-      help="folder of a run; the newest under runs/ where not given",
+    "--workdir",
+    default="",
+    metavar="DIR",
+    help="folder of a run; the newest under runs/ where not given",
   )
   parser.add_argument(
-      "--format", default="csv", choices=sorted(_FORMATS), help="csv by default"
+    "--format", default="csv", choices=sorted(_FORMATS), help="csv by default"
   )
   parser.add_argument(
-      "--top", default=3, type=_count, metavar="N",
-      help="prototypes listed for each image, 3 by default",
+    "--top",
+    default=3,
+    type=_count,
+    metavar="N",
+    help="prototypes listed for each image, 3 by default",
   )
   parser.add_argument(
-      "--output", default="", metavar="FILE",
-      help="write to FILE, whole or not at all, and not to the terminal",
+    "--output",
+    default="",
+    metavar="FILE",
+    help="write to FILE, whole or not at all, and not to the terminal",
   )
 
 
@@ -86,7 +101,7 @@ def run(args: argparse.Namespace) -> int:
     devices = parallel.device_count()
     batch_size = -(-min(len(source), config.batch_size) // devices) * devices
     stream = pipeline.ordered(
-        source, config.data.image_size, batch_size, cache_bytes=0
+      source, config.data.image_size, batch_size, cache_bytes=0
     )
     found = predictions(method, state, stream, args.top)
     _FORMATS[args.format](file, _one_by_one(found, len(source)))
@@ -95,7 +110,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def predictions(
-    method: Any, state: State, stream: pipeline.Stream, top: int
+  method: Any, state: State, stream: pipeline.Stream, top: int
 ) -> Iterator[list[dict[str, Any]]]:
   """What is found in the images of each batch of a stream, in its order.
 
@@ -113,13 +128,15 @@ def predictions(
       row = {name: value[i] for name, value in rows.items()}
       shares = row["probabilities"]
       best = int(np.argmax(shares))
-      found.append({
+      found.append(
+        {
           "image": stream.source.name(int(batch["index"][i])),
           "class": names[best],
           "probability": _number(shares[best]),
           "probabilities": dict(zip(names, map(_number, shares), strict=True)),
           "prototypes": _prototypes(row, state, names, top),
-      })
+        }
+      )
     yield found
 
 
@@ -129,13 +146,13 @@ def _prototypes(row, state, names, top) -> list[dict[str, Any]]:
   alive = np.flatnonzero(state.buffers["alive"])
   order = alive[np.argsort(-row["scores"][alive], kind="stable")]
   return [
-      {
-          "prototype": int(j),
-          "class": names[state.buffers["class_of"][j]],
-          "similarity": _number(row["scores"][j]),
-          "points": _number(row["points"][j]),
-      }
-      for j in order[:top]
+    {
+      "prototype": int(j),
+      "class": names[state.buffers["class_of"][j]],
+      "similarity": _number(row["scores"][j]),
+      "points": _number(row["points"][j]),
+    }
+    for j in order[:top]
   ]
 
 
@@ -182,7 +199,7 @@ def _opened(output: str) -> Iterator[Any]:
 
 
 def _one_by_one(
-    batches: Iterable[list[dict[str, Any]]], total: int
+  batches: Iterable[list[dict[str, Any]]], total: int
 ) -> Iterator[dict[str, Any]]:
   """What was found in all batches, with a progress bar on the side."""
   with log.bar(Console(stderr=True)) as bar:

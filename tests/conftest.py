@@ -51,9 +51,9 @@ class ArraySource:
 
   def __getitem__(self, i):
     return {
-        "image": self.images[i],
-        "label": int(self.labels[i]),
-        "name": self.name(i),
+      "image": self.images[i],
+      "label": int(self.labels[i]),
+      "name": self.name(i),
     }
 
   def name(self, i):
@@ -72,9 +72,13 @@ def array_source():
 def run_script(*arguments, **environment):
   """Runs a script of the repository as a user would; the finished process."""
   return subprocess.run(
-      [sys.executable, *map(str, arguments)],
-      cwd=ROOT, env={**os.environ, **environment}, text=True,
-      capture_output=True, check=False, stdin=subprocess.DEVNULL,
+    [sys.executable, *map(str, arguments)],
+    cwd=ROOT,
+    env={**os.environ, **environment},
+    text=True,
+    capture_output=True,
+    check=False,
+    stdin=subprocess.DEVNULL,
   )
 
 

@@ -22,13 +22,17 @@ SMALL = ["--config=configs/protopnet_photos.py:debug"]
 
 def _command(script, *arguments, devices=1):
   environment = {
-      **os.environ,
-      "JAX_PLATFORMS": "cpu",
-      "JAX_NUM_CPU_DEVICES": str(devices),
+    **os.environ,
+    "JAX_PLATFORMS": "cpu",
+    "JAX_NUM_CPU_DEVICES": str(devices),
   }
   return subprocess.run(
-      [sys.executable, script, *map(str, arguments)],
-      cwd=ROOT, env=environment, capture_output=True, text=True, check=False,
+    [sys.executable, script, *map(str, arguments)],
+    cwd=ROOT,
+    env=environment,
+    capture_output=True,
+    text=True,
+    check=False,
   )
 
 
@@ -63,8 +67,14 @@ def _global(folder, split):
 def test_everything_is_written(run):
   said, folder = _explain(run, "--limit=24", "--save_all")
   assert {p.name for p in folder.iterdir()} == {
-      "global_train.csv", "global_test.csv", "local.csv", "local.npz",
-      "prototypes.csv", "report.html", "summary.json",
+    "global_train.csv",
+    "global_test.csv",
+    "local.csv",
+    "local.npz",
+    "prototypes.csv",
+    "report.html",
+    "report.txt",
+    "summary.json",
   }
   for path in folder.iterdir():
     assert str(path) in said
@@ -99,7 +109,7 @@ def test_two_devices_say_the_same(run):
   assert not (folder / "global_train.csv").exists()
   one = _global(folder, "test")
   said, folder = _explain(
-      run, "--scope=global", "--split=test", "--limit=30", devices=2
+    run, "--scope=global", "--split=test", "--limit=30", devices=2
   )
   assert "on 2 x cpu" in said
   two = _global(folder, "test")
@@ -140,11 +150,11 @@ def test_stale_prototypes_are_refused(run):
 @pytest.mark.slow
 def test_mistakes_are_one_line(run, tmp_path):
   cases = [
-      (("--images=/nowhere/x.jpg",), "/nowhere/x.jpg"),
-      (("--images=x", "--scope=global"), "--scope=local"),
-      (("--limit=0",), "--limit"),
-      (("--scope=all",), "--scope"),
-      ((f"--workdir={tmp_path}",), "config.json"),
+    (("--images=/nowhere/x.jpg",), "/nowhere/x.jpg"),
+    (("--images=x", "--scope=global"), "--scope=local"),
+    (("--limit=0",), "--limit"),
+    (("--scope=all",), "--scope"),
+    ((f"--workdir={tmp_path}",), "config.json"),
   ]
   for flags, expected in cases:
     done = _command("explain.py", f"--workdir={run}", *flags)

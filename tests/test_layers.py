@@ -11,27 +11,48 @@ _ROOT = Path(__file__).parents[1]
 # From the bottom up. A part imports from the rows above its own; those in one
 # row do not know each other.
 _LEVELS = (
-    ("types",),
-    ("parallel",),
-    ("data",),
-    ("backbones",),
-    ("prototypes", "losses", "metrics", "diffusion"),
-    ("train", "explain"),
-    ("methods",),
-    ("cli",),
-    ("configuration",),
-    ("__main__", "predict", "train.py", "explain.py"),
+  ("types",),
+  ("parallel",),
+  ("data",),
+  ("backbones",),
+  ("prototypes", "losses", "metrics", "diffusion"),
+  ("train", "explain"),
+  ("methods",),
+  ("cli",),
+  ("configuration",),
+  ("__main__", "predict", "train.py", "explain.py"),
 )
 _LEVEL = {part: n for n, row in enumerate(_LEVELS) for part in row}
 
 # Names that tell of devices and processes; `parallel.py` alone has them.
-_OF_DEVICES = frozenset((
-    "devices", "local_devices", "device_count", "local_device_count",
-    "process_index", "process_count", "distributed", "default_backend",
-    "pmap", "shard_map", "make_mesh", "set_mesh", "sharding",
-    "multihost_utils", "axis_index", "axis_size", "psum", "pmean", "pmax",
-    "pmin", "all_gather", "all_to_all", "psum_scatter", "ppermute",
-))
+_OF_DEVICES = frozenset(
+  (
+    "devices",
+    "local_devices",
+    "device_count",
+    "local_device_count",
+    "process_index",
+    "process_count",
+    "distributed",
+    "default_backend",
+    "pmap",
+    "shard_map",
+    "make_mesh",
+    "set_mesh",
+    "sharding",
+    "multihost_utils",
+    "axis_index",
+    "axis_size",
+    "psum",
+    "pmean",
+    "pmax",
+    "pmin",
+    "all_gather",
+    "all_to_all",
+    "psum_scatter",
+    "ppermute",
+  )
+)
 _MAX_LINES = 400
 
 
@@ -82,10 +103,10 @@ def _of_devices(tree: ast.Module) -> set[str]:
     if isinstance(node, ast.Attribute):
       said.add(ast.unparse(node))
   return {
-      name
-      for name in said
-      if name.startswith(("jax.", "lax."))
-      and not _OF_DEVICES.isdisjoint(name.split("."))
+    name
+    for name in said
+    if name.startswith(("jax.", "lax."))
+    and not _OF_DEVICES.isdisjoint(name.split("."))
   }
 
 
@@ -114,7 +135,7 @@ def test_every_part_has_its_place():
 
 
 @pytest.mark.parametrize(
-    "path", _python_files(), ids=lambda p: str(p.relative_to(_ROOT))
+  "path", _python_files(), ids=lambda p: str(p.relative_to(_ROOT))
 )
 def test_a_file_keeps_to_its_place(path):
   tree = _tree(path)
@@ -134,10 +155,10 @@ def test_a_file_keeps_to_its_place(path):
 def test_methods_do_not_know_each_other():
   for path in (_ROOT / "protojax" / "methods").glob("*.py"):
     others = {
-        name
-        for name in _imports(_tree(path))
-        if name.startswith("protojax.methods.")
-        and not name.startswith("protojax.methods.base.")
+      name
+      for name in _imports(_tree(path))
+      if name.startswith("protojax.methods.")
+      and not name.startswith("protojax.methods.base.")
     }
     assert not others, path.name
 
@@ -151,35 +172,35 @@ def test_configs_are_data():
 
 
 @pytest.mark.parametrize(
-    ("part", "source", "count"),
-    [
-        ("explain", "from protojax.train import log", 1),
-        ("train", "import protojax.explain.text", 1),
-        ("train", "from protojax import explain", 1),
-        ("losses", "from protojax.prototypes import distance", 1),
-        ("data", "def f():\n  from protojax import backbones", 1),
-        ("data", "from . import images", 1),
-        ("methods", "import train", 1),
-        ("types", "from protojax import nowhere", 1),
-        ("methods", "from protojax import parallel\nimport jax", 0),
-        ("data", "from protojax.data import images", 0),
-    ],
+  ("part", "source", "count"),
+  [
+    ("explain", "from protojax.train import log", 1),
+    ("train", "import protojax.explain.text", 1),
+    ("train", "from protojax import explain", 1),
+    ("losses", "from protojax.prototypes import distance", 1),
+    ("data", "def f():\n  from protojax import backbones", 1),
+    ("data", "from . import images", 1),
+    ("methods", "import train", 1),
+    ("types", "from protojax import nowhere", 1),
+    ("methods", "from protojax import parallel\nimport jax", 0),
+    ("data", "from protojax.data import images", 0),
+  ],
 )
 def test_the_reader_of_imports_sees(part, source, count):
   assert len(_upward(part, ast.parse(source))) == count
 
 
 @pytest.mark.parametrize(
-    ("source", "seen"),
-    [
-        ("import jax\nn = jax.device_count()", True),
-        ("import jax\nf = jax.lax.psum(1, 'devices')", True),
-        ("from jax import lax\nf = lax.all_gather", True),
-        ("from jax.sharding import Mesh", True),
-        ("from jax.experimental import multihost_utils", True),
-        ("import jax\nx: jax.Array = jax.random.key(0)", False),
-        ("from protojax import parallel\nparallel.psum(1)", False),
-    ],
+  ("source", "seen"),
+  [
+    ("import jax\nn = jax.device_count()", True),
+    ("import jax\nf = jax.lax.psum(1, 'devices')", True),
+    ("from jax import lax\nf = lax.all_gather", True),
+    ("from jax.sharding import Mesh", True),
+    ("from jax.experimental import multihost_utils", True),
+    ("import jax\nx: jax.Array = jax.random.key(0)", False),
+    ("from protojax import parallel\nparallel.psum(1)", False),
+  ],
 )
 def test_the_reader_of_devices_sees(source, seen):
   assert bool(_of_devices(ast.parse(source))) == seen

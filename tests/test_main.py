@@ -15,8 +15,10 @@ _HEAVY = ("jax", "flax", "numpy", "orbax", "grain", "absl", "PIL", "rich")
 
 def test_help_imports_nothing_heavy():
   done = subprocess.run(
-      [sys.executable, "-X", "importtime", "-m", "protojax", "--help"],
-      capture_output=True, text=True, check=True,
+    [sys.executable, "-X", "importtime", "-m", "protojax", "--help"],
+    capture_output=True,
+    text=True,
+    check=True,
   )
   imported = set(re.findall(r"\|\s+(\w+)", done.stderr))
   assert "argparse" in imported
@@ -33,16 +35,16 @@ def test_every_command_explains_itself(capsys):
 
 
 @pytest.mark.parametrize(
-    ("argv", "named"),
-    [
-        ([], "COMMAND"),
-        (["predictt"], "'predictt'"),
-        (["--wrong"], "COMMAND"),
-        (["predict"], "PATH"),
-        (["predict", "--top", "few", "."], "'few'"),
-        (["predict", "--top=-1", "."], "'-1'"),
-        (["predict", "--format", "xml", "."], "'xml'"),
-    ],
+  ("argv", "named"),
+  [
+    ([], "COMMAND"),
+    (["predictt"], "'predictt'"),
+    (["--wrong"], "COMMAND"),
+    (["predict"], "PATH"),
+    (["predict", "--top", "few", "."], "'few'"),
+    (["predict", "--top=-1", "."], "'-1'"),
+    (["predict", "--format", "xml", "."], "'xml'"),
+  ],
 )
 def test_a_wrong_command_line_is_one_line(argv, named, capsys):
   with pytest.raises(SystemExit, match="2"):
@@ -59,9 +61,7 @@ def command(monkeypatch):
   module = types.ModuleType("protojax_try", "Tries.")
   module.arguments = lambda parser: parser.add_argument("word")
   monkeypatch.setitem(sys.modules, "protojax_try", module)
-  monkeypatch.setitem(
-      command_line._COMMANDS, "try", ("protojax_try", "tries")
-  )
+  monkeypatch.setitem(command_line._COMMANDS, "try", ("protojax_try", "tries"))
   return module
 
 
@@ -103,8 +103,9 @@ command_line._COMMANDS["endless"] = ("endless", "")
 sys.exit(command_line.main(["endless"]))
 """
   with subprocess.Popen(
-      [sys.executable, "-c", script],
-      stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    [sys.executable, "-c", script],
+    stdout=subprocess.PIPE,
+    stderr=subprocess.PIPE,
   ) as process:
     process.stdout.readline()
     process.stdout.close()

@@ -12,8 +12,7 @@ from protojax.types import UserError
 def _batches(count=5, rows=4):
   rng = np.random.default_rng(0)
   return [
-      {"x": rng.normal(size=(rows, 3)).astype(np.float32)}
-      for _ in range(count)
+    {"x": rng.normal(size=(rows, 3)).astype(np.float32)} for _ in range(count)
   ]
 
 
@@ -24,7 +23,7 @@ def _total(state, carry, batch):
 def test_fold_keeps_one_carry_per_device():
   batches = _batches()
   carries = parallel.fold(
-      _total, np.float32(2), np.zeros(3, np.float32), batches
+    _total, np.float32(2), np.zeros(3, np.float32), batches
   )
   assert carries.shape == (2, 3)
   first = 2 * sum(b["x"][:2].sum(0) for b in batches)

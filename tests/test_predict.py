@@ -105,15 +105,15 @@ def test_points_of_all_prototypes_sum_to_the_logits(model, photos, capsys):
   assert similarity == sorted(similarity, reverse=True)
   # Of a fresh head: its own class counts 1, the others -0.5.
   logits = [
-      sum(
-          p["similarity"] * (1 if p["class"] == name else -0.5)
-          for p in found["prototypes"]
-      )
-      for name in _CLASSES
+    sum(
+      p["similarity"] * (1 if p["class"] == name else -0.5)
+      for p in found["prototypes"]
+    )
+    for name in _CLASSES
   ]
   shares = np.exp(logits) / np.exp(logits).sum()
   np.testing.assert_allclose(
-      list(found["probabilities"].values()), shares, rtol=1e-4
+    list(found["probabilities"].values()), shares, rtol=1e-4
   )
   assert tuple(found["probabilities"]) == _CLASSES
   assert found["probability"] == max(found["probabilities"].values())
@@ -180,14 +180,14 @@ def test_mistakes_are_one_line(model, photos, capsys, tmp_path, monkeypatch):
   workdir.claim_classes(half, _CLASSES)
   good, bad = photos / "0.png", photos / "3.png"
   for argv, named in [
-      (["--workdir", folder, bad], "3.png"),
-      (["--workdir", folder, good, tmp_path / "none.png"], "none.png"),
-      (["--workdir", folder, half], "half"),
-      (["--workdir", tmp_path, good], "holds no run"),
-      (["--workdir", half, good], "no checkpoint"),
-      ([good], "runs/"),
-      (["--workdir", folder, "--output", tmp_path, good], "is a folder"),
-      (["--workdir", folder, "--output", bad / "x", good], "--output="),
+    (["--workdir", folder, bad], "3.png"),
+    (["--workdir", folder, good, tmp_path / "none.png"], "none.png"),
+    (["--workdir", folder, half], "half"),
+    (["--workdir", tmp_path, good], "holds no run"),
+    (["--workdir", half, good], "no checkpoint"),
+    ([good], "runs/"),
+    (["--workdir", folder, "--output", tmp_path, good], "is a folder"),
+    (["--workdir", folder, "--output", bad / "x", good], "--output="),
   ]:
     assert main(["predict", *map(str, argv)]) == 2
     out, err = capsys.readouterr()

@@ -14,8 +14,13 @@ from protojax.train.checkpoint import Checkpoints
 from tests.conftest import DEBUG, ROOT, run_script
 
 STAGES = (
-    "01-start", "02-warm", "03-joint", "04-push", "05-last-layer",
-    "06-prune", "07-last-layer-after-prune",
+  "01-start",
+  "02-warm",
+  "03-joint",
+  "04-push",
+  "05-last-layer",
+  "06-prune",
+  "07-last-layer-after-prune",
 )
 # What differs from run to run.
 CLOCKS = ("seconds", "images_per_second")
@@ -23,7 +28,7 @@ CLOCKS = ("seconds", "images_per_second")
 
 def _train(folder, *flags):
   return run_script(
-      "train.py", f"--config={DEBUG}", f"--workdir={folder}", *flags
+    "train.py", f"--config={DEBUG}", f"--workdir={folder}", *flags
   )
 
 
@@ -44,7 +49,10 @@ def test_a_run_leaves_what_the_contract_says(debug_run):
     assert stage["images_per_second"] > 0
     assert 0 <= stage["metrics"]["accuracy"] <= 1
   assert set(summary["accuracy"]) == {
-      "before_push", "after_push", "after_last_layer", "after_prune"
+    "before_push",
+    "after_push",
+    "after_last_layer",
+    "after_prune",
   }
   by_id = {s["id"]: s["metrics"]["accuracy"] for s in summary["stages"]}
   accuracy = summary["accuracy"]
@@ -66,8 +74,11 @@ def test_a_run_leaves_what_the_contract_says(debug_run):
 def test_the_tables_at_the_end_show_the_summary(debug_run):
   text, summary = (debug_run / "stdout.txt").read_text(), _summary(debug_run)
   for name, value in summary["accuracy"].items():
-    line = next(x for x in text.splitlines()
-                if x.startswith(f"accuracy {name.replace('_', ' ')}"))
+    line = next(
+      x
+      for x in text.splitlines()
+      if x.startswith(f"accuracy {name.replace('_', ' ')}")
+    )
     assert line.split()[-1] == f"{value:.3f}"
   assert f"{summary['alive']} of {summary['prototypes']}" in text
   assert "images/s" in text
@@ -98,25 +109,23 @@ def test_another_config_in_the_same_workdir_lists_the_keys(debug_run):
 
 
 @pytest.mark.parametrize(
-    ("flags", "message"),
-    [
-        (["--config.data.rot=x"], "no key 'rot'. Did you mean 'root'"),
-        (["--config.lr=1"], "--config.lr=1: the config has no key 'lr'"),
-        (["--config.seed=x"], "config.seed"),
-        (["--confg=x"], "Unknown command line flag 'confg'"),
-        (["--config=configs/protopnet_foto.py"], "there is no file"),
-        (["--config=configs/protopnet_photos.py:tiny"], "no variant 'tiny'"),
-        (["--config.method=protopnt"], "Did you mean protopnet"),
-        (["--config.backbone.name=resnet"], "unknown backbone 'resnet'"),
-        (["--config.prototypes.similarity=l3"], "log, linear, cosine"),
-        (["--config.batch_size=5000"], "fewer than a batch of 5000"),
-        (["--init-from=nowhere"], "nowhere/checkpoints holds no checkpoint"),
-        (["stray"], "unexpected argument 'stray'"),
-    ],
+  ("flags", "message"),
+  [
+    (["--config.data.rot=x"], "no key 'rot'. Did you mean 'root'"),
+    (["--config.lr=1"], "--config.lr=1: the config has no key 'lr'"),
+    (["--config.seed=x"], "config.seed"),
+    (["--confg=x"], "Unknown command line flag 'confg'"),
+    (["--config=configs/protopnet_foto.py"], "there is no file"),
+    (["--config=configs/protopnet_photos.py:tiny"], "no variant 'tiny'"),
+    (["--config.method=protopnt"], "Did you mean protopnet"),
+    (["--config.backbone.name=resnet"], "unknown backbone 'resnet'"),
+    (["--config.prototypes.similarity=l3"], "log, linear, cosine"),
+    (["--config.batch_size=5000"], "fewer than a batch of 5000"),
+    (["--init-from=nowhere"], "nowhere/checkpoints holds no checkpoint"),
+    (["stray"], "unexpected argument 'stray'"),
+  ],
 )
-def test_a_users_mistake_is_one_line_and_exit_code_2(
-    tmp_path, flags, message
-):
+def test_a_users_mistake_is_one_line_and_exit_code_2(tmp_path, flags, message):
   done = _train(tmp_path / "run", *flags)
   assert done.returncode == 2, done.stderr
   errors = [x for x in done.stderr.splitlines() if x.startswith("error:")]
@@ -127,10 +136,19 @@ def test_a_users_mistake_is_one_line_and_exit_code_2(
 
 def _start(folder, *flags):
   return subprocess.Popen(
-      [sys.executable, "-u", "train.py", f"--config={DEBUG}",
-       f"--workdir={folder}", *flags],
-      cwd=ROOT, text=True, stdin=subprocess.DEVNULL,
-      stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+    [
+      sys.executable,
+      "-u",
+      "train.py",
+      f"--config={DEBUG}",
+      f"--workdir={folder}",
+      *flags,
+    ],
+    cwd=ROOT,
+    text=True,
+    stdin=subprocess.DEVNULL,
+    stdout=subprocess.PIPE,
+    stderr=subprocess.STDOUT,
   )
 
 
@@ -212,9 +230,12 @@ def test_init_from_with_other_classes(debug_run, tmp_path):
         Image.fromarray(pixels).save(path)
   folder = tmp_path / "run"
   done = run_script(
-      "train.py", "--config=configs/protopnet_folder.py:debug",
-      "--config.data.name=folder", f"--config.data.root={tmp_path / 'data'}",
-      f"--init-from={debug_run}", f"--workdir={folder}",
+    "train.py",
+    "--config=configs/protopnet_folder.py:debug",
+    "--config.data.name=folder",
+    f"--config.data.root={tmp_path / 'data'}",
+    f"--init-from={debug_run}",
+    f"--workdir={folder}",
   )
   assert done.returncode == 0, done.stderr
   assert "anew: params.head, params.prototypes" in done.stdout

@@ -183,7 +183,7 @@ class GlobalExplanation:
 
 
 def merge(
-    explanations: Iterable[GlobalExplanation],
+  explanations: Iterable[GlobalExplanation],
 ) -> tuple[GlobalExplanation, ...]:
   """One explanation per prototype, out of those of several splits."""
   merged: dict[int, GlobalExplanation] = {}
@@ -191,10 +191,10 @@ def merge(
     old = merged.get(new.prototype)
     if old is not None:
       new = dataclasses.replace(
-          new,
-          patch=_better(old.patch, new.patch),
-          because={**old.because, **new.because},
-          without_source={**old.without_source, **new.without_source},
+        new,
+        patch=_better(old.patch, new.patch),
+        because={**old.because, **new.because},
+        without_source={**old.without_source, **new.without_source},
       )
     merged[new.prototype] = new
   return tuple(merged[i] for i in sorted(merged))

@@ -21,20 +21,20 @@ from PIL import Image
 
 from protojax.explain import tables, text
 from protojax.explain.evidence import (
-    Because,
-    Box,
-    GlobalExplanation,
-    LocalExplanation,
-    Picture,
+  Because,
+  Box,
+  GlobalExplanation,
+  LocalExplanation,
+  Picture,
 )
 
 # Rows of bars; the control belongs to the numbers, not to the bars.
 _ORDER = ("hue", "shape", "texture", "contrast", "saturation", "brightness")
 _STAGES = {
-    "before_push": "before the push",
-    "after_push": "after the push",
-    "after_last_layer": "after the last layer",
-    "after_prune": "after pruning",
+  "before_push": "before the push",
+  "after_push": "after the push",
+  "after_last_layer": "after the last layer",
+  "after_prune": "after pruning",
 }
 _THUMBNAIL = 104
 _UNLABELLED = "Without a label"
@@ -60,10 +60,10 @@ class Run:
 
 
 def write(
-    path: Path,
-    run: Run,
-    prototypes: Sequence[GlobalExplanation],
-    images: Sequence[LocalExplanation],
+  path: Path,
+  run: Run,
+  prototypes: Sequence[GlobalExplanation],
+  images: Sequence[LocalExplanation],
 ) -> None:
   """Renders the report and puts it in its place in one go."""
   page = render(run, prototypes, images)
@@ -72,9 +72,9 @@ def write(
 
 
 def render(
-    run: Run,
-    prototypes: Sequence[GlobalExplanation],
-    images: Sequence[LocalExplanation],
+  run: Run,
+  prototypes: Sequence[GlobalExplanation],
+  images: Sequence[LocalExplanation],
 ) -> str:
   """The report as HTML.
 
@@ -88,32 +88,30 @@ def render(
   overall = _means(alive)
   local_overall = _local_means(images)
   names = next(
-      (tuple(b.scores) for e in prototypes for b in e.because.values()),
-      next((tuple(r.because) for e in images for r in e.evidence), ()),
+    (tuple(b.scores) for e in prototypes for b in e.because.values()),
+    next((tuple(r.because) for e in images for r in e.evidence), ()),
   )
   shown_scores = [r.because for e in images for r in e.evidence if r.box]
   return _template().render(
-      run=run,
-      texts=text,
-      accuracy=[
-          (_STAGES.get(name, name), f"{value:.1%}")
-          for name, value in run.accuracy.items()
-      ],
-      classes=_classes(prototypes),
-      groups=_groups(images, [e.class_name for e in prototypes]),
-      splits=_splits(prototypes, images),
-      names=names,
-      order=[name for name in _ORDER if name in names],
-      overall=overall,
-      local_overall={"local": local_overall},
-      overall_range=_range([*overall.values(), local_overall]),
-      global_range=_range(
-          b.scores for e in alive for b in e.because.values()
-      ),
-      local_range=_range(shown_scores),
-      thumbnails=_thumbnails(alive, images),
-      shown_line=_shown_line(images),
-      cautions=_cautions(names),
+    run=run,
+    texts=text,
+    accuracy=[
+      (_STAGES.get(name, name), f"{value:.1%}")
+      for name, value in run.accuracy.items()
+    ],
+    classes=_classes(prototypes),
+    groups=_groups(images, [e.class_name for e in prototypes]),
+    splits=_splits(prototypes, images),
+    names=names,
+    order=[name for name in _ORDER if name in names],
+    overall=overall,
+    local_overall={"local": local_overall},
+    overall_range=_range([*overall.values(), local_overall]),
+    global_range=_range(b.scores for e in alive for b in e.because.values()),
+    local_range=_range(shown_scores),
+    thumbnails=_thumbnails(alive, images),
+    shown_line=_shown_line(images),
+    cautions=_cautions(names),
   )
 
 
@@ -121,18 +119,18 @@ def render(
 def _template() -> jinja2.Template:
   source = resources.files("protojax.explain") / "report.html.jinja"
   environment = jinja2.Environment(
-      autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True
+    autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True
   )
   environment.filters |= {
-      "uri": _uri,
-      "place": _place,
-      "bar": _bar,
-      "zero": _zero,
-      "scores": _scores,
-      "minus": _minus,
-      "signed": lambda x: _minus(f"{x:.2f}".replace("-0.00", "0.00")),
-      "five": lambda x: _minus(f"{x:.5f}"),
-      "percent": lambda x: f"{x:.1%}",
+    "uri": _uri,
+    "place": _place,
+    "bar": _bar,
+    "zero": _zero,
+    "scores": _scores,
+    "minus": _minus,
+    "signed": lambda x: _minus(f"{x:.2f}".replace("-0.00", "0.00")),
+    "five": lambda x: _minus(f"{x:.5f}"),
+    "percent": lambda x: f"{x:.1%}",
   }
   return environment.from_string(source.read_text("utf-8"))
 
@@ -152,10 +150,10 @@ def _minus(number: str) -> str:
 def _place(box: Box, size: int) -> str:
   """A box as CSS, in shares of the picture."""
   sides = {
-      "left": box.left,
-      "top": box.top,
-      "width": box.right - box.left,
-      "height": box.bottom - box.top,
+    "left": box.left,
+    "top": box.top,
+    "width": box.right - box.left,
+    "height": box.bottom - box.top,
   }
   return ";".join(f"{k}:{100 * v / size:.2f}%" for k, v in sides.items())
 
@@ -163,10 +161,10 @@ def _place(box: Box, size: int) -> str:
 def _range(scores) -> tuple[float, float]:
   """From the lowest to the highest score, zero among them."""
   values = [
-      score
-      for row in scores
-      for name, score in row.items()
-      if name in _ORDER and math.isfinite(score)
+    score
+    for row in scores
+    for name, score in row.items()
+    if name in _ORDER and math.isfinite(score)
   ]
   low, high = min(values, default=0.0), max(values, default=0.0)
   return min(low, 0.0), max(high, 1e-6)
@@ -198,11 +196,11 @@ def _means(alive: Sequence[GlobalExplanation]) -> dict[str, dict[str, float]]:
     for split, because in e.because.items():
       columns.setdefault(split, []).append(because)
   return {
-      split: {
-          name: float(np.nanmean([b.scores[name] for b in column]))
-          for name in column[0].scores
-      }
-      for split, column in columns.items()
+    split: {
+      name: float(np.nanmean([b.scores[name] for b in column]))
+      for name in column[0].scores
+    }
+    for split, column in columns.items()
   }
 
 
@@ -216,7 +214,7 @@ def _classes(prototypes: Sequence[GlobalExplanation]) -> list[dict[str, Any]]:
   classes: dict[str, dict[str, Any]] = {}
   for e in prototypes:
     of = classes.setdefault(
-        e.class_name, {"name": e.class_name, "alive": [], "dead": []}
+      e.class_name, {"name": e.class_name, "alive": [], "dead": []}
     )
     if e.alive:
       of["alive"].append(e)
@@ -226,7 +224,7 @@ def _classes(prototypes: Sequence[GlobalExplanation]) -> list[dict[str, Any]]:
 
 
 def _groups(
-    images: Sequence[LocalExplanation], class_names: Sequence[str]
+  images: Sequence[LocalExplanation], class_names: Sequence[str]
 ) -> list[dict[str, Any]]:
   """Images by their class, in the order of the prototypes."""
   groups: dict[str, list[LocalExplanation]] = {n: [] for n in class_names}
@@ -244,9 +242,9 @@ def _thumbnails(alive, images) -> dict[int, str]:
   """The boxed part of each prototype that some image is compared with."""
   used = {row.prototype for e in images for row in e.evidence}
   return {
-      e.prototype: _uri(_cut(e.patch.picture, e.patch.box))
-      for e in alive
-      if e.prototype in used and e.patch and e.patch.picture is not None
+    e.prototype: _uri(_cut(e.patch.picture, e.patch.box))
+    for e in alive
+    if e.prototype in used and e.patch and e.patch.picture is not None
   }
 
 
@@ -268,8 +266,8 @@ def _shown_line(images: Sequence[LocalExplanation]) -> str:
   if any(e.label is None for e in images):
     return f"{shown}."
   return (
-      f"{shown}: the first of each class, and some whose class was not"
-      f" recognised ({wrong} in all). The tables hold every image."
+    f"{shown}: the first of each class, and some whose class was not"
+    f" recognised ({wrong} in all). The tables hold every image."
   )
 
 

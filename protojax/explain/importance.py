@@ -38,11 +38,11 @@ class Local(NamedTuple):
 
 
 def importance(
-    nearest: Nearest,
-    at: At,
-    images: UInt8[ArrayLike, "b H W 3"],
-    modifications: Sequence[str],
-    embed: Embed = lambda images: images,
+  nearest: Nearest,
+  at: At,
+  images: UInt8[ArrayLike, "b H W 3"],
+  modifications: Sequence[str],
+  embed: Embed = lambda images: images,
 ) -> Local:
   """Local importance of every modification for every prototype.
 
@@ -79,7 +79,7 @@ def importance(
 
 
 def from_maps(
-    function: Callable[[ArrayLike], Float[jax.Array, "b h w p"]],
+  function: Callable[[ArrayLike], Float[jax.Array, "b h w p"]],
 ) -> tuple[Nearest, At]:
   """Adapts a model that returns maps of similarities to `importance`.
 
@@ -131,22 +131,20 @@ class Sums(NamedTuple):
 
   @classmethod
   def of(
-      cls,
-      local: Local,
-      weight: Float[ArrayLike, "b p"],
-      mask: Bool[ArrayLike, " b"],
+    cls,
+    local: Local,
+    weight: Float[ArrayLike, "b p"],
+    mask: Bool[ArrayLike, " b"],
   ) -> "Sums":
     """Sums of one batch; where the mask is False a row is padding."""
     weight = jnp.where(mask[:, None], weight, 0.0)
     terms = jnp.concatenate([local.delta, local.similarity[:, None]], axis=1)
     # Weight 0 leaves out what is not a number, too.
-    products = jnp.where(
-        weight[:, None] > 0, terms * weight[:, None], 0.0
-    )
+    products = jnp.where(weight[:, None] > 0, terms * weight[:, None], 0.0)
     return cls(
-        jnp.sum(products, axis=0),
-        jnp.sum(weight, axis=0),
-        jnp.sum(mask, dtype=jnp.int32),
+      jnp.sum(products, axis=0),
+      jnp.sum(weight, axis=0),
+      jnp.sum(mask, dtype=jnp.int32),
     )
 
   def scores(self) -> Scores:

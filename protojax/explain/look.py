@@ -39,10 +39,10 @@ class Explainable(Scored, Protocol):
   grid: tuple[int, int]
 
   def maps(
-      self,
-      state: State,
-      images: UInt8[ArrayLike, "b H W 3"],
-      prototypes: Int[ArrayLike, " q"],
+    self,
+    state: State,
+    images: UInt8[ArrayLike, "b H W 3"],
+    prototypes: Int[ArrayLike, " q"],
   ) -> Float[jax.Array, "b h w q"]:
     """Similarity of every cell to a few prototypes."""
     ...
@@ -60,11 +60,11 @@ class Look:
     self._size = model.image_size
     side = state.params["prototypes"]["prototypes"].shape[1]
     self._receptive = receptive_field.chain(
-        model.backbone.layers, model.image_size, side
+      model.backbone.layers, model.image_size, side
     )
 
   def __call__(
-      self, image: UInt8[ArrayLike, "H W 3"], prototypes: Sequence[int]
+    self, image: UInt8[ArrayLike, "H W 3"], prototypes: Sequence[int]
   ) -> list[tuple[Box, Picture]]:
     """Of each prototype the 95th percentile's box and the heat map."""
     seen = []
@@ -72,9 +72,7 @@ class Look:
       some = np.array(prototypes[start : start + self._AT_ONCE], np.int32)
       padded = np.pad(some, (0, self._AT_ONCE - len(some)), mode="edge")
       cells = np.asarray(self._maps(self._state, image[None], padded))[0]
-      maps = locate.upsample(
-          np.moveaxis(cells, -1, 0), self._size, self._size
-      )
+      maps = locate.upsample(np.moveaxis(cells, -1, 0), self._size, self._size)
       maps = np.asarray(maps)[: len(some)]
       images = np.repeat(image[None], len(some), axis=0)
       heats = colormap.overlay(images, maps)

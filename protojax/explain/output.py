@@ -16,9 +16,9 @@ import numpy as np
 
 from protojax.explain import html, perturb, tables, text
 from protojax.explain.evidence import (
-    GlobalExplanation,
-    LocalExplanation,
-    merge,
+  GlobalExplanation,
+  LocalExplanation,
+  merge,
 )
 
 
@@ -86,7 +86,7 @@ class Output:
       tables.prototype_table(self._path("prototypes.csv"), prototypes)
     if self._whole:
       tables.local_arrays(
-          self._path("local.npz"), self._whole, perturb.MODIFICATIONS
+        self._path("local.npz"), self._whole, perturb.MODIFICATIONS
       )
     summary = self._summary(prototypes)
     tables.summary(self._path("summary.json"), summary)
@@ -104,26 +104,26 @@ class Output:
     seconds = time.monotonic() - self._started
     images = sum(self.images.values())
     return {
-        "images": images,
-        "seconds": round(seconds, 3),
-        "images_per_second": round(images / seconds, 3),
-        "images_by_split": self.images,
-        # The images are changed at the size of the network's input.
-        "mode": "fast",
-        "modifications": dataclasses.asdict(perturb.REFERENCE),
-        "importance": _overall(prototypes),
+      "images": images,
+      "seconds": round(seconds, 3),
+      "images_per_second": round(images / seconds, 3),
+      "images_by_split": self.images,
+      # The images are changed at the size of the network's input.
+      "mode": "fast",
+      "modifications": dataclasses.asdict(perturb.REFERENCE),
+      "importance": _overall(prototypes),
     }
 
   def _head(self, prototypes, summary) -> html.Run:
     alive = sum(e.alive for e in prototypes)
     copies = sum(e.duplicate_of is not None for e in prototypes)
     facts = [
-        (f"Images ({split})" if split != "images" else "Images", f"{count:,}")
-        for split, count in self.images.items()
+      (f"Images ({split})" if split != "images" else "Images", f"{count:,}")
+      for split, count in self.images.items()
     ]
     if self._counted:
       facts.append(
-          ("Recognised of these", f"{self._right / self._counted:.1%}")
+        ("Recognised of these", f"{self._right / self._counted:.1%}")
       )
     if any(e.because for e in prototypes):
       facts.append(("Prototypes alive", f"{alive} of {len(prototypes)}"))
@@ -131,11 +131,11 @@ class Output:
     rate = summary["images_per_second"]
     facts.append(("Images per second", f"{rate:.3g}"))
     return html.Run(
-        title=self.run.name,
-        facts=facts,
-        accuracy=_accuracy(self.run / "summary.json"),
-        strengths=summary["modifications"],
-        version=importlib.metadata.version("protojax"),
+      title=self.run.name,
+      facts=facts,
+      accuracy=_accuracy(self.run / "summary.json"),
+      strengths=summary["modifications"],
+      version=importlib.metadata.version("protojax"),
     )
 
 
@@ -148,9 +148,9 @@ def _overall(prototypes) -> dict[str, dict[str, float]]:
   for split in dict.fromkeys(s for e in prototypes for s in e.because):
     scores = [e.because[split].scores for e in prototypes if e.alive]
     means = {
-        name: float(np.nanmean([s[name] for s in scores]))
-        for name in text.CHARACTERISTICS
-        if scores and not np.isnan([s[name] for s in scores]).all()
+      name: float(np.nanmean([s[name] for s in scores]))
+      for name in text.CHARACTERISTICS
+      if scores and not np.isnan([s[name] for s in scores]).all()
     }
     found[split] = dict(sorted(means.items(), key=lambda item: -item[1]))
   return found

@@ -27,23 +27,23 @@ _UNLABELLED = 48
 
 
 def explain(
-    model: Explainable,
-    state: State,
-    stream: Any,
-    *,
-    training: Callable[[], Any],
-    split: str = "test",
-    scope: str = "both",
-    modifications: Sequence[str] = perturb.MODIFICATIONS,
-    limit: int | None = None,
-    top: int = 10,
-    keep_all: bool = False,
-    shown: int = 2,
-    rows_shown: int = 5,
-    prototypes_shown: int = 300,
-    patches: bool = True,
-    allow_changed: bool = False,
-    progress: Callable[[int], None] = lambda images: None,
+  model: Explainable,
+  state: State,
+  stream: Any,
+  *,
+  training: Callable[[], Any],
+  split: str = "test",
+  scope: str = "both",
+  modifications: Sequence[str] = perturb.MODIFICATIONS,
+  limit: int | None = None,
+  top: int = 10,
+  keep_all: bool = False,
+  shown: int = 2,
+  rows_shown: int = 5,
+  prototypes_shown: int = 300,
+  patches: bool = True,
+  allow_changed: bool = False,
+  progress: Callable[[int], None] = lambda images: None,
 ) -> Iterator[LocalExplanation | GlobalExplanation]:
   """Explains images and prototypes in one sweep over a stream.
 
@@ -87,15 +87,20 @@ def explain(
   weights = np.asarray(parallel.to_host(model.weights(state)))
   compared: set[int] = set()
   parts = sweep(
-      model, state, _batches(stream, limit), names,
-      source=source, top=top, keep_all=keep_all,
+    model,
+    state,
+    _batches(stream, limit),
+    names,
+    source=source,
+    top=top,
+    keep_all=keep_all,
   )
   for part in parts:
     if isinstance(part, Rows):
       if scope != "global":
         for row in range(len(part.index)):
           explained = _local(
-              model, buffers, weights, stream, split, names, part, row
+            model, buffers, weights, stream, split, names, part, row
           )
           if choose(explained):
             explained = _with_pictures(look, stream, explained, rows_shown)
@@ -107,12 +112,17 @@ def explain(
       found = {}
       if patches:
         found = _patches(
-            training, look, buffers, wanted, prototypes_shown, allow_changed,
-            optional=scope == "local",
+          training,
+          look,
+          buffers,
+          wanted,
+          prototypes_shown,
+          allow_changed,
+          optional=scope == "local",
         )
       scores = None if scope == "local" else part
       yield from _global(
-          model, buffers, weights, split, names, wanted, scores, found
+        model, buffers, weights, split, names, wanted, scores, found
       )
 
 
@@ -152,15 +162,15 @@ class _Shown:
 
 
 def _local(
-    model, buffers, weights, stream, split, names, part, row
+  model, buffers, weights, stream, split, names, part, row
 ) -> LocalExplanation:
   logits = part.logits[row].astype(np.float64)
   shares = np.exp(logits - logits.max())
   shares /= shares.sum()
   order = np.argsort(-logits, kind="stable")
   answers = tuple(
-      evidence.Answer(model.class_names[k], float(logits[k]), float(shares[k]))
-      for k in order[:_ANSWERS]
+    evidence.Answer(model.class_names[k], float(logits[k]), float(shares[k]))
+    for k in order[:_ANSWERS]
   )
   first, second = order[0], order[min(1, len(order) - 1)]
   sheet = []
@@ -170,28 +180,28 @@ def _local(
     similarity = float(part.similarity[row, column])
     delta = part.delta[row, :, column].tolist()
     sheet.append(
-        evidence.Evidence(
-            prototype=j,
-            class_name=model.class_names[buffers["class_of"][j]],
-            similarity=similarity,
-            weight=float(weights[first, j]),
-            points=similarity * float(weights[first, j]),
-            runner_up_weight=float(weights[second, j]),
-            cell=int(part.cell[row, column]),
-            because=dict(zip(names, delta, strict=True)),
-        )
+      evidence.Evidence(
+        prototype=j,
+        class_name=model.class_names[buffers["class_of"][j]],
+        similarity=similarity,
+        weight=float(weights[first, j]),
+        points=similarity * float(weights[first, j]),
+        runner_up_weight=float(weights[second, j]),
+        cell=int(part.cell[row, column]),
+        because=dict(zip(names, delta, strict=True)),
+      )
     )
   index, label = int(part.index[row]), int(part.label[row])
   whole = part.whole and evidence.Whole(*(x[row] for x in part.whole))
   return LocalExplanation(
-      image=stream.source.name(index),
-      index=index,
-      split=split,
-      label=model.class_names[label] if label >= 0 else None,
-      answers=answers,
-      evidence=tuple(sheet),
-      others=int(buffers["alive"].sum()) - len(sheet),
-      whole=whole,
+    image=stream.source.name(index),
+    index=index,
+    split=split,
+    label=model.class_names[label] if label >= 0 else None,
+    answers=answers,
+    evidence=tuple(sheet),
+    others=int(buffers["alive"].sum()) - len(sheet),
+    whole=whole,
   )
 
 
@@ -199,20 +209,18 @@ def _with_pictures(look, stream, explained, rows) -> LocalExplanation:
   image = stream.examples([explained.index])["image"][0]
   seen = look(image, [row.prototype for row in explained.evidence[:rows]])
   pictured = [
-      dataclasses.replace(
-          row, box=box, field=look.field(row.cell), heat=heat
-      )
-      for row, (box, heat) in zip(explained.evidence, seen, strict=False)
+    dataclasses.replace(row, box=box, field=look.field(row.cell), heat=heat)
+    for row, (box, heat) in zip(explained.evidence, seen, strict=False)
   ]
   return dataclasses.replace(
-      explained,
-      picture=image,
-      evidence=(*pictured, *explained.evidence[len(pictured) :]),
+    explained,
+    picture=image,
+    evidence=(*pictured, *explained.evidence[len(pictured) :]),
   )
 
 
 def _patches(
-    training, look, buffers, wanted, shown, allow_changed, optional
+  training, look, buffers, wanted, shown, allow_changed, optional
 ) -> dict[int, evidence.Patch]:
   """The sources of the prototypes, each image read and mapped once."""
   try:
@@ -235,27 +243,27 @@ def _patches(
     digest = push.content_digest(image)
     if not allow_changed and (digest != provenance.content[own[0]]).any():
       raise UserError(
-          f"training image {name!r} is not the one that prototype {own[0]} was"
-          " pushed to: the data have changed since. Put the images back, train"
-          " again, or explain all the same with --allow_stale."
+        f"training image {name!r} is not the one that prototype {own[0]} was"
+        " pushed to: the data have changed since. Put the images back, train"
+        " again, or explain all the same with --allow_stale."
       )
     for j, (box, heat) in zip(own, look(image, own), strict=True):
       cell = int(provenance.cell[j])
       show = j in pictured
       patches[j] = evidence.Patch(
-          image=name,
-          index=index,
-          cell=cell,
-          box=box,
-          field=look.field(cell),
-          picture=image if show else None,
-          heat=heat if show else None,
+        image=name,
+        index=index,
+        cell=cell,
+        box=box,
+        field=look.field(cell),
+        picture=image if show else None,
+        heat=heat if show else None,
       )
   return patches
 
 
 def _global(
-    model, buffers, weights, split, names, wanted, totals, patches
+  model, buffers, weights, split, names, wanted, totals, patches
 ) -> Iterator[GlobalExplanation]:
   copies = _duplicates(buffers)
   for j in sorted(wanted):
@@ -266,14 +274,14 @@ def _global(
       if split == "train":
         others = {split: _because(totals.others, names, j)}
     yield GlobalExplanation(
-        prototype=j,
-        class_name=model.class_names[k],
-        alive=bool(buffers["alive"][j]),
-        weight=float(weights[k, j]),
-        duplicate_of=copies.get(j),
-        patch=patches.get(j),
-        because=because,
-        without_source=others,
+      prototype=j,
+      class_name=model.class_names[k],
+      alive=bool(buffers["alive"][j]),
+      weight=float(weights[k, j]),
+      duplicate_of=copies.get(j),
+      patch=patches.get(j),
+      because=because,
+      without_source=others,
     )
 
 
@@ -290,7 +298,7 @@ def _duplicates(buffers) -> dict[int, int]:
 def _because(scores: Scores, names, j) -> evidence.Because:
   column = scores.importance[:, j].tolist()
   return evidence.Because(
-      dict(zip(names, column, strict=True)),
-      float(scores.similarity[j]),
-      scores.images,
+    dict(zip(names, column, strict=True)),
+    float(scores.similarity[j]),
+    scores.images,
   )

@@ -31,22 +31,22 @@ class Scored(Protocol):
   similarity: Similarity
 
   def embed(
-      self, state: State, images: UInt8[ArrayLike, "b H W 3"]
+    self, state: State, images: UInt8[ArrayLike, "b H W 3"]
   ) -> Float[jax.Array, "b h w d"]:
     """Features, which the prototypes are compared with."""
     ...
 
   def nearest(
-      self, state: State, features: Float[ArrayLike, "b h w d"]
+    self, state: State, features: Float[ArrayLike, "b h w d"]
   ) -> tuple[Float[jax.Array, "b p"], Int[jax.Array, "b p"]]:
     """Similarity to the nearest cell, and that cell (row-major)."""
     ...
 
   def at(
-      self,
-      state: State,
-      features: Float[ArrayLike, "b h w d"],
-      cells: Int[ArrayLike, "b p"],
+    self,
+    state: State,
+    features: Float[ArrayLike, "b h w d"],
+    cells: Int[ArrayLike, "b p"],
   ) -> Float[jax.Array, "b p"]:
     """Similarity at given cells."""
     ...
@@ -97,14 +97,14 @@ class Totals(NamedTuple):
 
 
 def sweep(
-    model: Scored,
-    state: State,
-    batches: Iterable[Batch],
-    modifications: Sequence[str],
-    *,
-    source: Int[ArrayLike, " p"],
-    top: int = 10,
-    keep_all: bool = False,
+  model: Scored,
+  state: State,
+  batches: Iterable[Batch],
+  modifications: Sequence[str],
+  *,
+  source: Int[ArrayLike, " p"],
+  top: int = 10,
+  keep_all: bool = False,
 ) -> Iterator[Rows | Totals]:
   """Local and global scores in one pass, one compiled step per batch.
 
@@ -136,33 +136,31 @@ def sweep(
 
 @functools.lru_cache(maxsize=16)
 def _step(
-    model: Scored, modifications: tuple[str, ...], top: int, keep_all: bool
+  model: Scored, modifications: tuple[str, ...], top: int, keep_all: bool
 ) -> Callable[..., tuple[PyTree, PyTree]]:
   """One function per setting, so that the second split compiles nothing."""
 
   def step(states: PyTree, carry: PyTree, batch: Batch):
     state, source = states
     local = importance(
-        functools.partial(model.nearest, state),
-        functools.partial(model.at, state),
-        batch["image"],
-        modifications,
-        functools.partial(model.embed, state),
+      functools.partial(model.nearest, state),
+      functools.partial(model.at, state),
+      batch["image"],
+      modifications,
+      functools.partial(model.embed, state),
     )
     length = state.params["prototypes"]["prototypes"][0].size
     weight = model.similarity.weight(local.similarity, length)
     own = batch["index"][:, None] == source[None]
     rows = {
-        "all": Sums.of(local, weight, batch["mask"]),
-        "others": Sums.of(local, jnp.where(own, 0.0, weight), batch["mask"]),
+      "all": Sums.of(local, weight, batch["mask"]),
+      "others": Sums.of(local, jnp.where(own, 0.0, weight), batch["mask"]),
     }
     rows = jax.tree.map(lambda x: x[None], rows)
     alive = state.buffers["alive"]
     for name in ("index", "label", "mask"):
       rows[name] = batch[name]
-    rows["logits"] = head.logits(
-        local.similarity, model.weights(state), alive
-    )
+    rows["logits"] = head.logits(local.similarity, model.weights(state), alive)
     rows["prototypes"], rows["top"] = _most_similar(local, alive, top)
     if keep_all:
       rows["whole"] = local
@@ -175,9 +173,9 @@ def _most_similar(local, alive, top):
   ranked = jnp.where(alive[None], local.similarity, -jnp.inf)
   ranked, chosen = jax.lax.top_k(ranked, min(top, ranked.shape[1]))
   rows = Local(
-      jnp.take_along_axis(local.similarity, chosen, axis=1),
-      jnp.take_along_axis(local.cell, chosen, axis=1),
-      jnp.take_along_axis(local.delta, chosen[:, None], axis=2),
+    jnp.take_along_axis(local.similarity, chosen, axis=1),
+    jnp.take_along_axis(local.cell, chosen, axis=1),
+    jnp.take_along_axis(local.delta, chosen[:, None], axis=2),
   )
   return jnp.where(jnp.isneginf(ranked), -1, chosen), rows
 
@@ -195,6 +193,4 @@ def _cut(found: PyTree) -> Rows:
   whole = found.get("whole")
   if whole is not None:
     whole = Local(*(x[kept] for x in whole))
-  return Rows(
-      index, label, logits, prototypes, similarity, cell, delta, whole
-  )
+  return Rows(index, label, logits, prototypes, similarity, cell, delta, whole)

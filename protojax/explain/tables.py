@@ -17,9 +17,9 @@ from typing import IO, Any
 import numpy as np
 
 from protojax.explain.evidence import (
-    Because,
-    GlobalExplanation,
-    LocalExplanation,
+  Because,
+  GlobalExplanation,
+  LocalExplanation,
 )
 from protojax.types import UserError
 
@@ -41,7 +41,7 @@ def replacing(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
   try:
     path.parent.mkdir(parents=True, exist_ok=True)
     with open(
-        partial, mode, encoding=encoding, errors=errors, newline=newline
+      partial, mode, encoding=encoding, errors=errors, newline=newline
     ) as file:
       yield file
     os.replace(partial, path)
@@ -49,8 +49,8 @@ def replacing(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
     if error.errno not in _UNWRITABLE:
       raise
     raise UserError(
-        f"{path} could not be written: {error.strerror}. Make room there and"
-        " run the same command again; older files are as they were."
+      f"{path} could not be written: {error.strerror}. Make room there and"
+      " run the same command again; older files are as they were."
     ) from error
   finally:
     partial.unlink(missing_ok=True)
@@ -65,24 +65,29 @@ def local_table(path: Path) -> Iterator[Any]:
   with replacing(path) as file:
     writer = csv.writer(file)
     writer.writerow(
-        ("image", "prototype", "modification", "delta", "orig_similarity")
+      ("image", "prototype", "modification", "delta", "orig_similarity")
     )
 
     def add(explained: LocalExplanation) -> None:
       writer.writerows(
-          (explained.image, row.prototype, name, _number(delta),
-           _number(row.similarity))
-          for row in explained.evidence
-          for name, delta in row.because.items()
+        (
+          explained.image,
+          row.prototype,
+          name,
+          _number(delta),
+          _number(row.similarity),
+        )
+        for row in explained.evidence
+        for name, delta in row.because.items()
       )
 
     yield add
 
 
 def local_arrays(
-    path: Path,
-    explained: Sequence[LocalExplanation],
-    modifications: Sequence[str],
+  path: Path,
+  explained: Sequence[LocalExplanation],
+  modifications: Sequence[str],
 ) -> None:
   """Writes `local.npz`: the scores of every image for every prototype.
 
@@ -97,19 +102,17 @@ def local_arrays(
     raise ValueError("explanations without all scores: use keep_all=True")
   with replacing(path, "wb") as file:
     np.savez(
-        file,
-        image=np.array([e.image for e in explained], np.str_),
-        split=np.array([e.split for e in explained], np.str_),
-        modification=np.array(modifications, np.str_),
-        similarity=np.array([w.similarity for w in whole]),
-        cell=np.array([w.cell for w in whole]),
-        delta=np.array([w.delta for w in whole]),
+      file,
+      image=np.array([e.image for e in explained], np.str_),
+      split=np.array([e.split for e in explained], np.str_),
+      modification=np.array(modifications, np.str_),
+      similarity=np.array([w.similarity for w in whole]),
+      cell=np.array([w.cell for w in whole]),
+      delta=np.array([w.delta for w in whole]),
     )
 
 
-def global_table(
-    path: Path, scores: Mapping[int, Because]
-) -> None:
+def global_table(path: Path, scores: Mapping[int, Because]) -> None:
   """Writes `global_train.csv` or `global_test.csv`: phi_global.
 
   Args:
@@ -120,15 +123,13 @@ def global_table(
     writer = csv.writer(file)
     writer.writerow(("prototype", "modification", "weighted_delta"))
     writer.writerows(
-        (prototype, name, _number(score))
-        for prototype, because in sorted(scores.items())
-        for name, score in because.scores.items()
+      (prototype, name, _number(score))
+      for prototype, because in sorted(scores.items())
+      for name, score in because.scores.items()
     )
 
 
-def prototype_table(
-    path: Path, explained: Iterable[GlobalExplanation]
-) -> None:
+def prototype_table(path: Path, explained: Iterable[GlobalExplanation]) -> None:
   """Writes `prototypes.csv`: what each prototype is a patch of.
 
   The box is "top left bottom right" in pixels of the network's input, bottom

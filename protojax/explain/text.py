@@ -10,9 +10,9 @@ import math
 from typing import NamedTuple
 
 from protojax.explain.evidence import (
-    Evidence,
-    GlobalExplanation,
-    LocalExplanation,
+  Evidence,
+  GlobalExplanation,
+  LocalExplanation,
 )
 from protojax.explain.perturb import CHARACTERISTICS
 
@@ -21,34 +21,34 @@ MAINLY = 0.25
 HARDLY = 0.05
 
 RECEPTIVE_FIELD = (
-    "The box marks where the similarity map is highest. It is not all that the"
-    " network can see there: through its layers a cell looks at the whole of"
-    " its receptive field, the dashed outline, which is often the whole image."
+  "The box marks where the similarity map is highest. It is not all that the"
+  " network can see there: through its layers a cell looks at the whole of"
+  " its receptive field, the dashed outline, which is often the whole image."
 )
 COMPARE = (
-    "Compare one characteristic between prototypes rather than the"
-    " characteristics of one prototype: the changes are not equally strong."
-    " The sine warp (shape) makes jagged edges and counts in every model;"
-    " lower contrast also makes colours paler; texture means fine, weak grain"
-    " only."
+  "Compare one characteristic between prototypes rather than the"
+  " characteristics of one prototype: the changes are not equally strong."
+  " The sine warp (shape) makes jagged edges and counts in every model;"
+  " lower contrast also makes colours paler; texture means fine, weak grain"
+  " only."
 )
 BRIGHTNESS = (
-    "Brightness is not one of the five characteristics. It stands beside them"
-    " because changes of hue, saturation and contrast all move it a little."
+  "Brightness is not one of the five characteristics. It stands beside them"
+  " because changes of hue, saturation and contrast all move it a little."
 )
 IDENTITY = (
-    "Identity is the control: the image is put in unchanged, so its score must"
-    " be 0. Anything else would be an error of measurement."
+  "Identity is the control: the image is put in unchanged, so its score must"
+  " be 0. Anything else would be an error of measurement."
 )
 SOURCE = (
-    "The training images hold the very patch that each prototype was taken"
-    " from. There the similarity is at its peak and drops steeply, so that one"
-    " image weighs most in the training score; the score without it stands"
-    " beside."
+  "The training images hold the very patch that each prototype was taken"
+  " from. There the similarity is at its peak and drops steeply, so that one"
+  " image weighs most in the training score; the score without it stands"
+  " beside."
 )
 FAST = (
-    "The changes are made to images at the size of the network's input, not"
-    " to the originals; scores of the two ways must not be mixed."
+  "The changes are made to images at the size of the network's input, not"
+  " to the originals; scores of the two ways must not be mixed."
 )
 
 
@@ -58,7 +58,7 @@ def ranked(because: Mapping[str, float]) -> str:
   The form of Figure 1: "Hue 2.2473, Shape 1.0077, Texture .7546".
   """
   return ", ".join(
-      f"{name.capitalize()} {_bare(score)}" for name, score in _sorted(because)
+    f"{name.capitalize()} {_bare(score)}" for name, score in _sorted(because)
   )
 
 
@@ -81,8 +81,8 @@ def important(because: Mapping[str, float]) -> str:
 def local_sentence(row: Evidence) -> str:
   """Why this patch of the image looks like that prototype."""
   return (
-      f"Prototype {row.prototype} (similarity {row.similarity:.2f}) looks like"
-      f" this patch {reason(row.because, row.similarity)}."
+    f"Prototype {row.prototype} (similarity {row.similarity:.2f}) looks like"
+    f" this patch {reason(row.because, row.similarity)}."
   )
 
 
@@ -92,9 +92,9 @@ def global_sentence(explained: GlobalExplanation, split: str) -> str:
   if not math.isfinite(because.similarity):
     return f"No {split} image is like prototype {explained.prototype} at all."
   return (
-      f"Over the {split} images, patches look like prototype"
-      f" {explained.prototype} (mean similarity {because.similarity:.2f})"
-      f" {reason(because.scores, because.similarity)}."
+    f"Over the {split} images, patches look like prototype"
+    f" {explained.prototype} (mean similarity {because.similarity:.2f})"
+    f" {reason(because.scores, because.similarity)}."
   )
 
 
@@ -136,8 +136,8 @@ def reason(because: Mapping[str, float], similarity: float) -> str:
 
 
 def document(
-    prototypes: Iterable[GlobalExplanation],
-    images: Iterable[LocalExplanation],
+  prototypes: Iterable[GlobalExplanation],
+  images: Iterable[LocalExplanation],
 ) -> str:
   """All explanations to read in a terminal: sentences, lists and sheets."""
   parts = [_about_prototype(e) for e in prototypes if e.alive and e.because]
@@ -157,13 +157,13 @@ def _about_prototype(explained: GlobalExplanation) -> str:
 def _about_image(explained: LocalExplanation) -> str:
   best, scores = explained.predicted, sheet(explained)
   lines = [
-      f"{explained.image}: {best.class_name}, probability"
-      f" {best.probability:.3f}, logit {scores.logit}"
+    f"{explained.image}: {best.class_name}, probability"
+    f" {best.probability:.3f}, logit {scores.logit}"
   ]
   for row, line in zip(explained.evidence, scores.rows, strict=True):
     lines.append(
-        f"{line.points} = {line.product}: prototype {line.prototype}"
-        f" ({line.class_name}); {ranked(row.because)}"
+      f"{line.points} = {line.product}: prototype {line.prototype}"
+      f" ({line.class_name}); {ranked(row.because)}"
     )
   if explained.others:
     lines.append(f"{scores.others} from {explained.others} other prototypes")
@@ -200,12 +200,11 @@ def sheet(explained: LocalExplanation, answer: int = 0) -> Sheet:
   as it stands; where no other prototype is left, the largest row does.
   """
   weights = [
-      row.runner_up_weight if answer else row.weight
-      for row in explained.evidence
+    row.runner_up_weight if answer else row.weight for row in explained.evidence
   ]
   hundredths = [
-      round(100 * row.similarity * weight)
-      for row, weight in zip(explained.evidence, weights, strict=True)
+    round(100 * row.similarity * weight)
+    for row, weight in zip(explained.evidence, weights, strict=True)
   ]
   logit = round(100 * explained.answers[answer].logit)
   others = logit - sum(hundredths)
@@ -213,15 +212,15 @@ def sheet(explained: LocalExplanation, answer: int = 0) -> Sheet:
     hundredths[0] += others
     others = 0
   rows = tuple(
-      Line(
-          row.prototype,
-          row.class_name,
-          f"{_two(row.similarity)} × {_two(weight)}",
-          _two(points / 100),
-      )
-      for row, weight, points in zip(
-          explained.evidence, weights, hundredths, strict=True
-      )
+    Line(
+      row.prototype,
+      row.class_name,
+      f"{_two(row.similarity)} × {_two(weight)}",
+      _two(points / 100),
+    )
+    for row, weight, points in zip(
+      explained.evidence, weights, hundredths, strict=True
+    )
   )
   return Sheet(rows, _two(others / 100), _two(logit / 100))
 

@@ -15,19 +15,19 @@ from protojax.types import ArrayLike
 
 
 def cross_entropy(
-    logits: Float[ArrayLike, "b k"], labels: Int[ArrayLike, " b"]
+  logits: Float[ArrayLike, "b k"], labels: Int[ArrayLike, " b"]
 ) -> Float[jax.Array, " b"]:
   """-log softmax(logits)[label]; an unknown label (-1) is for masking."""
   return optax.softmax_cross_entropy_with_integer_labels(
-      jnp.asarray(logits, jnp.float32), jnp.maximum(labels, 0)
+    jnp.asarray(logits, jnp.float32), jnp.maximum(labels, 0)
   )
 
 
 def cluster(
-    distances: Float[ArrayLike, "b p"],
-    labels: Int[ArrayLike, " b"],
-    class_of: Int[ArrayLike, " p"],
-    alive: Bool[ArrayLike, " p"],
+  distances: Float[ArrayLike, "b p"],
+  labels: Int[ArrayLike, " b"],
+  class_of: Int[ArrayLike, " p"],
+  alive: Bool[ArrayLike, " p"],
 ) -> tuple[Float[jax.Array, " b"], Bool[jax.Array, " b"]]:
   """Clst_i = min over j with c(j) = y(i) of m(i, j) (ProtoPNet, eq. 2).
 
@@ -40,10 +40,10 @@ def cluster(
 
 
 def separation(
-    distances: Float[ArrayLike, "b p"],
-    labels: Int[ArrayLike, " b"],
-    class_of: Int[ArrayLike, " p"],
-    alive: Bool[ArrayLike, " p"],
+  distances: Float[ArrayLike, "b p"],
+  labels: Int[ArrayLike, " b"],
+  class_of: Int[ArrayLike, " p"],
+  alive: Bool[ArrayLike, " p"],
 ) -> tuple[Float[jax.Array, " b"], Bool[jax.Array, " b"]]:
   """min over j with c(j) != y(i) of m(i, j) (ProtoPNet, eq. 2).
 
@@ -59,9 +59,9 @@ def separation(
 
 
 def l1_off_class(
-    weight: Float[ArrayLike, "k p"],
-    class_of: Int[ArrayLike, " p"],
-    alive: Bool[ArrayLike, " p"],
+  weight: Float[ArrayLike, "k p"],
+  class_of: Int[ArrayLike, " p"],
+  alive: Bool[ArrayLike, " p"],
 ) -> Float[jax.Array, ""]:
   """Sum of |w(k, j)| over j with c(j) != k (ProtoPNet, section 2.2)."""
   off = jnp.arange(len(weight))[:, None] != class_of[None]

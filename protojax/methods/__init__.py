@@ -17,12 +17,12 @@ def names() -> tuple[str, ...]:
   """The methods there are."""
   files = Path(__file__).parent.glob("*.py")
   return tuple(
-      sorted(f.stem for f in files if f.stem not in ("__init__", "base"))
+    sorted(f.stem for f in files if f.stem not in ("__init__", "base"))
   )
 
 
 def load(
-    config: ConfigDict, class_names: tuple[str, ...] | None = None
+  config: ConfigDict, class_names: tuple[str, ...] | None = None
 ) -> "Method":
   """The method that `config.method` names, made from the config.
 
@@ -37,8 +37,8 @@ def load(
     near = difflib.get_close_matches(config.method, names(), 1)
     hint = f" Did you mean {near[0]}?" if near else ""
     raise UserError(
-        f"config.method is {config.method!r}; expected one of"
-        f" {', '.join(names())}.{hint}"
+      f"config.method is {config.method!r}; expected one of"
+      f" {', '.join(names())}.{hint}"
     )
   module = importlib.import_module(f"{__name__}.{config.method}")
   return module.Method(config, class_names)

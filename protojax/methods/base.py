@@ -38,7 +38,7 @@ class Method(Protocol):
     ...
 
   def summary(
-      self, state: State, stages: list[Mapping[str, Any]]
+    self, state: State, stages: list[Mapping[str, Any]]
   ) -> Mapping[str, Any]:
     """The method's own part of WORKDIR/summary.json.
 

@@ -16,10 +16,9 @@ import numpy as np
 
 from protojax import backbones, parallel
 from protojax.data import pipeline, sources
-
 from protojax.explain import prototypical
 from protojax.losses import prototype as losses
-from protojax.prototypes import prune, push, similarity
+from protojax.prototypes import prune, push, similarity, start
 from protojax.prototypes.layer import AddOn, PrototypeLayer
 from protojax.prototypes.network import Network
 from protojax.train.optimizer import adam, grouped, step_decay
@@ -31,7 +30,7 @@ class Method:
   """ProtoPNet as its config says; see `configs/protopnet_photos.py`."""
 
   def __init__(
-      self, config: ConfigDict, class_names: tuple[str, ...] | None = None
+    self, config: ConfigDict, class_names: tuple[str, ...] | None = None
   ) -> None:
     self.config = config
     self._class_names = class_names
@@ -53,8 +52,11 @@ class Method:
     """Backbone, add-on, prototypes and head."""
     c, image_size = self.config.prototypes, self.config.data.image_size
     layer = PrototypeLayer(
-        c.per_class * len(self.class_names), c.channels,
-        similarity.load(c.similarity), c.height, c.width,
+      c.per_class * len(self.class_names),
+      c.channels,
+      similarity.load(c.similarity),
+      c.height,
+      c.width,
     )
     add_on = AddOn(c.channels, c.add_on, c.activation)
     backbone = backbones.load(self.config.backbone.name)
@@ -64,13 +66,13 @@ class Method:
     """The images of a split in source order, without augmentation."""
     c = self.config
     return pipeline.ordered(
-        self._source(split), c.data.image_size, c.batch_size
+      self._source(split), c.data.image_size, c.batch_size
     )
 
   def _shuffled(self, augment: str = "") -> pipeline.Stream:
     c = self.config
     return pipeline.training(
-        self._source("train"), c.data.image_size, c.batch_size, c.seed, augment
+      self._source("train"), c.data.image_size, c.batch_size, c.seed, augment
     )
 
   # The algorithm.
@@ -90,17 +92,28 @@ class Method:
     if not c.init_from:
       yield Pass("start", self.start, ordered)
     if c.warm.epochs:
-      yield self._frozen("warm", train, {
+      yield self._frozen(
+        "warm",
+        train,
+        {
           "add_on": adam(c.warm.add_on, c.warm.weight_decay),
           "prototypes": c.warm.prototypes,
-      }, c.warm.epochs, self.network.backbone_rows)
+        },
+        c.warm.epochs,
+        self.network.backbone_rows,
+      )
     last = {"head": c.last.head}, c.last.epochs, self.network.distance_rows
     for _ in range(c.rounds):
       if c.joint.epochs:
         loss = functools.partial(self.loss, train=c.joint.train_norm)
-        yield Fit("joint", loss, augmented,
-                  grouped(self._joint_rates(augmented.steps_per_epoch)),
-                  epochs(c.joint.epochs), optimizer_id="joint")
+        yield Fit(
+          "joint",
+          loss,
+          augmented,
+          grouped(self._joint_rates(augmented.steps_per_epoch)),
+          epochs(c.joint.epochs),
+          optimizer_id="joint",
+        )
       yield Pass("push", self.push, ordered)
       yield self._frozen("last layer", train, *last)
     if c.prune.nearest:
@@ -108,8 +121,12 @@ class Method:
       yield self._frozen("last layer after prune", train, *last)
 
   def _frozen(
-      self, name: str, data: pipeline.Stream, groups: Mapping[str, Any],
-      length: int, prefix: Any,
+    self,
+    name: str,
+    data: pipeline.Stream,
+    groups: Mapping[str, Any],
+    length: int,
+    prefix: Any,
   ) -> Fit:
     """A stage behind a frozen backbone: BatchNorm by running averages.
 
@@ -118,8 +135,14 @@ class Method:
     """
     parity = self.config.batch_norm_parity
     loss = functools.partial(self.loss, train=parity)
-    return Fit(name, loss, data, grouped(groups), epochs(length),
-               prefix=None if parity else prefix)
+    return Fit(
+      name,
+      loss,
+      data,
+      grouped(groups),
+      epochs(length),
+      prefix=None if parity else prefix,
+    )
 
   def _joint_rates(self, epoch: int) -> Mapping[str, Any]:
     c = self.config.joint
@@ -129,14 +152,18 @@ class Method:
       return step_decay(start, c.drop_epochs * epoch, c.drop, offset=epoch)
 
     return {
-        "backbone": adam(rate(c.backbone), c.weight_decay),
-        "add_on": adam(rate(c.add_on), c.weight_decay),
-        "prototypes": rate(c.prototypes),
+      "backbone": adam(rate(c.backbone), c.weight_decay),
+      "add_on": adam(rate(c.add_on), c.weight_decay),
+      "prototypes": rate(c.prototypes),
     }
 
   def loss(
-      self, params: PyTree, state: State, batch: Batch, key: Array,
-      train: bool = False,
+    self,
+    params: PyTree,
+    state: State,
+    batch: Batch,
+    key: Array,
+    train: bool = False,
   ) -> tuple[Array, Array, Aux]:
     """CE + Clst + Sep + L1 (section 2.2), summed over the slice."""
     del key
@@ -150,43 +177,58 @@ class Method:
     l1 = losses.l1_off_class(params["head"]["weight"], *classes)
     count = jnp.float32(len(labels))
     total = (
-        entropy + c.cluster * cluster + c.separation * separation
-        + c.l1 * l1 * count
+      entropy
+      + c.cluster * cluster
+      + c.separation * separation
+      + c.l1 * l1 * count
     )
     correct = jnp.argmax(found.logits, axis=1) == labels
-    return total, count, Aux(statistics, {
-        "cross_entropy": entropy,
-        "cluster": cluster,
-        "separation": separation,
-        "accuracy": jnp.sum(correct.astype(jnp.float32)),
-    })
+    return (
+      total,
+      count,
+      Aux(
+        statistics,
+        {
+          "cross_entropy": entropy,
+          "cluster": cluster,
+          "separation": separation,
+          "accuracy": jnp.sum(correct.astype(jnp.float32)),
+        },
+      ),
+    )
 
   # The sweeps between the stages of gradient descent.
 
-  def start(
-      self, state: State, data: pipeline.Stream
-  ) -> tuple[State, Metrics]:
-    """Pretrained weights, and features brought to unit variance."""
+  def start(self, state: State, data: pipeline.Stream) -> tuple[State, Metrics]:
+    """Pretrained weights, features of unit variance, prototypes of patches."""
     c, backbone = self.config, self.network.backbone
     if c.backbone.pretrained:
       loaded = dict(backbone.pretrained())
       state = state.replace(
-          params={**state.params, "backbone": loaded.pop("params")},
-          statistics={**state.statistics, "backbone": loaded},
+        params={**state.params, "backbone": loaded.pop("params")},
+        statistics={**state.statistics, "backbone": loaded},
       )
     if c.prototypes.standardise:
       zeros = np.zeros(backbone.channels, np.float32)
       carries = parallel.fold(
-          self._moments, state, (zeros, zeros, np.float32(0)), data.batches()
+        self._moments, state, (zeros, zeros, np.float32(0)), data.batches()
       )
       total, squares, count = (np.sum(x, 0, np.float64) for x in carries)
       mean = total / count
       variance = np.maximum(squares / count - mean**2, 0.0) + 1e-6
-      state = state.replace(statistics={
+      state = state.replace(
+        statistics={
           **state.statistics,
           "shift": np.float32(mean),
           "scale": np.float32(1 / np.sqrt(variance)),
-      })
+        }
+      )
+    if c.prototypes.patches:
+      patches = start.random_patches(
+        self.network.embedded_rows, state, data, c.seed
+      )
+      params = {**state.params, "prototypes": {"prototypes": patches}}
+      state = state.replace(params=params)
     return state, {}
 
   def _moments(self, state: State, carry: PyTree, batch: Batch) -> PyTree:
@@ -196,39 +238,44 @@ class Method:
     rows = jnp.where(batch["mask"][:, None], features.reshape(-1, h * w * d), 0)
     rows = rows.reshape(-1, d)
     total, squares, count = carry
-    return (total + jnp.sum(rows, 0), squares + jnp.sum(rows**2, 0),
-            count + jnp.sum(batch["mask"], dtype=jnp.float32) * float(h * w))
+    return (
+      total + jnp.sum(rows, 0),
+      squares + jnp.sum(rows**2, 0),
+      count + jnp.sum(batch["mask"], dtype=jnp.float32) * float(h * w),
+    )
 
-  def push(
-      self, state: State, data: pipeline.Stream
-  ) -> tuple[State, Metrics]:
+  def push(self, state: State, data: pipeline.Stream) -> tuple[State, Metrics]:
     """Every prototype becomes its nearest training patch (eq. 3)."""
     prototypes, provenance, metrics = push.push(
-        self.network.embed, state, data, self.network.similarity
+      self.network.embed, state, data, self.network.similarity
     )
     return state.replace(
-        params={**state.params, "prototypes": {"prototypes": prototypes}},
-        buffers={**state.buffers, "provenance": provenance},
+      params={**state.params, "prototypes": {"prototypes": prototypes}},
+      buffers={**state.buffers, "provenance": provenance},
     ), metrics
 
-  def prune(
-      self, state: State, data: pipeline.Stream
-  ) -> tuple[State, Metrics]:
+  def prune(self, state: State, data: pipeline.Stream) -> tuple[State, Metrics]:
     """Drops prototypes whose nearest images are of other classes."""
     c, buffers = self.config.prune, state.buffers
     near = prune.nearest_images(
-        self.network.embed, state, data, self.network.similarity,
-        c.nearest,
+      self.network.embed,
+      state,
+      data,
+      self.network.similarity,
+      c.nearest,
     )
     alive, emptied = prune.prune(
-        near.labels, buffers["class_of"], buffers["alive"], self.class_names,
-        c.threshold,
+      near.labels,
+      buffers["class_of"],
+      buffers["alive"],
+      self.class_names,
+      c.threshold,
     )
     if emptied:
       logging.warning(
-          "pruning leaves no prototype to %s: nothing speaks for these classes"
-          " any more. Train longer, or lower config.prune.threshold.",
-          ", ".join(emptied),
+        "pruning leaves no prototype to %s: nothing speaks for these classes"
+        " any more. Train longer, or lower config.prune.threshold.",
+        ", ".join(emptied),
       )
     metrics = {"alive": int(alive.sum()), "classes_without": len(emptied)}
     return state.replace(buffers={**buffers, "alive": alive}), metrics
@@ -243,24 +290,22 @@ class Method:
     found, _ = self.network.forward(state.params, state, batch)
     answer = jnp.argmax(found.logits, axis=1)
     return {
-        "logits": found.logits,
-        "probabilities": nn.softmax(found.logits),
-        "points": found.scores * self.network.weights(state)[answer],
-        "scores": found.scores,
-        "cells": found.cells,
+      "logits": found.logits,
+      "probabilities": nn.softmax(found.logits),
+      "points": found.scores * self.network.weights(state)[answer],
+      "scores": found.scores,
+      "cells": found.cells,
     }
 
-  def evaluate(
-      self, state: State, data: pipeline.Stream
-  ) -> Metrics:
+  def evaluate(self, state: State, data: pipeline.Stream) -> Metrics:
     """Accuracy and mean cross entropy."""
     sums = parallel.fold(
-        self._count, state, np.zeros(3, np.float32), data.batches()
+      self._count, state, np.zeros(3, np.float32), data.batches()
     )
     correct, entropy, count = np.sum(sums, 0, np.float64)
     return {
-        "accuracy": float(correct / count),
-        "cross_entropy": float(entropy / count),
+      "accuracy": float(correct / count),
+      "cross_entropy": float(entropy / count),
     }
 
   def _count(self, state: State, carry: Array, batch: Batch) -> Array:
@@ -268,7 +313,7 @@ class Method:
     correct = jnp.argmax(found.logits, axis=1) == batch["label"]
     entropy = losses.cross_entropy(found.logits, batch["label"])
     rows = jnp.stack(
-        [correct.astype(jnp.float32), entropy, jnp.ones_like(entropy)]
+      [correct.astype(jnp.float32), entropy, jnp.ones_like(entropy)]
     )
     return carry + jnp.sum(jnp.where(batch["mask"][None], rows, 0.0), axis=1)
 
@@ -279,25 +324,28 @@ class Method:
     return not np.array_equal(np.asarray(pushed), digest)
 
   def explain(
-      self, state: State, data: pipeline.Stream, **options: Any
+    self, state: State, data: pipeline.Stream, **options: Any
   ) -> Iterator[Any]:
     """Why images and prototypes look alike: see `prototypical.explain`."""
     return prototypical.explain(
-        self.network, state, data, training=lambda: self.stream("train"),
-        **options,
+      self.network,
+      state,
+      data,
+      training=lambda: self.stream("train"),
+      **options,
     )
 
   def summary(
-      self, state: State, stages: list[Mapping[str, Any]]
+    self, state: State, stages: list[Mapping[str, Any]]
   ) -> Mapping[str, Any]:
     """Accuracy around the last push, and what became of the prototypes."""
     alive = np.asarray(state.buffers["alive"])
     return {
-        "accuracy": milestones(stages),
-        "prototypes": len(alive),
-        "alive": int(alive.sum()),
-        "duplicates": push.duplicates(state.buffers["provenance"], alive),
-        "class_names": list(self.class_names),
+      "accuracy": milestones(stages),
+      "prototypes": len(alive),
+      "alive": int(alive.sum()),
+      "duplicates": push.duplicates(state.buffers["provenance"], alive),
+      "class_names": list(self.class_names),
     }
 
 
@@ -307,9 +355,9 @@ def milestones(stages: list[Mapping[str, Any]]) -> dict[str, float]:
   accuracy = [stage["metrics"]["accuracy"] for stage in stages]
   last = len(names) - 1 - names[::-1].index("push")
   found = {
-      "before_push": accuracy[last - 1],
-      "after_push": accuracy[last],
-      "after_last_layer": accuracy[last + 1],
+    "before_push": accuracy[last - 1],
+    "after_push": accuracy[last],
+    "after_last_layer": accuracy[last + 1],
   }
   if "last-layer-after-prune" in names:
     found["after_prune"] = accuracy[names.index("last-layer-after-prune")]

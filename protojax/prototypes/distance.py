@@ -18,7 +18,7 @@ _TINY = 1e-12
 
 
 def patches(
-    features: Float[ArrayLike, "b h w d"], height: int = 1, width: int = 1
+  features: Float[ArrayLike, "b h w d"], height: int = 1, width: int = 1
 ) -> Float[jax.Array, "b rows columns e"]:
   """Cuts a map into all windows of the size of a prototype, laid out flat.
 
@@ -30,16 +30,16 @@ def patches(
   rows = features.shape[1] - height + 1
   columns = features.shape[2] - width + 1
   shifted = [
-      features[:, top : top + rows, left : left + columns]
-      for top in range(height)
-      for left in range(width)
+    features[:, top : top + rows, left : left + columns]
+    for top in range(height)
+    for left in range(width)
   ]
   return jnp.concatenate(shifted, axis=-1)
 
 
 def squared_l2(
-    features: Float[ArrayLike, "b h w d"],
-    prototypes: Float[ArrayLike, "p h1 w1 d"],
+  features: Float[ArrayLike, "b h w d"],
+  prototypes: Float[ArrayLike, "p h1 w1 d"],
 ) -> Float[jax.Array, "b rows columns p"]:
   """Squared Euclidean distance (ProtoPNet, section 2.1), clipped at 0.
 
@@ -54,8 +54,8 @@ def squared_l2(
 
 
 def cosine(
-    features: Float[ArrayLike, "b h w d"],
-    prototypes: Float[ArrayLike, "p h1 w1 d"],
+  features: Float[ArrayLike, "b h w d"],
+  prototypes: Float[ArrayLike, "p h1 w1 d"],
 ) -> Float[jax.Array, "b rows columns p"]:
   """Cosine distance 1 - cos, in [0, 2]; 1 for a vector of length zero."""
   cells, flat = _flat(features, prototypes)

@@ -17,7 +17,7 @@ OTHER_CLASS = -0.5
 
 
 def initial(
-    class_of: Int[ArrayLike, " p"], classes: int
+  class_of: Int[ArrayLike, " p"], classes: int
 ) -> Float[jax.Array, "k p"]:
   """Weights to start from: +1 to the own class, -0.5 to the others."""
   own = jnp.arange(classes)[:, None] == class_of[None]
@@ -25,9 +25,9 @@ def initial(
 
 
 def logits(
-    scores: Float[ArrayLike, "b p"],
-    weight: Float[ArrayLike, "k p"],
-    alive: Bool[ArrayLike, " p"],
+  scores: Float[ArrayLike, "b p"],
+  weight: Float[ArrayLike, "k p"],
+  alive: Bool[ArrayLike, " p"],
 ) -> Float[jax.Array, "b k"]:
   """Weighted sums over the prototypes that are alive."""
   # Both are masked: 0 * inf or nan would reach the logits.
@@ -37,7 +37,7 @@ def logits(
 
 
 def points(
-    scores: Float[ArrayLike, "b p"], weight: Float[ArrayLike, "k p"]
+  scores: Float[ArrayLike, "b p"], weight: Float[ArrayLike, "k p"]
 ) -> Float[ArrayLike, "b k p"]:
   """What each prototype adds to each logit: similarity times weight."""
   return scores[:, None] * weight[None]

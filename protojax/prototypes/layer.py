@@ -36,10 +36,10 @@ class AddOn(nn.Module):
 
   @nn.compact
   def __call__(
-      self,
-      features: Float[ArrayLike, "b h w c"],
-      shift: Float[ArrayLike, " c"] | None = None,
-      scale: Float[ArrayLike, " c"] | None = None,
+    self,
+    features: Float[ArrayLike, "b h w c"],
+    shift: Float[ArrayLike, " c"] | None = None,
+    scale: Float[ArrayLike, " c"] | None = None,
   ) -> Float[jax.Array, "b h w d"]:
     """Float32 features, from `(features - shift) * scale` where given.
 
@@ -93,9 +93,9 @@ class PrototypeLayer(nn.Module):
   def __call__(self, features: Float[ArrayLike, "b h w d"]) -> pooling.Nearest:
     """Smallest distance and its cell: `pooling.nearest`."""
     prototypes = self.param(
-        "prototypes",
-        nn.initializers.uniform(1.0),
-        (self.count, self.height, self.width, self.channels),
+      "prototypes",
+      nn.initializers.uniform(1.0),
+      (self.count, self.height, self.width, self.channels),
     )
     return pooling.nearest(features, prototypes, self.similarity)
 
@@ -109,6 +109,6 @@ def _pointwise(channels: int) -> nn.Dense:
 def _choose(known, name, what):
   if name not in known:
     raise UserError(
-        f"{what} {name!r} is not known; choose one of {', '.join(known)}."
+      f"{what} {name!r} is not known; choose one of {', '.join(known)}."
     )
   return known[name]

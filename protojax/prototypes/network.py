@@ -57,10 +57,10 @@ class Network:
   class_names: tuple[str, ...]
 
   def init(
-      self,
-      key: Array,
-      class_of: Int[ArrayLike, " p"],
-      blank_backbone: bool = False,
+    self,
+    key: Array,
+    class_of: Int[ArrayLike, " p"],
+    blank_backbone: bool = False,
   ) -> State:
     """Random weights, prototypes uniform in (0, 1), the head at +1 / -0.5.
 
@@ -84,22 +84,22 @@ class Network:
     add_on = self.add_on.init(keys[1], jnp.zeros((*patch, channels)))
     layer = self.layer.init(keys[2], jnp.zeros((*patch, self.layer.channels)))
     return State(
-        params={
-            "backbone": backbone.pop("params"),
-            "add_on": add_on["params"],
-            "prototypes": layer["params"],
-            "head": {"weight": head.initial(class_of, len(self.class_names))},
-        },
-        statistics={
-            "backbone": backbone,
-            "shift": jnp.zeros(channels),
-            "scale": jnp.ones(channels),
-        },
-        buffers={
-            "class_of": jnp.asarray(class_of, jnp.int32),
-            "alive": jnp.ones(len(class_of), bool),
-            "provenance": push.Provenance.empty(len(class_of)),
-        },
+      params={
+        "backbone": backbone.pop("params"),
+        "add_on": add_on["params"],
+        "prototypes": layer["params"],
+        "head": {"weight": head.initial(class_of, len(self.class_names))},
+      },
+      statistics={
+        "backbone": backbone,
+        "shift": jnp.zeros(channels),
+        "scale": jnp.ones(channels),
+      },
+      buffers={
+        "class_of": jnp.asarray(class_of, jnp.int32),
+        "alive": jnp.ones(len(class_of), bool),
+        "provenance": push.Provenance.empty(len(class_of)),
+      },
     )
 
   @property
@@ -113,17 +113,17 @@ class Network:
     size, layer = self.image_size, self.layer
     image = jax.ShapeDtypeStruct((1, size, size, 3), jnp.float32)
     features, _ = jax.eval_shape(
-        self.backbone.module.init_with_output, jax.random.key(0), image
+      self.backbone.module.init_with_output, jax.random.key(0), image
     )
     _, height, width, _ = features.shape
     return height - layer.height + 1, width - layer.width + 1
 
   def features(
-      self,
-      params: PyTree,
-      statistics: PyTree,
-      images: Array,
-      train: bool = False,
+    self,
+    params: PyTree,
+    statistics: PyTree,
+    images: Array,
+    train: bool = False,
   ) -> tuple[Array, PyTree]:
     """Features of the backbone and, in training, the moved statistics."""
     mean, std = np.float32(self.backbone.mean), np.float32(self.backbone.std)
@@ -133,21 +133,23 @@ class Network:
     if not train:
       return self.backbone.module.apply(variables, x), statistics
     features, moved = self.backbone.module.apply(
-        variables, x, train=True, mutable=list(statistics["backbone"])
+      variables, x, train=True, mutable=list(statistics["backbone"])
     )
     return features, {**statistics, "backbone": moved}
 
   def embedded(
-      self, params: PyTree, statistics: PyTree, features: Array
+    self, params: PyTree, statistics: PyTree, features: Array
   ) -> Float[Array, "b h w d"]:
     """Features of the add-on, which the prototypes are compared with."""
     return self.add_on.apply(
-        {"params": params["add_on"]}, features,
-        statistics["shift"], statistics["scale"],
+      {"params": params["add_on"]},
+      features,
+      statistics["shift"],
+      statistics["scale"],
     )
 
   def forward(
-      self, params: PyTree, state: State, batch: Batch, train: bool = False
+    self, params: PyTree, state: State, batch: Batch, train: bool = False
   ) -> tuple[Activations, PyTree]:
     """Everything from the images, or from a stage's prefix of them.
 
@@ -167,13 +169,13 @@ class Network:
       features = batch.get("features")
       if features is None:
         features, statistics = self.features(
-            params, statistics, batch["image"], train
+          params, statistics, batch["image"], train
         )
       z = self.embedded(params, statistics, features)
       near = self.layer.apply({"params": params["prototypes"]}, z)
     scores = self.similarity.activation(near.distances)
     logits = head.logits(
-        scores, params["head"]["weight"], state.buffers["alive"]
+      scores, params["head"]["weight"], state.buffers["alive"]
     )
     return Activations(near.distances, near.cells, scores, logits), statistics
 
@@ -189,42 +191,48 @@ class Network:
     found, _ = self.forward(state.params, state, batch)
     return {"distances": found.distances, "cells": found.cells}
 
+  def embedded_rows(
+    self, state: State, batch: Batch
+  ) -> Float[Array, "b h w d"]:
+    """Features of a batch, as the prototypes are compared with them."""
+    return self.embed(state, batch["image"])
+
   def embed(
-      self, state: State, images: UInt8[ArrayLike, "b H W 3"]
+    self, state: State, images: UInt8[ArrayLike, "b H W 3"]
   ) -> Float[Array, "b h w d"]:
     """Image -> the features that prototypes are compared with."""
     features, _ = self.features(state.params, state.statistics, images)
     return self.embedded(state.params, state.statistics, features)
 
   def nearest(
-      self, state: State, embedded: Float[ArrayLike, "b h w d"]
+    self, state: State, embedded: Float[ArrayLike, "b h w d"]
   ) -> tuple[Float[Array, "b p"], Int[Array, "b p"]]:
     """Similarity of each prototype's nearest patch, and its cell."""
     near = self.layer.apply({"params": state.params["prototypes"]}, embedded)
     return self.similarity.activation(near.distances), near.cells
 
   def at(
-      self,
-      state: State,
-      embedded: Float[ArrayLike, "b h w d"],
-      cells: Int[ArrayLike, "b p"],
+    self,
+    state: State,
+    embedded: Float[ArrayLike, "b h w d"],
+    cells: Int[ArrayLike, "b p"],
   ) -> Float[Array, "b p"]:
     """Similarity of each prototype to the patch at a given cell."""
     prototypes = state.params["prototypes"]["prototypes"]
     return self.similarity.activation(
-        pooling.at(embedded, prototypes, cells, self.similarity)
+      pooling.at(embedded, prototypes, cells, self.similarity)
     )
 
   def maps(
-      self,
-      state: State,
-      images: UInt8[ArrayLike, "b H W 3"],
-      prototypes: Int[ArrayLike, " q"],
+    self,
+    state: State,
+    images: UInt8[ArrayLike, "b H W 3"],
+    prototypes: Int[ArrayLike, " q"],
   ) -> Float[Array, "b h w q"]:
     """Whole similarity maps of a few prototypes, for pictures."""
     chosen = state.params["prototypes"]["prototypes"][prototypes]
     return self.similarity.activation(
-        self.similarity.distance(self.embed(state, images), chosen)
+      self.similarity.distance(self.embed(state, images), chosen)
     )
 
   def weights(self, state: State) -> Float[Array, "k p"]:

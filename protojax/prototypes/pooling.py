@@ -39,10 +39,10 @@ class Nearest:
 
 
 def nearest(
-    features: Float[ArrayLike, "b h w d"],
-    prototypes: Float[ArrayLike, "p h1 w1 d"],
-    similarity: Similarity,
-    block: int = 0,
+  features: Float[ArrayLike, "b h w d"],
+  prototypes: Float[ArrayLike, "p h1 w1 d"],
+  similarity: Similarity,
+  block: int = 0,
 ) -> Nearest:
   """Smallest distance of each prototype over the grid, and its cell.
 
@@ -56,20 +56,20 @@ def nearest(
     block: images that go through at a time; 0 chooses by memory.
   """
   chosen = _cells(
-      jax.lax.stop_gradient(features),
-      jax.lax.stop_gradient(prototypes),
-      similarity,
-      block,
+    jax.lax.stop_gradient(features),
+    jax.lax.stop_gradient(prototypes),
+    similarity,
+    block,
   )
   return Nearest(at(features, prototypes, chosen, similarity, block), chosen)
 
 
 def at(
-    features: Float[ArrayLike, "b h w d"],
-    prototypes: Float[ArrayLike, "p h1 w1 d"],
-    cells: Int[ArrayLike, "b p"],
-    similarity: Similarity,
-    block: int = 0,
+  features: Float[ArrayLike, "b h w d"],
+  prototypes: Float[ArrayLike, "p h1 w1 d"],
+  cells: Int[ArrayLike, "b p"],
+  similarity: Similarity,
+  block: int = 0,
 ) -> Float[jax.Array, "b p"]:
   """Distance of each prototype to the patch at a given cell of each image."""
   count, height, width, _ = prototypes.shape
@@ -80,7 +80,7 @@ def at(
   # Gathered patches are made again in the backward pass: cheaper than to keep
   # b p e of them.
   def one(
-      windows: Float[jax.Array, "c e"], cells: Int[jax.Array, " p"]
+    windows: Float[jax.Array, "c e"], cells: Int[jax.Array, " p"]
   ) -> Float[jax.Array, " p"]:
     return similarity.paired(windows[cells], flat)
 
@@ -102,7 +102,7 @@ def _block(prototypes) -> int:
 
 
 def _blocked(
-    one: Callable[..., jax.Array], block: int, *arrays: jax.Array
+  one: Callable[..., jax.Array], block: int, *arrays: jax.Array
 ) -> jax.Array:
   """Maps `one` over the images, `block` of them at a time."""
   if block >= len(arrays[0]):

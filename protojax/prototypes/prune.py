@@ -46,11 +46,11 @@ class Neighbours:
 
 
 def nearest_images(
-    embed: push.Embed,
-    state: State,
-    stream: Any,
-    similarity: Similarity,
-    k: int = 6,
+  embed: push.Embed,
+  state: State,
+  stream: Any,
+  similarity: Similarity,
+  k: int = 6,
 ) -> Neighbours:
   """The k images nearest to each prototype, in one sweep.
 
@@ -65,40 +65,40 @@ def nearest_images(
   """
   count = len(state.buffers["class_of"])
   stacked = parallel.fold(
-      _step(embed, similarity, k),
-      state,
-      (
-          np.full((count, k), np.inf, np.float32),
-          np.full((count, k), _NO_IMAGE, np.int32),
-          np.full((count, k), -1, np.int32),
-      ),
-      stream.batches(),
+    _step(embed, similarity, k),
+    state,
+    (
+      np.full((count, k), np.inf, np.float32),
+      np.full((count, k), _NO_IMAGE, np.int32),
+      np.full((count, k), -1, np.int32),
+    ),
+    stream.batches(),
   )
   # [devices, p, k] -> [p, devices * k]
   distances, images, labels = (
-      np.moveaxis(x, 0, 1).reshape(count, -1) for x in stacked
+    np.moveaxis(x, 0, 1).reshape(count, -1) for x in stacked
   )
   order = np.lexsort((images, distances), axis=-1)[:, :k]
   distances, images, labels = (
-      np.take_along_axis(x, order, axis=1) for x in (distances, images, labels)
+    np.take_along_axis(x, order, axis=1) for x in (distances, images, labels)
   )
   images = np.where(images == _NO_IMAGE, -1, images).astype(np.int32)
   return Neighbours(distances, images, labels)
 
 
 def votes(
-    labels: Int[ArrayLike, "p n"], class_of: Int[ArrayLike, " p"]
+  labels: Int[ArrayLike, "p n"], class_of: Int[ArrayLike, " p"]
 ) -> Int[np.ndarray, " p"]:
   """How many of its nearest images are of the prototype's own class."""
   return np.sum(np.asarray(labels) == np.asarray(class_of)[:, None], axis=1)
 
 
 def prune(
-    labels: Int[ArrayLike, "p n"],
-    class_of: Int[ArrayLike, " p"],
-    alive: Bool[ArrayLike, " p"],
-    class_names: Sequence[str],
-    threshold: int = 3,
+  labels: Int[ArrayLike, "p n"],
+  class_of: Int[ArrayLike, " p"],
+  alive: Bool[ArrayLike, " p"],
+  class_names: Sequence[str],
+  threshold: int = 3,
 ) -> tuple[Bool[np.ndarray, " p"], tuple[str, ...]]:
   """Which prototypes live on, and the classes that have none left.
 
@@ -117,7 +117,7 @@ def prune(
   kept = np.asarray(alive) & enough
   living = np.bincount(np.asarray(class_of)[kept], minlength=len(class_names))
   emptied = tuple(
-      name for name, n in zip(class_names, living, strict=True) if n == 0
+    name for name, n in zip(class_names, living, strict=True) if n == 0
   )
   return kept, emptied
 
@@ -133,29 +133,29 @@ def compact(state: State) -> State:
   alive = state.buffers["alive"]
   source = state.buffers["provenance"]
   params = {
-      **state.params,
-      "prototypes": {
-          "prototypes": state.params["prototypes"]["prototypes"][alive]
-      },
-      "head": {"weight": state.params["head"]["weight"][:, alive]},
+    **state.params,
+    "prototypes": {
+      "prototypes": state.params["prototypes"]["prototypes"][alive]
+    },
+    "head": {"weight": state.params["head"]["weight"][:, alive]},
   }
   digest = push.embedder_digest
   current = np.array_equal(
-      source.embedder, digest(state.params, state.statistics)
+    source.embedder, digest(state.params, state.statistics)
   )
   buffers = {
-      **state.buffers,
-      "class_of": state.buffers["class_of"][alive],
-      "alive": alive[alive],
-      "provenance": push.Provenance(
-          image=source.image[alive],
-          cell=source.cell[alive],
-          distance=source.distance[alive],
-          content=source.content[alive],
-          embedder=(
-              digest(params, state.statistics) if current else source.embedder
-          ),
+    **state.buffers,
+    "class_of": state.buffers["class_of"][alive],
+    "alive": alive[alive],
+    "provenance": push.Provenance(
+      image=source.image[alive],
+      cell=source.cell[alive],
+      distance=source.distance[alive],
+      content=source.content[alive],
+      embedder=(
+        digest(params, state.statistics) if current else source.embedder
       ),
+    ),
   }
   return dataclasses.replace(state, params=params, buffers=buffers)
 
@@ -167,19 +167,19 @@ def _step(embed, similarity, k):
   def step(state: State, carry: PyTree, batch: Batch) -> PyTree:
     prototypes = state.params["prototypes"]["prototypes"]
     found = pooling.nearest(
-        embed(state, batch["image"]), prototypes, similarity
+      embed(state, batch["image"]), prototypes, similarity
     )
     distances = found.distances.T
     # A distance that is not a number is nobody's neighbour.
     usable = batch["mask"][None] & jnp.isfinite(distances)
     batch_rows = (
-        jnp.where(usable, distances, jnp.inf),
-        jnp.where(usable, batch["index"][None], _NO_IMAGE),
-        jnp.where(usable, batch["label"][None], -1),
+      jnp.where(usable, distances, jnp.inf),
+      jnp.where(usable, batch["index"][None], _NO_IMAGE),
+      jnp.where(usable, batch["label"][None], -1),
     )
     joined = [
-        jnp.concatenate(pair, axis=1)
-        for pair in zip(carry, batch_rows, strict=True)
+      jnp.concatenate(pair, axis=1)
+      for pair in zip(carry, batch_rows, strict=True)
     ]
     # By distance, then by image: the order of batches does not matter.
     ordered = jax.lax.sort(joined, dimension=1, num_keys=2)

@@ -57,20 +57,20 @@ class Provenance:
   def empty(cls, count: int) -> "Provenance":
     """Of `count` prototypes that were never pushed."""
     return cls(
-        image=np.full(count, -1, np.int32),
-        cell=np.zeros(count, np.int32),
-        distance=np.full(count, np.inf, np.float32),
-        content=np.zeros((count, _DIGEST_BYTES), np.uint8),
-        embedder=np.zeros(_DIGEST_BYTES, np.uint8),
+      image=np.full(count, -1, np.int32),
+      cell=np.zeros(count, np.int32),
+      distance=np.full(count, np.inf, np.float32),
+      content=np.zeros((count, _DIGEST_BYTES), np.uint8),
+      embedder=np.zeros(_DIGEST_BYTES, np.uint8),
     )
 
 
 def push(
-    embed: Embed,
-    state: State,
-    stream: Any,
-    similarity: Similarity,
-    own_class: bool = True,
+  embed: Embed,
+  state: State,
+  stream: Any,
+  similarity: Similarity,
+  own_class: bool = True,
 ) -> tuple[Float[np.ndarray, "p h1 w1 d"], Provenance, dict[str, int | float]]:
   """Projects the prototypes onto training patches.
 
@@ -100,12 +100,12 @@ def push(
   old = parallel.to_host(state.params["prototypes"]["prototypes"])
   alive = parallel.to_host(state.buffers["alive"])
   best = _join(
-      parallel.fold(
-          _step(embed, similarity, own_class),
-          state,
-          _empty_carry(old),
-          stream.batches(),
-      )
+    parallel.fold(
+      _step(embed, similarity, own_class),
+      state,
+      _empty_carry(old),
+      stream.batches(),
+    )
   )
   found = np.isfinite(best["distance"]) & alive
   patches = best["patch"].reshape(old.shape)
@@ -113,20 +113,20 @@ def push(
 
   params = {**state.params, "prototypes": {"prototypes": new}}
   source = Provenance(
-      image=np.where(found, best["image"], -1).astype(np.int32),
-      cell=np.where(found, best["cell"], 0).astype(np.int32),
-      distance=np.where(found, best["distance"], np.inf).astype(np.float32),
-      content=_contents(stream, np.where(found, best["image"], -1)),
-      embedder=embedder_digest(params, state.statistics),
+    image=np.where(found, best["image"], -1).astype(np.int32),
+    cell=np.where(found, best["cell"], 0).astype(np.int32),
+    distance=np.where(found, best["distance"], np.inf).astype(np.float32),
+    content=_contents(stream, np.where(found, best["image"], -1)),
+    embedder=embedder_digest(params, state.statistics),
   )
   source = _keep_dead(source, state.buffers.get("provenance"), alive)
   moved = best["distance"][found]
   metrics = {
-      "pushed": int(found.sum()),
-      "without_image": int((alive & ~found).sum()),
-      "duplicates": duplicates(source, alive),
-      "moved_mean": float(moved.mean()) if len(moved) else 0.0,
-      "moved_max": float(moved.max()) if len(moved) else 0.0,
+    "pushed": int(found.sum()),
+    "without_image": int((alive & ~found).sum()),
+    "duplicates": duplicates(source, alive),
+    "moved_mean": float(moved.mean()) if len(moved) else 0.0,
+    "moved_max": float(moved.max()) if len(moved) else 0.0,
   }
   return new, source, metrics
 
@@ -142,7 +142,7 @@ def duplicates(provenance: Provenance, alive: Bool[ArrayLike, " p"]) -> int:
 
 
 def embedder_digest(
-    params: PyTree, statistics: PyTree
+  params: PyTree, statistics: PyTree
 ) -> UInt8[np.ndarray, " bytes"]:
   """16 bytes that name everything features and prototypes depend on.
 
@@ -152,7 +152,7 @@ def embedder_digest(
   groups = {name: group for name, group in params.items() if name != "head"}
   digest = hashlib.blake2b(digest_size=_DIGEST_BYTES)
   leaves, _ = jax.tree_util.tree_flatten_with_path(
-      parallel.to_host((groups, statistics))
+    parallel.to_host((groups, statistics))
   )
   for path, leaf in leaves:
     leaf = np.ascontiguousarray(leaf)
@@ -163,11 +163,11 @@ def embedder_digest(
 
 
 def content_digest(
-    image: UInt8[ArrayLike, "H W 3"],
+  image: UInt8[ArrayLike, "H W 3"],
 ) -> UInt8[np.ndarray, " bytes"]:
   """16 bytes that name the pixels of an image."""
   digest = hashlib.blake2b(
-      np.ascontiguousarray(image).tobytes(), digest_size=_DIGEST_BYTES
+    np.ascontiguousarray(image).tobytes(), digest_size=_DIGEST_BYTES
   )
   return np.frombuffer(digest.digest(), np.uint8)
 
@@ -175,10 +175,10 @@ def content_digest(
 def _empty_carry(prototypes):
   count = len(prototypes)
   return {
-      "distance": np.full(count, np.inf, np.float32),
-      "image": np.full(count, _NO_IMAGE, np.int32),
-      "cell": np.zeros(count, np.int32),
-      "patch": np.zeros((count, prototypes[0].size), np.float32),
+    "distance": np.full(count, np.inf, np.float32),
+    "image": np.full(count, _NO_IMAGE, np.int32),
+    "cell": np.zeros(count, np.int32),
+    "patch": np.zeros((count, prototypes[0].size), np.float32),
   }
 
 
@@ -189,7 +189,7 @@ def _step(embed, similarity, own_class):
   def step(state: State, carry: PyTree, batch: Batch) -> PyTree:
     prototypes = state.params["prototypes"]["prototypes"]
     windows = distance.patches(
-        embed(state, batch["image"]), *prototypes.shape[1:3]
+      embed(state, batch["image"]), *prototypes.shape[1:3]
     )
     windows = windows.reshape(len(windows), -1, windows.shape[-1])
     flat = prototypes.reshape(len(prototypes), -1)
@@ -198,7 +198,7 @@ def _step(embed, similarity, own_class):
     # rounding: equal patches get equal distances, and a pushed prototype finds
     # itself at 0, so that a second push takes the same patch.
     def nearest(
-        windows: Float[jax.Array, "c e"],
+      windows: Float[jax.Array, "c e"],
     ) -> tuple[Float[jax.Array, " p"], Int[jax.Array, " p"]]:
       distances = similarity.paired(windows[:, None], flat[None])
       return jnp.min(distances, axis=0), jnp.argmin(distances, axis=0)
@@ -224,10 +224,10 @@ def _first(distances, images, cells, windows):
   columns = jnp.arange(distances.shape[1])
   cell = cells[row, columns].astype(jnp.int32)
   return {
-      "distance": distances[row, columns],
-      "image": images[row, columns],
-      "cell": cell,
-      "patch": windows[row, cell],
+    "distance": distances[row, columns],
+    "image": images[row, columns],
+    "cell": cell,
+    "patch": windows[row, cell],
   }
 
 
@@ -236,7 +236,7 @@ def _better(carry, other):
   tied = other["distance"] == carry["distance"]
   wins = nearer | (tied & (other["image"] < carry["image"]))
   return jax.tree.map(
-      lambda new, old: jnp.where(_rows(wins, new), new, old), other, carry
+    lambda new, old: jnp.where(_rows(wins, new), new, old), other, carry
   )
 
 
@@ -249,9 +249,7 @@ def _join(stacked):
   """The best over all devices: smallest distance, then smallest image."""
   order = np.lexsort((stacked["image"], stacked["distance"]), axis=0)
   columns = np.arange(order.shape[1])
-  return {
-      name: values[order[0], columns] for name, values in stacked.items()
-  }
+  return {name: values[order[0], columns] for name, values in stacked.items()}
 
 
 def _contents(stream, images):
@@ -274,8 +272,8 @@ def _keep_dead(source, previous, alive):
     return np.where(_rows(alive, new), new, old)
 
   return source.replace(
-      image=keep(source.image, previous.image),
-      cell=keep(source.cell, previous.cell),
-      distance=keep(source.distance, previous.distance),
-      content=keep(source.content, previous.content),
+    image=keep(source.image, previous.image),
+    cell=keep(source.cell, previous.cell),
+    distance=keep(source.distance, previous.distance),
+    content=keep(source.content, previous.content),
   )

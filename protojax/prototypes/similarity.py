@@ -45,19 +45,19 @@ def load(name: str) -> Similarity:
   """The similarity called `name`; `UserError` with the names otherwise."""
   if name not in _ALL:
     raise UserError(
-        f"similarity {name!r} is not known; choose one of {', '.join(_ALL)}."
+      f"similarity {name!r} is not known; choose one of {', '.join(_ALL)}."
     )
   return _ALL[name]
 
 
 def _paired_l2(
-    patches: Float[ArrayLike, "*n e"], prototypes: Float[ArrayLike, "*m e"]
+  patches: Float[ArrayLike, "*n e"], prototypes: Float[ArrayLike, "*m e"]
 ) -> Float[jax.Array, "*l"]:
   return jnp.sum((patches - prototypes) ** 2, axis=-1)
 
 
 def _paired_cosine(
-    patches: Float[ArrayLike, "*n e"], prototypes: Float[ArrayLike, "*m e"]
+  patches: Float[ArrayLike, "*n e"], prototypes: Float[ArrayLike, "*m e"]
 ) -> Float[jax.Array, "*l"]:
   # 1 - cos = |u - v|² / 2 for directions u, v, without the cancellation. A
   # vector of zeros has no angle: distance 1, as in the maps.
@@ -95,14 +95,14 @@ def _above_farthest(similarities, size):
 
 
 _ALL = {
-    s.name: s
-    for s in (
-        Similarity("log", distance.squared_l2, _paired_l2, _log, _unchanged),
-        Similarity(
-            "linear", distance.squared_l2, _paired_l2, _linear, _above_farthest
-        ),
-        Similarity(
-            "cosine", distance.cosine, _paired_cosine, _complement, _positive
-        ),
-    )
+  s.name: s
+  for s in (
+    Similarity("log", distance.squared_l2, _paired_l2, _log, _unchanged),
+    Similarity(
+      "linear", distance.squared_l2, _paired_l2, _linear, _above_farthest
+    ),
+    Similarity(
+      "cosine", distance.cosine, _paired_cosine, _complement, _positive
+    ),
+  )
 }

@@ -28,27 +28,29 @@ def take_over(state: State, init_from: str) -> State:
   checkpoints.close()
   fresh = flatten(state)
   stored = {
-      name.removeprefix("state."): array
-      for name, array in arrays.items()
-      if name.startswith(("state.params.", "state.statistics."))
+    name.removeprefix("state."): array
+    for name, array in arrays.items()
+    if name.startswith(("state.params.", "state.statistics."))
   }
   taken = {
-      name: stored[name]
-      for name, array in fresh.items()
-      if name in stored and stored[name].shape == array.shape
+    name: stored[name]
+    for name, array in fresh.items()
+    if name in stored and stored[name].shape == array.shape
   }
   if any(n.startswith("params.backbone.") for n in set(fresh) - set(taken)):
     raise UserError(
-        f"the backbone of {init_from} is another one; give config.backbone.name"
-        " its name, or train without --init-from."
+      f"the backbone of {init_from} is another one; give config.backbone.name"
+      " its name, or train without --init-from."
     )
-  anew = sorted({
+  anew = sorted(
+    {
       ".".join(name.split(".")[:2])
       for name in set(fresh) - set(taken)
       if not name.startswith("buffers.")
-  })
+    }
+  )
   parallel.say(
-      f"{len(taken)} arrays taken over from {init_from}; anew:"
-      f" {', '.join(anew) or 'none'}"
+    f"{len(taken)} arrays taken over from {init_from}; anew:"
+    f" {', '.join(anew) or 'none'}"
   )
   return unflatten(state, {**fresh, **taken})

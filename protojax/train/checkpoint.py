@@ -68,16 +68,16 @@ def unflatten(template: PyTree, arrays: Mapping[str, np.ndarray]) -> PyTree:
       wrong.append(f"{name} is missing")
     elif arrays[name].shape != leaf.shape:
       wrong.append(
-          f"{name} has shape {arrays[name].shape}, expected {leaf.shape}"
+        f"{name} has shape {arrays[name].shape}, expected {leaf.shape}"
       )
     return arrays.get(name)
 
   tree = jax.tree_util.tree_map_with_path(take, template)
   if wrong:
     raise UserError(
-        f"the checkpoint does not fit the model: {'; '.join(wrong[:5])}"
-        f"{f' and {len(wrong) - 5} more' if len(wrong) > 5 else ''}. It was"
-        " written by another version or config."
+      f"the checkpoint does not fit the model: {'; '.join(wrong[:5])}"
+      f"{f' and {len(wrong) - 5} more' if len(wrong) > 5 else ''}. It was"
+      " written by another version or config."
     )
   return tree
 
@@ -96,12 +96,12 @@ class Checkpoints:
   def _open(self) -> ocp.CheckpointManager:
     if self._manager is None:
       self._manager = ocp.CheckpointManager(
-          self.folder, options=ocp.CheckpointManagerOptions(max_to_keep=2)
+        self.folder, options=ocp.CheckpointManagerOptions(max_to_keep=2)
       )
     return self._manager
 
   def save(
-      self, progress: Progress, state: State, optimizers: Mapping[str, PyTree]
+    self, progress: Progress, state: State, optimizers: Mapping[str, PyTree]
   ) -> None:
     """Writes a checkpoint; returns when it is safe on disk.
 
@@ -113,24 +113,23 @@ class Checkpoints:
       manager = self._open()
       number = (manager.latest_step() or 0) + 1
       manager.save(
-          number,
-          args=ocp.args.Composite(
-              arrays=ocp.args.StandardSave(arrays),
-              progress=ocp.args.JsonSave(dataclasses.asdict(progress)),
-          ),
-          force=True,
+        number,
+        args=ocp.args.Composite(
+          arrays=ocp.args.StandardSave(arrays),
+          progress=ocp.args.JsonSave(dataclasses.asdict(progress)),
+        ),
+        force=True,
       )
       manager.wait_until_finished()
     except (OSError, ValueError, RuntimeError) as error:
-      full = (
-          getattr(error, "errno", None) == errno.ENOSPC
-          or "No space left" in str(error)
-      )
+      full = getattr(
+        error, "errno", None
+      ) == errno.ENOSPC or "No space left" in str(error)
       reason = "the disk is full" if full else str(error).splitlines()[0]
       raise UserError(
-          f"the checkpoint in {self.folder} could not be written: {reason}."
-          " The one before it is intact; make room and run the same command"
-          " again to go on from there."
+        f"the checkpoint in {self.folder} could not be written: {reason}."
+        " The one before it is intact; make room and run the same command"
+        " again to go on from there."
       ) from error
 
   def exists(self) -> bool:
@@ -145,25 +144,25 @@ class Checkpoints:
     """
     if not self.exists():
       raise UserError(
-          f"{self.folder} holds no checkpoint; train first with"
-          " `python train.py --workdir=...`."
+        f"{self.folder} holds no checkpoint; train first with"
+        " `python train.py --workdir=...`."
       )
     manager = self._open()
     number = manager.latest_step()
     try:
       restored = manager.restore(
-          number,
-          args=ocp.args.Composite(
-              arrays=ocp.args.StandardRestore(),
-              progress=ocp.args.JsonRestore(),
-          ),
+        number,
+        args=ocp.args.Composite(
+          arrays=ocp.args.StandardRestore(),
+          progress=ocp.args.JsonRestore(),
+        ),
       )
     except Exception as error:
       # Orbax and TensorStore raise whatever their parsers meet.
       raise UserError(
-          f"checkpoint {self.folder / str(number)} is damaged"
-          f" ({type(error).__name__}: {_first_line(error)}); delete that"
-          " folder to go on from the one before it."
+        f"checkpoint {self.folder / str(number)} is damaged"
+        f" ({type(error).__name__}: {_first_line(error)}); delete that"
+        " folder to go on from the one before it."
       ) from error
     return Progress(**restored.progress), dict(restored.arrays)
 

@@ -9,13 +9,13 @@ from typing import Any
 
 from rich.console import Console
 from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    ProgressColumn,
-    Task,
-    TextColumn,
-    TimeRemainingColumn,
+  BarColumn,
+  MofNCompleteColumn,
+  Progress,
+  ProgressColumn,
+  Task,
+  TextColumn,
+  TimeRemainingColumn,
 )
 from rich.text import Text
 from tensorboardX import SummaryWriter
@@ -38,7 +38,7 @@ class Log:
   """
 
   def __init__(
-      self, workdir: Path, stage: int = 1, step: int = 0, total_steps: int = 0
+    self, workdir: Path, stage: int = 1, step: int = 0, total_steps: int = 0
   ) -> None:
     self._writing = parallel.is_primary()
     if not self._writing:
@@ -48,17 +48,17 @@ class Log:
     _cut(self._path, stage, step)
     self._file = self._path.open("a")
     self._board = SummaryWriter(
-        str(workdir / "tensorboard"), purge_step=total_steps + 1
+      str(workdir / "tensorboard"), purge_step=total_steps + 1
     )
 
   def event(
-      self,
-      stage: str,
-      epoch: int,
-      step: int,
-      split: str,
-      metrics: Metrics,
-      total_steps: int,
+    self,
+    stage: str,
+    epoch: int,
+    step: int,
+    split: str,
+    metrics: Metrics,
+    total_steps: int,
   ) -> None:
     """Appends one event: `step` steps of the stage are done."""
     if not self._writing:
@@ -107,14 +107,14 @@ def bar(console: Console | None = None) -> Progress:
     console: where to draw it; standard output where not given.
   """
   return Progress(
-      TextColumn("{task.description}"),
-      BarColumn(bar_width=24),
-      MofNCompleteColumn(),
-      _Speed(),
-      TimeRemainingColumn(elapsed_when_finished=True),
-      TextColumn("{task.fields[note]}"),
-      console=console,
-      disable=not parallel.is_primary(),
+    TextColumn("{task.description}"),
+    BarColumn(bar_width=24),
+    MofNCompleteColumn(),
+    _Speed(),
+    TimeRemainingColumn(elapsed_when_finished=True),
+    TextColumn("{task.fields[note]}"),
+    console=console,
+    disable=not parallel.is_primary(),
   )
 
 

@@ -52,10 +52,10 @@ class Run:
     self._signal = 0
 
   def train(
-      self,
-      init: Callable[[jax.Array], State],
-      stages: Iterable[Fit | Pass],
-      adopt: Callable[[State], State] = lambda state: state,
+    self,
+    init: Callable[[jax.Array], State],
+    stages: Iterable[Fit | Pass],
+    adopt: Callable[[State], State] = lambda state: state,
   ) -> State:
     """Goes through all stages not yet done.
 
@@ -80,13 +80,16 @@ class Run:
       self.state = adopt(parallel.to_host(fresh))
     progress = self.progress
     self.log = Log(
-        self.workdir, progress.stage, progress.step, progress.total_steps
+      self.workdir, progress.stage, progress.step, progress.total_steps
     )
     with self._signals(), bar() as self._bar:
       for number, stage in enumerate(stages, 1):
         if number >= progress.stage:
-          self._stage(f"{number:02d}-{slug(stage.name)}", stage,
-                      jax.random.fold_in(key, number))
+          self._stage(
+            f"{number:02d}-{slug(stage.name)}",
+            stage,
+            jax.random.fold_in(key, number),
+          )
       if not progress.finished:
         progress.finished = True
         self._save()
@@ -99,7 +102,7 @@ class Run:
     return self.checkpoints.exists() and self.checkpoints.restore()[0].finished
 
   def _restore(
-      self, init: Callable[[jax.Array], State], stages: list[Fit | Pass]
+    self, init: Callable[[jax.Array], State], stages: list[Fit | Pass]
   ) -> None:
     self.progress, arrays = self.checkpoints.restore()
     template = jax.eval_shape(init, parallel.init_key(self.seed))
@@ -126,17 +129,25 @@ class Run:
     seconds = time.monotonic() - began
     measured = self.evaluate(self.state)
     position = max(progress.step, 1)
-    self.log.event(stage_id, progress.step // _epoch(stage), position, "test",
-                   measured, progress.total_steps)
-    progress.stages.append({
+    self.log.event(
+      stage_id,
+      progress.step // _epoch(stage),
+      position,
+      "test",
+      measured,
+      progress.total_steps,
+    )
+    progress.stages.append(
+      {
         "id": stage_id,
         "seconds": seconds,
         "images_per_second": images / seconds if seconds else 0.0,
         "metrics": {**metrics, **measured},
-    })
+      }
+    )
     self._bar.console.print(
-        f"{stage_id}: {rounded({**metrics, **measured})}"
-        f" ({seconds:.1f} s, {images / seconds:,.0f} images/s)"
+      f"{stage_id}: {rounded({**metrics, **measured})}"
+      f" ({seconds:.1f} s, {images / seconds:,.0f} images/s)"
     )
     if not (isinstance(stage, Fit) and stage.optimizer_id):
       self.optimizers.pop(stage_id, None)
@@ -148,25 +159,28 @@ class Run:
     self.state, metrics = stage.sweep(self.state, stage.data)
     self._bar.remove_task(task)
     if metrics:
-      self.log.event(stage_id, 0, 1, "train", metrics,
-                     self.progress.total_steps)
+      self.log.event(
+        stage_id, 0, 1, "train", metrics, self.progress.total_steps
+      )
     return metrics
 
   def _fit(
-      self, stage_id: str, stage: Fit, key: jax.Array, began: float
+    self, stage_id: str, stage: Fit, key: jax.Array, began: float
   ) -> Metrics:
     progress, name = self.progress, _optimizer_name(stage_id, stage)
     if name not in self.optimizers:
       self.optimizers[name] = stage.optimizer.init(self.state.params)
     size = stage.data.batch_size
     task = self._bar.add_task(
-        stage_id, total=stage.total_steps * size,
-        completed=progress.step * size, note="",
+      stage_id,
+      total=stage.total_steps * size,
+      completed=progress.step * size,
+      note="",
     )
     pending: list[Mapping[str, jax.Array]] = []
     metrics: Metrics = {}
     for update in fit(
-        stage, self.state, self.optimizers[name], key, progress.step
+      stage, self.state, self.optimizers[name], key, progress.step
     ):
       if pending:
         # One step ahead of the devices, not more.
@@ -188,15 +202,15 @@ class Run:
     return metrics
 
   def _keep(
-      self,
-      update: Update,
-      name: str,
-      pending: list[Mapping[str, jax.Array]],
-      began: float,
+    self,
+    update: Update,
+    name: str,
+    pending: list[Mapping[str, jax.Array]],
+    began: float,
   ) -> None:
     """Brings a step's outcome to the host."""
     self.state, self.optimizers[name] = parallel.to_host(
-        (update.state, update.optimizer_state)
+      (update.state, update.optimizer_state)
     )
     self._sum(pending)
     self.progress.seconds = time.monotonic() - began
@@ -205,20 +219,23 @@ class Run:
     """Adds pending metrics in order, so that a resumed sum is the same."""
     for metrics in parallel.to_host(pending):
       for key, value in metrics.items():
-        self.progress.sums[key] = self.progress.sums.get(key, 0.0) + float(value)
+        self.progress.sums[key] = self.progress.sums.get(key, 0.0) + float(
+          value
+        )
       self.progress.counted += 1
     pending.clear()
 
   def _log_mean(
-      self, stage_id: str, stage: Fit, pending: list[Mapping[str, jax.Array]]
+    self, stage_id: str, stage: Fit, pending: list[Mapping[str, jax.Array]]
   ) -> Metrics:
     progress = self.progress
     self._sum(pending)
     mean = {k: v / progress.counted for k, v in progress.sums.items()}
     progress.sums, progress.counted = {}, 0
     epoch = -(-progress.step // _epoch(stage))
-    self.log.event(stage_id, epoch, progress.step, "train", mean,
-                   progress.total_steps)
+    self.log.event(
+      stage_id, epoch, progress.step, "train", mean, progress.total_steps
+    )
     return mean
 
   def _should_save(self) -> bool:
@@ -232,8 +249,8 @@ class Run:
       self.log.close()
       self.checkpoints.close()
       raise Interrupted(
-          self._signal or signal.SIGTERM,
-          f"stage {self.progress.stage}, step {self.progress.step}",
+        self._signal or signal.SIGTERM,
+        f"stage {self.progress.stage}, step {self.progress.step}",
       )
 
   @contextlib.contextmanager
@@ -245,8 +262,8 @@ class Run:
       self._signal = number
 
     before = {
-        number: signal.signal(number, remember)
-        for number in (signal.SIGTERM, signal.SIGINT)
+      number: signal.signal(number, remember)
+      for number in (signal.SIGTERM, signal.SIGINT)
     }
     try:
       yield

@@ -16,15 +16,16 @@ def adam(rate: Rate, weight_decay: float = 0.0) -> optax.GradientTransformation:
   AdamW), biases included: protopnet.md section 5.
   """
   return optax.chain(
-      optax.add_decayed_weights(weight_decay) if weight_decay
-      else optax.identity(),
-      optax.scale_by_adam(),
-      optax.scale_by_learning_rate(rate),
+    optax.add_decayed_weights(weight_decay)
+    if weight_decay
+    else optax.identity(),
+    optax.scale_by_adam(),
+    optax.scale_by_learning_rate(rate),
   )
 
 
 def step_decay(
-    rate: float, steps: int, factor: float, offset: int = 0
+  rate: float, steps: int, factor: float, offset: int = 0
 ) -> optax.Schedule:
   """`rate * factor**floor((count + offset) / steps)`: PyTorch's StepLR.
 
@@ -40,7 +41,7 @@ def step_decay(
 
 
 def grouped(
-    groups: Mapping[str, Rate | optax.GradientTransformation],
+  groups: Mapping[str, Rate | optax.GradientTransformation],
 ) -> optax.GradientTransformation:
   """One optimiser from groups of parameters; a group not named is frozen.
 
@@ -52,21 +53,19 @@ def grouped(
     UserError: on init, when a named group is not among the parameters.
   """
   transforms = {
-      name: rule
-      if isinstance(rule, optax.GradientTransformation)
-      else adam(rule)
-      for name, rule in groups.items()
+    name: rule if isinstance(rule, optax.GradientTransformation) else adam(rule)
+    for name, rule in groups.items()
   }
 
   def labels(params: Mapping[str, PyTree]) -> Mapping[str, str]:
     unknown = sorted(set(transforms) - set(params))
     if unknown:
       raise UserError(
-          f"optimizer names the groups {', '.join(unknown)}, but the"
-          f" parameters have {', '.join(sorted(params))}."
+        f"optimizer names the groups {', '.join(unknown)}, but the"
+        f" parameters have {', '.join(sorted(params))}."
       )
     return {name: name if name in transforms else "frozen" for name in params}
 
   return optax.multi_transform(
-      {**transforms, "frozen": optax.set_to_zero()}, labels
+    {**transforms, "frozen": optax.set_to_zero()}, labels
   )

@@ -41,8 +41,10 @@ class Loss(Protocol):
   """
 
   def __call__(
-      self, params: PyTree, state: State, batch: Batch, key: jax.Array
-  ) -> tuple[jax.Array, jax.Array, Aux]: ...
+    self, params: PyTree, state: State, batch: Batch, key: jax.Array
+  ) -> tuple[jax.Array, jax.Array, Aux]:
+    """Sum over the slice, how many, and the rest."""
+    ...
 
 
 @dataclasses.dataclass(frozen=True)
@@ -123,12 +125,12 @@ class Update(NamedTuple):
 
 
 def fit(
-    stage: Fit,
-    state: State,
-    optimizer_state: PyTree,
-    key: jax.Array,
-    start: int = 0,
-    cache_prefix: bool = True,
+  stage: Fit,
+  state: State,
+  optimizer_state: PyTree,
+  key: jax.Array,
+  start: int = 0,
+  cache_prefix: bool = True,
 ) -> Iterator[Update]:
   """Trains from step `start` to the stage's end, yielding after every step.
 
@@ -144,31 +146,35 @@ def fit(
   rows = _prefix_rows(stage, state) if fixed and cache_prefix else None
   # The caller's buffers stay his: the step overwrites its own copies.
   state, optimizer_state = parallel.replicate(
-      jax.tree.map(np.array, parallel.to_host((state, optimizer_state)))
+    jax.tree.map(np.array, parallel.to_host((state, optimizer_state)))
   )
   step = parallel.pmap(
-      _step(stage, key, prefixed=rows is not None),
-      in_axes=(None, None, 0, None),
-      out_axes=(None, None, None),
-      donate=(0, 1),
+    _step(stage, key, prefixed=rows is not None),
+    in_axes=(None, None, 0, None),
+    out_axes=(None, None, None),
+    donate=(0, 1),
   )
   batches = stage.data.batches(
-      start, stage.total_steps, read_images=rows is None
+    start, stage.total_steps, read_images=rows is None
   )
   for number, batch in enumerate(batches, start):
     if rows is not None:
-      batch = {**batch, **jax.tree.map(lambda x: x[batch["index"]], rows)}
+      batch = {**batch, **_taken(rows, batch["index"])}
     state, optimizer_state, metrics = step(
-        state, optimizer_state, parallel.shard(batch), np.int32(number)
+      state, optimizer_state, parallel.shard(batch), np.int32(number)
     )
     yield Update(state, optimizer_state, metrics)
 
 
+def _taken(rows: Mapping[str, Any], index: np.ndarray) -> Mapping[str, Any]:
+  return jax.tree.map(lambda x: x[index], rows)
+
+
 def _step(
-    stage: Fit, stage_key: jax.Array, prefixed: bool
+  stage: Fit, stage_key: jax.Array, prefixed: bool
 ) -> Callable[..., tuple]:
   def step(
-      state: State, optimizer_state: PyTree, batch: Batch, number: jax.Array
+    state: State, optimizer_state: PyTree, batch: Batch, number: jax.Array
   ) -> tuple[State, PyTree, Mapping[str, jax.Array]]:
     key = jax.random.fold_in(stage_key, number)
     batch = _augmented(stage.data.augment, batch, key)
@@ -179,18 +185,18 @@ def _step(
       total, count, aux = stage.loss(params, state, batch, key)
       return total, (count, aux)
 
-    (total, (count, aux)), gradients = jax.value_and_grad(
-        loss, has_aux=True
-    )(state.params)
+    (total, (count, aux)), gradients = jax.value_and_grad(loss, has_aux=True)(
+      state.params
+    )
     sums = {"loss": total, **aux.metrics}
     gradients, sums, count = parallel.psum((gradients, sums, count))
     gradients, means = jax.tree.map(lambda x: x / count, (gradients, sums))
     updates, optimizer_state = stage.optimizer.update(
-        gradients, optimizer_state, state.params
+      gradients, optimizer_state, state.params
     )
     state = state.replace(
-        params=optax.apply_updates(state.params, updates),
-        statistics=aux.statistics,
+      params=optax.apply_updates(state.params, updates),
+      statistics=aux.statistics,
     )
     if stage.after_step is not None:
       state = stage.after_step(state)
@@ -214,7 +220,7 @@ def _prefix_rows(stage: Fit, state: State) -> Mapping[str, np.ndarray] | None:
   assert stage.prefix is not None
   parts, size = [], 0
   in_order = pipeline.ordered(
-      stage.data.source, stage.data.image_size, stage.data.batch_size
+    stage.data.source, stage.data.image_size, stage.data.batch_size
   )
   for _, rows in parallel.each(stage.prefix, state, in_order.batches()):
     parts.append(rows)
@@ -222,6 +228,4 @@ def _prefix_rows(stage: Fit, state: State) -> Mapping[str, np.ndarray] | None:
     if size / len(parts) * stage.data.steps_per_epoch > _PREFIX_BYTES:
       return None
   # Padding stands at the end only.
-  return jax.tree.map(
-      lambda *x: np.concatenate(x)[: len(stage.data)], *parts
-  )
+  return jax.tree.map(lambda *x: np.concatenate(x)[: len(stage.data)], *parts)

@@ -1,4 +1,4 @@
-"""What a finished run says of itself: summary.json and the tables at the end."""
+"""What a finished run says of itself: summary.json and the last tables."""
 
 from collections.abc import Mapping
 import importlib.metadata
@@ -16,10 +16,10 @@ _PACKAGES = ("protojax", "jax", "jaxlib", "flax", "optax", "numpy")
 
 
 def write(
-    workdir: Path,
-    stages: list[Mapping[str, Any]],
-    seed: int,
-    of_method: Mapping[str, Any],
+  workdir: Path,
+  stages: list[Mapping[str, Any]],
+  seed: int,
+  of_method: Mapping[str, Any],
 ) -> dict[str, Any]:
   """Writes WORKDIR/summary.json and returns what it holds.
 
@@ -31,12 +31,12 @@ def write(
   """
   versions = {name: importlib.metadata.version(name) for name in _PACKAGES}
   content = {
-      "metrics": stages[-1]["metrics"],
-      **of_method,
-      "stages": stages,
-      "versions": {"python": platform.python_version(), **versions},
-      "devices": parallel.describe(),
-      "seed": seed,
+    "metrics": stages[-1]["metrics"],
+    **of_method,
+    "stages": stages,
+    "versions": {"python": platform.python_version(), **versions},
+    "devices": parallel.describe(),
+    "seed": seed,
   }
   if parallel.is_primary():
     write_json(workdir / "summary.json", content)
@@ -46,15 +46,16 @@ def write(
 def show(summary: Mapping[str, Any], console: Console | None = None) -> None:
   """Prints the stages and the outcome as two tables."""
   console = console or Console()
-  stages = Table("stage", "seconds", "images/s", "accuracy", box=None,
-                 pad_edge=False)
+  stages = Table(
+    "stage", "seconds", "images/s", "accuracy", box=None, pad_edge=False
+  )
   for stage in summary["stages"]:
     accuracy = stage["metrics"].get("accuracy")
     stages.add_row(
-        stage["id"],
-        f"{stage['seconds']:.1f}",
-        f"{stage['images_per_second']:,.0f}",
-        "" if accuracy is None else f"{accuracy:.3f}",
+      stage["id"],
+      f"{stage['seconds']:.1f}",
+      f"{stage['images_per_second']:,.0f}",
+      "" if accuracy is None else f"{accuracy:.3f}",
     )
   for column in stages.columns[1:]:
     column.justify = "right"

@@ -26,22 +26,22 @@ def claim(workdir: Path, config: ConfigDict) -> None:
 
 
 def _compare(
-    found: dict[str, Any], wanted: dict[str, Any], workdir: Path
+  found: dict[str, Any], wanted: dict[str, Any], workdir: Path
 ) -> None:
   keys = sorted(set(found) | set(wanted))
   lines = [
-      f"{key}: {found.get(key, '(absent)')!r} there,"
-      f" {wanted.get(key, '(absent)')!r} now"
-      for key in keys
-      if found.get(key) != wanted.get(key) or (key in found) != (key in wanted)
+    f"{key}: {found.get(key, '(absent)')!r} there,"
+    f" {wanted.get(key, '(absent)')!r} now"
+    for key in keys
+    if found.get(key) != wanted.get(key) or (key in found) != (key in wanted)
   ]
   if lines:
     number = 2
     while Path(f"{workdir}-{number}").exists():
       number += 1
     raise UserError(
-        f"{workdir} holds a run with another config ({'; '.join(lines)})."
-        f" Take another folder, for example --workdir={workdir}-{number}."
+      f"{workdir} holds a run with another config ({'; '.join(lines)})."
+      f" Take another folder, for example --workdir={workdir}-{number}."
     )
 
 
@@ -64,8 +64,8 @@ def load_config(workdir: Path) -> ConfigDict:
   path = Path(workdir) / "config.json"
   if not path.exists():
     raise UserError(
-        f"{workdir} holds no run (no config.json); give --workdir the folder"
-        " that train.py wrote, or train one with `python train.py`."
+      f"{workdir} holds no run (no config.json); give --workdir the folder"
+      " that train.py wrote, or train one with `python train.py`."
     )
   return ConfigDict(_read(path)).lock()
 
@@ -87,10 +87,10 @@ def claim_classes(workdir: Path, names: tuple[str, ...]) -> None:
   if before != tuple(names):
     gone, new = set(before) - set(names), set(names) - set(before)
     raise UserError(
-        f"the data set's classes changed since {workdir} was begun (gone:"
-        f" {', '.join(sorted(gone)) or 'none'}; new:"
-        f" {', '.join(sorted(new)) or 'none'}). Restore them, or train anew"
-        f" with another --workdir and --init-from={workdir}."
+      f"the data set's classes changed since {workdir} was begun (gone:"
+      f" {', '.join(sorted(gone)) or 'none'}; new:"
+      f" {', '.join(sorted(new)) or 'none'}). Restore them, or train anew"
+      f" with another --workdir and --init-from={workdir}."
     )
 
 
@@ -108,17 +108,17 @@ def newest(root: Path) -> Path:
   """
   files = ("summary.json", "metrics.jsonl", "config.json")
   runs = {
-      config.parent: max(
-          (config.parent / f).stat().st_mtime
-          for f in files
-          if (config.parent / f).exists()
-      )
-      for config in Path(root).glob("*/config.json")
+    config.parent: max(
+      (config.parent / f).stat().st_mtime
+      for f in files
+      if (config.parent / f).exists()
+    )
+    for config in Path(root).glob("*/config.json")
   }
   if not runs:
     raise UserError(
-        f"no run found under {root}/; train one with `python train.py`, or"
-        " name a folder with --workdir."
+      f"no run found under {root}/; train one with `python train.py`, or"
+      " name a folder with --workdir."
     )
   return max(runs, key=lambda run: runs[run])
 
@@ -128,8 +128,8 @@ def _read(path: Path) -> Any:
     return json.loads(path.read_text())
   except json.JSONDecodeError as error:
     raise UserError(
-        f"{path} is not valid JSON ({error}); restore it or take another"
-        " --workdir."
+      f"{path} is not valid JSON ({error}); restore it or take another"
+      " --workdir."
     ) from error
 
 

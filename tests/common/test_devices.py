@@ -25,22 +25,28 @@ def start(arguments, devices=1, processes=1):
   started = []
   for index in range(processes):
     together = {
-        "JAX_COORDINATOR_ADDRESS": f"localhost:{port}",
-        "JAX_NUM_PROCESSES": str(processes),
-        "JAX_PROCESS_ID": str(index),
+      "JAX_COORDINATOR_ADDRESS": f"localhost:{port}",
+      "JAX_NUM_PROCESSES": str(processes),
+      "JAX_PROCESS_ID": str(index),
     }
     environment = {
-        **os.environ,
-        "JAX_NUM_CPU_DEVICES": str(devices),
-        "PYTHONPATH": str(ROOT),
-        **(together if processes > 1 else {}),
+      **os.environ,
+      "JAX_NUM_CPU_DEVICES": str(devices),
+      "PYTHONPATH": str(ROOT),
+      **(together if processes > 1 else {}),
     }
     flags = ["--distributed"] if processes > 1 else []
-    started.append(subprocess.Popen(
+    started.append(
+      subprocess.Popen(
         [sys.executable, "-u", *map(str, arguments), *flags],
-        cwd=ROOT, env=environment, text=True, stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-    ))
+        cwd=ROOT,
+        env=environment,
+        text=True,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+      )
+    )
   return started
 
 
@@ -75,5 +81,5 @@ def test_numbers_do_not_depend_on_the_devices(runs, name):
   for key in ("prototypes", "moved", "scores", "local", "overall"):
     assert one[key].size
     np.testing.assert_allclose(
-        other[key], one[key], rtol=1e-5, atol=1e-5, err_msg=key
+      other[key], one[key], rtol=1e-5, atol=1e-5, err_msg=key
     )

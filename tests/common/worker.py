@@ -44,31 +44,31 @@ def main(out: str, checkpoint: str, distributed: bool) -> None:
   pushed, metrics = method.push(state, train)
   few = pipeline.ordered(_First(train.source), 32, config.batch_size)
   scores = [
-      rows["scores"]
-      for _, rows in parallel.each(method.predict, pushed, few.batches())
+    rows["scores"]
+    for _, rows in parallel.each(method.predict, pushed, few.batches())
   ]
   explained = list(
-      method.explain(pushed, few, split="train", scope="both", keep_all=True)
+    method.explain(pushed, few, split="train", scope="both", keep_all=True)
   )
   local = [e.whole.delta for e in explained if hasattr(e, "whole")]
   overall = [
-      [*e.because["train"].scores.values()]
-      for e in explained
-      if not hasattr(e, "whole")
+    [*e.because["train"].scores.values()]
+    for e in explained
+    if not hasattr(e, "whole")
   ]
   provenance = pushed.buffers["provenance"]
   if parallel.is_primary():
     np.savez(
-        out,
-        devices=parallel.device_count(),
-        losses=losses,
-        prototypes=pushed.params["prototypes"]["prototypes"],
-        image=provenance.image,
-        cell=provenance.cell,
-        moved=metrics["moved_mean"],
-        scores=np.concatenate(scores)[:EXPLAINED],
-        local=np.stack(local),
-        overall=np.array(overall),
+      out,
+      devices=parallel.device_count(),
+      losses=losses,
+      prototypes=pushed.params["prototypes"]["prototypes"],
+      image=provenance.image,
+      cell=provenance.cell,
+      moved=metrics["moved_mean"],
+      scores=np.concatenate(scores)[:EXPLAINED],
+      local=np.stack(local),
+      overall=np.array(overall),
     )
 
 

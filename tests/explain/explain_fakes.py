@@ -35,10 +35,10 @@ class Images:
   def examples(self, indices):
     indices = np.asarray(indices, np.int32)
     return {
-        "image": self.images[indices],
-        "label": self.labels[indices],
-        "index": indices,
-        "mask": np.ones(len(indices), bool),
+      "image": self.images[indices],
+      "label": self.labels[indices],
+      "index": indices,
+      "mask": np.ones(len(indices), bool),
     }
 
   def batches(self):
@@ -103,7 +103,7 @@ def photographs(count, size=32, seed=0):
 
 
 def trained(
-    train=12, classes=3, each=4, dead=(5,), names=None, similarity="log"
+  train=12, classes=3, each=4, dead=(5,), names=None, similarity="log"
 ):
   """A model and its state, every prototype pushed to an image of its class."""
   rng = np.random.default_rng(1)
@@ -115,8 +115,8 @@ def trained(
   class_of = np.repeat(np.arange(classes), each).astype(np.int32)
   count = len(class_of)
   image = np.array(
-      [rng.choice(np.flatnonzero(stream.labels == k)) for k in class_of],
-      np.int32,
+    [rng.choice(np.flatnonzero(stream.labels == k)) for k in class_of],
+    np.int32,
   )
   cell = rng.integers(0, 16, count).astype(np.int32)
   # The second prototype is the same patch as the first.
@@ -128,19 +128,15 @@ def trained(
   alive[list(dead)] = False
   content = np.stack([push.content_digest(stream.images[i]) for i in image])
   provenance = push.Provenance.empty(count).replace(
-      image=image, cell=cell, content=content
+    image=image, cell=cell, content=content
   )
   prototypes = features[image, cell].reshape(count, 1, 1, 3)
   state = State(
-      params={
-          "prototypes": {"prototypes": prototypes},
-          "head": {"weight": weight},
-      },
-      statistics={},
-      buffers={
-          "class_of": class_of, "alive": alive, "provenance": provenance
-      },
+    params={
+      "prototypes": {"prototypes": prototypes},
+      "head": {"weight": weight},
+    },
+    statistics={},
+    buffers={"class_of": class_of, "alive": alive, "provenance": provenance},
   )
   return model, state
-
-

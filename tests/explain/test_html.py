@@ -11,9 +11,9 @@ import pytest
 
 from protojax.explain import html, prototypical, text
 from protojax.explain.evidence import (
-    GlobalExplanation,
-    LocalExplanation,
-    merge,
+  GlobalExplanation,
+  LocalExplanation,
+  merge,
 )
 
 HOSTILE = "<script>alert('x')</script>\"'&{{ 7 * 7 }} onerror=a"
@@ -62,24 +62,29 @@ def explained():
   model.train.names = [f"{HOSTILE}-{i}" for i in range(12)]
   test = fakes.Images(fakes.photographs(6, seed=9), np.arange(6) % 3, FILES)
   found = [
-      *prototypical.explain(
-          model, state, model.train, training=lambda: model.train,
-          split="train", scope="global", **_options(),
-      ),
-      *prototypical.explain(
-          model, state, test, training=lambda: model.train, **_options()
-      ),
+    *prototypical.explain(
+      model,
+      state,
+      model.train,
+      training=lambda: model.train,
+      split="train",
+      scope="global",
+      **_options(),
+    ),
+    *prototypical.explain(
+      model, state, test, training=lambda: model.train, **_options()
+    ),
   ]
   return (
-      merge(e for e in found if isinstance(e, GlobalExplanation)),
-      [e for e in found if isinstance(e, LocalExplanation)],
+    merge(e for e in found if isinstance(e, GlobalExplanation)),
+    [e for e in found if isinstance(e, LocalExplanation)],
   )
 
 
 @pytest.fixture(scope="module")
 def page(explained):
   run = html.Run(
-      HOSTILE, [("Images", HOSTILE)], {"after_prune": 0.957}, {"hue": 0.1}
+    HOSTILE, [("Images", HOSTILE)], {"after_prune": 0.957}, {"hue": 0.1}
   )
   return html.render(run, *explained)
 
@@ -157,10 +162,10 @@ def test_bars_start_at_zero_and_end_at_the_score():
 def test_images_alone(explained):
   prototypes, images = explained
   bare = [
-      dataclasses.replace(e, because={}, without_source={}) for e in prototypes
+    dataclasses.replace(e, because={}, without_source={}) for e in prototypes
   ]
   unlabelled = [
-      dataclasses.replace(e, label=None, split="images") for e in images
+    dataclasses.replace(e, label=None, split="images") for e in images
   ]
   said = Page(html.render(html.Run("run"), bare, unlabelled)).text
   assert "Without a label" in said

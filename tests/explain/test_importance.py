@@ -15,16 +15,14 @@ NAMES = fakes.FEW
 
 def _bound(model, state):
   return (
-      lambda images: model.nearest(state, model.features(images)),
-      lambda images, cells: model.at(state, model.features(images), cells),
+    lambda images: model.nearest(state, model.features(images)),
+    lambda images, cells: model.at(state, model.features(images), cells),
   )
 
 
 def _run(model, state, batches, **options):
   source = options.pop("source", np.full(12, -1, np.int32))
-  *rows, totals = sweep(
-      model, state, batches, NAMES, source=source, **options
-  )
+  *rows, totals = sweep(model, state, batches, NAMES, source=source, **options)
   assert all(isinstance(row, Rows) for row in rows)
   assert isinstance(totals, Totals)
   return rows, totals
@@ -36,7 +34,7 @@ def test_stack_equals_separate_calls():
   images = fakes.photographs(5, seed=3)
   names = perturb.MODIFICATIONS
   local = jax.jit(importance, static_argnums=(0, 1, 3))(
-      nearest, at, images, names
+    nearest, at, images, names
   )
   similarity, cell = nearest(images)
   assert_array_equal(local.cell, cell)
@@ -44,7 +42,7 @@ def test_stack_equals_separate_calls():
   for m, name in enumerate(names):
     changed = at(perturb.modify(images, name), cell)
     assert_allclose(
-        local.delta[:, m], similarity - changed, rtol=1e-5, atol=1e-5
+      local.delta[:, m], similarity - changed, rtol=1e-5, atol=1e-5
     )
 
 
@@ -58,9 +56,11 @@ def test_features_made_once_change_no_score():
     return model.features(images)
 
   shared = importance(
-      lambda features: model.nearest(state, features),
-      lambda features, cells: model.at(state, features, cells),
-      images, NAMES, embed,
+    lambda features: model.nearest(state, features),
+    lambda features, cells: model.at(state, features, cells),
+    images,
+    NAMES,
+    embed,
   )
   apart = importance(*_bound(model, state), images, NAMES)
   assert_array_equal(shared.cell, apart.cell)
@@ -93,10 +93,10 @@ def _batch(images, pad=0):
   n = len(images) + pad
   index = np.r_[np.arange(len(images)), np.zeros(pad, np.int64)]
   return {
-      "image": images[index],
-      "label": np.zeros(n, np.int32),
-      "index": index.astype(np.int32),
-      "mask": np.arange(n) < len(images),
+    "image": images[index],
+    "label": np.zeros(n, np.int32),
+    "index": index.astype(np.int32),
+    "mask": np.arange(n) < len(images),
   }
 
 
@@ -127,10 +127,10 @@ def test_sums_equal_groupby_of_the_whole_table():
   delta = np.concatenate([r.whole.delta for r in rows])
   assert delta.shape == (11, len(NAMES), 12)
   table = pandas.DataFrame(
-      (k, j, name, delta[k, m, j], similarity[k, j])
-      for k in range(11)
-      for j in range(12)
-      for m, name in enumerate(NAMES)
+    (k, j, name, delta[k, m, j], similarity[k, j])
+    for k in range(11)
+    for j in range(12)
+    for m, name in enumerate(NAMES)
   )
   table.columns = ["image", "prototype", "modification", "delta", "g"]
   table["product"] = table.delta * table.g
@@ -138,7 +138,7 @@ def test_sums_equal_groupby_of_the_whole_table():
   expected = groups["product"].sum() / groups["g"].sum()
   for m, name in enumerate(NAMES):
     assert_allclose(
-        totals.all.importance[m], expected[name], rtol=1e-5, atol=1e-6
+      totals.all.importance[m], expected[name], rtol=1e-5, atol=1e-6
     )
   weighted = (similarity.astype(float) ** 2).sum(0) / similarity.sum(0)
   assert_allclose(totals.all.similarity, weighted, rtol=1e-5)
@@ -150,7 +150,7 @@ def test_all_devices_together_equal_one():
   images = fakes.photographs(8, seed=5)
   rows, _ = _run(model, state, [_batch(images)], keep_all=True)
   alone = jax.jit(importance, static_argnums=(0, 1, 3))(
-      *_bound(model, state), images, NAMES
+    *_bound(model, state), images, NAMES
   )
   for found, expected in zip(rows[0].whole, alone, strict=True):
     assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
@@ -165,7 +165,7 @@ def test_padding_batches_and_order_do_not_matter():
   _, small = _run(model, state, fakes.Images(images, np.zeros(8)).batches())
   for totals in (padded, turned, small):
     assert_allclose(
-        totals.all.importance, expected.all.importance, rtol=1e-5, atol=1e-6
+      totals.all.importance, expected.all.importance, rtol=1e-5, atol=1e-6
     )
     assert totals.all.images == 8
 
@@ -173,10 +173,10 @@ def test_padding_batches_and_order_do_not_matter():
 def test_global_of_one_image_is_local():
   model, state = fakes.trained()
   rows, totals = _run(
-      model, state, [_batch(fakes.photographs(1), pad=1)], keep_all=True
+    model, state, [_batch(fakes.photographs(1), pad=1)], keep_all=True
   )
   assert_allclose(
-      totals.all.importance, rows[0].whole.delta[0], rtol=1e-5, atol=1e-6
+    totals.all.importance, rows[0].whole.delta[0], rtol=1e-5, atol=1e-6
   )
 
 
@@ -209,7 +209,7 @@ def test_source_image_is_left_out():
   stream = model.train
   source = state.buffers["provenance"].image
   rows, totals = _run(
-      model, state, stream.batches(), source=source, keep_all=True
+    model, state, stream.batches(), source=source, keep_all=True
   )
   similarity = np.concatenate([r.whole.similarity for r in rows])
   delta = np.concatenate([r.whole.delta for r in rows])
@@ -218,7 +218,7 @@ def test_source_image_is_left_out():
     weight = similarity[kept, j].astype(float)
     expected = (delta[kept, :, j] * weight[:, None]).sum(0) / weight.sum()
     assert_allclose(
-        totals.others.importance[:, j], expected, rtol=1e-4, atol=1e-5
+      totals.others.importance[:, j], expected, rtol=1e-4, atol=1e-5
     )
   assert np.all(similarity[source, np.arange(12)] > 9.2)
 
@@ -234,9 +234,7 @@ def test_rows_are_the_most_similar_alive():
   assert not np.isin(alive, (5, 6)).any()
   assert np.all(np.diff(row.similarity[:, :10], axis=1) <= 0)
   for b in range(4):
-    assert_array_equal(
-        row.delta[b, :, :10], row.whole.delta[b][:, alive[b]]
-    )
+    assert_array_equal(row.delta[b, :, :10], row.whole.delta[b][:, alive[b]])
   weight = np.asarray(model.weights(state))
   score = np.where(state.buffers["alive"], row.whole.similarity, 0)
   assert_allclose(row.logits, score @ weight.T, rtol=1e-5)

@@ -11,9 +11,9 @@ from protojax.types import UserError
 def _explain(model, state, stream, **options):
   options = {"training": lambda: model.train, **options}
   found = list(
-      prototypical.explain(
-          model, state, stream, modifications=fakes.FEW, **options
-      )
+    prototypical.explain(
+      model, state, stream, modifications=fakes.FEW, **options
+    )
   )
   images = [e for e in found if isinstance(e, LocalExplanation)]
   return images, found[len(images) :]
@@ -21,7 +21,7 @@ def _explain(model, state, stream, **options):
 
 def _test_images(count=10, classes=3):
   return fakes.Images(
-      fakes.photographs(count, seed=9), np.arange(count) % classes
+    fakes.photographs(count, seed=9), np.arange(count) % classes
   )
 
 
@@ -29,7 +29,7 @@ def test_one_sweep_gives_both():
   model, state = fakes.trained()
   done = []
   images, prototypes = _explain(
-      model, state, _test_images(), progress=done.append
+    model, state, _test_images(), progress=done.append
   )
   assert done == [4, 4, 2]
   assert [e.index for e in images] == list(range(10))
@@ -42,15 +42,13 @@ def test_scoring_sheet_sums_to_the_logit():
   model, state = fakes.trained()
   stream = _test_images()
   images, _ = _explain(model, state, stream)
-  similarity, cells = model.nearest(
-      state, model.features(stream.images)
-  )
+  similarity, cells = model.nearest(state, model.features(stream.images))
   weight = np.asarray(model.weights(state))
   logits = np.asarray(similarity) @ weight.T
   for k, e in enumerate(images):
     order = np.argsort(-logits[k])
     assert [a.class_name for a in e.answers] == [
-        model.class_names[i] for i in order
+      model.class_names[i] for i in order
     ]
     assert_allclose([a.logit for a in e.answers], logits[k][order], rtol=1e-5)
     assert_allclose(sum(a.probability for a in e.answers), 1)
@@ -72,7 +70,7 @@ def test_scoring_sheet_sums_to_the_logit():
 def test_patches_and_duplicates():
   model, state = fakes.trained(dead=(5,))
   _, prototypes = _explain(
-      model, state, model.train, split="train", prototypes_shown=4
+    model, state, model.train, split="train", prototypes_shown=4
   )
   source = state.buffers["provenance"]
   assert [e.duplicate_of for e in prototypes[:2]] == [None, 0]
@@ -82,28 +80,24 @@ def test_patches_and_duplicates():
     assert e.patch.image == f"image-{source.image[j]}"
     assert (e.patch.picture is not None) == (j < 4)
     row, column = divmod(int(source.cell[j]), 4)
-    assert e.patch.field == (
-        8 * row, 8 * column, 8 * row + 8, 8 * column + 8
-    )
+    assert e.patch.field == (8 * row, 8 * column, 8 * row + 8, 8 * column + 8)
     image = model.train.images[source.image[j]][None]
     maps = model.maps(state, image, np.array([j]))[..., 0]
     box = locate.percentile_box(locate.upsample(maps, 32, 32))[0]
     assert_array_equal(e.patch.box, box)
     assert e.because["train"].images == 12
     assert_array_equal(
-        e.without_source["train"].similarity < e.because["train"].similarity,
-        True,
+      e.without_source["train"].similarity < e.because["train"].similarity,
+      True,
     )
   assert np.array_equal(
-      prototypes[0].patch.picture, model.train.images[source.image[0]]
+    prototypes[0].patch.picture, model.train.images[source.image[0]]
   )
 
 
 def test_pictures_of_some_images_of_each_class():
   model, state = fakes.trained()
-  images, _ = _explain(
-      model, state, _test_images(20), shown=1, rows_shown=3
-  )
+  images, _ = _explain(model, state, _test_images(20), shown=1, rows_shown=3)
   shown = [e for e in images if e.picture is not None]
   assert [e.index for e in shown[:3]] == [0, 1, 2]
   assert all(e.wrong for e in shown[3:])
@@ -123,8 +117,9 @@ def test_limit_takes_images_from_everywhere():
   for e in images:
     same = everything[e.index].evidence
     assert_allclose(
-        [r.similarity for r in e.evidence], [r.similarity for r in same],
-        rtol=1e-5,
+      [r.similarity for r in e.evidence],
+      [r.similarity for r in same],
+      rtol=1e-5,
     )
 
 
@@ -134,11 +129,11 @@ def test_scopes():
   assert not images
   assert len(prototypes) == 12
   images, prototypes = _explain(
-      model, state, _test_images(), scope="local", shown=0
+    model, state, _test_images(), scope="local", shown=0
   )
   assert len(images) == 10
   compared = {
-      r.prototype for e in images if e.picture is not None for r in e.evidence
+    r.prototype for e in images if e.picture is not None for r in e.evidence
   }
   assert {e.prototype for e in prototypes} == compared
   assert not any(e.because for e in prototypes)
@@ -152,7 +147,7 @@ def test_unlabelled_images_without_the_data_set():
     raise UserError("no train images")
 
   images, prototypes = _explain(
-      model, state, stream, training=gone, split="images", scope="local"
+    model, state, stream, training=gone, split="images", scope="local"
   )
   assert [e.image for e in images] == ["x.jpg", "y.jpg"]
   assert not any(e.wrong for e in images)

@@ -16,14 +16,19 @@ from protojax.types import UserError
 def explained():
   model, state = fakes.trained(names=["a,b", 'c"d', "e\nf"])
   found = list(
-      prototypical.explain(
-          model, state, model.train, training=lambda: model.train,
-          split="train", keep_all=True, modifications=fakes.FEW,
-      )
+    prototypical.explain(
+      model,
+      state,
+      model.train,
+      training=lambda: model.train,
+      split="train",
+      keep_all=True,
+      modifications=fakes.FEW,
+    )
   )
   return (
-      [e for e in found if isinstance(e, LocalExplanation)],
-      [e for e in found if isinstance(e, GlobalExplanation)],
+    [e for e in found if isinstance(e, LocalExplanation)],
+    [e for e in found if isinstance(e, GlobalExplanation)],
   )
 
 
@@ -43,8 +48,8 @@ def test_global_is_groupby_of_the_arrays(explained, tmp_path):
     assert arrays["image"][3] == "image-3"
   row = {name: m for m, name in enumerate(fakes.FEW)}
   expected = [
-      weighted[row[name], j]
-      for name, j in zip(found.modification, found.prototype, strict=True)
+    weighted[row[name], j]
+    for name, j in zip(found.modification, found.prototype, strict=True)
   ]
   assert_allclose(found.weighted_delta, expected, rtol=1e-5, atol=1e-6)
 
@@ -58,7 +63,11 @@ def test_local_rows_are_written_as_they_come(explained, tmp_path):
     assert not path.exists()
   found = pandas.read_csv(path)
   assert list(found.columns) == [
-      "image", "prototype", "modification", "delta", "orig_similarity",
+    "image",
+    "prototype",
+    "modification",
+    "delta",
+    "orig_similarity",
   ]
   assert len(found) == len(images) * 10 * len(fakes.FEW)
   first = images[0].evidence[0]
@@ -78,8 +87,8 @@ def test_a_table_that_fails_leaves_the_old_one(tmp_path):
 
 def test_a_full_disk_is_one_line(tmp_path):
   with (
-      pytest.raises(UserError, match=r"table\.csv .*No space left"),
-      tables.replacing(tmp_path / "table.csv"),
+    pytest.raises(UserError, match=r"table\.csv .*No space left"),
+    tables.replacing(tmp_path / "table.csv"),
   ):
     raise OSError(28, "No space left on device")
 
@@ -108,10 +117,13 @@ def test_arrays_need_all_scores(explained, tmp_path):
   images, _ = explained
   model, state = fakes.trained()
   bare = next(
-      prototypical.explain(
-          model, state, model.train, training=lambda: model.train,
-          modifications=fakes.FEW,
-      )
+    prototypical.explain(
+      model,
+      state,
+      model.train,
+      training=lambda: model.train,
+      modifications=fakes.FEW,
+    )
   )
   with pytest.raises(ValueError, match="keep_all"):
     tables.local_arrays(tmp_path / "x.npz", [*images, bare], fakes.FEW)

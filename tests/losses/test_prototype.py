@@ -38,11 +38,11 @@ def test_masked_minimum_equals_inverted_distances(term, distances):
   values = jax.jit(ours)(distances)
   np.testing.assert_allclose(values, inverted(distances, mask), atol=2e-6)
   np.testing.assert_array_equal(
-      values, np.where(mask, distances, np.inf).min(axis=1)
+    values, np.where(mask, distances, np.inf).min(axis=1)
   )
   np.testing.assert_allclose(
-      jax.grad(lambda x: ours(x).sum())(distances),
-      jax.grad(lambda x: inverted(x, mask).sum())(distances),
+    jax.grad(lambda x: ours(x).sum())(distances),
+    jax.grad(lambda x: inverted(x, mask).sum())(distances),
   )
 
 
@@ -50,7 +50,7 @@ def test_tie_sends_the_gradient_to_the_first():
   tied = jnp.full((1, 6), 2.0)
   labels = np.array([1], np.int32)
   gradient = jax.grad(
-      lambda x: losses.cluster(x, labels, CLASS_OF, ALIVE)[0].sum()
+    lambda x: losses.cluster(x, labels, CLASS_OF, ALIVE)[0].sum()
   )(tied)
   np.testing.assert_array_equal(gradient, [[0, 0, 1, 0, 0, 0]])
 
@@ -96,10 +96,10 @@ def test_l1_counts_off_class_weights_of_the_living():
   weight = np.random.default_rng(2).normal(size=(3, 6)).astype(np.float32)
   alive = np.array([True, True, True, False, True, True])
   expected = sum(
-      abs(weight[k, j])
-      for k in range(3)
-      for j in range(6)
-      if CLASS_OF[j] != k and alive[j]
+    abs(weight[k, j])
+    for k in range(3)
+    for j in range(6)
+    if CLASS_OF[j] != k and alive[j]
   )
   value = losses.l1_off_class(weight, CLASS_OF, alive)
   np.testing.assert_allclose(value, expected, rtol=1e-6)

@@ -15,8 +15,8 @@ from tests.conftest import ArraySource
 def make_method():
   """`make_method(**{"joint.train_norm": True})`: the debug config, changed."""
   made = {
-      "train": ArraySource(36, 32, seed=0),
-      "test": ArraySource(18, 32, seed=1),
+    "train": ArraySource(36, 32, seed=0),
+    "test": ArraySource(18, 32, seed=1),
   }
 
   @functools.cache
@@ -34,7 +34,5 @@ def make_method():
 def make_state():
   """`make_state(method)`: its random start on the host."""
   return functools.cache(
-      lambda method: parallel.to_host(
-          jax.jit(method.init)(parallel.init_key(0))
-      )
+    lambda method: parallel.to_host(jax.jit(method.init)(parallel.init_key(0)))
   )

@@ -27,16 +27,16 @@ def _train(fit, state, **kwargs):
 def _moved(before, after):
   """Groups of parameters in which anything changed."""
   return {
-      name
-      for name in before.params
-      if any(
-          np.any(a != b)
-          for a, b in zip(
-              jax.tree.leaves(before.params[name]),
-              jax.tree.leaves(after.params[name]),
-              strict=True,
-          )
+    name
+    for name in before.params
+    if any(
+      np.any(a != b)
+      for a, b in zip(
+        jax.tree.leaves(before.params[name]),
+        jax.tree.leaves(after.params[name]),
+        strict=True,
       )
+    )
   }
 
 
@@ -47,20 +47,26 @@ def _same(a, b):
 def test_the_stages_are_the_papers(make_method):
   names = [s.name for s in make_method(rounds=2).stages()]
   assert names == [
-      "start", "warm",
-      "joint", "push", "last layer",
-      "joint", "push", "last layer",
-      "prune", "last layer after prune",
+    "start",
+    "warm",
+    "joint",
+    "push",
+    "last layer",
+    "joint",
+    "push",
+    "last layer",
+    "prune",
+    "last layer after prune",
   ]
 
 
 @pytest.mark.parametrize(
-    ("name", "groups"),
-    [
-        ("warm", {"add_on", "prototypes"}),
-        ("joint", {"backbone", "add_on", "prototypes"}),
-        ("last layer", {"head"}),
-    ],
+  ("name", "groups"),
+  [
+    ("warm", {"add_on", "prototypes"}),
+    ("joint", {"backbone", "add_on", "prototypes"}),
+    ("last layer", {"head"}),
+  ],
 )
 def test_a_stage_moves_its_groups_alone(make_method, make_state, name, groups):
   method = make_method()
@@ -73,20 +79,21 @@ def test_a_stage_moves_its_groups_alone(make_method, make_state, name, groups):
 
 
 def test_joint_with_train_norm_moves_the_running_averages(
-    make_method, make_state
+  make_method, make_state
 ):
   method = make_method(**{"joint.train_norm": True})
   before = make_state(method)
   after = _train(_stage(method, "joint"), before)
   changed = jax.tree.map(
-      lambda a, b: bool(np.any(a != b)),
-      before.statistics["backbone"], after.statistics["backbone"],
+    lambda a, b: bool(np.any(a != b)),
+    before.statistics["backbone"],
+    after.statistics["backbone"],
   )
   assert all(jax.tree.leaves(changed))
 
 
 def test_batch_norm_parity_trains_frozen_stages_by_the_batch(
-    make_method, make_state
+  make_method, make_state
 ):
   method = make_method(batch_norm_parity=True)
   fit = _stage(method, "warm")
@@ -105,8 +112,9 @@ def test_the_prefix_changes_no_step(make_method, make_state, name):
   cached = _train(fit, state)
   whole = _train(dataclasses.replace(fit, prefix=None), state)
   for a, b in zip(
-      jax.tree.leaves(cached.params), jax.tree.leaves(whole.params),
-      strict=True,
+    jax.tree.leaves(cached.params),
+    jax.tree.leaves(whole.params),
+    strict=True,
   ):
     np.testing.assert_allclose(a, b, atol=2e-5)
 
@@ -161,13 +169,11 @@ def test_pushed_prototypes_lie_in_their_images(make_method, make_state):
   flat = features.reshape(len(features), -1, features.shape[-1])
   patches = flat[np.arange(len(flat)), source.cell]
   np.testing.assert_allclose(
-      patches, state.params["prototypes"]["prototypes"][:, 0, 0], atol=1e-5
+    patches, state.params["prototypes"]["prototypes"][:, 0, 0], atol=1e-5
   )
   again, metrics = method.push(state, train)
   assert metrics["moved_max"] < 1e-5
-  np.testing.assert_array_equal(
-      again.buffers["provenance"].image, source.image
-  )
+  np.testing.assert_array_equal(again.buffers["provenance"].image, source.image)
 
 
 def test_only_what_moves_the_patches_makes_them_stale(make_method, make_state):
@@ -177,9 +183,7 @@ def test_only_what_moves_the_patches_makes_them_stale(make_method, make_state):
   assert method.stale(_train(_stage(method, "warm"), state))
 
 
-def test_pruning_names_the_classes_it_empties(
-    make_method, make_state, caplog
-):
+def test_pruning_names_the_classes_it_empties(make_method, make_state, caplog):
   method = make_method(**{"prune.threshold": 7})
   state, _ = method.push(make_state(method), method.stream("train"))
   with caplog.at_level("WARNING"):
@@ -187,8 +191,9 @@ def test_pruning_names_the_classes_it_empties(
   alive = pruned.buffers["alive"]
   assert metrics["alive"] == alive.sum() < len(alive)
   emptied = [
-      name for k, name in enumerate(method.class_names)
-      if not alive[pruned.buffers["class_of"] == k].any()
+    name
+    for k, name in enumerate(method.class_names)
+    if not alive[pruned.buffers["class_of"] == k].any()
   ]
   assert metrics["classes_without"] == len(emptied) > 0
   assert f"no prototype to {', '.join(emptied)}:" in caplog.text
@@ -207,15 +212,15 @@ def test_start_brings_features_to_unit_variance(make_method, make_state):
   train = method.stream("train")
   state, _ = method.start(make_state(method), train)
   rows = [
-      r["features"][b["mask"]]
-      for b, r in parallel.each(
-          method.network.backbone_rows, state, train.batches()
-      )
+    r["features"][b["mask"]]
+    for b, r in parallel.each(
+      method.network.backbone_rows, state, train.batches()
+    )
   ]
   features = np.concatenate(rows).reshape(-1, rows[0].shape[-1])
   features = features.astype(np.float64)
   np.testing.assert_allclose(
-      state.statistics["shift"], features.mean(0), atol=1e-5
+    state.statistics["shift"], features.mean(0), atol=1e-5
   )
   live = features.std(0) > 0.05
   assert live.any()
@@ -233,11 +238,11 @@ def test_evaluation_counts_padding_out(make_method, make_state):
   metrics = method.evaluate(state, test)
   np.testing.assert_allclose(metrics["accuracy"], accuracy, rtol=1e-6)
   shifted = logits - logits.max(1, keepdims=True)
-  entropy = np.log(np.exp(shifted).sum(1)) - shifted[
-      range(len(test)), test.labels
-  ]
+  entropy = (
+    np.log(np.exp(shifted).sum(1)) - shifted[range(len(test)), test.labels]
+  )
   np.testing.assert_allclose(
-      metrics["cross_entropy"], entropy.mean(), rtol=1e-4
+    metrics["cross_entropy"], entropy.mean(), rtol=1e-4
   )
 
 
@@ -246,29 +251,45 @@ def test_permuted_prototypes_change_no_logit(make_method, make_state):
   state = make_state(method)
   order = np.random.default_rng(0).permutation(len(state.buffers["alive"]))
   prototypes = state.params["prototypes"]["prototypes"]
-  permuted = state.replace(params={
+  permuted = state.replace(
+    params={
       **state.params,
       "prototypes": {"prototypes": prototypes[order]},
       "head": {"weight": state.params["head"]["weight"][:, order]},
-  })
+    }
+  )
   batch = next(method.stream("test").batches())
   predict = jax.jit(method.predict)
   np.testing.assert_allclose(
-      predict(permuted, batch)["logits"], predict(state, batch)["logits"],
-      atol=1e-4,
+    predict(permuted, batch)["logits"],
+    predict(state, batch)["logits"],
+    atol=1e-4,
   )
 
 
 def test_milestones_are_those_of_the_last_round():
-  ids = ["01-warm", "02-joint", "03-push", "04-last-layer", "05-joint",
-         "06-push", "07-last-layer", "08-prune", "09-last-layer-after-prune"]
-  found = milestones([
+  ids = [
+    "01-warm",
+    "02-joint",
+    "03-push",
+    "04-last-layer",
+    "05-joint",
+    "06-push",
+    "07-last-layer",
+    "08-prune",
+    "09-last-layer-after-prune",
+  ]
+  found = milestones(
+    [
       {"id": name, "metrics": {"accuracy": i / 10}}
       for i, name in enumerate(ids)
-  ])
+    ]
+  )
   assert found == {
-      "before_push": 0.4, "after_push": 0.5, "after_last_layer": 0.6,
-      "after_prune": 0.8,
+    "before_push": 0.4,
+    "after_push": 0.5,
+    "after_last_layer": 0.6,
+    "after_prune": 0.8,
   }
 
 

@@ -24,9 +24,9 @@ class ArrayStream:
 
   def examples(self, indices):
     return {
-        "image": self.images[indices],
-        "label": self.labels[indices],
-        "index": np.asarray(indices, np.int32),
+      "image": self.images[indices],
+      "label": self.labels[indices],
+      "index": np.asarray(indices, np.int32),
     }
 
 

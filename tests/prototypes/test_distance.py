@@ -37,7 +37,7 @@ def cosine(z, p):
 
 @pytest.mark.parametrize("size", [(1, 1), (2, 3), (6, 5)])
 @pytest.mark.parametrize(
-    ("ours", "metric"), [(distance.squared_l2, l2), (distance.cosine, cosine)]
+  ("ours", "metric"), [(distance.squared_l2, l2), (distance.cosine, cosine)]
 )
 def test_maps_equal_a_loop_over_patches(size, ours, metric):
   features, prototypes = data(*size)
@@ -57,7 +57,7 @@ def test_squared_l2_equals_the_convolution_formula():
       cross = signal.correlate(features[b], prototype, mode="valid")[..., 0]
       expected[b, ..., p] = norms - 2 * cross + np.sum(prototype**2)
   np.testing.assert_allclose(
-      distance.squared_l2(features, prototypes), expected, atol=1e-4
+    distance.squared_l2(features, prototypes), expected, atol=1e-4
   )
 
 
@@ -66,7 +66,7 @@ def test_patches_lie_as_flat_prototypes_do():
   windows = distance.patches(features, 2, 3)
   assert windows.shape == (2, 5, 3, 2 * 3 * 16)
   np.testing.assert_array_equal(
-      windows[1, 2, 1], features[1, 2:4, 1:4].reshape(-1)
+    windows[1, 2, 1], features[1, 2:4, 1:4].reshape(-1)
   )
 
 
@@ -93,6 +93,6 @@ def test_vector_of_zeros_has_cosine_distance_one_and_finite_gradients():
   np.testing.assert_array_equal(result[0, 0, 0], 1.0)
   np.testing.assert_array_equal(result[..., 0], 1.0)
   gradients = jax.jit(
-      jax.grad(lambda z, p: distance.cosine(z, p).sum(), argnums=(0, 1))
+    jax.grad(lambda z, p: distance.cosine(z, p).sum(), argnums=(0, 1))
   )(features, prototypes)
   assert all(np.isfinite(g).all() for g in gradients)

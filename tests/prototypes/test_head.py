@@ -33,18 +33,16 @@ def test_logits_are_sums_of_points(scores, weight):
   points = head.points(scores, weight)
   assert points.shape == (4, 3, 6)
   np.testing.assert_allclose(
-      head.logits(scores, weight, ALIVE), points.sum(axis=-1), atol=1e-4
+    head.logits(scores, weight, ALIVE), points.sum(axis=-1), atol=1e-4
   )
 
 
-def test_permuted_prototypes_with_their_columns_change_no_logit(
-    scores, weight
-):
+def test_permuted_prototypes_with_their_columns_change_no_logit(scores, weight):
   order = np.array([3, 5, 0, 1, 4, 2])
   np.testing.assert_allclose(
-      head.logits(scores[:, order], weight[:, order], ALIVE),
-      head.logits(scores, weight, ALIVE),
-      atol=1e-5,
+    head.logits(scores[:, order], weight[:, order], ALIVE),
+    head.logits(scores, weight, ALIVE),
+    atol=1e-5,
   )
 
 
@@ -53,9 +51,9 @@ def test_duplicate_with_halved_columns_changes_no_logit(scores, weight):
   halved = weight[:, twice].copy()
   halved[:, [2, 6]] /= 2
   np.testing.assert_allclose(
-      head.logits(scores[:, twice], halved, np.ones(7, bool)),
-      head.logits(scores, weight, ALIVE),
-      atol=1e-5,
+    head.logits(scores[:, twice], halved, np.ones(7, bool)),
+    head.logits(scores, weight, ALIVE),
+    atol=1e-5,
   )
 
 
@@ -69,7 +67,7 @@ def test_dead_prototypes_change_no_logit_whatever_they_hold(scores, weight):
     return jnp.sum(head.logits(scores, weight, alive))
 
   np.testing.assert_allclose(
-      head.logits(scores, weight, alive), expected, atol=1e-5
+    head.logits(scores, weight, alive), expected, atol=1e-5
   )
   for gradient in jax.grad(total, argnums=(0, 1))(scores, weight):
     np.testing.assert_array_equal(gradient[:, ~alive], 0.0)

@@ -30,12 +30,12 @@ def test_regular_is_two_layers_behind_a_sigmoid():
 
 
 @pytest.mark.parametrize(
-    ("channels", "expected"),
-    [
-        (64, [(64, 32), (32, 32), (32, 16), (16, 16)]),
-        (40, [(40, 20), (20, 20), (20, 16), (16, 16)]),
-        (16, [(16, 16), (16, 16)]),
-    ],
+  ("channels", "expected"),
+  [
+    (64, [(64, 32), (32, 32), (32, 16), (16, 16)]),
+    (40, [(40, 20), (20, 20), (20, 16), (16, 16)]),
+    (16, [(16, 16), (16, 16)]),
+  ],
 )
 def test_bottleneck_halves_until_the_prototypes_channels(channels, expected):
   module = layer.AddOn(16, kind="bottleneck")
@@ -57,9 +57,9 @@ def test_standardisation_comes_first():
   shift = np.full(64, 7, np.float32)
   scale = np.full(64, 1 / 30, np.float32)
   np.testing.assert_allclose(
-      module.apply(variables, raw, shift, scale),
-      module.apply(variables, features()),
-      atol=1e-4,
+    module.apply(variables, raw, shift, scale),
+    module.apply(variables, features()),
+    atol=1e-4,
   )
 
 

@@ -23,7 +23,7 @@ def test_nearest_is_the_minimum_of_the_map(name, size):
   features, prototypes = data(size)
   metric = similarity.load(name)
   found = jax.jit(lambda z, p: pooling.nearest(z, p, metric))(
-      features, prototypes
+    features, prototypes
   )
   maps = np.asarray(metric.distance(features, prototypes))
   maps = maps.reshape(len(features), -1, len(prototypes))
@@ -43,8 +43,8 @@ def test_blocks_change_nothing(name, block):
     return jnp.sum(metric.activation(found.distances)), found
 
   grad = jax.jit(
-      jax.value_and_grad(total, argnums=(0, 1), has_aux=True),
-      static_argnums=2,
+    jax.value_and_grad(total, argnums=(0, 1), has_aux=True),
+    static_argnums=2,
   )
   (_, whole), expected = grad(features, prototypes, len(features))
   (_, found), gradients = grad(features, prototypes, block)
@@ -67,7 +67,7 @@ def test_gradient_is_that_of_the_minimum(size):
 
   gradients = jax.jit(jax.grad(ours, argnums=(0, 1)))(features, prototypes)
   expected = jax.jit(jax.grad(through_maps, argnums=(0, 1)))(
-      features, prototypes
+    features, prototypes
   )
   for gradient, other in zip(gradients, expected, strict=True):
     np.testing.assert_allclose(gradient, other, atol=1e-5)
@@ -77,11 +77,11 @@ def test_first_of_equal_cells_wins_alone():
   features = jnp.ones((1, 3, 3, 4)).at[0, 0, 0].set(9.0)
   prototypes = jnp.zeros((1, 1, 1, 4))
   nearest = functools.partial(
-      pooling.nearest, similarity=similarity.load("linear")
+    pooling.nearest, similarity=similarity.load("linear")
   )
   assert nearest(features, prototypes).cells == 1
   gradient = jax.grad(lambda z: nearest(z, prototypes).distances.sum())(
-      features
+    features
   )
   touched = np.abs(gradient).sum(axis=-1).reshape(-1)
   np.testing.assert_array_equal(touched, [0, 8, 0, 0, 0, 0, 0, 0, 0])
@@ -100,7 +100,7 @@ def test_at_reads_the_cells_it_is_given():
   features, prototypes = data()
   cells = np.random.default_rng(1).integers(0, 12, (5, 7)).astype(np.int32)
   distances = pooling.at(
-      features, prototypes, cells, similarity.load("log"), block=2
+    features, prototypes, cells, similarity.load("log"), block=2
   )
   flat = features.reshape(5, 12, 8)
   for b, p in np.ndindex(5, 7):

@@ -8,10 +8,10 @@ from protojax import parallel
 from protojax.prototypes import head, pooling, prune, push, similarity
 from protojax.types import State
 from tests.prototypes.streams import (
-    CLASS_NAMES,
-    ArrayStream,
-    embed,
-    photographs,
+  CLASS_NAMES,
+  ArrayStream,
+  embed,
+  photographs,
 )
 
 CLASS_OF = np.array([0, 0, 1, 1, 2, 2], np.int32)
@@ -21,21 +21,21 @@ LOG = similarity.load("log")
 def make_state():
   generator = np.random.default_rng(1)
   params = {
-      "add_on": {"gain": np.float32(1.0)},
-      "prototypes": {
-          "prototypes": generator.uniform(size=(6, 1, 1, 3)).astype(np.float32)
-      },
-      "head": {"weight": generator.normal(size=(3, 6)).astype(np.float32)},
+    "add_on": {"gain": np.float32(1.0)},
+    "prototypes": {
+      "prototypes": generator.uniform(size=(6, 1, 1, 3)).astype(np.float32)
+    },
+    "head": {"weight": generator.normal(size=(3, 6)).astype(np.float32)},
   }
   statistics = {"mean": np.zeros(3, np.float32)}
   source = push.Provenance.empty(6).replace(
-      image=np.arange(6, dtype=np.int32),
-      embedder=push.embedder_digest(params, statistics),
+    image=np.arange(6, dtype=np.int32),
+    embedder=push.embedder_digest(params, statistics),
   )
   buffers = {
-      "class_of": CLASS_OF,
-      "alive": np.ones(6, bool),
-      "provenance": source,
+    "class_of": CLASS_OF,
+    "alive": np.ones(6, bool),
+    "provenance": source,
   }
   return State(params=params, statistics=statistics, buffers=buffers)
 
@@ -56,7 +56,7 @@ def test_nearest_images_equal_a_sort(k, batch_size):
   state = make_state()
   order = np.random.default_rng(0).permutation(len(images))
   found = prune.nearest_images(
-      embed, state, ArrayStream(images, labels, batch_size, order), LOG, k
+    embed, state, ArrayStream(images, labels, batch_size, order), LOG, k
   )
   distances, indices, classes = in_numpy(state, images, labels, k)
   np.testing.assert_allclose(found.distances, distances, rtol=1e-5)
@@ -67,7 +67,7 @@ def test_nearest_images_equal_a_sort(k, batch_size):
 def test_fewer_images_than_neighbours_are_filled_up():
   images, labels = photographs(5)
   found = prune.nearest_images(
-      embed, make_state(), ArrayStream(images, labels), LOG, k=7
+    embed, make_state(), ArrayStream(images, labels), LOG, k=7
   )
   np.testing.assert_array_equal(np.sort(found.images[:, :5]), [range(5)] * 6)
   np.testing.assert_array_equal(found.images[:, 5:], -1)
@@ -94,20 +94,18 @@ def test_one_device_finds_what_two_find(monkeypatch):
 
 def test_rule_on_lists_written_by_hand():
   labels = np.array(
-      [
-          [0, 0, 0, 1, 1, 1],  # exactly 3 of 6: lives
-          [0, 0, 1, 1, 2, 2],  # 2: dies
-          [1, 1, 1, 1, 1, 1],
-          [0, 0, 0, 0, 0, 0],  # none of its own: dies
-          [1, 1, 1, 1, 2, 2],  # the last class loses both
-          [0, 2, 0, 2, 0, 0],
-      ]
+    [
+      [0, 0, 0, 1, 1, 1],  # exactly 3 of 6: lives
+      [0, 0, 1, 1, 2, 2],  # 2: dies
+      [1, 1, 1, 1, 1, 1],
+      [0, 0, 0, 0, 0, 0],  # none of its own: dies
+      [1, 1, 1, 1, 2, 2],  # the last class loses both
+      [0, 2, 0, 2, 0, 0],
+    ]
   )
   votes = prune.votes(labels, CLASS_OF)
   np.testing.assert_array_equal(votes, [3, 2, 6, 0, 2, 2])
-  alive, emptied = prune.prune(
-      labels, CLASS_OF, np.ones(6, bool), CLASS_NAMES
-  )
+  alive, emptied = prune.prune(labels, CLASS_OF, np.ones(6, bool), CLASS_NAMES)
   np.testing.assert_array_equal(alive, [1, 0, 1, 0, 0, 0])
   assert emptied == ("cedar",)
 
@@ -141,9 +139,9 @@ def test_compaction_changes_neither_logits_nor_staleness(stale):
     prototypes = state.params["prototypes"]["prototypes"]
     found = pooling.nearest(embed(state, images), prototypes, LOG)
     return head.logits(
-        LOG.activation(found.distances),
-        state.params["head"]["weight"],
-        state.buffers["alive"],
+      LOG.activation(found.distances),
+      state.params["head"]["weight"],
+      state.buffers["alive"],
     )
 
   assert small.params["prototypes"]["prototypes"].shape == (4, 1, 1, 3)
@@ -152,6 +150,6 @@ def test_compaction_changes_neither_logits_nor_staleness(stale):
   source = small.buffers["provenance"]
   np.testing.assert_array_equal(source.image, [0, 1, 3, 5])
   current = np.array_equal(
-      source.embedder, push.embedder_digest(small.params, small.statistics)
+    source.embedder, push.embedder_digest(small.params, small.statistics)
   )
   assert current is not stale

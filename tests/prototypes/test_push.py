@@ -16,24 +16,24 @@ def make_state(size=(1, 1), alive=None):
   generator = np.random.default_rng(1)
   prototypes = generator.uniform(size=(6, *size, 3)).astype(np.float32)
   return State(
-      params={
-          "add_on": {"gain": np.float32(1.5)},
-          "prototypes": {"prototypes": prototypes},
-          "head": {"weight": np.zeros((3, 6), np.float32)},
-      },
-      statistics={"mean": np.zeros(3, np.float32)},
-      buffers={
-          "class_of": CLASS_OF,
-          "alive": np.ones(6, bool) if alive is None else alive,
-          "provenance": push.Provenance.empty(6),
-      },
+    params={
+      "add_on": {"gain": np.float32(1.5)},
+      "prototypes": {"prototypes": prototypes},
+      "head": {"weight": np.zeros((3, 6), np.float32)},
+    },
+    statistics={"mean": np.zeros(3, np.float32)},
+    buffers={
+      "class_of": CLASS_OF,
+      "alive": np.ones(6, bool) if alive is None else alive,
+      "provenance": push.Provenance.empty(6),
+    },
   )
 
 
 def after(state, prototypes, provenance):
   return state.replace(
-      params={**state.params, "prototypes": {"prototypes": prototypes}},
-      buffers={**state.buffers, "provenance": provenance},
+    params={**state.params, "prototypes": {"prototypes": prototypes}},
+    buffers={**state.buffers, "provenance": provenance},
   )
 
 
@@ -70,21 +70,24 @@ def test_push_equals_a_loop_over_patches(name, metric, size, own_class):
   images, labels = photographs()
   state = make_state(size)
   new, source, metrics = push.push(
-      embed, state, ArrayStream(images, labels), similarity.load(name),
-      own_class,
+    embed,
+    state,
+    ArrayStream(images, labels),
+    similarity.load(name),
+    own_class,
   )
   expected = loop(state, images, labels, metric, own_class)
   np.testing.assert_array_equal(source.image, [e[1] for e in expected])
   np.testing.assert_array_equal(source.cell, [e[2] for e in expected])
   np.testing.assert_allclose(
-      source.distance, [e[0] for e in expected], atol=1e-6
+    source.distance, [e[0] for e in expected], atol=1e-6
   )
   np.testing.assert_allclose(new, [e[3] for e in expected], rtol=1e-6)
   assert metrics["pushed"] == 6
   assert metrics["without_image"] == 0
   for j in range(6):
     np.testing.assert_array_equal(
-        source.content[j], push.content_digest(images[source.image[j]])
+      source.content[j], push.content_digest(images[source.image[j]])
     )
 
 
@@ -101,7 +104,7 @@ def test_pushed_prototypes_are_at_distance_zero_and_stay(name):
   distances = np.asarray(found.distances)[source.image, own]
   assert (distances < 1e-5).all()
   np.testing.assert_array_equal(
-      np.asarray(found.cells)[source.image, own], source.cell
+    np.asarray(found.cells)[source.image, own], source.cell
   )
   again, second, metrics = push.push(embed, state, stream, metric)
   np.testing.assert_array_equal(again, new)
@@ -120,12 +123,12 @@ def test_order_and_batches_do_not_matter(batch_size):
   metric = similarity.load("log")
   state = make_state()
   expected, first, _ = push.push(
-      embed, state, ArrayStream(images, labels), metric
+    embed, state, ArrayStream(images, labels), metric
   )
   assert not ((first.image >= 9) & (first.image < 18)).any()
   order = np.random.default_rng(batch_size).permutation(22)
   new, source, _ = push.push(
-      embed, state, ArrayStream(images, labels, batch_size, order), metric
+    embed, state, ArrayStream(images, labels, batch_size, order), metric
   )
   np.testing.assert_array_equal(new, expected)
   np.testing.assert_array_equal(source.image, first.image)
@@ -135,7 +138,10 @@ def test_order_and_batches_do_not_matter(batch_size):
 def test_one_device_finds_what_two_find(monkeypatch):
   images, labels = photographs()
   arguments = (
-      embed, make_state(), ArrayStream(images, labels), similarity.load("log")
+    embed,
+    make_state(),
+    ArrayStream(images, labels),
+    similarity.load("log"),
   )
   expected, first, _ = push.push(*arguments)
 
@@ -159,8 +165,10 @@ def test_dead_and_classless_prototypes_keep_their_values():
   state = state.replace(buffers={**state.buffers, "provenance": known})
   kept = labels != 2
   new, source, metrics = push.push(
-      embed, state, ArrayStream(images[kept], labels[kept]),
-      similarity.load("log"),
+    embed,
+    state,
+    ArrayStream(images[kept], labels[kept]),
+    similarity.load("log"),
   )
   old = state.params["prototypes"]["prototypes"]
   np.testing.assert_array_equal(new[[1, 4, 5]], old[[1, 4, 5]])
@@ -180,8 +188,10 @@ def test_features_that_are_no_numbers_are_never_taken():
     return jax.numpy.where(white, jax.numpy.nan, features)
 
   new, source, _ = push.push(
-      broken, make_state(), ArrayStream(images, labels),
-      similarity.load("log"),
+    broken,
+    make_state(),
+    ArrayStream(images, labels),
+    similarity.load("log"),
   )
   assert np.isfinite(new).all()
   assert 0 not in source.image
@@ -189,8 +199,8 @@ def test_features_that_are_no_numbers_are_never_taken():
 
 def test_duplicates_count_living_repeats_only():
   source = push.Provenance.empty(6).replace(
-      image=np.array([3, 3, 3, 5, -1, -1], np.int32),
-      cell=np.array([1, 1, 1, 1, 0, 0], np.int32),
+    image=np.array([3, 3, 3, 5, -1, -1], np.int32),
+    cell=np.array([1, 1, 1, 1, 0, 0], np.int32),
   )
   assert push.duplicates(source, np.ones(6, bool)) == 2
   alive = np.array([False, True, True, True, True, True])
@@ -220,9 +230,9 @@ def test_provenance_is_current_after_a_push_until_training_goes_on():
   images, labels = photographs()
   state = make_state()
   new, source, _ = push.push(
-      embed, state, ArrayStream(images, labels), similarity.load("log")
+    embed, state, ArrayStream(images, labels), similarity.load("log")
   )
   state = jax.tree.map(jax.numpy.asarray, after(state, new, source))
   np.testing.assert_array_equal(
-      push.embedder_digest(state.params, state.statistics), source.embedder
+    push.embedder_digest(state.params, state.statistics), source.embedder
   )

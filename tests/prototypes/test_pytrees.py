@@ -10,15 +10,15 @@ from protojax.prototypes import pooling, prune, push, similarity
 def test_structs_can_hold_specs_and_axes():
   images = np.zeros((3, 6), np.int32)
   for struct in (
-      push.Provenance.empty(4),
-      pooling.Nearest(np.zeros((2, 4)), np.zeros((2, 4), int)),
-      prune.Neighbours(np.zeros((3, 6)), images, images),
+    push.Provenance.empty(4),
+    pooling.Nearest(np.zeros((2, 4)), np.zeros((2, 4), int)),
+    prune.Neighbours(np.zeros((3, 6)), images, images),
   ):
     specs = jax.eval_shape(lambda x: jax.tree.map(jnp.asarray, x), struct)
     assert jax.tree.structure(specs) == jax.tree.structure(struct)
-    assert all(axis == 0 for axis in jax.tree.leaves(
-        jax.tree.map(lambda _: 0, struct)
-    ))
+    assert all(
+      axis == 0 for axis in jax.tree.leaves(jax.tree.map(lambda _: 0, struct))
+    )
 
 
 def test_nearest_can_be_mapped():

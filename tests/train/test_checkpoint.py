@@ -7,26 +7,29 @@ import pytest
 
 from protojax.train.adopt import take_over
 from protojax.train.checkpoint import (
-    Checkpoints,
-    Progress,
-    flatten,
-    restore_state,
-    unflatten,
+  Checkpoints,
+  Progress,
+  flatten,
+  restore_state,
+  unflatten,
 )
 from protojax.types import State, UserError
 
 
 def _state(classes=3, seed=0):
   rng = np.random.default_rng(seed)
-  normal = lambda *shape: rng.normal(size=shape).astype(np.float32)
+
+  def normal(*shape):
+    return rng.normal(size=shape).astype(np.float32)
+
   return State(
-      params={"backbone": {"w": normal(4, 4)}, "head": {"w": normal(classes)}},
-      statistics={"shift": normal(4)},
-      buffers={
-          "alive": np.array([True, False]),
-          "content": np.arange(32, dtype=np.uint8).reshape(2, 16),
-          "empty": np.zeros((0, 3), np.float32),
-      },
+    params={"backbone": {"w": normal(4, 4)}, "head": {"w": normal(classes)}},
+    statistics={"shift": normal(4)},
+    buffers={
+      "alive": np.array([True, False]),
+      "content": np.arange(32, dtype=np.uint8).reshape(2, 16),
+      "empty": np.zeros((0, 3), np.float32),
+    },
   )
 
 
@@ -100,7 +103,7 @@ def test_a_disk_that_is_full_is_said_so(tmp_path, monkeypatch):
     raise OSError(28, "No space left on device")
 
   monkeypatch.setattr(writer._manager, "save", full)
-  with pytest.raises(UserError, match="disk is full.*one before it is intact"):
+  with pytest.raises(UserError, match=r"disk is full.*one before it is intact"):
     writer.save(Progress(step=1), _state(), {})
   monkeypatch.undo()
   assert writer.restore()[0].step == 0
@@ -115,10 +118,10 @@ def test_take_over_keeps_what_fits(tmp_path, capsys):
   fresh = _state(classes=5, seed=2)
   state = take_over(fresh, str(tmp_path))
   np.testing.assert_array_equal(
-      state.params["backbone"]["w"], trained.params["backbone"]["w"]
+    state.params["backbone"]["w"], trained.params["backbone"]["w"]
   )
   np.testing.assert_array_equal(
-      state.params["head"]["w"], fresh.params["head"]["w"]
+    state.params["head"]["w"], fresh.params["head"]["w"]
   )
   assert "anew: params.head" in capsys.readouterr().out
 
@@ -129,7 +132,7 @@ def test_take_over_from_another_backbone_is_refused(tmp_path):
   writer = Checkpoints(tmp_path)
   writer.save(Progress(), trained, {})
   writer.close()
-  with pytest.raises(UserError, match="the backbone of .* is another one"):
+  with pytest.raises(UserError, match=r"the backbone of .* is another one"):
     take_over(_state(), str(tmp_path))
 
 

@@ -23,9 +23,9 @@ def test_events_past_the_restored_position_are_cut(tmp_path):
   log.close()
   events = _events(tmp_path)
   assert [(e["stage"], e["step"], e["split"]) for e in events] == [
-      ("01-warm", 10, "train"),
-      ("01-warm", 20, "train"),
-      ("01-warm", 30, "train"),
+    ("01-warm", 10, "train"),
+    ("01-warm", 20, "train"),
+    ("01-warm", 30, "train"),
   ]
   assert events[-1]["loss"] == 0.25
   assert events[0]["loss"] == 0.1

@@ -42,7 +42,7 @@ def test_step_decay_is_the_papers_table():
   steps = 7
   rate = step_decay(1.0, 5 * steps, 0.1, offset=steps)
   factors = {
-      epoch: float(rate((epoch - 5) * steps)) for epoch in (*range(5, 19), 30)
+    epoch: float(rate((epoch - 5) * steps)) for epoch in (*range(5, 19), 30)
   }
   for epoch, factor in factors.items():
     expected = 0.1 ** ((epoch - 4) // 5)
@@ -63,5 +63,5 @@ def test_groups_not_named_are_frozen():
 
 
 def test_unknown_group_is_named():
-  with pytest.raises(UserError, match="names the groups hed.*backbone, head"):
+  with pytest.raises(UserError, match=r"names the groups hed.*backbone, head"):
     grouped({"hed": 0.1}).init({"head": jnp.ones(1), "backbone": jnp.ones(1)})

@@ -17,11 +17,14 @@ from protojax.types import State, UserError
 
 def _state(seed=0):
   rng = np.random.default_rng(seed)
-  normal = lambda *s: 0.1 * rng.normal(size=s).astype(np.float32)
+
+  def normal(*s):
+    return 0.1 * rng.normal(size=s).astype(np.float32)
+
   return State(
-      params={"body": normal(3, 4), "head": normal(4, 3)},
-      statistics={"seen": np.float32(0)},
-      buffers={},
+    params={"body": normal(3, 4), "head": normal(4, 3)},
+    statistics={"seen": np.float32(0)},
+    buffers={},
   )
 
 
@@ -36,17 +39,17 @@ def _prefix(state, batch):
 
 def _loss(params, state, batch, key):
   del key
-  hidden = batch["hidden"] if "hidden" in batch else _body(
-      state, batch, params
-  )
+  hidden = batch["hidden"] if "hidden" in batch else _body(state, batch, params)
   terms = optax.softmax_cross_entropy_with_integer_labels(
-      hidden @ params["head"], batch["label"]
+    hidden @ params["head"], batch["label"]
   )
   # Rows count unequally, so that a mean of means would be wrong.
   weight = 1.0 + batch["label"].astype("float32")
   seen = state.statistics["seen"] + parallel.psum(jnp.sum(weight))
-  return jnp.sum(terms * weight), jnp.sum(weight), stages.Aux(
-      {"seen": seen}, {"hits": jnp.sum(weight)}
+  return (
+    jnp.sum(terms * weight),
+    jnp.sum(weight),
+    stages.Aux({"seen": seen}, {"hits": jnp.sum(weight)}),
   )
 
 
@@ -73,20 +76,18 @@ def test_steps_equal_whole_batches_on_one_device(array_source):
 
     def mean(params, batch=batch):
       terms = optax.softmax_cross_entropy_with_integer_labels(
-          _body(None, batch, params) @ params["head"], batch["label"]
+        _body(None, batch, params) @ params["head"], batch["label"]
       )
       weight = 1.0 + batch["label"]
       return jnp.sum(terms * weight) / jnp.sum(weight)
 
     value, gradients = jax.value_and_grad(mean)(params)
-    np.testing.assert_allclose(
-        updates[step].metrics["loss"], value, rtol=1e-5
-    )
+    np.testing.assert_allclose(updates[step].metrics["loss"], value, rtol=1e-5)
     change, moments = fit.optimizer.update(gradients, moments, params)
     params = optax.apply_updates(params, change)
   for name in params:
     np.testing.assert_allclose(
-        updates[-1].state.params[name], params[name], atol=1e-5
+      updates[-1].state.params[name], params[name], atol=1e-5
     )
 
 
@@ -94,7 +95,7 @@ def test_replicas_stay_equal(array_source):
   fit = _fit(array_source(), {"body": 0.01, "head": 0.02}, stages.epochs(2))
   state = _state()
   for update in stages.fit(
-      fit, state, fit.optimizer.init(state.params), parallel.key(0)
+    fit, state, fit.optimizer.init(state.params), parallel.key(0)
   ):
     last = update
   assert jax.device_count() == 2
@@ -109,10 +110,10 @@ def test_cached_prefix_gives_the_same_steps(array_source):
   fresh = _run(fit, _state(), cache_prefix=False)
   for a, b in zip(cached, fresh, strict=True):
     np.testing.assert_allclose(
-        a.state.params["head"], b.state.params["head"], atol=1e-6
+      a.state.params["head"], b.state.params["head"], atol=1e-6
     )
     np.testing.assert_array_equal(
-        a.state.params["body"], _state().params["body"]
+      a.state.params["body"], _state().params["body"]
     )
 
 
@@ -131,15 +132,20 @@ def test_cached_prefix_reads_no_image(array_source, monkeypatch):
 
 
 def test_prefix_behind_random_images_is_not_cached(array_source):
-  fit = _fit(array_source(), {"head": 0.02}, stages.epochs(1), _prefix,
-             augment="flip")
+  fit = _fit(
+    array_source(), {"head": 0.02}, stages.epochs(1), _prefix, augment="flip"
+  )
   updates = _run(fit, _state())
   assert len(updates) == fit.data.steps_per_epoch
 
 
 def test_resumed_steps_are_bitwise_the_same(array_source):
-  fit = _fit(array_source(), {"body": 0.01, "head": 0.02}, stages.epochs(3),
-             augment="crop_flip")
+  fit = _fit(
+    array_source(),
+    {"body": 0.01, "head": 0.02},
+    stages.epochs(3),
+    augment="crop_flip",
+  )
   whole = _run(fit, _state())
   middle = whole[3]
   rest = _run(fit, middle.state, 4, middle.optimizer_state)
@@ -150,9 +156,12 @@ def test_resumed_steps_are_bitwise_the_same(array_source):
 
 def test_after_step_runs_after_every_update(array_source):
   fit = _fit(array_source(), {"head": 0.02}, stages.steps(3))
-  clip = lambda s: s.replace(
+
+  def clip(s):
+    return s.replace(
       params={**s.params, "head": jnp.clip(s.params["head"], -0.01, 0.01)}
-  )
+    )
+
   fit = stages.Fit(**{**_fields(fit), "after_step": clip})
   for update in _run(fit, _state()):
     assert np.abs(update.state.params["head"]).max() <= np.float32(0.01)
@@ -173,7 +182,7 @@ def test_noise_follows_the_example_not_the_device(array_source):
   """The same images meet the same noise whatever their place in the batch."""
   batch = next(pipeline.ordered(array_source(), 16, 8).batches())
   augmented = functools.partial(
-      stages._augmented, "crop_flip", key=parallel.key(3)
+    stages._augmented, "crop_flip", key=parallel.key(3)
   )
   order = np.array([3, 1, 0, 2, 7, 6, 5, 4])
   whole = augmented(batch)["image"]
