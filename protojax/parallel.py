@@ -42,6 +42,8 @@ def setup(distributed: bool = False) -> None:
   release = jax.lib.__version__
   if "XLA_FLAGS" not in os.environ and release.startswith(_FAST_CPU_RELEASES):
     os.environ["XLA_FLAGS"] = _FAST_CPU
+  # JAX adds its options to the config as attributes while it is imported.
+  # pyrefly: ignore[missing-attribute]
   if jax.config.jax_compilation_cache_dir is None:
     cache = cache_dir() / "compiled"
     jax.config.update("jax_compilation_cache_dir", str(cache))

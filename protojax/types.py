@@ -23,8 +23,7 @@ Metrics = Mapping[str, float | int]
 Batch = Mapping[str, Any]
 
 
-@struct.dataclass
-class State:
+class State(struct.PyTreeNode):
   """What a model is: all that a checkpoint needs to predict and explain.
 
   Attributes:

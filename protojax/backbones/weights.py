@@ -104,7 +104,7 @@ def convert(
   Raises:
     UserError: lists all tensors that are missing, superfluous or misshapen.
   """
-  flat = traverse_util.flatten_dict(template)
+  flat: dict[tuple[str, ...], Any] = traverse_util.flatten_dict(template)
   wanted = {path: foreign_name(path) for path in flat}
   complaints = []
   filled = {}

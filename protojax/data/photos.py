@@ -28,7 +28,9 @@ from protojax.types import UserError
 # Another draw of crops needs another version: the cache is kept by it.
 VERSION = "1.0.0"
 CROPS = {"train": 60, "test": 30}  # of each photograph
-_SIDES = (64, 96)  # pixels, both included
+# Pixels; the size of the network's input in the default config, so that the
+# network sees the photograph's own pixels, not resized ones.
+_SIDE = 96
 _TRAIN_SHARE = 0.6  # of the width
 # Standard deviation below which a crop shows next to nothing (the black rim of
 # the retina, the night sky behind the rocket), in grey levels.
@@ -119,11 +121,10 @@ def boxes(
   generator = np.random.default_rng(seed)
   chosen = []
   while len(chosen) < CROPS[split]:
-    side = int(generator.integers(_SIDES[0], _SIDES[1] + 1))
-    x = int(generator.integers(left, right - side + 1))
-    y = int(generator.integers(0, height - side + 1))
-    if image[y : y + side, x : x + side].std(axis=(0, 1)).mean() >= _FLAT:
-      chosen.append((x, y, side, side))
+    x = int(generator.integers(left, right - _SIDE + 1))
+    y = int(generator.integers(0, height - _SIDE + 1))
+    if image[y : y + _SIDE, x : x + _SIDE].std(axis=(0, 1)).mean() >= _FLAT:
+      chosen.append((x, y, _SIDE, _SIDE))
   return np.array(chosen)
 
 

@@ -170,7 +170,7 @@ def _features(builder: Any) -> list[str]:
   features = builder.info.features
   kinds = {"image": tfds.features.Image, "label": tfds.features.ClassLabel}
   nested = isinstance(features, tfds.features.FeaturesDict)
-  found = dict(features) if nested else {}
+  found: dict[str, Any] = dict(features) if nested else {}
   fits = all(isinstance(found.get(n), kind) for n, kind in kinds.items())
   if not fits:
     typed = [f"{n} ({type(f).__name__})" for n, f in sorted(found.items())]

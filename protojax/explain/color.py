@@ -182,7 +182,8 @@ def _hsv_tables() -> tuple[np.ndarray, np.ndarray]:
   ratio = np.arange(256, dtype=np.float32)[None] / value
   saturations = (ratio.astype(np.float64) * 255.0).astype(np.int32)
   saturations[:, 0] = 0
-  return tuple(
+  hue, saturation = (
     np.clip(table, 0, 255).astype(np.uint8).ravel()
     for table in (hues, saturations)
   )
+  return hue, saturation

@@ -42,7 +42,7 @@ def importance(
   at: At,
   images: UInt8[ArrayLike, "b H W 3"],
   modifications: Sequence[str],
-  embed: Embed = lambda images: images,
+  embed: Embed = jnp.asarray,
 ) -> Local:
   """Local importance of every modification for every prototype.
 

@@ -51,8 +51,8 @@ def percentile_box(
   # NumPy interpolates in floats: on a flat map it may end above every pixel.
   threshold = np.minimum(threshold, maps.max(axis=(1, 2), keepdims=True))
   high = maps >= threshold
-  y0, y1 = _extent(high.any(axis=2))
-  x0, x1 = _extent(high.any(axis=1))
+  y0, y1 = _extent(np.any(high, axis=2))
+  x0, x1 = _extent(np.any(high, axis=1))
   return np.stack([y0, x0, y1, x1], axis=1)
 
 

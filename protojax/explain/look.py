@@ -25,18 +25,27 @@ class Explainable(Scored, Protocol):
   """A model with prototypes that are patches; hashable.
 
   Its `State` also holds the buffer "provenance" of `prototypes.push`.
-
-  Attributes:
-    class_names: by label.
-    image_size: side of the network's input in pixels.
-    backbone: its layers give the receptive field of a cell.
-    grid: rows and columns of the cells.
   """
 
-  class_names: tuple[str, ...]
-  image_size: int
-  backbone: Backbone
-  grid: tuple[int, int]
+  @property
+  def class_names(self) -> tuple[str, ...]:
+    """By label."""
+    ...
+
+  @property
+  def image_size(self) -> int:
+    """Side of the network's input in pixels."""
+    ...
+
+  @property
+  def backbone(self) -> Backbone:
+    """Its layers give the receptive field of a cell."""
+    ...
+
+  @property
+  def grid(self) -> tuple[int, int]:
+    """Rows and columns of the cells."""
+    ...
 
   def maps(
     self,

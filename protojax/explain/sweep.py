@@ -28,7 +28,10 @@ class Scored(Protocol):
   params["prototypes"]["prototypes"] of shape [p, h1, w1, d].
   """
 
-  similarity: Similarity
+  @property
+  def similarity(self) -> Similarity:
+    """What likeness means."""
+    ...
 
   def embed(
     self, state: State, images: UInt8[ArrayLike, "b H W 3"]
@@ -37,7 +40,7 @@ class Scored(Protocol):
     ...
 
   def nearest(
-    self, state: State, features: Float[ArrayLike, "b h w d"]
+    self, state: State, embedded: Float[ArrayLike, "b h w d"]
   ) -> tuple[Float[jax.Array, "b p"], Int[jax.Array, "b p"]]:
     """Similarity to the nearest cell, and that cell (row-major)."""
     ...
@@ -45,7 +48,7 @@ class Scored(Protocol):
   def at(
     self,
     state: State,
-    features: Float[ArrayLike, "b h w d"],
+    embedded: Float[ArrayLike, "b h w d"],
     cells: Int[ArrayLike, "b p"],
   ) -> Float[jax.Array, "b p"]:
     """Similarity at given cells."""

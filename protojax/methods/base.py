@@ -1,6 +1,6 @@
 """What a method is to `train.py`, `explain.py` and the command line."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 import jax
@@ -38,7 +38,7 @@ class Method(Protocol):
     ...
 
   def summary(
-    self, state: State, stages: list[Mapping[str, Any]]
+    self, state: State, stages: Sequence[Mapping[str, Any]]
   ) -> Mapping[str, Any]:
     """The method's own part of WORKDIR/summary.json.
 

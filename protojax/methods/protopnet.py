@@ -4,7 +4,7 @@ Logits are weighted sums of how much some patch of the image looks like each
 prototype, and every prototype is a patch of a training image.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 import functools
 from typing import Any
 
@@ -23,7 +23,7 @@ from protojax.prototypes.layer import AddOn, PrototypeLayer
 from protojax.prototypes.network import Network
 from protojax.train.optimizer import adam, grouped, step_decay
 from protojax.train.stage import Aux, Fit, Pass, epochs
-from protojax.types import Array, Batch, Metrics, PyTree, State
+from protojax.types import Array, Batch, Metrics, PyTree, State, UserError
 
 
 class Method:
@@ -203,6 +203,11 @@ class Method:
     """Pretrained weights, features of unit variance, prototypes of patches."""
     c, backbone = self.config, self.network.backbone
     if c.backbone.pretrained:
+      if backbone.pretrained is None:
+        raise UserError(
+          f"the backbone '{c.backbone.name}' has no pretrained weights; train"
+          " with --config.backbone.pretrained=False."
+        )
       loaded = dict(backbone.pretrained())
       state = state.replace(
         params={**state.params, "backbone": loaded.pop("params")},
@@ -302,7 +307,7 @@ class Method:
     sums = parallel.fold(
       self._count, state, np.zeros(3, np.float32), data.batches()
     )
-    correct, entropy, count = np.sum(sums, 0, np.float64)
+    correct, entropy, count = np.asarray(sums, np.float64).sum(axis=0)
     return {
       "accuracy": float(correct / count),
       "cross_entropy": float(entropy / count),
@@ -336,7 +341,7 @@ class Method:
     )
 
   def summary(
-    self, state: State, stages: list[Mapping[str, Any]]
+    self, state: State, stages: Sequence[Mapping[str, Any]]
   ) -> Mapping[str, Any]:
     """Accuracy around the last push, and what became of the prototypes."""
     alive = np.asarray(state.buffers["alive"])
@@ -349,7 +354,7 @@ class Method:
     }
 
 
-def milestones(stages: list[Mapping[str, Any]]) -> dict[str, float]:
+def milestones(stages: Sequence[Mapping[str, Any]]) -> dict[str, float]:
   """Accuracy before and after the last push, its last layer, the pruning."""
   names = [stage["id"].split("-", 1)[1] for stage in stages]
   accuracy = [stage["metrics"]["accuracy"] for stage in stages]

@@ -7,6 +7,7 @@ and explanation all read the same forward pass.
 import dataclasses
 from typing import Any
 
+from flax import linen as nn
 from flax import struct
 import jax
 import jax.numpy as jnp
@@ -122,16 +123,17 @@ class Network:
     self,
     params: PyTree,
     statistics: PyTree,
-    images: Array,
+    images: ArrayLike,
     train: bool = False,
   ) -> tuple[Array, PyTree]:
     """Features of the backbone and, in training, the moved statistics."""
-    mean, std = np.float32(self.backbone.mean), np.float32(self.backbone.std)
+    mean = np.asarray(self.backbone.mean, np.float32)
+    std = np.asarray(self.backbone.std, np.float32)
     x = images.astype("float32") / 255 - mean[None, None, None]
     x = x / std[None, None, None]
     variables = {"params": params["backbone"], **statistics["backbone"]}
     if not train:
-      return self.backbone.module.apply(variables, x), statistics
+      return _apply(self.backbone.module, variables, x), statistics
     features, moved = self.backbone.module.apply(
       variables, x, train=True, mutable=list(statistics["backbone"])
     )
@@ -141,7 +143,8 @@ class Network:
     self, params: PyTree, statistics: PyTree, features: Array
   ) -> Float[Array, "b h w d"]:
     """Features of the add-on, which the prototypes are compared with."""
-    return self.add_on.apply(
+    return _apply(
+      self.add_on,
       {"params": params["add_on"]},
       features,
       statistics["shift"],
@@ -172,7 +175,7 @@ class Network:
           params, statistics, batch["image"], train
         )
       z = self.embedded(params, statistics, features)
-      near = self.layer.apply({"params": params["prototypes"]}, z)
+      near = _apply(self.layer, {"params": params["prototypes"]}, z)
     scores = self.similarity.activation(near.distances)
     logits = head.logits(
       scores, params["head"]["weight"], state.buffers["alive"]
@@ -208,7 +211,7 @@ class Network:
     self, state: State, embedded: Float[ArrayLike, "b h w d"]
   ) -> tuple[Float[Array, "b p"], Int[Array, "b p"]]:
     """Similarity of each prototype's nearest patch, and its cell."""
-    near = self.layer.apply({"params": state.params["prototypes"]}, embedded)
+    near = _apply(self.layer, {"params": state.params["prototypes"]}, embedded)
     return self.similarity.activation(near.distances), near.cells
 
   def at(
@@ -239,3 +242,8 @@ class Network:
     """The head's weights; those of dead prototypes are 0."""
     weight, alive = state.params["head"]["weight"], state.buffers["alive"]
     return jnp.where(jnp.asarray(alive)[None], weight, 0.0)
+
+
+def _apply(module: nn.Module, variables: PyTree, *inputs: ArrayLike) -> Any:
+  """What a module gives; `apply` itself is typed as if it might give a pair."""
+  return module.apply(variables, *inputs)

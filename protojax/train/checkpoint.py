@@ -60,7 +60,7 @@ def unflatten(template: PyTree, arrays: Mapping[str, np.ndarray]) -> PyTree:
   """
   wrong = []
 
-  def take(path: tuple, leaf: Any) -> np.ndarray:
+  def take(path: tuple, leaf: Any) -> np.ndarray | None:
     name = _name(path)
     if not np.prod(leaf.shape, dtype=int):
       return np.zeros(leaf.shape, leaf.dtype)
@@ -164,7 +164,7 @@ class Checkpoints:
         f" ({type(error).__name__}: {_first_line(error)}); delete that"
         " folder to go on from the one before it."
       ) from error
-    return Progress(**restored.progress), dict(restored.arrays)
+    return Progress(**restored["progress"]), dict(restored["arrays"])
 
   def close(self) -> None:
     """Lets go of the folder."""

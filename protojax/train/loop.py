@@ -110,7 +110,8 @@ class Run:
     for number, stage in enumerate(stages[: self.progress.stage], 1):
       name = _optimizer_name(f"{number:02d}-{slug(stage.name)}", stage)
       stored = f"optimizers.{name}."
-      if name and any(array.startswith(stored) for array in arrays):
+      kept = any(array.startswith(stored) for array in arrays)
+      if isinstance(stage, Fit) and kept:
         moments = jax.eval_shape(stage.optimizer.init, template.params)
         tree = {"optimizers": {name: moments}}
         self.optimizers[name] = unflatten(tree, arrays)["optimizers"][name]

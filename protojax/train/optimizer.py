@@ -1,6 +1,7 @@
 """Optimisers by group of parameters, as the papers' tables give them."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import optax
 
@@ -37,7 +38,12 @@ def step_decay(
       scheduler before each joint epoch, so its first drop comes one epoch
       early (protopnet.md section 5).
   """
-  return lambda count: rate * factor ** ((count + offset) // steps)
+
+  # Any, since to Optax a count may be complex, too.
+  def rate_at(count: Any) -> Any:
+    return rate * factor ** ((count + offset) // steps)
+
+  return rate_at
 
 
 def grouped(

@@ -1,6 +1,6 @@
 """What a finished run says of itself: summary.json and the last tables."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 import importlib.metadata
 from pathlib import Path
 import platform
@@ -17,7 +17,7 @@ _PACKAGES = ("protojax", "jax", "jaxlib", "flax", "optax", "numpy")
 
 def write(
   workdir: Path,
-  stages: list[Mapping[str, Any]],
+  stages: Sequence[Mapping[str, Any]],
   seed: int,
   of_method: Mapping[str, Any],
 ) -> dict[str, Any]:

@@ -78,12 +78,11 @@ def claim_classes(workdir: Path, names: tuple[str, ...]) -> None:
   Raises:
     UserError: the data set's classes are not those the run began with.
   """
-  path = Path(workdir) / "classes.json"
-  if not path.exists():
-    if parallel.is_primary():
-      write_json(path, list(names))
-    return
   before = class_names(workdir)
+  if before is None:
+    if parallel.is_primary():
+      write_json(Path(workdir) / "classes.json", list(names))
+    return
   if before != tuple(names):
     gone, new = set(before) - set(names), set(names) - set(before)
     raise UserError(

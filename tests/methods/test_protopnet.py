@@ -11,6 +11,7 @@ from protojax import parallel
 from protojax.methods.protopnet import milestones
 from protojax.prototypes import head
 from protojax.train import stage as stages
+from protojax.types import UserError
 
 
 def _stage(method, name, length=2):
@@ -265,6 +266,14 @@ def test_permuted_prototypes_change_no_logit(make_method, make_state):
     predict(state, batch)["logits"],
     atol=1e-4,
   )
+
+
+def test_a_backbone_without_weights_cannot_start_pretrained(
+  make_method, make_state
+):
+  method = make_method(**{"backbone.pretrained": True})
+  with pytest.raises(UserError, match="convnet' has no pretrained"):
+    method.start(make_state(method), method.stream("train"))
 
 
 def test_milestones_are_those_of_the_last_round():
