@@ -14,7 +14,7 @@ from typing import NoReturn
 
 # Name -> its module, and what --help says of it.
 _COMMANDS = {
-  "predict": ("protojax.predict", "name the classes of images, and why"),
+  "predict": ("protojax.predict", "name the classes of images, and why")
 }
 
 

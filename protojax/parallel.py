@@ -154,8 +154,7 @@ def shard(batch: Batch) -> Batch:
       f" devices; use a multiple of {jax.device_count()}."
     )
   return jax.tree.map(
-    lambda x: np.reshape(x, (devices, rows // devices, *np.shape(x)[1:])),
-    batch,
+    lambda x: np.reshape(x, (devices, rows // devices, *np.shape(x)[1:])), batch
   )
 
 

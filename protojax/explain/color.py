@@ -82,17 +82,13 @@ def blend(
   return jnp.clip(mixed, 0, 255).astype(jnp.uint8)
 
 
-def luma(
-  images: UInt8[ArrayLike, "b H W 3"],
-) -> Int32[Array, "b H W"]:
+def luma(images: UInt8[ArrayLike, "b H W 3"]) -> Int32[Array, "b H W"]:
   """Luma in 0..255: ITU-R 601 in 16-bit fixed point, Pillow's mode L."""
   red, green, blue = _channels(images)
   return (19595 * red + 38470 * green + 7471 * blue + 32768) >> 16
 
 
-def rgb_to_hsv(
-  images: UInt8[ArrayLike, "b H W 3"],
-) -> UInt8[Array, "b H W 3"]:
+def rgb_to_hsv(images: UInt8[ArrayLike, "b H W 3"]) -> UInt8[Array, "b H W 3"]:
   """8-bit hue, saturation and value, Pillow's mode HSV."""
   red, green, blue = _channels(images)
   value = jnp.maximum(jnp.maximum(red, green), blue)
@@ -110,9 +106,7 @@ def rgb_to_hsv(
   return jnp.stack([hue_, saturation_, value.astype(jnp.uint8)], axis=-1)
 
 
-def hsv_to_rgb(
-  images: UInt8[ArrayLike, "b H W 3"],
-) -> UInt8[Array, "b H W 3"]:
+def hsv_to_rgb(images: UInt8[ArrayLike, "b H W 3"]) -> UInt8[Array, "b H W 3"]:
   """The colours of 8-bit HSV, as Pillow rounds them.
 
   Pillow rounds V (1 - S/255 f) with f = 6H/255 - floor(6H/255) in floats. The

@@ -27,9 +27,7 @@ _ONE = 2**14  # fixed-point 1 of the way back
 _LOWEST = -8145  # below any f(X) or f(Z) that three bytes can ask for
 
 
-def rgb_to_lab(
-  images: UInt8[ArrayLike, "b H W 3"],
-) -> UInt8[Array, "b H W 3"]:
+def rgb_to_lab(images: UInt8[ArrayLike, "b H W 3"]) -> UInt8[Array, "b H W 3"]:
   """L * 255/100, a + 128 and b + 128 as bytes."""
   roots, matrix = _forward_tables()
   f = jnp.asarray(roots)[_descale(_mix(matrix, 8 * _wide(images)), 12)]
@@ -41,9 +39,7 @@ def rgb_to_lab(
   return jnp.clip(_descale(lab, 15), 0, 255).astype(jnp.uint8)
 
 
-def lab_to_rgb(
-  images: UInt8[ArrayLike, "b H W 3"],
-) -> UInt8[Array, "b H W 3"]:
+def lab_to_rgb(images: UInt8[ArrayLike, "b H W 3"]) -> UInt8[Array, "b H W 3"]:
   """The colours of 8-bit Lab, cut to the cube of RGB, fractions cut off."""
   luminance, roots, cubes, matrix = _backward_tables()
   lab = _wide(images)

@@ -15,11 +15,7 @@ from typing import Any
 import numpy as np
 
 from protojax.explain import html, perturb, tables, text
-from protojax.explain.evidence import (
-  GlobalExplanation,
-  LocalExplanation,
-  merge,
-)
+from protojax.explain.evidence import GlobalExplanation, LocalExplanation, merge
 
 
 class Output:

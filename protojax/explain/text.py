@@ -42,9 +42,8 @@ IDENTITY = (
 )
 SOURCE = (
   "The training images hold the very patch that each prototype was taken"
-  " from. There the similarity is at its peak and drops steeply, so that one"
-  " image weighs most in the training score; the score without it stands"
-  " beside."
+  " from. There the similarity is at its peak, so that this one image weighs"
+  " most in the training score; the score without it stands beside."
 )
 FAST = (
   "The changes are made to images at the size of the network's input, not"
@@ -136,8 +135,7 @@ def reason(because: Mapping[str, float], similarity: float) -> str:
 
 
 def document(
-  prototypes: Iterable[GlobalExplanation],
-  images: Iterable[LocalExplanation],
+  prototypes: Iterable[GlobalExplanation], images: Iterable[LocalExplanation]
 ) -> str:
   """All explanations to read in a terminal: sentences, lists and sheets."""
   parts = [_about_prototype(e) for e in prototypes if e.alive and e.because]

@@ -214,40 +214,18 @@ class Method:
         statistics={**state.statistics, "backbone": loaded},
       )
     if c.prototypes.standardise:
-      zeros = np.zeros(backbone.channels, np.float32)
-      carries = parallel.fold(
-        self._moments, state, (zeros, zeros, np.float32(0)), data.batches()
+      shift, scale = start.standardisation(
+        self.network.backbone_map, state, data, backbone.channels
       )
-      total, squares, count = (np.sum(x, 0, np.float64) for x in carries)
-      mean = total / count
-      variance = np.maximum(squares / count - mean**2, 0.0) + 1e-6
-      state = state.replace(
-        statistics={
-          **state.statistics,
-          "shift": np.float32(mean),
-          "scale": np.float32(1 / np.sqrt(variance)),
-        }
-      )
+      statistics = {**state.statistics, "shift": shift, "scale": scale}
+      state = state.replace(statistics=statistics)
     if c.prototypes.patches:
       patches = start.random_patches(
-        self.network.embedded_rows, state, data, c.seed
+        self.network.embedded_map, state, data, c.seed
       )
       params = {**state.params, "prototypes": {"prototypes": patches}}
       state = state.replace(params=params)
     return state, {}
-
-  def _moments(self, state: State, carry: PyTree, batch: Batch) -> PyTree:
-    """Sums of the features and their squares by channel, and how many."""
-    features = self.network.backbone_rows(state, batch)["features"]
-    _, h, w, d = features.shape
-    rows = jnp.where(batch["mask"][:, None], features.reshape(-1, h * w * d), 0)
-    rows = rows.reshape(-1, d)
-    total, squares, count = carry
-    return (
-      total + jnp.sum(rows, 0),
-      squares + jnp.sum(rows**2, 0),
-      count + jnp.sum(batch["mask"], dtype=jnp.float32) * float(h * w),
-    )
 
   def push(self, state: State, data: pipeline.Stream) -> tuple[State, Metrics]:
     """Every prototype becomes its nearest training patch (eq. 3)."""
@@ -263,11 +241,7 @@ class Method:
     """Drops prototypes whose nearest images are of other classes."""
     c, buffers = self.config.prune, state.buffers
     near = prune.nearest_images(
-      self.network.embed,
-      state,
-      data,
-      self.network.similarity,
-      c.nearest,
+      self.network.embed, state, data, self.network.similarity, c.nearest
     )
     alive, emptied = prune.prune(
       near.labels,

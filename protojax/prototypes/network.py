@@ -194,9 +194,11 @@ class Network:
     found, _ = self.forward(state.params, state, batch)
     return {"distances": found.distances, "cells": found.cells}
 
-  def embedded_rows(
-    self, state: State, batch: Batch
-  ) -> Float[Array, "b h w d"]:
+  def backbone_map(self, state: State, batch: Batch) -> Float[Array, "b h w c"]:
+    """Features of the backbone for a batch."""
+    return self.backbone_rows(state, batch)["features"]
+
+  def embedded_map(self, state: State, batch: Batch) -> Float[Array, "b h w d"]:
     """Features of a batch, as the prototypes are compared with them."""
     return self.embed(state, batch["image"])
 

@@ -1,23 +1,76 @@
-"""Where prototypes start: random patches of training images of their class.
+"""What training starts from: the scale of the features, and patches.
 
-So they begin among the features, where the push will leave them, and differ.
-Uniform ones begin about equally far from everything, and many of a class end
-on the same patch.
+Raw features of a pretrained backbone are far from unit variance, which
+saturates an add-on made for it. And prototypes that begin as patches begin
+among the features, where the push will leave them, and differ; uniform ones
+begin about equally far from everything, and many of a class end on the same
+patch.
 """
 
 from collections.abc import Callable
+import functools
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 from jaxtyping import Float
 import numpy as np
 
 from protojax import parallel
-from protojax.types import Batch, State
+from protojax.types import Batch, PyTree, State
+
+
+def standardisation(
+  features: Callable[[State, Batch], jax.Array],
+  state: State,
+  stream: Any,
+  channels: int,
+) -> tuple[Float[np.ndarray, " c"], Float[np.ndarray, " c"]]:
+  """Shift and scale that bring every channel to mean 0 and variance 1.
+
+  Args:
+    features: (state, batch) -> b h w c; always the same function object.
+    state: what `features` reads.
+    stream: `batches()` of all images, without augmentation.
+    channels: c.
+  """
+  zeros = np.zeros(channels, np.float32)
+  carries = parallel.fold(
+    _add_moments(features),
+    state,
+    (zeros, zeros, np.float32(0)),
+    stream.batches(),
+  )
+  total, squares, count = (np.sum(x, 0, np.float64) for x in carries)
+  mean = total / count
+  # A channel that never changes would be divided by 0.
+  variance = np.maximum(squares / count - mean**2, 0.0) + 1e-6
+  return np.float32(mean), np.float32(1 / np.sqrt(variance))
+
+
+@functools.lru_cache(maxsize=16)
+def _add_moments(
+  features: Callable[[State, Batch], jax.Array],
+) -> Callable[[State, PyTree, Batch], PyTree]:
+  """Adds a batch to the sums of the features, their squares, and the count."""
+
+  def step(state: State, carry: PyTree, batch: Batch) -> PyTree:
+    found = features(state, batch)
+    _, h, w, c = found.shape
+    mask = batch["mask"][:, None, None, None]
+    found = jnp.where(mask, found, 0.0).reshape(-1, c)
+    total, squares, count = carry
+    return (
+      total + jnp.sum(found, 0),
+      squares + jnp.sum(found**2, 0),
+      count + jnp.sum(batch["mask"], dtype=jnp.float32) * float(h * w),
+    )
+
+  return step
 
 
 def random_patches(
-  embedded_rows: Callable[[State, Batch], jax.Array],
+  embedded: Callable[[State, Batch], jax.Array],
   state: State,
   stream: Any,
   seed: int,
@@ -28,10 +81,10 @@ def random_patches(
   prototype whose class has no image keeps its value.
 
   Args:
-    embedded_rows: (state, batch) -> features b h w d, those that prototypes
+    embedded: (state, batch) -> features b h w d, those that prototypes
       are compared with; always the same function object.
     state: params["prototypes"]["prototypes"] and the buffer "class_of" are
-      read here, the rest by `embedded_rows`.
+      read here, the rest by `embedded`.
     stream: `batches()` of all images, without augmentation, and `labels`.
     seed: of the choice.
   """
@@ -46,7 +99,7 @@ def random_patches(
   # In shares of the grid, whose size is known when the first map is there.
   places = rng.random((len(chosen), 2))
   _, height, width, _ = prototypes.shape
-  for batch, maps in parallel.each(embedded_rows, state, stream.batches()):
+  for batch, maps in parallel.each(embedded, state, stream.batches()):
     rows, columns = maps.shape[1] - height + 1, maps.shape[2] - width + 1
     for index, z in zip(batch["index"], maps[batch["mask"]], strict=False):
       for j in np.flatnonzero(chosen == index):

@@ -153,8 +153,7 @@ class Checkpoints:
       restored = manager.restore(
         number,
         args=ocp.args.Composite(
-          arrays=ocp.args.StandardRestore(),
-          progress=ocp.args.JsonRestore(),
+          arrays=ocp.args.StandardRestore(), progress=ocp.args.JsonRestore()
         ),
       )
     except Exception as error:

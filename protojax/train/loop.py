@@ -146,10 +146,11 @@ class Run:
         "metrics": {**metrics, **measured},
       }
     )
-    self._bar.console.print(
-      f"{stage_id}: {rounded({**metrics, **measured})}"
-      f" ({seconds:.1f} s, {images / seconds:,.0f} images/s)"
-    )
+    if parallel.is_primary():
+      self._bar.console.print(
+        f"{stage_id}: {rounded({**metrics, **measured})}"
+        f" ({seconds:.1f} s, {images / seconds:,.0f} images/s)"
+      )
     if not (isinstance(stage, Fit) and stage.optimizer_id):
       self.optimizers.pop(stage_id, None)
     progress.stage, progress.step, progress.seconds = progress.stage + 1, 0, 0.0

@@ -1,6 +1,8 @@
 """The same numbers on one device, on two, and in two processes of one each."""
 
+import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -8,7 +10,8 @@ import sys
 import numpy as np
 import pytest
 
-from tests.conftest import ROOT
+from protojax.train.checkpoint import Checkpoints
+from tests.conftest import DEBUG, ROOT
 
 pytestmark = pytest.mark.slow
 
@@ -83,3 +86,43 @@ def test_numbers_do_not_depend_on_the_devices(runs, name):
     np.testing.assert_allclose(
       other[key], one[key], rtol=1e-5, atol=1e-5, err_msg=key
     )
+
+
+def _training(folder):
+  return [
+    "train.py",
+    f"--config={DEBUG}",
+    f"--workdir={folder}",
+    "--config.save_seconds=0.5",
+  ]
+
+
+def test_two_processes_killed_and_resumed_end_the_same(tmp_path):
+  whole, killed = tmp_path / "whole", tmp_path / "killed"
+  said = finish(start(_training(whole), processes=2))
+  assert "2 x cpu" in said[0]
+  # One of them speaks; Gloo's greeting comes from both.
+  assert "accuracy" not in said[1]
+
+  processes = start(_training(killed), processes=2)
+  for line in processes[0].stdout:
+    if "02-warm" in line:
+      break
+  for process in processes:
+    process.send_signal(signal.SIGKILL)
+  for process in processes:
+    process.communicate()
+  assert not (killed / "summary.json").exists()
+  finish(start(_training(killed), processes=2))
+
+  _, arrays = Checkpoints(whole).restore()
+  _, others = Checkpoints(killed).restore()
+  assert arrays.keys() == others.keys()
+  for name in arrays:
+    np.testing.assert_array_equal(arrays[name], others[name], err_msg=name)
+  events = [
+    (folder / "metrics.jsonl").read_text() for folder in (whole, killed)
+  ]
+  assert events[0] == events[1]
+  summary = json.loads((killed / "summary.json").read_text())
+  assert summary["devices"] == "2 x cpu"

@@ -115,8 +115,7 @@ def trained(
   class_of = np.repeat(np.arange(classes), each).astype(np.int32)
   count = len(class_of)
   image = np.array(
-    [rng.choice(np.flatnonzero(stream.labels == k)) for k in class_of],
-    np.int32,
+    [rng.choice(np.flatnonzero(stream.labels == k)) for k in class_of], np.int32
   )
   cell = rng.integers(0, 16, count).astype(np.int32)
   # The second prototype is the same patch as the first.

@@ -10,11 +10,7 @@ from PIL import Image
 import pytest
 
 from protojax.explain import html, prototypical, text
-from protojax.explain.evidence import (
-  GlobalExplanation,
-  LocalExplanation,
-  merge,
-)
+from protojax.explain.evidence import GlobalExplanation, LocalExplanation, merge
 
 HOSTILE = "<script>alert('x')</script>\"'&{{ 7 * 7 }} onerror=a"
 NAMES = [HOSTILE, "plain", "third"]

@@ -87,8 +87,7 @@ def test_patches_and_duplicates():
     assert_array_equal(e.patch.box, box)
     assert e.because["train"].images == 12
     assert_array_equal(
-      e.without_source["train"].similarity < e.because["train"].similarity,
-      True,
+      e.without_source["train"].similarity < e.because["train"].similarity, True
     )
   assert np.array_equal(
     prototypes[0].patch.picture, model.train.images[source.image[0]]

@@ -113,9 +113,7 @@ def test_the_prefix_changes_no_step(make_method, make_state, name):
   cached = _train(fit, state)
   whole = _train(dataclasses.replace(fit, prefix=None), state)
   for a, b in zip(
-    jax.tree.leaves(cached.params),
-    jax.tree.leaves(whole.params),
-    strict=True,
+    jax.tree.leaves(cached.params), jax.tree.leaves(whole.params), strict=True
   ):
     np.testing.assert_allclose(a, b, atol=2e-5)
 

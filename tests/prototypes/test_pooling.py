@@ -43,8 +43,7 @@ def test_blocks_change_nothing(name, block):
     return jnp.sum(metric.activation(found.distances)), found
 
   grad = jax.jit(
-    jax.value_and_grad(total, argnums=(0, 1), has_aux=True),
-    static_argnums=2,
+    jax.value_and_grad(total, argnums=(0, 1), has_aux=True), static_argnums=2
   )
   (_, whole), expected = grad(features, prototypes, len(features))
   (_, found), gradients = grad(features, prototypes, block)

@@ -70,11 +70,7 @@ def test_push_equals_a_loop_over_patches(name, metric, size, own_class):
   images, labels = photographs()
   state = make_state(size)
   new, source, metrics = push.push(
-    embed,
-    state,
-    ArrayStream(images, labels),
-    similarity.load(name),
-    own_class,
+    embed, state, ArrayStream(images, labels), similarity.load(name), own_class
   )
   expected = loop(state, images, labels, metric, own_class)
   np.testing.assert_array_equal(source.image, [e[1] for e in expected])
@@ -188,10 +184,7 @@ def test_features_that_are_no_numbers_are_never_taken():
     return jax.numpy.where(white, jax.numpy.nan, features)
 
   new, source, _ = push.push(
-    broken,
-    make_state(),
-    ArrayStream(images, labels),
-    similarity.load("log"),
+    broken, make_state(), ArrayStream(images, labels), similarity.load("log")
   )
   assert np.isfinite(new).all()
   assert 0 not in source.image
