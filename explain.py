@@ -12,8 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from absl import flags
-import jax
-from ml_collections import ConfigDict
 from rich.console import Console
 from rich.progress import (
   BarColumn,
@@ -24,12 +22,12 @@ from rich.progress import (
 )
 from rich.table import Table
 
-from protojax import configuration, methods, parallel
-from protojax.data import pipeline, sources
+from protojax import configuration, loading, parallel
+from protojax.data import pipeline, skipped, sources
 from protojax.explain.output import Output
-from protojax.methods.base import Explains
-from protojax.train import checkpoint, workdir
-from protojax.types import State, UserError
+from protojax.methods.base import Classifies, Explains
+from protojax.train import workdir
+from protojax.types import UserError
 
 _WORKDIR = flags.DEFINE_string(
   "workdir", "", "Folder of the run; the newest under runs/ if not given."
@@ -74,9 +72,17 @@ def main() -> int:
   """Explains a run; writes WORKDIR/explanations."""
   parallel.setup(_DISTRIBUTED.value)
   run = Path(_WORKDIR.value) if _WORKDIR.value else workdir.newest(Path("runs"))
-  config = workdir.load_config(run)
-  method, state = load_run(run, config)
+  method, state, config = loading.load(run)
+  if not isinstance(method, Explains):
+    raise UserError(f"{config.method} in {run} has no prototypes to explain.")
+  if method.stale(state) and not _ALLOW_STALE.value:
+    raise UserError(
+      f"the prototypes in {run} are no longer the patches of the last push,"
+      " or were never pushed, so their pictures would mislead. Let train.py"
+      " finish, or explain them all the same with --allow_stale."
+    )
   tasks = _tasks(method, config.data.image_size)
+  _say_skipped(tasks)
   folder = run / "explanations" / ("images" if _IMAGES.value else "")
   parallel.say(f"explaining {run} on {parallel.describe()}")
 
@@ -111,26 +117,6 @@ def main() -> int:
   return 0
 
 
-def load_run(run: Path, config: ConfigDict) -> tuple[Any, State]:
-  """The method of a run, one that `Explains`, and its newest state.
-
-  Raises:
-    UserError: no checkpoint, or prototypes that cannot be explained.
-  """
-  method = methods.load(config, workdir.class_names(run))
-  if not isinstance(method, Explains):
-    raise UserError(f"{config.method} in {run} has no prototypes to explain.")
-  template = jax.eval_shape(method.init, parallel.key(config.seed))
-  state, _ = checkpoint.restore_state(run, template)
-  if method.stale(state) and not _ALLOW_STALE.value:
-    raise UserError(
-      f"the prototypes in {run} are no longer the patches of the last push,"
-      " or were never pushed, so their pictures would mislead. Let train.py"
-      " finish, or explain them all the same with --allow_stale."
-    )
-  return method, state
-
-
 def _tasks(
   method: Any, image_size: int
 ) -> list[tuple[str, str, pipeline.Stream]]:
@@ -141,16 +127,47 @@ def _tasks(
         "--scope=global explains prototypes over a data set; with --images"
         " use --scope=local."
       )
-    source, devices = sources.images(_IMAGES.value), parallel.device_count()
-    size = devices * -(-min(len(source), _AT_ONCE) // devices)
-    stream = pipeline.ordered(source, image_size, size)
-    return [("images", "local", stream)]
+    source = sources.images(_IMAGES.value)
+    at_once = min(len(source), _AT_ONCE)
+    return [("images", "local", pipeline.ordered(source, image_size, at_once))]
   if _SPLIT.value != "both":
-    return [(_SPLIT.value, _SCOPE.value, method.stream(_SPLIT.value))]
-  tasks = [("test", _SCOPE.value, method.stream("test"))]
+    return [(_SPLIT.value, _SCOPE.value, _stream(method, _SPLIT.value))]
+  tasks = [("test", _SCOPE.value, _stream(method, "test"))]
   if _SCOPE.value != "local":
-    tasks.insert(0, ("train", "global", method.stream("train")))
+    tasks.insert(0, ("train", "global", _stream(method, "train")))
   return tasks
+
+
+def _stream(method: Any, split: str) -> pipeline.Stream:
+  """The images of a split, whose classes are those of the run.
+
+  Raises:
+    UserError: the classes have changed, so labels mean others than they did.
+  """
+  stream = method.stream(split)
+  if not isinstance(method, Classifies):
+    return stream
+  now, then = stream.source.class_names, method.class_names
+  if tuple(now) != tuple(then):
+    gone = ", ".join(sorted(set(then) - set(now)))
+    new = ", ".join(sorted(set(now) - set(then)))
+    changes = [f"gone: {gone}"] * bool(gone) + [f"new: {new}"] * bool(new)
+    raise UserError(
+      f"the classes of the {split} images are no longer those the run was"
+      f" trained on ({'; '.join(changes) or 'in another order'}). Put the data"
+      " back as they were, or explain images of your own with --images=PATH."
+    )
+  return stream
+
+
+def _say_skipped(tasks: list[tuple[str, str, pipeline.Stream]]) -> None:
+  told = set()
+  for split, _, stream in tasks:
+    # Both parts of a folder split by a seed name the same images.
+    if stream.source.skipped not in told:
+      for line in skipped.report(stream.source, split):
+        parallel.say(line)
+    told.add(stream.source.skipped)
 
 
 def _progress() -> Progress:

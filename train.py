@@ -13,6 +13,7 @@ from pathlib import Path
 from absl import flags
 
 from protojax import configuration, methods, parallel
+from protojax.data import skipped
 from protojax.methods.base import Classifies
 from protojax.train import adopt, summary, workdir
 from protojax.train.loop import Interrupted, Run
@@ -35,23 +36,31 @@ def main() -> int:
   config = configuration.load(_CONFIG, init_from=_INIT_FROM.value)
   folder = Path(_WORKDIR.value or f"runs/{configuration.name(_CONFIG)}")
   workdir.claim(folder, config)
-  method = methods.load(config)
-  if isinstance(method, Classifies):
-    workdir.claim_classes(folder, method.class_names)
-  parallel.say(f"{config.method} in {folder} on {parallel.describe()}")
-
-  evaluate = functools.partial(method.evaluate, data=method.stream("test"))
-  run = Run(folder, config.seed, evaluate, config.save_seconds)
+  run = Run(folder, config.seed, config.save_seconds)
   if run.finished() and (folder / "summary.json").exists():
     parallel.say(
       f"This run is finished: {folder}/summary.json. Explain it with"
-      f" `python explain.py --workdir={folder}`, or take another"
-      " --workdir to train anew."
+      f" `python explain.py --workdir={folder}`, or take another --workdir to"
+      " train anew."
     )
     return 0
-  start = functools.partial(adopt.take_over, init_from=config.init_from)
+
+  method = methods.load(config)
+  class_names = None
+  if isinstance(method, Classifies):
+    class_names = method.class_names
+    workdir.claim_classes(folder, class_names)
+  parallel.say(f"{config.method} in {folder} on {parallel.describe()}")
+  for split in ("train", "test"):
+    for line in skipped.report(method.stream(split).source, split):
+      parallel.say(line)
+  adopt_from = functools.partial(
+    adopt.take_over, init_from=config.init_from, class_names=class_names
+  )
+  test = method.stream("test")
+  evaluate = functools.partial(method.evaluate, data=test)
   try:
-    state = run.train(method.init, method.stages(), start)
+    state = run.train(method.init, method.stages(), evaluate, adopt_from)
   except Interrupted as stop:
     parallel.say(
       f"Stopped by signal {stop.signal_number} at {stop}; saved. Run the"

@@ -66,7 +66,7 @@ def get_config(variants: str = "") -> ConfigDict:
         "train_norm": False,
       },
       "last": {"epochs": 20, "head": 1e-3},
-      "prune": {"nearest": 6, "threshold": 3},
+      "prune": {"nearest": 6, "threshold": 3, "epochs": 20},
     }
   )
   return apply(config, variants)
@@ -89,6 +89,7 @@ _VARIANTS = {
     "rounds": 1,
     "data": {"augment": "affine"},
     "prototypes": {
+      "per_class": 10,
       "similarity": "log",
       "activation": "sigmoid",
       "standardise": False,
@@ -97,11 +98,13 @@ _VARIANTS = {
     "warm": {"epochs": 5, "add_on": 3e-3, "prototypes": 3e-3},
     "joint": {
       "epochs": 6,
+      "backbone": 1e-4,
       "add_on": 3e-3,
       "prototypes": 3e-3,
       "train_norm": True,
     },
-    "last": {"head": 1e-4},
+    "last": {"epochs": 20, "head": 1e-4},
+    "prune": {"epochs": 100},
   },
   "debug": {
     "batch_size": 26,
@@ -112,5 +115,6 @@ _VARIANTS = {
     "warm": {"epochs": 1},
     "joint": {"epochs": 1},
     "last": {"epochs": 2},
+    "prune": {"epochs": 2},
   },
 }

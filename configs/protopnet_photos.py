@@ -22,5 +22,5 @@ def get_config(variants: str = "") -> ConfigDict:
   config.joint.update(
     epochs=6, backbone=1e-3, add_on=1e-3, prototypes=1e-3, drop_epochs=5
   )
-  config.last.epochs = 10
+  config.last.epochs = config.prune.epochs = 10
   return protopnet_folder.apply(config, variants)

@@ -7,8 +7,6 @@ when it is called and not before, so that --help answers at once.
 import argparse
 import functools
 import importlib
-import os
-import signal
 import sys
 from typing import NoReturn
 
@@ -24,17 +22,7 @@ def main(argv: list[str]) -> int:
   # Imported late: it brings JAX along, which takes a second.
   from protojax import cli
 
-  try:
-    status = cli.guarded(functools.partial(module.run, args))
-    sys.stdout.flush()
-    return status
-  except BrokenPipeError:
-    # The reader of a pipe, such as `head`, has seen enough. Without this
-    # Python would write what is left into the closed pipe, and complain.
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return 128 + signal.SIGPIPE
-  except KeyboardInterrupt:
-    return 128 + signal.SIGINT
+  return cli.guarded(functools.partial(module.run, args))
 
 
 class _Parser(argparse.ArgumentParser):

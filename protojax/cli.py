@@ -1,6 +1,8 @@
 """How every command ends: a user's mistake is one line, never a traceback."""
 
 from collections.abc import Callable
+import os
+import signal
 import sys
 
 from protojax.types import UserError
@@ -10,12 +12,25 @@ EXIT_USER_ERROR = 2
 
 
 def guarded(main: Callable[[], int | None]) -> int:
-  """Runs a command; prints a `UserError` as one line and returns 2."""
+  """Runs a command and returns its exit code, whatever ends it.
+
+  A `UserError` is printed on one line and gives 2, Ctrl-C gives 130.
+  """
   try:
-    return main() or 0
+    status = main() or 0
+    sys.stdout.flush()
+    return status
   except UserError as error:
     complain(str(error))
     return EXIT_USER_ERROR
+  except KeyboardInterrupt:
+    print("interrupted", file=sys.stderr)
+    return 128 + signal.SIGINT
+  except BrokenPipeError:
+    # The reader of a pipe, such as `head`, has seen enough. Without this
+    # Python would write what is left into the closed pipe, and complain.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 128 + signal.SIGPIPE
 
 
 def complain(message: str) -> None:

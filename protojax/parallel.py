@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterable, Iterator
 import functools
 import os
 from pathlib import Path
+import socket
+import time
 from typing import Any
 
 import jax
@@ -26,6 +28,9 @@ AXIS = "devices"
 _FAST_CPU = "--xla_cpu_experimental_ynn_fusion_type=LIBRARY_FUSION_TYPE_DOT"
 _FAST_CPU_RELEASES = ("0.10.", "0.11.", "0.12.")
 
+# For so long a process waits for process 0 to be there, as JAX does.
+_COORDINATOR_SECONDS = 300.0
+
 
 def setup(distributed: bool = False) -> None:
   """Prepares JAX; to be called before anything else touches a device.
@@ -38,6 +43,9 @@ def setup(distributed: bool = False) -> None:
       `jax.distributed`, which reads a TPU pod's, SLURM's or Open MPI's
       environment, or JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and
       JAX_PROCESS_ID.
+
+  Raises:
+    UserError: there are no other processes to join.
   """
   release = jax.lib.__version__
   if "XLA_FLAGS" not in os.environ and release.startswith(_FAST_CPU_RELEASES):
@@ -54,19 +62,52 @@ def setup(distributed: bool = False) -> None:
 
 def _join() -> None:
   address = os.environ.get("JAX_COORDINATOR_ADDRESS")
-  count = os.environ.get("JAX_NUM_PROCESSES")
-  index = os.environ.get("JAX_PROCESS_ID")
-  if count and index:
-    jax.distributed.initialize(address, int(count), int(index))
-    return
+  count, index = _number("JAX_NUM_PROCESSES"), _number("JAX_PROCESS_ID")
   try:
-    jax.distributed.initialize()
-  except (ValueError, RuntimeError) as error:
+    if count is None or index is None:
+      jax.distributed.initialize()
+      return
+    if address:
+      _await_coordinator(address, 0.0 if index == 0 else _COORDINATOR_SECONDS)
+    jax.distributed.initialize(address, count, index)
+  except (ValueError, RuntimeError, OSError) as error:
     raise UserError(
-      "--distributed found no cluster (neither a TPU pod, SLURM, Open MPI"
-      " nor JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and JAX_PROCESS_ID):"
-      f" {error}. Leave the flag out to run on this machine alone."
+      f"--distributed could not join the other processes: {error}. It needs a"
+      " TPU pod, SLURM, Open MPI, or else JAX_COORDINATOR_ADDRESS,"
+      " JAX_NUM_PROCESSES and JAX_PROCESS_ID. Leave the flag out to run on this"
+      " machine alone."
     ) from error
+
+
+def _number(variable: str) -> int | None:
+  """An environment variable that is a number; None where it is not set."""
+  value = os.environ.get(variable)
+  if value and not value.isdecimal():
+    raise UserError(f"{variable}={value} is not a number; set it to one.")
+  return int(value) if value else None
+
+
+def _await_coordinator(address: str, seconds: float) -> None:
+  """Waits for process 0 to listen; JAX itself would abort the process.
+
+  Raises:
+    OSError: it does not within so many seconds, where there are any.
+    ValueError: the address is not HOST:PORT.
+  """
+  host, _, port = address.rpartition(":")
+  if not (host and port.isdecimal() and int(port) < 1 << 16):
+    raise ValueError(f"JAX_COORDINATOR_ADDRESS={address} is not HOST:PORT")
+  end = time.monotonic() + seconds
+  while seconds:
+    try:
+      socket.create_connection((host.strip("[]"), int(port)), 5).close()
+      return
+    except OSError as error:
+      if time.monotonic() > end:
+        raise OSError(
+          f"no process 0 answers at JAX_COORDINATOR_ADDRESS={address} ({error})"
+        ) from error
+    time.sleep(0.2)
 
 
 def cache_dir() -> Path:
@@ -78,6 +119,11 @@ def cache_dir() -> Path:
 def device_count() -> int:
   """Devices of all processes together."""
   return jax.device_count()
+
+
+def whole_batch(size: int) -> int:
+  """The smallest batch of at least `size` that divides over the devices."""
+  return -(-size // jax.device_count()) * jax.device_count()
 
 
 def describe() -> str:

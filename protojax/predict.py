@@ -22,15 +22,14 @@ from pathlib import Path
 import sys
 from typing import Any
 
-import jax
 import numpy as np
 from rich.console import Console
 
-from protojax import methods, parallel
+from protojax import loading, parallel
 from protojax.data import pipeline, sources
 from protojax.explain import tables
 from protojax.methods.base import Classifies
-from protojax.train import checkpoint, log, workdir
+from protojax.train import log, workdir
 from protojax.types import State, UserError
 
 COLUMNS = (
@@ -86,22 +85,21 @@ def run(args: argparse.Namespace) -> int:
   parallel.setup()
   with _opened(args.output) as file:
     folder = Path(args.workdir or workdir.newest(Path("runs")))
-    config = workdir.load_config(folder)
     source = sources.images(*args.paths)
-    method = methods.load(config, workdir.class_names(folder))
+    method, state, config = loading.load(folder)
     if not isinstance(method, Classifies):
       raise UserError(f"{folder}: {config.method} has no classes to predict")
-    template = jax.eval_shape(method.init, parallel.key(config.seed))
-    state, progress = checkpoint.restore_state(folder, template)
-    if not progress.finished:
+    # The last that train.py writes.
+    if not (folder / "summary.json").exists():
       _say(f"note: {folder} is not trained to its end")
     for name, reason in source.skipped:
       _say(f"skipped {name}: {reason}")
 
-    devices = parallel.device_count()
-    batch_size = -(-min(len(source), config.batch_size) // devices) * devices
     stream = pipeline.ordered(
-      source, config.data.image_size, batch_size, cache_bytes=0
+      source,
+      config.data.image_size,
+      min(len(source), config.batch_size),
+      cache_bytes=0,
     )
     found = predictions(method, state, stream, args.top)
     _FORMATS[args.format](file, _one_by_one(found, len(source)))

@@ -122,7 +122,13 @@ def test_images_of_ones_own(run, tmp_path):
   rng = np.random.default_rng(0)
   pixels = rng.integers(0, 255, (50, 40, 3)).astype(np.uint8)
   Image.fromarray(pixels).save(tmp_path / "a <b> 'c'.png")
-  _, folder = _explain(run, f"--images={tmp_path / 'a <b>*.png'}")
+  broken = [tmp_path / f"a <b> {i:02}.png" for i in range(12)]
+  for path in broken:
+    path.write_bytes(b"no image")
+  said, folder = _explain(run, f"--images={tmp_path / 'a <b>*.png'}", devices=2)
+  for path in broken[:10]:
+    assert f"images: skipped {path}: " in said
+  assert "images: skipped 2 more" in said
   folder = folder / "images"
   assert pandas.read_csv(folder / "local.csv").image[0].endswith("'c'.png")
   assert "a <b>" not in (folder / "report.html").read_text()
@@ -145,6 +151,18 @@ def test_stale_prototypes_are_refused(run):
   assert done.returncode == 2
   assert "--allow_stale" in done.stderr
   _explain(run, *flags, "--allow_stale")
+
+
+@pytest.mark.slow
+def test_other_classes_are_refused(run):
+  path = run / "classes.json"
+  names = json.loads(path.read_text())
+  path.write_text(json.dumps(["gone", *names[1:]]))
+  done = _command("explain.py", f"--workdir={run}", "--scope=local")
+  assert done.returncode == 2
+  (line,) = done.stderr.strip().splitlines()
+  assert f"(gone: gone; new: {names[0]})" in line
+  assert "--images" in line
 
 
 @pytest.mark.slow

@@ -12,12 +12,14 @@ _ROOT = Path(__file__).parents[1]
 # row do not know each other.
 _LEVELS = (
   ("types",),
+  ("writing",),
   ("parallel",),
   ("data",),
   ("backbones",),
   ("prototypes", "losses", "metrics", "diffusion"),
   ("train", "explain"),
   ("methods",),
+  ("loading",),
   ("cli",),
   ("configuration",),
   ("__main__", "predict", "train.py", "explain.py"),

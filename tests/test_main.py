@@ -85,7 +85,7 @@ def test_control_c_is_no_error_report(command, capsys):
 
   command.run = run
   assert command_line.main(["try", "cat"]) == 130
-  assert capsys.readouterr().err == ""
+  assert capsys.readouterr().err == "interrupted\n"
 
 
 def test_a_reader_that_stops_early_is_no_error():

@@ -1,5 +1,7 @@
 """Sweeps over two devices against plain sums."""
 
+import socket
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -89,3 +91,65 @@ def test_replicate_puts_a_copy_on_every_device():
   x = parallel.replicate(np.arange(3))
   assert len(x.addressable_shards) == 2
   assert parallel.replicate(x) is x
+
+
+@pytest.fixture
+def cluster(monkeypatch):
+  """Sets the variables that processes find each other by."""
+
+  def variables(address, count, index):
+    monkeypatch.setenv("JAX_COORDINATOR_ADDRESS", address)
+    monkeypatch.setenv("JAX_NUM_PROCESSES", count)
+    monkeypatch.setenv("JAX_PROCESS_ID", index)
+
+  return variables
+
+
+@pytest.mark.parametrize(
+  ("variables", "message"),
+  [
+    (("host:1234", "two", "0"), "JAX_NUM_PROCESSES=two is not a number"),
+    (("host:1234", "2", "-1"), "JAX_PROCESS_ID=-1 is not a number"),
+    (("host", "2", "0"), "ADDRESS=host is not HOST:PORT"),
+    (("host:99999", "2", "1"), "ADDRESS=host:99999 is not HOST:PORT"),
+    (("localhost:1234", "2", "2"), "process_id < num_processes"),
+    (("", "2", "0"), "coordinator_address should be defined"),
+  ],
+)
+def test_wrong_variables_of_a_cluster_are_named(
+  cluster, monkeypatch, variables, message
+):
+  monkeypatch.setattr(parallel, "_COORDINATOR_SECONDS", 0)
+  cluster(*variables)
+  with pytest.raises(UserError, match=message):
+    parallel.setup(distributed=True)
+
+
+def _free_port():
+  with socket.socket() as listener:
+    listener.bind(("localhost", 0))
+    return listener.getsockname()[1]
+
+
+def test_a_coordinator_that_does_not_answer(cluster, monkeypatch):
+  monkeypatch.setattr(parallel, "_COORDINATOR_SECONDS", 0.1)
+  cluster(f"localhost:{_free_port()}", "2", "1")
+  with pytest.raises(UserError, match=r"no process 0 answers at .*localhost"):
+    parallel.setup(distributed=True)
+
+
+def test_a_cluster_that_jax_refuses(cluster, monkeypatch):
+  def refuse(*arguments):
+    raise RuntimeError("Failed to start RPC server")
+
+  monkeypatch.setattr(jax.distributed, "initialize", refuse)
+  cluster("localhost:1234", "2", "0")
+  with pytest.raises(UserError, match=r"Failed to start.*Leave the flag out"):
+    parallel.setup(distributed=True)
+
+
+def test_without_a_cluster_the_way_out_is_named(monkeypatch):
+  for name in ("JAX_COORDINATOR_ADDRESS", "JAX_NUM_PROCESSES"):
+    monkeypatch.delenv(name, raising=False)
+  with pytest.raises(UserError, match="Leave the flag out"):
+    parallel.setup(distributed=True)

@@ -120,6 +120,11 @@ def test_another_config_in_the_same_workdir_lists_the_keys(debug_run):
     (["--config.method=protopnt"], "Did you mean protopnet"),
     (["--config.backbone.name=resnet"], "unknown backbone 'resnet'"),
     (["--config.prototypes.similarity=l3"], "log, linear, cosine"),
+    (["--config.prototypes.height=9"], "9 x 1 cells do not fit into the"),
+    (["--config.data.image_size=0"], "data.image_size is 0; it must be"),
+    (["--config.prototypes.per_class=0"], "per_class is 0; it must be"),
+    (["--config.seed=-1"], "seed is -1; it must be 0 or more"),
+    (["--config.rounds=0"], "rounds is 0; it must be 1 or more"),
     (["--config.batch_size=5000"], "fewer than a batch of 5000"),
     (["--init-from=nowhere"], "nowhere/checkpoints holds no checkpoint"),
     (["stray"], "unexpected argument 'stray'"),
@@ -162,18 +167,20 @@ def _until(process, words):
 
 def _kill_in_stages(folder, flags):
   """Kills the run once in every stage, restarting it in between."""
-  for before, stage in zip((" in ", *STAGES[:-1]), STAGES, strict=True):
+  hit = set()
+  for before in (" in ", *STAGES[:-1]):
     process = _start(folder, *flags)
     _until(process, before)
-    # Into the stage; short ones may be over, and then the next is hit.
-    time.sleep(0.3)
+    # Past the saving of the stage before, and into the next.
+    time.sleep(0.5)
     process.send_signal(signal.SIGKILL)
     process.wait()
     process.stdout.close()
-    finished = (folder / "summary.json").exists()
-    assert not finished, f"killed too late in {stage}"
-    if stage == STAGES[-2]:
-      return
+    assert not (folder / "summary.json").exists(), f"killed late: {before}"
+    checkpoints = Checkpoints(folder)
+    hit.add(checkpoints.restore()[0].stage if checkpoints.exists() else 1)
+    checkpoints.close()
+  return hit
 
 
 @pytest.mark.slow
@@ -181,7 +188,7 @@ def test_killed_in_every_stage_it_ends_the_same(debug_run, tmp_path):
   folder = tmp_path / "killed"
   # Saved at almost every step, so that a kill lands within a stage.
   flags = ["--config.save_seconds=0.2"]
-  _kill_in_stages(folder, flags)
+  assert _kill_in_stages(folder, flags) == set(range(1, len(STAGES) + 1))
   done = _train(folder, *flags)
   assert done.returncode == 0, done.stderr
   _assert_same_outcome(debug_run, folder)
@@ -202,6 +209,52 @@ def _assert_same_outcome(run, other):
     np.testing.assert_array_equal(arrays[name], others[name], err_msg=name)
 
 
+def test_a_mistake_does_not_take_the_workdir(tmp_path):
+  folder = tmp_path / "run"
+  assert _train(folder, "--config.backbone.name=resnet").returncode == 2
+  process = _start(folder)
+  _until(process, " in ")
+  process.kill()
+  process.communicate()
+
+
+def _photographs(folder, each=30, broken=False):
+  """Two classes told apart by brightness."""
+  rng = np.random.default_rng(0)
+  for k, name in enumerate(("dark", "light")):
+    for split in ("train", "test"):
+      (folder / split / name).mkdir(parents=True)
+      for i in range(each):
+        pixels = rng.integers(90 * k, 90 * k + 90, (40, 40, 3), np.uint8)
+        path = folder / split / name / f"{i}.png"
+        Image.fromarray(pixels).save(path)
+  if broken:
+    (folder / "train" / "dark" / "bad.png").write_bytes(b"nonsense")
+
+
+def _on_folder(data):
+  return [
+    "train.py",
+    "--config=configs/protopnet_folder.py:debug",
+    "--config.data.name=folder",
+    f"--config.data.root={data}",
+  ]
+
+
+def test_skipped_images_and_small_classes_are_told(tmp_path):
+  _photographs(tmp_path / "data", 14, broken=True)
+  done = run_script(
+    *_on_folder(tmp_path / "data"),
+    "--config.prototypes.per_class=15",
+    f"--workdir={tmp_path / 'run'}",
+  )
+  assert done.returncode == 0, done.stderr
+  said = " ".join(done.stdout.split())
+  assert "bad.png" in said
+  assert "fewer training images than the 15 prototypes of a class" in said
+  assert "dark (14), light (14)" in said
+
+
 @pytest.mark.slow
 def test_sigterm_saves_and_says_how_to_go_on(debug_run, tmp_path):
   folder = tmp_path / "stopped"
@@ -220,20 +273,10 @@ def test_sigterm_saves_and_says_how_to_go_on(debug_run, tmp_path):
 @pytest.mark.slow
 def test_init_from_with_other_classes(debug_run, tmp_path):
   """A folder of two classes starts from the model of thirteen."""
-  rng = np.random.default_rng(0)
-  for k, name in enumerate(("dark", "light")):
-    for split in ("train", "test"):
-      (tmp_path / "data" / split / name).mkdir(parents=True)
-      for i in range(30):
-        pixels = rng.integers(90 * k, 90 * k + 90, (40, 40, 3), np.uint8)
-        path = tmp_path / "data" / split / name / f"{i}.png"
-        Image.fromarray(pixels).save(path)
+  _photographs(tmp_path / "data")
   folder = tmp_path / "run"
   done = run_script(
-    "train.py",
-    "--config=configs/protopnet_folder.py:debug",
-    "--config.data.name=folder",
-    f"--config.data.root={tmp_path / 'data'}",
+    *_on_folder(tmp_path / "data"),
     f"--init-from={debug_run}",
     f"--workdir={folder}",
   )
@@ -241,8 +284,7 @@ def test_init_from_with_other_classes(debug_run, tmp_path):
   assert "anew: params.head, params.prototypes" in done.stdout
   summary = _summary(folder)
   assert summary["class_names"] == ["dark", "light"]
-  # No start from data: the input's scale was learnt with the features.
-  assert summary["stages"][0]["id"] == "01-warm"
+  # The input's scale was learnt with the features, and stays with them.
   _, arrays = Checkpoints(folder).restore()
   _, before = Checkpoints(debug_run).restore()
   for name in ("shift", "scale"):

@@ -1,14 +1,8 @@
-"""The folder for what can be made again: photos, checks, labels."""
+"""Files that are written whole or not at all, in the user's cache or not."""
 
 import os
 from pathlib import Path
 import tempfile
-
-
-def cache_dir() -> Path:
-  """Where protojax keeps what can be made again: XDG_CACHE_HOME or ~/.cache."""
-  home = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
-  return Path(home) / "protojax"
 
 
 def write_atomically(path: Path, content: bytes) -> None:

@@ -12,6 +12,7 @@ import logging
 import os
 from pathlib import Path
 
+from protojax import parallel
 from protojax.data import cache, images
 
 _LOG = logging.getLogger(__name__)
@@ -64,7 +65,7 @@ def _memory_path(root: str) -> Path:
   key = hashlib.blake2b(
     os.fsencode(os.path.realpath(root)), digest_size=16
   ).hexdigest()
-  return cache.cache_dir() / "checked" / f"{key}.json"
+  return parallel.cache_dir() / "checked" / f"{key}.json"
 
 
 def _recall(memory: Path) -> dict[str, tuple[list, str]]:

@@ -20,13 +20,13 @@ from jaxtyping import Int, UInt8
 import numpy as np
 from PIL import Image
 
-from protojax.data import cache
+from protojax import parallel
 from protojax.data import images as images_lib
 from protojax.data import tfds as tfds_lib
 from protojax.types import UserError
 
 # Another draw of crops needs another version: the cache is kept by it.
-VERSION = "1.0.0"
+VERSION = "1.1.0"
 CROPS = {"train": 60, "test": 30}  # of each photograph
 # Pixels; the size of the network's input in the default config, so that the
 # network sees the photograph's own pixels, not resized ones.
@@ -68,7 +68,7 @@ def load(root: str, split: str) -> tfds_lib.Records:
   """
   import tensorflow_datasets as tfds
 
-  where = Path(os.path.expanduser(root)) if root else cache.cache_dir()
+  where = Path(os.path.expanduser(root)) if root else parallel.cache_dir()
   folder = where / "protojax_photos" / VERSION
   if not folder.is_dir():
     try:
@@ -123,8 +123,9 @@ def boxes(
   while len(chosen) < CROPS[split]:
     x = int(generator.integers(left, right - _SIDE + 1))
     y = int(generator.integers(0, height - _SIDE + 1))
-    if image[y : y + _SIDE, x : x + _SIDE].std(axis=(0, 1)).mean() >= _FLAT:
-      chosen.append((x, y, _SIDE, _SIDE))
+    crop, box = image[y : y + _SIDE, x : x + _SIDE], (x, y, _SIDE, _SIDE)
+    if crop.std(axis=(0, 1)).mean() >= _FLAT and box not in chosen:
+      chosen.append(box)
   return np.array(chosen)
 
 

@@ -67,8 +67,13 @@ def ordered(
 ) -> "Stream":
   """A stream in the order of its source, the last batch padded and masked.
 
+  The batch is rounded up to what divides over the devices, since a run may be
+  explained on other devices than it was trained on.
+
   Args and errors are those of `training`.
   """
+  if batch_size > 0:
+    batch_size = parallel.whole_batch(batch_size)
   images = memory.shared(source, image_size, cache_bytes)
   return Stream(source, images, batch_size, None, "", workers)
 

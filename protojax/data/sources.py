@@ -56,7 +56,17 @@ def load(config_data: Any, split: str, seed: int = 0) -> Source:
   Raises:
     UserError: the data are not there, or not as expected.
   """
-  c = config_data
+  source = _open(config_data, split, seed)
+  unknown = int((source.labels < 0).sum())
+  if unknown:
+    raise UserError(
+      f"{unknown} of {len(source)} {split} images have no label (-1): choose"
+      f" another split with --config.data.{split}"
+    )
+  return source
+
+
+def _open(c: Any, split: str, seed: int) -> Source:
   splits = (c.train, c.test)
   if split not in ("train", "test"):
     raise UserError(f"split {split!r}: use train or test")

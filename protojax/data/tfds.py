@@ -12,6 +12,7 @@ from typing import Any
 from jaxtyping import Int32, UInt8
 import numpy as np
 
+from protojax import parallel
 from protojax.data import cache
 from protojax.data import images as images_lib
 from protojax.types import UserError
@@ -201,7 +202,7 @@ def _labels(builder: Any, split: str, records: Any) -> Int32[np.ndarray, "n"]:
   facts = Path(builder.data_dir) / "dataset_info.json"
   key = (str(facts.resolve()), facts.stat().st_mtime_ns, split)
   key = hashlib.blake2b(repr(key).encode(), digest_size=16).hexdigest()
-  memory = cache.cache_dir() / "labels" / f"{key}.npy"
+  memory = parallel.cache_dir() / "labels" / f"{key}.npy"
   try:
     labels = np.load(memory)
     if labels.shape == (len(records),) and labels.dtype == np.int32:

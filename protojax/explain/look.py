@@ -67,9 +67,9 @@ class Look:
     self._maps = _maps(model)
     self._state = jax.tree.map(jnp.asarray, state)
     self._size = model.image_size
-    side = state.params["prototypes"]["prototypes"].shape[1]
+    _, height, width, _ = state.params["prototypes"]["prototypes"].shape
     self._receptive = receptive_field.chain(
-      model.backbone.layers, model.image_size, side
+      model.backbone.layers, model.image_size, height, width
     )
 
   def __call__(

@@ -17,6 +17,18 @@ import numpy as np
 from protojax.explain import html, perturb, tables, text
 from protojax.explain.evidence import GlobalExplanation, LocalExplanation, merge
 
+# All that a run may leave.
+_FILES = (
+  "global_train.csv",
+  "global_test.csv",
+  "local.csv",
+  "local.npz",
+  "prototypes.csv",
+  "report.html",
+  "report.txt",
+  "summary.json",
+)
+
 
 class Output:
   """The folder of the explanations, filled while they are made.
@@ -72,7 +84,11 @@ class Output:
       self._shown.append(dataclasses.replace(explained, whole=None))
 
   def finish(self) -> dict[str, Any]:
-    """Writes all that needs the end; returns what `summary.json` says."""
+    """Writes all that needs the end; returns what `summary.json` says.
+
+    Files of an earlier run that this one did not write go: they would pass
+    for a part of its report.
+    """
     prototypes = merge(self._globals)
     for split in dict.fromkeys(s for e in prototypes for s in e.because):
       alive = {e.prototype: e.because[split] for e in prototypes if e.alive}
@@ -90,6 +106,10 @@ class Output:
     with tables.replacing(self._path("report.txt")) as file:
       file.write(text.document(prototypes, self._shown))
     html.write(self._path("report.html"), head, prototypes, self._shown)
+    for name in _FILES:
+      path = self.folder / name
+      if path not in self.written and path.is_file():
+        path.unlink()
     return summary
 
   def _path(self, name: str) -> Path:

@@ -222,11 +222,14 @@ def _with_pictures(look, stream, explained, rows) -> LocalExplanation:
 def _patches(
   training, look, buffers, wanted, shown, allow_changed, optional
 ) -> dict[int, evidence.Patch]:
-  """The sources of the prototypes, each image read and mapped once."""
+  """The sources of the prototypes, each image read and mapped once.
+
+  Of an image that is gone there is none, even if changes are allowed.
+  """
   try:
     stream = training()
   except UserError:
-    # Images of one's own are explained also where the data set is not.
+    # Images are explained one by one also where the training images are gone.
     if optional:
       return {}
     raise
@@ -237,21 +240,26 @@ def _patches(
   pictured = set(order[taken[order]][:shown].tolist())
   patches = {}
   for index in np.unique(provenance.image[taken]).tolist():
-    name = stream.source.name(index)
     own = np.flatnonzero(taken & (provenance.image == index)).tolist()
-    image = stream.examples([index])["image"][0]
-    digest = push.content_digest(image)
-    if not allow_changed and (digest != provenance.content[own[0]]).any():
+    image, name = None, f"number {index}"
+    if index < len(stream):
+      name = repr(stream.source.name(index))
+      image = stream.examples([index])["image"][0]
+    if not allow_changed and not _is(image, provenance.content[own[0]]):
+      if optional:
+        return {}
       raise UserError(
-        f"training image {name!r} is not the one that prototype {own[0]} was"
+        f"training image {name} is not the one that prototype {own[0]} was"
         " pushed to: the data have changed since. Put the images back, train"
         " again, or explain all the same with --allow_stale."
       )
+    if image is None:
+      continue
     for j, (box, heat) in zip(own, look(image, own), strict=True):
       cell = int(provenance.cell[j])
       show = j in pictured
       patches[j] = evidence.Patch(
-        image=name,
+        image=stream.source.name(index),
         index=index,
         cell=cell,
         box=box,
@@ -260,6 +268,13 @@ def _patches(
         heat=heat if show else None,
       )
   return patches
+
+
+def _is(image, content) -> bool:
+  """Whether an image, if there is one, has the digest of its pixels."""
+  return image is not None and np.array_equal(
+    push.content_digest(image), content
+  )
 
 
 def _global(

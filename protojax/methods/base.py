@@ -3,11 +3,13 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
+from flax.traverse_util import flatten_dict
 import jax
+from ml_collections import ConfigDict
 
 from protojax.data.pipeline import Stream
 from protojax.train.stage import Fit, Pass
-from protojax.types import Array, Batch, Metrics, State
+from protojax.types import Array, Batch, Metrics, State, UserError
 
 
 class Method(Protocol):
@@ -70,3 +72,21 @@ class Classifies(Protocol):
   def class_names(self) -> tuple[str, ...]:
     """The classes, in the order of the logits."""
     ...
+
+
+def at_least(config: ConfigDict, bounds: Mapping[str, int]) -> None:
+  """Refuses numbers that are too small.
+
+  Args:
+    config: of the run.
+    bounds: key, such as "data.image_size" -> the least it can be.
+
+  Raises:
+    UserError: names the key, its value and the bound.
+  """
+  values = flatten_dict(config.to_dict(), sep=".")
+  for key, bound in bounds.items():
+    if values[key] < bound:
+      raise UserError(
+        f"--config.{key} is {values[key]}; it must be {bound} or more."
+      )

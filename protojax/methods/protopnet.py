@@ -18,12 +18,32 @@ from protojax import backbones, parallel
 from protojax.data import pipeline, sources
 from protojax.explain import prototypical
 from protojax.losses import prototype as losses
+from protojax.methods.base import at_least
 from protojax.prototypes import prune, push, similarity, start
 from protojax.prototypes.layer import AddOn, PrototypeLayer
 from protojax.prototypes.network import Network
+from protojax.train import adopt, summary
 from protojax.train.optimizer import adam, grouped, step_decay
 from protojax.train.stage import Aux, Fit, Pass, epochs
 from protojax.types import Array, Batch, Metrics, PyTree, State, UserError
+
+# The least that a run can be made of.
+_LEAST = {
+  "seed": 0,
+  "batch_size": 1,
+  "rounds": 1,
+  "data.image_size": 1,
+  "prototypes.per_class": 1,
+  "prototypes.channels": 1,
+  "prototypes.height": 1,
+  "prototypes.width": 1,
+  "warm.epochs": 0,
+  "joint.epochs": 0,
+  "joint.drop_epochs": 1,
+  "last.epochs": 0,
+  "prune.nearest": 0,
+  "prune.epochs": 0,
+}
 
 
 class Method:
@@ -32,6 +52,7 @@ class Method:
   def __init__(
     self, config: ConfigDict, class_names: tuple[str, ...] | None = None
   ) -> None:
+    at_least(config, _LEAST)
     self.config = config
     self._class_names = class_names
     self._sources: dict[str, sources.Source] = {}
@@ -60,7 +81,17 @@ class Method:
     )
     add_on = AddOn(c.channels, c.add_on, c.activation)
     backbone = backbones.load(self.config.backbone.name)
-    return Network(backbone, add_on, layer, image_size, self.class_names)
+    network = Network(backbone, add_on, layer, image_size, self.class_names)
+    if min(network.grid) < 1:
+      rows, columns = network.grid
+      raise UserError(
+        f"prototypes of {c.height} x {c.width} cells do not fit into the"
+        f" {rows + c.height - 1} x {columns + c.width - 1} cells that"
+        f" {self.config.backbone.name} makes of {image_size} pixels; lower"
+        " --config.prototypes.height and width, or raise"
+        " --config.data.image_size."
+      )
+    return network
 
   def stream(self, split: str) -> pipeline.Stream:
     """The images of a split in source order, without augmentation."""
@@ -89,8 +120,7 @@ class Method:
     c = self.config
     train, ordered = self._shuffled(), self.stream("train")
     augmented = self._shuffled(c.data.augment)
-    if not c.init_from:
-      yield Pass("start", self.start, ordered)
+    yield Pass("start", self.start, ordered)
     if c.warm.epochs:
       yield self._frozen(
         "warm",
@@ -102,23 +132,31 @@ class Method:
         c.warm.epochs,
         self.network.backbone_rows,
       )
-    last = {"head": c.last.head}, c.last.epochs, self.network.distance_rows
+    head = {"head": c.last.head}
     for _ in range(c.rounds):
       if c.joint.epochs:
         loss = functools.partial(self.loss, train=c.joint.train_norm)
-        yield Fit(
-          "joint",
-          loss,
-          augmented,
-          grouped(self._joint_rates(augmented.steps_per_epoch)),
-          epochs(c.joint.epochs),
-          optimizer_id="joint",
-        )
+        rates = grouped(self._joint_rates(augmented.steps_per_epoch))
+        length = epochs(c.joint.epochs)
+        yield Fit("joint", loss, augmented, rates, length, optimizer_id="joint")
       yield Pass("push", self.push, ordered)
-      yield self._frozen("last layer", train, *last)
+      yield self._frozen(
+        "last layer",
+        train,
+        head,
+        c.last.epochs,
+        self.network.distance_rows,
+        optimizer_id="last layer",
+      )
     if c.prune.nearest:
       yield Pass("prune", self.prune, ordered)
-      yield self._frozen("last layer after prune", train, *last)
+      yield self._frozen(
+        "last layer after prune",
+        train,
+        head,
+        c.prune.epochs,
+        self.network.distance_rows,
+      )
 
   def _frozen(
     self,
@@ -127,6 +165,7 @@ class Method:
     groups: Mapping[str, Any],
     length: int,
     prefix: Any,
+    optimizer_id: str | None = None,
   ) -> Fit:
     """A stage behind a frozen backbone: BatchNorm by running averages.
 
@@ -142,6 +181,7 @@ class Method:
       grouped(groups),
       epochs(length),
       prefix=None if parity else prefix,
+      optimizer_id=optimizer_id,
     )
 
   def _joint_rates(self, epoch: int) -> Mapping[str, Any]:
@@ -200,9 +240,16 @@ class Method:
   # The sweeps between the stages of gradient descent.
 
   def start(self, state: State, data: pipeline.Stream) -> tuple[State, Metrics]:
-    """Pretrained weights, features of unit variance, prototypes of patches."""
+    """Pretrained weights, features of unit variance, prototypes of patches.
+
+    What was taken over from another run stays as it is.
+    """
     c, backbone = self.config, self.network.backbone
-    if c.backbone.pretrained:
+    self._tell_of_small_classes(data)
+    taken = (
+      adopt.fitting(state, c.init_from, self.class_names) if c.init_from else {}
+    )
+    if c.backbone.pretrained and not taken:
       if backbone.pretrained is None:
         raise UserError(
           f"the backbone '{c.backbone.name}' has no pretrained weights; train"
@@ -213,19 +260,34 @@ class Method:
         params={**state.params, "backbone": loaded.pop("params")},
         statistics={**state.statistics, "backbone": loaded},
       )
-    if c.prototypes.standardise:
+    if c.prototypes.standardise and not taken:
       shift, scale = start.standardisation(
         self.network.backbone_map, state, data, backbone.channels
       )
       statistics = {**state.statistics, "shift": shift, "scale": scale}
       state = state.replace(statistics=statistics)
-    if c.prototypes.patches:
+    if c.prototypes.patches and "params.prototypes.prototypes" not in taken:
       patches = start.random_patches(
         self.network.embedded_map, state, data, c.seed
       )
       params = {**state.params, "prototypes": {"prototypes": patches}}
       state = state.replace(params=params)
     return state, {}
+
+  def _tell_of_small_classes(self, data: pipeline.Stream) -> None:
+    each = self.config.prototypes.per_class
+    counts = np.bincount(data.labels, minlength=len(self.class_names))
+    small = [
+      f"{name} ({count})"
+      for name, count in zip(self.class_names, counts, strict=True)
+      if count < each
+    ]
+    if small:
+      parallel.say(
+        f"note: fewer training images than the {each} prototypes of a class:"
+        f" {', '.join(small)}. Some prototypes will share an image; give the"
+        " class more images, or set --config.prototypes.per_class lower."
+      )
 
   def push(self, state: State, data: pipeline.Stream) -> tuple[State, Metrics]:
     """Every prototype becomes its nearest training patch (eq. 3)."""
@@ -250,7 +312,7 @@ class Method:
       self.class_names,
       c.threshold,
     )
-    if emptied:
+    if emptied and parallel.is_primary():
       logging.warning(
         "pruning leaves no prototype to %s: nothing speaks for these classes"
         " any more. Train longer, or lower config.prune.threshold.",
@@ -320,24 +382,9 @@ class Method:
     """Accuracy around the last push, and what became of the prototypes."""
     alive = np.asarray(state.buffers["alive"])
     return {
-      "accuracy": milestones(stages),
+      "accuracy": summary.milestones(stages),
       "prototypes": len(alive),
       "alive": int(alive.sum()),
       "duplicates": push.duplicates(state.buffers["provenance"], alive),
       "class_names": list(self.class_names),
     }
-
-
-def milestones(stages: Sequence[Mapping[str, Any]]) -> dict[str, float]:
-  """Accuracy before and after the last push, its last layer, the pruning."""
-  names = [stage["id"].split("-", 1)[1] for stage in stages]
-  accuracy = [stage["metrics"]["accuracy"] for stage in stages]
-  last = len(names) - 1 - names[::-1].index("push")
-  found = {
-    "before_push": accuracy[last - 1],
-    "after_push": accuracy[last],
-    "after_last_layer": accuracy[last + 1],
-  }
-  if "last-layer-after-prune" in names:
-    found["after_prune"] = accuracy[names.index("last-layer-after-prune")]
-  return found

@@ -2,42 +2,35 @@
 
 from pathlib import Path
 
+import numpy as np
+
 from protojax import parallel
+from protojax.train import workdir
 from protojax.train.checkpoint import Checkpoints, flatten, unflatten
 from protojax.types import State, UserError
 
 
-def take_over(state: State, init_from: str) -> State:
+def take_over(
+  state: State, init_from: str, class_names: tuple[str, ...] | None
+) -> State:
   """A fresh state with all that fits from another run's newest checkpoint.
 
-  Parameters and statistics of the same name and shape are taken over. With
-  other classes that leaves out the prototypes and the head, which start anew;
-  the buffers (class and source of each prototype) always do.
+  Buffers (class and source of each prototype) always start anew.
 
   Args:
     state: the fresh one.
     init_from: workdir of the other run; '' leaves the state as it is.
+    class_names: of the new run.
 
   Raises:
     UserError: that folder holds no checkpoint, or one of another backbone.
   """
   if not init_from:
     return state
-  checkpoints = Checkpoints(Path(init_from))
-  _, arrays = checkpoints.restore()
-  checkpoints.close()
   fresh = flatten(state)
-  stored = {
-    name.removeprefix("state."): array
-    for name, array in arrays.items()
-    if name.startswith(("state.params.", "state.statistics."))
-  }
-  taken = {
-    name: stored[name]
-    for name, array in fresh.items()
-    if name in stored and stored[name].shape == array.shape
-  }
-  if any(n.startswith("params.backbone.") for n in set(fresh) - set(taken)):
+  taken = fitting(state, init_from, class_names)
+  missing = set(fresh) - set(taken)
+  if any(name.startswith("params.backbone.") for name in missing):
     raise UserError(
       f"the backbone of {init_from} is another one; give config.backbone.name"
       " its name, or train without --init-from."
@@ -45,7 +38,7 @@ def take_over(state: State, init_from: str) -> State:
   anew = sorted(
     {
       ".".join(name.split(".")[:2])
-      for name in set(fresh) - set(taken)
+      for name in missing
       if not name.startswith("buffers.")
     }
   )
@@ -54,3 +47,29 @@ def take_over(state: State, init_from: str) -> State:
     f" {', '.join(anew) or 'none'}"
   )
   return unflatten(state, {**fresh, **taken})
+
+
+def fitting(
+  state: State, init_from: str, class_names: tuple[str, ...] | None
+) -> dict[str, np.ndarray]:
+  """Parameters and statistics of a run that have a place in a state.
+
+  Those of the same name and shape; prototypes and head only if they stand for
+  the same classes.
+  """
+  checkpoints = Checkpoints(Path(init_from))
+  _, arrays = checkpoints.restore()
+  checkpoints.close()
+  fresh = flatten(state)
+  same = workdir.class_names(Path(init_from)) == class_names
+  of_classes = ("params.prototypes.", "params.head.")
+  found = {}
+  for name, array in arrays.items():
+    name = name.removeprefix("state.")
+    if not name.startswith(("params.", "statistics.")):
+      continue
+    if name.startswith(of_classes) and not same:
+      continue
+    if name in fresh and fresh[name].shape == array.shape:
+      found[name] = array
+  return found

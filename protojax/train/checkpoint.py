@@ -5,17 +5,19 @@ checkpoint can be read without the code that wrote it, and are laid back into
 a template's tree on restore. The number of devices does not enter.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+import contextlib
 import dataclasses
-import errno
+import logging
 from pathlib import Path
+import sys
 from typing import Any
 
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
 
-from protojax import parallel
+from protojax import parallel, writing
 from protojax.types import PyTree, State, UserError
 
 
@@ -109,32 +111,40 @@ class Checkpoints:
       UserError: it could not be written, for example on a full disk.
     """
     arrays = flatten({"state": state, "optimizers": dict(optimizers)})
+    before = None
     try:
-      manager = self._open()
-      number = (manager.latest_step() or 0) + 1
-      manager.save(
-        number,
-        args=ocp.args.Composite(
-          arrays=ocp.args.StandardSave(arrays),
-          progress=ocp.args.JsonSave(dataclasses.asdict(progress)),
-        ),
-        force=True,
-      )
-      manager.wait_until_finished()
+      with _quietly():
+        manager = self._open()
+        before = manager.latest_step()
+        manager.save(
+          (before or 0) + 1,
+          args=ocp.args.Composite(
+            arrays=ocp.args.StandardSave(arrays),
+            progress=ocp.args.JsonSave(dataclasses.asdict(progress)),
+          ),
+          force=True,
+        )
+        manager.wait_until_finished()
     except (OSError, ValueError, RuntimeError) as error:
-      full = getattr(
-        error, "errno", None
-      ) == errno.ENOSPC or "No space left" in str(error)
-      reason = "the disk is full" if full else str(error).splitlines()[0]
-      raise UserError(
-        f"the checkpoint in {self.folder} could not be written: {reason}."
-        " The one before it is intact; make room and run the same command"
-        " again to go on from there."
+      raise writing.failure(
+        f"the checkpoint in {self.folder}",
+        error,
+        "The one before it is intact, to go on from there." if before else "",
       ) from error
 
   def exists(self) -> bool:
-    """Whether there is a finished checkpoint."""
-    return self.folder.is_dir() and self._open().latest_step() is not None
+    """Whether there is a finished checkpoint.
+
+    Raises:
+      UserError: the folder cannot be read.
+    """
+    try:
+      return self.folder.is_dir() and self._open().latest_step() is not None
+    except OSError as error:
+      raise UserError(
+        f"{self.folder} could not be read: {writing.reason(error)}. Make it"
+        " readable, or take another folder with --workdir."
+      ) from error
 
   def restore(self) -> tuple[Progress, dict[str, np.ndarray]]:
     """The newest checkpoint: where the run stands, and the arrays by name.
@@ -142,6 +152,20 @@ class Checkpoints:
     Raises:
       UserError: there is none, or it is damaged.
     """
+    restored = self._read(
+      progress=ocp.args.JsonRestore(), arrays=ocp.args.StandardRestore()
+    )
+    return restored["progress"], dict(restored["arrays"])
+
+  def progress(self) -> Progress:
+    """Where the run stands by its newest checkpoint; reads no array.
+
+    Raises:
+      UserError: there is none, or it is damaged.
+    """
+    return self._read(progress=ocp.args.JsonRestore())["progress"]
+
+  def _read(self, **items: Any) -> dict[str, Any]:
     if not self.exists():
       raise UserError(
         f"{self.folder} holds no checkpoint; train first with"
@@ -150,31 +174,21 @@ class Checkpoints:
     manager = self._open()
     number = manager.latest_step()
     try:
-      restored = manager.restore(
-        number,
-        args=ocp.args.Composite(
-          arrays=ocp.args.StandardRestore(), progress=ocp.args.JsonRestore()
-        ),
-      )
+      restored = manager.restore(number, args=ocp.args.Composite(**items))
+      return {**restored, "progress": Progress(**restored["progress"])}
     except Exception as error:
       # Orbax and TensorStore raise whatever their parsers meet.
       raise UserError(
         f"checkpoint {self.folder / str(number)} is damaged"
-        f" ({type(error).__name__}: {_first_line(error)}); delete that"
+        f" ({type(error).__name__}: {writing.first_line(error)}); delete that"
         " folder to go on from the one before it."
       ) from error
-    return Progress(**restored["progress"]), dict(restored["arrays"])
 
   def close(self) -> None:
     """Lets go of the folder."""
     if self._manager is not None:
       self._manager.close()
       self._manager = None
-
-
-def _first_line(error: Exception) -> str:
-  lines = str(error).strip().splitlines()
-  return lines[0][:200] if lines else "no details"
 
 
 def restore_state(workdir: Path, template: State) -> tuple[State, Progress]:
@@ -187,3 +201,30 @@ def restore_state(workdir: Path, template: State) -> tuple[State, Progress]:
   progress, arrays = checkpoints.restore()
   checkpoints.close()
   return unflatten({"state": template}, arrays)["state"], progress
+
+
+@contextlib.contextmanager
+def _quietly() -> Iterator[None]:
+  """Keeps off the screen what threads say of a failure that `save` raises."""
+  loggers = [logging.getLogger(name) for name in ("absl", "asyncio")]
+  show = sys.unraisablehook
+
+  def show_others(unraisable: Any) -> None:
+    # What TensorStore tells an event loop that Orbax closed at a failure.
+    if str(unraisable.exc_value) != "Event loop is closed":
+      show(unraisable)
+
+  for logger in loggers:
+    logger.addFilter(_is_no_error)
+  sys.unraisablehook = show_others
+  try:
+    yield
+    # Not after a failure: writes still under way will end and tell of it.
+    sys.unraisablehook = show
+  finally:
+    for logger in loggers:
+      logger.removeFilter(_is_no_error)
+
+
+def _is_no_error(record: logging.LogRecord) -> bool:
+  return record.levelno < logging.ERROR

@@ -1,10 +1,11 @@
 """What a run says while it trains: metrics.jsonl, TensorBoard, a bar."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 import contextlib
 import json
 import math
 from pathlib import Path
+import time
 from typing import Any
 
 from rich.console import Console
@@ -18,10 +19,13 @@ from rich.progress import (
   TimeRemainingColumn,
 )
 from rich.text import Text
-from tensorboardX import SummaryWriter
+from tensorboardX.event_file_writer import EventsWriter
+from tensorboardX.proto.event_pb2 import Event, SessionLog
+from tensorboardX.summary import scalar
 
 from protojax import parallel
-from protojax.types import Metrics
+from protojax.types import Metrics, UserError
+from protojax.writing import replacing, writing
 
 
 class Log:
@@ -35,6 +39,9 @@ class Log:
     stage: number of the stage the run goes on with, from 1.
     step: steps of that stage that are done.
     total_steps: steps done in all stages.
+
+  Raises:
+    UserError: the folder cannot be written to; its disk is full.
   """
 
   def __init__(
@@ -43,13 +50,11 @@ class Log:
     self._writing = parallel.is_primary()
     if not self._writing:
       return
-    workdir.mkdir(parents=True, exist_ok=True)
     self._path = workdir / "metrics.jsonl"
-    _cut(self._path, stage, step)
-    self._file = self._path.open("a")
-    self._board = SummaryWriter(
-      str(workdir / "tensorboard"), purge_step=total_steps + 1
-    )
+    with writing(self._path):
+      workdir.mkdir(parents=True, exist_ok=True)
+      _cut(self._path, stage, step)
+    self._board = _Board(workdir / "tensorboard", total_steps + 1)
 
   def event(
     self,
@@ -64,32 +69,76 @@ class Log:
     if not self._writing:
       return
     position = {"stage": stage, "epoch": epoch, "step": step, "split": split}
-    self._file.write(json.dumps({**position, **metrics}) + "\n")
-    self._file.flush()
-    for name, value in metrics.items():
-      if math.isfinite(value):
-        self._board.add_scalar(f"{split}/{name}", value, total_steps)
+    # Closed every time: all of it is on disk, or the error is met here.
+    with writing(self._path), self._path.open("a") as file:
+      file.write(json.dumps({**position, **metrics}) + "\n")
+    self._board.add(
+      {f"{split}/{name}": value for name, value in metrics.items()}, total_steps
+    )
 
   def close(self) -> None:
     """Flushes and closes the files."""
     if self._writing:
-      self._file.close()
       self._board.close()
 
 
 def _cut(path: Path, stage: int, step: int) -> None:
   """Drops events past a position, and a last line that was torn."""
   if not path.exists():
+    path.touch()
     return
   kept = []
-  for line in path.read_text().splitlines():
-    with contextlib.suppress(ValueError, KeyError):
+  for line in path.read_text(errors="replace").splitlines():
+    with contextlib.suppress(ValueError, KeyError, TypeError):
       event = json.loads(line)
       if (int(event["stage"].split("-")[0]), event["step"]) <= (stage, step):
         kept.append(line + "\n")
-  temporary = path.with_name(f".{path.name}.tmp")
-  temporary.write_text("".join(kept))
-  temporary.replace(path)
+  with replacing(path) as file:
+    file.write("".join(kept))
+
+
+class _Board:
+  """TensorBoard's file of events.
+
+  Written in step with the run. The library's own writer has a thread for it,
+  which dies of a full disk and then lets the run wait for ever.
+  """
+
+  def __init__(self, folder: Path, purge_step: int) -> None:
+    self._folder = folder
+    with writing(folder):
+      folder.mkdir(parents=True, exist_ok=True)
+      self._writer = EventsWriter(str(folder / "events"))
+    # TensorBoard hides what an earlier run wrote from this step on.
+    again = SessionLog(status=SessionLog.START)
+    self._write(
+      [Event(step=purge_step, session_log=again, wall_time=time.time())]
+    )
+
+  def add(self, metrics: Metrics, step: int) -> None:
+    """Writes those of the metrics that are finite."""
+    self._write(
+      Event(step=step, summary=scalar(name, value), wall_time=time.time())
+      for name, value in metrics.items()
+      if math.isfinite(value)
+    )
+
+  def _write(self, events: Iterable[Event]) -> None:
+    try:
+      with writing(self._folder):
+        for event in events:
+          self._writer.write_event(event)
+        self._writer.flush()
+    except UserError:
+      # Or else the file would try again when it is collected.
+      with contextlib.suppress(OSError):
+        self._writer.close()
+      raise
+
+  def close(self) -> None:
+    """Closes the file."""
+    with writing(self._folder):
+      self._writer.close()
 
 
 class _Speed(ProgressColumn):

@@ -35,13 +35,11 @@ class Run:
   Attributes:
     workdir: its folder.
     seed: its root of randomness.
-    evaluate: metrics of a state, measured after every stage.
     save_seconds: a checkpoint at least this often, besides every stage's end.
   """
 
   workdir: Path
   seed: int
-  evaluate: Callable[[State], Metrics]
   save_seconds: float = 60.0
 
   def __post_init__(self) -> None:
@@ -55,6 +53,7 @@ class Run:
     self,
     init: Callable[[jax.Array], State],
     stages: Iterable[Fit | Pass],
+    evaluate: Callable[[State], Metrics],
     adopt: Callable[[State], State] = lambda state: state,
   ) -> State:
     """Goes through all stages not yet done.
@@ -62,6 +61,7 @@ class Run:
     Args:
       init: a state from a key.
       stages: the method's.
+      evaluate: metrics of a state, measured after every stage.
       adopt: what is done to a fresh state, such as taking over another run's.
 
     Returns:
@@ -71,7 +71,7 @@ class Run:
       Interrupted: SIGTERM or SIGINT came; the run was saved.
       UserError: a checkpoint could not be read or written.
     """
-    stages = list(stages)
+    stages, self._evaluate = list(stages), evaluate
     key = parallel.key(self.seed)
     if self.checkpoints.exists():
       self._restore(init, stages)
@@ -128,7 +128,7 @@ class Run:
       images = len(stage.data)
     # Training ends here: the measurement below is not part of its speed.
     seconds = time.monotonic() - began
-    measured = self.evaluate(self.state)
+    measured = self._evaluate(self.state)
     position = max(progress.step, 1)
     self.log.event(
       stage_id,
@@ -192,10 +192,10 @@ class Run:
       progress.total_steps += 1
       self._bar.advance(task, size)
       within = progress.step % _epoch(stage)
-      if within == 0 or within % _LOG_STEPS == 0:
+      last = progress.step == stage.total_steps
+      if last or within == 0 or within % _LOG_STEPS == 0:
         metrics = self._log_mean(stage_id, stage, pending)
         self._bar.update(task, note=rounded(metrics))
-      last = progress.step == stage.total_steps
       if last or self._should_save():
         self._keep(update, name, pending, began)
         if not last:

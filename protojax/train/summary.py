@@ -72,3 +72,18 @@ def show(summary: Mapping[str, Any], console: Console | None = None) -> None:
   console.print(stages)
   console.print()
   console.print(outcome)
+
+
+def milestones(stages: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+  """Accuracy before and after the last push, its last layer, the pruning."""
+  names = [stage["id"].split("-", 1)[1] for stage in stages]
+  accuracy = [stage["metrics"]["accuracy"] for stage in stages]
+  last = len(names) - 1 - names[::-1].index("push")
+  found = {
+    "before_push": accuracy[last - 1],
+    "after_push": accuracy[last],
+    "after_last_layer": accuracy[last + 1],
+  }
+  if "last-layer-after-prune" in names:
+    found["after_prune"] = accuracy[names.index("last-layer-after-prune")]
+  return found

@@ -13,16 +13,24 @@ from protojax.types import UserError
 def claim(workdir: Path, config: ConfigDict) -> None:
   """Writes the config into a new workdir, or checks it against the old one.
 
+  A run that has saved nothing yet, say for a mistake in its config, is not
+  there yet: its config gives way.
+
   Raises:
     UserError: the workdir holds a run of another config; names the keys.
   """
   path = Path(workdir) / "config.json"
   wanted = json.loads(config.to_json())
-  if path.exists():
+  if has_begun(workdir):
     _compare(_flat(_read(path)), _flat(wanted), workdir)
   elif parallel.is_primary():
     path.parent.mkdir(parents=True, exist_ok=True)
     write_json(path, wanted)
+
+
+def has_begun(workdir: Path) -> bool:
+  """Whether a run has saved anything there."""
+  return (Path(workdir) / "checkpoints").is_dir()
 
 
 def _compare(
@@ -79,7 +87,7 @@ def claim_classes(workdir: Path, names: tuple[str, ...]) -> None:
     UserError: the data set's classes are not those the run began with.
   """
   before = class_names(workdir)
-  if before is None:
+  if before is None or not has_begun(workdir):
     if parallel.is_primary():
       write_json(Path(workdir) / "classes.json", list(names))
     return
@@ -100,7 +108,7 @@ def class_names(workdir: Path) -> tuple[str, ...] | None:
 
 
 def newest(root: Path) -> Path:
-  """The run under `root` that was written to last.
+  """The run under `root` that was written to last, of those begun.
 
   Raises:
     UserError: there is none.
@@ -113,6 +121,7 @@ def newest(root: Path) -> Path:
       if (config.parent / f).exists()
     )
     for config in Path(root).glob("*/config.json")
+    if has_begun(config.parent)
   }
   if not runs:
     raise UserError(

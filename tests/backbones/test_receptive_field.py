@@ -30,10 +30,14 @@ def positive_convnet():
   return lambda images: module.apply(variables, images)
 
 
-def seen(net, image_size):
-  """For each cell of the map, the pixels with a gradient, [cells, H, W]."""
+def seen(net, image_size, window=(1, 1)):
+  """Pixels with a gradient for each place of a window, [places, H, W]."""
   images = jnp.ones((1, image_size, image_size, 3))
-  maps, pull = jax.vjp(lambda x: jnp.sum(net(x), axis=-1), images)
+
+  def windows(x):
+    return nn.avg_pool(net(x), window)[..., 0]
+
+  maps, pull = jax.vjp(windows, images)
   pick = jnp.eye(maps.size).reshape(-1, *maps.shape)
   (gradients,) = jax.jit(jax.vmap(pull))(pick)
   return np.asarray(jnp.any(gradients[:, 0] != 0, axis=-1))
@@ -52,7 +56,7 @@ def seen(net, image_size):
 def test_box_is_what_a_gradient_reaches(net, layers, image_size):
   field = receptive_field.chain(layers, image_size)
   pixels = seen(net, image_size)
-  assert len(pixels) == field.cells**2
+  assert len(pixels) == field.rows.cells * field.columns.cells
   boxes = field.box(np.arange(len(pixels)))
   for inside, (top, left, bottom, right) in zip(pixels, boxes, strict=True):
     want = np.zeros_like(inside)
@@ -62,17 +66,34 @@ def test_box_is_what_a_gradient_reaches(net, layers, image_size):
 
 def test_larger_prototypes_see_their_cells():
   small = receptive_field.chain(TOY, 64)
-  large = receptive_field.chain(TOY, 64, kernel=2)
-  assert large.cells == small.cells - 1
-  first, last = small.box(0), small.box(small.cells + 1)
+  large = receptive_field.chain(TOY, 64, 2, 2)
+  assert large.rows.cells == small.rows.cells - 1
+  first, last = small.box(0), small.box(small.columns.cells + 1)
   np.testing.assert_array_equal(large.box(0), [*first[:2], *last[2:]])
+
+
+@pytest.mark.parametrize("window", [(1, 2), (2, 1), (3, 2)])
+def test_prototypes_need_not_be_square(window):
+  field = receptive_field.chain(backbones.load("convnet").layers, 32, *window)
+  assert field.rows.cells == 5 - window[0]
+  assert field.columns.cells == 5 - window[1]
+  pixels = seen(positive_convnet(), 32, window)
+  assert len(pixels) == field.rows.cells * field.columns.cells
+  boxes = field.box(np.arange(len(pixels)))
+  for inside, (top, left, bottom, right) in zip(pixels, boxes, strict=True):
+    want = np.zeros_like(inside)
+    want[top:bottom, left:right] = True
+    np.testing.assert_array_equal(inside, want)
+  if window == (1, 2):
+    # Three places a row: the first of the second row.
+    np.testing.assert_array_equal(field.box(3), [0, 0, 31, 31])
 
 
 def test_vgg16_is_as_in_the_reference():
   layers = []
   for convolutions in (2, 2, 3, 3, 3):
     layers += [Layer(3, 1, (1, 1))] * convolutions + [Layer(2, 2, (0, 0))]
-  field = receptive_field.chain(layers, 224)
+  field = receptive_field.chain(layers, 224).rows
   assert (field.cells, field.jump, field.size, field.start) == (7, 32, 212, 16)
 
 
@@ -85,14 +106,14 @@ def test_every_backbone_tells_its_true_layers(name):
       backbone.module.init_with_output, jax.random.key(0), images
     )
     field = receptive_field.chain(backbone.layers, image_size)
-    shape = (1, field.cells, field.cells, backbone.channels)
+    shape = (1, field.rows.cells, field.columns.cells, backbone.channels)
     assert features.shape == shape
-    assert field.jump == backbone.stride
+    assert field.rows.jump == field.columns.jump == backbone.stride
 
 
 def test_a_prototype_larger_than_the_map():
   with pytest.raises(UserError, match=r"image_size 64 .* 9 cells .* map of 8"):
-    receptive_field.chain(backbones.load("convnet").layers, 64, kernel=9)
+    receptive_field.chain(backbones.load("convnet").layers, 64, width=9)
 
 
 def test_modules_are_linen():

@@ -5,6 +5,7 @@ import pytest
 
 from protojax.explain import locate, prototypical
 from protojax.explain.evidence import GlobalExplanation, LocalExplanation
+from protojax.explain.look import Look
 from protojax.types import UserError
 
 
@@ -164,6 +165,48 @@ def test_changed_training_images_are_noticed():
     _explain(model, state, _test_images())
   _, prototypes = _explain(model, state, _test_images(), allow_changed=True)
   assert prototypes[0].patch is not None
+
+
+def test_removed_training_images_are_noticed():
+  model, state = fakes.trained()
+  source = state.buffers["provenance"].image
+  last = int(source.max())
+  model.train = fakes.Images(
+    model.train.images[:last], model.train.labels[:last]
+  )
+  gone = int(np.flatnonzero(source == last)[0])
+  with pytest.raises(
+    UserError, match=rf"number {last} .* prototype {gone} .*data have changed"
+  ):
+    _explain(model, state, _test_images())
+  _, prototypes = _explain(model, state, _test_images(), allow_changed=True)
+  assert [e.patch is None for e in prototypes] == list(source == last)
+
+
+@pytest.mark.parametrize("removed", [True, False])
+def test_images_are_explained_without_their_patches(removed):
+  model, state = fakes.trained()
+  model.train = fakes.Images(
+    model.train.images[: 1 if removed else None] ^ np.uint8(not removed),
+    model.train.labels,
+  )
+  images, prototypes = _explain(
+    model, state, _test_images(), split="images", scope="local"
+  )
+  assert len(images) == 10
+  assert prototypes
+  assert not any(e.patch for e in prototypes)
+
+
+def test_a_wide_prototype_has_a_wide_field():
+  model, state = fakes.trained()
+  wide = np.zeros((12, 1, 2, 3), np.float32)
+  state = state.replace(
+    params={**state.params, "prototypes": {"prototypes": wide}}
+  )
+  look = Look(model, state)
+  # Three places a row: the first of the second row.
+  assert look.field(3) == (8, 0, 16, 16)
 
 
 def test_before_a_push():

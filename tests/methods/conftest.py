@@ -7,7 +7,6 @@ import pytest
 
 from configs import protopnet_folder
 from protojax import methods, parallel
-from protojax.data import sources
 from tests.conftest import ArraySource
 
 
@@ -23,11 +22,11 @@ def make_method():
   def make(**changes):
     config = protopnet_folder.get_config("debug").unlock()
     config.update_from_flattened_dict({"batch_size": 12, **changes})
-    return methods.load(config.lock())
+    method = methods.load(config.lock())
+    method._sources.update(made)
+    return method
 
-  with pytest.MonkeyPatch.context() as patch:
-    patch.setattr(sources, "load", lambda c, split, seed: made[split])
-    yield make
+  return make
 
 
 @pytest.fixture(scope="session")

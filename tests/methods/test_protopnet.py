@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from protojax import parallel
-from protojax.methods.protopnet import milestones
 from protojax.prototypes import head
 from protojax.train import stage as stages
+from protojax.train.summary import milestones
 from protojax.types import UserError
 
 

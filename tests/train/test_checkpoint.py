@@ -1,5 +1,10 @@
 """Checkpoints: what comes back, and what is said when it does not."""
 
+import logging
+import pathlib
+import shutil
+import sys
+
 import jax.numpy as jnp
 import numpy as np
 import optax
@@ -110,13 +115,69 @@ def test_a_disk_that_is_full_is_said_so(tmp_path, monkeypatch):
   writer.close()
 
 
+def test_an_error_without_words_is_told_too(tmp_path, monkeypatch):
+  writer = Checkpoints(tmp_path)
+  writer.save(Progress(), _state(), {})
+
+  def fail(*args, **kwargs):
+    raise RuntimeError
+
+  monkeypatch.setattr(writer._manager, "save", fail)
+  with pytest.raises(UserError, match="could not be written: no details"):
+    writer.save(Progress(step=1), _state(), {})
+  writer.close()
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path):
+  (tmp_path / "checkpoints").write_text("a file")
+  writer = Checkpoints(tmp_path)
+  assert not writer.exists()
+  with pytest.raises(
+    UserError, match=r"checkpoints could not .*folder"
+  ) as told:
+    writer.save(Progress(), _state(), {})
+  assert "before it" not in str(told.value)
+
+
+def test_a_folder_that_cannot_be_read_is_named(tmp_path, monkeypatch):
+  def refuse(self):
+    raise PermissionError(13, "Permission denied", str(self))
+
+  monkeypatch.setattr(pathlib.Path, "is_dir", refuse)
+  with pytest.raises(UserError, match=r"not be read: permission denied\. Make"):
+    Checkpoints(tmp_path).exists()
+
+
+def test_progress_is_read_without_the_arrays(tmp_path):
+  writer = Checkpoints(tmp_path)
+  progress = Progress(stage=3, step=5, finished=True)
+  writer.save(progress, _state(), {})
+  writer.close()
+  shutil.rmtree(tmp_path / "checkpoints" / "1" / "arrays" / "d")
+  reader = Checkpoints(tmp_path)
+  assert reader.progress() == progress
+  with pytest.raises(UserError, match="damaged"):
+    reader.restore()
+  reader.close()
+
+
+def test_what_orbax_hears_of_is_shown_again_after_saving(tmp_path):
+  hook, logger = sys.unraisablehook, logging.getLogger("absl")
+  filters = list(logger.filters)
+  writer = Checkpoints(tmp_path)
+  writer.save(Progress(), _state(), {})
+  writer.close()
+  assert sys.unraisablehook is hook
+  assert logger.filters == filters
+
+
 def test_take_over_keeps_what_fits(tmp_path, capsys):
   trained = _state(classes=3, seed=1)
   writer = Checkpoints(tmp_path)
   writer.save(Progress(), trained, {})
   writer.close()
   fresh = _state(classes=5, seed=2)
-  state = take_over(fresh, str(tmp_path))
+  state = take_over(fresh, str(tmp_path), None)
   np.testing.assert_array_equal(
     state.params["backbone"]["w"], trained.params["backbone"]["w"]
   )
@@ -133,10 +194,30 @@ def test_take_over_from_another_backbone_is_refused(tmp_path):
   writer.save(Progress(), trained, {})
   writer.close()
   with pytest.raises(UserError, match=r"the backbone of .* is another one"):
-    take_over(_state(), str(tmp_path))
+    take_over(_state(), str(tmp_path), None)
 
 
 def test_take_over_of_nothing_changes_nothing():
   state = _state()
-  assert take_over(state, "") is state
+  assert take_over(state, "", None) is state
   assert jnp.all(state.params["head"]["w"] == _state().params["head"]["w"])
+
+
+def test_take_over_for_other_classes_of_the_same_number(tmp_path, capsys):
+  trained, fresh = _state(seed=1), _state(seed=2)
+  writer = Checkpoints(tmp_path)
+  writer.save(Progress(), trained, {})
+  writer.close()
+  (tmp_path / "classes.json").write_text('["ant", "bee", "wasp"]')
+  same = take_over(fresh, str(tmp_path), ("ant", "bee", "wasp"))
+  np.testing.assert_array_equal(
+    same.params["head"]["w"], trained.params["head"]["w"]
+  )
+  other = take_over(fresh, str(tmp_path), ("ant", "bee", "fly"))
+  np.testing.assert_array_equal(
+    other.params["head"]["w"], fresh.params["head"]["w"]
+  )
+  np.testing.assert_array_equal(
+    other.params["backbone"]["w"], trained.params["backbone"]["w"]
+  )
+  assert "anew: none" in capsys.readouterr().out

@@ -1,8 +1,14 @@
 """metrics.jsonl: one line an event, none twice after a restart."""
 
 import json
+import math
+import struct
+
+import pytest
+from tensorboardX.proto.event_pb2 import Event, SessionLog
 
 from protojax.train.log import Log
+from protojax.types import UserError
 
 
 def _events(path):
@@ -48,3 +54,42 @@ def test_tensorboard_events_are_written(tmp_path):
   files = list((tmp_path / "tensorboard").glob("events.out.tfevents.*"))
   assert len(files) == 1
   assert b"train/loss" in files[0].read_bytes()
+
+
+def test_a_damaged_line_is_dropped(tmp_path):
+  path = tmp_path / "metrics.jsonl"
+  path.write_bytes(b'{"stage": "01-a", "step": 1}\n\xff\n3\n{"stage": 1}\n')
+  Log(tmp_path, stage=1, step=1).close()
+  assert path.read_text() == '{"stage": "01-a", "step": 1}\n'
+
+
+def test_tensorboard_reads_the_events(tmp_path):
+  log = Log(tmp_path, total_steps=6)
+  log.event("01-warm", 1, 10, "train", {"loss": 0.5, "bad": math.nan}, 10)
+  log.close()
+  (file,) = (tmp_path / "tensorboard").iterdir()
+  data, events = file.read_bytes(), []
+  while data:
+    (size,) = struct.unpack("Q", data[:8])
+    events.append(Event.FromString(data[12 : 12 + size]))
+    data = data[16 + size :]
+  version, start, loss = events
+  assert version.file_version == "brain.Event:2"
+  assert start.step == 7
+  assert start.session_log.status == SessionLog.START
+  assert loss.step == 10
+  assert loss.wall_time > 1e9
+  (value,) = loss.summary.value
+  assert (value.tag, value.simple_value) == ("train/loss", 0.5)
+
+
+@pytest.mark.parametrize("name", ["", "metrics.jsonl", "tensorboard"])
+def test_a_place_that_cannot_be_written_is_named(tmp_path, name):
+  place = tmp_path / "run" / name
+  place.parent.mkdir(exist_ok=True)
+  if name == "metrics.jsonl":
+    place.mkdir()
+  else:
+    place.write_text("a file")
+  with pytest.raises(UserError, match=rf"{name}.* could not be written: .*\."):
+    Log(tmp_path / "run")

@@ -14,9 +14,15 @@ def _config(**changes):
   return ConfigDict({"seed": 0, "data": {"root": "", "size": 8}, **changes})
 
 
+def _begin(run):
+  """What the first checkpoint leaves."""
+  (run / "checkpoints").mkdir(parents=True)
+
+
 def test_claim_writes_the_config_and_takes_it_again(tmp_path):
   run = tmp_path / "run"
   workdir.claim(run, _config())
+  _begin(run)
   workdir.claim(run, _config())
   assert json.loads((run / "config.json").read_text())["data"]["size"] == 8
   assert workdir.load_config(run).data.size == 8
@@ -25,6 +31,7 @@ def test_claim_writes_the_config_and_takes_it_again(tmp_path):
 def test_another_config_lists_the_keys_and_a_way_out(tmp_path):
   run = tmp_path / "run"
   workdir.claim(run, _config())
+  _begin(run)
   (tmp_path / "run-2").mkdir()
   with pytest.raises(UserError) as error:
     workdir.claim(run, _config(seed=1, data={"root": "x", "size": 8}))
@@ -51,14 +58,26 @@ def test_torn_config_is_named(tmp_path):
 def test_newest_is_the_run_written_to_last(tmp_path):
   for number, name in enumerate(("a", "b", "c")):
     workdir.claim(tmp_path / name, _config())
+    _begin(tmp_path / name)
     os.utime(tmp_path / name / "config.json", (number, number))
   (tmp_path / "a" / "metrics.jsonl").write_text("")
+  workdir.claim(tmp_path / "not begun", _config())
   assert workdir.newest(tmp_path).name == "a"
 
 
 def test_changed_classes_are_told(tmp_path):
   workdir.claim_classes(tmp_path, ("ant", "bee"))
+  _begin(tmp_path)
   workdir.claim_classes(tmp_path, ("ant", "bee"))
   assert workdir.class_names(tmp_path) == ("ant", "bee")
   with pytest.raises(UserError, match=r"gone: bee; new: wasp"):
     workdir.claim_classes(tmp_path, ("ant", "wasp"))
+
+
+def test_a_run_that_saved_nothing_gives_way(tmp_path):
+  workdir.claim(tmp_path, _config(seed=1))
+  workdir.claim_classes(tmp_path, ("ant",))
+  workdir.claim(tmp_path, _config(seed=2))
+  workdir.claim_classes(tmp_path, ("ant", "bee"))
+  assert workdir.load_config(tmp_path).seed == 2
+  assert workdir.class_names(tmp_path) == ("ant", "bee")

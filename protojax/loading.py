@@ -1,0 +1,33 @@
+"""A trained run as the commands take it up: its method and newest state.
+
+`explain.py` and `predict` begin here; `train.py` makes what they find.
+"""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import jax
+from ml_collections import ConfigDict
+
+from protojax import methods, parallel
+from protojax.train import checkpoint
+from protojax.train import workdir as workdir_lib
+from protojax.types import State
+
+if TYPE_CHECKING:
+  from protojax.methods.base import Method
+
+
+def load(workdir: Path) -> tuple["Method", State, ConfigDict]:
+  """The method of a run, its newest state, and its config.
+
+  No data set is opened: the run itself says what its classes are.
+
+  Raises:
+    UserError: the folder holds no run, or no checkpoint that fits it.
+  """
+  config = workdir_lib.load_config(workdir)
+  method = methods.load(config, workdir_lib.class_names(workdir))
+  template = jax.eval_shape(method.init, parallel.init_key(config.seed))
+  state, _ = checkpoint.restore_state(workdir, template)
+  return method, state, config

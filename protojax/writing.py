@@ -1,0 +1,117 @@
+"""Files that cannot be written: said to the user in one line.
+
+A full disk, a folder of someone else and a file where a folder should be are
+all for the user to mend. Whatever writes files does so inside of `writing` or
+`replacing`.
+"""
+
+from collections.abc import Iterator
+import contextlib
+import errno
+import os
+from pathlib import Path
+from typing import IO, Any
+
+from protojax.types import UserError
+
+# What is mended by making room, and how it is said.
+_NO_ROOM = {
+  errno.ENOSPC: "the disk is full",
+  errno.EDQUOT: "the disk quota is used up",
+  errno.EFBIG: "the file is larger than the disk or a limit allows",
+}
+# What the disk itself answers, whoever reads other files meanwhile.
+_OF_THE_DISK = (*_NO_ROOM, errno.EIO, errno.EROFS)
+
+
+@contextlib.contextmanager
+def writing(path: Path) -> Iterator[None]:
+  """Surrounds what writes to `path`, and nothing else.
+
+  Raises:
+    UserError: in the place of an OSError.
+  """
+  try:
+    yield
+  except OSError as error:
+    raise failure(path, error) from error
+
+
+@contextlib.contextmanager
+def replacing(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
+  """Opens a new file that takes the place of `path` if all goes well.
+
+  A reader sees the old file or the new one, whole. Folders above it are made.
+
+  Args:
+    path: what to write.
+    mode: "w" for UTF-8 text with line ends as they are given, "wb" for bytes.
+
+  Raises:
+    UserError: there is no room, or no right to write.
+  """
+  partial = path.with_name(f".{path.name}.{os.getpid()}")
+  # File names need not be valid UTF-8; they are shown with their escapes.
+  encoding, errors, newline = "utf-8", "backslashreplace", ""
+  if "b" in mode:
+    encoding = errors = newline = None
+  with writing(path):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    file = open(  # noqa: SIM115
+      partial, mode, encoding=encoding, errors=errors, newline=newline
+    )
+  try:
+    yield file
+    with writing(path):
+      file.close()
+      os.replace(partial, path)
+  except OSError as error:
+    # The caller may have met a file that it was reading from.
+    if error.errno not in _OF_THE_DISK:
+      raise
+    raise failure(path, error) from error
+  finally:
+    # Closing writes what is left, which fails again on a full disk.
+    with contextlib.suppress(OSError):
+      file.close()
+    with contextlib.suppress(OSError):
+      partial.unlink(missing_ok=True)
+
+
+def failure(what: object, error: Exception, note: str = "") -> UserError:
+  """What to raise for `what`, a path or words, that could not be written.
+
+  Args:
+    what: begins the message.
+    error: what writing it raised.
+    note: a sentence to put before the way out.
+  """
+  way_out = (
+    "Make room and run the same command again."
+    if _no_room(error)
+    else "Take a folder that can be written to, for example with --workdir."
+  )
+  sentences = f"{what} could not be written: {reason(error)}.", note, way_out
+  return UserError(" ".join(filter(None, sentences)))
+
+
+def reason(error: Exception) -> str:
+  """Why something could not be read or written, in a few words."""
+  if isinstance(error, OSError) and error.strerror:
+    return _no_room(error) or error.strerror.lower()
+  return _no_room(error) or first_line(error)
+
+
+def first_line(error: Exception) -> str:
+  """The beginning of an error's message, which may be empty."""
+  lines = str(error).strip().splitlines()
+  return lines[0][:200] if lines else "no details"
+
+
+def _no_room(error: Exception) -> str:
+  """How to say that the disk takes no more; empty for other errors."""
+  for code, words in _NO_ROOM.items():
+    # Libraries in C++ keep the words of the system, not its number.
+    if getattr(error, "errno", None) == code or os.strerror(code) in str(error):
+      return words
+  return ""

@@ -1,0 +1,59 @@
+"""How commands end: one line for the user, and the exit code of a shell."""
+
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from protojax import cli
+from protojax.types import UserError
+from tests.conftest import ROOT
+
+
+def _raise(error):
+  raise error
+
+
+@pytest.mark.parametrize("status", [0, 3])
+def test_the_exit_code_is_that_of_the_command(status):
+  assert cli.guarded(lambda: status) == status
+  assert cli.guarded(lambda: None) == 0
+
+
+def test_a_users_mistake_is_one_line_and_2(capsys):
+  error = UserError("no such\n  thing")
+  assert cli.guarded(lambda: _raise(error)) == 2
+  assert capsys.readouterr().err == "error: no such thing\n"
+
+
+def test_control_c_is_one_line_and_130(capsys):
+  assert cli.guarded(lambda: _raise(KeyboardInterrupt())) == 130
+  assert capsys.readouterr().err == "interrupted\n"
+
+
+def test_a_mistake_of_ours_is_not_hidden():
+  with pytest.raises(ZeroDivisionError):
+    cli.guarded(lambda: 1 // 0)
+
+
+def test_control_c_ends_a_script_without_a_traceback():
+  script = """
+import time
+from protojax import configuration
+def main():
+  print("begun", flush=True)
+  time.sleep(60)
+configuration.run(main)
+"""
+  with subprocess.Popen(
+    [sys.executable, "-c", script],
+    cwd=ROOT,
+    stdout=subprocess.PIPE,
+    stderr=subprocess.PIPE,
+    text=True,
+  ) as process:
+    assert process.stdout.readline() == "begun\n"
+    process.send_signal(signal.SIGINT)
+    assert process.wait(30) == 130
+    assert process.stderr.read() == "interrupted\n"

@@ -1,0 +1,43 @@
+"""A run is taken up from its folder alone."""
+
+import jax
+import numpy as np
+import pytest
+
+from configs import protopnet_folder
+from protojax import loading, methods, parallel
+from protojax.methods.base import Classifies
+from protojax.train import workdir
+from protojax.train.checkpoint import Checkpoints, Progress
+from protojax.types import UserError
+
+
+def test_a_run_without_its_data_set(tmp_path):
+  config = protopnet_folder.get_config("debug").unlock()
+  config.data.update({"name": "folder", "root": "/gone"})
+  names = ("cat", "dog")
+  shapes = jax.eval_shape(
+    methods.load(config.lock(), names).init, parallel.init_key(0)
+  )
+  rng = np.random.default_rng(0)
+  state = jax.tree.map(
+    lambda x: rng.integers(0, 2, x.shape).astype(x.dtype), shapes
+  )
+  workdir.claim(tmp_path, config)
+  workdir.claim_classes(tmp_path, names)
+  with pytest.raises(UserError, match="no checkpoint"):
+    loading.load(tmp_path)
+  checkpoints = Checkpoints(tmp_path)
+  checkpoints.save(Progress(), state, {})
+  checkpoints.close()
+
+  method, found, of_run = loading.load(tmp_path)
+  assert isinstance(method, Classifies)
+  assert method.class_names == names
+  jax.tree.map(np.testing.assert_array_equal, found, state)
+  assert of_run.data.root == "/gone"
+
+
+def test_a_folder_without_a_run(tmp_path):
+  with pytest.raises(UserError, match="holds no run"):
+    loading.load(tmp_path)

@@ -1,0 +1,72 @@
+"""Files that cannot be written, and files that are replaced whole."""
+
+import errno
+import os
+
+import pytest
+
+from protojax.types import UserError
+from protojax.writing import failure, first_line, reason, replacing, writing
+
+
+def test_a_file_where_a_folder_should_be_is_named(tmp_path):
+  (tmp_path / "run").write_text("a file")
+  path = tmp_path / "run" / "config.json"
+  with (
+    pytest.raises(UserError, match=r"config.json could not .*not a directory"),
+    writing(path),
+  ):
+    path.write_text("{}")
+  with (
+    pytest.raises(UserError, match=r"exists.*--workdir|not a directory"),
+    replacing(path),
+  ):
+    pass
+
+
+@pytest.mark.parametrize(
+  ("code", "words"),
+  [
+    (errno.ENOSPC, r"the disk is full\. Make room"),
+    (errno.EDQUOT, r"quota is used up\. Make room"),
+    (errno.EFBIG, r"larger than .* allows\. Make room"),
+    (errno.EACCES, r"permission denied\. Take a folder"),
+    (errno.EROFS, r"read-only file system\. Take a folder"),
+  ],
+)
+def test_the_reason_and_the_way_out(tmp_path, code, words):
+  with pytest.raises(UserError, match=words), writing(tmp_path):
+    raise OSError(code, os.strerror(code), "inner/name")
+
+
+def test_errors_of_other_libraries():
+  assert reason(ValueError("[OS 28: No space left on device]")) == (
+    "the disk is full"
+  )
+  assert reason(ValueError("this\nand that")) == "this"
+  assert reason(OSError("only words")) == "only words"
+  assert reason(RuntimeError()) == first_line(OSError()) == "no details"
+  assert "a note" in str(failure("it", RuntimeError(), "a note"))
+
+
+def test_the_old_file_stays_until_the_new_one_is_whole(tmp_path):
+  path = tmp_path / "above" / "table.csv"
+  with replacing(path) as file:
+    file.write("old\r\n")
+  with replacing(path, "wb") as file:
+    file.write(b"new")
+    assert path.read_bytes() == b"old\r\n"
+  assert path.read_bytes() == b"new"
+
+  def cut_off(error):
+    with replacing(path) as file:
+      file.write("half")
+      raise error
+
+  with pytest.raises(UserError, match="disk is full"):
+    cut_off(OSError(errno.ENOSPC, "No space left on device"))
+  for error in (KeyboardInterrupt(), FileNotFoundError(2, "an image")):
+    with pytest.raises(type(error)):
+      cut_off(error)
+  assert path.read_bytes() == b"new"
+  assert os.listdir(path.parent) == ["table.csv"]
