@@ -82,7 +82,8 @@ def main() -> int:
       " finish, or explain them all the same with --allow_stale."
     )
   tasks = _tasks(method, config.data.image_size)
-  _say_skipped(tasks)
+  for line in skipped.report({split: s.source for split, _, s in tasks}):
+    parallel.say(line)
   folder = run / "explanations" / ("images" if _IMAGES.value else "")
   parallel.say(f"explaining {run} on {parallel.describe()}")
 
@@ -158,16 +159,6 @@ def _stream(method: Any, split: str) -> pipeline.Stream:
       " back as they were, or explain images of your own with --images=PATH."
     )
   return stream
-
-
-def _say_skipped(tasks: list[tuple[str, str, pipeline.Stream]]) -> None:
-  told = set()
-  for split, _, stream in tasks:
-    # Both parts of a folder split by a seed name the same images.
-    if stream.source.skipped not in told:
-      for line in skipped.report(stream.source, split):
-        parallel.say(line)
-    told.add(stream.source.skipped)
 
 
 def _progress() -> Progress:

@@ -51,14 +51,13 @@ def main() -> int:
     class_names = method.class_names
     workdir.claim_classes(folder, class_names)
   parallel.say(f"{config.method} in {folder} on {parallel.describe()}")
-  for split in ("train", "test"):
-    for line in skipped.report(method.stream(split).source, split):
-      parallel.say(line)
+  streams = {split: method.stream(split) for split in ("train", "test")}
+  for line in skipped.report({k: s.source for k, s in streams.items()}):
+    parallel.say(line)
   adopt_from = functools.partial(
     adopt.take_over, init_from=config.init_from, class_names=class_names
   )
-  test = method.stream("test")
-  evaluate = functools.partial(method.evaluate, data=test)
+  evaluate = functools.partial(method.evaluate, data=streams["test"])
   try:
     state = run.train(method.init, method.stages(), evaluate, adopt_from)
   except Interrupted as stop:

@@ -1,6 +1,7 @@
 """How every command ends: a user's mistake is one line, never a traceback."""
 
 from collections.abc import Callable
+import contextlib
 import os
 import signal
 import sys
@@ -35,4 +36,6 @@ def guarded(main: Callable[[], int | None]) -> int:
 
 def complain(message: str) -> None:
   """Prints what the one who typed should know, on one line."""
-  print(f"error: {' '.join(message.split())}", file=sys.stderr)
+  # It may go to a file on the very disk that is full.
+  with contextlib.suppress(OSError):
+    print(f"error: {' '.join(message.split())}", file=sys.stderr, flush=True)

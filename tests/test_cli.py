@@ -1,5 +1,6 @@
 """How commands end: one line for the user, and the exit code of a shell."""
 
+import contextlib
 import signal
 import subprocess
 import sys
@@ -57,3 +58,12 @@ configuration.run(main)
     process.send_signal(signal.SIGINT)
     assert process.wait(30) == 130
     assert process.stderr.read() == "interrupted\n"
+
+
+def test_the_exit_code_stands_though_the_line_finds_no_room(monkeypatch):
+  with open("/dev/full", "w") as full:
+    monkeypatch.setattr(sys, "stderr", full)
+    assert cli.guarded(lambda: _raise(UserError("the disk is full"))) == 2
+    monkeypatch.undo()
+    with contextlib.suppress(OSError):
+      full.close()

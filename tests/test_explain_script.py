@@ -13,6 +13,7 @@ import pandas
 from PIL import Image
 import pytest
 
+from protojax.prototypes import similarity
 from protojax.train.checkpoint import Checkpoints
 from protojax.types import State
 
@@ -89,7 +90,10 @@ def test_everything_is_written(run):
     names = list(arrays["modification"])
   assert g.shape == (24, len(prototypes))
   assert not delta[:, names.index("identity")].any()
-  expected = (delta * g[:, None]).sum(0) / g.sum(0)[None]
+  of_model = json.loads((run / "config.json").read_text())["prototypes"]
+  size = of_model["height"] * of_model["width"] * of_model["channels"]
+  weight = np.asarray(similarity.load(of_model["similarity"]).weight(g, size))
+  expected = (delta * weight[:, None]).sum(0) / weight.sum(0)[None]
   for (j, name), score in _global(folder, "test").items():
     assert score == pytest.approx(expected[names.index(name), j], abs=1e-5)
 

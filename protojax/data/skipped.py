@@ -1,5 +1,6 @@
 """Says which images of a source could not be read, for a terminal."""
 
+from collections.abc import Mapping
 import os
 
 from protojax.data.sources import Source
@@ -8,21 +9,24 @@ from protojax.data.sources import Source
 _NAMED = 10
 
 
-def report(source: Source, split: str) -> list[str]:
+def report(sources: Mapping[str, Source]) -> list[str]:
   """One line for each skipped image, and a count of those beyond the tenth.
 
-  The two parts of a folder that is split by a seed skip the same images.
+  The two parts of a folder that is split by a seed skip the same images; these
+  are named once.
 
   Args:
-    source: the images.
-    split: what they are called: "train", "test" or "images".
+    sources: split ("train", "test" or "images") -> its images.
   """
-  lines = [
-    f"{split}: skipped {name}: {reason}"
-    for name, reason in source.skipped[:_NAMED]
-  ]
-  if len(source.skipped) > _NAMED:
-    lines.append(f"{split}: skipped {len(source.skipped) - _NAMED} more")
+  lines, told = [], set()
+  for split, source in sources.items():
+    if source.skipped in told:
+      continue
+    told.add(source.skipped)
+    for name, reason in source.skipped[:_NAMED]:
+      lines.append(f"{split}: skipped {name}: {reason}")
+    if len(source.skipped) > _NAMED:
+      lines.append(f"{split}: skipped {len(source.skipped) - _NAMED} more")
   return [_printable(line) for line in lines]
 
 

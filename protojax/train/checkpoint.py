@@ -205,7 +205,11 @@ def restore_state(workdir: Path, template: State) -> tuple[State, Progress]:
 
 @contextlib.contextmanager
 def _quietly() -> Iterator[None]:
-  """Keeps off the screen what threads say of a failure that `save` raises."""
+  """Keeps off the screen what threads say of a failure that `save` raises.
+
+  After one they stay unheard: their writes are still under way, end one after
+  the other, and each would be told of with a traceback.
+  """
   loggers = [logging.getLogger(name) for name in ("absl", "asyncio")]
   show = sys.unraisablehook
 
@@ -217,13 +221,10 @@ def _quietly() -> Iterator[None]:
   for logger in loggers:
     logger.addFilter(_is_no_error)
   sys.unraisablehook = show_others
-  try:
-    yield
-    # Not after a failure: writes still under way will end and tell of it.
-    sys.unraisablehook = show
-  finally:
-    for logger in loggers:
-      logger.removeFilter(_is_no_error)
+  yield
+  sys.unraisablehook = show
+  for logger in loggers:
+    logger.removeFilter(_is_no_error)
 
 
 def _is_no_error(record: logging.LogRecord) -> bool:

@@ -20,6 +20,9 @@ from rich.progress import (
 )
 from rich.text import Text
 from tensorboardX.event_file_writer import EventsWriter
+
+# Protocol buffers make their classes while they are imported.
+# pyrefly: ignore[missing-module-attribute]
 from tensorboardX.proto.event_pb2 import Event, SessionLog
 from tensorboardX.summary import scalar
 
@@ -91,7 +94,10 @@ def _cut(path: Path, stage: int, step: int) -> None:
   for line in path.read_text(errors="replace").splitlines():
     with contextlib.suppress(ValueError, KeyError, TypeError):
       event = json.loads(line)
-      if (int(event["stage"].split("-")[0]), event["step"]) <= (stage, step):
+      if (int(str(event["stage"]).split("-")[0]), event["step"]) <= (
+        stage,
+        step,
+      ):
         kept.append(line + "\n")
   with replacing(path) as file:
     file.write("".join(kept))

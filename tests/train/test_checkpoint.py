@@ -161,7 +161,7 @@ def test_progress_is_read_without_the_arrays(tmp_path):
   reader.close()
 
 
-def test_what_orbax_hears_of_is_shown_again_after_saving(tmp_path):
+def test_errors_of_others_are_shown_again_after_saving(tmp_path):
   hook, logger = sys.unraisablehook, logging.getLogger("absl")
   filters = list(logger.filters)
   writer = Checkpoints(tmp_path)
