@@ -5,9 +5,18 @@ python train.py --config=configs/protopnet_folder.py --config.data.root=DIR
 DIR holds train/<class>/* and test/<class>/*, or <class>/* alone, which is
 split 60/40 by a seed.
 
-Variants: `:paper` has the settings of the paper's code, `:debug` shrinks
-everything and runs on the embedded photographs in seconds; they combine with
-commas.
+On 12 classes of Caltech-101 (654 photographs): 0.939 after push and pruning,
+0.941 before, means of seeds 0, 1, 2, in two minutes on two CPU cores. What the
+recipe rests on: features brought to unit variance (raw ones saturate a
+sigmoid), cosine similarity without a final sigmoid, and prototypes that start
+as patches, which keeps them distinct (uniform ones end as accurate, but half
+of them on the patch of another). The backbone stays frozen; `joint.epochs`
+trains it too.
+
+Variants: `:paper` has the settings of the paper's code (log similarity behind
+a sigmoid, its rates, its BatchNorm; an epoch there is of 30 augmented copies),
+`:debug` shrinks everything and runs on the embedded photographs in seconds;
+they combine with commas.
 """
 
 from ml_collections import ConfigDict
