@@ -7,8 +7,8 @@ python train.py && python explain.py
 
 The classes are photographs; train and test crops are cut from the left 60 %
 and the right 40 % of each. Joint training makes the difference here, since the
-two sides of a photograph share little: the warm stage ends at 0.84. Features are
-taken at stride 16, for a grid of 6 x 6 cells. Variants are those of
+two sides of a photograph share little: the warm stage ends at 0.84. Features
+are taken at stride 16, for a grid of 6 x 6 cells. Variants are those of
 `protopnet_folder.py`.
 """
 

@@ -27,10 +27,10 @@ from rich.console import Console
 
 from protojax import loading, parallel
 from protojax.data import pipeline, sources
-from protojax.explain import tables
 from protojax.methods.base import Classifies
 from protojax.train import log, workdir
 from protojax.types import State, UserError
+from protojax.writing import replacing
 
 COLUMNS = (
   "image",
@@ -190,7 +190,7 @@ def _opened(output: str) -> Iterator[Any]:
   if Path(output).is_dir():
     raise UserError(f"--output={output} is a folder; name a file in it")
   try:
-    with tables.replacing(Path(output)) as file:
+    with replacing(Path(output)) as file:
       yield file
   except OSError as error:
     raise UserError(f"--output={output} was not written: {error}") from error

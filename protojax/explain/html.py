@@ -19,7 +19,7 @@ import jinja2
 import numpy as np
 from PIL import Image
 
-from protojax.explain import tables, text
+from protojax.explain import text
 from protojax.explain.evidence import (
   Because,
   Box,
@@ -27,6 +27,7 @@ from protojax.explain.evidence import (
   LocalExplanation,
   Picture,
 )
+from protojax.writing import replacing
 
 # Rows of bars; the control belongs to the numbers, not to the bars.
 _ORDER = ("hue", "shape", "texture", "contrast", "saturation", "brightness")
@@ -67,7 +68,7 @@ def write(
 ) -> None:
   """Renders the report and puts it in its place in one go."""
   page = render(run, prototypes, images)
-  with tables.replacing(path) as file:
+  with replacing(path) as file:
     file.write(page)
 
 

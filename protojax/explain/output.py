@@ -16,6 +16,7 @@ import numpy as np
 
 from protojax.explain import html, perturb, tables, text
 from protojax.explain.evidence import GlobalExplanation, LocalExplanation, merge
+from protojax.writing import replacing
 
 # All that a run may leave.
 _FILES = (
@@ -103,7 +104,7 @@ class Output:
     summary = self._summary(prototypes)
     tables.summary(self._path("summary.json"), summary)
     head = self._head(prototypes, summary)
-    with tables.replacing(self._path("report.txt")) as file:
+    with replacing(self._path("report.txt")) as file:
       file.write(text.document(prototypes, self._shown))
     html.write(self._path("report.html"), head, prototypes, self._shown)
     for name in _FILES:

@@ -8,11 +8,9 @@ scores are those of the paper's own code.
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 import contextlib
 import csv
-import errno
 import json
-import os
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 
@@ -21,39 +19,7 @@ from protojax.explain.evidence import (
   GlobalExplanation,
   LocalExplanation,
 )
-from protojax.types import UserError
-
-_UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS)
-
-
-@contextlib.contextmanager
-def replacing(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
-  """Opens a new file that takes the place of `path` if all goes well.
-
-  Raises:
-    UserError: there is no room, or no right to write.
-  """
-  partial = path.with_name(f".{path.name}.{os.getpid()}")
-  # File names need not be valid UTF-8; they are shown with their escapes.
-  encoding, errors, newline = "utf-8", "backslashreplace", ""
-  if "b" in mode:
-    encoding = errors = newline = None
-  try:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with open(
-      partial, mode, encoding=encoding, errors=errors, newline=newline
-    ) as file:
-      yield file
-    os.replace(partial, path)
-  except OSError as error:
-    if error.errno not in _UNWRITABLE:
-      raise
-    raise UserError(
-      f"{path} could not be written: {error.strerror}. Make room there and"
-      " run the same command again; older files are as they were."
-    ) from error
-  finally:
-    partial.unlink(missing_ok=True)
+from protojax.writing import replacing
 
 
 @contextlib.contextmanager

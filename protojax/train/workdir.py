@@ -8,6 +8,7 @@ from ml_collections import ConfigDict
 
 from protojax import parallel
 from protojax.types import UserError
+from protojax.writing import replacing
 
 
 def claim(workdir: Path, config: ConfigDict) -> None:
@@ -24,7 +25,6 @@ def claim(workdir: Path, config: ConfigDict) -> None:
   if has_begun(workdir):
     _compare(_flat(_read(path)), _flat(wanted), workdir)
   elif parallel.is_primary():
-    path.parent.mkdir(parents=True, exist_ok=True)
     write_json(path, wanted)
 
 
@@ -143,6 +143,5 @@ def _read(path: Path) -> Any:
 
 def write_json(path: Path, content: Any) -> None:
   """Writes JSON so that a reader sees the old file or the new one."""
-  temporary = path.with_name(f".{path.name}.tmp")
-  temporary.write_text(json.dumps(content, indent=2) + "\n")
-  temporary.replace(path)
+  with replacing(path) as file:
+    file.write(json.dumps(content, indent=2) + "\n")

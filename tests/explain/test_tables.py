@@ -87,8 +87,8 @@ def test_a_table_that_fails_leaves_the_old_one(tmp_path):
 
 def test_a_full_disk_is_one_line(tmp_path):
   with (
-    pytest.raises(UserError, match=r"table\.csv .*No space left"),
-    tables.replacing(tmp_path / "table.csv"),
+    pytest.raises(UserError, match=r"local\.csv .*the disk is full"),
+    tables.local_table(tmp_path / "local.csv"),
   ):
     raise OSError(28, "No space left on device")
 
