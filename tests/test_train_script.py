@@ -246,6 +246,10 @@ def test_skipped_images_and_small_classes_are_told(tmp_path):
   done = run_script(
     *_on_folder(tmp_path / "data"),
     "--config.prototypes.per_class=15",
+    "--config.warm.epochs=0",
+    "--config.joint.epochs=0",
+    "--config.last.epochs=0",
+    "--config.prune.nearest=0",
     f"--workdir={tmp_path / 'run'}",
   )
   assert done.returncode == 0, done.stderr

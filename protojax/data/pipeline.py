@@ -210,5 +210,6 @@ def _padded(
 ) -> tuple[np.ndarray, np.ndarray]:
   indices = np.arange(step * batch_size, (step + 1) * batch_size)[mine]
   mask = indices < count
-  # Padding repeats the first example: it costs no file and has a valid label.
-  return np.where(mask, indices, 0).astype(np.int32), mask
+  # Padding repeats the last example: it has a valid label, and is decoded with
+  # its own batch, once.
+  return np.minimum(indices, count - 1).astype(np.int32), mask

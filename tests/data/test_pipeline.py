@@ -72,7 +72,7 @@ def test_ordered_pads_the_last_batch_and_masks_it():
   index = np.concatenate([b["index"] for b in batches])
   mask = np.concatenate([b["mask"] for b in batches])
   np.testing.assert_array_equal(index[mask], np.arange(23))
-  assert index[~mask].tolist() == [0]
+  assert index[~mask].tolist() == [22]
   (third,) = stream.batches(2, 3)
   assert third["index"].tolist() == [12, 13, 14, 15, 16, 17]
 
@@ -175,12 +175,12 @@ def test_each_image_is_decoded_once_for_all_streams():
 
 
 def test_the_memory_keeps_to_its_limit():
-  source = Planted(20)
-  stream = pipeline.ordered(source, 4, 5, cache_bytes=8 * 4 * 4 * 3)
+  source = Planted(24)
+  stream = pipeline.ordered(source, 4, 6, cache_bytes=8 * 4 * 4 * 3)
   for _ in range(2):
     for batch in stream.batches():
       check(batch, source)
-  assert len(source.decoded) == 20 + 12
+  assert len(source.decoded) == 24 + 16
   assert not stream.images.complete
 
 
