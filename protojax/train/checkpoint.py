@@ -97,9 +97,12 @@ class Checkpoints:
 
   def _open(self) -> ocp.CheckpointManager:
     if self._manager is None:
-      self._manager = ocp.CheckpointManager(
-        self.folder, options=ocp.CheckpointManagerOptions(max_to_keep=2)
+      # Not in the background: after a failure its threads would wait for
+      # minutes, and the process with them.
+      options = ocp.CheckpointManagerOptions(
+        max_to_keep=2, enable_async_checkpointing=False
       )
+      self._manager = ocp.CheckpointManager(self.folder, options=options)
     return self._manager
 
   def save(
