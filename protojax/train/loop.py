@@ -99,7 +99,7 @@ class Run:
 
   def finished(self) -> bool:
     """Whether an earlier command has done all stages."""
-    return self.checkpoints.exists() and self.checkpoints.restore()[0].finished
+    return self.checkpoints.exists() and self.checkpoints.progress().finished
 
   def _restore(
     self, init: Callable[[jax.Array], State], stages: list[Fit | Pass]
