@@ -189,11 +189,8 @@ def _opened(output: str) -> Iterator[Any]:
     return
   if Path(output).is_dir():
     raise UserError(f"--output={output} is a folder; name a file in it")
-  try:
-    with replacing(Path(output)) as file:
-      yield file
-  except OSError as error:
-    raise UserError(f"--output={output} was not written: {error}") from error
+  with replacing(Path(output)) as file:
+    yield file
 
 
 def _one_by_one(

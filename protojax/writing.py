@@ -89,7 +89,7 @@ def failure(what: object, error: Exception, note: str = "") -> UserError:
   way_out = (
     "Make room and run the same command again."
     if _no_room(error)
-    else "Take a folder that can be written to, for example with --workdir."
+    else "Name another place, or make this one writable."
   )
   sentences = f"{what} could not be written: {reason(error)}.", note, way_out
   return UserError(" ".join(filter(None, sentences)))

@@ -18,7 +18,7 @@ def test_a_file_where_a_folder_should_be_is_named(tmp_path):
   ):
     path.write_text("{}")
   with (
-    pytest.raises(UserError, match=r"exists.*--workdir|not a directory"),
+    pytest.raises(UserError, match=r"exists\. Name another|not a directory"),
     replacing(path),
   ):
     pass
@@ -30,8 +30,8 @@ def test_a_file_where_a_folder_should_be_is_named(tmp_path):
     (errno.ENOSPC, r"the disk is full\. Make room"),
     (errno.EDQUOT, r"quota is used up\. Make room"),
     (errno.EFBIG, r"larger than .* allows\. Make room"),
-    (errno.EACCES, r"permission denied\. Take a folder"),
-    (errno.EROFS, r"read-only file system\. Take a folder"),
+    (errno.EACCES, r"permission denied\. Name another place"),
+    (errno.EROFS, r"read-only file system\. Name another place"),
   ],
 )
 def test_the_reason_and_the_way_out(tmp_path, code, words):

@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 
 from protojax import parallel
+from protojax.data import images as images_lib
 from protojax.explain import evidence, perturb
 from protojax.explain.evidence import GlobalExplanation, LocalExplanation
 from protojax.explain.importance import Scores
 from protojax.explain.look import Explainable, Look
 from protojax.explain.sweep import Rows, sweep
-from protojax.prototypes import push
 from protojax.types import Batch, State, UserError
 
 _ANSWERS = 5
@@ -273,7 +273,7 @@ def _patches(
 def _is(image, content) -> bool:
   """Whether an image, if there is one, has the digest of its pixels."""
   return image is not None and np.array_equal(
-    push.content_digest(image), content
+    images_lib.digest(image), content
   )
 
 

@@ -18,6 +18,7 @@ from jaxtyping import Bool, Float, Int, UInt8
 import numpy as np
 
 from protojax import parallel
+from protojax.data import images as images_lib
 from protojax.prototypes import distance
 from protojax.prototypes.similarity import Similarity
 from protojax.types import ArrayLike, Batch, PyTree, State
@@ -162,16 +163,6 @@ def embedder_digest(
   return np.frombuffer(digest.digest(), np.uint8)
 
 
-def content_digest(
-  image: UInt8[ArrayLike, "H W 3"],
-) -> UInt8[np.ndarray, " bytes"]:
-  """16 bytes that name the pixels of an image."""
-  digest = hashlib.blake2b(
-    np.ascontiguousarray(image).tobytes(), digest_size=_DIGEST_BYTES
-  )
-  return np.frombuffer(digest.digest(), np.uint8)
-
-
 def _empty_carry(prototypes):
   count = len(prototypes)
   return {
@@ -259,7 +250,7 @@ def _contents(stream, images):
   for start in range(0, len(taken), _READ_AT_ONCE):
     some = taken[start : start + _READ_AT_ONCE]
     for index, image in zip(some, stream.examples(some)["image"], strict=True):
-      digests[images == index] = content_digest(image)
+      digests[images == index] = images_lib.digest(image)
   return digests
 
 

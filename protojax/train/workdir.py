@@ -29,8 +29,12 @@ def claim(workdir: Path, config: ConfigDict) -> None:
 
 
 def has_begun(workdir: Path) -> bool:
-  """Whether a run has saved anything there."""
-  return (Path(workdir) / "checkpoints").is_dir()
+  """Whether a run has saved anything there.
+
+  A first checkpoint that could not be written leaves its folder without one.
+  """
+  found = (Path(workdir) / "checkpoints").glob("*")
+  return any(path.name.isdecimal() for path in found)
 
 
 def _compare(

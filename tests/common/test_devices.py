@@ -64,13 +64,15 @@ def finish(processes):
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
   folder = tmp_path_factory.mktemp("devices")
-  found = {}
-  for name, devices, processes in (("1", 1, 1), ("2", 2, 1), ("2x1", 1, 2)):
-    out = folder / f"{name}.npz"
-    worker = ["tests/common/worker.py", out, folder / "start"]
-    finish(start(worker, devices, processes))
-    found[name] = dict(np.load(out))
-  return found
+
+  def work(name, devices, processes):
+    arguments = folder / f"{name}.npz", folder / "start"
+    return start(["tests/common/worker.py", *arguments], devices, processes)
+
+  # The first makes the checkpoint that all start from.
+  finish(work("1", 1, 1))
+  finish([*work("2", 2, 1), *work("2x1", 1, 2)])
+  return {n: dict(np.load(folder / f"{n}.npz")) for n in ("1", "2", "2x1")}
 
 
 @pytest.mark.parametrize("name", ["2", "2x1"])

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from protojax.backbones import Layer
+from protojax.data import images as images_lib
 from protojax.prototypes import push
 from protojax.prototypes import similarity as similarities
 from protojax.types import State
@@ -125,7 +126,7 @@ def trained(
   weight[class_of, np.arange(count)] = rng.normal(1, 0.1, count)
   alive = np.ones(count, bool)
   alive[list(dead)] = False
-  content = np.stack([push.content_digest(stream.images[i]) for i in image])
+  content = np.stack([images_lib.digest(stream.images[i]) for i in image])
   provenance = push.Provenance.empty(count).replace(
     image=image, cell=cell, content=content
   )

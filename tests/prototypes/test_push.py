@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from protojax import parallel
+from protojax.data import images as images_lib
 from protojax.prototypes import pooling, push, similarity
 from protojax.types import State
 from tests.prototypes.streams import ArrayStream, embed, photographs
@@ -83,7 +84,7 @@ def test_push_equals_a_loop_over_patches(name, metric, size, own_class):
   assert metrics["without_image"] == 0
   for j in range(6):
     np.testing.assert_array_equal(
-      source.content[j], push.content_digest(images[source.image[j]])
+      source.content[j], images_lib.digest(images[source.image[j]])
     )
 
 

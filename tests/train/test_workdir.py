@@ -16,7 +16,7 @@ def _config(**changes):
 
 def _begin(run):
   """What the first checkpoint leaves."""
-  (run / "checkpoints").mkdir(parents=True)
+  (run / "checkpoints" / "1").mkdir(parents=True)
 
 
 def test_claim_writes_the_config_and_takes_it_again(tmp_path):
