@@ -5,13 +5,15 @@ python explain.py --workdir=DIR --scope=global --split=train
 python explain.py --images='holiday/*.jpg'
 
 Says which of hue, shape, texture, contrast and saturation makes images look
-like the prototypes, and writes WORKDIR/explanations/report.html and tables.
+like the prototypes, or odd, and writes WORKDIR/explanations/report.html and
+tables.
 """
 
 from pathlib import Path
 from typing import Any
 
 from absl import flags
+from ml_collections import ConfigDict
 from rich.console import Console
 from rich.progress import (
   BarColumn,
@@ -20,11 +22,9 @@ from rich.progress import (
   TextColumn,
   TimeRemainingColumn,
 )
-from rich.table import Table
 
 from protojax import configuration, loading, parallel
 from protojax.data import pipeline, skipped, sources
-from protojax.explain.output import Output
 from protojax.methods.base import Classifies, Explains
 from protojax.train import workdir
 from protojax.types import UserError
@@ -81,13 +81,16 @@ def main() -> int:
       " or were never pushed, so their pictures would mislead. Let train.py"
       " finish, or explain them all the same with --allow_stale."
     )
-  tasks = _tasks(method, config.data.image_size)
+  tasks = _tasks(method, config)
   for line in skipped.report({split: s.source for split, _, s in tasks}):
     parallel.say(line)
   folder = run / "explanations" / ("images" if _IMAGES.value else "")
   parallel.say(f"explaining {run} on {parallel.describe()}")
 
-  with Output(folder, run, _SAVE_ALL.value) as output, _progress() as bar:
+  with (
+    method.output(folder, run, _SAVE_ALL.value) as output,
+    _progress() as bar,
+  ):
     for split, scope, stream in tasks:
       count = min(len(stream), _LIMIT.value or len(stream))
       task = bar.add_task(split, total=count, rate="")
@@ -112,31 +115,45 @@ def main() -> int:
         # Every process makes them, since all compute; one writes.
         if parallel.is_primary():
           output.add(explained)
-    summary = output.finish() if parallel.is_primary() else None
-  if summary is not None:
-    _show(summary, output.written)
+    if parallel.is_primary():
+      output.finish()
+  if parallel.is_primary():
+    output.show(Console())
   return 0
 
 
 def _tasks(
-  method: Any, image_size: int
+  method: Any, config: ConfigDict
 ) -> list[tuple[str, str, pipeline.Stream]]:
   """(split, scope, stream) of every sweep."""
+  scope, size = _scope(method, config.method), config.data.image_size
   if _IMAGES.value:
-    if _SCOPE.value == "global":
+    if scope == "global":
       raise UserError(
         "--scope=global explains prototypes over a data set; with --images"
         " use --scope=local."
       )
     source = sources.images(_IMAGES.value)
     at_once = min(len(source), _AT_ONCE)
-    return [("images", "local", pipeline.ordered(source, image_size, at_once))]
+    return [("images", "local", pipeline.ordered(source, size, at_once))]
   if _SPLIT.value != "both":
-    return [(_SPLIT.value, _SCOPE.value, _stream(method, _SPLIT.value))]
-  tasks = [("test", _SCOPE.value, _stream(method, "test"))]
-  if _SCOPE.value != "local":
+    return [(_SPLIT.value, scope, _stream(method, _SPLIT.value))]
+  tasks = [("test", scope, _stream(method, "test"))]
+  if scope != "local":
     tasks.insert(0, ("train", "global", _stream(method, "train")))
   return tasks
+
+
+def _scope(method: Any, name: str) -> str:
+  """What is asked for, as far as the method has it."""
+  if _SCOPE.value == "both" and "global" not in method.scopes:
+    return "local"
+  if _SCOPE.value not in (*method.scopes, "both"):
+    raise UserError(
+      f"the prototypes of {name} are those of one image each, so that there is"
+      f" no --scope={_SCOPE.value}; use --scope={method.scopes[0]}."
+    )
+  return _SCOPE.value
 
 
 def _stream(method: Any, split: str) -> pipeline.Stream:
@@ -170,24 +187,6 @@ def _progress() -> Progress:
     TimeRemainingColumn(),
     disable=not parallel.is_primary(),
   )
-
-
-def _show(summary, written) -> None:
-  """Prints what was found and where it is written."""
-  console = Console()
-  if summary["importance"]:
-    splits = list(summary["importance"])
-    table = Table("similarity lost without", *splits, box=None, pad_edge=False)
-    for name in summary["importance"][splits[-1]]:
-      scores = (summary["importance"][split] for split in splits)
-      table.add_row(name, *(f"{s.get(name, 0):.3f}" for s in scores))
-    console.print(table)
-  console.print(
-    f"\n{summary['images']} images in {summary['seconds']:.1f} s"
-    f" ({summary['images_per_second']:.3g} images/s)"
-  )
-  for path in written:
-    console.print(str(path), highlight=False, soft_wrap=True, markup=False)
 
 
 if __name__ == "__main__":

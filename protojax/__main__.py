@@ -12,7 +12,8 @@ from typing import NoReturn
 
 # Name -> its module, and what --help says of it.
 _COMMANDS = {
-  "predict": ("protojax.predict", "name the classes of images, and why")
+  "predict": ("protojax.predict", "name the classes or defects of images"),
+  "prepare": ("protojax.prepare", "turn a folder of images into one data set"),
 }
 
 

@@ -1,19 +1,25 @@
-"""Names the classes of images, and the prototypes they look like.
+"""Names the classes of images, or the defective ones.
 
 The model is the newest checkpoint of a run; its training images may be gone.
 
-CSV has one row for each of the top prototypes of each image, rank 1 being the
-most similar; the columns are always
+Of a model with classes, CSV has one row for each of the top prototypes of each
+image, rank 1 being the most similar; the columns are always
 
   image,class,probability,rank,prototype,prototype_class,similarity,points
 
 where points are what the prototype adds to the logit of the class. With
 --top 0 each image has one row, whose last five columns are empty. JSON is a
 list with the same for each image, and the probabilities of all classes.
+
+Of a model that detects anomalies, each image has one row:
+
+  image,score,threshold,defective
+
+where a score above the threshold is defective, 1.
 """
 
 import argparse
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 import contextlib
 import csv
 import io
@@ -27,12 +33,12 @@ from rich.console import Console
 
 from protojax import loading, parallel
 from protojax.data import pipeline, sources
-from protojax.methods.base import Classifies
+from protojax.methods.base import Classifies, Detects
 from protojax.train import log, workdir
 from protojax.types import State, UserError
 from protojax.writing import replacing
 
-COLUMNS = (
+_CLASSIFIED = (
   "image",
   "class",
   "probability",
@@ -42,6 +48,7 @@ COLUMNS = (
   "similarity",
   "points",
 )
+_DETECTED = ("image", "score", "threshold", "defective")
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -59,7 +66,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     help="folder of a run; the newest under runs/ where not given",
   )
   parser.add_argument(
-    "--format", default="csv", choices=sorted(_FORMATS), help="csv by default"
+    "--format", default="csv", choices=["csv", "json"], help="csv by default"
   )
   parser.add_argument(
     "--top",
@@ -87,8 +94,10 @@ def run(args: argparse.Namespace) -> int:
     folder = Path(args.workdir or workdir.newest(Path("runs")))
     source = sources.images(*args.paths)
     method, state, config = loading.load(folder)
-    if not isinstance(method, Classifies):
-      raise UserError(f"{folder}: {config.method} has no classes to predict")
+    kind = next((k for k in _ANSWERS if isinstance(method, k)), None)
+    if kind is None:
+      raise UserError(f"{folder}: {config.method} has nothing to predict")
+    describe, columns, as_rows = _ANSWERS[kind]
     # The last that train.py writes.
     if not (folder / "summary.json").exists():
       _say(f"note: {folder} is not trained to its end")
@@ -101,41 +110,64 @@ def run(args: argparse.Namespace) -> int:
       min(len(source), config.batch_size),
       cache_bytes=0,
     )
-    found = predictions(method, state, stream, args.top)
-    _FORMATS[args.format](file, _one_by_one(found, len(source)))
+    found = predictions(method, state, stream, describe, args.top)
+    found = _one_by_one(found, len(source))
+    if args.format == "json":
+      json.dump(list(found), file, indent=2)
+      file.write("\n")
+    else:
+      writer = csv.writer(file, lineterminator="\n")
+      writer.writerow(columns)
+      for one in found:
+        writer.writerows(as_rows(one))
   _say(f"images: {len(source)}, skipped: {len(source.skipped)}")
   return 0
 
 
 def predictions(
-  method: Any, state: State, stream: pipeline.Stream, top: int
+  method: Any,
+  state: State,
+  stream: pipeline.Stream,
+  describe: Callable[..., dict[str, Any]],
+  top: int,
 ) -> Iterator[list[dict[str, Any]]]:
   """What is found in the images of each batch of a stream, in its order.
 
   Args:
-    method: gives "probabilities" [b k] and, if its evidence is a sum over
-      prototypes, "scores" and "points" [b p].
+    method: gives the rows that `describe` reads.
     state: of the model.
     stream: the images.
+    describe: (method, state, row, top) -> what is said of an image.
     top: how many prototypes to list, the most similar first.
   """
-  names = method.class_names
   for batch, rows in parallel.each(method.predict, state, stream.batches()):
     found = []
     for i in np.flatnonzero(batch["mask"]):
       row = {name: value[i] for name, value in rows.items()}
-      shares = row["probabilities"]
-      best = int(np.argmax(shares))
-      found.append(
-        {
-          "image": stream.source.name(int(batch["index"][i])),
-          "class": names[best],
-          "probability": _number(shares[best]),
-          "probabilities": dict(zip(names, map(_number, shares), strict=True)),
-          "prototypes": _prototypes(row, state, names, top),
-        }
-      )
+      name = stream.source.name(int(batch["index"][i]))
+      found.append({"image": name, **describe(method, state, row, top)})
     yield found
+
+
+def _classified(method, state, row, top) -> dict[str, Any]:
+  names, shares = method.class_names, row["probabilities"]
+  best = int(np.argmax(shares))
+  return {
+    "class": names[best],
+    "probability": _number(shares[best]),
+    "probabilities": dict(zip(names, map(_number, shares), strict=True)),
+    "prototypes": _prototypes(row, state, names, top),
+  }
+
+
+def _detected(method, state, row, top) -> dict[str, Any]:
+  del top
+  threshold = method.threshold(state).value
+  return {
+    "score": _number(row["score"]),
+    "threshold": _number(np.float32(threshold)),
+    "defective": bool(row["score"] > threshold),
+  }
 
 
 def _prototypes(row, state, names, top) -> list[dict[str, Any]]:
@@ -159,23 +191,23 @@ def _number(value: np.floating) -> float:
   return float(f"{value:.8g}")
 
 
-def _write_csv(file: io.TextIOBase, found: Iterable[dict[str, Any]]) -> None:
-  writer = csv.writer(file, lineterminator="\n")
-  writer.writerow(COLUMNS)
-  for one in found:
-    image = one["image"], one["class"], one["probability"]
-    for rank, prototype in enumerate(one["prototypes"], 1):
-      writer.writerow((*image, rank, *prototype.values()))
-    if not one["prototypes"]:
-      writer.writerow((*image, "", "", "", "", ""))
+def _classified_rows(one: dict[str, Any]) -> Iterator[tuple]:
+  image = one["image"], one["class"], one["probability"]
+  for rank, prototype in enumerate(one["prototypes"], 1):
+    yield (*image, rank, *prototype.values())
+  if not one["prototypes"]:
+    yield (*image, "", "", "", "", "")
 
 
-def _write_json(file: io.TextIOBase, found: Iterable[dict[str, Any]]) -> None:
-  json.dump(list(found), file, indent=2)
-  file.write("\n")
+def _detected_rows(one: dict[str, Any]) -> Iterator[tuple]:
+  yield one["image"], one["score"], one["threshold"], int(one["defective"])
 
 
-_FORMATS = {"csv": _write_csv, "json": _write_json}
+# What a method answers: how an image is described, its columns and rows.
+_ANSWERS = {
+  Classifies: (_classified, _CLASSIFIED, _classified_rows),
+  Detects: (_detected, _DETECTED, _detected_rows),
+}
 
 
 @contextlib.contextmanager

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 import pytest
 
-from protojax import methods, parallel, predict
+from protojax import methods, parallel
 from protojax.__main__ import main
 from protojax.data import transforms
 from protojax.train import workdir
@@ -69,7 +69,9 @@ def _rows(text):
 def test_csv_is_what_the_model_says(model, photos, capsys):
   method, state, folder = model
   out, err = _run(capsys, "--workdir", folder, photos)
-  assert out.splitlines()[0] == ",".join(predict.COLUMNS)
+  assert out.splitlines()[0] == (
+    "image,class,probability,rank,prototype,prototype_class,similarity,points"
+  )
   rows = _rows(out)
   names = [str(photos / f"{i}.png") for i in range(7) if i != 3]
   assert [row["image"] for row in rows] == list(np.repeat(names, 3))

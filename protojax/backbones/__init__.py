@@ -9,10 +9,10 @@ import importlib
 import pkgutil
 from types import ModuleType
 
-from protojax.backbones.base import Backbone, Layer
+from protojax.backbones.base import Backbone, Layer, Level
 from protojax.types import UserError
 
-__all__ = ["Backbone", "Layer", "load", "names"]
+__all__ = ["Backbone", "Layer", "Level", "load", "names"]
 
 
 def names() -> tuple[str, ...]:

@@ -4,11 +4,17 @@ A backbone is the first step of every method: image -> features. The modules
 of this package that declare `NAMES` and `load` are the backbones.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 import dataclasses
 from typing import Any, Literal
 
 from flax import linen as nn
+import jax
+import jax.numpy as jnp
+from jaxtyping import Float
+import numpy as np
+
+from protojax.types import ArrayLike, PyTree, UserError
 
 # TensorFlow's "SAME" depends on the size of the map; numbers do not.
 Padding = Literal["SAME", "VALID"] | tuple[int, int]
@@ -31,6 +37,23 @@ class Layer:
 
 
 @dataclasses.dataclass(frozen=True)
+class Level:
+  """A feature map on the way through a network.
+
+  The module sows it into "intermediates" under its name.
+
+  Attributes:
+    name: such as "stage_3".
+    stride: pixels of the image from one cell to the next.
+    channels: of the map.
+  """
+
+  name: str
+  stride: int
+  channels: int
+
+
+@dataclasses.dataclass(frozen=True)
 class Backbone:
   """A feature extractor and what the rest must know about it.
 
@@ -43,6 +66,7 @@ class Backbone:
     layers: the spatial steps in order, for `receptive_field.chain`. Steps that
       see one cell at a time are left out.
     channels: d.
+    levels: the maps that methods can take besides the last, in order.
     pretrained: gives {"params", "batch_stats"} of NumPy arrays; None where
       there are no weights to start from.
   """
@@ -53,4 +77,59 @@ class Backbone:
   stride: int
   layers: tuple[Layer, ...]
   channels: int
+  levels: tuple[Level, ...] = ()
   pretrained: Callable[[], dict[str, Any]] | None = None
+
+  def init(
+    self, key: jax.Array, image_size: int, blank: bool = False
+  ) -> dict[str, PyTree]:
+    """Fresh variables: "params" and the statistics.
+
+    Args:
+      key: of the randomness.
+      image_size: side of an image in pixels.
+      blank: zeros for weights that will be loaded, since random ones of a deep
+        network take half a minute to compile.
+    """
+    image = jnp.zeros((1, image_size, image_size, 3))
+    if not blank:
+      return dict(self.module.init(key, image))
+    shapes = jax.eval_shape(self.module.init, key, image)
+    return dict(jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes))
+
+  def normalise(self, images: ArrayLike) -> Float[ArrayLike, "b H W 3"]:
+    """Pixels 0..255 as the module takes them."""
+    mean, std = np.float32(self.mean), np.float32(self.std)
+    return (images.astype("float32") / 255 - mean[None, None, None]) / std[
+      None, None, None
+    ]
+
+  def chosen(self, names: Sequence[str]) -> tuple[Level, ...]:
+    """The levels of those names, in the order given.
+
+    Raises:
+      UserError: there is no such level.
+    """
+    known = {level.name: level for level in self.levels}
+    unknown = [name for name in names if name not in known]
+    if unknown:
+      raise UserError(
+        f"the backbone has no level {', '.join(map(repr, unknown))}; it has"
+        f" {', '.join(known) or 'none'}."
+      )
+    return tuple(known[name] for name in names)
+
+  def maps(
+    self, variables: PyTree, images: ArrayLike, names: Sequence[str]
+  ) -> tuple[jax.Array, ...]:
+    """Feature maps of levels by name, each b h w d; jit drops what follows.
+
+    Args:
+      variables: of the module; statistics are running averages.
+      images: pixels 0..255.
+      names: of `levels`.
+    """
+    _, found = self.module.apply(
+      variables, self.normalise(images), mutable=["intermediates"]
+    )
+    return tuple(found["intermediates"][name][0] for name in names)

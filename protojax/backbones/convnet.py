@@ -4,10 +4,12 @@ Four 3x3 convolutions, each with BatchNorm and ReLU: 64 pixels become an 8x8
 map of 128 channels.
 """
 
+import math
+
 from flax import linen as nn
 from jaxtyping import Array, Float
 
-from protojax.backbones.base import Backbone, Layer
+from protojax.backbones.base import Backbone, Layer, Level
 from protojax.backbones.conv import Conv
 from protojax.backbones.norm import BatchNorm
 
@@ -27,6 +29,10 @@ def load(name: str) -> Backbone:
     stride=8,
     layers=tuple(Layer(3, stride) for _, stride in _LAYERS),
     channels=_LAYERS[-1][0],
+    levels=tuple(
+      Level(f"stage_{i}", math.prod(s for _, s in _LAYERS[:i]), channels)
+      for i, (channels, _) in enumerate(_LAYERS, start=1)
+    ),
   )
 
 
@@ -49,4 +55,5 @@ class ConvNet(nn.Module):
       x = Conv(channels, 3, stride, name=f"conv_{i}")(x)
       norm = BatchNorm(synchronised=self.synchronised, name=f"norm_{i}")
       x = nn.relu(norm(x, train))
+      self.sow("intermediates", f"stage_{i}", x)
     return x

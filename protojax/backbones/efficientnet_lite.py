@@ -5,13 +5,14 @@ no squeeze-and-excitation, ReLU6 for swish. The map is cut after the stage
 that the name says.
 """
 
+from collections.abc import Iterator
 import functools
 
 from flax import linen as nn
 from jaxtyping import Array, Float
 
 from protojax.backbones import weights
-from protojax.backbones.base import Backbone, Layer
+from protojax.backbones.base import Backbone, Layer, Level
 from protojax.backbones.conv import Conv
 from protojax.backbones.norm import BatchNorm
 
@@ -54,8 +55,16 @@ def load(name: str) -> Backbone:
     stride=2 ** sum(layer.stride == 2 for layer in layers),
     layers=layers,
     channels=_HEAD if head else blocks[-1][-1],
+    levels=tuple(_levels(stages)),
     pretrained=functools.partial(_pretrained, module),
   )
+
+
+def _levels(stages: int) -> Iterator[Level]:
+  stride = 2
+  for i, stage in enumerate(_STAGES[:stages], start=1):
+    stride *= stage[0][1]
+    yield Level(f"stage_{i}", stride, stage[-1][-1])
 
 
 class EfficientNetLite0(nn.Module):
@@ -79,12 +88,13 @@ class EfficientNetLite0(nn.Module):
     norm = functools.partial(BatchNorm, 1e-3, synchronised=self.synchronised)
     x = Conv(_STEM, 3, 2, name="stem")(images)
     x = nn.relu6(norm(name="stem_norm")(x, train))
-    blocks = [block for stage in _STAGES[: self.stages] for block in stage]
-    for i, (kernel, stride, expansion, channels) in enumerate(blocks):
-      block = _Block(
-        kernel, stride, expansion, channels, norm, name=f"block_{i:02d}"
-      )
-      x = block(x, train)
+    count = 0
+    for i, stage in enumerate(_STAGES[: self.stages], start=1):
+      for kernel, stride, expansion, channels in stage:
+        name = f"block_{count:02d}"
+        block = _Block(kernel, stride, expansion, channels, norm, name=name)
+        x, count = block(x, train), count + 1
+      self.sow("intermediates", f"stage_{i}", x)
     if self.head:
       x = Conv(_HEAD, name="head")(x)
       x = nn.relu6(norm(name="head_norm")(x, train))

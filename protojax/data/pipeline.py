@@ -147,6 +147,26 @@ class Stream:
       return (self._batch(*rows(step)) for step in steps)
     return self._read(grain.MapDataset.source(steps).map(rows))
 
+  def some(self, indices: Sequence[int] | np.ndarray) -> Iterator[Batch]:
+    """Batches of chosen examples in the order given, the last one padded.
+
+    Of several processes each gets its rows, as from `batches`.
+    """
+    chosen, mine = np.asarray(indices, np.int32), self._share()
+
+    def rows(step: int) -> tuple[np.ndarray, np.ndarray]:
+      places, mask = _padded(step, self.batch_size, len(chosen), mine)
+      return chosen[places], mask
+
+    steps = range(-(-len(chosen) // self.batch_size))
+    return self._read(grain.MapDataset.source(steps).map(rows))
+
+  def spread(self, limit: int | None) -> Iterator[Batch]:
+    """All batches in order, or those of `limit` examples spread evenly."""
+    if limit is None or limit >= len(self):
+      return self.batches()
+    return self.some(np.linspace(0, len(self) - 1, limit).round())
+
   def examples(self, indices: Sequence[int] | np.ndarray) -> Batch:
     """Reads chosen examples; every process gets all of them."""
     indices = np.asarray(indices, np.int32)
@@ -157,8 +177,8 @@ class Stream:
     labels = self.labels[indices]
     return {"label": labels, "index": indices, "mask": mask}
 
-  def _rows(self) -> Callable[[int], tuple[np.ndarray, np.ndarray]]:
-    """Function from a step to this process's (indices, mask)."""
+  def _share(self) -> slice:
+    """The rows of a batch that are this process's."""
     number, count = parallel.process_index_count()
     if self.batch_size % count:
       raise UserError(
@@ -166,12 +186,16 @@ class Stream:
         f" use a multiple of {count}"
       )
     size = self.batch_size // count
-    mine = slice(number * size, (number + 1) * size)
+    return slice(number * size, (number + 1) * size)
+
+  def _rows(self) -> Callable[[int], tuple[np.ndarray, np.ndarray]]:
+    """Function from a step to this process's (indices, mask)."""
+    mine = self._share()
     if self.seed is None:
       return lambda step: _padded(step, self.batch_size, len(self), mine)
     order = grain.MapDataset.range(len(self)).shuffle(self.seed % 2**32)
     order = order.batch(self.batch_size, drop_remainder=True).repeat()
-    whole = np.ones(size, bool)
+    whole = np.ones(mine.stop - mine.start, bool)
     return lambda step: (np.asarray(order[step], np.int32)[mine], whole)
 
   def _read(self, rows: grain.MapDataset) -> Iterator[Batch]:

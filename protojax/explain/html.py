@@ -1,25 +1,16 @@
-"""The report: all explanations of a run in one HTML file.
+"""The report of classes: why images look like the prototypes they look like.
 
-Pictures are embedded, nothing is loaded from elsewhere and no script runs, so
-that the file can be sent to whoever has to see it. Every name is escaped.
+Puts explanations on a page; `page` makes one file of it.
 """
 
-import base64
 from collections.abc import Mapping, Sequence
-import dataclasses
-import functools
-from importlib import resources
-import io
-import math
 from pathlib import Path
 from typing import Any
 
 from jaxtyping import UInt8
-import jinja2
 import numpy as np
-from PIL import Image
 
-from protojax.explain import text
+from protojax.explain import page, text
 from protojax.explain.evidence import (
   Because,
   Box,
@@ -29,8 +20,6 @@ from protojax.explain.evidence import (
 )
 from protojax.writing import replacing
 
-# Rows of bars; the control belongs to the numbers, not to the bars.
-_ORDER = ("hue", "shape", "texture", "contrast", "saturation", "brightness")
 _STAGES = {
   "before_push": "before the push",
   "after_push": "after the push",
@@ -41,39 +30,20 @@ _THUMBNAIL = 104
 _UNLABELLED = "Without a label"
 
 
-@dataclasses.dataclass(frozen=True)
-class Run:
-  """What the head of a report says.
-
-  Attributes:
-    title: of the run.
-    facts: name and value of each figure shown at the top.
-    accuracy: stage of training ("before_push", ...) -> share of test images.
-    strengths: parameters of the modifications.
-    version: of protojax.
-  """
-
-  title: str
-  facts: Sequence[tuple[str, str]] = ()
-  accuracy: Mapping[str, float] = dataclasses.field(default_factory=dict)
-  strengths: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-  version: str = ""
-
-
 def write(
   path: Path,
-  run: Run,
+  run: page.Run,
   prototypes: Sequence[GlobalExplanation],
   images: Sequence[LocalExplanation],
 ) -> None:
   """Renders the report and puts it in its place in one go."""
-  page = render(run, prototypes, images)
+  content = render(run, prototypes, images)
   with replacing(path) as file:
-    file.write(page)
+    file.write(content)
 
 
 def render(
-  run: Run,
+  run: page.Run,
   prototypes: Sequence[GlobalExplanation],
   images: Sequence[LocalExplanation],
 ) -> str:
@@ -93,7 +63,8 @@ def render(
     next((tuple(r.because) for e in images for r in e.evidence), ()),
   )
   shown_scores = [r.because for e in images for r in e.evidence if r.box]
-  return _template().render(
+  return page.render(
+    "report.html.jinja",
     run=run,
     texts=text,
     accuracy=[
@@ -104,90 +75,23 @@ def render(
     groups=_groups(images, [e.class_name for e in prototypes]),
     splits=_splits(prototypes, images),
     names=names,
-    order=[name for name in _ORDER if name in names],
+    order=[name for name in page.ORDER if name in names],
     overall=overall,
     local_overall={"local": local_overall},
-    overall_range=_range([*overall.values(), local_overall]),
-    global_range=_range(b.scores for e in alive for b in e.because.values()),
-    local_range=_range(shown_scores),
+    overall_range=page.score_range([*overall.values(), local_overall]),
+    scores_of=_scores,
+    global_range=page.score_range(
+      b.scores for e in alive for b in e.because.values()
+    ),
+    local_range=page.score_range(shown_scores),
     thumbnails=_thumbnails(alive, images),
     shown_line=_shown_line(images),
     cautions=_cautions(names),
   )
 
 
-@functools.lru_cache(maxsize=1)
-def _template() -> jinja2.Template:
-  source = resources.files("protojax.explain") / "report.html.jinja"
-  environment = jinja2.Environment(
-    autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True
-  )
-  environment.filters |= {
-    "uri": _uri,
-    "place": _place,
-    "bar": _bar,
-    "zero": _zero,
-    "scores": _scores,
-    "minus": _minus,
-    "signed": lambda x: _minus(f"{x:.2f}".replace("-0.00", "0.00")),
-    "five": lambda x: _minus(f"{x:.5f}"),
-    "percent": lambda x: f"{x:.1%}",
-  }
-  return environment.from_string(source.read_text("utf-8"))
-
-
-def _uri(picture: Picture) -> str:
-  file = io.BytesIO()
-  Image.fromarray(np.asarray(picture)).save(file, "JPEG", quality=88)
-  data = base64.b64encode(file.getvalue()).decode("ascii")
-  return f"data:image/jpeg;base64,{data}"
-
-
-def _minus(number: str) -> str:
-  """A number with a minus sign as wide as a plus, not a hyphen."""
-  return number.replace("-", "\N{MINUS SIGN}")
-
-
-def _place(box: Box, size: int) -> str:
-  """A box as CSS, in shares of the picture."""
-  sides = {
-    "left": box.left,
-    "top": box.top,
-    "width": box.right - box.left,
-    "height": box.bottom - box.top,
-  }
-  return ";".join(f"{k}:{100 * v / size:.2f}%" for k, v in sides.items())
-
-
-def _range(scores) -> tuple[float, float]:
-  """From the lowest to the highest score, zero among them."""
-  values = [
-    score
-    for row in scores
-    for name, score in row.items()
-    if name in _ORDER and math.isfinite(score)
-  ]
-  low, high = min(values, default=0.0), max(values, default=0.0)
-  return min(low, 0.0), max(high, 1e-6)
-
-
-def _zero(range_: tuple[float, float]) -> str:
-  """Where zero lies, in percent of the range."""
-  low, high = range_
-  return f"{-100 * low / (high - low):.2f}"
-
-
-def _bar(score: float, range_: tuple[float, float]) -> str:
-  """A bar from zero to the score, as CSS."""
-  if not math.isfinite(score):
-    return "width:0"
-  low, high = range_
-  start = (min(score, 0.0) - low) / (high - low)
-  return f"left:{100 * start:.2f}%;width:{100 * abs(score) / (high - low):.2f}%"
-
-
-def _scores(because: Mapping[str, Because]) -> dict[str, Mapping[str, float]]:
-  return {split: of.scores for split, of in because.items()}
+def _scores(explained: GlobalExplanation) -> dict[str, Mapping[str, float]]:
+  return {split: of.scores for split, of in explained.because.items()}
 
 
 def _means(alive: Sequence[GlobalExplanation]) -> dict[str, dict[str, float]]:
@@ -242,23 +146,17 @@ def _splits(prototypes, images) -> list[str]:
 def _thumbnails(alive, images) -> dict[int, str]:
   """The boxed part of each prototype that some image is compared with."""
   used = {row.prototype for e in images for row in e.evidence}
-  return {
-    e.prototype: _uri(_cut(e.patch.picture, e.patch.box))
+  pieces = {
+    e.prototype: _piece(e.patch.picture, e.patch.box)
     for e in alive
     if e.prototype in used and e.patch and e.patch.picture is not None
   }
+  return {prototype: page.uri(piece) for prototype, piece in pieces.items()}
 
 
-def _cut(picture: Picture, box: Box) -> UInt8[np.ndarray, "side side 3"]:
-  """A square around the box, as large as a thumbnail."""
-  size = picture.shape[0]
-  side = min(size, max(box.bottom - box.top, box.right - box.left, size // 5))
-  top = (box.top + box.bottom - side) // 2
-  left = (box.left + box.right - side) // 2
-  top, left = (max(0, min(at, size - side)) for at in (top, left))
-  cut = Image.fromarray(picture[top : top + side, left : left + side])
-  resample = Image.Resampling.BICUBIC
-  return np.asarray(cut.resize((_THUMBNAIL, _THUMBNAIL), resample))
+def _piece(picture: Picture, box: Box) -> UInt8[np.ndarray, "side side 3"]:
+  """The boxed part, with something around it."""
+  return page.cut(picture, box, _THUMBNAIL, picture.shape[0] // 5)
 
 
 def _shown_line(images: Sequence[LocalExplanation]) -> str:

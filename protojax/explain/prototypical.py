@@ -18,7 +18,7 @@ from protojax.explain.evidence import GlobalExplanation, LocalExplanation
 from protojax.explain.importance import Scores
 from protojax.explain.look import Explainable, Look
 from protojax.explain.sweep import Rows, sweep
-from protojax.types import Batch, State, UserError
+from protojax.types import State, UserError
 
 _ANSWERS = 5
 # Of the images whose class was not recognised, shown on top of the others.
@@ -89,7 +89,7 @@ def explain(
   parts = sweep(
     model,
     state,
-    _batches(stream, limit),
+    stream.spread(limit),
     names,
     source=source,
     top=top,
@@ -124,22 +124,6 @@ def explain(
       yield from _global(
         model, buffers, weights, split, names, wanted, scores, found
       )
-
-
-def _batches(stream: Any, limit: int | None) -> Iterator[Batch]:
-  """All batches of a stream, or of `limit` images spread evenly over it."""
-  if limit is None or limit >= len(stream):
-    yield from stream.batches()
-    return
-  chosen = np.linspace(0, len(stream) - 1, limit).round().astype(np.int32)
-  size = stream.batch_size
-  number, count = parallel.process_index_count()
-  mine = slice(number * size // count, (number + 1) * size // count)
-  for start in range(0, limit, size):
-    some = chosen[start : start + size]
-    mask = np.arange(size) < len(some)
-    padded = np.pad(some, (0, size - len(some)), mode="edge")[mine]
-    yield {**stream.examples(padded), "mask": mask[mine]}
 
 
 class _Shown:
@@ -272,9 +256,7 @@ def _patches(
 
 def _is(image, content) -> bool:
   """Whether an image, if there is one, has the digest of its pixels."""
-  return image is not None and np.array_equal(
-    images_lib.digest(image), content
-  )
+  return image is not None and np.array_equal(images_lib.digest(image), content)
 
 
 def _global(

@@ -40,8 +40,8 @@ def local_table(path: Path) -> Iterator[Any]:
           explained.image,
           row.prototype,
           name,
-          _number(delta),
-          _number(row.similarity),
+          number(delta),
+          number(row.similarity),
         )
         for row in explained.evidence
         for name, delta in row.because.items()
@@ -89,7 +89,7 @@ def global_table(path: Path, scores: Mapping[int, Because]) -> None:
     writer = csv.writer(file)
     writer.writerow(("prototype", "modification", "weighted_delta"))
     writer.writerows(
-      (prototype, name, _number(score))
+      (prototype, name, number(score))
       for prototype, because in sorted(scores.items())
       for name, score in because.scores.items()
     )
@@ -119,5 +119,6 @@ def summary(path: Path, content: Mapping[str, Any]) -> None:
     file.write("\n")
 
 
-def _number(value: float) -> str:
+def number(value: float) -> str:
+  """A score as the tables have it, to eight figures."""
   return f"{value:.8g}"

@@ -51,6 +51,15 @@ FAST = (
 )
 
 
+class Weighed(NamedTuple):
+  """Characteristics and their scores, by weight, each the largest first."""
+
+  mainly: list[tuple[str, float]]
+  also: list[tuple[str, float]]
+  hardly: list[tuple[str, float]]
+  against: list[tuple[str, float]]
+
+
 def ranked(because: Mapping[str, float]) -> str:
   """The five characteristics by falling local score, four decimals.
 
@@ -104,17 +113,7 @@ def reason(because: Mapping[str, float], similarity: float) -> str:
   at least a twentieth "also", less "hardly", and below minus a twentieth the
   likeness would be greater without.
   """
-  mainly, also, hardly, against = [], [], [], []
-  for name, score in _sorted(because):
-    share = score / max(abs(similarity), 1e-6)
-    if share >= MAINLY:
-      mainly.append((name, score))
-    elif share >= HARDLY:
-      also.append((name, score))
-    elif share > -HARDLY:
-      hardly.append((name, score))
-    else:
-      against.append((name, score))
+  mainly, also, hardly, against = weighed(because, max(abs(similarity), 1e-6))
   parts = []
   if mainly:
     parts.append("mainly because of " + _chain(mainly))
@@ -126,12 +125,34 @@ def reason(because: Mapping[str, float], similarity: float) -> str:
     parts.append("for no reason among the five characteristics")
   if hardly and (mainly or also):
     verb = "hardly matters" if len(hardly) == 1 else "hardly matter"
-    names = _join([name for name, _ in hardly])
+    names = join([name for name, _ in hardly])
     scores = ", ".join(_two(score) for _, score in hardly)
     parts.append(f"{names} {verb} ({scores})")
   if against:
     parts.append("it would be even more similar without " + _listed(against))
   return "; ".join(parts)
+
+
+def weighed(because: Mapping[str, float], whole: float) -> Weighed:
+  """The five characteristics by what share of the whole they carry."""
+  found = Weighed([], [], [], [])
+  for name, score in _sorted(because):
+    share = score / whole
+    if share >= MAINLY:
+      found.mainly.append((name, score))
+    elif share >= HARDLY:
+      found.also.append((name, score))
+    elif share > -HARDLY:
+      found.hardly.append((name, score))
+    else:
+      found.against.append((name, score))
+  return found
+
+
+def join(words: Iterable[str]) -> str:
+  """Words as a list in a sentence: "hue, shape and texture"."""
+  *most, last = words
+  return f"{', '.join(most)} and {last}" if most else last
 
 
 def document(
@@ -233,12 +254,7 @@ def _chain(scores: list[tuple[str, float]]) -> str:
 
 
 def _listed(scores: list[tuple[str, float]]) -> str:
-  return _join([f"{name} ({_two(score)})" for name, score in scores])
-
-
-def _join(words: Iterable[str]) -> str:
-  *most, last = words
-  return f"{', '.join(most)} and {last}" if most else last
+  return join([f"{name} ({_two(score)})" for name, score in scores])
 
 
 def _two(score: float) -> str:

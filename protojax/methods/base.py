@@ -8,6 +8,8 @@ import jax
 from ml_collections import ConfigDict
 
 from protojax.data.pipeline import Stream
+from protojax.explain.folder import Folder
+from protojax.explain.inspection import Threshold
 from protojax.train.stage import Fit, Pass
 from protojax.types import Array, Batch, Metrics, State, UserError
 
@@ -53,7 +55,16 @@ class Method(Protocol):
 
 @runtime_checkable
 class Explains(Protocol):
-  """A method that says why this looks like that."""
+  """A method that says why this looks like that.
+
+  Attributes:
+    scopes: "local" (images) and, if it has prototypes that stand for more than
+      one image, "global".
+    output: the folder that its explanations fill.
+  """
+
+  scopes: tuple[str, ...]
+  output: type[Folder]
 
   def stale(self, state: State) -> bool:
     """Whether a prototype is no longer the patch it was pushed to."""
@@ -61,6 +72,15 @@ class Explains(Protocol):
 
   def explain(self, state: State, data: Stream, **options: Any) -> Iterator:
     """Explanations of images (local) and of prototypes (global)."""
+    ...
+
+
+@runtime_checkable
+class Detects(Protocol):
+  """A method whose answer is how odd an image is."""
+
+  def threshold(self, state: State) -> Threshold:
+    """From which score on an image is called defective."""
     ...
 
 

@@ -17,6 +17,7 @@ import numpy as np
 from protojax import backbones, parallel
 from protojax.data import pipeline, sources
 from protojax.explain import prototypical
+from protojax.explain.output import Output
 from protojax.losses import prototype as losses
 from protojax.methods.base import at_least
 from protojax.prototypes import prune, push, similarity, start
@@ -48,6 +49,9 @@ _LEAST = {
 
 class Method:
   """ProtoPNet as its config says; see `configs/protopnet_photos.py`."""
+
+  scopes = ("local", "global")
+  output = Output
 
   def __init__(
     self, config: ConfigDict, class_names: tuple[str, ...] | None = None
@@ -250,16 +254,7 @@ class Method:
       adopt.fitting(state, c.init_from, self.class_names) if c.init_from else {}
     )
     if c.backbone.pretrained and not taken:
-      if backbone.pretrained is None:
-        raise UserError(
-          f"the backbone '{c.backbone.name}' has no pretrained weights; train"
-          " with --config.backbone.pretrained=False."
-        )
-      loaded = dict(backbone.pretrained())
-      state = state.replace(
-        params={**state.params, "backbone": loaded.pop("params")},
-        statistics={**state.statistics, "backbone": loaded},
-      )
+      state = start.pretrained(state, backbone, c.backbone.name)
     if c.prototypes.standardise and not taken:
       shift, scale = start.standardisation(
         self.network.backbone_map, state, data, backbone.channels

@@ -12,7 +12,6 @@ from flax import struct
 import jax
 import jax.numpy as jnp
 from jaxtyping import Float, Int, UInt8
-import numpy as np
 
 from protojax.backbones.base import Backbone
 from protojax.prototypes import head, pooling, push
@@ -68,19 +67,11 @@ class Network:
     Args:
       key: of the randomness.
       class_of: the class of each prototype.
-      blank_backbone: zeros for a backbone whose weights will be loaded, since
-        random ones for a deep network take half a minute to compile.
+      blank_backbone: zeros for a backbone whose weights will be loaded.
     """
     keys = jax.random.split(key, 3)
     size, channels = self.image_size, self.backbone.channels
-    image = jnp.zeros((1, size, size, 3))
-    start = self.backbone.module.init
-    if blank_backbone:
-      shapes = jax.eval_shape(start, keys[0], image)
-      backbone = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
-    else:
-      backbone = start(keys[0], image)
-    backbone = dict(backbone)
+    backbone = self.backbone.init(keys[0], size, blank_backbone)
     patch = (1, self.layer.height, self.layer.width)
     add_on = self.add_on.init(keys[1], jnp.zeros((*patch, channels)))
     layer = self.layer.init(keys[2], jnp.zeros((*patch, self.layer.channels)))
@@ -127,10 +118,7 @@ class Network:
     train: bool = False,
   ) -> tuple[Array, PyTree]:
     """Features of the backbone and, in training, the moved statistics."""
-    mean = np.asarray(self.backbone.mean, np.float32)
-    std = np.asarray(self.backbone.std, np.float32)
-    x = images.astype("float32") / 255 - mean[None, None, None]
-    x = x / std[None, None, None]
+    x = self.backbone.normalise(images)
     variables = {"params": params["backbone"], **statistics["backbone"]}
     if not train:
       return _apply(self.backbone.module, variables, x), statistics

@@ -17,7 +17,26 @@ from jaxtyping import Float
 import numpy as np
 
 from protojax import parallel
-from protojax.types import Batch, PyTree, State
+from protojax.backbones.base import Backbone
+from protojax.types import Batch, PyTree, State, UserError
+
+
+def pretrained(state: State, backbone: Backbone, name: str) -> State:
+  """The state with the weights that the backbone of that name comes with.
+
+  Raises:
+    UserError: it comes without.
+  """
+  if backbone.pretrained is None:
+    raise UserError(
+      f"the backbone '{name}' has no pretrained weights; train with"
+      " --config.backbone.pretrained=False."
+    )
+  loaded = dict(backbone.pretrained())
+  return state.replace(
+    params={**state.params, "backbone": loaded.pop("params")},
+    statistics={**state.statistics, "backbone": loaded},
+  )
 
 
 def standardisation(

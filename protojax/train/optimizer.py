@@ -1,8 +1,11 @@
 """Optimisers by group of parameters, as the papers' tables give them."""
 
 from collections.abc import Mapping
-from typing import Any
+import math
+from typing import Any, NamedTuple
 
+import jax
+import jax.numpy as jnp
 import optax
 
 from protojax.types import PyTree, UserError
@@ -22,6 +25,115 @@ def adam(rate: Rate, weight_decay: float = 0.0) -> optax.GradientTransformation:
     else optax.identity(),
     optax.scale_by_adam(),
     optax.scale_by_learning_rate(rate),
+  )
+
+
+class StableAdamWState(NamedTuple):
+  """What `stable_adamw` keeps from step to step.
+
+  Attributes:
+    count: updates done, int32.
+    mean: running mean of the gradient, m.
+    square: running mean of its square, v.
+    largest: the largest v so far of each element; () without AMSGrad.
+  """
+
+  # Any, since tree transformations put shapes and masks in.
+  count: Any
+  mean: Any
+  square: Any
+  largest: Any
+
+
+def stable_adamw(
+  rate: Rate,
+  weight_decay: float = 1e-4,
+  b1: float = 0.9,
+  b2: float = 0.999,
+  eps: float = 1e-10,
+  amsgrad: bool = True,
+  clip_threshold: float = 1.0,
+  stacked: bool = False,
+) -> optax.GradientTransformation:
+  """AdamW whose step shrinks where a gradient outruns its moments.
+
+  StableAdamW (Wortsman et al., 2304.13013) as INP-Former's code has it
+  (inp_former.md section 5). With v the largest one so far under AMSGrad, for
+  each tensor
+
+    u   = sqrt(v) / sqrt(1 - b2**t) + eps
+    rho = max(1, RMS(g / u) / clip_threshold)
+    p  <- p (1 - rate weight_decay) - rate / (1 - b1**t) / rho m / u
+
+  Unlike in Optax, the largest is taken of v before its bias is corrected.
+
+  Args:
+    rate: the learning rate, or a schedule of it.
+    weight_decay: decoupled from the gradient, multiplied by the rate.
+    b1: decay of the mean.
+    b2: decay of the mean square.
+    eps: keeps u above zero.
+    amsgrad: divide by the largest v so far.
+    clip_threshold: RMS above which the step shrinks.
+    stacked: every array is a stack of tensors on its first axis (the blocks
+      of a scanned module), each of which has an RMS of its own.
+  """
+
+  def init(params: PyTree) -> StableAdamWState:
+    def zeros() -> PyTree:
+      return jax.tree.map(jnp.zeros_like, params)
+
+    count, largest = jnp.zeros((), jnp.int32), zeros() if amsgrad else ()
+    return StableAdamWState(count, zeros(), zeros(), largest)
+
+  def update(
+    updates: PyTree, state: Any, params: PyTree | None = None
+  ) -> tuple[PyTree, StableAdamWState]:
+    count = optax.safe_increment(state.count)
+    mean = optax.tree.update_moment(updates, state.mean, b1, 1)
+    square = optax.tree.update_moment(updates, state.square, b2, 2)
+    largest = ()
+    if amsgrad:
+      largest = jax.tree.map(jnp.maximum, state.largest, square)
+    step_size: Any = rate(state.count) if callable(rate) else rate
+    mean_scale = step_size / _bias_correction(b1, count)
+    root_scale = jax.lax.rsqrt(_bias_correction(b2, count))
+
+    def change(p: Any, g: Any, m: Any, v: Any) -> Any:
+      u = jnp.sqrt(v) * root_scale + eps
+      axes = tuple(range(1 if stacked else 0, g.ndim))
+      rms = jnp.sqrt(jnp.mean((g / u) ** 2, axis=axes, keepdims=True))
+      rho = jnp.maximum(1.0, rms / clip_threshold)
+      return -step_size * weight_decay * p - mean_scale / rho * m / u
+
+    divisor = largest if amsgrad else square
+    steps = jax.tree.map(change, params, updates, mean, divisor)
+    return steps, StableAdamWState(count, mean, square, largest)
+
+  return optax.GradientTransformation(init, update)
+
+
+def _bias_correction(decay, count):
+  # 1 - decay**count in float32 is off by 5e-5 at a count of one.
+  return -jnp.expm1(count * math.log(decay))
+
+
+def warmup_cosine(
+  rate: float, warmup_steps: int, total_steps: int, end: float = 0.0
+) -> optax.Schedule:
+  """Linear from 0 to `rate`, from there along a cosine to `end`.
+
+  Args:
+    rate: the highest rate, reached after the warm-up.
+    warmup_steps: updates of the warm-up, cut off after `total_steps`.
+    total_steps: updates in all, those of the warm-up among them.
+    end: the rate from `total_steps` on.
+  """
+  warmup_steps = min(warmup_steps, total_steps)
+  # Optax wants at least one step of the cosine.
+  cosine_end = max(total_steps, warmup_steps + 1)
+  return optax.warmup_cosine_decay_schedule(
+    0.0, rate, warmup_steps, cosine_end, end
   )
 
 
@@ -48,12 +160,15 @@ def step_decay(
 
 def grouped(
   groups: Mapping[str, Rate | optax.GradientTransformation],
+  clip_norm: float = 0.0,
 ) -> optax.GradientTransformation:
   """One optimiser from groups of parameters; a group not named is frozen.
 
   Args:
     groups: for each top-level key of the parameters a rate (of Adam) or a
       transformation of its own.
+    clip_norm: the gradient of all named groups together is scaled down to this
+      norm first; 0 leaves it as it is.
 
   Raises:
     UserError: on init, when a named group is not among the parameters.
@@ -72,6 +187,14 @@ def grouped(
       )
     return {name: name if name in transforms else "frozen" for name in params}
 
-  return optax.multi_transform(
+  by_group = optax.multi_transform(
     {**transforms, "frozen": optax.set_to_zero()}, labels
   )
+  if not clip_norm:
+    return by_group
+
+  def trained(params: Mapping[str, PyTree]) -> Mapping[str, bool]:
+    return {name: name in transforms for name in params}
+
+  clip = optax.clip_by_global_norm(clip_norm)
+  return optax.chain(optax.masked(clip, trained), by_group)

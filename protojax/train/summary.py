@@ -44,18 +44,22 @@ def write(
 
 
 def show(summary: Mapping[str, Any], console: Console | None = None) -> None:
-  """Prints the stages and the outcome as two tables."""
+  """Prints the stages and the outcome as two tables.
+
+  Beside each stage stands the metric that the method calls its "headline".
+  """
   console = console or Console()
+  headline = summary.get("headline", "accuracy")
   stages = Table(
-    "stage", "seconds", "images/s", "accuracy", box=None, pad_edge=False
+    "stage", "seconds", "images/s", headline, box=None, pad_edge=False
   )
   for stage in summary["stages"]:
-    accuracy = stage["metrics"].get("accuracy")
+    value = stage["metrics"].get(headline)
     stages.add_row(
       stage["id"],
       f"{stage['seconds']:.1f}",
       f"{stage['images_per_second']:,.0f}",
-      "" if accuracy is None else f"{accuracy:.3f}",
+      "" if value is None else f"{value:.3f}",
     )
   for column in stages.columns[1:]:
     column.justify = "right"

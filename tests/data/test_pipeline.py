@@ -77,6 +77,25 @@ def test_ordered_pads_the_last_batch_and_masks_it():
   assert third["index"].tolist() == [12, 13, 14, 15, 16, 17]
 
 
+def test_chosen_examples_come_in_the_order_given():
+  source = Planted()
+  batches = list(pipeline.ordered(source, 4, 4).some([20, 3, 11, 7, 5]))
+  for batch in batches:
+    check(batch, source)
+  index = np.concatenate([b["index"] for b in batches])
+  mask = np.concatenate([b["mask"] for b in batches])
+  assert index.tolist() == [20, 3, 11, 7, 5, 5, 5, 5]
+  assert mask.tolist() == 5 * [True] + 3 * [False]
+
+
+def test_a_limit_is_spread_over_the_source():
+  stream = pipeline.ordered(Planted(), 4, 4)
+  (batch,) = stream.spread(3)
+  assert batch["index"][batch["mask"]].tolist() == [0, 11, 22]
+  for limit in (None, 23, 99):
+    assert sum(int(b["mask"].sum()) for b in stream.spread(limit)) == 23
+
+
 def test_training_covers_each_epoch_once_in_another_order():
   source = Planted(24)
   stream = pipeline.training(source, 4, 6, seed=3, augment="flip")

@@ -43,10 +43,15 @@ class Images:
     }
 
   def batches(self):
-    for start in range(0, len(self), self.batch_size):
-      index = np.arange(start, start + self.batch_size)
-      mask = index < len(self)
-      yield {**self.examples(np.where(mask, index, 0)), "mask": mask}
+    return self.spread(len(self))
+
+  def spread(self, limit):
+    count = min(limit or len(self), len(self))
+    chosen = np.linspace(0, len(self) - 1, count).round().astype(int)
+    for start in range(0, count, self.batch_size):
+      row = np.arange(start, start + self.batch_size)
+      mask = row < count
+      yield {**self.examples(chosen[np.where(mask, row, 0)]), "mask": mask}
 
 
 class Colours:

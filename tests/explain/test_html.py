@@ -1,51 +1,19 @@
 import base64
 import dataclasses
-from html.parser import HTMLParser
 import io
-import re
 
 import explain_fakes as fakes
 import numpy as np
+from page_reader import HOSTILE, Page, assert_safe_and_whole
 from PIL import Image
 import pytest
 
 from protojax.explain import html, prototypical, text
+from protojax.explain import page as pages
 from protojax.explain.evidence import GlobalExplanation, LocalExplanation, merge
 
-HOSTILE = "<script>alert('x')</script>\"'&{{ 7 * 7 }} onerror=a"
 NAMES = [HOSTILE, "plain", "third"]
 FILES = [f"{HOSTILE}-{i}" for i in range(6)]
-
-
-class Page(HTMLParser):
-  """Collects tags, their attributes and the text; checks the nesting."""
-
-  VOID = ("meta", "link", "img", "br")
-
-  def __init__(self, page):
-    super().__init__()
-    self.tags, self.words, self._open = [], [], []
-    self.feed(page)
-    self.close()
-    assert not self._open
-
-  def handle_starttag(self, tag, attributes):
-    self.tags.append((tag, dict(attributes)))
-    if tag not in self.VOID:
-      self._open.append(tag)
-
-  def handle_endtag(self, tag):
-    assert self._open.pop() == tag
-
-  def handle_data(self, data):
-    self.words.append(data)
-
-  def attributes(self, name):
-    return [a[name] for _, a in self.tags if name in a]
-
-  @property
-  def text(self):
-    return " ".join(" ".join(self.words).split())
 
 
 def _options(**changes):
@@ -79,43 +47,23 @@ def explained():
 
 @pytest.fixture(scope="module")
 def page(explained):
-  run = html.Run(
+  run = pages.Run(
     HOSTILE, [("Images", HOSTILE)], {"after_prune": 0.957}, {"hue": 0.1}
   )
   return html.render(run, *explained)
 
 
 def test_every_name_is_escaped(page):
+  assert_safe_and_whole(page)
   parsed = Page(page)
-  tags = {tag for tag, _ in parsed.tags}
-  assert "script" not in tags
-  assert not any(name.startswith("on") for _, a in parsed.tags for name in a)
   assert HOSTILE in parsed.text
   assert any(HOSTILE in alt for alt in parsed.attributes("alt"))
-
-
-def test_one_file_without_network(page):
-  parsed = Page(page)
-  for address in parsed.attributes("src"):
-    assert address.startswith("data:image/jpeg;base64,")
-  for address in parsed.attributes("href"):
-    assert address.startswith(("#", "data:,"))
-  assert not re.search(r"https?:|url\(|@import|srcset", page)
-
-
-def test_links_lead_somewhere(page):
-  parsed = Page(page)
-  places = set(parsed.attributes("id"))
-  assert len(places) == len(parsed.attributes("id"))
-  for address in parsed.attributes("href"):
-    assert address == "data:," or address[1:] in places
 
 
 def test_pictures(explained, page):
   parsed = Page(page)
   pictures = [a for tag, a in parsed.tags if tag == "img"]
   assert pictures
-  assert all(a["alt"] and a["loading"] == "lazy" for a in pictures)
   data = base64.b64decode(pictures[0]["src"].partition(",")[2])
   found = np.asarray(Image.open(io.BytesIO(data)), int)
   wanted = explained[0][0].patch.picture.astype(int)
@@ -147,14 +95,6 @@ def test_what_it_says(explained, page):
   assert said.count("✓ right") == len(images) - wrong
 
 
-def test_bars_start_at_zero_and_end_at_the_score():
-  scale = html._range([{"hue": 3.0, "shape": -1.0, "identity": 99.0}])
-  assert scale == (-1.0, 3.0)
-  assert html._bar(3.0, scale) == "left:25.00%;width:75.00%"
-  assert html._bar(-1.0, scale) == "left:0.00%;width:25.00%"
-  assert html._bar(float("nan"), scale) == "width:0"
-
-
 def test_images_alone(explained):
   prototypes, images = explained
   bare = [
@@ -163,7 +103,7 @@ def test_images_alone(explained):
   unlabelled = [
     dataclasses.replace(e, label=None, split="images") for e in images
   ]
-  said = Page(html.render(html.Run("run"), bare, unlabelled)).text
+  said = Page(html.render(pages.Run("run"), bare, unlabelled)).text
   assert "Without a label" in said
   assert "✗" not in said
   assert "Over the" not in said
@@ -172,10 +112,10 @@ def test_images_alone(explained):
 
 def test_prototypes_alone_and_nothing_at_all(explained, tmp_path):
   prototypes, _ = explained
-  said = Page(html.render(html.Run("run"), prototypes, [])).text
+  said = Page(html.render(pages.Run("run"), prototypes, [])).text
   assert "Scoring sheet" not in said
   emptied = [dataclasses.replace(e, alive=False) for e in prototypes]
-  said = Page(html.render(html.Run("run"), emptied, [])).text
+  said = Page(html.render(pages.Run("run"), emptied, [])).text
   assert "No prototype of this class is left" in said
-  html.write(tmp_path / "report.html", html.Run("run"), [], [])
+  html.write(tmp_path / "report.html", pages.Run("run"), [], [])
   assert Page((tmp_path / "report.html").read_text("utf-8")).tags

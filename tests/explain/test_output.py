@@ -1,8 +1,12 @@
 """The folder of the explanations, over one run and the next."""
 
+import io
+import re
+
 import explain_fakes as fakes
 import numpy as np
 import pytest
+from rich.console import Console
 
 from protojax.explain import prototypical
 from protojax.explain.output import Output
@@ -51,3 +55,24 @@ def test_files_stay_until_the_end(tmp_path):
   with pytest.raises(KeyboardInterrupt), Output(folder, tmp_path):
     raise KeyboardInterrupt
   assert (folder / "local.csv").read_text() == "as it was"
+
+
+def test_it_says_what_it_found(tmp_path):
+  said = io.StringIO()
+  with Output(tmp_path / "found", tmp_path) as output:
+    output.seen("test", 6)
+  output.finish()
+  output.show(Console(file=said, width=200))
+  lines = said.getvalue().split("\n")
+  assert re.fullmatch(r"6 images in \d+\.\d s \(.* images/s\)", lines[1])
+  assert lines[2:-1] == [str(path) for path in output.written]
+
+  output.summary["importance"] = {
+    "train": {"hue": 0.5, "shape": 0.25},
+    "test": {"shape": 0.75, "hue": 0.125},
+  }
+  output.show(Console(file=said, width=200))
+  table = said.getvalue().split("\n")[len(lines) - 1 :]
+  assert table[0].split() == ["similarity", "lost", "without", "train", "test"]
+  assert table[1].split() == ["shape", "0.250", "0.750"]
+  assert table[2].split() == ["hue", "0.500", "0.125"]

@@ -1,0 +1,100 @@
+"""INP-Former on a folder of normal and defective images.
+
+python train.py --config=configs/inp_former_folder.py --config.data.root=DIR
+
+DIR is laid out as MVTec-AD, VisA or Real-IAD, or holds one folder of normal
+images (good, normal, ok or free) beside folders of defects, the truth of each
+as <stem>.png. Several data sets are joined by commas. Settings of the paper:
+
+- multi-class: as above, one model for all categories; with several roots,
+  super-multi-class;
+- single-class: --config.data.category=NAME;
+- few-shot: --config.data.shots=4 (or 1, 2), each image as 22 copies;
+- zero-shot: --init-from=WORKDIR of another data set, with --config.epochs=0
+  --config.map.kind=distance.
+
+Rates, losses and the number of prototypes are the paper's (2503.02424); its
+encoder is a DINOv2 ViT-B at 392 pixels, eight levels and eight blocks, for 200
+epochs. Here the stages of EfficientNet-Lite0 stand for it.
+Variants: `:debug` shrinks everything and runs on the embedded textures.
+"""
+
+from ml_collections import ConfigDict
+
+
+def get_config(variants: str = "") -> ConfigDict:
+  """The config, with the variants named."""
+  config = ConfigDict(
+    {
+      "method": "inp_former",
+      "seed": 0,
+      "init_from": "",
+      "save_seconds": 60.0,
+      "batch_size": 16,
+      "epochs": 30,
+      "data": {
+        "name": "folder",
+        "root": "",
+        # '': all, in one model.
+        "category": "",
+        # 0: all normal images.
+        "shots": 0,
+        "test_fraction": 0.4,
+        "calibration_fraction": 0.2,
+        # -1: the run's seed.
+        "split_seed": -1,
+        "image_size": 224,
+      },
+      "backbone": {"name": "efficientnet_lite0", "pretrained": True},
+      # Levels from shallow to deep, an even number; cells on a side.
+      "encoder": {
+        "levels": ("stage_3", "stage_4"),
+        "grid": 14,
+        "standardise": True,
+      },
+      "prototypes": {"count": 6, "heads": 4, "static": False},
+      "decoder": {
+        "blocks": 4,
+        "heads": 4,
+        "attention": "relu",
+        "residual": False,
+      },
+      "loss": {"coherence": 0.2, "gamma": 3.0},
+      "optimizer": {
+        "rate": 1e-3,
+        "end": 1e-4,
+        "warmup": 100,
+        "weight_decay": 1e-4,
+        "clip_norm": 0.1,
+      },
+      # "reconstruction", or "distance" to the prototypes for zero-shot.
+      "map": {"kind": "reconstruction", "size": 256, "share": 0.01},
+      "threshold": {"false_positive_rate": 0.05},
+    }
+  )
+  return apply(config, variants)
+
+
+def apply(config: ConfigDict, variants: str) -> ConfigDict:
+  """The config with the variants, such as "debug", put over it."""
+  for variant in filter(None, variants.replace(":", ",").split(",")):
+    if variant not in _VARIANTS:
+      raise ValueError(
+        f"no variant {variant!r}; there are {', '.join(_VARIANTS)}"
+      )
+    config.update(_VARIANTS[variant])
+  return config.lock()
+
+
+_VARIANTS = {
+  "debug": {
+    "batch_size": 16,
+    "epochs": 2,
+    "data": {"name": "textures", "root": "", "image_size": 32},
+    "backbone": {"name": "convnet", "pretrained": False},
+    "encoder": {"levels": ("stage_1", "stage_2"), "grid": 8},
+    "prototypes": {"count": 3, "heads": 2},
+    "decoder": {"blocks": 2, "heads": 2},
+    "map": {"size": 32},
+  }
+}

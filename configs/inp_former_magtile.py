@@ -1,0 +1,17 @@
+"""INP-Former on magnetic tiles: one normal folder, five kinds of defects.
+
+python train.py --config=configs/inp_former_magtile.py --config.data.root=DIR
+
+DIR holds Free (the normal tiles) beside Blowhole, Break, Crack, Fray and
+Uneven. Variants are those of `inp_former_folder.py`.
+"""
+
+from ml_collections import ConfigDict
+
+from configs import inp_former_folder
+
+
+def get_config(variants: str = "") -> ConfigDict:
+  """The folder's config, for grey tiles with fine cracks."""
+  config = inp_former_folder.get_config().unlock()
+  return inp_former_folder.apply(config, variants)

@@ -1,0 +1,21 @@
+"""INP-Former on textures that come with scikit-image, with made defects.
+
+python train.py --config=configs/inp_former_textures.py && python explain.py
+
+Normal images are crops of brick, grass and gravel (three categories, one
+model); defects of known outline are pasted into test crops. Variants are those
+of `inp_former_folder.py`.
+"""
+
+from ml_collections import ConfigDict
+
+from configs import inp_former_folder
+
+
+def get_config(variants: str = "") -> ConfigDict:
+  """The folder's config on the embedded textures."""
+  config = inp_former_folder.get_config().unlock()
+  config.data.name = "textures"
+  config.data.image_size = 128
+  config.encoder.grid = 16
+  return inp_former_folder.apply(config, variants)

@@ -1,0 +1,151 @@
+"""What the reports share: a page in one file, its pictures and its bars.
+
+Pictures are embedded, nothing is loaded from elsewhere and no script runs, so
+that the file can be sent to whoever has to see it. Every name is escaped.
+`html` and `inspection_html` say what stands on the pages.
+"""
+
+import base64
+from collections.abc import Callable, Iterable, Mapping, Sequence
+import dataclasses
+import functools
+from importlib import resources
+import io
+import math
+from typing import Any
+
+from jaxtyping import UInt8
+import jinja2
+import numpy as np
+from PIL import Image
+
+from protojax.explain.evidence import Box, Picture
+
+# Rows of bars; the control belongs to the numbers, not to the bars.
+ORDER = ("hue", "shape", "texture", "contrast", "saturation", "brightness")
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+  """What the head of a report says.
+
+  Attributes:
+    title: of the run.
+    facts: name and value of each figure shown at the top.
+    accuracy: what the run says of itself: name of a figure -> 0 to 1.
+    strengths: parameters of the modifications.
+    version: of protojax.
+  """
+
+  title: str
+  facts: Sequence[tuple[str, str]] = ()
+  accuracy: Mapping[str, float] = dataclasses.field(default_factory=dict)
+  strengths: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+  version: str = ""
+
+
+def render(template: str, **values: Any) -> str:
+  """A template of this folder, filled in.
+
+  Raises:
+    jinja2.UndefinedError: the template asks for a value that is not given.
+  """
+  return _environment().get_template(template).render(values)
+
+
+def score_range(scores: Iterable[Mapping[str, float]]) -> tuple[float, float]:
+  """From the lowest to the highest score that has a bar, zero among them."""
+  values = [
+    score
+    for row in scores
+    for name, score in row.items()
+    if name in ORDER and math.isfinite(score)
+  ]
+  low, high = min(values, default=0.0), max(values, default=0.0)
+  return min(low, 0.0), max(high, 1e-6)
+
+
+def bar(score: float, range_: tuple[float, float]) -> str:
+  """A bar from zero to the score, as CSS."""
+  if not math.isfinite(score):
+    return "width:0"
+  low, high = range_
+  start = (min(score, 0.0) - low) / (high - low)
+  return f"left:{100 * start:.2f}%;width:{100 * abs(score) / (high - low):.2f}%"
+
+
+def uri(picture: Picture) -> str:
+  """A picture as an address that holds it."""
+  file = io.BytesIO()
+  Image.fromarray(np.asarray(picture)).save(file, "JPEG", quality=88)
+  data = base64.b64encode(file.getvalue()).decode("ascii")
+  return f"data:image/jpeg;base64,{data}"
+
+
+def cut(
+  picture: Picture, box: Box, side: int, at_least: int = 1
+) -> UInt8[np.ndarray, "{side} {side} 3"]:
+  """A square around a box, brought to `side` pixels.
+
+  Args:
+    picture: to cut from; square.
+    box: what the square must hold.
+    side: of the result.
+    at_least: side of the square in the picture, where the box is smaller.
+  """
+  size = picture.shape[0]
+  extent = max(box.bottom - box.top, box.right - box.left, at_least)
+  extent = min(size, extent)
+  top = (box.top + box.bottom - extent) // 2
+  left = (box.left + box.right - extent) // 2
+  top, left = (max(0, min(at, size - extent)) for at in (top, left))
+  piece = Image.fromarray(picture[top : top + extent, left : left + extent])
+  return np.asarray(piece.resize((side, side), Image.Resampling.BICUBIC))
+
+
+@functools.lru_cache(maxsize=1)
+def _environment() -> jinja2.Environment:
+  folder = resources.files("protojax.explain")
+  environment = jinja2.Environment(
+    loader=jinja2.FunctionLoader(lambda n: (folder / n).read_text("utf-8")),
+    autoescape=True,
+    undefined=jinja2.StrictUndefined,
+    trim_blocks=True,
+  )
+  filters: dict[str, Callable[..., str]] = {
+    "uri": uri,
+    "place": _place,
+    "bar": bar,
+    "at": _at,
+    "minus": _minus,
+    "signed": lambda x: _minus(f"{x:.2f}".replace("-0.00", "0.00")),
+    "five": lambda x: _minus(f"{x:.5f}"),
+    "percent": lambda x: f"{x:.1%}",
+    "share": lambda x: _minus(f"{100 * x:.0f} %".replace("-0 %", "0 %")),
+    # Numbers stay with their signs.
+    "firm": lambda words: words.replace(" %", "\N{NO-BREAK SPACE}%"),
+  }
+  environment.filters.update(filters)
+  return environment
+
+
+def _at(value: float, range_: tuple[float, float]) -> str:
+  """Where a value lies, in percent of the range."""
+  low, high = range_
+  return f"{100 * (value - low) / (high - low):.2f}"
+
+
+def _minus(number: str) -> str:
+  """A number with a minus sign as wide as a plus, not a hyphen."""
+  return number.replace("-", "\N{MINUS SIGN}")
+
+
+def _place(box: Box, size: int) -> str:
+  """A box as CSS, in shares of the picture."""
+  sides = {
+    "left": box.left,
+    "top": box.top,
+    "width": box.right - box.left,
+    "height": box.bottom - box.top,
+  }
+  return ";".join(f"{k}:{100 * v / size:.2f}%" for k, v in sides.items())

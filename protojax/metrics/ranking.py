@@ -1,0 +1,101 @@
+"""How well scores tell defective from normal: AUROC, AP, F1-max.
+
+All three are sums over a tally: for every distinct score, in ascending order,
+how many normal and how many defective ones have it. `tally` makes the exact
+one of a list of scores; a histogram of pixels (`anomaly.count`) is another.
+Equal scores pass a threshold together, so ties are exact in both.
+"""
+
+from jaxtyping import Bool, Float, Int
+import numpy as np
+
+from protojax.types import ArrayLike
+
+# True or not 0: defective.
+Labels = Bool[ArrayLike, " n"] | Int[ArrayLike, " n"]
+
+
+def auroc(labels: Labels, scores: Float[ArrayLike, " n"]) -> float:
+  """Area under the ROC curve; nan with one class only, or a nan score.
+
+  The chance that a defective one scores higher than a normal one, a tie being
+  worth one half (Mann and Whitney).
+  """
+  return _auroc(*tally(labels, scores))
+
+
+def average_precision(labels: Labels, scores: Float[ArrayLike, " n"]) -> float:
+  """Precision, averaged over recall; nan as in `auroc`.
+
+  Sum over the thresholds of (R_i - R_i-1) P_i, without interpolation.
+  """
+  return _average_precision(*tally(labels, scores))
+
+
+def f1_max(labels: Labels, scores: Float[ArrayLike, " n"]) -> float:
+  """F1 at the threshold where it is largest; nan as in `auroc`.
+
+  The threshold is chosen on the very labels it is judged by: an upper bound
+  of what a threshold chosen beforehand can reach.
+  """
+  return _f1_max(*tally(labels, scores))
+
+
+def tally(
+  labels: Labels, scores: Float[ArrayLike, " n"]
+) -> tuple[Float[np.ndarray, " s"], Float[np.ndarray, " s"]]:
+  """Normal and defective ones of each distinct score, in ascending order.
+
+  Both are empty where a score is nan, so that all that is made of them is.
+  """
+  scores = np.asarray(scores)
+  if np.isnan(scores).any():
+    return np.zeros(0), np.zeros(0)
+  distinct, place = np.unique(scores, return_inverse=True)
+  defective = np.asarray(labels) != 0
+  normal, found = (
+    np.bincount(place[chosen], minlength=len(distinct)).astype(np.float64)
+    for chosen in (~defective, defective)
+  )
+  return normal, found
+
+
+def summary(
+  normal: Float[np.ndarray, " s"], defective: Float[np.ndarray, " s"]
+) -> dict[str, float]:
+  """All three of a tally, under the names `auroc`, `ap` and `f1_max`."""
+  return {
+    "auroc": _auroc(normal, defective),
+    "ap": _average_precision(normal, defective),
+    "f1_max": _f1_max(normal, defective),
+  }
+
+
+def _auroc(normal: np.ndarray, defective: np.ndarray) -> float:
+  if not (normal.any() and defective.any()):
+    return float("nan")
+  below = np.cumsum(normal) - normal / 2
+  pairs = np.sum(normal) * np.sum(defective)
+  return float(np.sum(defective * below) / pairs)
+
+
+def _average_precision(normal: np.ndarray, defective: np.ndarray) -> float:
+  if not (normal.any() and defective.any()):
+    return float("nan")
+  true, flagged = _above(defective), _above(normal + defective)
+  # An empty bin above all scores flags nothing; no recall is gained there.
+  precision = true / np.maximum(flagged, 1.0)
+  gained = defective[::-1] / np.sum(defective)
+  return float(np.sum(gained * precision))
+
+
+def _f1_max(normal: np.ndarray, defective: np.ndarray) -> float:
+  if not (normal.any() and defective.any()):
+    return float("nan")
+  true, flagged = _above(defective), _above(normal + defective)
+  return float(np.max(2 * true / (flagged + np.sum(defective))))
+
+
+def _above(counts: np.ndarray) -> np.ndarray:
+  """How many reach each threshold, from the highest threshold down."""
+  return np.cumsum(counts[::-1])
