@@ -31,7 +31,7 @@ def get_config(variants: str = "") -> ConfigDict:
       "init_from": "",
       "save_seconds": 60.0,
       "batch_size": 16,
-      "epochs": 30,
+      "epochs": 50,
       "data": {
         "name": "folder",
         "root": "",
@@ -46,15 +46,16 @@ def get_config(variants: str = "") -> ConfigDict:
         "image_size": 224,
       },
       "backbone": {"name": "efficientnet_lite0", "pretrained": True},
-      # Levels from shallow to deep, an even number; cells on a side.
+      # Levels from shallow to deep, an even number; cells on a side; levels
+      # brought around zero and to one scale.
       "encoder": {
-        "levels": ("stage_3", "stage_4"),
+        "levels": ("stage_3", "stage_4", "stage_5", "stage_6"),
         "grid": 14,
         "standardise": True,
       },
       "prototypes": {"count": 6, "heads": 4, "static": False},
       "decoder": {
-        "blocks": 4,
+        "blocks": 2,
         "heads": 4,
         "attention": "relu",
         "residual": False,
@@ -63,7 +64,7 @@ def get_config(variants: str = "") -> ConfigDict:
       "optimizer": {
         "rate": 1e-3,
         "end": 1e-4,
-        "warmup": 100,
+        "warmup": 50,
         "weight_decay": 1e-4,
         "clip_norm": 0.1,
       },

@@ -17,5 +17,6 @@ def get_config(variants: str = "") -> ConfigDict:
   config = inp_former_folder.get_config().unlock()
   config.data.name = "textures"
   config.data.image_size = 128
-  config.encoder.grid = 16
+  config.encoder.update(levels=("stage_3", "stage_4"), grid=8)
+  config.epochs = 30
   return inp_former_folder.apply(config, variants)

@@ -10,6 +10,7 @@ import functools
 from typing import Any
 
 import jax.numpy as jnp
+from jaxtyping import Bool
 from ml_collections import ConfigDict
 import numpy as np
 from PIL import Image
@@ -147,7 +148,7 @@ class Method:
   # The sweeps around it.
 
   def start(self, state: State, data: pipeline.Stream) -> tuple[State, Metrics]:
-    """Pretrained weights, and features of unit variance.
+    """Pretrained weights, and levels around zero, of one scale.
 
     What was taken over from another run stays as it is.
     """
@@ -160,6 +161,7 @@ class Method:
       shift, scale = start.standardisation(
         encoder.side_by_side, state, data, sum(encoder.widths)
       )
+      scale = encoder.by_level(scale)
       statistics = {**state.statistics, "shift": shift, "scale": scale}
       state = state.replace(statistics=statistics)
     return state, {}
@@ -248,11 +250,21 @@ class Method:
 
   def _with_weights(self, source: Any, batches: Any) -> Iterator[Batch]:
     """Batches with the share of each defective pixel in its region."""
-    size = self.config.map.size
     for batch in batches:
-      truths = [_resized(source.truth(int(i)), size) for i in batch["index"]]
+      truths = [self.truth(source, int(i)) for i in batch["index"]]
       weights = np.stack([metrics.region_weights(truth) for truth in truths])
       yield {**batch, "weights": weights}
+
+  def truth(self, source: anomaly.Anomalies, i: int) -> Bool[np.ndarray, "S S"]:
+    """Defective pixels at the size of the map, by the nearest (section 7).
+
+    None where only images have labels.
+    """
+    size = self.config.map.size
+    if not source.has_truth:
+      return np.zeros((size, size), bool)
+    picture = Image.fromarray(source.truth(i))
+    return np.asarray(picture.resize((size, size), Image.Resampling.NEAREST))
 
   def stale(self, state: State) -> bool:
     """Never: the prototypes are those of the image that is explained."""
@@ -300,9 +312,3 @@ class Method:
       "categories": finite,
       "threshold": self.threshold(state)._asdict(),
     }
-
-
-def _resized(truth: np.ndarray, size: int) -> np.ndarray:
-  """The truth at the size of the map, by the nearest pixel (section 7)."""
-  picture = Image.fromarray(truth)
-  return np.asarray(picture.resize((size, size), Image.Resampling.NEAREST))

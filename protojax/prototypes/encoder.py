@@ -11,6 +11,7 @@ import functools
 import jax
 import jax.numpy as jnp
 from jaxtyping import Float, UInt8
+import numpy as np
 
 from protojax.backbones.base import Backbone, Level
 from protojax.prototypes import intrinsic
@@ -65,12 +66,24 @@ class Encoder:
     ]
     return jax.lax.stop_gradient(jnp.concatenate(resized, axis=-1))
 
+  def by_level(self, scale: Float[ArrayLike, " c"]) -> Float[np.ndarray, " c"]:
+    """One scale for all channels of a level, from a scale for each channel.
+
+    It brings the level's vectors to a mean square of one. Scaled one by one,
+    channels that hardly vary would speak as loudly as the others; scaled not
+    at all, the level of the largest numbers would speak alone.
+    """
+    parts = np.split(np.asarray(scale), np.cumsum(self.widths)[:-1])
+    return np.concatenate(
+      [np.full_like(part, np.sum(part**-2.0) ** -0.5) for part in parts]
+    )
+
   def groups(
     self, state: State, images: UInt8[ArrayLike, "b H W 3"]
   ) -> Float[Array, "2 b n d"]:
     """Tokens of the shallow and the deep half, each the mean of its levels.
 
-    Statistics "shift" and "scale" bring the channels to unit variance first.
+    Statistics "shift" and "scale" are applied to the channels first.
     """
     x = self.side_by_side(state, {"image": images})
     shift, scale = (state.statistics[name] for name in ("shift", "scale"))

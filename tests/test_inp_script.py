@@ -1,0 +1,364 @@
+"""INP-Former as a user runs it: train, explain, predict; killed and misused."""
+
+import csv
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+
+import jax
+import numpy as np
+from PIL import Image
+import pytest
+
+from protojax.data import anomaly
+from protojax.explain.perturb import MODIFICATIONS
+from protojax.train import workdir
+from protojax.train.checkpoint import Checkpoints
+from tests.conftest import ROOT
+from tests.data import anomaly_fakes as fakes
+
+DEBUG = "--config=configs/inp_former_textures.py:debug"
+STAGES = ("01-start", "02-train", "03-threshold")
+METRICS = {
+  *(f"{of}_{x}" for of in ("image", "pixel") for x in ("auroc", "ap", "f1_max")),
+  "aupro",
+}
+SHOWN = 8
+# What differs from run to run.
+CLOCKS = ("seconds", "images_per_second")
+
+
+def start(*arguments):
+  """Starts a command; what it compiles is shared with the tests' process."""
+  environment = {
+    **os.environ,
+    "JAX_NUM_CPU_DEVICES": "2",
+    "JAX_COMPILATION_CACHE_DIR": jax.config.jax_compilation_cache_dir,
+    "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.2",
+    "XLA_FLAGS": os.environ.get("XLA_FLAGS", ""),
+  }
+  return subprocess.Popen(
+    [sys.executable, "-u", *map(str, arguments)],
+    cwd=ROOT,
+    env=environment,
+    text=True,
+    stdin=subprocess.DEVNULL,
+    stdout=subprocess.PIPE,
+    stderr=subprocess.PIPE,
+  )
+
+
+def finish(process):
+  """Waits; its exit code, and what it said on either side."""
+  out, err = process.communicate()
+  return process.returncode, out, err
+
+
+def train(folder, *flags):
+  return start("train.py", DEBUG, f"--workdir={folder}", *flags)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+  """Workdir of `train.py`."""
+  folder = tmp_path_factory.mktemp("runs") / "debug"
+  code, out, err = finish(train(folder))
+  assert code == 0, err
+  (folder / "stdout.txt").write_text(out)
+  return folder
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory):
+  """The test images that `--limit` chooses, as files, and a broken one."""
+  folder = tmp_path_factory.mktemp("photos")
+  source = anomaly.load(fakes.config(name="textures"), "test")
+  for i in np.linspace(0, len(source) - 1, SHOWN).round().astype(int):
+    path = folder / f"{source.name(i).replace('/', '+')}.png"
+    Image.fromarray(source[i]["image"]).save(path)
+  (folder / "broken.png").write_bytes(b"nonsense")
+  return folder
+
+
+@pytest.fixture(scope="module")
+def done(run, photos, tmp_path_factory):
+  """What follows a training, all at once: name -> (code, out, err)."""
+  folder = tmp_path_factory.mktemp("after")
+  brick = "--config.data.category=brick"
+  processes = {
+    "explain": start("explain.py", f"--workdir={run}", f"--limit={SHOWN}"),
+    "global": start("explain.py", f"--workdir={run}", "--scope=global"),
+    "predict": start("-m", "protojax", "predict", "--workdir", run, photos),
+    "zero-shot": train(
+      folder / "zero-shot",
+      brick,
+      f"--init-from={run}",
+      "--config.epochs=0",
+      "--config.map.kind=distance",
+    ),
+    # As many steps as of the first run, whose program is there.
+    "few-shot": train(
+      folder / "few-shot", brick, "--config.data.shots=2", "--config.epochs=11"
+    ),
+  }
+  found = {name: finish(process) for name, process in processes.items()}
+  return {"folder": folder, **found}
+
+
+def summary(folder):
+  return json.loads((folder / "summary.json").read_text())
+
+
+def events(folder):
+  lines = (folder / "metrics.jsonl").read_text().splitlines()
+  return [json.loads(line) for line in lines]
+
+
+def rows(text):
+  return list(csv.DictReader(text.splitlines()))
+
+
+def test_a_run_leaves_what_the_contract_says(run):
+  for name in ("config.json", "metrics.jsonl", "checkpoints", "tensorboard"):
+    assert (run / name).exists(), name
+  # There are no classes.
+  assert not (run / "classes.json").exists()
+  found = summary(run)
+  assert tuple(s["id"] for s in found["stages"]) == STAGES
+  for values in (found, found["metrics"], *found["categories"].values()):
+    assert set(values) >= METRICS
+    assert all(0 <= values[name] <= 1 for name in METRICS)
+  assert set(found["categories"]) == {"brick", "grass", "gravel"}
+  for name in METRICS:
+    of_each = [values[name] for values in found["categories"].values()]
+    np.testing.assert_allclose(found[name], np.mean(of_each), rtol=1e-6)
+    assert found["stages"][-1]["metrics"][name] == found[name]
+  threshold = found["threshold"]
+  assert threshold["images"] == 45
+  assert 0 < threshold["rate"] <= 0.05
+  assert threshold["value"] == found["metrics"]["threshold"]
+  assert set(found["stages"][1]["metrics"]) >= {"loss", "mining", "coherence"}
+
+
+def test_what_a_run_prints(run):
+  text = (run / "stdout.txt").read_text()
+  for name in sorted(METRICS):
+    value = summary(run)["metrics"][name]
+    assert re.search(rf"^{name} +{value:.4g}$", text, re.MULTILINE), name
+  assert f"python explain.py --workdir={run}" in text
+  assert "note:" not in text
+
+
+def test_every_event_stands_once(run):
+  found = events(run)
+  keys = [(e["stage"], e["step"], e["split"]) for e in found]
+  assert len(set(keys)) == len(keys)
+  assert {e["stage"] for e in found} == set(STAGES)
+
+
+def test_explanations_are_written(run, done):
+  code, out, err = done["explain"]
+  assert code == 0, err
+  folder = run / "explanations"
+  assert {p.name for p in folder.iterdir()} == {
+    "inspections.csv",
+    "report.html",
+    "report.txt",
+    "summary.json",
+  }
+  for path in folder.iterdir():
+    assert str(path) in out
+  found = rows((folder / "inspections.csv").read_text())
+  assert len(found) == SHOWN
+  assert tuple(found[0]) == (
+    "image",
+    "split",
+    "category",
+    "kind",
+    "score",
+    "threshold",
+    "defective",
+    "worst_box",
+    "worst_value",
+    *MODIFICATIONS,
+  )
+  threshold = summary(run)["threshold"]["value"]
+  for row in found:
+    assert row["split"] == "test"
+    assert row["image"].startswith(f"{row['category']}/test/{row['kind']}-")
+    assert float(row["identity"]) == 0
+    assert any(float(row[name]) != 0 for name in MODIFICATIONS)
+    np.testing.assert_allclose(float(row["threshold"]), threshold, rtol=1e-5)
+    defective = float(row["score"]) > float(row["threshold"])
+    assert int(row["defective"]) == defective
+  told = summary(folder)
+  assert told["images"] == SHOWN
+  assert told["images_by_split"] == {"test": SHOWN}
+  assert told["found"] == sum(int(row["defective"]) for row in found)
+  page = (folder / "report.html").read_text()
+  text = (folder / "report.txt").read_text()
+  assert not re.search(r"https?:|<script", page)
+  for row in found:
+    assert row["image"] in page
+    assert row["image"] in text
+
+
+def test_there_is_nothing_global_to_explain(done):
+  code, _, err = done["global"]
+  assert code == 2
+  (line,) = err.strip().splitlines()
+  assert line.startswith("error: ")
+  assert "--scope=local" in line
+
+
+def test_predictions_are_those_of_the_explanations(run, done, photos):
+  code, out, err = done["predict"]
+  assert code == 0, err
+  assert f"skipped {photos / 'broken.png'}" in err
+  assert err.endswith(f"images: {SHOWN}, skipped: 1\n")
+  assert out.splitlines()[0] == "image,score,threshold,defective"
+  explained = {
+    row["image"]: row
+    for row in rows((run / "explanations" / "inspections.csv").read_text())
+  }
+  found = rows(out)
+  assert len(found) == SHOWN
+  for row in found:
+    name = os.path.basename(row["image"]).removesuffix(".png")
+    other = explained[name.replace("+", "/")]
+    assert row["defective"] == other["defective"]
+    for key in ("score", "threshold"):
+      np.testing.assert_allclose(
+        float(row[key]), float(other[key]), rtol=1e-4, err_msg=row["image"]
+      )
+
+
+def test_zero_shot_takes_all_from_another_run(run, done):
+  code, out, err = done["zero-shot"]
+  assert code == 0, err
+  assert f"taken over from {run}; anew: none" in out
+  folder = done["folder"] / "zero-shot"
+  found = summary(folder)
+  assert [s["id"] for s in found["stages"]] == ["01-start", "02-threshold"]
+  assert METRICS <= set(found)
+  # By the distance to the prototypes, which is another map.
+  assert found["image_auroc"] != summary(run)["categories"]["brick"][
+    "image_auroc"
+  ]
+  _, arrays = Checkpoints(folder).restore()
+  _, before = Checkpoints(run).restore()
+  for name, array in before.items():
+    if name.startswith(("state.params.", "state.statistics.")):
+      np.testing.assert_array_equal(arrays[name], array, err_msg=name)
+
+
+def test_few_shots_are_noted(done):
+  code, out, err = done["few-shot"]
+  assert code == 0, err
+  said = " ".join(out.split())
+  assert "the threshold is chosen on those it was trained on" in said
+  assert "2 normal images hold the rate of false alarms to 33.3%" in said
+  found = summary(done["folder"] / "few-shot")
+  assert found["threshold"]["images"] == 2
+  assert set(found["categories"]) == {"brick"}
+
+
+def _until(process, words):
+  for line in process.stdout:
+    if words in line:
+      return
+  raise AssertionError(f"ended without {words!r}: {process.stderr.read()}")
+
+
+@pytest.mark.slow
+def test_killed_while_it_trains_it_ends_the_same(run, tmp_path):
+  folder = tmp_path / "killed"
+  # Saved at almost every step.
+  flags = ["--config.save_seconds=0.05"]
+  process = train(folder, *flags)
+  _until(process, STAGES[0])
+  checkpoints = folder / "checkpoints"
+  position = None
+  # Until a step of the training is in a checkpoint.
+  while position is None or position.step < 2:
+    time.sleep(0.1)
+    assert process.poll() is None, process.stderr.read()
+    if workdir.has_begun(folder):
+      opened = Checkpoints(folder)
+      position = opened.progress()
+      opened.close()
+      assert position.stage <= 2, "killed late"
+  process.send_signal(signal.SIGKILL)
+  process.communicate()
+  assert checkpoints.exists()
+  assert not (folder / "summary.json").exists()
+  code, _, err = finish(train(folder, *flags))
+  assert code == 0, err
+
+  one, two = summary(run), summary(folder)
+  for stage in (*one["stages"], *two["stages"]):
+    for clock in CLOCKS:
+      del stage[clock]
+  assert one == two
+  assert events(run) == events(folder)
+  _, arrays = Checkpoints(run).restore()
+  _, others = Checkpoints(folder).restore()
+  assert arrays.keys() == others.keys()
+  for name in arrays:
+    np.testing.assert_array_equal(arrays[name], others[name], err_msg=name)
+
+
+def _folder(root, tree):
+  for name, content in tree.items():
+    path = root / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if isinstance(content, bytes):
+      path.write_bytes(content)
+      continue
+    if isinstance(content, int):
+      generator = np.random.default_rng(content)
+      content = generator.integers(0, 256, (12, 10, 3), np.uint8)
+    Image.fromarray(content).save(path)
+  return root
+
+
+def test_bad_data_are_one_line_and_exit_code_2(tmp_path):
+  mask = "cup/ground_truth/crack/001_mask.png"
+  good = fakes.mvtec("cup")
+  without = {name: x for name, x in good.items() if name != mask}
+  spoilt = {
+    "missing": (without, "crack/001.png", "has no mask"),
+    "size": ({**good, mask: fakes.mask(size=(10, 12))}, mask, "12x10 pixels"),
+    "normal": (
+      {**good, "mug/test/good/1.png": 1},
+      "'mug'",
+      "has no normal training images",
+    ),
+    # Those that can be read are too few for a batch.
+    "broken": (
+      {**good, "cup/train/good/003.png": b"junk"},
+      "fewer than a batch",
+      "5 training images",
+    ),
+  }
+  processes = {
+    name: train(
+      tmp_path / f"run-{name}",
+      "--config.data.name=folder",
+      f"--config.data.root={_folder(tmp_path / name, tree)}",
+    )
+    for name, (tree, *_) in spoilt.items()
+  }
+  for name, (_, *words) in spoilt.items():
+    code, out, err = finish(processes[name])
+    assert code == 2, err
+    (line,) = err.strip().splitlines()
+    assert line.startswith("error: ")
+    for word in words:
+      assert word in line
+    skipped = "skipped cup/train/good/003.png: not an image"
+    assert (skipped in out) == (name == "broken")
