@@ -183,7 +183,7 @@ def speed(args: argparse.Namespace) -> Iterator[dict[str, Any]]:
 
 
 def _epochs(fit: stage.Fit, state: State, cached: bool) -> Iterator[float]:
-  """Seconds of an epoch, again and again; the cache is made before the first."""
+  """Seconds of an epoch, again and again; the cache is made before."""
   moments = fit.optimizer.init(state.params)
   length = stage.epochs(_REPEATS + 1)
   long = stage.Fit(**{**vars(fit), "length": length})

@@ -21,6 +21,8 @@ Variants: `:debug` shrinks everything and runs on the embedded textures.
 
 from ml_collections import ConfigDict
 
+from configs.variants import apply
+
 
 def get_config(variants: str = "") -> ConfigDict:
   """The config, with the variants named."""
@@ -73,21 +75,10 @@ def get_config(variants: str = "") -> ConfigDict:
       "threshold": {"false_positive_rate": 0.05},
     }
   )
-  return apply(config, variants)
+  return apply(config, variants, VARIANTS)
 
 
-def apply(config: ConfigDict, variants: str) -> ConfigDict:
-  """The config with the variants, such as "debug", put over it."""
-  for variant in filter(None, variants.replace(":", ",").split(",")):
-    if variant not in _VARIANTS:
-      raise ValueError(
-        f"no variant {variant!r}; there are {', '.join(_VARIANTS)}"
-      )
-    config.update(_VARIANTS[variant])
-  return config.lock()
-
-
-_VARIANTS = {
+VARIANTS = {
   "debug": {
     "batch_size": 16,
     "epochs": 2,

@@ -9,6 +9,7 @@ Uneven. Variants are those of `inp_former_folder.py`.
 from ml_collections import ConfigDict
 
 from configs import inp_former_folder
+from configs.variants import apply
 
 
 def get_config(variants: str = "") -> ConfigDict:
@@ -19,4 +20,4 @@ def get_config(variants: str = "") -> ConfigDict:
   config.data.image_size = 128
   config.encoder.grid = 8
   config.epochs = 100
-  return inp_former_folder.apply(config, variants)
+  return apply(config, variants, inp_former_folder.VARIANTS)

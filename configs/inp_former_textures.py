@@ -10,6 +10,7 @@ of `inp_former_folder.py`.
 from ml_collections import ConfigDict
 
 from configs import inp_former_folder
+from configs.variants import apply
 
 
 def get_config(variants: str = "") -> ConfigDict:
@@ -19,4 +20,4 @@ def get_config(variants: str = "") -> ConfigDict:
   config.data.image_size = 128
   config.encoder.update(levels=("stage_3", "stage_4"), grid=8)
   config.epochs = 30
-  return inp_former_folder.apply(config, variants)
+  return apply(config, variants, inp_former_folder.VARIANTS)

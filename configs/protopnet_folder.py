@@ -21,6 +21,8 @@ they combine with commas.
 
 from ml_collections import ConfigDict
 
+from configs.variants import apply
+
 
 def get_config(variants: str = "") -> ConfigDict:
   """The config, with the variants named."""
@@ -78,21 +80,10 @@ def get_config(variants: str = "") -> ConfigDict:
       "prune": {"nearest": 6, "threshold": 3, "epochs": 20},
     }
   )
-  return apply(config, variants)
+  return apply(config, variants, VARIANTS)
 
 
-def apply(config: ConfigDict, variants: str) -> ConfigDict:
-  """The config with the variants, such as "paper,debug", put over it."""
-  for variant in filter(None, variants.replace(":", ",").split(",")):
-    if variant not in _VARIANTS:
-      raise ValueError(
-        f"no variant {variant!r}; there are {', '.join(_VARIANTS)}"
-      )
-    config.update(_VARIANTS[variant])
-  return config.lock()
-
-
-_VARIANTS = {
+VARIANTS = {
   "paper": {
     "batch_size": 80,
     "rounds": 1,

@@ -15,6 +15,7 @@ are taken at stride 16, for a grid of 6 x 6 cells. Variants are those of
 from ml_collections import ConfigDict
 
 from configs import protopnet_folder
+from configs.variants import apply
 
 
 def get_config(variants: str = "") -> ConfigDict:
@@ -29,4 +30,4 @@ def get_config(variants: str = "") -> ConfigDict:
     epochs=6, backbone=1e-3, add_on=1e-3, prototypes=1e-3, drop_epochs=5
   )
   config.last.epochs = config.prune.epochs = 10
-  return protopnet_folder.apply(config, variants)
+  return apply(config, variants, protopnet_folder.VARIANTS)

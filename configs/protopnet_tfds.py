@@ -10,10 +10,11 @@ those of `protopnet_folder.py`.
 from ml_collections import ConfigDict
 
 from configs import protopnet_folder
+from configs.variants import apply
 
 
 def get_config(variants: str = "") -> ConfigDict:
   """The folder's config on a data set of TFDS."""
   config = protopnet_folder.get_config()
   config.data.name = "cifar10"
-  return protopnet_folder.apply(config, variants)
+  return apply(config, variants, protopnet_folder.VARIANTS)

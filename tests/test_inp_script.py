@@ -1,6 +1,7 @@
 """INP-Former as a user runs it: train, explain, predict; killed and misused."""
 
 import csv
+import functools
 import json
 import os
 import re
@@ -14,22 +15,25 @@ import numpy as np
 from PIL import Image
 import pytest
 
+from protojax import methods
+from protojax.__main__ import main
 from protojax.data import anomaly
 from protojax.explain.perturb import MODIFICATIONS
 from protojax.train import workdir
 from protojax.train.checkpoint import Checkpoints
+from protojax.train.loop import Run
 from tests.conftest import ROOT
 from tests.data import anomaly_fakes as fakes
 
 DEBUG = "--config=configs/inp_former_textures.py:debug"
 STAGES = ("01-start", "02-train", "03-threshold")
 METRICS = {
-  *(f"{of}_{x}" for of in ("image", "pixel") for x in ("auroc", "ap", "f1_max")),
+  *(
+    f"{of}_{x}" for of in ("image", "pixel") for x in ("auroc", "ap", "f1_max")
+  ),
   "aupro",
 }
-SHOWN = 8
-# What differs from run to run.
-CLOCKS = ("seconds", "images_per_second")
+SHOWN, BATCH = 8, 16
 
 
 def start(*arguments):
@@ -64,20 +68,46 @@ def train(folder, *flags):
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-  """Workdir of `train.py`."""
+  """Workdir of `train.py`, killed while it trains, and run again."""
   folder = tmp_path_factory.mktemp("runs") / "debug"
-  code, out, err = finish(train(folder))
+  # Saved at almost every step.
+  again = "--config.save_seconds=0.2"
+  process = train(folder, again)
+  killed_at = _position(folder)
+  while killed_at is None or killed_at.total_steps < 1:
+    assert process.poll() is None, finish(process)
+    time.sleep(0.02)
+    killed_at = _position(folder)
+  process.send_signal(signal.SIGKILL)
+  process.communicate()
+  finished = (folder / "summary.json").exists()
+  (folder / "killed.json").write_text(json.dumps([killed_at.stage, finished]))
+  code, out, err = finish(train(folder, again))
   assert code == 0, err
   (folder / "stdout.txt").write_text(out)
   return folder
 
 
+def _position(folder):
+  """How far the newest checkpoint is, if there is one."""
+  if not workdir.has_begun(folder):
+    return None
+  checkpoints = Checkpoints(folder)
+  position = checkpoints.progress()
+  checkpoints.close()
+  return position
+
+
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory):
-  """The test images that `--limit` chooses, as files, and a broken one."""
+  """As many test images as fill a batch, and a broken one.
+
+  Those that `--limit` chooses are among them.
+  """
   folder = tmp_path_factory.mktemp("photos")
   source = anomaly.load(fakes.config(name="textures"), "test")
-  for i in np.linspace(0, len(source) - 1, SHOWN).round().astype(int):
+  chosen = np.linspace(0, len(source) - 1, SHOWN).round().astype(int)
+  for i in sorted({*chosen.tolist(), *range(1, BATCH + 1)})[:BATCH]:
     path = folder / f"{source.name(i).replace('/', '+')}.png"
     Image.fromarray(source[i]["image"]).save(path)
   (folder / "broken.png").write_bytes(b"nonsense")
@@ -85,14 +115,13 @@ def photos(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def done(run, photos, tmp_path_factory):
+def done(run, tmp_path_factory):
   """What follows a training, all at once: name -> (code, out, err)."""
   folder = tmp_path_factory.mktemp("after")
   brick = "--config.data.category=brick"
   processes = {
     "explain": start("explain.py", f"--workdir={run}", f"--limit={SHOWN}"),
     "global": start("explain.py", f"--workdir={run}", "--scope=global"),
-    "predict": start("-m", "protojax", "predict", "--workdir", run, photos),
     "zero-shot": train(
       folder / "zero-shot",
       brick,
@@ -148,7 +177,7 @@ def test_what_a_run_prints(run):
   text = (run / "stdout.txt").read_text()
   for name in sorted(METRICS):
     value = summary(run)["metrics"][name]
-    assert re.search(rf"^{name} +{value:.4g}$", text, re.MULTILINE), name
+    assert re.search(rf"^{name} +{value:.4g} *$", text, re.MULTILINE), name
   assert f"python explain.py --workdir={run}" in text
   assert "note:" not in text
 
@@ -215,26 +244,21 @@ def test_there_is_nothing_global_to_explain(done):
   assert "--scope=local" in line
 
 
-def test_predictions_are_those_of_the_explanations(run, done, photos):
-  code, out, err = done["predict"]
-  assert code == 0, err
+def test_predictions_are_those_of_the_explanations(run, done, photos, capsys):
+  del done  # It has explained the run.
+  assert main(["predict", "--workdir", str(run), str(photos)]) == 0
+  out, err = capsys.readouterr()
   assert f"skipped {photos / 'broken.png'}" in err
-  assert err.endswith(f"images: {SHOWN}, skipped: 1\n")
+  assert "note:" not in err
   assert out.splitlines()[0] == "image,score,threshold,defective"
-  explained = {
-    row["image"]: row
-    for row in rows((run / "explanations" / "inspections.csv").read_text())
-  }
-  found = rows(out)
-  assert len(found) == SHOWN
-  for row in found:
-    name = os.path.basename(row["image"]).removesuffix(".png")
-    other = explained[name.replace("+", "/")]
+  explained = rows((run / "explanations" / "inspections.csv").read_text())
+  found = {row["image"]: row for row in rows(out)}
+  assert len(found) == BATCH
+  for row in explained:
+    other = found[str(photos / f"{row['image'].replace('/', '+')}.png")]
     assert row["defective"] == other["defective"]
     for key in ("score", "threshold"):
-      np.testing.assert_allclose(
-        float(row[key]), float(other[key]), rtol=1e-4, err_msg=row["image"]
-      )
+      np.testing.assert_allclose(float(row[key]), float(other[key]), rtol=1e-4)
 
 
 def test_zero_shot_takes_all_from_another_run(run, done):
@@ -246,9 +270,9 @@ def test_zero_shot_takes_all_from_another_run(run, done):
   assert [s["id"] for s in found["stages"]] == ["01-start", "02-threshold"]
   assert METRICS <= set(found)
   # By the distance to the prototypes, which is another map.
-  assert found["image_auroc"] != summary(run)["categories"]["brick"][
-    "image_auroc"
-  ]
+  assert (
+    found["image_auroc"] != summary(run)["categories"]["brick"]["image_auroc"]
+  )
   _, arrays = Checkpoints(folder).restore()
   _, before = Checkpoints(run).restore()
   for name, array in before.items():
@@ -267,46 +291,24 @@ def test_few_shots_are_noted(done):
   assert set(found["categories"]) == {"brick"}
 
 
-def _until(process, words):
-  for line in process.stdout:
-    if words in line:
-      return
-  raise AssertionError(f"ended without {words!r}: {process.stderr.read()}")
-
-
-@pytest.mark.slow
-def test_killed_while_it_trains_it_ends_the_same(run, tmp_path):
-  folder = tmp_path / "killed"
-  # Saved at almost every step.
-  flags = ["--config.save_seconds=0.05"]
-  process = train(folder, *flags)
-  _until(process, STAGES[0])
-  checkpoints = folder / "checkpoints"
-  position = None
-  # Until a step of the training is in a checkpoint.
-  while position is None or position.step < 2:
-    time.sleep(0.1)
-    assert process.poll() is None, process.stderr.read()
-    if workdir.has_begun(folder):
-      opened = Checkpoints(folder)
-      position = opened.progress()
-      opened.close()
-      assert position.stage <= 2, "killed late"
-  process.send_signal(signal.SIGKILL)
-  process.communicate()
-  assert checkpoints.exists()
-  assert not (folder / "summary.json").exists()
-  code, _, err = finish(train(folder, *flags))
-  assert code == 0, err
-
-  one, two = summary(run), summary(folder)
-  for stage in (*one["stages"], *two["stages"]):
-    for clock in CLOCKS:
-      del stage[clock]
-  assert one == two
-  assert events(run) == events(folder)
+def test_killed_while_it_trained_it_ends_as_one_that_was_not(run, tmp_path):
+  stage, finished = json.loads((run / "killed.json").read_text())
+  assert (stage, finished) == (2, False), "killed late"
+  config = workdir.load_config(run)
+  method, other = methods.load(config), Run(tmp_path, config.seed, 1e9)
+  other.train(
+    method.init,
+    method.stages(),
+    functools.partial(method.evaluate, data=method.stream("test")),
+  )
+  for one, two in zip(
+    summary(run)["stages"], other.progress.stages, strict=True
+  ):
+    assert one["id"] == two["id"]
+    assert one["metrics"] == two["metrics"]
+  assert events(run) == events(tmp_path)
   _, arrays = Checkpoints(run).restore()
-  _, others = Checkpoints(folder).restore()
+  _, others = Checkpoints(tmp_path).restore()
   assert arrays.keys() == others.keys()
   for name in arrays:
     np.testing.assert_array_equal(arrays[name], others[name], err_msg=name)
@@ -327,38 +329,25 @@ def _folder(root, tree):
 
 
 def test_bad_data_are_one_line_and_exit_code_2(tmp_path):
-  mask = "cup/ground_truth/crack/001_mask.png"
-  good = fakes.mvtec("cup")
+  good, mask = fakes.mvtec("cup"), "cup/ground_truth/crack/001_mask.png"
   without = {name: x for name, x in good.items() if name != mask}
-  spoilt = {
-    "missing": (without, "crack/001.png", "has no mask"),
-    "size": ({**good, mask: fakes.mask(size=(10, 12))}, mask, "12x10 pixels"),
-    "normal": (
-      {**good, "mug/test/good/1.png": 1},
-      "'mug'",
-      "has no normal training images",
-    ),
-    # Those that can be read are too few for a batch.
-    "broken": (
-      {**good, "cup/train/good/003.png": b"junk"},
-      "fewer than a batch",
-      "5 training images",
-    ),
-  }
-  processes = {
-    name: train(
+  broken = {**good, "cup/train/good/003.png": b"junk"}
+  missing, few = (
+    train(
       tmp_path / f"run-{name}",
       "--config.data.name=folder",
       f"--config.data.root={_folder(tmp_path / name, tree)}",
     )
-    for name, (tree, *_) in spoilt.items()
-  }
-  for name, (_, *words) in spoilt.items():
-    code, out, err = finish(processes[name])
-    assert code == 2, err
-    (line,) = err.strip().splitlines()
-    assert line.startswith("error: ")
-    for word in words:
-      assert word in line
-    skipped = "skipped cup/train/good/003.png: not an image"
-    assert (skipped in out) == (name == "broken")
+    for name, tree in (("missing", without), ("few", broken))
+  )
+  code, _, err = finish(missing)
+  assert code == 2, err
+  (line,) = err.strip().splitlines()
+  assert line.startswith("error: the defective image cup/test/crack/001.png")
+  assert f"has no mask: expected {mask}" in line
+  # Broken ones are named, and the others used: too few for a batch.
+  code, out, err = finish(few)
+  assert code == 2, err
+  (line,) = err.strip().splitlines()
+  assert "6 training images are fewer than a batch of 16" in line
+  assert "skipped cup/train/good/003.png: not an image" in out

@@ -164,10 +164,7 @@ def test_the_box_is_around_the_worst_region_alone():
   corner = np.full((SIZE, SIZE, 3), 100, np.uint8)
   corner[24:32, 24:32] = 220
   found = explain(fakes.Images(np.stack([image, corner]), [-1, -1]))
-  assert [e.worst for e in found] == [
-    Box(8, 16, 16, 32),
-    Box(24, 24, 32, 32),
-  ]
+  assert [e.worst for e in found] == [Box(8, 16, 16, 32), Box(24, 24, 32, 32)]
 
 
 def test_an_even_image_has_no_worst_place():

@@ -109,9 +109,7 @@ def test_cosines_within_a_level_stay_what_they_are():
 
 def test_cells_are_counted_row_by_row():
   _, deep = groups(encoder(("coarse", "last")))
-  np.testing.assert_allclose(
-    deep[:, 7, 5:], maps()["last"][:, 1, 3], atol=1e-6
-  )
+  np.testing.assert_allclose(deep[:, 7, 5:], maps()["last"][:, 1, 3], atol=1e-6)
 
 
 def test_statistics_scale_each_level_before_the_mean():
@@ -128,6 +126,14 @@ def test_statistics_scale_each_level_before_the_mean():
     np.testing.assert_allclose(found, expected, atol=1e-5)
   # Channels of other levels stay zero, whatever their shift.
   assert not shallow[..., 5:].any()
+
+
+def test_one_scale_for_a_level_brings_its_vectors_to_mean_square_one():
+  model = encoder(("coarse", "last"))
+  deviation = np.arange(1, 10, dtype=np.float32)
+  found = model.by_level(1 / deviation)
+  np.testing.assert_allclose(found[:5], (1 + 4 + 9 + 16 + 25) ** -0.5)
+  np.testing.assert_allclose(found[5:], (36 + 49 + 64 + 81) ** -0.5)
 
 
 def test_no_gradient_reaches_the_encoder():

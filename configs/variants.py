@@ -1,0 +1,26 @@
+"""Variants of a config, as they follow its file's name: `FILE.py:paper,debug`."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from ml_collections import ConfigDict
+
+
+def apply(
+  config: ConfigDict, names: str, known: Mapping[str, Mapping[str, Any]]
+) -> ConfigDict:
+  """The config, locked, with variants put over it in the order given.
+
+  Args:
+    config: to be changed.
+    names: such as "paper,debug"; '' changes nothing.
+    known: what each variant sets.
+
+  Raises:
+    ValueError: there is no such variant.
+  """
+  for name in filter(None, names.replace(":", ",").split(",")):
+    if name not in known:
+      raise ValueError(f"no variant {name!r}; there are {', '.join(known)}")
+    config.update(known[name])
+  return config.lock()
