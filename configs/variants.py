@@ -1,4 +1,4 @@
-"""Variants of a config, as they follow its file's name: `FILE.py:paper,debug`."""
+"""Variants of a config, named after its file: `FILE.py:paper,debug`."""
 
 from collections.abc import Mapping
 from typing import Any

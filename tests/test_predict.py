@@ -6,15 +6,18 @@ import json
 from pathlib import Path
 
 import jax
+import ml_collections
 import numpy as np
 from PIL import Image
 import pytest
 
-from protojax import methods, parallel
+from protojax import loading, methods, parallel
 from protojax.__main__ import main
 from protojax.data import transforms
+from protojax.explain.inspection import Threshold
 from protojax.train import workdir
 from protojax.train.checkpoint import Checkpoints, Progress
+from protojax.types import State
 
 _CLASSES = ("cat", "dög", 'a "b", <c>')
 _DEAD = 1
@@ -174,6 +177,65 @@ def test_a_run_that_goes_on_is_noted(model, photos, capsys, tmp_path):
   checkpoints.close()
   _, err = _run(capsys, "--workdir", tmp_path, photos / "0.png")
   assert f"note: {tmp_path} is not trained to its end" in err
+
+
+class _Brightness:
+  """A method that detects: bright images are defective."""
+
+  def predict(self, state, batch):
+    pixels = batch["image"].astype("float32")
+    # The map is of no use here, and shall not get in the way.
+    return {"score": pixels.max(axis=(1, 2, 3)) / 256, "map": pixels[..., 0]}
+
+  def threshold(self, state):
+    return Threshold(float(state.buffers["threshold"]), 0.05, 19)
+
+
+@pytest.fixture
+def detector(monkeypatch, tmp_path):
+  """Folder of a finished run of `_Brightness`, and images of each score."""
+  config = ml_collections.ConfigDict(
+    {"method": "brightness", "batch_size": 3, "data": {"image_size": 8}}
+  )
+  # As much as grey 100, exactly: a power of two divides without rounding.
+  state = State({}, {}, {"threshold": np.float32(100 / 256)})
+  loaded = _Brightness(), state, config
+  monkeypatch.setattr(loading, "load", lambda folder: loaded)
+  (tmp_path / "run").mkdir()
+  (tmp_path / "run" / "summary.json").write_text("{}")
+  (tmp_path / "seen").mkdir()
+  for grey in (99, 100, 101, 200):
+    image = np.full((9, 7, 3), grey, np.uint8)
+    Image.fromarray(image).save(tmp_path / "seen" / f"{grey:03d}.png")
+  (tmp_path / "seen" / "bad.png").write_bytes(b"no image")
+  return tmp_path / "run", tmp_path / "seen"
+
+
+def test_a_detector_has_a_row_for_each_image(detector, capsys):
+  folder, seen = detector
+  out, err = _run(capsys, "--workdir", folder, seen, "--top=2")
+  assert out.splitlines()[0] == "image,score,threshold,defective"
+  assert "note:" not in err
+  assert err.endswith("images: 4, skipped: 1\n")
+  rows = _rows(out)
+  assert [row["image"] for row in rows] == [
+    str(seen / f"{grey:03d}.png") for grey in (99, 100, 101, 200)
+  ]
+  # At the threshold an image is normal.
+  assert [row["defective"] for row in rows] == ["0", "0", "1", "1"]
+  for row, grey in zip(rows, (99, 100, 101, 200), strict=True):
+    np.testing.assert_allclose(float(row["score"]), grey / 256, rtol=1e-6)
+    np.testing.assert_allclose(float(row["threshold"]), 100 / 256, rtol=1e-6)
+
+
+def test_a_detector_in_json(detector, capsys):
+  folder, seen = detector
+  out, _ = _run(capsys, "--workdir", folder, seen, "--format=json")
+  found = json.loads(out)
+  assert [set(one) for one in found] == 4 * [
+    {"image", "score", "threshold", "defective"}
+  ]
+  assert [one["defective"] for one in found] == [False, False, True, True]
 
 
 def test_mistakes_are_one_line(model, photos, capsys, tmp_path, monkeypatch):

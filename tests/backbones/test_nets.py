@@ -104,3 +104,84 @@ def test_cuts_hold_the_same_weights(name):
       jax.tree.map(
         np.testing.assert_array_equal, leaves, whole[collection][group]
       )
+
+
+def levelled():
+  """The names of those that tell of levels."""
+  names = [n for n in backbones.names() if backbones.load(n).levels]
+  assert {"convnet", "efficientnet_lite0"} <= set(names)
+  return names
+
+
+@pytest.mark.parametrize("name", levelled())
+def test_levels_are_what_their_maps_have(name):
+  backbone = backbones.load(name)
+  names = [level.name for level in backbone.levels]
+  assert len(set(names)) == len(names)
+  assert backbone.chosen(names) == backbone.levels
+  strides = [level.stride for level in backbone.levels]
+  assert strides == sorted(strides)
+  assert strides[-1] == backbone.stride
+
+  def maps(variables, images):
+    return backbone.maps(variables, images, names)
+
+  images = jax.ShapeDtypeStruct((2, 64, 64, 3), jnp.uint8)
+  found = jax.eval_shape(maps, weights.shapes(backbone.module), images)
+  assert [x.shape for x in found] == [
+    (2, 64 // level.stride, 64 // level.stride, level.channels)
+    for level in backbone.levels
+  ]
+
+
+@pytest.mark.parametrize("name", levelled())
+def test_the_last_level_is_what_the_net_gives(name):
+  """In the program itself, so that nothing needs to be compiled."""
+  backbone = backbones.load(name)
+
+  def both(variables, images):
+    features, found = backbone.module.apply(
+      variables, images, mutable=["intermediates"]
+    )
+    return features, found["intermediates"][backbone.levels[-1].name][0]
+
+  images = jax.ShapeDtypeStruct((1, 32, 32, 3), jnp.float32)
+  variables = weights.shapes(backbone.module)
+  features, last = jax.make_jaxpr(both)(variables, images).jaxpr.outvars
+  # A head follows the last level, where there is one.
+  assert (features is last) == (not name.endswith("_head"))
+
+
+def test_maps_are_those_of_normalised_images():
+  backbone, rng = backbones.load("convnet"), np.random.default_rng(0)
+  images = rng.integers(0, 256, (2, 16, 16, 3), np.uint8)
+  variables = filled(backbone.module)
+
+  @jax.jit
+  def both(variables, images):
+    pixels = (images / 255.0 - 0.5) / 0.25
+    maps = backbone.maps(variables, images, ("stage_4", "stage_1"))
+    return (*maps, backbone.module.apply(variables, pixels))
+
+  last, first, features = both(variables, images)
+  assert first.shape == (2, 8, 8, 32)
+  np.testing.assert_allclose(last, features, rtol=1e-4, atol=1e-4)
+  pixels = (images[..., 1] / 255 - 0.5) / 0.25
+  normal = backbone.normalise(images)
+  assert normal.dtype == np.float32
+  np.testing.assert_allclose(normal[..., 1], pixels, atol=1e-6)
+
+
+def test_a_wrong_level_lists_the_right_ones():
+  backbone = backbones.load("convnet")
+  with pytest.raises(UserError, match=r"no level 'x', 'y'; .*stage_1, stage_2"):
+    backbone.chosen(("x", "stage_1", "y"))
+
+
+def test_weights_that_will_be_loaded_are_zero_at_first():
+  backbone = backbones.load("convnet")
+  blank = backbone.init(jax.random.key(0), 16, blank=True)
+  fresh = jax.eval_shape(lambda key: backbone.init(key, 16), jax.random.key(0))
+  assert set(blank) == {"params", "batch_stats"}
+  assert jax.tree.map(jnp.shape, blank) == jax.tree.map(jnp.shape, fresh)
+  assert not any(x.any() for x in jax.tree.leaves(blank["params"]))

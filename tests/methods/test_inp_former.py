@@ -452,8 +452,11 @@ def test_a_backbone_without_weights_cannot_start_pretrained(fresh):
   ],
 )
 def test_wrong_configs_are_a_users_error(changes, message):
-  with pytest.raises(UserError, match=message):
+  def shapes():
     method = load(**changes)
     state = jax.eval_shape(method.init, jax.random.key(0))
     images = jnp.zeros((1, 32, 32, 3), jnp.uint8)
-    jax.eval_shape(method.detector.inspect, state, images)
+    return jax.eval_shape(method.detector.inspect, state, images)
+
+  with pytest.raises(UserError, match=message):
+    shapes()
