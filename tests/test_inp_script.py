@@ -4,6 +4,7 @@ import csv
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,7 +18,6 @@ import pytest
 from protojax.__main__ import main
 from protojax.data import anomaly
 from protojax.explain.perturb import MODIFICATIONS
-from protojax.train import workdir
 from protojax.train.checkpoint import Checkpoints
 from tests.conftest import ROOT
 from tests.data import anomaly_fakes as fakes
@@ -30,6 +30,8 @@ METRICS = {
   ),
   "aupro",
 }
+# A checkpoint after almost every step.
+OFTEN = "--config.save_seconds=0.2"
 SHOWN, BATCH = 8, 16
 # What differs from run to run.
 CLOCKS = ("seconds", "images_per_second")
@@ -66,44 +68,29 @@ def train(folder, *flags):
 
 
 @pytest.fixture(scope="module")
-def runs(tmp_path_factory):
-  """Workdirs of two trainings, one of them killed and run again."""
-  folder = tmp_path_factory.mktemp("runs")
-  whole, killed = folder / "whole", folder / "killed"
-  # Saved at almost every step.
-  flag = "--config.save_seconds=0.2"
-  process = train(killed, flag)
-  position = None
-  while position is None or position.total_steps < 1:
+def run(tmp_path_factory):
+  """Workdir of `train.py`; beside it "killed", as it was in the middle.
+
+  The process stands still while it is copied, so that the copy is what
+  SIGKILL would have left.
+  """
+  folder = tmp_path_factory.mktemp("runs") / "debug"
+  process = train(folder, OFTEN)
+  while _last_checkpoint(folder) < 2:
     assert process.poll() is None, finish(process)
     time.sleep(0.02)
-    position = _position(killed)
-  process.send_signal(signal.SIGKILL)
-  process.communicate()
-  assert position.stage == 2, "killed late"
-  assert not (killed / "summary.json").exists()
-  # What it compiled is there for both.
-  for path, process in [(p, train(p, flag)) for p in (killed, whole)]:
-    code, out, err = finish(process)
-    assert code == 0, err
-    (path / "stdout.txt").write_text(out)
-  return whole, killed
+  process.send_signal(signal.SIGSTOP)
+  shutil.copytree(folder, folder.with_name("killed"))
+  process.send_signal(signal.SIGCONT)
+  code, out, err = finish(process)
+  assert code == 0, err
+  (folder / "stdout.txt").write_text(out)
+  return folder
 
 
-@pytest.fixture(scope="module")
-def run(runs):
-  """Workdir of `train.py`."""
-  return runs[0]
-
-
-def _position(folder):
-  """How far the newest checkpoint is, if there is one."""
-  if not workdir.has_begun(folder):
-    return None
-  checkpoints = Checkpoints(folder)
-  position = checkpoints.progress()
-  checkpoints.close()
-  return position
+def _last_checkpoint(folder):
+  names = [path.name for path in (folder / "checkpoints").glob("*")]
+  return max((int(name) for name in names if name.isdecimal()), default=0)
 
 
 @pytest.fixture(scope="module")
@@ -127,7 +114,12 @@ def done(run, tmp_path_factory):
   """What follows a training, all at once: name -> (code, out, err)."""
   folder = tmp_path_factory.mktemp("after")
   brick = "--config.data.category=brick"
+  killed = run.with_name("killed")
+  position, _ = Checkpoints(killed).restore()
+  assert (position.stage, position.step > 0) == (2, True), "killed late"
+  assert not (killed / "summary.json").exists()
   processes = {
+    "killed": train(killed, OFTEN),
     "explain": start("explain.py", f"--workdir={run}", f"--limit={SHOWN}"),
     "global": start("explain.py", f"--workdir={run}", "--scope=global"),
     "zero-shot": train(
@@ -303,15 +295,17 @@ def test_few_shots_are_noted(done):
   assert set(found["categories"]) == {"brick"}
 
 
-def test_killed_while_it_trained_it_ends_as_one_that_was_not(runs):
-  one, two = map(summary, runs)
+def test_killed_while_it_trained_it_ends_as_one_that_was_not(run, done):
+  code, _, err = done["killed"]
+  assert code == 0, err
+  killed = run.with_name("killed")
+  one, two = summary(run), summary(killed)
   for stage in (*one["stages"], *two["stages"]):
     for clock in CLOCKS:
       del stage[clock]
   assert one == two
-  one, two = map(events, runs)
-  assert one == two
-  (_, arrays), (_, others) = (Checkpoints(path).restore() for path in runs)
+  assert events(run) == events(killed)
+  (_, arrays), (_, others) = (Checkpoints(x).restore() for x in (run, killed))
   assert arrays.keys() == others.keys()
   for name in arrays:
     np.testing.assert_array_equal(arrays[name], others[name], err_msg=name)

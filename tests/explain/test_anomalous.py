@@ -157,8 +157,10 @@ def test_prototypes_are_regions_with_their_nearest_cells():
 
 def test_the_box_is_around_the_worst_region_alone():
   image = np.full((SIZE, SIZE, 3), 100, np.uint8)
-  # Two tiles that touch, and, somewhere else, one that is less odd.
+  # Two tiles that touch, one beside them that is not half as odd, and one
+  # somewhere else.
   image[8:16, 16:32] = 220
+  image[16:24, 16:24] = 165
   image[24:32, 0:8] = 200
   # One tile in the corner of the image.
   corner = np.full((SIZE, SIZE, 3), 100, np.uint8)
