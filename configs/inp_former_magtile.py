@@ -3,7 +3,9 @@
 python train.py --config=configs/inp_former_magtile.py --config.data.root=DIR
 
 DIR holds Free (the normal tiles) beside Blowhole, Break, Crack, Fray and
-Uneven. Variants are those of `inp_former_folder.py`.
+Uneven. Means of seeds 0, 1, 2, which draw other tiles: image AUROC 0.835,
+pixel AUROC 0.720, AUPRO 0.303; a memory bank on the same features 0.824,
+0.680, 0.254. Variants are those of `inp_former_folder.py`.
 """
 
 from ml_collections import ConfigDict

@@ -1,14 +1,9 @@
 """Variants of a config, named after its file: `FILE.py:paper,debug`."""
 
-from collections.abc import Mapping
-from typing import Any
-
 from ml_collections import ConfigDict
 
 
-def apply(
-  config: ConfigDict, names: str, known: Mapping[str, Mapping[str, Any]]
-) -> ConfigDict:
+def apply(config: ConfigDict, names: str, known: dict[str, dict]) -> ConfigDict:
   """The config, locked, with variants put over it in the order given.
 
   Args:

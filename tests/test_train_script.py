@@ -11,6 +11,7 @@ from PIL import Image
 import pytest
 
 from protojax.train.checkpoint import Checkpoints
+from protojax.types import UserError
 from tests.conftest import DEBUG, ROOT, run_script
 
 STAGES = (
@@ -168,19 +169,30 @@ def _until(process, words):
 def _kill_in_stages(folder, flags):
   """Kills the run once in every stage, restarting it in between."""
   hit = set()
-  for before in (" in ", *STAGES[:-1]):
+  for number, before in enumerate((" in ", *STAGES[:-1]), 1):
     process = _start(folder, *flags)
     _until(process, before)
-    # Past the saving of the stage before, and into the next.
-    time.sleep(0.5)
+    # The stage before is told of, and then saved.
+    while _stage(folder) < number:
+      time.sleep(0.05)
     process.send_signal(signal.SIGKILL)
     process.wait()
     process.stdout.close()
     assert not (folder / "summary.json").exists(), f"killed late: {before}"
-    checkpoints = Checkpoints(folder)
-    hit.add(checkpoints.restore()[0].stage if checkpoints.exists() else 1)
-    checkpoints.close()
+    hit.add(_stage(folder))
   return hit
+
+
+def _stage(folder):
+  """The stage that the newest checkpoint goes on with; 1 if there is none."""
+  checkpoints = Checkpoints(folder)
+  try:
+    return checkpoints.progress().stage if checkpoints.exists() else 1
+  except UserError:
+    # Old checkpoints are deleted meanwhile.
+    return 0
+  finally:
+    checkpoints.close()
 
 
 @pytest.mark.slow

@@ -133,7 +133,7 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path):
   writer = Checkpoints(tmp_path)
   assert not writer.exists()
   with pytest.raises(
-    UserError, match=r"checkpoints could not .*folder"
+    UserError, match=r"checkpoints could not .*another place"
   ) as told:
     writer.save(Progress(), _state(), {})
   assert "before it" not in str(told.value)
