@@ -23,6 +23,7 @@ from tests.conftest import ROOT
 from tests.data import anomaly_fakes as fakes
 
 DEBUG = "--config=configs/inp_former_textures.py:debug"
+TRAINED = {"prototypes", "bottleneck", "decoder"}
 STAGES = ("01-start", "02-train", "03-threshold")
 METRICS = {
   *(
@@ -110,16 +111,22 @@ def photos(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def done(run, tmp_path_factory):
+def middle(run):
+  """Position and arrays of the newest checkpoint in "killed"."""
+  killed = run.with_name("killed")
+  assert not (killed / "summary.json").exists()
+  return Checkpoints(killed).restore()
+
+
+@pytest.fixture(scope="module")
+def done(run, middle, tmp_path_factory):
   """What follows a training, all at once: name -> (code, out, err)."""
   folder = tmp_path_factory.mktemp("after")
   brick = "--config.data.category=brick"
-  killed = run.with_name("killed")
-  position, _ = Checkpoints(killed).restore()
+  position, _ = middle
   assert (position.stage, position.step > 0) == (2, True), "killed late"
-  assert not (killed / "summary.json").exists()
   processes = {
-    "killed": train(killed, OFTEN),
+    "killed": train(run.with_name("killed"), OFTEN),
     "explain": start("explain.py", f"--workdir={run}", f"--limit={SHOWN}"),
     "global": start("explain.py", f"--workdir={run}", "--scope=global"),
     "zero-shot": train(
@@ -293,6 +300,25 @@ def test_few_shots_are_noted(done):
   found = summary(done["folder"] / "few-shot")
   assert found["threshold"]["images"] == 2
   assert set(found["categories"]) == {"brick"}
+
+
+def test_training_moves_all_but_the_encoder(run, middle):
+  """From a step in the middle on, whose checkpoint has the optimiser, too."""
+  _, before = middle
+  _, after = Checkpoints(run).restore()
+  moved = {
+    ".".join(name.split(".")[1:3])
+    for name, array in after.items()
+    if np.any(array != before[name])
+  }
+  assert moved == {
+    *(f"params.{name}" for name in TRAINED),
+    "buffers.threshold",
+    "buffers.false_positive_rate",
+    "buffers.normal_images",
+  }
+  moments = {n.split(".mean.")[1] for n in before if ".mean." in n}
+  assert {name.split(".")[0] for name in moments} == TRAINED
 
 
 def test_killed_while_it_trained_it_ends_as_one_that_was_not(run, done):
