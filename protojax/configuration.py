@@ -1,6 +1,7 @@
 """Configs from files and flags: `--config=FILE:variant --config.key=value`."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+import contextlib
 import difflib
 from pathlib import Path
 import re
@@ -15,10 +16,14 @@ from protojax.types import UserError
 
 
 def define_flag(default: str) -> flags.FlagHolder:
-  """The flag --config, a file whose `get_config(variant)` makes the config."""
-  return config_flags.DEFINE_config_file(
-    "config", default, "Config file, with :variant if it has some."
-  )
+  """The flag --config, a file whose `get_config(variant)` makes the config.
+
+  Keys of the default config that were typed are read here and now.
+  """
+  with _mistakes_told(sys.argv):
+    return config_flags.DEFINE_config_file(
+      "config", default, "Config file, with :variant if it has some."
+    )
 
 
 def load(flag: flags.FlagHolder, **changes: Any) -> ConfigDict:
@@ -68,14 +73,21 @@ def parse(argv: list[str]) -> list[str]:
 
   A wrong flag or config key ends the command with one line and exit code 2.
   """
-  try:
+  with _mistakes_told(argv):
     rest = flags.FLAGS(argv)
     if len(rest) > 1:
       raise flags.Error(f"unexpected argument {rest[1]!r}")
+  return rest
+
+
+@contextlib.contextmanager
+def _mistakes_told(argv: list[str]) -> Iterator[None]:
+  """Ends the command with one line for what was typed wrongly."""
+  try:
+    yield
   except (flags.Error, AttributeError, KeyError) as error:
     cli.complain(_explained(error, argv))
     sys.exit(cli.EXIT_USER_ERROR)
-  return rest
 
 
 def _explained(error: Exception, argv: list[str]) -> str:

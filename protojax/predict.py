@@ -98,6 +98,8 @@ def run(args: argparse.Namespace) -> int:
     if kind is None:
       raise UserError(f"{folder}: {config.method} has nothing to predict")
     describe, columns, as_rows = _ANSWERS[kind]
+    if isinstance(method, Detects):
+      method.threshold(state)  # Before the first line is written.
     # The last that train.py writes.
     if not (folder / "summary.json").exists():
       _say(f"note: {folder} is not trained to its end")
@@ -166,7 +168,8 @@ def _detected(method, state, row, top) -> dict[str, Any]:
   return {
     "score": _number(row["score"]),
     "threshold": _number(np.float32(threshold)),
-    "defective": bool(row["score"] > threshold),
+    # As in an inspection: what is not a number has not been found normal.
+    "defective": not row["score"] <= threshold,
   }
 
 

@@ -17,7 +17,7 @@ from protojax.data import transforms
 from protojax.explain.inspection import Threshold
 from protojax.train import workdir
 from protojax.train.checkpoint import Checkpoints, Progress
-from protojax.types import State
+from protojax.types import State, UserError
 
 _CLASSES = ("cat", "dög", 'a "b", <c>')
 _DEAD = 1
@@ -188,6 +188,8 @@ class _Brightness:
     return {"score": pixels.max(axis=(1, 2, 3)) / 256, "map": pixels[..., 0]}
 
   def threshold(self, state):
+    if np.isinf(state.buffers["threshold"]):
+      raise UserError("no threshold yet")
     return Threshold(float(state.buffers["threshold"]), 0.05, 19)
 
 
@@ -236,6 +238,30 @@ def test_a_detector_in_json(detector, capsys):
     {"image", "score", "threshold", "defective"}
   ]
   assert [one["defective"] for one in found] == [False, False, True, True]
+
+
+def test_what_is_not_a_number_is_not_called_normal(
+  detector, capsys, monkeypatch
+):
+  folder, seen = detector
+
+  def predict(self, state, batch):
+    return {"score": batch["image"].astype("float32").max((1, 2, 3)) * np.nan}
+
+  monkeypatch.setattr(_Brightness, "predict", predict)
+  out, _ = _run(capsys, "--workdir", folder, seen)
+  assert {row["defective"] for row in _rows(out)} == {"1"}
+
+
+def test_without_a_threshold_nothing_is_written(detector, capsys, monkeypatch):
+  folder, seen = detector
+  method, state, config = loading.load(folder)
+  state = state.replace(buffers={"threshold": np.float32(np.inf)})
+  monkeypatch.setattr(loading, "load", lambda folder: (method, state, config))
+  assert main(["predict", "--workdir", str(folder), str(seen)]) == 2
+  out, err = capsys.readouterr()
+  assert out == ""
+  assert err == "error: no threshold yet\n"
 
 
 def test_mistakes_are_one_line(model, photos, capsys, tmp_path, monkeypatch):

@@ -140,6 +140,13 @@ def test_a_users_mistake_is_one_line_and_exit_code_2(tmp_path, flags, message):
   assert "Traceback" not in done.stderr
 
 
+def test_a_wrong_key_of_the_default_config(tmp_path):
+  done = run_script("train.py", "--config.lr=1", f"--workdir={tmp_path}/run")
+  assert done.returncode == 2
+  assert "--config.lr=1: the config has no key 'lr'" in done.stderr
+  assert "Traceback" not in done.stderr
+
+
 def _start(folder, *flags):
   return subprocess.Popen(
     [

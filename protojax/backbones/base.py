@@ -99,10 +99,9 @@ class Backbone:
 
   def normalise(self, images: ArrayLike) -> Float[ArrayLike, "b H W 3"]:
     """Pixels 0..255 as the module takes them."""
-    mean, std = np.float32(self.mean), np.float32(self.std)
-    return (images.astype("float32") / 255 - mean[None, None, None]) / std[
-      None, None, None
-    ]
+    mean, std = (np.array(x, np.float32) for x in (self.mean, self.std))
+    x = images.astype("float32") / 255 - mean[None, None, None]
+    return x / std[None, None, None]
 
   def chosen(self, names: Sequence[str]) -> tuple[Level, ...]:
     """The levels of those names, in the order given.
@@ -114,8 +113,9 @@ class Backbone:
     unknown = [name for name in names if name not in known]
     if unknown:
       raise UserError(
-        f"the backbone has no level {', '.join(map(repr, unknown))}; it has"
-        f" {', '.join(known) or 'none'}."
+        f"the backbone has no level {', '.join(map(repr, unknown))}; choose"
+        " --config.encoder.levels from"
+        f" {', '.join(known) or 'those of another backbone'}."
       )
     return tuple(known[name] for name in names)
 
@@ -129,7 +129,8 @@ class Backbone:
       images: pixels 0..255.
       names: of `levels`.
     """
-    _, found = self.module.apply(
+    apply: Any = self.module.apply
+    _, found = apply(
       variables, self.normalise(images), mutable=["intermediates"]
     )
     return tuple(found["intermediates"][name][0] for name in names)

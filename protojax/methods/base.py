@@ -104,7 +104,7 @@ def at_least(config: ConfigDict, bounds: Mapping[str, int]) -> None:
   Raises:
     UserError: names the key, its value and the bound.
   """
-  values = flatten_dict(config.to_dict(), sep=".")
+  values: Any = flatten_dict(config.to_dict(), sep=".")
   for key, bound in bounds.items():
     if values[key] < bound:
       raise UserError(

@@ -29,7 +29,7 @@ from protojax.prototypes.encoder import Encoder
 from protojax.train import adopt
 from protojax.train.optimizer import grouped, stable_adamw, warmup_cosine
 from protojax.train.stage import Aux, Fit, Pass, epochs
-from protojax.types import Array, Batch, Metrics, PyTree, State
+from protojax.types import Array, Batch, Metrics, PyTree, State, UserError
 
 # The least that a run can be made of.
 _LEAST = {
@@ -57,6 +57,7 @@ class Method:
   def __init__(self, config: ConfigDict, class_names: None = None) -> None:
     del class_names  # There are none.
     at_least(config, _LEAST)
+    _require_shares(config)
     self.config = config
     self._sources: dict[str, anomaly.Anomalies] = {}
 
@@ -153,9 +154,15 @@ class Method:
     What was taken over from another run stays as it is.
     """
     c, encoder = self.config, self.detector.encoder
-    if c.init_from and adopt.fitting(state, c.init_from, None):
+    taken = adopt.fitting(state, c.init_from, None) if c.init_from else {}
+    if not (c.epochs or taken):
+      parallel.say(
+        "note: with --config.epochs=0 nothing is trained; give --init-from=RUN"
+        " of another data set, or the maps mean nothing."
+      )
+    if "statistics.shift" in taken:
       return state, {}
-    if c.backbone.pretrained:
+    if c.backbone.pretrained and not taken:
       state = start.pretrained(state, encoder.backbone, c.backbone.name)
     if c.encoder.standardise:
       shift, scale = start.standardisation(
@@ -173,16 +180,16 @@ class Method:
     wanted = self.config.threshold.false_positive_rate
     scores = self._scores(state, data)
     chosen = metrics.threshold(scores, wanted)
-    if chosen.rate > wanted:
-      parallel.say(
-        f"note: {len(scores)} normal images hold the rate of false alarms to"
-        f" {chosen.rate:.1%} at best, not to {wanted:.1%}; hold out more with"
-        " --config.data.calibration_fraction."
-      )
     if self.config.data.shots:
       parallel.say(
         "note: with so few images the threshold is chosen on those it was"
         " trained on; expect more false alarms."
+      )
+    elif chosen.rate > wanted:
+      parallel.say(
+        f"note: {len(scores)} normal images hold the rate of false alarms to"
+        f" {chosen.rate:.1%} at best, not to {wanted:.1%}; hold out more with"
+        " --config.data.calibration_fraction."
       )
     buffers = {
       "threshold": np.float32(chosen.value),
@@ -224,9 +231,12 @@ class Method:
   def _by_category(
     self, state: State, data: pipeline.Stream
   ) -> dict[str, dict[str, float]]:
-    source, found = data.source, {}
+    source: Any = data.source
+    found = {}
     for number, name in enumerate(source.category_names):
       own = np.flatnonzero(source.categories == number)
+      if not len(own):
+        continue  # It has images to train on alone.
       sweep = parallel.Sweep(self._measure, state, metrics.Counts.empty())
       scores = [
         rows["score"][batch["mask"]]
@@ -272,7 +282,16 @@ class Method:
     return False
 
   def threshold(self, state: State) -> Threshold:
-    """From which score on an image is called defective."""
+    """From which score on an image is called defective.
+
+    Raises:
+      UserError: the run has not come to choose it.
+    """
+    if not state.buffers["normal_images"]:
+      raise UserError(
+        "this run has not chosen its threshold yet, the last that train.py"
+        " does; let it finish with the same command that began it."
+      )
     names = "threshold", "false_positive_rate", "normal_images"
     value, rate, images = (state.buffers[name] for name in names)
     return Threshold(float(value), float(rate), int(images))
@@ -312,3 +331,17 @@ class Method:
       "categories": finite,
       "threshold": self.threshold(state)._asdict(),
     }
+
+
+def _require_shares(config: ConfigDict) -> None:
+  """Refuses now what would end the run after its training."""
+  rate, share = config.threshold.false_positive_rate, config.map.share
+  if not 0 < rate < 1:
+    raise UserError(
+      f"--config.threshold.false_positive_rate is {rate}; it must be between 0"
+      " and 1, say 0.01: one normal image in a hundred is flagged."
+    )
+  if not 0 < share <= 1:
+    raise UserError(
+      f"--config.map.share is {share}; it must be above 0 and at most 1."
+    )

@@ -121,13 +121,14 @@ class Detector:
     else:
       encoded = self.encoder.groups(state, batch["image"])
     tokens = jnp.mean(encoded, axis=0)
-    prototypes = self.extractor.apply({"params": params["prototypes"]}, tokens)
+    # `apply` is typed as if it might give a pair.
+    extract: Any = self.extractor.apply
+    decode: Any = self.decoder.apply
+    prototypes = extract({"params": params["prototypes"]}, tokens)
     start = intrinsic.Bottleneck().apply(
       {"params": params["bottleneck"]}, tokens
     )
-    decoded = self.decoder.apply(
-      {"params": params["decoder"]}, start, prototypes
-    )
+    decoded = decode({"params": params["decoder"]}, start, prototypes)
     distance, assignment = intrinsic.distance(tokens, prototypes)
     return Rebuilt(
       encoded, intrinsic.group_decoded(decoded), distance, assignment

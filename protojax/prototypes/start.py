@@ -64,7 +64,8 @@ def standardisation(
   mean = total / count
   # A channel that never changes would be divided by 0.
   variance = np.maximum(squares / count - mean**2, 0.0) + 1e-6
-  return np.float32(mean), np.float32(1 / np.sqrt(variance))
+  scale = 1 / np.sqrt(variance)
+  return np.asarray(mean, np.float32), np.asarray(scale, np.float32)
 
 
 @functools.lru_cache(maxsize=16)

@@ -174,7 +174,9 @@ def test_maps_are_those_of_normalised_images():
 
 def test_a_wrong_level_lists_the_right_ones():
   backbone = backbones.load("convnet")
-  with pytest.raises(UserError, match=r"no level 'x', 'y'; .*stage_1, stage_2"):
+  with pytest.raises(
+    UserError, match=r"'x', 'y'; .*levels from stage_1, stage_2"
+  ):
     backbone.chosen(("x", "stage_1", "y"))
 
 

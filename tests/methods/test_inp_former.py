@@ -242,6 +242,14 @@ def test_without_truth_images_alone_are_measured(method, started):
     assert value == whole[name]
 
 
+def test_a_category_without_test_images_is_left_out(method, started):
+  test = method.stream("test")
+  names = (*test.source.category_names, "for training alone")
+  source = dataclasses.replace(test.source, category_names=names)
+  found = method.evaluate(started, dataclasses.replace(test, source=source))
+  assert found == method.evaluate(started, test)
+
+
 def _oracle(of, labels, scores):
   precision, recall, _ = oracle.precision_recall_curve(labels, scores)
   f1 = 2 * precision * recall / np.maximum(precision + recall, 1e-12)
@@ -253,6 +261,8 @@ def _oracle(of, labels, scores):
 
 
 def test_the_summary_tells_each_category(method, started):
+  buffers = {**started.buffers, "normal_images": np.int32(45)}
+  started = started.replace(buffers=buffers)
   stages_ = [{"id": "03-threshold", "metrics": {"image_auroc": 0.7}}]
   found = method.summary(started, stages_)
   assert found["headline"] == "image_auroc"
@@ -301,7 +311,8 @@ def test_the_threshold_is_chosen_on_images_held_out(
       ["to 2.2% at best, not to 1.0%"],
     ),
     ({"data.shots": 2}, 40, ["chosen on those it was trained on"]),
-    ({"data.shots": 2}, 6, ["14.3%", "chosen on those it was trained on"]),
+    # To hold out more would not help.
+    ({"data.shots": 2}, 6, ["chosen on those it was trained on"]),
   ],
 )
 def test_a_threshold_that_promises_less_is_noted(
@@ -365,6 +376,42 @@ def test_no_prototypes_are_taken_over_from_a_classifier(
   )
 
 
+def test_another_methods_features_are_scaled_anew(fresh, started, tmp_path):
+  """Its own scale is that of other levels, and does not fit."""
+  state = fresh.replace(
+    params={"backbone": fresh.params["backbone"]},
+    statistics={
+      "backbone": fresh.statistics["backbone"],
+      "shift": np.ones(128, np.float32),
+      "scale": np.ones(128, np.float32),
+    },
+  )
+  checkpoints = Checkpoints(tmp_path)
+  checkpoints.save(Progress(finished=True), state, {})
+  checkpoints.close()
+  method = load(init_from=str(tmp_path))
+  scaled, _ = method.start(
+    adopt.take_over(fresh, str(tmp_path), None), method.stream("train")
+  )
+  for name in ("shift", "scale"):
+    np.testing.assert_allclose(
+      scaled.statistics[name], started.statistics[name], rtol=1e-5
+    )
+
+
+def test_nothing_to_train_and_nothing_taken_over_is_noted(fresh, capsys):
+  method = load(epochs=0)
+  method.start(fresh, method.stream("train"))
+  assert "note: with --config.epochs=0" in capsys.readouterr().out
+
+
+def test_before_a_threshold_is_chosen_there_is_none(method, fresh):
+  with pytest.raises(UserError, match="not chosen its threshold yet"):
+    method.threshold(fresh)
+  with pytest.raises(UserError, match="not chosen its threshold yet"):
+    method.explain(fresh, method.stream("test"))
+
+
 def test_a_backbone_without_weights_cannot_start_pretrained(fresh):
   method = load(**{"backbone.pretrained": True})
   with pytest.raises(UserError, match="convnet' has no pretrained"):
@@ -385,6 +432,10 @@ def test_a_backbone_without_weights_cannot_start_pretrained(fresh):
     ({"map.kind": "x"}, "reconstruction or distance"),
     ({"encoder.levels": ("stage_9", "stage_1")}, "no level 'stage_9'.*stage_4"),
     ({"encoder.levels": ("stage_1",)}, "1 levels of the encoder"),
+    ({"threshold.false_positive_rate": 0.0}, "rate is 0.0; .*0 and 1"),
+    ({"threshold.false_positive_rate": 5.0}, "rate is 5.0; .*0 and 1"),
+    ({"map.share": 1.5}, "share is 1.5; it must be above 0 and at most 1"),
+    ({"map.share": 0.0}, "share is 0.0"),
     ({"backbone.name": "convnext"}, "did you mean 'convnet'"),
   ],
 )

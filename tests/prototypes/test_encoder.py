@@ -150,7 +150,9 @@ def test_no_gradient_reaches_the_encoder():
 
 
 def test_an_unknown_level_is_a_users_error():
-  with pytest.raises(UserError, match=r"no level 'deep'.*fine, middle, coarse"):
+  with pytest.raises(
+    UserError, match=r"no level 'deep'; .*fine, middle, coarse"
+  ):
     _ = encoder(("coarse", "deep")).widths
 
 
