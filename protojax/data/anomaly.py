@@ -8,14 +8,13 @@ the kinds of defects.
 from collections.abc import Sequence
 import dataclasses
 import difflib
-import hashlib
 import os
 from typing import Any
 
 from jaxtyping import Bool, Int32, UInt8
 import numpy as np
 
-from protojax.data import elpv, layouts, prepare, shots, textures
+from protojax.data import elpv, folder, layouts, prepare, shots, textures
 from protojax.data import images as images_lib
 from protojax.data.collection import (
   NORMAL,
@@ -205,7 +204,8 @@ def _splits(
   seed = seed if c.split_seed < 0 else c.split_seed
 
   def ranked(purpose: str, some: list[int]) -> list[int]:
-    return sorted(some, key=lambda r: _key(purpose, seed, entries[r].name))
+    names = {r: f"{purpose}\0{entries[r].name}" for r in some}
+    return sorted(some, key=lambda r: folder.draw(seed, names[r]))
 
   given = {s: [r for r in rows if entries[r].split == s] for s in ("", *SPLITS)}
   train, held_out, test = (given[split] for split in SPLITS)
@@ -236,14 +236,6 @@ def _share(where: str, split: str, count: int, fraction: float) -> int:
       f" {split}; add some"
     )
   return min(max(round(count * fraction), 1), count - 1)
-
-
-def _key(purpose: str, seed: int, name: str) -> bytes:
-  # One draw an image, from its name: neither the order of the listing nor the
-  # other images change it.
-  key = int(seed).to_bytes(16, "little", signed=True)
-  content = purpose.encode() + b"\0" + os.fsencode(name)
-  return hashlib.blake2b(content, key=key).digest()
 
 
 def _source(

@@ -111,7 +111,7 @@ def _part(source: Files, test: bool, fraction: float, seed: int) -> Files:
         f"class {class_name!r} in {source.root} has 1 readable image and the"
         " split into train and test needs 2: add some"
       )
-    drawn = sorted(members, key=lambda i: _draw(seed, source.names[i]))
+    drawn = sorted(members, key=lambda i: draw(seed, source.names[i]))
     count = round(len(members) * fraction)
     count = min(max(count, 1), len(members) - 1)
     chosen += sorted(drawn[:count] if test else drawn[count:])
@@ -122,9 +122,11 @@ def _part(source: Files, test: bool, fraction: float, seed: int) -> Files:
   )
 
 
-def _draw(seed: int, name: str) -> bytes:
-  # One draw a file, from its name: neither the order of the listing nor the
-  # other files change it.
+def draw(seed: int, name: str) -> bytes:
+  """One draw a file, from its name, to rank files by.
+
+  Neither the order of the listing nor the other files change it.
+  """
   key = int(seed).to_bytes(16, "little", signed=True)
   return hashlib.blake2b(os.fsencode(name), key=key).digest()
 

@@ -64,6 +64,14 @@ def size(file: str | os.PathLike) -> tuple[int, int]:
     return (width, height) if turned else (height, width)
 
 
+def resized(
+  truth: Bool[np.ndarray, "H W"], size: int
+) -> Bool[np.ndarray, "size size"]:
+  """Squashed to a square, as its image is, by the nearest pixel."""
+  picture = Image.fromarray(truth)
+  return np.asarray(picture.resize((size, size), Image.Resampling.NEAREST))
+
+
 def require(root: str, pairs: Sequence[tuple[str, str]]) -> None:
   """Requires a whole mask of the same size for each defective image.
 

@@ -13,10 +13,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Float, Int, UInt8
 import numpy as np
-from PIL import Image
 from scipy import ndimage
 
 from protojax import parallel
+from protojax.data import truths
 from protojax.explain import perturb
 from protojax.explain.evidence import Box
 from protojax.explain.importance import importance
@@ -210,7 +210,5 @@ def _known(source: Any, index: int, size: int) -> dict[str, Any]:
     "kind": source.class_names[label],
   }
   if source.has_truth:
-    picture = Image.fromarray(source.truth(index))
-    small = picture.resize((size, size), Image.Resampling.NEAREST)
-    known["truth"] = np.asarray(small)
+    known["truth"] = truths.resized(source.truth(index), size)
   return known

@@ -13,10 +13,9 @@ import jax.numpy as jnp
 from jaxtyping import Bool
 from ml_collections import ConfigDict
 import numpy as np
-from PIL import Image
 
 from protojax import backbones, parallel
-from protojax.data import anomaly, pipeline
+from protojax.data import anomaly, pipeline, truths
 from protojax.explain import anomalous
 from protojax.explain.inspection import Threshold
 from protojax.explain.inspection_output import Inspections
@@ -261,8 +260,8 @@ class Method:
   def _with_weights(self, source: Any, batches: Any) -> Iterator[Batch]:
     """Batches with the share of each defective pixel in its region."""
     for batch in batches:
-      truths = [self.truth(source, int(i)) for i in batch["index"]]
-      weights = np.stack([metrics.region_weights(truth) for truth in truths])
+      found = [self.truth(source, int(i)) for i in batch["index"]]
+      weights = np.stack([metrics.region_weights(truth) for truth in found])
       yield {**batch, "weights": weights}
 
   def truth(self, source: anomaly.Anomalies, i: int) -> Bool[np.ndarray, "S S"]:
@@ -273,8 +272,7 @@ class Method:
     size = self.config.map.size
     if not source.has_truth:
       return np.zeros((size, size), bool)
-    picture = Image.fromarray(source.truth(i))
-    return np.asarray(picture.resize((size, size), Image.Resampling.NEAREST))
+    return truths.resized(source.truth(i), size)
 
   def stale(self, state: State) -> bool:
     """Never: the prototypes are those of the image that is explained."""
