@@ -39,6 +39,8 @@ class Evidence:
     box: around the highest 5 % of the similarity map; shown images only.
     field: what the cell can see of the image; shown images only.
     heat: the image under its similarity map; shown images only.
+    misleading: whether the two patches look alike to the model by what looks
+      different to the eye; None where that was not asked.
   """
 
   prototype: int
@@ -52,6 +54,7 @@ class Evidence:
   box: Box | None = None
   field: Box | None = None
   heat: Picture | None = None
+  misleading: bool | None = None
 
 
 class Answer(NamedTuple):
@@ -142,18 +145,99 @@ class Patch:
   heat: Picture | None = None
 
 
-class Because(NamedTuple):
+class Interval(NamedTuple):
+  """Where a score lies with 95 % confidence, over other draws of images."""
+
+  low: float
+  high: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Because:
   """Global scores of one prototype over one set of images.
 
   Attributes:
     scores: modification -> phi_global.
     similarity: the weighted mean of g.
     images: how many images.
+    intervals: modification -> where its score lies; empty if not asked for.
+    relative: modification -> weighted mean of phi_local / g.
+    distance: modification -> weighted mean of the growth of the distance.
   """
 
   scores: Mapping[str, float]
   similarity: float
   images: int
+  intervals: Mapping[str, Interval] = dataclasses.field(default_factory=dict)
+  relative: Mapping[str, float] = dataclasses.field(default_factory=dict)
+  distance: Mapping[str, float] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True)
+class Neighbour:
+  """An image with one of the patches nearest to a prototype.
+
+  Attributes:
+    image: its name.
+    index: its position in its split.
+    label: its class; None where unknown.
+    similarity: g, at its nearest cell.
+    cell: that cell, row-major.
+    box: around the highest 5 % of the similarity map.
+    picture: the image, where it is shown.
+    misleading: as of `Evidence`.
+  """
+
+  image: str
+  index: int
+  label: str | None
+  similarity: float
+  cell: int
+  box: Box | None = None
+  picture: Picture | None = None
+  misleading: bool | None = None
+
+
+class Histogram(NamedTuple):
+  """How often scores were how large.
+
+  Attributes:
+    edges: n + 1 of them, rising; what lies outside is in the first or last.
+    counts: n of them.
+  """
+
+  edges: Float[np.ndarray, " edges"]
+  counts: Int[np.ndarray, " bins"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Sample:
+  """An image beside its changed versions.
+
+  Attributes:
+    image: its name.
+    pictures: modification -> the changed image; "identity" is the image.
+  """
+
+  image: str
+  pictures: Mapping[str, Picture]
+
+
+@dataclasses.dataclass(frozen=True)
+class Overview:
+  """What the images of a split say as a whole.
+
+  Attributes:
+    split: "train", "test" or "images".
+    images: how many.
+    local: modification -> histogram of phi_local of living prototypes.
+    samples: a few images, to see what the changes look like.
+  """
+
+  split: str
+  images: int
+  local: Mapping[str, Histogram]
+  samples: tuple[Sample, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -170,6 +254,10 @@ class GlobalExplanation:
     because: split -> scores over that split.
     without_source: the same with the prototype's own source image left out;
       only for splits that hold it.
+    nearest: split -> the images with the nearest patches, the nearest first.
+    redundant_with: living prototypes that say nearly the same, this one left
+      out; see `redundancy`.
+    stale: whether it is no longer the patch it was pushed to.
   """
 
   prototype: int
@@ -180,6 +268,22 @@ class GlobalExplanation:
   patch: Patch | None
   because: Mapping[str, Because]
   without_source: Mapping[str, Because]
+  nearest: Mapping[str, tuple[Neighbour, ...]] = dataclasses.field(
+    default_factory=dict
+  )
+  redundant_with: tuple[int, ...] = ()
+  stale: bool = False
+
+  @property
+  def misleading(self) -> float | None:
+    """Share of its neighbours that look alike for a hidden reason."""
+    said = [
+      n.misleading
+      for neighbours in self.nearest.values()
+      for n in neighbours
+      if n.misleading is not None
+    ]
+    return sum(said) / len(said) if said else None
 
 
 def merge(
@@ -195,6 +299,8 @@ def merge(
         patch=_better(old.patch, new.patch),
         because={**old.because, **new.because},
         without_source={**old.without_source, **new.without_source},
+        nearest={**old.nearest, **new.nearest},
+        redundant_with=old.redundant_with or new.redundant_with,
       )
     merged[new.prototype] = new
   return tuple(merged[i] for i in sorted(merged))

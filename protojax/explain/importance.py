@@ -2,17 +2,16 @@
 
 The score of "This Looks Like That, Because ...": one characteristic of the
 image is changed, the place is kept, and the loss of similarity is measured.
-`importance` scores a batch (local); `Sums` weighs the batches of a whole set
+`importance` scores a batch (local); `totals` weighs the batches of a whole set
 (global). `sweep` runs both over a stream, on all devices.
 """
 
 from collections.abc import Callable, Sequence
-import dataclasses
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Bool, Float, Int, UInt8
+from jaxtyping import Float, Int, UInt8
 import numpy as np
 
 from protojax.explain import perturb
@@ -98,58 +97,3 @@ def from_maps(
     return jnp.take_along_axis(flat(images), cells[:, None], axis=1)[:, 0]
 
   return nearest, at
-
-
-@dataclasses.dataclass(frozen=True)
-class Scores:
-  """Global importance over a set of images.
-
-  Attributes:
-    importance: phi_global(i, j) = sum_k phi_local(i, k, j) w_kj / sum_k w_kj
-      with the weight w of the similarity g; nan where all weights are 0.
-    similarity: the mean of g under the same weights.
-    images: how many were counted.
-  """
-
-  importance: Float[np.ndarray, "m p"]
-  similarity: Float[np.ndarray, " p"]
-  images: int
-
-
-class Sums(NamedTuple):
-  """What a stream adds up to: O(m p) numbers, whatever its length.
-
-  Attributes:
-    weighted: sums over images of w phi_local, and of w g in the last row.
-    weight: sums of w.
-    images: how many were counted.
-  """
-
-  weighted: Float[ArrayLike, "n p"]
-  weight: Float[ArrayLike, " p"]
-  images: Int[ArrayLike, ""] | Float[ArrayLike, ""]
-
-  @classmethod
-  def of(
-    cls,
-    local: Local,
-    weight: Float[ArrayLike, "b p"],
-    mask: Bool[ArrayLike, " b"],
-  ) -> "Sums":
-    """Sums of one batch; where the mask is False a row is padding."""
-    weight = jnp.where(mask[:, None], weight, 0.0)
-    terms = jnp.concatenate([local.delta, local.similarity[:, None]], axis=1)
-    # Weight 0 leaves out what is not a number, too.
-    products = jnp.where(weight[:, None] > 0, terms * weight[:, None], 0.0)
-    return cls(
-      jnp.sum(products, axis=0),
-      jnp.sum(weight, axis=0),
-      jnp.sum(mask, dtype=jnp.int32),
-    )
-
-  def scores(self) -> Scores:
-    """Divides; see `Scores`."""
-    weight = np.asarray(self.weight, np.float64)
-    safe = np.where(weight > 0, weight, np.nan)
-    means = np.asarray(self.weighted, np.float64) / safe[None]
-    return Scores(means[:-1], means[-1], int(self.images))

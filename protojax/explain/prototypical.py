@@ -15,9 +15,9 @@ from protojax import parallel
 from protojax.data import images as images_lib
 from protojax.explain import evidence, perturb
 from protojax.explain.evidence import GlobalExplanation, LocalExplanation
-from protojax.explain.importance import Scores
 from protojax.explain.look import Explainable, Look
 from protojax.explain.sweep import Rows, sweep
+from protojax.explain.totals import Scores
 from protojax.types import State, UserError
 
 _ANSWERS = 5

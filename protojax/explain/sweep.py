@@ -14,7 +14,8 @@ from jaxtyping import Float, Int, UInt8
 import numpy as np
 
 from protojax import parallel
-from protojax.explain.importance import Local, Scores, Sums, importance
+from protojax.explain.importance import Local, importance
+from protojax.explain.totals import Scores, Sums
 from protojax.prototypes import head
 from protojax.prototypes.similarity import Similarity
 from protojax.types import ArrayLike, Batch, PyTree, State

@@ -7,8 +7,9 @@ import pandas
 import pytest
 
 from protojax.explain import perturb
-from protojax.explain.importance import Local, Sums, from_maps, importance
+from protojax.explain.importance import Local, from_maps, importance
 from protojax.explain.sweep import Rows, Totals, sweep
+from protojax.explain.totals import Sums
 
 NAMES = fakes.FEW
 
