@@ -11,38 +11,14 @@ import dataclasses
 import functools
 from typing import Any
 
-from flax import struct
-import jax
-import jax.numpy as jnp
 from jaxtyping import Bool, Int
 import numpy as np
 
 from protojax import parallel
-from protojax.prototypes import pooling, push
+from protojax.prototypes import neighbours, pooling, push
+from protojax.prototypes.neighbours import Neighbours
 from protojax.prototypes.similarity import Similarity
-from protojax.types import ArrayLike, Batch, PyTree, State
-
-_NO_IMAGE = np.iinfo(np.int32).max
-
-
-@struct.dataclass
-class Neighbours:
-  """The images nearest to each prototype, the nearest first.
-
-  Where there are fewer than k images the rest is filled up with distance inf,
-  image -1 and label -1.
-
-  Attributes:
-    distances: float32 [p, k], of the image's nearest patch; an image counts
-      once.
-    images: int32 [p, k], positions in the source; of equally near ones the
-      smaller first.
-    labels: int32 [p, k], classes of those images.
-  """
-
-  distances: Any
-  images: Any
-  labels: Any
+from protojax.types import ArrayLike, Batch, State
 
 
 def nearest_images(
@@ -63,27 +39,13 @@ def nearest_images(
     similarity: its metric is what "nearest" means.
     k: images per prototype; 6 in the paper's code.
   """
-  count = len(state.buffers["class_of"])
   stacked = parallel.fold(
-    _step(embed, similarity, k),
+    _step(embed, similarity),
     state,
-    (
-      np.full((count, k), np.inf, np.float32),
-      np.full((count, k), _NO_IMAGE, np.int32),
-      np.full((count, k), -1, np.int32),
-    ),
+    neighbours.empty(len(state.buffers["class_of"]), k),
     stream.batches(),
   )
-  # [devices, p, k] -> [p, devices * k]
-  distances, images, labels = (
-    np.moveaxis(x, 0, 1).reshape(count, -1) for x in stacked
-  )
-  order = np.lexsort((images, distances), axis=-1)[:, :k]
-  distances, images, labels = (
-    np.take_along_axis(x, order, axis=1) for x in (distances, images, labels)
-  )
-  images = np.where(images == _NO_IMAGE, -1, images).astype(np.int32)
-  return Neighbours(distances, images, labels)
+  return neighbours.gathered(stacked)
 
 
 def votes(
@@ -161,28 +123,14 @@ def compact(state: State) -> State:
 
 
 @functools.lru_cache(maxsize=16)
-def _step(embed, similarity, k):
+def _step(embed, similarity):
   """One function per setting, so that a second sweep compiles nothing."""
 
-  def step(state: State, carry: PyTree, batch: Batch) -> PyTree:
+  def step(state: State, carry: Neighbours, batch: Batch) -> Neighbours:
     prototypes = state.params["prototypes"]["prototypes"]
     found = pooling.nearest(
       embed(state, batch["image"]), prototypes, similarity
     )
-    distances = found.distances.T
-    # A distance that is not a number is nobody's neighbour.
-    usable = batch["mask"][None] & jnp.isfinite(distances)
-    batch_rows = (
-      jnp.where(usable, distances, jnp.inf),
-      jnp.where(usable, batch["index"][None], _NO_IMAGE),
-      jnp.where(usable, batch["label"][None], -1),
-    )
-    joined = [
-      jnp.concatenate(pair, axis=1)
-      for pair in zip(carry, batch_rows, strict=True)
-    ]
-    # By distance, then by image: the order of batches does not matter.
-    ordered = jax.lax.sort(joined, dimension=1, num_keys=2)
-    return tuple(x[:, :k] for x in ordered)
+    return neighbours.add(carry, found.distances, batch)
 
   return step

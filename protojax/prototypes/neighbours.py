@@ -1,0 +1,114 @@
+"""The images nearest to each prototype, kept while batches go by.
+
+Pruning asks for them after a push, an explanation shows them. O(p k) numbers
+stay on each device, however many images there are.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from flax import struct
+import jax
+import jax.numpy as jnp
+from jaxtyping import Float
+import numpy as np
+
+from protojax.types import ArrayLike, Batch
+
+_NO_IMAGE = np.iinfo(np.int32).max
+
+
+@struct.dataclass
+class Neighbours:
+  """The images nearest to each prototype, the nearest first.
+
+  Where there are fewer than k images the rest is filled up with distance inf,
+  image -1, label -1 and zeros.
+
+  Attributes:
+    distances: float32 [p, k], of the image's nearest patch; an image counts
+      once.
+    images: int32 [p, k], positions in the source; of equally near ones the
+      smaller first.
+    labels: int32 [p, k], classes of those images.
+    more: name -> [p, k, ...], whatever else is wanted of them.
+  """
+
+  distances: Any
+  images: Any
+  labels: Any
+  more: Mapping[str, Any] = struct.field(default_factory=dict)
+
+
+def empty(
+  count: int, k: int, more: Mapping[str, ArrayLike] | None = None
+) -> Neighbours:
+  """No neighbours yet of `count` prototypes, k to be found.
+
+  Args:
+    count: p.
+    k: images per prototype.
+    more: name -> one example [...] of what else is wanted of each.
+  """
+  filled = {
+    name: np.zeros((count, k, *np.shape(x)), x.dtype)
+    for name, x in (more or {}).items()
+  }
+  return Neighbours(
+    np.full((count, k), np.inf, np.float32),
+    np.full((count, k), _NO_IMAGE, np.int32),
+    np.full((count, k), -1, np.int32),
+    filled,
+  )
+
+
+def add(
+  kept: Neighbours,
+  distances: Float[ArrayLike, "b p"],
+  batch: Batch,
+  more: Mapping[str, ArrayLike] | None = None,
+) -> Neighbours:
+  """The nearest of those kept and a batch: the order of batches is no matter.
+
+  Args:
+    kept: of the batches before.
+    distances: of each image to each prototype; what is not a number is
+      nobody's neighbour.
+    batch: its "index", "label" and "mask".
+    more: name -> [b, p, ...].
+  """
+  _, k = kept.distances.shape
+  by_prototype = jnp.asarray(distances).T
+  usable = batch["mask"][None] & jnp.isfinite(by_prototype)
+  new = Neighbours(
+    jnp.where(usable, by_prototype, jnp.inf),
+    jnp.where(usable, batch["index"][None], _NO_IMAGE),
+    jnp.where(usable, batch["label"][None], -1),
+    {name: jnp.swapaxes(x, 0, 1) for name, x in (more or {}).items()},
+  )
+  joined = jax.tree.map(lambda *x: jnp.concatenate(x, axis=1), kept, new)
+  places = jax.lax.broadcasted_iota(jnp.int32, joined.images.shape, 1)
+  keys = joined.distances, joined.images, places
+  *_, order = jax.lax.sort(keys, dimension=1, num_keys=2)
+  return jax.tree.map(lambda x: _take(x, order[:, :k]), joined)
+
+
+def gathered(stacked: Neighbours) -> Neighbours:
+  """One list out of those of all devices, `[devices, p, k]`; on the host."""
+  k = stacked.distances.shape[-1]
+  joined = jax.tree.map(
+    lambda x: np.concatenate(list(np.asarray(x)), axis=1), stacked
+  )
+  order = np.lexsort((joined.images, joined.distances), axis=-1)[:, :k]
+  found = jax.tree.map(lambda x: np.asarray(_take(x, order)), joined)
+  there = found.images != _NO_IMAGE
+  return found.replace(images=np.where(there, found.images, -1))
+
+
+def _take(x, order):
+  """Columns of [p, n, ...] in the order given, by row."""
+  order = order.reshape(*order.shape, *[1] * (x.ndim - 2))
+  take = (
+    np.take_along_axis if isinstance(x, np.ndarray) else jnp.take_along_axis
+  )
+  return take(x, order, axis=1)
