@@ -5,7 +5,7 @@ from typing import Any, Protocol, runtime_checkable
 from jaxtyping import Int32, UInt8
 import numpy as np
 
-from protojax.data import files, folder, photos, tfds
+from protojax.data import files, folder, photos, planted, tfds
 from protojax.types import UserError
 
 
@@ -78,6 +78,8 @@ def _open(c: Any, split: str, seed: int) -> Source:
   chosen = splits[split == "test"]
   if c.name == "photos":
     return photos.load(c.root, chosen)
+  if c.name == "planted":
+    return planted.load(c.characteristic, chosen, seed)
   if c.name == "folder":
     return folder.load(
       c.root,
