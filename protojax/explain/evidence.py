@@ -14,6 +14,23 @@ import numpy as np
 Picture = UInt8[np.ndarray, "H W 3"]
 
 
+class Stored(NamedTuple):
+  """A picture that has become a file; see `pictures`.
+
+  Attributes:
+    path: of the file, from the folder of the pages that show it.
+    side: height and width in pixels.
+    size: of the file, in bytes.
+  """
+
+  path: str
+  side: int
+  size: int
+
+
+Shown = Picture | Stored
+
+
 class Box(NamedTuple):
   """A rectangle in pixels of the network's input; bottom and right excluded."""
 
@@ -53,7 +70,7 @@ class Evidence:
   because: Mapping[str, float]
   box: Box | None = None
   field: Box | None = None
-  heat: Picture | None = None
+  heat: Shown | None = None
   misleading: bool | None = None
 
 
@@ -103,7 +120,7 @@ class LocalExplanation:
   answers: tuple[Answer, ...]
   evidence: tuple[Evidence, ...]
   others: int
-  picture: Picture | None = None
+  picture: Shown | None = None
   whole: Whole | None = None
 
   @property
@@ -134,6 +151,7 @@ class Patch:
     field: what the cell can see of the image.
     picture: the image at the size of the network's input, where it is shown.
     heat: the image under the similarity map, where it is shown.
+    piece: the box alone, small, with something around it; where it is shown.
   """
 
   image: str
@@ -141,8 +159,9 @@ class Patch:
   cell: int
   box: Box
   field: Box
-  picture: Picture | None = None
-  heat: Picture | None = None
+  picture: Shown | None = None
+  heat: Shown | None = None
+  piece: Shown | None = None
 
 
 class Interval(NamedTuple):
@@ -194,7 +213,7 @@ class Neighbour:
   similarity: float
   cell: int
   box: Box | None = None
-  picture: Picture | None = None
+  picture: Shown | None = None
   misleading: bool | None = None
 
 
@@ -220,7 +239,7 @@ class Sample:
   """
 
   image: str
-  pictures: Mapping[str, Picture]
+  pictures: Mapping[str, Shown]
 
 
 @dataclasses.dataclass(frozen=True)
