@@ -1,18 +1,24 @@
 """Backbones by name: image -> features.
 
 The modules of this package are the registry: one that declares `NAMES` and
-`load(name)` is a backbone, and no table has to be edited to add one.
+`load(name)` is a backbone, and no table has to be edited to add one. Its Linen
+module has the attributes `dtype` and `remat`.
 """
 
+import dataclasses
 import difflib
 import importlib
 import pkgutil
 from types import ModuleType
 
+import jax.numpy as jnp
+
 from protojax.backbones.base import Backbone, Layer, Level
 from protojax.types import UserError
 
 __all__ = ["Backbone", "Layer", "Level", "load", "names"]
+
+_DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
 
 
 def names() -> tuple[str, ...]:
@@ -20,8 +26,23 @@ def names() -> tuple[str, ...]:
   return tuple(sorted(_modules()))
 
 
-def load(name: str) -> Backbone:
-  """The backbone of that name; raises UserError where there is none."""
+def load(name: str, dtype: str = "float32", remat: bool = False) -> Backbone:
+  """The backbone of that name.
+
+  Args:
+    name: one of `names()`.
+    dtype: what the network computes in, "float32" or "bfloat16"; parameters,
+      statistics and features are float32 either way.
+    remat: whether blocks are computed anew for the gradient rather than kept:
+      a third more time for a fraction of the memory.
+
+  Raises:
+    UserError: there is no such backbone, or no such type.
+  """
+  if dtype not in _DTYPES:
+    raise UserError(
+      f"unknown backbone.dtype '{dtype}': choose from {', '.join(_DTYPES)}."
+    )
   modules = _modules()
   if name not in modules:
     near = difflib.get_close_matches(name, modules, n=1, cutoff=0.4)
@@ -29,7 +50,9 @@ def load(name: str) -> Backbone:
     raise UserError(
       f"unknown backbone '{name}': {guess}There are: {', '.join(names())}."
     )
-  return modules[name].load(name)
+  backbone = modules[name].load(name)
+  module = backbone.module.clone(dtype=_DTYPES[dtype], remat=remat)
+  return dataclasses.replace(backbone, module=module)
 
 
 def _modules() -> dict[str, ModuleType]:

@@ -14,10 +14,16 @@ import jax.numpy as jnp
 from jaxtyping import Float
 import numpy as np
 
+from protojax.backbones import weights
+from protojax.backbones.layout import Layout, Tensors, convert
 from protojax.types import ArrayLike, PyTree, UserError
 
 # TensorFlow's "SAME" depends on the size of the map; numbers do not.
 Padding = Literal["SAME", "VALID"] | tuple[int, int]
+
+# Mean and deviation of ImageNet's pixels, by which most weights were trained.
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,6 +73,7 @@ class Backbone:
       see one cell at a time are left out.
     channels: d.
     levels: the maps that methods can take besides the last, in order.
+    layouts: the foreign checkpoints that `convert` knows.
     pretrained: gives {"params", "batch_stats"} of NumPy arrays; None where
       there are no weights to start from.
   """
@@ -78,6 +85,7 @@ class Backbone:
   layers: tuple[Layer, ...]
   channels: int
   levels: tuple[Level, ...] = ()
+  layouts: tuple[Layout, ...] = ()
   pretrained: Callable[[], dict[str, Any]] | None = None
 
   def init(
@@ -96,6 +104,22 @@ class Backbone:
       return dict(self.module.init(key, image))
     shapes = jax.eval_shape(self.module.init, key, image)
     return dict(jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes))
+
+  def convert(self, tensors: Tensors) -> PyTree:
+    """Variables from the tensors of someone else's checkpoint.
+
+    Args:
+      tensors: by their foreign names, those of this network alone: what an
+        enclosing model puts before them, such as "backbone.", is taken off.
+
+    Returns:
+      {"params", "batch_stats"} of NumPy arrays, in the structure of `init`;
+      networks without BatchNorm have no "batch_stats".
+
+    Raises:
+      UserError: lists all tensors that are missing, superfluous or misshapen.
+    """
+    return convert(tensors, weights.shapes(self.module), self.layouts)
 
   def normalise(self, images: ArrayLike) -> Float[ArrayLike, "b H W 3"]:
     """Pixels 0..255 as the module takes them."""
@@ -134,3 +158,11 @@ class Backbone:
       variables, self.normalise(images), mutable=["intermediates"]
     )
     return tuple(found["intermediates"][name][0] for name in names)
+
+
+def recomputed(block: type[nn.Module], remat: bool) -> Any:
+  """The block `block(x, train)`; with `remat`, one that keeps no activations.
+
+  They are computed anew for the gradient: memory for a third more time.
+  """
+  return nn.remat(block, static_argnums=(2,)) if remat else block

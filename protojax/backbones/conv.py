@@ -30,19 +30,24 @@ def convolve(
   kernel: Float[Array, "kh kw i d"],
   stride: int = 1,
   padding: Padding = "SAME",
+  dilation: int = 1,
 ) -> Float[Array, "b h2 w2 d"]:
   """Convolution (cross-correlation) without bias, dense or depthwise.
 
   `kernel` has as many inputs i as `x` has channels, or, depthwise, i = 1 and
-  d = c. "SAME" pads as TensorFlow does.
+  d = c. "SAME" pads as TensorFlow does. The taps of the kernel lie `dilation`
+  cells apart.
   """
   side, _, inputs, outputs = kernel.shape
-  pads = tuple(same(n, side, stride, padding) for n in x.shape[1:3])
+  reach = (side - 1) * dilation + 1
+  pads = tuple(same(n, reach, stride, padding) for n in x.shape[1:3])
+  if dilation > 1:
+    return direct(x, kernel, stride, pads, dilation)
   if not on_cpu():
     return direct(x, kernel, stride, pads)
   if inputs == 1 and outputs == x.shape[-1]:
     return depthwise(x, kernel, stride, pads)
-  if side == 1 and stride == 1 and padding in ("SAME", "VALID"):
+  if side == 1 and stride == 1 and pads == ((0, 0), (0, 0)):
     return jnp.einsum("bhwc,cd->bhwd", x, kernel[0, 0])
   h, w = _out(x, side, stride, pads)
   if h * w <= _TINY:
@@ -75,6 +80,7 @@ def direct(
   kernel: Float[Array, "k k i d"],
   stride: int,
   pads: Pads,
+  dilation: int = 1,
 ) -> Float[Array, "b h2 w2 d"]:
   """XLA's convolution: the reference, and the form for accelerators."""
   return lax.conv_general_dilated(
@@ -82,6 +88,7 @@ def direct(
     kernel,
     (stride, stride),
     pads,
+    rhs_dilation=(dilation, dilation),
     dimension_numbers=("NHWC", "HWIO", "NHWC"),
     feature_group_count=x.shape[-1] // kernel.shape[2],
   )
@@ -215,24 +222,31 @@ def _taps(x, side, stride, h, w):
 
 
 class Conv(nn.Module):
-  """A bias-free convolution that holds its kernel, `kernel` [k, k, i, d].
+  """A convolution that holds its kernel, `kernel` [k, k, i, d].
+
+  It computes in the type of the map.
 
   Attributes:
     channels: d; None: depthwise, one kernel for each channel of the input.
     kernel: side of the kernel.
     stride: step of the kernel in cells.
     padding: as in `convolve`.
+    dilation: cells from one tap of the kernel to the next.
+    bias: whether a bias [d] is added.
   """
 
   channels: int | None
   kernel: int = 1
   stride: int = 1
   padding: Padding = "SAME"
+  dilation: int = 1
+  bias: bool = False
 
   @nn.compact
   def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b h2 w2 d"]:
     """The convolution of the map; reads and writes nothing else."""
     inputs = x.shape[-1] if self.channels else 1
+    outputs = self.channels or x.shape[-1]
     kernel = self.param(
       "kernel",
       # Keeps the variance of the maps through ReLU (He et al., 2015); a fan
@@ -240,6 +254,12 @@ class Conv(nn.Module):
       nn.initializers.variance_scaling(
         2.0, "fan_out" if self.channels else "fan_in", "normal"
       ),
-      (self.kernel, self.kernel, inputs, self.channels or x.shape[-1]),
+      (self.kernel, self.kernel, inputs, outputs),
     )
-    return convolve(x, kernel, self.stride, self.padding)
+    y = convolve(
+      x, kernel.astype(x.dtype), self.stride, self.padding, self.dilation
+    )
+    if not self.bias:
+      return y
+    bias = self.param("bias", nn.initializers.zeros, (outputs,))
+    return y + bias.astype(x.dtype)[None, None, None]

@@ -5,8 +5,10 @@ map of 128 channels.
 """
 
 import math
+from typing import Any
 
 from flax import linen as nn
+import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from protojax.backbones.base import Backbone, Layer, Level
@@ -40,9 +42,13 @@ class ConvNet(nn.Module):
   """Normalised images -> features.
 
   Attributes:
+    dtype: what is computed in; parameters and features are float32.
+    remat: whether layers keep no activations for the gradient.
     synchronised: whether BatchNorm averages over devices in training.
   """
 
+  dtype: Any = jnp.float32
+  remat: bool = False
   synchronised: bool = True
 
   @nn.compact
@@ -50,10 +56,19 @@ class ConvNet(nn.Module):
     self, images: Float[Array, "b H W 3"], train: bool = False
   ) -> Float[Array, "b h w d"]:
     """`train` normalises by the batch and moves the running averages."""
-    x = images
-    for i, (channels, stride) in enumerate(_LAYERS, start=1):
-      x = Conv(channels, 3, stride, name=f"conv_{i}")(x)
-      norm = BatchNorm(synchronised=self.synchronised, name=f"norm_{i}")
-      x = nn.relu(norm(x, train))
-      self.sow("intermediates", f"stage_{i}", x)
-    return x
+    layer = nn.remat(_layer, static_argnums=(2, 3)) if self.remat else _layer
+    x = images.astype(self.dtype)
+    for i in range(1, len(_LAYERS) + 1):
+      x = layer(self, x, i, train)
+      features = x.astype(jnp.float32)
+      self.sow("intermediates", f"stage_{i}", features)
+    return features
+
+
+def _layer(module: ConvNet, x, i, train):
+  channels, stride = _LAYERS[i - 1]
+  x = Conv(channels, 3, stride, parent=module, name=f"conv_{i}")(x)
+  norm = BatchNorm(
+    synchronised=module.synchronised, parent=module, name=f"norm_{i}"
+  )
+  return nn.relu(norm(x, train))

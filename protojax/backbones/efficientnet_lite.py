@@ -7,12 +7,14 @@ that the name says.
 
 from collections.abc import Iterator
 import functools
+from typing import Any
 
 from flax import linen as nn
+import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from protojax.backbones import weights
-from protojax.backbones.base import Backbone, Layer, Level
+from protojax.backbones.base import Backbone, Layer, Level, recomputed
 from protojax.backbones.conv import Conv
 from protojax.backbones.norm import BatchNorm
 
@@ -73,11 +75,15 @@ class EfficientNetLite0(nn.Module):
   Attributes:
     stages: how many of the seven stages of blocks are kept.
     head: whether the 1x1 convolution to 1280 channels follows.
+    dtype: what is computed in; parameters and features are float32.
+    remat: whether blocks keep no activations for the gradient.
     synchronised: whether BatchNorm averages over devices in training.
   """
 
   stages: int = 7
   head: bool = False
+  dtype: Any = jnp.float32
+  remat: bool = False
   synchronised: bool = True
 
   @nn.compact
@@ -86,19 +92,23 @@ class EfficientNetLite0(nn.Module):
   ) -> Float[Array, "b h w d"]:
     """`train` normalises by the batch and moves the running averages."""
     norm = functools.partial(BatchNorm, 1e-3, synchronised=self.synchronised)
-    x = Conv(_STEM, 3, 2, name="stem")(images)
+    block = recomputed(_Block, self.remat)
+    x = images.astype(self.dtype)
+    x = Conv(_STEM, 3, 2, name="stem")(x)
     x = nn.relu6(norm(name="stem_norm")(x, train))
     count = 0
     for i, stage in enumerate(_STAGES[: self.stages], start=1):
       for kernel, stride, expansion, channels in stage:
         name = f"block_{count:02d}"
-        block = _Block(kernel, stride, expansion, channels, norm, name=name)
-        x, count = block(x, train), count + 1
-      self.sow("intermediates", f"stage_{i}", x)
+        shape = kernel, stride, expansion, channels
+        x, count = block(*shape, norm, name=name)(x, train), count + 1
+      features = x.astype(jnp.float32)
+      self.sow("intermediates", f"stage_{i}", features)
     if self.head:
       x = Conv(_HEAD, name="head")(x)
       x = nn.relu6(norm(name="head_norm")(x, train))
-    return x
+      features = x.astype(jnp.float32)
+    return features
 
 
 class _Block(nn.Module):

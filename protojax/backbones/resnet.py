@@ -1,0 +1,200 @@
+"""ResNet-18 to -152: image -> features.
+
+He et al. (2016) with the stride on the 3x3 convolution of a bottleneck, as
+torchvision has it ("v1.5"). For dense methods the last stages can be dilated
+instead of strided (`_stride16`, `_stride8`): the same weights on a finer map.
+"""
+
+from collections.abc import Iterator
+import functools
+from typing import Any, NamedTuple
+
+from flax import linen as nn
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from protojax.backbones.base import (
+  IMAGENET_MEAN,
+  IMAGENET_STD,
+  Backbone,
+  Layer,
+  Level,
+  recomputed,
+)
+from protojax.backbones.conv import Conv
+from protojax.backbones.layout import Layout, Tensors, naming
+from protojax.backbones.norm import BatchNorm
+
+# Depth -> (blocks of each stage, whether they are bottlenecks).
+_DEPTHS = {
+  18: ((2, 2, 2, 2), False),
+  34: ((3, 4, 6, 3), False),
+  50: ((3, 4, 6, 3), True),
+  101: ((3, 4, 23, 3), True),
+  152: ((3, 8, 36, 3), True),
+}
+_STEM = 64
+
+# Name -> (depth, stride of the features).
+_NAMES = {
+  f"resnet{depth}{suffix}": (depth, stride)
+  for depth in _DEPTHS
+  for suffix, stride in (("", 32), ("_stride16", 16), ("_stride8", 8))
+}
+NAMES = tuple(_NAMES)
+
+
+def load(name: str) -> Backbone:
+  """The ResNet of that depth and stride, without weights to start from."""
+  depth, stride = _NAMES[name]
+  module = ResNet(*_DEPTHS[depth], stride)
+  stages = tuple(module.stages())
+  widths = [stage[-1][-1].channels for stage in stages]
+  return Backbone(
+    module=module,
+    mean=IMAGENET_MEAN,
+    std=IMAGENET_STD,
+    stride=stride,
+    layers=(
+      Layer(7, 2, (3, 3)),
+      Layer(3, 2, (1, 1)),
+      *(step.layer for stage in stages for block in stage for step in block),
+    ),
+    channels=widths[-1],
+    levels=tuple(
+      Level(f"stage_{i}", min(2 ** (i + 1), stride), width)
+      for i, width in enumerate(widths, start=1)
+    ),
+    layouts=_LAYOUTS,
+  )
+
+
+class _Step(NamedTuple):
+  """One convolution of a block."""
+
+  channels: int
+  kernel: int = 1
+  stride: int = 1
+  dilation: int = 1
+
+  @property
+  def padding(self) -> tuple[int, int]:
+    reach = self.kernel // 2 * self.dilation
+    return reach, reach
+
+  @property
+  def layer(self) -> Layer:
+    return Layer(2 * self.padding[0] + 1, self.stride, self.padding)
+
+
+class ResNet(nn.Module):
+  """Images normalised by ImageNet's mean and deviation -> features.
+
+  Attributes:
+    blocks: of each of the four stages.
+    bottleneck: whether a block is 1x1, 3x3, 1x1 rather than 3x3, 3x3.
+    stride: pixels from cell to cell of the features: 32, 16 or 8.
+    dtype: what is computed in; parameters and features are float32.
+    remat: whether blocks keep no activations for the gradient.
+    synchronised: whether BatchNorm averages over devices in training.
+  """
+
+  blocks: tuple[int, ...]
+  bottleneck: bool
+  stride: int = 32
+  dtype: Any = jnp.float32
+  remat: bool = False
+  synchronised: bool = True
+
+  def stages(self) -> Iterator[list[tuple[_Step, ...]]]:
+    """The convolutions of every block, stage by stage.
+
+    A stage that may not stride spreads its taps instead; its first block still
+    sees the map as if it did (Yu et al., 2017, as in torchvision).
+    """
+    stride, dilation = 4, 1
+    for i, count in enumerate(self.blocks):
+      width, step, before = _STEM << i, 2 if i else 1, dilation
+      if stride * step > self.stride:
+        dilation, step = dilation * step, 1
+      stride *= step
+      yield [
+        self._block(width, step, before, dilation),
+        *[self._block(width, 1, dilation, dilation)] * (count - 1),
+      ]
+
+  def _block(self, width, stride, before, dilation) -> tuple[_Step, ...]:
+    if self.bottleneck:
+      middle = _Step(width, 3, stride, before)
+      return _Step(width), middle, _Step(4 * width)
+    return _Step(width, 3, stride, before), _Step(width, 3, 1, dilation)
+
+  @nn.compact
+  def __call__(
+    self, images: Float[Array, "b H W 3"], train: bool = False
+  ) -> Float[Array, "b h w d"]:
+    """`train` normalises by the batch and moves the running averages."""
+    norm = functools.partial(BatchNorm, synchronised=self.synchronised)
+    block = recomputed(_Block, self.remat)
+    x = images.astype(self.dtype)
+    x = Conv(_STEM, 7, 2, (3, 3), name="stem")(x)
+    x = nn.relu(norm(name="stem_norm")(x, train))
+    x = nn.max_pool(x, (3, 3), (2, 2), ((1, 1), (1, 1)))
+    for i, stage in enumerate(self.stages(), start=1):
+      for j, steps in enumerate(stage):
+        x = block(steps, norm, name=f"stage_{i}_block_{j}")(x, train)
+      features = x.astype(jnp.float32)
+      self.sow("intermediates", f"stage_{i}", features)
+    return features
+
+
+class _Block(nn.Module):
+  """Convolutions, each with BatchNorm, and a shortcut around them."""
+
+  steps: tuple[_Step, ...]
+  norm: functools.partial
+
+  @nn.compact
+  def __call__(self, x, train):
+    y = x
+    for i, step in enumerate(self.steps, start=1):
+      conv = Conv(
+        step.channels,
+        step.kernel,
+        step.stride,
+        step.padding,
+        step.dilation,
+        name=f"conv_{i}",
+      )
+      y = self.norm(name=f"norm_{i}")(conv(y), train)
+      if i < len(self.steps):
+        y = nn.relu(y)
+    if x.shape != y.shape:
+      stride = max(step.stride for step in self.steps)
+      x = Conv(y.shape[-1], 1, stride, name="shortcut")(x)
+      x = self.norm(name="shortcut_norm")(x, train)
+    return nn.relu(x + y)
+
+
+def _one_branch(tensors: Tensors) -> Tensors:
+  """Bilateral-branch networks (BBN) end in two copies of the last block: `cb`
+  learnt from images as they come, `rb` from classes as often as another."""
+  return {
+    name.removeprefix("backbone.").replace("cb_block.", "layer4.2."): tensor
+    for name, tensor in tensors.items()
+  }
+
+
+_foreign_name = naming(
+  ("stem", "conv1"),
+  ("stem_norm", "bn1"),
+  (r"stage_(\d)_block_(\d+)", r"layer\1.\2"),
+  (r"conv_(\d)", r"conv\1"),
+  (r"norm_(\d)", r"bn\1"),
+  ("shortcut", "downsample.0"),
+  ("shortcut_norm", "downsample.1"),
+)
+_LAYOUTS = (
+  Layout("torchvision and timm", _foreign_name, ("fc.",)),
+  Layout("BBN", _foreign_name, ("rb_block.", "classifier."), _one_branch),
+)
