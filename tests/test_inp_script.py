@@ -17,7 +17,7 @@ import pytest
 
 from protojax.__main__ import main
 from protojax.data import anomaly
-from protojax.explain.perturb import MODIFICATIONS
+from protojax.explain.presets import REFERENCE
 from protojax.train.checkpoint import Checkpoints
 from tests.conftest import ROOT
 from tests.data import anomaly_fakes as fakes
@@ -220,14 +220,14 @@ def test_explanations_are_written(run, done):
     "defective",
     "worst_box",
     "worst_value",
-    *MODIFICATIONS,
+    *REFERENCE.names,
   )
   threshold = summary(run)["threshold"]["value"]
   for row in found:
     assert row["split"] == "test"
     assert row["image"].startswith(f"{row['category']}/test/{row['kind']}-")
     assert float(row["identity"]) == 0
-    assert any(float(row[name]) != 0 for name in MODIFICATIONS)
+    assert any(float(row[name]) != 0 for name in REFERENCE.names)
     np.testing.assert_allclose(float(row["threshold"]), threshold, rtol=1e-5)
     defective = float(row["score"]) > float(row["threshold"])
     assert int(row["defective"]) == defective

@@ -5,7 +5,7 @@ prototypes, and `importance` of every characteristic for its worst cell. The
 host makes plain data of it, which `inspection_output` writes.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 import functools
 from typing import Any, Protocol, runtime_checkable
 
@@ -17,10 +17,11 @@ from scipy import ndimage
 
 from protojax import parallel
 from protojax.data import truths
-from protojax.explain import perturb
+from protojax.explain import presets
 from protojax.explain.evidence import Box
 from protojax.explain.importance import importance
 from protojax.explain.inspection import Inspection, Intrinsic, Threshold
+from protojax.explain.presets import Preset
 from protojax.types import ArrayLike, Batch, PyTree, State
 
 # Patches of an image that are shown for each of its prototypes.
@@ -66,7 +67,7 @@ def explain(
   threshold: Threshold,
   *,
   split: str = "test",
-  modifications: Sequence[str] = perturb.MODIFICATIONS,
+  preset: Preset = presets.REFERENCE,
   limit: int | None = None,
   progress: Callable[[int], None] = lambda images: None,
 ) -> Iterator[Inspection]:
@@ -79,11 +80,11 @@ def explain(
       defects, they are told, too.
     threshold: from which score on an image is defective.
     split: what to call the images.
-    modifications: names known to `perturb.modify`.
+    preset: what to modify, and how to score it.
     limit: take that many images only, evenly over the stream.
     progress: called with the number of images of each batch that is done.
   """
-  step = _step(model, tuple(modifications))
+  step = _step(model, preset)
   for batch, rows in parallel.each(step, state, stream.spread(limit)):
     taken = np.flatnonzero(batch["mask"])
     images = stream.examples(batch["index"][taken])["image"]
@@ -96,7 +97,7 @@ def explain(
         split=split,
         score=float(row["score"]),
         threshold=threshold,
-        because=dict(zip(modifications, row["delta"].tolist(), strict=True)),
+        because=dict(zip(preset.names, row["delta"].tolist(), strict=True)),
         worst_value=float(row["worst"]),
         size=model.image_size,
         worst=_worst_box(row, model),
@@ -111,7 +112,7 @@ def explain(
 
 @functools.lru_cache(maxsize=16)
 def _step(
-  model: Inspectable, modifications: tuple[str, ...]
+  model: Inspectable, preset: Preset
 ) -> Callable[[State, Batch], PyTree]:
   """One function per setting, so that the second split compiles nothing."""
 
@@ -120,8 +121,9 @@ def _step(
       _worst_cell,
       _at,
       batch["image"],
-      modifications,
+      preset.modifications,
       functools.partial(model.values, state),
+      preset.own_cell,
     )
     found = model.inspect(state, batch["image"])
     return {

@@ -12,27 +12,19 @@ import functools
 
 from jax import Array
 import jax.numpy as jnp
-from jaxtyping import Int32, UInt8
+from jaxtyping import Int, Int32, UInt8
 import numpy as np
 
 from protojax.types import ArrayLike, UserError
 
 
 def contrast(
-  images: UInt8[ArrayLike, "b H W 3"], factor: float
+  images: UInt8[ArrayLike, "b H W 3"],
+  factor: float,
+  sizes: Int[ArrayLike, "b 2"] | None = None,
 ) -> UInt8[Array, "b H W 3"]:
   """Blends an image with the mean of its luma, one grey for all its pixels."""
-  b, height, width, _ = images.shape
-  pixels = height * width
-  if pixels >= 2**24:
-    raise UserError(
-      f"image of {height} x {width} pixels: the sum of its luma does not fit "
-      "32 bits; use less than 2^24 pixels"
-    )
-  total = jnp.sum(luma(images), axis=(1, 2), dtype=jnp.uint32)
-  mean = (total + np.uint32(pixels // 2)) // np.uint32(pixels)
-  grey = mean.astype(jnp.int32).reshape(b, 1, 1, 1)
-  return blend(grey, images, factor)
+  return blend(_mean(luma(images), sizes), images, factor)
 
 
 def saturation(
@@ -80,6 +72,29 @@ def blend(
   products = jnp.asarray(np.float32(factor) * levels)
   mixed = start + products[jnp.asarray(images, jnp.int32) - start + 255]
   return jnp.clip(mixed, 0, 255).astype(jnp.uint8)
+
+
+def _mean(
+  luma_: Int32[Array, "b H W"], sizes: Int[ArrayLike, "b 2"] | None
+) -> Int32[Array, "b 1 1 1"]:
+  """Mean over the true height and width of each image, halves rounded up."""
+  b, height, width = luma_.shape
+  if height * width >= 2**24:
+    raise UserError(
+      f"image of {height} x {width} pixels: the sum of its luma does not fit "
+      "32 bits; use less than 2^24 pixels"
+    )
+  if sizes is None:
+    pixels = jnp.full(b, height * width, jnp.uint32)
+  else:
+    rows, columns = jnp.asarray(sizes, jnp.uint32).T
+    pixels = rows * columns
+    y, x = jnp.mgrid[:height, :width].astype(jnp.uint32)[:, None]
+    inside = (y < rows[:, None, None]) & (x < columns[:, None, None])
+    luma_ = jnp.where(inside, luma_, 0)
+  total = jnp.sum(luma_, axis=(1, 2), dtype=jnp.uint32)
+  mean = (total + pixels // 2) // pixels
+  return mean.astype(jnp.int32).reshape(b, 1, 1, 1)
 
 
 def luma(images: UInt8[ArrayLike, "b H W 3"]) -> Int32[Array, "b H W"]:

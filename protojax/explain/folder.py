@@ -6,7 +6,6 @@ found. `output` and `inspection_output` say which files there are.
 
 import abc
 import contextlib
-import dataclasses
 import importlib.metadata
 import json
 from pathlib import Path
@@ -16,7 +15,7 @@ from typing import Any, ClassVar
 from rich.console import Console
 from rich.table import Table
 
-from protojax.explain import page, perturb
+from protojax.explain import page, presets
 
 
 class Folder(abc.ABC):
@@ -107,7 +106,9 @@ class Folder(abc.ABC):
       "images_by_split": self.images,
       # The images are changed at the size of the network's input.
       "mode": "fast",
-      "modifications": dataclasses.asdict(perturb.REFERENCE),
+      "modifications": {
+        m.name: str(m) for m in presets.REFERENCE.modifications
+      },
     }
 
   def _head(

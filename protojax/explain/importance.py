@@ -15,6 +15,7 @@ from jaxtyping import Float, Int, UInt8
 import numpy as np
 
 from protojax.explain import perturb
+from protojax.explain.perturb import Modification
 from protojax.types import ArrayLike
 
 Embed = Callable[[ArrayLike], jax.Array]
@@ -40,10 +41,36 @@ def importance(
   nearest: Nearest,
   at: At,
   images: UInt8[ArrayLike, "b H W 3"],
-  modifications: Sequence[str],
+  modifications: Sequence[Modification],
   embed: Embed = jnp.asarray,
+  own_cell: bool = False,
 ) -> Local:
   """Local importance of every modification for every prototype.
+
+  Makes the modified copies where it runs, and has them compared.
+
+  Args:
+    nearest, at, embed, own_cell: see `compare`.
+    images: before any modification.
+    modifications: the axis m of the scores.
+  """
+  images = jnp.asarray(images)
+  changed = [m for m in modifications if m.change != "identity"]
+  stack = jnp.stack([images, *(perturb.modify(images, m) for m in changed)])
+  row = {m: 1 + i for i, m in enumerate(changed)}
+  rows = [row.get(m, 0) for m in modifications]
+  return compare(nearest, at, stack, rows, embed, own_cell)
+
+
+def compare(
+  nearest: Nearest,
+  at: At,
+  stack: UInt8[ArrayLike, "n b H W 3"],
+  rows: Sequence[int],
+  embed: Embed = jnp.asarray,
+  own_cell: bool = False,
+) -> Local:
+  """Similarity of images less that of their modified copies.
 
   phi_local(i, k, j) = g_kj - g^i_kj ("This Looks Like That, Because ...").
   Positive: the characteristic mattered; about 0: it did not; negative: the
@@ -57,23 +84,25 @@ def importance(
   Args:
     nearest: features -> (similarity b p, cell b p).
     at: features, cells b p -> similarity b p.
-    images: before any modification.
-    modifications: names known to `perturb.modify`. "identity", the control,
-      is the first of the stack itself.
+    stack: the unchanged images first, then their copies.
+    rows: where in the stack the copy of each modification is; 0, the
+      unchanged image itself, for a control.
     embed: images -> features. The costly part of a model belongs here: it
-      runs once over the stack, M + 1 times the images. Without it `nearest`
-      and `at` get the images themselves.
+      runs once over the whole stack. Without it `nearest` and `at` get the
+      images themselves.
+    own_cell: take the similarity of a copy at its own nearest cell, as the
+      paper's first version did, not at that of the unchanged image.
   """
-  images = jnp.asarray(images)
-  changed = [name for name in modifications if name != "identity"]
-  copies = [images, *(perturb.modify(images, name) for name in changed)]
-  features = embed(jnp.concatenate(copies))
-  stack = features.reshape(len(copies), len(images), *features.shape[1:])
-  _, cell = nearest(stack[0])
-  similarity = jax.vmap(at, in_axes=(0, None))(stack, cell)
-  row = {name: 1 + i for i, name in enumerate(changed)} | {"identity": 0}
-  order = np.array([row[name] for name in modifications], np.int32)
-  delta = similarity[0][None] - similarity[order]
+  stack = jnp.asarray(stack)
+  n, b = stack.shape[:2]
+  features = embed(stack.reshape(n * b, *stack.shape[2:]))
+  features = features.reshape(n, b, *features.shape[1:])
+  _, cell = nearest(features[0])
+  if own_cell:
+    similarity, _ = jax.vmap(nearest)(features)
+  else:
+    similarity = jax.vmap(at, in_axes=(0, None))(features, cell)
+  delta = similarity[0][None] - similarity[np.array(rows, np.int32)]
   return Local(similarity[0], cell, jnp.moveaxis(delta, 0, 1))
 
 

@@ -22,7 +22,7 @@ from protojax.explain import (
 )
 from protojax.explain.folder import Folder
 from protojax.explain.inspection import Inspection
-from protojax.explain.perturb import MODIFICATIONS
+from protojax.explain.presets import REFERENCE
 from protojax.writing import replacing
 
 # Pictures are looked through when there may be that many too many.
@@ -134,12 +134,12 @@ def table(path: Path) -> Iterator[Any]:
         "defective",
         "worst_box",
         "worst_value",
-        *MODIFICATIONS,
+        *REFERENCE.names,
       )
     )
 
     def add(e: Inspection) -> None:
-      because = (e.because.get(name) for name in MODIFICATIONS)
+      because = (e.because.get(name) for name in REFERENCE.names)
       writer.writerow(
         (
           e.image,

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from rich.table import Table
 
-from protojax.explain import html, perturb, tables, text
+from protojax.explain import html, presets, tables, text
 from protojax.explain.evidence import GlobalExplanation, LocalExplanation, merge
 from protojax.explain.folder import Folder
 from protojax.writing import replacing
@@ -73,7 +73,7 @@ class Output(Folder):
       tables.prototype_table(self._path("prototypes.csv"), prototypes)
     if self._whole:
       tables.local_arrays(
-        self._path("local.npz"), self._whole, perturb.MODIFICATIONS
+        self._path("local.npz"), self._whole, presets.REFERENCE.names
       )
     summary = {**self._counts(), "importance": _overall(prototypes)}
     tables.summary(self._path("summary.json"), summary)

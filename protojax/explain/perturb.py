@@ -3,121 +3,171 @@
 `importance` compares how similar an image is to a prototype before and after
 each of them. All are pure functions of bytes, run on the device inside the
 jitted explanation, and follow the reference implementation of "Explaining
-Prototypes" (Nauta et al., arXiv 2011.02863) to the last bit.
+Prototypes" (Nauta et al., arXiv 2011.02863) to the last bit. `presets` lists
+which go together.
 """
 
 from collections.abc import Callable, Mapping
 import dataclasses
+import difflib
 import functools
+import math
+from typing import NamedTuple
 
 import jax
 from jax import Array
 import jax.numpy as jnp
-from jaxtyping import Int32, UInt8
-import numpy as np
+from jaxtyping import Int, UInt8
 
-from protojax.explain import color, nlm
+from protojax.explain import color, nlm, warp
 from protojax.types import ArrayLike, UserError
-
-
-@dataclasses.dataclass(frozen=True)
-class Strengths:
-  """How far each modification goes; the defaults are the reference's.
-
-  Attributes:
-    contrast: factor of the blend with the mean grey; 1 changes nothing.
-    saturation: factor of the blend with the pixel's grey; 1 changes nothing.
-    hue: part of a turn, -0.5 to 0.5; 0 changes nothing.
-    shape: amplitude of the sine warp in pixels; 0 changes nothing.
-    shape_frequency: half periods of the warp per pixel.
-    texture: h of the non-local means, in grey levels; 0 changes nothing.
-    brightness: factor of the blend with black; 1 changes nothing.
-  """
-
-  contrast: float = 0.45
-  saturation: float = 0.7
-  hue: float = 0.1
-  shape: float = 4.0
-  shape_frequency: float = 0.05
-  texture: float = 4.0
-  brightness: float = 0.8
-
-  def __post_init__(self):
-    for field in dataclasses.fields(self):
-      value = getattr(self, field.name)
-      low, high = (-0.5, 0.5) if field.name == "hue" else (0.0, np.inf)
-      if not (low <= value <= high and np.isfinite(value)):
-        raise UserError(
-          f"strength {field.name}={value} is out of range; use a finite "
-          f"number from {low} to {high}"
-        )
-
-
-REFERENCE = Strengths()
 
 # The paper's five, in the order of the reference implementation.
 CHARACTERISTICS = ("contrast", "saturation", "hue", "shape", "texture")
 
-# Axis m of every score: the control first, then the five, then brightness,
-# which the reference computes but does not count among the characteristics.
-MODIFICATIONS = ("identity", *CHARACTERISTICS, "brightness")
+
+class Strength(NamedTuple):
+  """A number that says how far a change goes.
+
+  Attributes:
+    name: what it is called in a preset's file and in messages.
+    low: the least it may be.
+    high: the most it may be.
+    whole: whether it counts something.
+    default: where it need not be given.
+  """
+
+  name: str
+  low: float = 0.0
+  high: float = math.inf
+  whole: bool = False
+  default: float | None = None
 
 
-@functools.partial(jax.jit, static_argnames=("name", "strengths"))
+class Change(NamedTuple):
+  """An operation on images, and the numbers it takes.
+
+  Attributes:
+    apply: images, true sizes or None, and the strengths -> images.
+    strengths: what the numbers mean; the first is the one to sweep over.
+  """
+
+  apply: Callable[..., Array]
+  strengths: tuple[Strength, ...] = ()
+
+
+_FACTOR = Strength("factor")
+
+CHANGES: Mapping[str, Change] = {
+  "identity": Change(lambda images, sizes: images),
+  "contrast": Change(
+    lambda images, sizes, factor: color.contrast(images, factor, sizes),
+    (_FACTOR,),
+  ),
+  "saturation": Change(
+    lambda images, sizes, factor: color.saturation(images, factor), (_FACTOR,)
+  ),
+  "hue": Change(
+    lambda images, sizes, turn: color.hue(images, turn),
+    (Strength("turn", -0.5, 0.5),),
+  ),
+  "brightness": Change(
+    lambda images, sizes, factor: color.brightness(images, factor), (_FACTOR,)
+  ),
+  "warp": Change(
+    lambda images, sizes, amplitude, frequency: warp.sine(
+      images, amplitude, frequency, sizes
+    ),
+    (Strength("amplitude"), Strength("frequency", default=0.05)),
+  ),
+  "texture": Change(
+    lambda images, sizes, strength: nlm.smooth(images, strength),
+    (Strength("h"),),
+  ),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Modification:
+  """One change of an image, with its strength; hashable.
+
+  Attributes:
+    name: what its scores are listed under, such as "shape".
+    change: which of `CHANGES`, such as "warp".
+    strengths: its numbers, in the order of the change; those with a default
+      may be left out.
+
+  Raises:
+    UserError: there is no such change, or a strength is out of its range.
+  """
+
+  name: str
+  change: str
+  strengths: tuple[float | int, ...] = ()
+
+  def __post_init__(self):
+    if self.change not in CHANGES:
+      near = difflib.get_close_matches(self.change, CHANGES, 1)
+      hint = f"did you mean {near[0]}? " if near else ""
+      raise UserError(
+        f"unknown change {self.change!r} of {self.name!r}; {hint}"
+        f"there are {', '.join(CHANGES)}"
+      )
+    wanted = CHANGES[self.change].strengths
+    defaults = (s.default for s in wanted[len(self.strengths) :])
+    given = (*self.strengths, *(d for d in defaults if d is not None))
+    if len(given) != len(wanted):
+      names = ", ".join(s.name for s in wanted) or "none"
+      raise UserError(
+        f"{self.name}: {len(self.strengths)} strengths for the change"
+        f" {self.change}; it takes {names}"
+      )
+    for strength, value in zip(wanted, given, strict=True):
+      _check(self.name, strength, value)
+    object.__setattr__(self, "strengths", given)
+
+  @property
+  def settings(self) -> dict[str, float]:
+    """Its strengths by name."""
+    names = (s.name for s in CHANGES[self.change].strengths)
+    return dict(zip(names, self.strengths, strict=True))
+
+  def at(self, strength: float) -> "Modification":
+    """The same change, gone as far as the given first strength says."""
+    strengths = (strength, *self.strengths[1:])
+    return dataclasses.replace(self, strengths=strengths)
+
+  def __str__(self) -> str:
+    """As in "warp: amplitude 4, frequency 0.05"."""
+    told = ", ".join(f"{name} {x:g}" for name, x in self.settings.items())
+    return f"{self.change}: {told}" if told else self.change
+
+
+def _check(name: str, strength: Strength, value: float) -> None:
+  fits = math.isfinite(value) and strength.low <= value <= strength.high
+  if not fits or (strength.whole and value != int(value)):
+    kind = "a whole number" if strength.whole else "a number"
+    limit = f" to {strength.high:g}" if strength.high < math.inf else " upwards"
+    raise UserError(
+      f"{name}: {strength.name}={value!r} is out of range; use {kind} from"
+      f" {strength.low:g}{limit}"
+    )
+
+
+@functools.partial(jax.jit, static_argnames="modification")
 def modify(
   images: UInt8[ArrayLike, "b H W 3"],
-  name: str,
-  strengths: Strengths = REFERENCE,
+  modification: Modification,
+  sizes: Int[ArrayLike, "b 2"] | None = None,
 ) -> UInt8[Array, "b H W 3"]:
   """Images with one characteristic changed and all else left as it was.
 
   Args:
-    images: RGB at the size the network sees.
-    name: one of `MODIFICATIONS`; "identity" changes nothing.
-    strengths: how far to go; hashable, so that it is fixed under jit.
-
-  Raises:
-    UserError: there is no modification of that name.
+    images: RGB.
+    modification: what to change, and how far; it is fixed under jit.
+    sizes: true height and width of images that are padded at the bottom and
+      at the right; within them the bytes are those of the image without its
+      padding, and what the padding becomes means nothing. None: no padding.
   """
-  if name not in _CHANGES:
-    raise UserError(
-      f"unknown modification {name!r}; use one of {', '.join(MODIFICATIONS)}"
-    )
-  return _CHANGES[name](jnp.asarray(images), strengths)
-
-
-def warp(
-  images: UInt8[ArrayLike, "b H W 3"], amplitude: float, frequency: float
-) -> UInt8[Array, "b H W 3"]:
-  """Sine warp: rows shifted around along x, then columns along y.
-
-  Row y moves by s(y) = int(amplitude sin(pi frequency y)) pixels and comes in
-  again at the other border; after that column x by s(x). No pixel is lost.
-  """
-  b, height, width, channels = images.shape
-  source = jnp.asarray(_warp_source(height, width, amplitude, frequency))
-  flat = jnp.asarray(images).reshape(b, height * width, channels)
-  return flat[:, source].reshape(images.shape)
-
-
-def _warp_source(
-  height: int, width: int, amplitude: float, frequency: float
-) -> Int32[np.ndarray, "pixels"]:
-  """Where in the image, read row by row, each warped pixel comes from."""
-  positions = np.arange(max(height, width))
-  shift = (amplitude * np.sin(np.pi * positions * frequency)).astype(np.int32)
-  y, x = np.mgrid[:height, :width]
-  row = (y - shift[x]) % height
-  column = (x - shift[row]) % width
-  return (row * width + column).ravel().astype(np.int32)
-
-
-_CHANGES: Mapping[str, Callable[[Array, Strengths], Array]] = {
-  "identity": lambda images, _: images,
-  "contrast": lambda images, s: color.contrast(images, s.contrast),
-  "saturation": lambda images, s: color.saturation(images, s.saturation),
-  "hue": lambda images, s: color.hue(images, s.hue),
-  "shape": lambda images, s: warp(images, s.shape, s.shape_frequency),
-  "texture": lambda images, s: nlm.smooth(images, s.texture),
-  "brightness": lambda images, s: color.brightness(images, s.brightness),
-}
+  apply = CHANGES[modification.change].apply
+  return apply(jnp.asarray(images), sizes, *modification.strengths)

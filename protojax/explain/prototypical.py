@@ -5,7 +5,7 @@ stream gives the local and the global scores; pictures are made only of what a
 report has room for.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 import dataclasses
 from typing import Any
 
@@ -13,9 +13,10 @@ import numpy as np
 
 from protojax import parallel
 from protojax.data import images as images_lib
-from protojax.explain import evidence, perturb
+from protojax.explain import evidence, presets
 from protojax.explain.evidence import GlobalExplanation, LocalExplanation
 from protojax.explain.look import Explainable, Look
+from protojax.explain.presets import Preset
 from protojax.explain.sweep import Rows, sweep
 from protojax.explain.totals import Scores
 from protojax.types import State, UserError
@@ -34,7 +35,7 @@ def explain(
   training: Callable[[], Any],
   split: str = "test",
   scope: str = "both",
-  modifications: Sequence[str] = perturb.MODIFICATIONS,
+  preset: Preset = presets.REFERENCE,
   limit: int | None = None,
   top: int = 10,
   keep_all: bool = False,
@@ -56,7 +57,7 @@ def explain(
     split: what to call them; "train" says that they are the images the
       prototypes were pushed to.
     scope: "local" (images), "global" (prototypes) or "both".
-    modifications: names known to `perturb.modify`.
+    preset: what to modify, and how to score it.
     limit: take that many images only, evenly over the stream.
     top: prototypes listed for each image.
     keep_all: list the scores of all prototypes, too.
@@ -77,7 +78,7 @@ def explain(
   Raises:
     UserError: a training image is not the one a prototype was pushed to.
   """
-  names = tuple(modifications)
+  names = preset.names
   look = Look(model, state)
   choose = _Shown(shown)
   buffers = parallel.to_host(state.buffers)
@@ -90,7 +91,7 @@ def explain(
     model,
     state,
     stream.spread(limit),
-    names,
+    preset,
     source=source,
     top=top,
     keep_all=keep_all,

@@ -4,7 +4,7 @@ Takes `importance` to all devices. The rows of a batch hold the most similar
 prototypes of each image only; the global scores need no rows at all.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 import functools
 from typing import NamedTuple, Protocol, runtime_checkable
 
@@ -15,6 +15,7 @@ import numpy as np
 
 from protojax import parallel
 from protojax.explain.importance import Local, importance
+from protojax.explain.presets import Preset
 from protojax.explain.totals import Scores, Sums
 from protojax.prototypes import head
 from protojax.prototypes.similarity import Similarity
@@ -104,7 +105,7 @@ def sweep(
   model: Scored,
   state: State,
   batches: Iterable[Batch],
-  modifications: Sequence[str],
+  preset: Preset,
   *,
   source: Int[ArrayLike, " p"],
   top: int = 10,
@@ -116,7 +117,7 @@ def sweep(
     model: see `Scored`.
     state: its state.
     batches: all of one shape, the last one padded and masked.
-    modifications: names known to `perturb.modify`.
+    preset: what to modify, and how to score it.
     source: index, among the images of these batches, of the one each
       prototype was pushed to; -1 for none.
     top: how many prototypes of each image come back to the host.
@@ -125,7 +126,7 @@ def sweep(
   Yields:
     The rows of every batch, and at the end the totals.
   """
-  step = _step(model, tuple(modifications), top, keep_all)
+  step = _step(model, preset, top, keep_all)
   everything, others = None, None
   run = parallel.Sweep(step, (state, jnp.asarray(source)), ())
   for _, found in run.rows(batches):
@@ -140,7 +141,7 @@ def sweep(
 
 @functools.lru_cache(maxsize=16)
 def _step(
-  model: Scored, modifications: tuple[str, ...], top: int, keep_all: bool
+  model: Scored, preset: Preset, top: int, keep_all: bool
 ) -> Callable[..., tuple[PyTree, PyTree]]:
   """One function per setting, so that the second split compiles nothing."""
 
@@ -150,11 +151,14 @@ def _step(
       functools.partial(model.nearest, state),
       functools.partial(model.at, state),
       batch["image"],
-      modifications,
+      preset.modifications,
       functools.partial(model.embed, state),
+      preset.own_cell,
     )
     length = state.params["prototypes"]["prototypes"][0].size
-    weight = model.similarity.weight(local.similarity, length)
+    weight = jnp.ones_like(local.similarity)
+    if preset.weighted:
+      weight = model.similarity.weight(local.similarity, length)
     own = batch["index"][:, None] == source[None]
     rows = {
       "all": Sums.of(local, weight, batch["mask"]),

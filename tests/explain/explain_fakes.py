@@ -8,6 +8,7 @@ import numpy as np
 
 from protojax.backbones import Layer
 from protojax.data import images as images_lib
+from protojax.explain import presets
 from protojax.prototypes import push
 from protojax.prototypes import similarity as similarities
 from protojax.types import State
@@ -15,7 +16,11 @@ from protojax.types import State
 TILE = 8
 
 # Texture left out: its program takes seconds to compile.
-FEW = ("identity", "contrast", "saturation", "hue", "shape", "brightness")
+PRESET = presets.Preset(
+  "few",
+  tuple(m for m in presets.REFERENCE.modifications if m.name != "texture"),
+)
+FEW = PRESET.names
 
 
 class Images:

@@ -8,12 +8,12 @@ import skimage.data
 
 from protojax.explain.evidence import Box
 from protojax.explain.inspection import Inspection, Intrinsic, Threshold
-from protojax.explain.perturb import MODIFICATIONS
+from protojax.explain.presets import REFERENCE
 
 SIZE, GRID = 64, 8
 THRESHOLD = Threshold(0.25, 0.05, 39)
 BECAUSE = dict(
-  zip(MODIFICATIONS, (0.0, 0.31, 0.02, -0.04, 0.15, 0.0, 0.03), strict=True)
+  zip(REFERENCE.names, (0.0, 0.31, 0.02, -0.04, 0.15, 0.0, 0.03), strict=True)
 )
 
 

@@ -70,11 +70,9 @@ def stream(count=10):
   return fakes.Images(fakes.photographs(count, seed=2), [-1] * count)
 
 
-def explain(images, model=MODEL, modifications=fakes.FEW, **options):
+def explain(images, model=MODEL, preset=fakes.PRESET, **options):
   return list(
-    anomalous.explain(
-      model, STATE, images, THRESHOLD, modifications=modifications, **options
-    )
+    anomalous.explain(model, STATE, images, THRESHOLD, preset=preset, **options)
   )
 
 
@@ -104,8 +102,8 @@ def test_because_is_the_fall_at_the_worst_cell():
   images = stream().images
   before = np.asarray(values(STATE, images))
   changed = {
-    name: np.asarray(values(STATE, perturb.modify(images, name)))
-    for name in fakes.FEW
+    m.name: np.asarray(values(STATE, perturb.modify(images, m)))
+    for m in fakes.PRESET.modifications
   }
   found, _ = inspected()
   for k, e in enumerate(found):

@@ -17,7 +17,7 @@ FILES = [f"{HOSTILE}-{i}" for i in range(6)]
 
 
 def _options(**changes):
-  return {"modifications": fakes.FEW, **changes}
+  return {"preset": fakes.PRESET, **changes}
 
 
 @pytest.fixture(scope="module")

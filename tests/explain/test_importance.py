@@ -6,12 +6,13 @@ from numpy.testing import assert_allclose, assert_array_equal
 import pandas
 import pytest
 
-from protojax.explain import perturb
+from protojax.explain import perturb, presets
 from protojax.explain.importance import Local, from_maps, importance
 from protojax.explain.sweep import Rows, Totals, sweep
 from protojax.explain.totals import Sums
 
 NAMES = fakes.FEW
+MODIFICATIONS = fakes.PRESET.modifications
 
 
 def _bound(model, state):
@@ -23,7 +24,9 @@ def _bound(model, state):
 
 def _run(model, state, batches, **options):
   source = options.pop("source", np.full(12, -1, np.int32))
-  *rows, totals = sweep(model, state, batches, NAMES, source=source, **options)
+  *rows, totals = sweep(
+    model, state, batches, fakes.PRESET, source=source, **options
+  )
   assert all(isinstance(row, Rows) for row in rows)
   assert isinstance(totals, Totals)
   return rows, totals
@@ -33,15 +36,15 @@ def test_stack_equals_separate_calls():
   model, state = fakes.trained()
   nearest, at = _bound(model, state)
   images = fakes.photographs(5, seed=3)
-  names = perturb.MODIFICATIONS
+  modifications = presets.REFERENCE.modifications
   local = jax.jit(importance, static_argnums=(0, 1, 3))(
-    nearest, at, images, names
+    nearest, at, images, modifications
   )
   similarity, cell = nearest(images)
   assert_array_equal(local.cell, cell)
   assert_allclose(local.similarity, similarity, rtol=1e-6)
-  for m, name in enumerate(names):
-    changed = at(perturb.modify(images, name), cell)
+  for m, modification in enumerate(modifications):
+    changed = at(perturb.modify(images, modification), cell)
     assert_allclose(
       local.delta[:, m], similarity - changed, rtol=1e-5, atol=1e-5
     )
@@ -60,24 +63,25 @@ def test_features_made_once_change_no_score():
     lambda features: model.nearest(state, features),
     lambda features, cells: model.at(state, features, cells),
     images,
-    NAMES,
+    MODIFICATIONS,
     embed,
   )
-  apart = importance(*_bound(model, state), images, NAMES)
+  apart = importance(*_bound(model, state), images, MODIFICATIONS)
   assert_array_equal(shared.cell, apart.cell)
   assert_allclose(shared.delta, apart.delta, atol=1e-5)
   # M + 1 forwards, the control being the unchanged image.
   assert runs == [5 * len(NAMES)]
 
 
-@pytest.mark.parametrize("order", [NAMES, NAMES[::-1], ("hue", "identity")])
-def test_control_is_exactly_zero(order):
+@pytest.mark.parametrize("names", [NAMES, NAMES[::-1], ("hue", "identity")])
+def test_control_is_exactly_zero(names):
   model, state = fakes.trained()
   images = fakes.photographs(5, seed=3)
+  order = [MODIFICATIONS[NAMES.index(name)] for name in names]
   local = importance(*_bound(model, state), images, order)
   assert local.delta.shape == (5, len(order), 12)
-  assert not local.delta[:, order.index("identity")].any()
-  assert np.all(np.abs(local.delta[:, order.index("hue")]).max(axis=1) > 0.01)
+  assert not local.delta[:, names.index("identity")].any()
+  assert np.all(np.abs(local.delta[:, names.index("hue")]).max(axis=1) > 0.01)
 
 
 def test_what_changes_no_pixel_scores_exactly_zero():
@@ -112,10 +116,10 @@ def test_same_cell_rule():
   images = np.zeros((1, 8, 8, 3), np.uint8)
   images[:, :4] = 255
   nearest, at = from_maps(maps)
-  local = importance(nearest, at, images, ("identity", "contrast"))
+  local = importance(nearest, at, images, MODIFICATIONS[:2])
   assert_array_equal(local.cell, [[1]])
   # The best cell of the copy is as similar as before; the same cell is not.
-  own_minimum, _ = nearest(perturb.modify(images, "contrast"))
+  own_minimum, _ = nearest(perturb.modify(images, MODIFICATIONS[1]))
   assert_array_equal(own_minimum, [[3.0]])
   assert_array_equal(local.delta[0], [[0.0], [3.0]])
 
@@ -151,7 +155,7 @@ def test_all_devices_together_equal_one():
   images = fakes.photographs(8, seed=5)
   rows, _ = _run(model, state, [_batch(images)], keep_all=True)
   alone = jax.jit(importance, static_argnums=(0, 1, 3))(
-    *_bound(model, state), images, NAMES
+    *_bound(model, state), images, MODIFICATIONS
   )
   for found, expected in zip(rows[0].whole, alone, strict=True):
     assert_allclose(found, expected, rtol=1e-5, atol=1e-5)

@@ -14,7 +14,7 @@ from rich.console import Console
 
 from protojax.explain import inspection
 from protojax.explain.inspection_output import Inspections
-from protojax.explain.perturb import MODIFICATIONS
+from protojax.explain.presets import REFERENCE
 
 _ALWAYS = {"inspections.csv", "report.html", "report.txt", "summary.json"}
 
@@ -39,7 +39,7 @@ def test_the_table(some, tmp_path):
   assert list(table.columns) == [
     *("image", "split", "category", "kind", "score", "threshold"),
     *("defective", "worst_box", "worst_value"),
-    *MODIFICATIONS,
+    *REFERENCE.names,
   ]
   assert list(table.image) == [e.image for e in some]
   assert_allclose(table.score, [e.score for e in some], rtol=1e-7)

@@ -1,6 +1,4 @@
-"""The list of modifications, their dispatch, and the warp."""
-
-import dataclasses
+"""Modifications: what one is, and how it is looked up."""
 
 import jax
 import numpy as np
@@ -8,104 +6,66 @@ from numpy.testing import assert_array_equal
 import pytest
 from skimage import data
 
-from protojax.explain import perturb
+from protojax.explain import perturb, presets
+from protojax.explain.perturb import Modification
 from protojax.types import UserError
 
 IMAGES = np.stack([data.chelsea()[100:137, 120:173], data.coffee()[:37, :53]])
+MODIFICATIONS = presets.REFERENCE.modifications
 
 
-def test_order_of_the_axis_m():
-  assert perturb.MODIFICATIONS == (
-    "identity",
-    "contrast",
-    "saturation",
-    "hue",
-    "shape",
-    "texture",
-    "brightness",
-  )
-  assert perturb.MODIFICATIONS[1:6] == perturb.CHARACTERISTICS
+def _name(modification):
+  return modification.name
 
 
-@pytest.mark.parametrize("name", perturb.MODIFICATIONS)
-def test_every_modification_is_bytes_to_bytes_of_one_image(name):
-  together = perturb.modify(IMAGES, name)
+@pytest.mark.parametrize("modification", MODIFICATIONS, ids=_name)
+def test_every_modification_is_bytes_to_bytes_of_one_image(modification):
+  together = perturb.modify(IMAGES, modification)
   assert together.shape == IMAGES.shape
   assert together.dtype == np.uint8
-  assert (np.asarray(together) != IMAGES).any() == (name != "identity")
-  each = jax.vmap(lambda image: perturb.modify(image[None], name)[0])(IMAGES)
-  assert_array_equal(each, together)
+  changed = (np.asarray(together) != IMAGES).any()
+  assert changed == (modification.name != "identity")
+  each = jax.vmap(lambda image: perturb.modify(image[None], modification)[0])
+  assert_array_equal(each(IMAGES), together)
 
 
-@pytest.mark.parametrize("name", perturb.MODIFICATIONS)
-def test_strengths_that_change_nothing(name):
-  still = perturb.Strengths(
-    contrast=1.0,
-    saturation=1.0,
-    hue=0.0,
-    shape=0.0,
-    texture=0.0,
-    brightness=1.0,
-  )
-  assert_array_equal(perturb.modify(IMAGES, name, still), IMAGES)
+@pytest.mark.parametrize("modification", MODIFICATIONS[1:], ids=_name)
+def test_strengths_that_change_nothing(modification):
+  by_factor = "factor" in modification.settings
+  still = modification.at(1.0 if by_factor else 0.0)
+  assert still.strengths[1:] == modification.strengths[1:]
+  assert_array_equal(perturb.modify(IMAGES, still), IMAGES)
 
 
-def test_reference_strengths():
-  assert dataclasses.asdict(perturb.REFERENCE) == {
-    "contrast": 0.45,
-    "saturation": 0.7,
-    "hue": 0.1,
-    "shape": 4.0,
-    "shape_frequency": 0.05,
-    "texture": 4.0,
-    "brightness": 0.8,
-  }
+def test_strengths_have_names_and_defaults():
+  warp = Modification("shape", "warp", (2.0,))
+  assert warp.settings == {"amplitude": 2.0, "frequency": 0.05}
+  assert warp == Modification("shape", "warp", (2.0, 0.05))
+  assert str(warp) == "warp: amplitude 2, frequency 0.05"
+  assert str(MODIFICATIONS[0]) == "identity"
 
 
-def test_unknown_name_lists_the_known():
-  with pytest.raises(UserError, match=r"'sharpness'; use .*identity, contr"):
-    perturb.modify(IMAGES, "sharpness")
+def test_unknown_change_names_the_nearest_and_all():
+  with pytest.raises(UserError, match=r"'contrst' of 'x'; did you mean contr"):
+    Modification("x", "contrst", (1.0,))
+  with pytest.raises(UserError, match=r"'fuzzy' of 'x'; there are identity, c"):
+    Modification("x", "fuzzy")
 
 
 @pytest.mark.parametrize(
-  "wrong", [{"hue": 0.6}, {"contrast": -0.1}, {"texture": float("nan")}]
+  ("change", "strength", "wanted"),
+  [
+    ("hue", 0.6, "turn=0.6 is out of range; use a number from -0.5 to 0.5"),
+    ("contrast", -0.1, "factor=-0.1 is out of range; use a number from 0 up"),
+    ("texture", float("nan"), "h=nan is out of range"),
+  ],
 )
-def test_strength_out_of_range(wrong):
-  with pytest.raises(UserError, match=f"{next(iter(wrong))}=.*out of range"):
-    perturb.Strengths(**wrong)
+def test_strength_out_of_range(change, strength, wanted):
+  with pytest.raises(UserError, match=wanted):
+    Modification("mine", change, (strength,))
 
 
-@pytest.mark.parametrize("size", [(37, 53), (53, 37), (1, 1), (3, 90), (90, 2)])
-@pytest.mark.parametrize(("amplitude", "frequency"), [(4.0, 0.05), (7.5, 0.13)])
-def test_warp_equals_two_passes_of_rolls(size, amplitude, frequency):
-  rng = np.random.default_rng(0)
-  image = rng.integers(0, 256, (*size, 3), np.uint8)
-  expected = image.copy()
-  for y in range(size[0]):
-    shift = int(amplitude * np.sin(np.pi * y * frequency))
-    expected[y] = np.roll(expected[y], shift, axis=0)
-  for x in range(size[1]):
-    shift = int(amplitude * np.sin(np.pi * x * frequency))
-    expected[:, x] = np.roll(expected[:, x], shift, axis=0)
-  warped = perturb.warp(image[None], amplitude, frequency)[0]
-  assert_array_equal(warped, expected)
-
-
-def test_warp_moves_pixels_and_loses_none():
-  places = np.arange(37 * 53).reshape(1, 37, 53)
-  image = np.stack([places % 256, places // 256, 0 * places], -1)
-  image = image.astype(np.uint8)
-  warped = np.asarray(perturb.warp(image, 4.0, 0.05)).astype(int)
-  assert_array_equal(
-    np.sort((warped[..., 0] + 256 * warped[..., 1]).ravel()), places.ravel()
-  )
-
-
-def test_warp_table_of_the_reference():
-  rise = [0, 0, 1, 1, 2, 2, 3, 3, 3, 3, 4, 3, 3, 3, 3, 2, 2, 1, 1, 0]
-  # One column: rows shift around in nothing, the column by s(0) = 0.
-  row = np.arange(80, dtype=np.uint8)
-  image = np.repeat(np.repeat(row[None, None, :, None], 41, 1), 3, -1)
-  warped = np.asarray(perturb.warp(image, 4.0, 0.05))[0, :, 0, 0]
-  moved = (0 - warped.astype(int)) % 80
-  assert_array_equal(moved[:40], (rise + [-s for s in rise]) % np.array(80))
+@pytest.mark.parametrize("strengths", [(), (1.0, 2.0)])
+def test_number_of_strengths(strengths):
+  with pytest.raises(UserError, match="strengths for the change contrast; it"):
+    Modification("contrast", "contrast", strengths)

@@ -12,9 +12,7 @@ from protojax.types import UserError
 def _explain(model, state, stream, **options):
   options = {"training": lambda: model.train, **options}
   found = list(
-    prototypical.explain(
-      model, state, stream, modifications=fakes.FEW, **options
-    )
+    prototypical.explain(model, state, stream, preset=fakes.PRESET, **options)
   )
   images = [e for e in found if isinstance(e, LocalExplanation)]
   return images, found[len(images) :]

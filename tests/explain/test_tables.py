@@ -23,7 +23,7 @@ def explained():
       training=lambda: model.train,
       split="train",
       keep_all=True,
-      modifications=fakes.FEW,
+      preset=fakes.PRESET,
     )
   )
   return (
@@ -122,7 +122,7 @@ def test_arrays_need_all_scores(explained, tmp_path):
       state,
       model.train,
       training=lambda: model.train,
-      modifications=fakes.FEW,
+      preset=fakes.PRESET,
     )
   )
   with pytest.raises(ValueError, match="keep_all"):

@@ -1,0 +1,94 @@
+"""Pixels moved and none lost: the modification "shape" of `perturb`.
+
+`sine` is the reference implementation's; `bars` is that of the paper's first
+version. Images may be padded at the bottom and at the right: the pixels move
+around within the true height and width, and padding stays padding.
+"""
+
+from collections.abc import Callable
+
+import jax
+from jax import Array
+import jax.numpy as jnp
+from jaxtyping import Int, UInt8
+import numpy as np
+
+from protojax.types import ArrayLike
+
+# (y, x, height, width) -> the place (y, x) that this pixel comes from.
+_Source = Callable[[Array, Array, Array, Array], tuple[Array, Array]]
+
+
+def sine(
+  images: UInt8[ArrayLike, "b H W 3"],
+  amplitude: float,
+  frequency: float,
+  sizes: Int[ArrayLike, "b 2"] | None = None,
+) -> UInt8[Array, "b H W 3"]:
+  """Rows shifted around along x, then columns along y.
+
+  Row y moves by s(y) = int(amplitude sin(pi frequency y)) pixels and comes in
+  again at the other border; after that column x by s(x).
+  """
+  positions = np.arange(max(images.shape[1:3]))
+  shifts = amplitude * np.sin(np.pi * positions * frequency)
+  shift = jnp.asarray(shifts.astype(np.int32))
+
+  def source(y, x, height, width):
+    row = (y - shift[x]) % height
+    return row, (x - shift[row]) % width
+
+  return _moved(images, source, sizes)
+
+
+def bars(
+  images: UInt8[ArrayLike, "b H W 3"],
+  count: int,
+  least: int,
+  most: int,
+  seed: int,
+  sizes: Int[ArrayLike, "b 2"] | None = None,
+) -> UInt8[Array, "b H W 3"]:
+  """Horizontal bars shifted around, right and left by turns.
+
+  Of each of `count` bands of height // count rows, an upper part of half to
+  all of its rows moves by `least` to `most` pixels. Parts and distances are
+  drawn from the seed, the same ones for every image; rows that the bands
+  leave over at the bottom stay.
+  """
+  draw = np.random.default_rng(seed)
+  distance = draw.integers(least, most + 1, count)
+  distance[1::2] *= -1
+  share = jnp.asarray(draw.integers(0, 2**16, count), jnp.int32)
+  distance = jnp.asarray(distance, jnp.int32)
+
+  def source(y, x, height, width):
+    band_rows = height // count
+    band = jnp.minimum(y // jnp.maximum(band_rows, 1), count - 1)
+    half = (band_rows + 1) // 2
+    part = half + ((band_rows - half + 1) * share[band] >> 16)
+    moves = y - band * band_rows < part
+    return y, (x - jnp.where(moves, distance[band], 0)) % width
+
+  return _moved(images, source, sizes)
+
+
+def _moved(
+  images: UInt8[ArrayLike, "b H W 3"],
+  source: _Source,
+  sizes: Int[ArrayLike, "b 2"] | None,
+) -> UInt8[Array, "b H W 3"]:
+  images = jnp.asarray(images)
+  height, width = images.shape[1:3]
+  y, x = jnp.mgrid[:height, :width]
+
+  def one(image, size):
+    row, column = source(y, x, size[0], size[1])
+    inside = (y < size[0]) & (x < size[1])
+    place = jnp.where(inside, row * width + column, y * width + x)
+    return image.reshape(-1, 3)[place]
+
+  if sizes is None:
+    whole = jnp.array([height, width])
+    return jax.vmap(one, in_axes=(0, None))(images, whole)
+  return jax.vmap(one)(images, jnp.asarray(sizes))
