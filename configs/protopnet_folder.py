@@ -44,7 +44,7 @@ def get_config(variants: str = "") -> ConfigDict:
         # -1: the run's seed.
         "split_seed": -1,
         "image_size": 224,
-        "augment": "crop_flip",
+        "augment": "crop,flip",
       },
       "backbone": {"name": "efficientnet_lite0", "pretrained": True},
       "prototypes": {
@@ -87,7 +87,7 @@ VARIANTS = {
   "paper": {
     "batch_size": 80,
     "rounds": 1,
-    "data": {"augment": "affine"},
+    "data": {"augment": "warp,flip"},
     "prototypes": {
       "per_class": 10,
       "similarity": "log",

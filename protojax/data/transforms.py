@@ -13,12 +13,14 @@ from jaxtyping import Array, Float, Key, UInt8, UInt32
 import numpy as np
 from PIL import Image
 
+from protojax.data import warp
 from protojax.types import UserError
 
-# Ranges of ProtoPNet's offline augmentation (Augmentor: rotate, skew, shear).
+# Ranges of ProtoPNet's offline augmentation (protopnet.md section 5).
 _ANGLE = math.radians(15)
-_TILT = 0.2
-_SHEAR = math.tan(math.radians(10))
+_SKEW = 0.2
+_CORNER = 1 / 4  # how often Augmentor's skew takes a corner and not a side
+_SHEAR = math.radians(10)
 _ZOOM = (0.6, 1.0)  # share of the area that a random crop keeps
 _ASPECT = (3 / 4, 4 / 3)
 _JITTER = 0.2  # brightness, contrast and saturation: factors 0.8..1.2
@@ -35,90 +37,49 @@ def resize(
 
 
 def augment(
-  name: str,
+  names: str,
   image: Float[Array, "H W 3"],
   key: Key[Array, ""] | UInt32[Array, "_"],
 ) -> Float[Array, "H W 3"]:
   """A random variation of one image; map it over a batch with a key each.
 
   Args:
-    name: one of `AUGMENTATIONS`; '' leaves the image as it is.
+    names: of `AUGMENTATIONS`, joined by commas and done in this order, such as
+      "warp,flip"; '' leaves the image as it is.
     image: pixels in 0..255, and so is the result.
     key: decides everything that is random.
 
   Raises:
     UserError: there is no augmentation of that name.
   """
-  require_known(name)
-  return AUGMENTATIONS[name](image, key)
+  for number, name in enumerate(require_known(names)):
+    image = AUGMENTATIONS[name](image, jax.random.fold_in(key, number))
+  return image
 
 
-def require_known(name: str) -> None:
-  """Raises UserError unless `name` is one of `AUGMENTATIONS`."""
-  if name not in AUGMENTATIONS:
-    known = ", ".join(repr(n) for n in AUGMENTATIONS)
-    raise UserError(f"no augmentation {name!r}; there are {known}")
+def require_known(names: str) -> list[str]:
+  """The single names of "warp,flip".
 
-
-def warp(
-  image: Float[Array, "H W 3"], matrix: Float[Array, "3 3"]
-) -> Float[Array, "H W 3"]:
-  """Projective warp with bilinear sampling; beyond the border, its colour.
-
-  Args:
-    image: pixels.
-    matrix: takes homogeneous places (x, y, 1) of the result to places in the
-      image; x and y run from -1 to 1 between the outer edges of the pixels.
+  Raises:
+    UserError: one is not among `AUGMENTATIONS`.
   """
-  height, width, _ = image.shape
-  y, x = jnp.meshgrid(_centres(height), _centres(width), indexing="ij")
-  places = jnp.stack([x, y, jnp.ones_like(x)])
-  u, v, w = jnp.einsum(
-    "ij,jhw->ihw", matrix, places, precision=jax.lax.Precision.HIGHEST
-  )
-  column = jnp.clip(((u / w + 1) * width - 1) / 2, 0, width - 1)
-  row = jnp.clip(((v / w + 1) * height - 1) / 2, 0, height - 1)
-  left = jnp.minimum(column.astype(jnp.int32), width - 2)
-  top = jnp.minimum(row.astype(jnp.int32), height - 2)
-  right_share = (column - left)[..., None]
-  bottom_share = (row - top)[..., None]
-  # One gather of 2x2 neighbours by their flat index: half the time of four.
-  flat = image.reshape(height * width, 3)
-  at = top * width + left
-  upper = flat[at] * (1 - right_share) + flat[at + 1] * right_share
-  lower = (
-    flat[at + width] * (1 - right_share) + flat[at + width + 1] * right_share
-  )
-  return upper * (1 - bottom_share) + lower * bottom_share
-
-
-def crop(
-  image: Float[Array, "H W 3"], box: Float[Array, "4"]
-) -> Float[Array, "H W 3"]:
-  """A box of the image at the size of the image, bilinear.
-
-  Two products with interpolation matrices: no gather, fast on every device.
-
-  Args:
-    image: pixels.
-    box: left, top, width and height as shares of the image.
-  """
-  height, width, _ = image.shape
-  rows = _interpolation(box[1], box[3], height)
-  columns = _interpolation(box[0], box[2], width)
-  # HIGHEST: TF32 would round grey levels to multiples of 1/8.
-  return jnp.einsum(
-    "ij,jkc,lk->ilc", rows, image, columns, precision=jax.lax.Precision.HIGHEST
-  )
+  steps = [name.strip() for name in names.split(",")] if names else []
+  for name in steps:
+    if name not in AUGMENTATIONS:
+      raise UserError(
+        f"no augmentation {name!r}; there are {', '.join(AUGMENTATIONS)},"
+        " and any of them joined by commas"
+      )
+  return steps
 
 
 def _flip(image: Array, key: Array) -> Array:
   return jnp.where(jax.random.bernoulli(key), image[:, ::-1], image)
 
 
-def _crop_flip(image: Array, key: Array) -> Array:
-  """Random resized crop, then flip."""
-  for_area, for_aspect, for_place, for_flip = jax.random.split(key, 4)
+def _crop(image: Array, key: Array) -> Array:
+  """A part of random size, aspect and place, enlarged."""
+  for_area, for_aspect, for_place = jax.random.split(key, 3)
   area = jax.random.uniform(for_area, (), minval=_ZOOM[0], maxval=_ZOOM[1])
   log_aspect = jax.random.uniform(
     for_aspect, (), minval=math.log(_ASPECT[0]), maxval=math.log(_ASPECT[1])
@@ -126,13 +87,7 @@ def _crop_flip(image: Array, key: Array) -> Array:
   stretch = jnp.exp(jnp.array([0.5, -0.5]) * log_aspect)
   size = jnp.minimum(jnp.sqrt(area) * stretch, 1.0)
   place = jax.random.uniform(for_place, (2,)) * (1 - size)
-  return _flip(crop(image, jnp.concatenate([place, size])), for_flip)
-
-
-def _crop_flip_colour(image: Array, key: Array) -> Array:
-  """Random resized crop and flip, then other colours."""
-  for_crop, for_colour = jax.random.split(key)
-  return _colour(_crop_flip(image, for_crop), for_colour)
+  return warp.crop(image, jnp.concatenate([place, size]))
 
 
 def _colour(image: Array, key: Array) -> Array:
@@ -147,65 +102,56 @@ def _colour(image: Array, key: Array) -> Array:
   return jnp.clip((image - grey) * saturation + grey, 0, 255)
 
 
-def _affine(image: Array, key: Array) -> Array:
-  """Rotation, tilt or shear, one of them at random, then flip.
-
-  The paper's augmentation, online (protopnet, section 5 of its code). As there,
-  each is zoomed until no border shows.
-  """
-  for_kind, for_amount, for_axis, for_flip = jax.random.split(key, 4)
-  amount = jax.random.uniform(for_amount, (), minval=-1, maxval=1)
-  kind = jax.random.randint(for_kind, (), 0, 3)
-  matrix = jnp.stack([_rotation(amount), _tilt(amount), _shear(amount)])[kind]
-  # Tilt and shear go along x or along y.
-  swap = jnp.array([[0.0, 1, 0], [1, 0, 0], [0, 0, 1]])
-  turned = swap @ matrix @ swap
-  matrix = jnp.where(jax.random.bernoulli(for_axis), turned, matrix)
-  return _flip(warp(image, matrix), for_flip)
+# The matrices of ProtoPNet's offline copies. Augmentor draws whole degrees and
+# whole pixels, and interpolates by cubics before the image is resized.
 
 
-def _rotation(amount: Array) -> Array:
-  cos, sin = jnp.cos(amount * _ANGLE), jnp.sin(amount * _ANGLE)
-  zoom = 1 / (cos + jnp.abs(sin))
-  cos, sin, zero = cos * zoom, sin * zoom, jnp.zeros(())
-  return _matrix([[cos, -sin, zero], [sin, cos, zero], [zero, zero, zero + 1]])
+def _rotation(key: Array) -> Array:
+  return warp.rotation(_within(key, _ANGLE))
 
 
-def _tilt(amount: Array) -> Array:
-  # One side keeps its length, of the other 1 / (1 + 2 m) is seen.
-  m = _TILT * jnp.abs(amount)
-  c, zero = jnp.sign(amount) * m / (1 + m), jnp.zeros(())
-  one = zero + 1
-  return _matrix([[one, zero, c], [zero, 1 - jnp.abs(c), zero], [c, zero, one]])
+def _skew(key: Array) -> Array:
+  """A side, or a quarter of the times a corner, is pulled outwards."""
+  for_share, for_kind, for_side = jax.random.split(key, 3)
+  share = jax.random.uniform(for_share, (), maxval=_SKEW)
+  at_corner = jax.random.bernoulli(for_kind, _CORNER)
+  matrix = jnp.where(at_corner, warp.corner(share), warp.tilt(share))
+  return _any_side(matrix, for_side)
 
 
-def _shear(amount: Array) -> Array:
-  m, zero = _SHEAR * amount, jnp.zeros(())
-  one = zero + 1
-  return _matrix(
-    [[1 - jnp.abs(m), m, zero], [zero, one, zero], [zero, zero, one]]
-  )
+def _shear(key: Array) -> Array:
+  """Along x or along y."""
+  for_angle, for_side = jax.random.split(key)
+  return _any_side(warp.shear(_within(for_angle, _SHEAR)), for_side)
 
 
-def _matrix(rows: list[list[Array]]) -> Array:
-  return jnp.stack([jnp.stack(row) for row in rows])
+def _within(key: Array, bound: float) -> Array:
+  return jax.random.uniform(key, (), minval=-bound, maxval=bound)
 
 
-def _centres(size: int) -> Array:
-  return (2 * jnp.arange(size) + 1) / size - 1
+def _any_side(matrix: Array, key: Array) -> Array:
+  """The same change of the square laid onto itself in some other way."""
+  turn = jax.random.choice(key, jnp.asarray(warp.symmetries(), jnp.float32))
+  return turn @ matrix @ turn.T
 
 
-def _interpolation(start: Array, length: Array, size: int) -> Array:
-  """Matrix [size, size] that samples `size` places of a part of an axis."""
-  at = (start + length * (jnp.arange(size) + 0.5) / size) * size - 0.5
-  at = jnp.clip(at, 0, size - 1)
-  return jnp.maximum(1 - jnp.abs(at[:, None] - jnp.arange(size)[None]), 0)
+def _one_of_three(key: Array) -> Array:
+  for_kind, for_matrix = jax.random.split(key)
+  matrices = [draw(for_matrix) for draw in (_rotation, _skew, _shear)]
+  return jnp.stack(matrices)[jax.random.randint(for_kind, (), 0, 3)]
+
+
+def _warped(draw: Callable[[Array], Array]) -> Callable[[Array, Array], Array]:
+  return lambda image, key: warp.warp(image, draw(key))
 
 
 AUGMENTATIONS: dict[str, Callable[[Array, Array], Array]] = {
-  "": lambda image, key: image,
   "flip": _flip,
-  "crop_flip": _crop_flip,
-  "crop_flip_colour": _crop_flip_colour,
-  "affine": _affine,
+  "crop": _crop,
+  "colour": _colour,
+  "rotate": _warped(_rotation),
+  "skew": _warped(_skew),
+  "shear": _warped(_shear),
+  # One of these three at random; "warp,flip" is ProtoPNet's recipe.
+  "warp": _warped(_one_of_three),
 }

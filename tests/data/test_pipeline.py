@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from protojax import parallel
-from protojax.data import memory, pipeline, transforms
+from protojax.data import memory, pipeline
 from protojax.types import UserError
 
 
@@ -258,4 +258,3 @@ def test_bad_streams():
     pipeline.ordered(Planted(), 4, 0)
   with pytest.raises(ValueError, match="give stop"):
     pipeline.training(Planted(), 4, 5, seed=0).batches()
-  assert "" in transforms.AUGMENTATIONS

@@ -1,4 +1,4 @@
-"""Resizing against Pillow, augmentation against closed forms and SciPy."""
+"""Resizing against Pillow, augmentation against the recipe it stands for."""
 
 import functools
 
@@ -7,12 +7,13 @@ import jax.numpy as jnp
 import numpy as np
 from PIL import Image
 import pytest
-from scipy import ndimage
+from scipy import stats
 
 from protojax.data import transforms
 from protojax.types import UserError
 
 KEYS = jax.random.split(jax.random.key(0), 200)
+MANY = jax.random.split(jax.random.key(1), 4000)
 
 
 @pytest.fixture
@@ -41,7 +42,7 @@ def test_resize_is_pillows(image):
   np.testing.assert_array_equal(transforms.resize(square, 12), square)
 
 
-@pytest.mark.parametrize("name", transforms.AUGMENTATIONS)
+@pytest.mark.parametrize("name", ["", "flip", "crop", "colour", "warp"])
 def test_same_key_same_image_and_values_in_range(name, image):
   first = augmented(name, image, KEYS)
   np.testing.assert_array_equal(first, augmented(name, image, KEYS))
@@ -54,7 +55,7 @@ def test_same_key_same_image_and_values_in_range(name, image):
   assert abs(first.mean() - image.mean()) < 10
 
 
-@pytest.mark.parametrize("name", ["flip", "crop_flip", "affine"])
+@pytest.mark.parametrize("name", ["flip", "crop", "warp"])
 def test_a_constant_image_stays(name):
   image = np.full((12, 16, 3), 77.0, np.float32)
   np.testing.assert_allclose(augmented(name, image, KEYS), 77, rtol=1e-5)
@@ -68,62 +69,78 @@ def test_flip_is_exact_and_even(image):
   assert 0.35 < flipped.mean() < 0.65
 
 
-def test_identity_parameters_leave_the_image(image):
-  same = transforms.warp(jnp.asarray(image), jnp.eye(3))
-  np.testing.assert_allclose(same, image, atol=1e-3)
-  same = transforms.crop(jnp.asarray(image), jnp.array([0.0, 0, 1, 1]))
-  np.testing.assert_allclose(same, image, atol=1e-3)
+def test_names_are_done_in_order_each_with_a_key_of_its_own(image):
+  def by_hand(x, key):
+    for number, step in enumerate(("flip", "colour", "flip")):
+      step_key = jax.random.fold_in(key, number)
+      x = transforms.AUGMENTATIONS[step](x, step_key)
+    return x
 
-
-def test_crop_of_whole_pixels(image):
-  # The upper left quarter, enlarged twice: every other sample lies at 1/4 and
-  # 3/4 between two pixels, as in any half-pixel bilinear enlargement.
-  got = transforms.crop(jnp.asarray(image), jnp.array([0.0, 0, 0.5, 0.5]))
-  row = 0.25 * image[0] + 0.75 * image[1]
-  np.testing.assert_allclose(
-    got[2, 2], 0.25 * row[0] + 0.75 * row[1], rtol=1e-4
+  expected = jax.jit(jax.vmap(by_hand, in_axes=(None, 0)))(
+    jnp.asarray(image), KEYS
   )
+  got = augmented("flip, colour,flip", image, KEYS)
+  np.testing.assert_allclose(got, expected, atol=1e-3)
+  assert np.abs(got - augmented("colour", image, KEYS)).max() > 1
 
 
-@pytest.mark.parametrize(
-  "matrix", [transforms._rotation, transforms._tilt, transforms._shear]
-)
-@pytest.mark.parametrize("amount", [-1.0, -0.3, 0.0, 0.7, 1.0])
-def test_warp_equals_scipy_and_shows_no_border(image, matrix, amount):
-  m = np.asarray(matrix(jnp.asarray(amount)), np.float64)
-  height, width, _ = image.shape
-  y, x = np.meshgrid(
-    (2 * np.arange(height) + 1) / height - 1,
-    (2 * np.arange(width) + 1) / width - 1,
-    indexing="ij",
-  )
-  u, v, w = np.einsum("ij,jhw->ihw", m, np.stack([x, y, np.ones_like(x)]))
-  at = [((v / w + 1) * height - 1) / 2, ((u / w + 1) * width - 1) / 2]
-  expected = np.stack(
-    [
-      ndimage.map_coordinates(image[..., c], at, order=1, mode="nearest")
-      for c in range(3)
-    ],
-    axis=-1,
-  )
-  got = jax.jit(transforms.warp)(
-    jnp.asarray(image), jnp.asarray(m, jnp.float32)
-  )
-  np.testing.assert_allclose(got, expected, atol=0.02)
-  corners = m @ np.array([[1, 1, -1, -1], [1, -1, 1, -1], [1, 1, 1, 1]])
-  assert np.abs(corners[:2] / corners[2]).max() <= 1 + 1e-6
-  if not amount:
-    np.testing.assert_allclose(m, np.eye(3), atol=1e-7)
+def draws(draw):
+  return np.asarray(jax.jit(jax.vmap(draw))(MANY), np.float64)
 
 
-def test_tilt_shortens_one_side_as_the_paper_does():
-  m = np.asarray(transforms._tilt(jnp.asarray(1.0)))
-  upper = m @ np.array([1, 1, 1])
-  lower = m @ np.array([1, -1, 1])
-  seen = (upper[1] / upper[2] - lower[1] / lower[2]) / 2
-  np.testing.assert_allclose(seen, 1 / 1.4, rtol=1e-5)
+def even(sample, low, high):
+  """Whether a sample is of the even distribution: Kolmogorov and Smirnov."""
+  test = stats.kstest(sample, stats.uniform(low, high - low).cdf)
+  return test.pvalue > 0.001
+
+
+def often(hits, share):
+  """Whether something happens as often as it should."""
+  test = stats.binomtest(int(hits.sum()), len(hits), share)
+  return test.pvalue > 0.001
+
+
+def test_angles_of_rotation():
+  m = draws(transforms._rotation)
+  degrees = np.degrees(np.arctan2(m[:, 1, 0], m[:, 0, 0]))
+  assert even(degrees, -15, 15)
+
+
+def test_angles_and_axes_of_shear():
+  m = draws(transforms._shear)
+  lean = m[:, 0, 1] + m[:, 1, 0]
+  assert even(np.degrees(np.arctan(lean)), -10, 10)
+  assert often(m[:, 0, 1] != 0, 1 / 2)
+  # Only one of the two.
+  assert (m[:, 0, 1] * m[:, 1, 0] == 0).all()
+
+
+def test_kinds_directions_and_shares_of_skew():
+  """As often as Augmentor's: each side 3/16 of the time, each corner 1/32."""
+  corners = np.array([[-1, -1, 1], [1, -1, 1], [1, 1, 1], [-1, 1, 1]], float)
+  # Where the corners of the image go: beyond the frame, or they stay.
+  places = corners @ np.linalg.inv(draws(transforms._skew)).transpose(0, 2, 1)
+  moves = places[..., :2] / places[..., 2:] - corners[:, :2]
+  assert even(np.abs(moves).max(axis=(1, 2)) / 2, 0, 0.2)
+  signs = np.sign(np.where(np.abs(moves) < 1e-5, 0, moves)).reshape(-1, 8)
+  outward = signs * corners[:, :2].ravel()
+  assert set(outward.ravel()) == {0, 1}
+  patterns, which = np.unique(outward, axis=0, return_inverse=True)
+  assert np.bincount(patterns.sum(axis=1).astype(int)).tolist() == [0, 8, 4]
+  for number, pattern in enumerate(patterns):
+    share = 1 / 32 if pattern.sum() == 1 else 3 / 16
+    assert often(which == number, share)
+
+
+def test_one_of_three_each_as_often():
+  m = draws(transforms._one_of_three)
+  skewed = (m[:, 2, :2] != 0).any(axis=1)
+  turned = (m[:, 0, 1] != 0) & (m[:, 1, 0] != 0) & ~skewed
+  sheared = ~skewed & ~turned
+  for kind in (skewed, turned, sheared):
+    assert often(kind, 1 / 3)
 
 
 def test_unknown_name_lists_the_known(image):
-  with pytest.raises(UserError, match=r"no augmentation 'flop'.*'crop_flip'"):
-    transforms.augment("flop", jnp.asarray(image), jax.random.key(0))
+  with pytest.raises(UserError, match=r"no augmentation 'flop'; .*flip, crop"):
+    transforms.augment("flip,flop", jnp.asarray(image), jax.random.key(0))

@@ -144,7 +144,7 @@ def test_resumed_steps_are_bitwise_the_same(array_source):
     array_source(),
     {"body": 0.01, "head": 0.02},
     stages.epochs(3),
-    augment="crop_flip",
+    augment="crop,flip",
   )
   whole = _run(fit, _state())
   middle = whole[3]
@@ -182,7 +182,7 @@ def test_noise_follows_the_example_not_the_device(array_source):
   """The same images meet the same noise whatever their place in the batch."""
   batch = next(pipeline.ordered(array_source(), 16, 8).batches())
   augmented = functools.partial(
-    stages._augmented, "crop_flip", key=parallel.key(3)
+    stages._augmented, "crop,flip", key=parallel.key(3)
   )
   order = np.array([3, 1, 0, 2, 7, 6, 5, 4])
   whole = augmented(batch)["image"]
