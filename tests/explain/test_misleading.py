@@ -1,0 +1,163 @@
+"""Pairs made to differ in one thing, and what model and eye make of them."""
+
+import numpy as np
+from numpy.testing import assert_allclose, assert_array_equal
+from PIL import Image, ImageEnhance
+import pytest
+from scipy import ndimage
+
+from protojax.data import photos
+from protojax.explain import misleading, perceptual
+from protojax.explain.perturb import CHARACTERISTICS
+
+SIDE = 64
+# Colourful ones: in a grey photograph no hue can differ.
+NAMES = ("astronaut", "chelsea", "coffee", "flower", "immunohistochemistry")
+
+
+def _less_contrast(crop):
+  """Luma towards its mean, the colours kept."""
+  luma = crop @ np.array([0.299, 0.587, 0.114])
+  moved = crop - 0.6 * (luma - luma.mean())[..., None]
+  return np.clip(moved, 0, 255).round().astype(np.uint8)
+
+
+def _less_saturation(crop):
+  return np.asarray(ImageEnhance.Color(Image.fromarray(crop)).enhance(0.3))
+
+
+def _other_hue(crop):
+  hue, *others = Image.fromarray(crop).convert("HSV").split()
+  turned = Image.fromarray(np.asarray(hue) + np.uint8(64))
+  return np.asarray(Image.merge("HSV", (turned, *others)).convert("RGB"))
+
+
+def _other_shape(crop):
+  """A smooth sine warp, which makes no jagged edges."""
+  y, x = np.mgrid[:SIDE, :SIDE].astype(float)
+  wave = 8 * np.sin(2 * np.pi * np.arange(SIDE) / 40)
+  where = (y - wave[None], x - wave[:, None])
+  planes = [
+    ndimage.map_coordinates(p, where, float, order=1, mode="nearest")
+    for p in np.moveaxis(crop, -1, 0)
+  ]
+  return np.stack(planes, axis=-1).round().astype(np.uint8)
+
+
+def _other_texture(crop):
+  return ndimage.gaussian_filter(crop, (1.5, 1.5, 0))
+
+
+CHANGES = dict(
+  zip(
+    CHARACTERISTICS,
+    (
+      _less_contrast,
+      _less_saturation,
+      _other_hue,
+      _other_shape,
+      _other_texture,
+    ),
+    strict=True,
+  )
+)
+
+
+@pytest.fixture(scope="module")
+def crops():
+  found = []
+  for name in NAMES:
+    image = photos.photograph(name)
+    for x, y, _, _ in photos.boxes(name, image, "train")[:6]:
+      found.append(image[y : y + SIDE, x : x + SIDE])
+  return found
+
+
+@pytest.fixture(scope="module")
+def judged(crops):
+  """All crops against each changed copy; the model says hue of all."""
+  changed = [CHANGES[name](crop) for name in CHARACTERISTICS for crop in crops]
+  reasons = np.tile([0.1, -1.0, 0.8, 0.1, 0.0], (len(changed), 1))
+  return misleading.judge(5 * crops, changed, reasons)
+
+
+def test_the_one_thing_changed_differs_most(judged, crops):
+  first = judged.unlike.argmax(axis=1).reshape(5, len(crops))
+  for i, name in enumerate(CHARACTERISTICS):
+    assert np.mean(first[i] == i) >= 0.85, name
+  # And each characteristic differs most where it was changed.
+  means = judged.unlike.reshape(5, len(crops), 5).mean(axis=1)
+  assert_array_equal(means.argmax(axis=0), range(5))
+
+
+def test_alike_because_of_what_differs_is_misleading(judged, crops):
+  flags = judged.misleading.reshape(5, len(crops))
+  hue = CHARACTERISTICS.index("hue")
+  assert flags[hue].mean() > 0.5
+  assert not np.delete(flags, hue, axis=0).any()
+  assert np.all(judged.first == hue)
+  # The most misleading pairs are those of other hues.
+  best = judged.ranking[: len(crops) // 2]
+  assert np.all(best // len(crops) == hue)
+  assert np.all(np.diff(judged.disagreement[judged.ranking]) <= 0)
+
+
+def test_disagreement_is_the_definition(judged):
+  shares = np.array([0.1, 0.0, 0.8, 0.1, 0.0])
+  assert_allclose(judged.disagreement, judged.unlike @ shares)
+  assert_array_equal(judged.misleading, judged.unlike[:, 2] > misleading.RANDOM)
+  # One scale for each characteristic: d / u - d = r.
+  for d, u in zip(judged.difference.T, judged.unlike.T, strict=True):
+    scale = d[u > 0] / u[u > 0] - d[u > 0]
+    assert_allclose(scale, scale[0], rtol=1e-6)
+
+
+def test_the_scale_is_that_of_pairs_at_random(crops):
+  looks = perceptual.looks(crops)
+  everyone = [
+    perceptual.differences(
+      looks, perceptual.Looks(*(np.roll(x, k, axis=0) for x in looks))
+    )
+    for k in range(1, len(crops))
+  ]
+  expected = np.mean(everyone, axis=(0, 1))
+  found = misleading._at_random(looks, looks)
+  assert_allclose(found, expected, rtol=0.4)
+
+
+def test_equal_crops_never_mislead(crops):
+  importance = np.random.default_rng(0).normal(size=(len(crops), 5))
+  found = misleading.judge(crops, crops, importance)
+  assert not found.unlike.any()
+  assert not found.misleading.any()
+
+
+def test_without_a_reason_there_is_no_verdict(crops):
+  importance = np.ones((4, 5))
+  importance[1] = -1.0
+  importance[2] = np.nan
+  importance[3] = [np.nan, 0, 0, 2, 1]
+  found = misleading.judge(crops[:4], crops[4:8], importance)
+  assert_array_equal(found.first, [0, -1, -1, 3])
+  assert_array_equal(np.isnan(found.disagreement), [False, True, True, False])
+  assert not found.misleading[1:3].any()
+  assert set(found.ranking[2:]) == {1, 2}
+  assert_allclose(found.disagreement[0], found.unlike[0].mean())
+  assert_allclose(
+    found.disagreement[3], (2 * found.unlike[3, 3] + found.unlike[3, 4]) / 3
+  )
+
+
+def test_a_pair_alone_never_misleads(crops):
+  found = misleading.judge(crops[:1], crops[-1:], np.ones((1, 5)))
+  assert np.all(found.unlike <= 0.5)
+  assert_allclose(found.unlike[0, CHARACTERISTICS.index("shape")], 0.5)
+  assert not found.misleading.any()
+
+
+def test_grey_crops_have_no_hue_to_differ_in():
+  image = photos.photograph("brick")
+  crops = [image[i : i + 40, i : i + 30] for i in range(0, 160, 20)]
+  found = misleading.judge(crops, crops[::-1], np.eye(5)[[2] * len(crops)])
+  assert_allclose(found.unlike[:, 1:3], 0, atol=1e-9)
+  assert not found.misleading.any()
