@@ -1,19 +1,16 @@
 """Foreign checkpoints -> parameters, without executing what is in them.
 
-A `.pth` file is a pickle, and a pickle may call anything. The reader here
-knows tensors and plain containers and refuses the rest by name; `convert` puts
-the tensors where a module expects them.
+`read` knows safetensors, npz and PyTorch's two formats by their first bytes
+and gives tensors by name; `convert` puts them where a module expects them.
 """
 
-from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+import contextlib
 import hashlib
 import importlib.util
-import io
-import math
+import mmap
 from pathlib import Path
-import pickle
-from typing import Any, NamedTuple
+from typing import Any
 
 from flax import linen as nn
 from flax import traverse_util
@@ -21,21 +18,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from protojax import writing
+from protojax.backbones import npz, pytorch, safetensors, zipped
 from protojax.types import PyTree, UserError
 
-_MAGIC = 0x1950A86A20F9469CFC6C
-_PROTOCOL = 1001
-_DTYPES = {
-  "DoubleStorage": "<f8",
-  "FloatStorage": "<f4",
-  "HalfStorage": "<f2",
-  "LongStorage": "<i8",
-  "IntStorage": "<i4",
-  "ShortStorage": "<i2",
-  "CharStorage": "i1",
-  "ByteStorage": "u1",
-  "BoolStorage": "?",
-}
+# Where training scripts put the model among what else they save.
+_WRAPPERS = ("state_dict", "model_state_dict", "model")
+
+# What one error names of all that does not fit.
+_COMPLAINTS = 20
 
 
 def locate(package: str, file: str, extra: str) -> Path:
@@ -55,30 +46,89 @@ def locate(package: str, file: str, extra: str) -> Path:
 
 
 def read(path: str | Path, sha256: str | None = None) -> dict[str, np.ndarray]:
-  """The tensors by name of a state dict that PyTorch saved before 1.6.
+  """The tensors by name in a file of weights; views of it, not to be written.
+
+  Safetensors, npz, or what torch.save makes of a state dict, alone or under
+  the key "state_dict", "model_state_dict" or "model".
 
   Args:
-    path: file in the legacy (not zip) format.
+    path: the file.
     sha256: of the file; another one is refused before anything is read.
 
   Raises:
     UserError: the file is missing, altered, cut short, or holds anything but
       tensors by name.
   """
-  path = Path(path)
+  with _opened(Path(path), sha256) as data:
+    if safetensors.recognised(data):
+      return safetensors.read(data)
+    members = _members(data)
+    if any(name.endswith(".npy") for name in members):
+      return npz.read(members)
+    return pytorch.tensors(_root(data, members), _WRAPPERS)
+
+
+def read_module(path: str | Path) -> pytorch.Module:
+  """What torch.save wrote of a whole module, or of its state dict alone.
+
+  The module's classes are neither looked for nor made: see `pytorch.Module`.
+
+  Raises:
+    UserError: the file is missing, cut short, or holds no module.
+  """
+  with _opened(Path(path)) as data:
+    root = _root(data, _members(data), objects=True)
+    return pytorch.module(root, _WRAPPERS)
+
+
+def _members(data: mmap.mmap) -> dict[str, memoryview]:
+  """The files in a zip archive; none where it is no archive."""
+  return zipped.members(data) if data[:4] == b"PK\x03\x04" else {}
+
+
+def _root(
+  data: mmap.mmap, members: dict[str, memoryview], objects: bool = False
+) -> Any:
+  """What torch.save was given."""
+  if members:
+    return pytorch.read_zip(members, objects)
+  if data[:1] == b"\x80":
+    return pytorch.read_legacy(data, objects)
+  raise UserError(
+    "it is neither safetensors nor npz nor of PyTorch; it begins with"
+    f" {data[:16]!r}"
+  )
+
+
+@contextlib.contextmanager
+def _opened(path: Path, sha256: str | None = None) -> Iterator[mmap.mmap]:
+  """A file's bytes; whatever reading them raises is a `UserError`.
+
+  The file is mapped, so that nothing can be longer than it is.
+  """
   try:
-    _check(path, sha256)
     with path.open("rb") as file:
-      state = _load(file, path)
+      data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    _check(data, sha256)
+    yield data
   except OSError as error:
-    raise UserError(f"cannot read {path}: {error.strerror}") from error
-  strange = [str(k) for k, v in state.items() if not isinstance(v, np.ndarray)]
-  if strange:
+    raise UserError(f"cannot read {path}: {writing.reason(error)}") from error
+  except UserError as error:
+    raise UserError(f"cannot read {path}: {error}") from error
+  except Exception as error:  # Damaged bytes make parsers raise anything.
     raise UserError(
-      f"{path} should hold tensors only, but these entries are none: "
-      f"{', '.join(strange)}"
+      f"cannot read {path}: it is cut short or damaged"
+      f" ({type(error).__name__}: {writing.first_line(error)})"
+    ) from error
+
+
+def _check(data: mmap.mmap, sha256: str | None) -> None:
+  found = sha256 and hashlib.sha256(data).hexdigest()
+  if found != sha256:
+    raise UserError(
+      f"it is not the file it should be: sha256 {found}, expected {sha256};"
+      " install the package that holds it again"
     )
-  return dict(state)
 
 
 def shapes(module: nn.Module, image_size: int = 64) -> PyTree:
@@ -106,139 +156,29 @@ def convert(
   """
   flat: dict[tuple[str, ...], Any] = traverse_util.flatten_dict(template)
   wanted = {path: foreign_name(path) for path in flat}
-  complaints = []
-  filled = {}
+  filled, complaints = {}, []
   for path, name in wanted.items():
+    place, shape = "/".join(path), flat[path].shape
     if name not in tensors:
-      complaints.append(f"missing {name} for {'/'.join(path)}")
+      complaints.append(f"missing {name} for {place}")
       continue
     array = tensors[name]
     array = array.transpose(2, 3, 1, 0) if array.ndim == 4 else array
-    if array.shape != flat[path].shape:
+    if array.shape != shape:
       complaints.append(
-        f"{name} has shape {array.shape} where {'/'.join(path)} has "
-        f"{flat[path].shape}"
+        f"{name} has shape {array.shape} where {place} has {shape}"
       )
-    filled[path] = np.ascontiguousarray(array, flat[path].dtype)
+      continue
+    filled[path] = np.array(array, flat[path].dtype, order="C")
   known = set(wanted.values())
   for name in tensors:
     counter = name.endswith("num_batches_tracked")
     if name not in known and not counter and not name.startswith(ignore):
       complaints.append(f"superfluous {name}")
   if complaints:
-    raise UserError("the weights do not fit: " + "; ".join(complaints))
+    more = len(complaints) - _COMPLAINTS
+    raise UserError(
+      f"the weights do not fit: {'; '.join(complaints[:_COMPLAINTS])}"
+      + (f"; and {more} more" if more > 0 else "")
+    )
   return traverse_util.unflatten_dict(filled)
-
-
-def _check(path: Path, sha256: str | None) -> None:
-  if sha256 is None:
-    return
-  with path.open("rb") as file:
-    found = hashlib.file_digest(file, "sha256").hexdigest()
-  if found != sha256:
-    raise UserError(
-      f"{path} is not the file it should be: sha256 {found}, expected "
-      f"{sha256}; install the package that holds it again"
-    )
-
-
-class _Tensor(NamedTuple):
-  """A tensor before its storage is read, which follows the pickles."""
-
-  storage: str
-  offset: int
-  size: tuple[int, ...]
-  stride: tuple[int, ...]
-
-
-class _Reader(pickle.Unpickler):
-  """An unpickler that builds tensors and containers and nothing else."""
-
-  def __init__(self, file: io.BufferedReader):
-    super().__init__(file, encoding="utf-8")
-    self.dtypes: dict[str, np.dtype] = {}
-    self.elements: dict[str, int] = {}
-
-  def find_class(self, module: str, name: str) -> Any:
-    if (module, name) == ("collections", "OrderedDict"):
-      return OrderedDict
-    if (module, name) == ("torch._utils", "_rebuild_tensor_v2"):
-      return _rebuild
-    if module == "torch" and name in _DTYPES:
-      return np.dtype(_DTYPES[name])
-    raise UserError(
-      f"refused '{module}.{name}': only tensors and containers are read"
-    )
-
-  def persistent_load(self, pid: Any) -> str:
-    kind, dtype, key, _, elements, view = pid
-    if kind != "storage" or view is not None:
-      raise UserError(f"refused a persistent '{kind}': storages only are read")
-    self.dtypes[key] = dtype
-    self.elements[key] = elements
-    return key
-
-
-def _rebuild(storage, offset, size, stride, requires_grad, hooks) -> _Tensor:
-  del requires_grad, hooks
-  return _Tensor(storage, offset, tuple(size), tuple(stride))
-
-
-def _load(file: io.BufferedReader, path: Path) -> dict[str, Any]:
-  """Magic number, protocol, system, objects, keys; then the raw storages."""
-  try:
-    if file.peek(4)[:4] == b"PK\x03\x04":
-      raise UserError(
-        "it is in PyTorch's zip format; save it with "
-        "torch.save(..., _use_new_zipfile_serialization=False)"
-      )
-    if (_Reader(file).load(), _Reader(file).load()) != (_MAGIC, _PROTOCOL):
-      raise UserError("it is no PyTorch checkpoint in the legacy format")
-    if not _Reader(file).load()["little_endian"]:
-      raise UserError("it was written on a big-endian machine")
-    reader = _Reader(file)
-    state = reader.load()
-    if not isinstance(state, dict):
-      raise UserError("it should hold tensors by name (a state dict)")
-    keys = _Reader(file).load()
-    storages = {key: _storage(file, reader, key) for key in keys}
-    return {name: _build(value, storages) for name, value in state.items()}
-  except UserError as error:
-    raise UserError(f"cannot read {path}: {error}") from error
-  except OSError:
-    raise
-  except Exception as error:  # Damaged bytes make the unpickler raise anything.
-    raise UserError(
-      f"cannot read {path}: it is cut short or damaged "
-      f"({type(error).__name__}: {error})"
-    ) from error
-
-
-def _storage(file: io.BufferedReader, reader: _Reader, key: str) -> np.ndarray:
-  """One storage: its length as an int64, then its elements."""
-  dtype = reader.dtypes[key]
-  elements = int.from_bytes(file.read(8), "little")
-  if elements != reader.elements[key]:
-    raise UserError("it is cut short or damaged: a storage has another length")
-  data = file.read(elements * dtype.itemsize)
-  if len(data) < elements * dtype.itemsize:
-    raise UserError("it is cut short: a storage ends too early")
-  return np.frombuffer(data, dtype)
-
-
-def _build(value: Any, storages: Mapping[str, np.ndarray]) -> Any:
-  """A tensor as an array of its own, whatever the order of its strides."""
-  if not isinstance(value, _Tensor):
-    return value
-  storage = storages[value.storage]
-  steps = zip(value.size, value.stride, strict=True)
-  last = value.offset + sum((n - 1) * step for n, step in steps)
-  numbers = (value.offset, *value.size, *value.stride)
-  outside = math.prod(value.size) and last >= storage.size
-  if outside or any(number < 0 for number in numbers):
-    raise UserError("it is damaged: a tensor reaches outside its storage")
-  strides = [step * storage.itemsize for step in value.stride]
-  view = np.lib.stride_tricks.as_strided(
-    storage[value.offset :], value.size, strides
-  )
-  return np.array(view)

@@ -1,107 +1,41 @@
-"""The reader of PyTorch's old format, on files the test writes itself."""
+"""Files of weights: told apart by their content, put where they belong."""
 
-from collections import OrderedDict
 import hashlib
-import os
-import pickle
-import sys
-import types
+import io
+import zipfile
 
+import foreign_files
 import numpy as np
 import pytest
 
 from protojax.backbones import weights
 from protojax.types import UserError
 
-
-class Storage:
-  """Stands for a storage: pickled as a persistent id."""
-
-  def __init__(self, key, kind, elements):
-    self.id = ("storage", kind, key, "cpu", elements, None)
-
-
-class Tensor:
-  """Stands for a tensor: pickled as a call of torch's rebuilder."""
-
-  def __init__(self, storage, offset, size, stride):
-    self.arguments = (storage, offset, size, stride, False, OrderedDict())
-
-  def __reduce__(self):
-    return sys.modules["torch._utils"]._rebuild_tensor_v2, self.arguments
+_ARRAYS = {
+  "plain": np.arange(6, dtype="f4").reshape(2, 3),
+  "halves": np.array([0.5, -2.0], "f2"),
+  "empty": np.zeros((0, 3), "f4"),
+  "count": np.array(5),
+  # No name is a path or markup to a reader.
+  "../'\"<b>\u00fc": np.full((1, 1, 2, 2), 3, "f4"),
+}
+_FORMATS = ("legacy", "zip", "safetensors", "npz")
 
 
-class Call:
-  """Pickles as a call of any function."""
-
-  def __init__(self, function, *arguments):
-    self.call = function, arguments
-
-  def __reduce__(self):
-    return self.call
-
-
-class Writer(pickle.Pickler):
-  def persistent_id(self, obj):
-    return obj.id if isinstance(obj, Storage) else None
-
-
-@pytest.fixture
-def torch(monkeypatch):
-  """As much of torch as its pickles name."""
-  module, inner = types.ModuleType("torch"), types.ModuleType("torch._utils")
-  for name in ("FloatStorage", "LongStorage", "QInt8Storage"):
-    kind = type(name, (), {"__module__": "torch"})
-    setattr(module, name, kind)
-
-  def _rebuild_tensor_v2():
-    pass
-
-  _rebuild_tensor_v2.__module__ = "torch._utils"
-  _rebuild_tensor_v2.__qualname__ = "_rebuild_tensor_v2"
-  inner._rebuild_tensor_v2 = _rebuild_tensor_v2
-  module._utils = inner
-  monkeypatch.setitem(sys.modules, "torch", module)
-  monkeypatch.setitem(sys.modules, "torch._utils", inner)
-  return module
-
-
-def write(path, state, storages=()):
-  """As torch.save did before 1.6; storages are (key, array)."""
-  with open(path, "wb") as file:
-    pickle.dump(0x1950A86A20F9469CFC6C, file, protocol=2)
-    pickle.dump(1001, file, protocol=2)
-    pickle.dump({"little_endian": True}, file, protocol=2)
-    Writer(file, protocol=2).dump(state)
-    pickle.dump([key for key, _ in storages], file, protocol=2)
-    for _, array in storages:
-      file.write(len(array).to_bytes(8, "little") + array.tobytes())
+@pytest.fixture(params=_FORMATS)
+def file(tmp_path, torch, request):
+  """The arrays in one format; named as none of them, for none is asked for."""
+  path = tmp_path / "weights.bin"
+  path.write_bytes(foreign_files.all_formats(_ARRAYS)[request.param])
   return path
 
 
-@pytest.fixture
-def file(tmp_path, torch):
-  """Two tensors in one storage, one with permuted strides, and a counter."""
-  numbers = np.arange(10, dtype="<f4")
-  floats = Storage("7", torch.FloatStorage, 10)
-  state = OrderedDict(
-    plain=Tensor(floats, 0, (2, 3), (3, 1)),
-    permuted=Tensor(floats, 4, (2, 3), (1, 2)),
-    empty=Tensor(floats, 10, (0, 3), (3, 1)),
-    count=Tensor(Storage("8", torch.LongStorage, 1), 0, (), ()),
-  )
-  storages = [("7", numbers), ("8", np.array([5], dtype="<i8"))]
-  return write(tmp_path / "weights.pth", state, storages)
-
-
-def test_read(file):
+def test_every_format_gives_the_arrays(file):
   got = weights.read(file, hashlib.sha256(file.read_bytes()).hexdigest())
-  np.testing.assert_array_equal(got["plain"], [[0, 1, 2], [3, 4, 5]])
-  np.testing.assert_array_equal(got["permuted"], [[4, 6, 8], [5, 7, 9]])
-  assert got["empty"].shape == (0, 3)
-  assert got["count"] == 5
-  assert got["count"].dtype == np.int64
-  assert got["plain"].flags.writeable
+  assert set(got) == set(_ARRAYS)
+  for name, array in _ARRAYS.items():
+    assert got[name].dtype == array.dtype
+    np.testing.assert_array_equal(got[name], array)
 
 
 def test_another_file_is_refused(file):
@@ -111,57 +45,139 @@ def test_another_file_is_refused(file):
 
 def test_every_cut_is_noticed(file):
   whole = file.read_bytes()
-  for length in range(0, len(whole), 7):
+  for length in range(0, len(whole), 17):
     file.write_bytes(whole[:length])
-    with pytest.raises(UserError, match=r"weights\.pth"):
+    with pytest.raises(UserError, match=r"cannot read .*weights\.bin"):
       weights.read(file)
 
 
-def test_nothing_is_executed(tmp_path, torch):
-  trace = tmp_path / "trace"
-  for call in (
-    Call(os.system, f"touch {trace}"),
-    Call(eval, f"open({str(trace)!r}, 'w')"),
-    OrderedDict(inside=[Call(os.mkdir, str(trace))]),
+def test_views_of_one_storage(tmp_path, torch):
+  floats = foreign_files.Storage("7", torch.FloatStorage, 10)
+  state = {
+    "offset": foreign_files.Tensor(floats, 4, (2, 3), (3, 1)),
+    "permuted": foreign_files.Tensor(floats, 4, (2, 3), (1, 2)),
+  }
+  path = tmp_path / "views.pth"
+  for write in foreign_files.legacy, foreign_files.zipped:
+    path.write_bytes(write(state, [("7", np.arange(10, dtype="f4"))]))
+    got = weights.read(path)
+    np.testing.assert_array_equal(got["offset"], [[4, 5, 6], [7, 8, 9]])
+    np.testing.assert_array_equal(got["permuted"], [[4, 6, 8], [5, 7, 9]])
+
+
+def test_bfloat16(tmp_path, torch):
+  # Its bits are the upper half of a float32's.
+  bits = (np.array([1.5, -2.0, 3e38], "f4").view("u4") >> 16).astype("u2")
+  path = tmp_path / "half"
+  path.write_bytes(foreign_files.safetensors({"x": bits}, {"<u2": "BF16"}))
+  storage = foreign_files.Storage("0", torch.BFloat16Storage, 3)
+  tensor = foreign_files.Tensor(storage, 0, (3,), (1,))
+  other = tmp_path / "other"
+  other.write_bytes(foreign_files.zipped({"x": tensor}, [("0", bits)]))
+  for file in path, other:
+    got = weights.read(file)["x"].astype(np.float32)
+    np.testing.assert_allclose(got, [1.5, -2.0, 3e38], rtol=0.01)
+
+
+def test_a_training_script_puts_more_around_the_model(tmp_path, torch):
+  state, storages = foreign_files.state_dict({"x": np.ones(2, "f4")})
+  path = tmp_path / "epoch.pth"
+  for key in "state_dict", "model_state_dict", "model":
+    saved = {"epoch": 3, "best": 0.5, "name": "run", key: state, "more": [1]}
+    path.write_bytes(foreign_files.zipped(saved, storages))
+    np.testing.assert_array_equal(weights.read(path)["x"], [1, 1])
+  path.write_bytes(foreign_files.zipped({"epoch": 3, **state}, storages))
+  with pytest.raises(UserError, match=r"tensors only.*: epoch$"):
+    weights.read(path)
+  path.write_bytes(foreign_files.legacy([3]))
+  with pytest.raises(UserError, match="tensors by name"):
+    weights.read(path)
+
+
+def test_other_files_are_named_for_what_they_are(tmp_path):
+  path = tmp_path / "weights.pth"
+  with pytest.raises(UserError, match="no such file"):
+    weights.read(path)
+  with pytest.raises(UserError, match="is a directory"):
+    weights.read(tmp_path)
+  for content, message in (
+    (b"", "empty"),
+    (b"<!DOCTYPE html><html>", r"neither .* begins with b'<!DOCTYPE"),
+    (b"version https://git-lfs", "begins with b'version https:"),
+    (b"\x80\x02K\x03.\x80\x02K\x04.", "none of PyTorch's"),
+    (b"PK\x03\x04rest", "cut short or damaged"),
   ):
-    path = write(tmp_path / "evil.pth", call)
-    with pytest.raises(UserError, match=r"refused '(posix|__builtin__)\."):
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=message):
       weights.read(path)
-  assert not trace.exists()
 
 
-def test_strange_storages_and_entries_are_named(tmp_path, torch):
-  strange = Tensor(Storage("1", torch.QInt8Storage, 1), 0, (1,), (1,))
-  path = write(tmp_path / "strange.pth", {"x": strange})
-  with pytest.raises(UserError, match=r"refused 'torch\.QInt8Storage'"):
+def test_what_is_packed_is_refused(tmp_path, torch):
+  path = tmp_path / "weights"
+  np.savez_compressed(path, x=np.zeros(10**6))
+  with pytest.raises(UserError, match=r"'x\.npy' in it is compressed"):
+    weights.read(f"{path}.npz")
+  bomb = foreign_files.zipped({}, compression=zipfile.ZIP_DEFLATED)
+  path.write_bytes(bomb)
+  with pytest.raises(UserError, match="compressed"):
     weights.read(path)
-  path = write(tmp_path / "epoch.pth", {"epoch": 3})
-  with pytest.raises(UserError, match=r"tensors only.*: epoch"):
-    weights.read(path)
+
+
+def test_arrays_of_objects_are_refused(tmp_path):
+  path = tmp_path / "weights.npz"
+  for strange in np.array([{}]), np.array(["text"]), np.zeros(1, "c8"):
+    np.savez(path, x=strange)
+    with pytest.raises(UserError, match=r"'x\.npy' holds .* numbers only"):
+      weights.read(path)
+
+
+def test_one_wrong_bit_is_noticed_in_zips(tmp_path, torch):
+  arrays = {"x": np.full(64, 1.25, "f4")}
+  path = tmp_path / "damaged"
+  for whole in (
+    foreign_files.zipped(*foreign_files.state_dict(arrays)),
+    foreign_files.npz(arrays),
+  ):
+    place = whole.index(arrays["x"].tobytes()) + 30
+    path.write_bytes(whole[:place] + b"\xff" + whole[place + 1 :])
+    with pytest.raises(UserError, match="another checksum"):
+      weights.read(path)
 
 
 @pytest.mark.parametrize(
-  "place",
-  [(9, (2,), (1,)), (0, (2,), (-1,)), (-1, (1,), (1,)), (0, (9,), (2,))],
+  ("header", "message"),
+  [
+    ({"dtype": "F31", "shape": [2], "data_offsets": [0, 8]}, "unknown type"),
+    ({"dtype": "F32", "shape": [3], "data_offsets": [0, 8]}, "its place"),
+    ({"dtype": "F32", "shape": [-2], "data_offsets": [0, 8]}, "its place"),
+    ({"dtype": "F32", "shape": [-1, -2], "data_offsets": [0, 8]}, "damaged"),
+    ({"dtype": "F32", "shape": [4], "data_offsets": [0, 16]}, "its place"),
+    ({"dtype": "F32", "shape": [2**62], "data_offsets": [0, 8]}, "its place"),
+    ({"dtype": "F32", "shape": [2], "data_offsets": [-8, 0]}, "its place"),
+    ({"shape": [2], "data_offsets": [0, 8]}, "damaged"),
+    ([], "damaged"),
+  ],
 )
-def test_no_tensor_reaches_outside_its_storage(tmp_path, torch, place):
-  tensor = Tensor(Storage("1", torch.FloatStorage, 10), *place)
-  storages = [("1", np.zeros(10, "<f4"))]
-  path = write(tmp_path / "outside.pth", {"x": tensor}, storages)
-  with pytest.raises(UserError, match="outside its storage"):
+def test_lies_of_a_safetensors_header(tmp_path, header, message):
+  import json
+
+  text = json.dumps({"x": header}).encode()
+  path = tmp_path / "lie.safetensors"
+  path.write_bytes(len(text).to_bytes(8, "little") + text + bytes(8))
+  with pytest.raises(UserError, match=message):
     weights.read(path)
 
 
-def test_new_format_and_other_files(tmp_path):
-  path = tmp_path / "weights.pth"
-  path.write_bytes(b"PK\x03\x04rest")
-  with pytest.raises(UserError, match="zip format"):
+def test_a_longer_array_than_the_archive_has(tmp_path):
+  file = io.BytesIO()
+  np.lib.format.write_array_header_1_0(
+    file, {"descr": "<f4", "fortran_order": False, "shape": (10**12,)}
+  )
+  path = tmp_path / "long.npz"
+  with zipfile.ZipFile(path, "w") as archive:
+    archive.writestr("x.npy", file.getvalue() + bytes(8))
+  with pytest.raises(UserError, match="another length"):
     weights.read(path)
-  path.write_bytes(pickle.dumps(3) + pickle.dumps(4))
-  with pytest.raises(UserError, match="no PyTorch checkpoint"):
-    weights.read(path)
-  with pytest.raises(UserError, match="cannot read"):
-    weights.read(tmp_path / "absent.pth")
 
 
 def test_missing_package_names_the_extra():
@@ -190,3 +206,17 @@ def test_convert_lists_all_that_does_not_fit():
     "the weights do not fit: b has shape (3,) where params/b/x has (2,); "
     "missing c for params/c/x; superfluous d"
   )
+
+
+def test_convert_makes_nothing_of_a_wrong_shape():
+  # One number, seen as often as one likes.
+  endless = np.broadcast_to(np.float32(1), (10**6, 10**6))
+  template = {"params": {"x": np.zeros(2, "f4")}}
+  with pytest.raises(UserError, match=r"x has shape \(1000000, 1000000\)"):
+    weights.convert({"x": endless}, template, lambda path: path[1])
+
+
+def test_of_another_architecture_the_beginning_is_listed():
+  template = {"params": {f"a{i}": np.zeros(1, "f4") for i in range(30)}}
+  with pytest.raises(UserError, match=r"missing a19 .*; and 10 more$"):
+    weights.convert({}, template, lambda path: path[1])

@@ -1,0 +1,199 @@
+"""A pickle's content without running it: numbers, text, containers, names.
+
+`pickle.load` calls whatever a file names. Here the opcodes are read one by one
+and carried out on a stack of plain values; what a name of a class or function
+means is for the caller to say, or to refuse. `pytorch` says it for PyTorch's
+files.
+"""
+
+from collections.abc import Callable
+import dataclasses
+import io
+import mmap
+import pickletools
+from typing import Any
+
+from protojax.types import UserError
+
+# A state dict of a thousand tensors takes 50,000, and no step makes more than
+# 200 bytes that are not in the file.
+_MOST_STEPS = 3_000_000
+
+
+@dataclasses.dataclass(frozen=True)
+class Maker:
+  """What a pickle may call.
+
+  Attributes:
+    make: ours, called in the place of the class or function that is named.
+  """
+
+  make: Callable[..., Any]
+
+
+@dataclasses.dataclass
+class Object:
+  """What a pickle says of an object, whose class is not looked for.
+
+  Attributes:
+    kind: the class by its name, such as "torch.nn.modules.conv.Conv2d".
+    state: its attributes, where there are any.
+  """
+
+  kind: str
+  state: Any = None
+
+
+def load(
+  file: io.BytesIO | mmap.mmap,
+  find: Callable[[str], Any],
+  persistent: Callable[[Any], Any],
+) -> Any:
+  """One pickle, from where the file stands; it is left standing behind it.
+
+  Args:
+    file: holds the pickle.
+    find: "module.name" -> what it means, a `Maker` if it may be called.
+    persistent: what names an object outside of the pickle -> what to take for
+      it.
+
+  Raises:
+    UserError: an opcode, call or attribute that is none of plain data.
+    Exception: of any kind, for damaged bytes.
+  """
+  machine = _Machine(find, persistent)
+  opcodes = pickletools.genops(file)  # pyrefly: ignore
+  for step, (opcode, argument, _) in enumerate(opcodes):
+    if opcode.name == "STOP":
+      break
+    if opcode.name not in _STEPS or step == _MOST_STEPS:
+      raise UserError(f"refused {opcode.name} as step {step} of the pickle")
+    _STEPS[opcode.name](machine, argument)
+  return machine.stack.pop()
+
+
+class _Machine:
+  """The stack and the memo of one pickle, and what its opcodes do to them."""
+
+  def __init__(self, find, persistent):
+    self.find = find
+    self.persistent = persistent
+    self.stack: list[Any] = []
+    self.marks: list[int] = []
+    self.memo: dict[int, Any] = {}
+
+  def push(self, value):
+    self.stack.append(value)
+
+  def top(self, count):
+    """The last values of the stack, taken off it."""
+    start = len(self.stack) - count
+    if start < 0:
+      raise ValueError("the stack is empty")
+    taken = self.stack[start:]
+    del self.stack[start:]
+    return taken
+
+  def mark(self, _):
+    self.marks.append(len(self.stack))
+
+  def marked(self):
+    """The values since the last mark, taken off the stack."""
+    return self.top(len(self.stack) - self.marks.pop())
+
+  def remember(self, place):
+    self.memo[len(self.memo) if place is None else place] = self.stack[-1]
+
+  def recall(self, place):
+    self.push(self.memo[place])
+
+  def extend(self, values):
+    _plain(self.stack[-1], list).extend(values)
+
+  def update(self, flat):
+    target = _plain(self.stack[-1], dict)
+    target.update(keyed(zip(flat[::2], flat[1::2], strict=True)))
+
+  def call(self, _):
+    maker, arguments = self.top(2)
+    self.push(_plain(maker, Maker).make(*_plain(arguments, tuple)))
+
+  def build(self, _):
+    """Attributes; those of a dict, such as `_metadata`, are let go."""
+    (state,) = self.top(1)
+    target = self.stack[-1]
+    if isinstance(target, Object):
+      target.state = state
+    else:
+      _plain(target, dict)
+
+
+_STEPS: dict[str, Callable[[_Machine, Any], None]] = {
+  "PROTO": lambda machine, _: None,
+  "FRAME": lambda machine, _: None,
+  # The value itself stands behind these.
+  "BININT": _Machine.push,
+  "BININT1": _Machine.push,
+  "BININT2": _Machine.push,
+  "LONG1": _Machine.push,
+  "BINFLOAT": _Machine.push,
+  "BINSTRING": _Machine.push,
+  "SHORT_BINSTRING": _Machine.push,
+  "BINUNICODE": _Machine.push,
+  "SHORT_BINUNICODE": _Machine.push,
+  "BINUNICODE8": _Machine.push,
+  "BINBYTES": _Machine.push,
+  "SHORT_BINBYTES": _Machine.push,
+  "NONE": lambda machine, _: machine.push(None),
+  "NEWTRUE": lambda machine, _: machine.push(True),
+  "NEWFALSE": lambda machine, _: machine.push(False),
+  "EMPTY_LIST": lambda machine, _: machine.push([]),
+  "EMPTY_DICT": lambda machine, _: machine.push({}),
+  "EMPTY_TUPLE": lambda machine, _: machine.push(()),
+  "TUPLE1": lambda machine, _: machine.push(tuple(machine.top(1))),
+  "TUPLE2": lambda machine, _: machine.push(tuple(machine.top(2))),
+  "TUPLE3": lambda machine, _: machine.push(tuple(machine.top(3))),
+  "TUPLE": lambda machine, _: machine.push(tuple(machine.marked())),
+  "MARK": _Machine.mark,
+  "APPEND": lambda machine, _: machine.extend(machine.top(1)),
+  "APPENDS": lambda machine, _: machine.extend(machine.marked()),
+  "SETITEM": lambda machine, _: machine.update(machine.top(2)),
+  "SETITEMS": lambda machine, _: machine.update(machine.marked()),
+  "BINPUT": _Machine.remember,
+  "LONG_BINPUT": _Machine.remember,
+  "MEMOIZE": _Machine.remember,
+  "BINGET": _Machine.recall,
+  "LONG_BINGET": _Machine.recall,
+  # pickletools puts a space between module and name.
+  "GLOBAL": lambda machine, name: machine.push(
+    machine.find(name.replace(" ", "."))
+  ),
+  "STACK_GLOBAL": lambda machine, _: machine.push(
+    machine.find(".".join(machine.top(2)))
+  ),
+  "REDUCE": _Machine.call,
+  "NEWOBJ": _Machine.call,
+  "BUILD": _Machine.build,
+  "BINPERSID": lambda machine, _: machine.push(
+    machine.persistent(machine.stack.pop())
+  ),
+}
+
+
+def keyed(pairs: Any) -> dict[str | int, Any]:
+  """A dict of pairs; keys that are nested are refused, not hashed."""
+  found = {}
+  for key, value in pairs:
+    if not isinstance(key, str | int):
+      raise UserError(f"refused a {type(key).__name__} as a key")
+    found[key] = value
+  return found
+
+
+def _plain(value: Any, kind: type) -> Any:
+  if type(value) is not kind:
+    expected = "function" if kind is Maker else kind.__name__
+    raise UserError(
+      f"refused a {type(value).__name__} where plain data have a {expected}"
+    )
+  return value

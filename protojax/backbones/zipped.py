@@ -1,0 +1,44 @@
+"""The files in a zip archive as views of its bytes: nothing is unpacked."""
+
+import mmap
+import struct
+import zipfile
+import zlib
+
+from protojax.types import UserError
+
+_LOCAL_HEADER = struct.Struct("<4s22xHH")
+
+
+def members(data: mmap.mmap) -> dict[str, memoryview]:
+  """Name -> bytes of every file in the archive; all are stored as they are.
+
+  Args:
+    data: the whole archive.
+
+  Raises:
+    UserError: a file is compressed, encrypted or damaged.
+    Exception: of any kind, for damaged bytes.
+  """
+  # mmap is as much of a file as zipfile needs.
+  with zipfile.ZipFile(data) as archive:  # pyrefly: ignore
+    return {entry.filename: _bytes(data, entry) for entry in archive.infolist()}
+
+
+def _bytes(data: mmap.mmap, entry: zipfile.ZipInfo) -> memoryview:
+  name = entry.filename
+  if entry.compress_type != zipfile.ZIP_STORED or entry.flag_bits & 1:
+    raise UserError(
+      f"{name!r} in it is compressed or encrypted; save it uncompressed, as"
+      " torch.save and numpy.savez do"
+    )
+  start = entry.header_offset
+  header = data[start : start + _LOCAL_HEADER.size]
+  mark, name_length, extra_length = _LOCAL_HEADER.unpack(header)
+  start += _LOCAL_HEADER.size + name_length + extra_length
+  found = memoryview(data)[start : start + entry.file_size]
+  if mark != b"PK\x03\x04" or len(found) != entry.file_size:
+    raise UserError(f"it is cut short or damaged at {name!r}")
+  if zlib.crc32(found) != entry.CRC:
+    raise UserError(f"it is damaged: {name!r} has another checksum")
+  return found
