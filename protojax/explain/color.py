@@ -23,8 +23,33 @@ def contrast(
   factor: float,
   sizes: Int[ArrayLike, "b 2"] | None = None,
 ) -> UInt8[Array, "b H W 3"]:
-  """Blends an image with the mean of its luma, one grey for all its pixels."""
+  """Blends an image with the mean of its luma, one grey for all its pixels.
+
+  Args:
+    images: RGB.
+    factor: 1 changes nothing, 0 leaves the grey.
+    sizes: true height and width of images that are padded at the bottom and
+      at the right; the mean is over these alone.
+  """
   return blend(_mean(luma(images), sizes), images, factor)
+
+
+def contrast_luma(
+  images: UInt8[ArrayLike, "b H W 3"],
+  factor: float,
+  sizes: Int[ArrayLike, "b 2"] | None = None,
+) -> UInt8[Array, "b H W 3"]:
+  """Blends the luma of an image with its mean, and leaves its chroma.
+
+  `contrast` pulls colours towards grey, too, so that it contains a change of
+  saturation. Here Y becomes m + factor (Y - m), cut off to a whole level as in
+  `blend`, and what it moved by is added to red, green and blue; what leaves
+  0..255 is cut.
+  """
+  before = luma(images)
+  after = _blend(_mean(before, sizes)[..., 0], before, factor)
+  moved = jnp.asarray(images, jnp.int32) + (after - before)[..., None]
+  return jnp.clip(moved, 0, 255).astype(jnp.uint8)
 
 
 def saturation(
@@ -63,15 +88,21 @@ def blend(
   images: UInt8[ArrayLike, "b H W 3"],
   factor: float,
 ) -> UInt8[Array, "b H W 3"]:
-  """start + factor (images - start), in float32, cut off to whole levels.
+  """start + factor (images - start), in float32, cut off to whole levels."""
+  mixed = _blend(start, jnp.asarray(images, jnp.int32), factor)
+  return mixed.astype(jnp.uint8)
+
+
+def _blend(start: Array, end: Array, factor: float) -> Array:
+  """`blend` for integers of any shape.
 
   The products come from a table: a compiler that fuses the product into the
   sum rounds once where C rounds twice, and the cut makes that a whole level.
   """
   levels = np.arange(-255, 256, dtype=np.float32)
   products = jnp.asarray(np.float32(factor) * levels)
-  mixed = start + products[jnp.asarray(images, jnp.int32) - start + 255]
-  return jnp.clip(mixed, 0, 255).astype(jnp.uint8)
+  mixed = start + products[end - start + 255]
+  return jnp.clip(mixed, 0, 255).astype(jnp.int32)
 
 
 def _mean(

@@ -55,10 +55,8 @@ def importance(
     modifications: the axis m of the scores.
   """
   images = jnp.asarray(images)
-  changed = [m for m in modifications if m.change != "identity"]
-  stack = jnp.stack([images, *(perturb.modify(images, m) for m in changed)])
-  row = {m: 1 + i for i, m in enumerate(changed)}
-  rows = [row.get(m, 0) for m in modifications]
+  made, rows = perturb.stacked(modifications)
+  stack = jnp.stack([images, *(perturb.modify(images, m) for m in made)])
   return compare(nearest, at, stack, rows, embed, own_cell)
 
 

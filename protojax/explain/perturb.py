@@ -7,7 +7,7 @@ Prototypes" (Nauta et al., arXiv 2011.02863) to the last bit. `presets` lists
 which go together.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 import dataclasses
 import difflib
 import functools
@@ -64,6 +64,10 @@ CHANGES: Mapping[str, Change] = {
     lambda images, sizes, factor: color.contrast(images, factor, sizes),
     (_FACTOR,),
   ),
+  "contrast_luma": Change(
+    lambda images, sizes, factor: color.contrast_luma(images, factor, sizes),
+    (_FACTOR,),
+  ),
   "saturation": Change(
     lambda images, sizes, factor: color.saturation(images, factor), (_FACTOR,)
   ),
@@ -80,9 +84,25 @@ CHANGES: Mapping[str, Change] = {
     ),
     (Strength("amplitude"), Strength("frequency", default=0.05)),
   ),
+  "bars": Change(
+    lambda images, sizes, distance, count, seed: warp.bars(
+      images, int(distance), int(count), int(seed), sizes
+    ),
+    (
+      Strength("distance", whole=True),
+      Strength("count", 1, whole=True, default=25),
+      Strength("seed", whole=True, default=0),
+    ),
+  ),
   "texture": Change(
-    lambda images, sizes, strength: nlm.smooth(images, strength),
-    (Strength("h"),),
+    lambda images, sizes, h, template, search: nlm.smooth(
+      images, h, int(template), int(search), sizes
+    ),
+    (
+      Strength("h"),
+      Strength("template", 1, 99, whole=True, default=7),
+      Strength("search", 1, 99, whole=True, default=21),
+    ),
   ),
 }
 
@@ -96,6 +116,8 @@ class Modification:
     change: which of `CHANGES`, such as "warp".
     strengths: its numbers, in the order of the change; those with a default
       may be left out.
+    jpeg: quality at which the modified image goes through JPEG before it is
+      resized, as far as it is modified at its own size; None leaves it out.
 
   Raises:
     UserError: there is no such change, or a strength is out of its range.
@@ -104,15 +126,10 @@ class Modification:
   name: str
   change: str
   strengths: tuple[float | int, ...] = ()
+  jpeg: int | None = None
 
   def __post_init__(self):
-    if self.change not in CHANGES:
-      near = difflib.get_close_matches(self.change, CHANGES, 1)
-      hint = f"did you mean {near[0]}? " if near else ""
-      raise UserError(
-        f"unknown change {self.change!r} of {self.name!r}; {hint}"
-        f"there are {', '.join(CHANGES)}"
-      )
+    require_known(f"change of {self.name}", self.change, CHANGES)
     wanted = CHANGES[self.change].strengths
     defaults = (s.default for s in wanted[len(self.strengths) :])
     given = (*self.strengths, *(d for d in defaults if d is not None))
@@ -127,7 +144,7 @@ class Modification:
     object.__setattr__(self, "strengths", given)
 
   @property
-  def settings(self) -> dict[str, float]:
+  def settings(self) -> dict[str, float | int]:
     """Its strengths by name."""
     names = (s.name for s in CHANGES[self.change].strengths)
     return dict(zip(names, self.strengths, strict=True))
@@ -143,7 +160,18 @@ class Modification:
     return f"{self.change}: {told}" if told else self.change
 
 
-def _check(name: str, strength: Strength, value: float) -> None:
+def require_known(what: str, name: str, known: Iterable[str]) -> None:
+  """Raises UserError, with the nearest name, unless `name` is known."""
+  known = tuple(known)
+  if name not in known:
+    near = difflib.get_close_matches(name, known, 1)
+    hint = f"did you mean {near[0]}? " if near else ""
+    raise UserError(
+      f"unknown {what}: {name!r}; {hint}there are {', '.join(known)}"
+    )
+
+
+def _check(name: str, strength: Strength, value: float | int) -> None:
   fits = math.isfinite(value) and strength.low <= value <= strength.high
   if not fits or (strength.whole and value != int(value)):
     kind = "a whole number" if strength.whole else "a number"
@@ -152,6 +180,21 @@ def _check(name: str, strength: Strength, value: float) -> None:
       f"{name}: {strength.name}={value!r} is out of range; use {kind} from"
       f" {strength.low:g}{limit}"
     )
+
+
+def stacked(
+  modifications: Sequence[Modification],
+) -> tuple[tuple[Modification, ...], tuple[int, ...]]:
+  """Which copies a stack of images needs, and where in it each one is.
+
+  Returns:
+    Those that change anything, in their order; and the row of every
+    modification, counted from the unchanged images in row 0, which stand for
+    the others.
+  """
+  made = tuple(m for m in modifications if m.change != "identity" or m.jpeg)
+  rows = {m: 1 + i for i, m in enumerate(made)}
+  return made, tuple(rows.get(m, 0) for m in modifications)
 
 
 @functools.partial(jax.jit, static_argnames="modification")

@@ -43,32 +43,31 @@ def sine(
 
 def bars(
   images: UInt8[ArrayLike, "b H W 3"],
+  distance: int,
   count: int,
-  least: int,
-  most: int,
   seed: int,
   sizes: Int[ArrayLike, "b 2"] | None = None,
 ) -> UInt8[Array, "b H W 3"]:
   """Horizontal bars shifted around, right and left by turns.
 
   Of each of `count` bands of height // count rows, an upper part of half to
-  all of its rows moves by `least` to `most` pixels. Parts and distances are
-  drawn from the seed, the same ones for every image; rows that the bands
+  all of its rows moves by half to all of `distance` pixels. Parts and moves
+  are drawn from the seed, the same ones for every image; rows that the bands
   leave over at the bottom stay.
   """
   draw = np.random.default_rng(seed)
-  distance = draw.integers(least, most + 1, count)
-  distance[1::2] *= -1
-  share = jnp.asarray(draw.integers(0, 2**16, count), jnp.int32)
-  distance = jnp.asarray(distance, jnp.int32)
+  moves = draw.integers((distance + 1) // 2, distance + 1, count)
+  moves[1::2] *= -1
+  moves = jnp.asarray(moves, jnp.int32)
+  shares = jnp.asarray(draw.integers(0, 2**16, count), jnp.int32)
 
   def source(y, x, height, width):
-    band_rows = height // count
-    band = jnp.minimum(y // jnp.maximum(band_rows, 1), count - 1)
-    half = (band_rows + 1) // 2
-    part = half + ((band_rows - half + 1) * share[band] >> 16)
-    moves = y - band * band_rows < part
-    return y, (x - jnp.where(moves, distance[band], 0)) % width
+    rows = height // count
+    bar = jnp.minimum(y // jnp.maximum(rows, 1), count - 1)
+    half = (rows + 1) // 2
+    part = half + ((rows - half + 1) * shares[bar] >> 16)
+    inside = y - bar * rows < part
+    return y, (x - jnp.where(inside, moves[bar], 0)) % width
 
   return _moved(images, source, sizes)
 

@@ -46,9 +46,9 @@ def test_strengths_have_names_and_defaults():
 
 
 def test_unknown_change_names_the_nearest_and_all():
-  with pytest.raises(UserError, match=r"'contrst' of 'x'; did you mean contr"):
+  with pytest.raises(UserError, match=r"of x: 'contrst'; did you mean contr"):
     Modification("x", "contrst", (1.0,))
-  with pytest.raises(UserError, match=r"'fuzzy' of 'x'; there are identity, c"):
+  with pytest.raises(UserError, match=r"of x: 'fuzzy'; there are identity, c"):
     Modification("x", "fuzzy")
 
 

@@ -1,0 +1,123 @@
+"""Mode "reference": copies of images that are modified at their own size.
+
+The paper's code modifies the files of a data set and lets the network read
+them, so that a modification comes before the resize. Here the device modifies
+images of any size in few compiled shapes: each is padded to the next of them,
+and its true height and width go along. JPEG and the resize, which are
+Pillow's, are done on the host.
+"""
+
+from collections.abc import Iterable, Iterator
+from concurrent import futures
+import functools
+import io
+import os
+from typing import Any
+
+import jax
+from jax import Array
+from jaxtyping import Int, UInt8
+import numpy as np
+from PIL import Image
+
+from protojax.data import images as images_lib
+from protojax.data import transforms
+from protojax.explain import perturb
+from protojax.explain.perturb import Modification
+from protojax.explain.presets import Preset
+from protojax.types import ArrayLike, Batch, UserError
+
+_THREADS = 4  # each holds one image and its copies at full size
+_MOST_PIXELS = 2**24  # of `color.contrast`
+
+
+def attach(
+  batches: Iterable[Batch], source: Any, preset: Preset, image_size: int
+) -> Iterator[Batch]:
+  """Adds "copies", uint8 [b, n, H, W, 3], to batches; see `copies`.
+
+  Args:
+    batches: with the positions of their images in "index". What pads them
+      repeats one of their images, which is modified once.
+    source: of the images, at their own size.
+    preset: what to modify.
+    image_size: side of the network's input in pixels.
+
+  Raises:
+    UserError: an image has too many pixels.
+  """
+
+  def one(index: int) -> UInt8[np.ndarray, "n H W 3"]:
+    try:
+      return copies(source[index]["image"], preset, image_size)
+    except UserError as error:
+      raise UserError(f"{source.name(index)}: {error}") from error
+
+  with futures.ThreadPoolExecutor(min(_THREADS, os.cpu_count() or 1)) as pool:
+    for batch in batches:
+      indices, places = np.unique(batch["index"], return_inverse=True)
+      made = np.stack(list(pool.map(one, indices.tolist())))
+      yield {**batch, "copies": made[places]}
+
+
+def copies(
+  image: UInt8[np.ndarray, "H W 3"], preset: Preset, image_size: int
+) -> UInt8[np.ndarray, "n size size 3"]:
+  """An image and its modified copies, resized for the network.
+
+  Row 0 is the unchanged image. The others are what `perturb.stacked` finds in
+  the preset, modified before the resize. With a codec, row 0 goes through JPEG
+  first, the others are made of what comes out, and go through JPEG of their
+  own: this is how often the files of the paper's code were saved.
+
+  Raises:
+    UserError: the image has too many pixels.
+  """
+  unchanged = _saved(image, preset.jpeg)
+  made, _ = perturb.stacked(preset.modifications)
+  modified = _modified(unchanged, made)
+  rows = [unchanged, *map(_saved, modified, (m.jpeg for m in made))]
+  return np.stack([transforms.resize(row, image_size) for row in rows])
+
+
+def _modified(
+  image: UInt8[np.ndarray, "H W 3"], modifications: tuple[Modification, ...]
+) -> list[UInt8[np.ndarray, "H W 3"]]:
+  height, width, _ = image.shape
+  shape = _padded(height), _padded(width)
+  if shape[0] * shape[1] >= _MOST_PIXELS:
+    raise UserError(
+      f"{height} x {width} pixels are too many to modify at this size; make"
+      " the image smaller, or use mode fast"
+    )
+  padded = np.zeros((1, *shape, 3), np.uint8)
+  padded[0, :height, :width] = image
+  size = np.array([[height, width]], np.int32)
+  changed = jax.device_get(_modify(padded, size, modifications))
+  return [copy[0, :height, :width] for copy in changed]
+
+
+@functools.partial(jax.jit, static_argnames="modifications")
+def _modify(
+  images: UInt8[ArrayLike, "b H W 3"],
+  sizes: Int[ArrayLike, "b 2"],
+  modifications: tuple[Modification, ...],
+) -> list[UInt8[Array, "b H W 3"]]:
+  return [perturb.modify(images, m, sizes) for m in modifications]
+
+
+def _padded(side: int) -> int:
+  """The next of few lengths: multiples of 64, from 512 on of 128, and so on."""
+  step = max(64, 2 ** (side - 1).bit_length() // 8)
+  return -(-side // step) * step
+
+
+def _saved(
+  image: UInt8[np.ndarray, "H W 3"], quality: int | None
+) -> UInt8[np.ndarray, "H W 3"]:
+  """What is read again of an image that was saved as JPEG, if it was."""
+  if quality is None:
+    return image
+  file = io.BytesIO()
+  Image.fromarray(image).save(file, "JPEG", quality=quality)
+  return images_lib.decode(file.getvalue())
