@@ -18,8 +18,8 @@ from protojax.types import PyTree, UserError
 Tensors = Mapping[str, np.ndarray]
 # Path of a variable, such as ("params", "stem", "kernel") -> a tensor's name.
 ForeignName = Callable[[tuple[str, ...]], str]
-# Regular expression for a whole part of a path, and what stands for it.
-Rule = tuple[str, str | Callable[[re.Match], str]]
+# Regular expression for whole parts of a path, and what stands for them.
+Rule = tuple[str, str]
 
 # What PyTorch calls the arrays of convolutions, linear layers and norms.
 _LEAVES: tuple[Rule, ...] = (
@@ -50,13 +50,21 @@ class Layout:
 
 
 def naming(*rules: Rule) -> ForeignName:
-  """Names by rules for the parts of a path, joined by dots.
+  """Names made of paths by rules.
 
-  The first rule that matches a part is taken; a part without one stays.
+  A path begins as "stem/kernel", without its collection; every rule in turn
+  replaces the parts that it matches; then dots come between the parts.
   """
+  patterns = [
+    (re.compile(f"(?<![^/])(?:{parts})(?![^/])"), name)
+    for parts, name in (*rules, *_LEAVES)
+  ]
 
   def foreign_name(path: tuple[str, ...]) -> str:
-    return ".".join(_renamed(part, rules) for part in path[1:])
+    text = "/".join(path[1:])
+    for pattern, name in patterns:
+      text = pattern.sub(name, text)
+    return text.replace("/", ".")
 
   return foreign_name
 
@@ -93,11 +101,3 @@ def convert(
     if path[-1] == "kernel" and len(leaf.shape) == 2 and name in arranged:
       arranged[name] = arranged[name].T
   return weights.convert(arranged, template, layout.foreign_name, layout.ignore)
-
-
-def _renamed(part: str, rules: Sequence[Rule]) -> str:
-  for pattern, name in (*rules, *_LEAVES):
-    match = re.fullmatch(pattern, part)
-    if match:
-      return match.expand(name) if isinstance(name, str) else name(match)
-  return part

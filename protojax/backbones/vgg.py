@@ -1,0 +1,131 @@
+"""VGG-11 to -19, with and without BatchNorm: image -> features.
+
+The convolutions of Simonyan and Zisserman (2015), the last max-pooling
+included, so that 224 pixels become 7 x 7 cells as in ProtoPNet.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+from flax import linen as nn
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from protojax.backbones.base import (
+  IMAGENET_MEAN,
+  IMAGENET_STD,
+  Backbone,
+  Layer,
+  Level,
+  recomputed,
+)
+from protojax.backbones.conv import Conv
+from protojax.backbones.layout import Layout, naming
+from protojax.backbones.norm import BatchNorm
+
+# Depth -> convolutions of each stage, which ends in a pooling.
+_DEPTHS = {
+  11: (1, 1, 2, 2, 2),
+  13: (2, 2, 2, 2, 2),
+  16: (2, 2, 3, 3, 3),
+  19: (2, 2, 4, 4, 4),
+}
+_CHANNELS = (64, 128, 256, 512, 512)
+
+# Name -> (depth, whether BatchNorm follows each convolution).
+_NAMES = {
+  f"vgg{depth}{suffix}": (depth, bool(suffix))
+  for depth in _DEPTHS
+  for suffix in ("", "_bn")
+}
+NAMES = tuple(_NAMES)
+
+
+def load(name: str) -> Backbone:
+  """The VGG of that depth, without weights to start from."""
+  depth, norm = _NAMES[name]
+  counts = _DEPTHS[depth]
+  return Backbone(
+    module=VGG(counts, norm),
+    mean=IMAGENET_MEAN,
+    std=IMAGENET_STD,
+    stride=32,
+    layers=tuple(_layers(counts)),
+    channels=_CHANNELS[-1],
+    levels=tuple(
+      Level(f"stage_{i}", 2**i, channels)
+      for i, channels in enumerate(_CHANNELS, start=1)
+    ),
+    layouts=(_layout(counts, norm),),
+  )
+
+
+def _layers(counts: tuple[int, ...]) -> Iterator[Layer]:
+  for count in counts:
+    yield from [Layer(3, 1, (1, 1))] * count
+    yield Layer(2, 2, "VALID")
+
+
+class VGG(nn.Module):
+  """Images normalised by ImageNet's mean and deviation -> features.
+
+  Attributes:
+    counts: convolutions of each of the five stages.
+    norm: whether BatchNorm follows each.
+    dtype: what is computed in; parameters and features are float32.
+    remat: whether stages keep no activations for the gradient.
+    synchronised: whether BatchNorm averages over devices in training.
+  """
+
+  counts: tuple[int, ...]
+  norm: bool
+  dtype: Any = jnp.float32
+  remat: bool = False
+  synchronised: bool = True
+
+  @nn.compact
+  def __call__(
+    self, images: Float[Array, "b H W 3"], train: bool = False
+  ) -> Float[Array, "b h w d"]:
+    """`train` normalises by the batch and moves the running averages."""
+    stage = recomputed(_Stage, self.remat)
+    x = images.astype(self.dtype)
+    for i, count in enumerate(self.counts, start=1):
+      shape = count, _CHANNELS[i - 1], self.norm, self.synchronised
+      x = stage(*shape, name=f"block_{i}")(x, train)
+      features = x.astype(jnp.float32)
+      self.sow("intermediates", f"stage_{i}", features)
+    return features
+
+
+class _Stage(nn.Module):
+  """Convolutions of equally many channels, and a pooling."""
+
+  count: int
+  channels: int
+  norm: bool
+  synchronised: bool
+
+  @nn.compact
+  def __call__(self, x, train):
+    for i in range(1, self.count + 1):
+      conv = Conv(self.channels, 3, padding=(1, 1), bias=True, name=f"conv_{i}")
+      x = conv(x)
+      if self.norm:
+        norm = BatchNorm(synchronised=self.synchronised, name=f"norm_{i}")
+        x = norm(x, train)
+      x = nn.relu(x)
+    return nn.max_pool(x, (2, 2), (2, 2))
+
+
+def _layout(counts: tuple[int, ...], norm: bool) -> Layout:
+  """Everything is counted there: convolution, norm, ReLU, pooling."""
+  rules, n = [], 0
+  for stage, count in enumerate(counts, start=1):
+    for i in range(1, count + 1):
+      rules.append((f"block_{stage}/conv_{i}", f"features.{n}"))
+      rules.append((f"block_{stage}/norm_{i}", f"features.{n + 1}"))
+      n += 3 if norm else 2
+    n += 1
+  classifier = ("classifier.", "pre_logits.", "head.")
+  return Layout("torchvision and timm", naming(*rules), classifier)
