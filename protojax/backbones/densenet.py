@@ -1,0 +1,161 @@
+"""DenseNet-121 to -201: image -> features.
+
+Huang et al. (2017), with the last BatchNorm and a ReLU after it, as ProtoPNet
+takes the features.
+"""
+
+from collections.abc import Iterator
+import functools
+import re
+from typing import Any, NamedTuple
+
+from flax import linen as nn
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from protojax.backbones.base import (
+  IMAGENET_MEAN,
+  IMAGENET_STD,
+  Backbone,
+  Layer,
+  Level,
+  recomputed,
+)
+from protojax.backbones.conv import Conv
+from protojax.backbones.layout import Layout, Tensors, naming
+from protojax.backbones.norm import BatchNorm
+
+
+class _Shape(NamedTuple):
+  """What one DenseNet differs in from another."""
+
+  layers: tuple[int, ...]
+  growth: int = 32
+  stem: int = 64
+
+  @property
+  def channels(self) -> tuple[int, ...]:
+    """Of each dense block's map."""
+    found, channels = [], self.stem
+    for count in self.layers:
+      channels += count * self.growth
+      found.append(channels)
+      channels //= 2
+    return tuple(found)
+
+
+_SHAPES = {
+  "densenet121": _Shape((6, 12, 24, 16)),
+  "densenet161": _Shape((6, 12, 36, 24), growth=48, stem=96),
+  "densenet169": _Shape((6, 12, 32, 32)),
+  "densenet201": _Shape((6, 12, 48, 32)),
+}
+NAMES = tuple(_SHAPES)
+
+
+def load(name: str) -> Backbone:
+  """The DenseNet of that depth, without weights to start from."""
+  shape = _SHAPES[name]
+  return Backbone(
+    module=DenseNet(*shape),
+    mean=IMAGENET_MEAN,
+    std=IMAGENET_STD,
+    stride=32,
+    layers=tuple(_layers(shape.layers)),
+    channels=shape.channels[-1],
+    levels=tuple(
+      Level(f"stage_{i}", 2 ** (i + 1), channels)
+      for i, channels in enumerate(shape.channels, start=1)
+    ),
+    layouts=_LAYOUTS,
+  )
+
+
+def _layers(counts: tuple[int, ...]) -> Iterator[Layer]:
+  yield Layer(7, 2, (3, 3))
+  yield Layer(3, 2, (1, 1))
+  for i, count in enumerate(counts):
+    if i:
+      yield Layer(2, 2, "VALID")
+    yield from [Layer(3, 1, (1, 1))] * count
+
+
+class DenseNet(nn.Module):
+  """Images normalised by ImageNet's mean and deviation -> features.
+
+  Attributes:
+    layers: of each of the dense blocks.
+    growth: channels that each layer adds.
+    stem: channels before the first block.
+    dtype: what is computed in; parameters and features are float32.
+    remat: whether layers keep no activations for the gradient.
+    synchronised: whether BatchNorm averages over devices in training.
+  """
+
+  layers: tuple[int, ...]
+  growth: int = 32
+  stem: int = 64
+  dtype: Any = jnp.float32
+  remat: bool = False
+  synchronised: bool = True
+
+  @nn.compact
+  def __call__(
+    self, images: Float[Array, "b H W 3"], train: bool = False
+  ) -> Float[Array, "b h w d"]:
+    """`train` normalises by the batch and moves the running averages."""
+    norm = functools.partial(BatchNorm, synchronised=self.synchronised)
+    layer = recomputed(_Layer, self.remat)
+    x = images.astype(self.dtype)
+    x = Conv(self.stem, 7, 2, (3, 3), name="stem")(x)
+    x = nn.relu(norm(name="stem_norm")(x, train))
+    x = nn.max_pool(x, (3, 3), (2, 2), ((1, 1), (1, 1)))
+    for i, count in enumerate(self.layers, start=1):
+      if i > 1:
+        x = Conv(x.shape[-1] // 2, name=f"transition_{i - 1}")(x)
+        x = nn.avg_pool(x, (2, 2), (2, 2))
+      for j in range(1, count + 1):
+        new = layer(self.growth, norm, name=f"block_{i}_layer_{j}")(x, train)
+        x = jnp.concatenate([x, new], axis=-1)
+      x = nn.relu(norm(name=f"block_{i}_norm")(x, train))
+      features = x.astype(jnp.float32)
+      self.sow("intermediates", f"stage_{i}", features)
+    return features
+
+
+class _Layer(nn.Module):
+  """A narrow 1x1 and a 3x3 convolution, each after BatchNorm and ReLU."""
+
+  growth: int
+  norm: functools.partial
+
+  @nn.compact
+  def __call__(self, x, train):
+    x = nn.relu(self.norm(name="norm_1")(x, train))
+    x = Conv(4 * self.growth, name="conv_1")(x)
+    x = nn.relu(self.norm(name="norm_2")(x, train))
+    return Conv(self.growth, 3, padding=(1, 1), name="conv_2")(x)
+
+
+def _as_today(tensors: Tensors) -> Tensors:
+  """The published files still say "norm.1" where the module says "norm1"."""
+  old = re.compile(r"(denselayer\d+\.(?:norm|conv))\.(\d\.)")
+  return {old.sub(r"\1\2", name): x for name, x in tensors.items()}
+
+
+_LAYOUTS = (
+  Layout(
+    "torchvision and timm",
+    naming(
+      ("stem", "features.conv0"),
+      ("stem_norm", "features.norm0"),
+      (r"block_(\d)_layer_(\d+)", r"features.denseblock\1.denselayer\2"),
+      ("block_4_norm", "features.norm5"),
+      (r"block_(\d)_norm", r"features.transition\1.norm"),
+      (r"transition_(\d)", r"features.transition\1.conv"),
+      (r"(conv|norm)_(\d)", r"\1\2"),
+    ),
+    ("classifier.",),
+    _as_today,
+  ),
+)
