@@ -58,6 +58,21 @@ class BatchNorm(nn.Module):
     return affine(x, mean, scale * lax.rsqrt(var + self.epsilon), bias)
 
 
+def layer_norm(
+  x: Float[Array, "... d"], name: str, epsilon: float = 1e-6
+) -> Float[Array, "... d"]:
+  """Flax's LayerNorm of every cell or token, float32 inside.
+
+  Called within a compact module, whose submodule `name` holds scale and bias.
+  """
+  # The variance as a difference of squares would lose the small channels of a
+  # transformer beside its few huge ones.
+  norm = nn.LayerNorm(
+    epsilon, dtype=x.dtype, use_fast_variance=False, name=name
+  )
+  return norm(x)
+
+
 @jax.custom_vjp
 def moments(
   x: Float[Array, "b h w d"],
