@@ -1,0 +1,303 @@
+"""Vision transformers of timm, DINOv2 and CLIP: image -> features.
+
+Dosovitskiy et al. (2021). Patch tokens come as a grid of cells; the class token
+is sown apart, as "class_token" [b, d], after the last norm. Position embeddings
+are resampled to the grid of the image at hand. Pixels beyond the last whole
+patch are not seen.
+"""
+
+import functools
+import math
+from typing import Any, NamedTuple
+
+from flax import linen as nn
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+import numpy as np
+
+from protojax.backbones.base import (
+  IMAGENET_MEAN,
+  IMAGENET_STD,
+  Backbone,
+  Layer,
+  Level,
+  recomputed,
+)
+from protojax.backbones.conv import Conv
+from protojax.backbones.layout import Layout, Tensors, naming
+from protojax.backbones.norm import layer_norm
+
+
+class _Size(NamedTuple):
+  channels: int
+  blocks: int
+  heads: int
+
+
+class _Family(NamedTuple):
+  """What the networks of one source have in common.
+
+  Attributes:
+    mean: of the pixels its weights were trained on.
+    std: the same.
+    settings: of the module.
+  """
+
+  mean: tuple[float, float, float]
+  std: tuple[float, float, float]
+  settings: dict[str, Any]
+
+
+_SIZES = {
+  "small": _Size(384, 12, 6),
+  "base": _Size(768, 12, 12),
+  "large": _Size(1024, 24, 16),
+}
+_FAMILIES = {
+  "vit": _Family((0.5,) * 3, (0.5,) * 3, {}),
+  # Darcet et al. (2024), "Vision Transformers Need Registers".
+  "dinov2": _Family(
+    IMAGENET_MEAN, IMAGENET_STD, {"registers": 4, "layer_scale": True}
+  ),
+  # Radford et al. (2021).
+  "clip": _Family(
+    (0.48145466, 0.4578275, 0.40821073),
+    (0.26862954, 0.26130258, 0.27577711),
+    {"clip": True},
+  ),
+}
+# Name -> (family, size, pixels of a patch, patches on a side in pretraining).
+_NAMES = {
+  "vit_small_patch16": ("vit", "small", 16, 14),
+  "vit_base_patch16": ("vit", "base", 16, 14),
+  "vit_large_patch16": ("vit", "large", 16, 14),
+  "dinov2_small": ("dinov2", "small", 14, 37),
+  "dinov2_base": ("dinov2", "base", 14, 37),
+  "dinov2_large": ("dinov2", "large", 14, 37),
+  "clip_base_patch32": ("clip", "base", 32, 7),
+  "clip_base_patch16": ("clip", "base", 16, 14),
+  "clip_large_patch14": ("clip", "large", 14, 16),
+}
+NAMES = tuple(_NAMES)
+
+# Attention reaches any cell of the map: a kernel wider than all maps.
+_ATTENTION = Layer(4097)
+
+
+def load(name: str) -> Backbone:
+  """The transformer of that name, without weights to start from."""
+  family, size, patch, grid = _NAMES[name]
+  mean, std, settings = _FAMILIES[family]
+  channels, blocks, _ = _SIZES[size]
+  return Backbone(
+    module=ViT(*_SIZES[size], patch, grid, **settings),
+    mean=mean,
+    std=std,
+    stride=patch,
+    layers=(Layer(patch, patch, "VALID"), _ATTENTION),
+    channels=channels,
+    levels=tuple(
+      Level(f"block_{i}", patch, channels) for i in range(1, blocks + 1)
+    ),
+    layouts=_LAYOUTS,
+  )
+
+
+class ViT(nn.Module):
+  """Normalised images -> patch tokens after the last norm.
+
+  Attributes:
+    channels: d, of a token.
+    blocks: of attention and MLP.
+    heads: of attention.
+    patch: pixels on a side of a patch.
+    grid: patches on a side that there is a position embedding for.
+    registers: tokens beside class and patches, which are dropped at the end.
+    layer_scale: whether branches are scaled by channel before they are added.
+    clip: as CLIP: patches without bias, a norm before the blocks, GELU as
+      x sigmoid(1.702 x).
+    dtype: what is computed in; parameters and features are float32.
+    remat: whether blocks keep no activations for the gradient.
+  """
+
+  channels: int
+  blocks: int
+  heads: int
+  patch: int
+  grid: int
+  registers: int = 0
+  layer_scale: bool = False
+  clip: bool = False
+  dtype: Any = jnp.float32
+  remat: bool = False
+
+  @nn.compact
+  def __call__(
+    self, images: Float[Array, "b H W 3"], train: bool = False
+  ) -> Float[Array, "b h w d"]:
+    """`train` changes nothing."""
+    norm = functools.partial(layer_norm, epsilon=1e-5 if self.clip else 1e-6)
+    block = recomputed(_Block, self.remat)
+    x = self._patches(images.astype(self.dtype))
+    batch, h, w, d = x.shape
+    others = self._other_tokens().astype(self.dtype)
+    tokens = jnp.concatenate(
+      [jnp.tile(others[None], (batch, 1, 1)), x.reshape(batch, h * w, d)], 1
+    )
+    if self.clip:
+      tokens = norm(tokens, "pre_norm")
+    for i in range(1, self.blocks + 1):
+      layer = block(
+        self.heads, self.layer_scale, self.clip, norm, name=f"layer_{i}"
+      )
+      tokens = layer(tokens, train)
+      self.sow("intermediates", f"block_{i}", self._map(tokens, h, w))
+    tokens = norm(tokens, "norm")
+    self.sow("intermediates", "class_token", tokens[:, 0].astype(jnp.float32))
+    return self._map(tokens, h, w)
+
+  def _patches(self, images):
+    """One token for each patch, its position added."""
+    side = self.patch
+    conv = Conv(
+      self.channels, side, side, "VALID", bias=not self.clip, name="patches"
+    )
+    x = conv(images)
+    shape = (self.grid, self.grid, self.channels)
+    position = self.param("position", nn.initializers.normal(0.02), shape)
+    if x.shape[1:] != shape:
+      # Antialiased, as timm and DINOv2 with registers do it.
+      position = jax.image.resize(position, x.shape[1:], "cubic")
+    return x + position.astype(x.dtype)[None]
+
+  def _other_tokens(self):
+    """The class token, which holds its position, and the registers."""
+    normal = nn.initializers.normal(0.02)
+    tokens = self.param("class_token", normal, (1, self.channels))
+    if not self.registers:
+      return tokens
+    shape = (self.registers, self.channels)
+    return jnp.concatenate([tokens, self.param("registers", normal, shape)])
+
+  def _map(self, tokens, h, w):
+    patches = tokens[:, 1 + self.registers :].astype(jnp.float32)
+    return patches.reshape(-1, h, w, self.channels)
+
+
+class _Block(nn.Module):
+  """Attention and MLP, each after a norm and added to what it was given."""
+
+  heads: int
+  layer_scale: bool
+  quick_gelu: bool
+  norm: functools.partial
+
+  @nn.compact
+  def __call__(self, x, train):
+    del train
+    x = x + self._scaled(self._attention(self.norm(x, "norm_1")), "gamma_1")
+    return x + self._scaled(self._mlp(self.norm(x, "norm_2")), "gamma_2")
+
+  def _attention(self, x):
+    batch, count, channels = x.shape
+    qkv = nn.Dense(3 * channels, dtype=x.dtype, name="qkv")(x)
+    shape = (batch, count, 3, self.heads, channels // self.heads)
+    query, key, value = jnp.moveaxis(qkv.reshape(shape), 2, 0)
+    y = jax.nn.dot_product_attention(query, key, value)
+    return nn.Dense(channels, dtype=x.dtype, name="out")(y.reshape(x.shape))
+
+  def _mlp(self, x):
+    y = nn.Dense(4 * x.shape[-1], dtype=x.dtype, name="expand")(x)
+    if self.quick_gelu:
+      y = y * nn.sigmoid(1.702 * y)
+    else:
+      y = nn.gelu(y, approximate=False)
+    return nn.Dense(x.shape[-1], dtype=x.dtype, name="project")(y)
+
+  def _scaled(self, x, name):
+    if not self.layer_scale:
+      return x
+    ones = nn.initializers.ones
+    return x * self.param(name, ones, x.shape[-1:]).astype(x.dtype)[None, None]
+
+
+def _with_positions(tensors: Tensors, token: str, position: str) -> Tensors:
+  """Position embeddings as a grid; the class token's is added to the token.
+
+  They come as [n, d] or [1, n, d], n being the cells with or without one for
+  the class token before them.
+  """
+  found = dict(tensors)
+  if token in found and position in found:
+    channels = found[token].shape[-1]
+    positions = np.float32(found[position]).reshape(-1, channels)
+    side = math.isqrt(len(positions))
+    own, cells = positions[: -(side**2)], positions[-(side**2) :]
+    found[token] = found[token].reshape(1, channels) + own.sum(0)
+    found[position] = cells.reshape(side, side, channels)
+  return found
+
+
+def _timm(tensors: Tensors) -> Tensors:
+  """DINOv2's own names differ from timm's in the registers alone."""
+  found = dict(_with_positions(tensors, "cls_token", "pos_embed"))
+  for name in ("reg_token", "register_tokens"):
+    if name in found:
+      found["reg_token"] = found.pop(name)[0]
+  return found
+
+
+def _openai(tensors: Tensors) -> Tensors:
+  """The visual tower of CLIP, alone or beside the tower of text."""
+  visual = {
+    name.removeprefix("visual."): x
+    for name, x in tensors.items()
+    if name.startswith("visual.")
+  }
+  return _with_positions(
+    visual or tensors, "class_embedding", "positional_embedding"
+  )
+
+
+_BLOCKS = range(1, max(size.blocks for size in _SIZES.values()) + 1)
+_LAYOUTS = (
+  Layout(
+    "timm and DINOv2",
+    naming(
+      ("patches", "patch_embed.proj"),
+      ("position", "pos_embed"),
+      ("class_token", "cls_token"),
+      ("registers", "reg_token"),
+      ("pre_norm", "norm_pre"),
+      *((f"layer_{i}", f"blocks.{i - 1}") for i in _BLOCKS),
+      (r"norm_(\d)", r"norm\1"),
+      ("qkv", "attn.qkv"),
+      ("out", "attn.proj"),
+      (r"gamma_(\d)", r"ls\1.gamma"),
+      ("expand", "mlp.fc1"),
+      ("project", "mlp.fc2"),
+    ),
+    ("head.", "mask_token"),
+    _timm,
+  ),
+  Layout(
+    "CLIP",
+    naming(
+      ("patches", "conv1"),
+      ("position", "positional_embedding"),
+      ("class_token", "class_embedding"),
+      ("pre_norm", "ln_pre"),
+      ("norm", "ln_post"),
+      *((f"layer_{i}", f"transformer.resblocks.{i - 1}") for i in _BLOCKS),
+      (r"norm_(\d)", r"ln_\1"),
+      ("qkv/kernel", "attn.in_proj_weight"),
+      ("qkv/bias", "attn.in_proj_bias"),
+      ("out", "attn.out_proj"),
+      ("expand", "mlp.c_fc"),
+      ("project", "mlp.c_proj"),
+    ),
+    ("proj",),
+    _openai,
+  ),
+)
