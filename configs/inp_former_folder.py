@@ -47,7 +47,12 @@ def get_config(variants: str = "") -> ConfigDict:
         "split_seed": -1,
         "image_size": 224,
       },
-      "backbone": {"name": "efficientnet_lite0", "pretrained": True},
+      # weights: a file, or hf:owner/name; '': those that come with it.
+      "backbone": {
+        "name": "efficientnet_lite0",
+        "pretrained": True,
+        "weights": "",
+      },
       # Levels from shallow to deep, an even number; cells on a side; levels
       # brought around zero and to one scale.
       "encoder": {

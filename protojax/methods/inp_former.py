@@ -100,7 +100,8 @@ class Method:
 
   def init(self, key: Array) -> State:
     """A random start."""
-    blank = self.config.backbone.pretrained
+    c = self.config.backbone
+    blank = bool(c.pretrained or c.weights)
     return self.detector.init(key, blank_backbone=blank)
 
   def stages(self) -> Iterator[Fit | Pass]:
@@ -161,8 +162,10 @@ class Method:
       )
     if "statistics.shift" in taken:
       return state, {}
-    if c.backbone.pretrained and not taken:
-      state = start.pretrained(state, encoder.backbone, c.backbone.name)
+    if (c.backbone.pretrained or c.backbone.weights) and not taken:
+      state = start.pretrained(
+        state, encoder.backbone, c.backbone.name, c.backbone.weights
+      )
     if c.encoder.standardise:
       shift, scale = start.standardisation(
         encoder.side_by_side, state, data, sum(encoder.widths)

@@ -116,7 +116,8 @@ class Method:
     """A random start; prototype j belongs to class j // per_class."""
     classes = jnp.arange(len(self.class_names))
     class_of = jnp.repeat(classes, self.config.prototypes.per_class)
-    blank = self.config.backbone.pretrained
+    c = self.config.backbone
+    blank = bool(c.pretrained or c.weights)
     return self.network.init(key, class_of, blank_backbone=blank)
 
   def stages(self) -> Iterator[Fit | Pass]:
@@ -253,8 +254,10 @@ class Method:
     taken = (
       adopt.fitting(state, c.init_from, self.class_names) if c.init_from else {}
     )
-    if c.backbone.pretrained and not taken:
-      state = start.pretrained(state, backbone, c.backbone.name)
+    if (c.backbone.pretrained or c.backbone.weights) and not taken:
+      state = start.pretrained(
+        state, backbone, c.backbone.name, c.backbone.weights
+      )
     if c.prototypes.standardise and not taken:
       shift, scale = start.standardisation(
         self.network.backbone_map, state, data, backbone.channels

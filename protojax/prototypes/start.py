@@ -17,22 +17,41 @@ from jaxtyping import Float
 import numpy as np
 
 from protojax import parallel
+from protojax.backbones import weights
 from protojax.backbones.base import Backbone
 from protojax.types import Batch, PyTree, State, UserError
 
 
-def pretrained(state: State, backbone: Backbone, name: str) -> State:
-  """The state with the weights that the backbone of that name comes with.
+def pretrained(
+  state: State, backbone: Backbone, name: str, source: str = ""
+) -> State:
+  """The state with weights that somebody has trained.
+
+  Args:
+    state: whose backbone gets them.
+    backbone: what they are for.
+    name: of that backbone, for messages.
+    source: a file of weights or a name on the hub (`weights.fetch`); '' takes
+      those that the backbone comes with.
 
   Raises:
-    UserError: it comes without.
+    UserError: it comes without, or the file is not to be read or is of
+      another network.
   """
-  if backbone.pretrained is None:
+  if source:
+    tensors = weights.read(weights.fetch(source))
+    try:
+      loaded = dict(backbone.convert(tensors))
+    except UserError as error:
+      raise UserError(f"{source} is not of {name}: {error}") from error
+  elif backbone.pretrained is None:
     raise UserError(
-      f"the backbone '{name}' has no pretrained weights; train with"
+      f"the backbone '{name}' has no pretrained weights of its own; give a file"
+      " of them with --config.backbone.weights=FILE, or train with"
       " --config.backbone.pretrained=False."
     )
-  loaded = dict(backbone.pretrained())
+  else:
+    loaded = dict(backbone.pretrained())
   return state.replace(
     params={**state.params, "backbone": loaded.pop("params")},
     statistics={**state.statistics, "backbone": loaded},

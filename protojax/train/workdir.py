@@ -10,6 +10,9 @@ from protojax import parallel
 from protojax.types import UserError
 from protojax.writing import replacing
 
+# Keys that came when runs had been written without them, and what those did.
+_LATER = {("backbone", "weights"): ""}
+
 
 def claim(workdir: Path, config: ConfigDict) -> None:
   """Writes the config into a new workdir, or checks it against the old one.
@@ -23,7 +26,7 @@ def claim(workdir: Path, config: ConfigDict) -> None:
   path = Path(workdir) / "config.json"
   wanted = json.loads(config.to_json())
   if has_begun(workdir):
-    _compare(_flat(_read(path)), _flat(wanted), workdir)
+    _compare(_flat(_completed(_read(path))), _flat(wanted), workdir)
   elif parallel.is_primary():
     write_json(path, wanted)
 
@@ -67,6 +70,14 @@ def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
   return flat
 
 
+def _completed(tree: dict[str, Any]) -> dict[str, Any]:
+  """A config that was written before some keys came, with them."""
+  for (group, key), value in _LATER.items():
+    if group in tree:
+      tree[group].setdefault(key, value)
+  return tree
+
+
 def load_config(workdir: Path) -> ConfigDict:
   """The config of a run.
 
@@ -79,7 +90,7 @@ def load_config(workdir: Path) -> ConfigDict:
       f"{workdir} holds no run (no config.json); give --workdir the folder"
       " that train.py wrote, or train one with `python train.py`."
     )
-  return ConfigDict(_read(path)).lock()
+  return ConfigDict(_completed(_read(path))).lock()
 
 
 def claim_classes(workdir: Path, names: tuple[str, ...]) -> None:

@@ -2,6 +2,10 @@
 
 import hashlib
 import io
+import json
+from pathlib import Path
+import sys
+import types
 import zipfile
 
 import foreign_files
@@ -159,8 +163,6 @@ def test_one_wrong_bit_is_noticed_in_zips(tmp_path, torch):
   ],
 )
 def test_lies_of_a_safetensors_header(tmp_path, header, message):
-  import json
-
   text = json.dumps({"x": header}).encode()
   path = tmp_path / "lie.safetensors"
   path.write_bytes(len(text).to_bytes(8, "little") + text + bytes(8))
@@ -183,6 +185,38 @@ def test_a_longer_array_than_the_archive_has(tmp_path):
 def test_missing_package_names_the_extra():
   with pytest.raises(UserError, match=r"pip install -e '\.\[demo\]'"):
     weights.locate("no_such_package", "file.pth", extra="demo")
+
+
+def test_a_path_is_fetched_from_nowhere():
+  assert weights.fetch("folder/hf:x.pth") == Path("folder/hf:x.pth")
+
+
+def test_names_on_the_hub(monkeypatch):
+  def download(repository, file):
+    if repository == "o/absent":
+      raise OSError("no such\nrepository")
+    return f"/cache/{repository}/{file}"
+
+  hub = types.SimpleNamespace(hf_hub_download=download)
+  monkeypatch.setitem(sys.modules, "huggingface_hub", hub)
+  for source, path in (
+    ("hf:o/n", "/cache/o/n/model.safetensors"),
+    ("hf:o/n/a/b.bin", "/cache/o/n/a/b.bin"),
+  ):
+    assert weights.fetch(source) == Path(path)
+  with pytest.raises(
+    UserError, match=r"cannot fetch hf:o/absent: .* no such\."
+  ):
+    weights.fetch("hf:o/absent")
+  for wrong in "hf:", "hf:n", "hf:/n", "hf:o/":
+    with pytest.raises(UserError, match="should be hf:owner/name"):
+      weights.fetch(wrong)
+
+
+def test_without_the_hub_its_extra_is_named(monkeypatch):
+  monkeypatch.setitem(sys.modules, "huggingface_hub", None)
+  with pytest.raises(UserError, match=r"pip install -e '\.\[hub\]'"):
+    weights.fetch("hf:timm/resnet50.a1_in1k")
 
 
 def test_convert():

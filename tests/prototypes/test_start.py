@@ -1,9 +1,15 @@
 """Prototypes that start as patches are patches, of their class, and differ."""
 
-import numpy as np
+import dataclasses
 
-from protojax.prototypes.start import random_patches
-from protojax.types import State
+from flax import traverse_util
+import numpy as np
+import pytest
+
+from protojax import backbones
+from protojax.backbones import layout, weights
+from protojax.prototypes.start import pretrained, random_patches
+from protojax.types import State, UserError
 
 
 class _Stream:
@@ -71,3 +77,47 @@ def test_the_seed_decides():
   one, again, other = _start(1)[3], _start(1)[3], _start(2)[3]
   np.testing.assert_array_equal(one, again)
   assert np.any(one != other)
+
+
+@pytest.fixture
+def file_of_weights(tmp_path):
+  """A backbone, and weights of it as another library would save them."""
+  own = layout.Layout("own", layout.naming())
+  backbone = dataclasses.replace(backbones.load("convnet"), layouts=(own,))
+  rng = np.random.default_rng(0)
+  foreign = {}
+  for path, leaf in traverse_util.flatten_dict(
+    weights.shapes(backbone.module)
+  ).items():
+    array = rng.normal(size=leaf.shape).astype(np.float32)
+    array = array.transpose(3, 2, 0, 1) if array.ndim == 4 else array
+    foreign[own.foreign_name(path)] = array
+  np.savez(tmp_path / "weights.npz", **foreign)
+  return backbone, foreign, tmp_path / "weights.npz"
+
+
+def test_weights_from_a_file(file_of_weights):
+  backbone, foreign, path = file_of_weights
+  before = State({"backbone": {}, "head": 1}, {"shift": 2}, {})
+  state = pretrained(before, backbone, "convnet", str(path))
+  assert (state.params["head"], state.statistics["shift"]) == (1, 2)
+  np.testing.assert_array_equal(
+    state.params["backbone"]["conv_2"]["kernel"],
+    foreign["conv_2.weight"].transpose(2, 3, 1, 0),
+  )
+  np.testing.assert_array_equal(
+    state.statistics["backbone"]["batch_stats"]["norm_1"]["var"],
+    foreign["norm_1.running_var"],
+  )
+
+
+def test_weights_of_another_network(file_of_weights):
+  backbone, foreign, path = file_of_weights
+  state = State({"backbone": {}}, {}, {})
+  kernel = foreign.pop("conv_1.weight")
+  np.savez(path, **foreign, stem=kernel)
+  with pytest.raises(UserError) as error:
+    pretrained(state, backbone, "convnet", str(path))
+  assert str(error.value).startswith(f"{path} is not of convnet: ")
+  for part in "missing conv_1.weight", "superfluous stem":
+    assert part in str(error.value)

@@ -81,3 +81,15 @@ def test_a_run_that_saved_nothing_gives_way(tmp_path):
   workdir.claim_classes(tmp_path, ("ant", "bee"))
   assert workdir.load_config(tmp_path).seed == 2
   assert workdir.class_names(tmp_path) == ("ant", "bee")
+
+
+def test_a_run_from_before_a_key_came(tmp_path):
+  def config(**more):
+    return _config(backbone={"name": "net", **more})
+
+  workdir.claim(tmp_path, config())
+  _begin(tmp_path)
+  assert workdir.load_config(tmp_path).backbone.weights == ""
+  workdir.claim(tmp_path, config(weights=""))
+  with pytest.raises(UserError, match=r"weights: '' there, 'x' now"):
+    workdir.claim(tmp_path, config(weights="x"))
