@@ -109,7 +109,7 @@ def main() -> int:
         limit=_LIMIT.value,
         keep_all=_SAVE_ALL.value,
         allow_changed=_ALLOW_STALE.value,
-        patches=split == tasks[0][0],
+        sources=split == tasks[0][0],
         progress=advance,
       ):
         # Every process makes them, since all compute; one writes.

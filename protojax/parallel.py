@@ -28,6 +28,9 @@ AXIS = "devices"
 _FAST_CPU = "--xla_cpu_experimental_ynn_fusion_type=LIBRARY_FUSION_TYPE_DOT"
 _FAST_CPU_RELEASES = ("0.10.", "0.11.", "0.12.")
 
+# What a batch holds that nobody wants back from the devices.
+_PIXELS = ("image", "copies")
+
 # For so long a process waits for process 0 to be there, as JAX does.
 _COORDINATOR_SECONDS = 300.0
 
@@ -299,7 +302,7 @@ class Sweep:
     """
     last = None
     for batch in batches:
-      named = {key: x for key, x in batch.items() if key != "image"}
+      named = {key: x for key, x in batch.items() if key not in _PIXELS}
       sent = named, self(batch)
       if last is not None:
         yield _whole(last[0]), unshard(last[1])

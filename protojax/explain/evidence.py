@@ -8,10 +8,14 @@ from collections.abc import Iterable, Mapping
 import dataclasses
 from typing import NamedTuple
 
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Bool, Float, Int, UInt8
 import numpy as np
 
+from protojax.explain.redundancy import Group
+from protojax.explain.totals import Scores
+
 Picture = UInt8[np.ndarray, "H W 3"]
+Crop = UInt8[np.ndarray, "side side 3"]
 
 
 class Stored(NamedTuple):
@@ -56,8 +60,9 @@ class Evidence:
     box: around the highest 5 % of the similarity map; shown images only.
     field: what the cell can see of the image; shown images only.
     heat: the image under its similarity map; shown images only.
+    crop: what the box frames, small; to be compared with the prototype's.
     misleading: whether the two patches look alike to the model by what looks
-      different to the eye; None where that was not asked.
+      different to the eye (see `misleading`); None where that was not asked.
   """
 
   prototype: int
@@ -71,6 +76,7 @@ class Evidence:
   box: Box | None = None
   field: Box | None = None
   heat: Shown | None = None
+  crop: Crop | None = None
   misleading: bool | None = None
 
 
@@ -152,6 +158,7 @@ class Patch:
     picture: the image at the size of the network's input, where it is shown.
     heat: the image under the similarity map, where it is shown.
     piece: the box alone, small, with something around it; where it is shown.
+    crop: what the box frames, small; to be compared with those of images.
   """
 
   image: str
@@ -162,6 +169,7 @@ class Patch:
   picture: Shown | None = None
   heat: Shown | None = None
   piece: Shown | None = None
+  crop: Crop | None = None
 
 
 class Interval(NamedTuple):
@@ -202,8 +210,10 @@ class Neighbour:
     label: its class; None where unknown.
     similarity: g, at its nearest cell.
     cell: that cell, row-major.
-    box: around the highest 5 % of the similarity map.
+    because: modification -> phi_local.
+    box: around the highest 5 % of the similarity map, where it is shown.
     picture: the image, where it is shown.
+    crop: what the box frames, small, where it is shown.
     misleading: as of `Evidence`.
   """
 
@@ -212,8 +222,10 @@ class Neighbour:
   label: str | None
   similarity: float
   cell: int
+  because: Mapping[str, float] = dataclasses.field(default_factory=dict)
   box: Box | None = None
   picture: Shown | None = None
+  crop: Crop | None = None
   misleading: bool | None = None
 
 
@@ -243,20 +255,46 @@ class Sample:
 
 
 @dataclasses.dataclass(frozen=True)
+class Redundancy:
+  """Prototypes that say the same, and what the model is without them.
+
+  Attributes:
+    groups: of which one prototype each is enough.
+    accuracy: of the model as it is, on its test images.
+    merged_accuracy: once every group is one prototype with the weights of all.
+  """
+
+  groups: tuple[Group, ...]
+  accuracy: float
+  merged_accuracy: float
+
+
+@dataclasses.dataclass(frozen=True)
 class Overview:
   """What the images of a split say as a whole.
 
   Attributes:
-    split: "train", "test" or "images".
+    split: "train" or "test".
     images: how many.
+    modifications: names of the axis m.
+    alive: whether pruning has left each prototype.
+    scores: over every image.
+    without_source: with every prototype's own source image left out, if the
+      split holds it.
     local: modification -> histogram of phi_local of living prototypes.
     samples: a few images, to see what the changes look like.
+    redundancy: of the prototypes; None if it was not looked for.
   """
 
   split: str
   images: int
+  modifications: tuple[str, ...]
+  alive: Bool[np.ndarray, " p"]
+  scores: Scores
+  without_source: Scores | None
   local: Mapping[str, Histogram]
   samples: tuple[Sample, ...] = ()
+  redundancy: Redundancy | None = None
 
 
 @dataclasses.dataclass(frozen=True)

@@ -12,7 +12,12 @@ import numpy as np
 from rich.table import Table
 
 from protojax.explain import html, presets, tables, text
-from protojax.explain.evidence import GlobalExplanation, LocalExplanation, merge
+from protojax.explain.evidence import (
+  GlobalExplanation,
+  LocalExplanation,
+  Overview,
+  merge,
+)
 from protojax.explain.folder import Folder
 from protojax.writing import replacing
 
@@ -41,13 +46,19 @@ class Output(Folder):
     """
     super().__init__(folder, run, keep_all)
     self._globals: list[GlobalExplanation] = []
+    self._overviews: dict[str, Overview] = {}
     self._shown: list[LocalExplanation] = []
     self._whole: list[LocalExplanation] = []
     self._counted = self._right = 0
     self._add_row: Any = None
 
-  def add(self, explained: LocalExplanation | GlobalExplanation) -> None:
+  def add(
+    self, explained: LocalExplanation | Overview | GlobalExplanation
+  ) -> None:
     """Takes an explanation in."""
+    if isinstance(explained, Overview):
+      self._overviews[explained.split] = explained
+      return
     if isinstance(explained, GlobalExplanation):
       self._globals.append(explained)
       return

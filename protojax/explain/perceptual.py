@@ -69,7 +69,7 @@ class Looks(NamedTuple):
 def looks(crops: Sequence[UInt8[ArrayLike, "_ _ 3"]]) -> Looks:
   """Describes crops, of whatever sizes; at least one."""
   parts = [
-    _looks(np.stack([_resized(crop) for crop in crops[i : i + _AT_ONCE]]))
+    _looks(np.stack([sized(crop) for crop in crops[i : i + _AT_ONCE]]))
     for i in range(0, len(crops), _AT_ONCE)
   ]
   return Looks(*map(np.concatenate, zip(*parts, strict=True)))
@@ -97,7 +97,8 @@ def differences(a: Looks, b: Looks) -> Float[np.ndarray, "n 5"]:
   return np.stack(distances, axis=1)
 
 
-def _resized(crop: ArrayLike) -> UInt8[np.ndarray, "H W 3"]:
+def sized(crop: ArrayLike) -> UInt8[np.ndarray, "H W 3"]:
+  """A crop at the size that crops are compared at."""
   # Pillow's filter widens when it shrinks, so that no pixel is passed over.
   picture = Image.fromarray(np.asarray(crop))
   return np.asarray(picture.resize((SIDE, SIDE), Image.Resampling.BILINEAR))

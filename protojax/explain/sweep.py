@@ -14,10 +14,12 @@ from jaxtyping import Float, Int, UInt8
 import numpy as np
 
 from protojax import parallel
-from protojax.explain.importance import Local, importance
+from protojax.explain import totals
+from protojax.explain.importance import Local, compare, importance
 from protojax.explain.presets import Preset
-from protojax.explain.totals import Scores, Sums
-from protojax.prototypes import head
+from protojax.explain.totals import Replicates, Scores, Sums
+from protojax.prototypes import head, neighbours
+from protojax.prototypes.neighbours import Neighbours
 from protojax.prototypes.similarity import Similarity
 from protojax.types import ArrayLike, Batch, PyTree, State
 
@@ -69,6 +71,7 @@ class Rows(NamedTuple):
   Attributes:
     index: positions of the images in their source.
     label: their classes, -1 where unknown.
+    similarities: to all prototypes.
     logits: of the unchanged images.
     prototypes: the most similar prototypes alive, the most similar first; -1
       where fewer are alive.
@@ -79,6 +82,7 @@ class Rows(NamedTuple):
 
   index: Int[np.ndarray, " b"]
   label: Int[np.ndarray, " b"]
+  similarities: Float[np.ndarray, "b p"]
   logits: Float[np.ndarray, "b k"]
   prototypes: Int[np.ndarray, "b t"]
   similarity: Float[np.ndarray, "b t"]
@@ -88,17 +92,24 @@ class Rows(NamedTuple):
 
 
 class Totals(NamedTuple):
-  """Global scores at the end of a sweep.
+  """What a sweep adds up to.
 
   Attributes:
-    all: over every image.
-    others: every prototype's own source image left out; there the distance is
-      0, where the log similarity is steepest, so that one image has the
-      largest weight and the largest drop.
+    all: global scores over every image.
+    others: the same, every prototype's own source image left out; there the
+      distance is 0, where the log similarity is steepest, so that one image
+      has the largest weight and the largest drop.
+    nearest: the images nearest to each prototype: distances are negated
+      similarities, "cell" and "delta" ([p, k, m]) are known of each.
+    counts: local scores of living prototypes by modification and bin.
+    edges: of those bins.
   """
 
   all: Scores
   others: Scores
+  nearest: Neighbours
+  counts: Int[np.ndarray, "m bins"]
+  edges: Float[np.ndarray, " edges"]
 
 
 def sweep(
@@ -109,6 +120,8 @@ def sweep(
   *,
   source: Int[ArrayLike, " p"],
   top: int = 10,
+  nearest: int = 5,
+  replicates: int = 200,
   keep_all: bool = False,
 ) -> Iterator[Rows | Totals]:
   """Local and global scores in one pass, one compiled step per batch.
@@ -116,27 +129,50 @@ def sweep(
   Args:
     model: see `Scored`.
     state: its state.
-    batches: all of one shape, the last one padded and masked.
-    preset: what to modify, and how to score it.
+    batches: all of one shape, the last one padded and masked. With "copies"
+      [b, m, H, W, 3] in them, these are compared; otherwise copies are made of
+      the images on the device.
+    preset: what is modified, and how it is scored.
     source: index, among the images of these batches, of the one each
       prototype was pushed to; -1 for none.
     top: how many prototypes of each image come back to the host.
-    keep_all: bring back all of them.
+    nearest: how many images of each prototype.
+    replicates: bootstrap draws of the images, for confidence intervals.
+    keep_all: bring back the scores of all prototypes.
 
   Yields:
     The rows of every batch, and at the end the totals.
   """
+  count, length = len(source), _length(state)
+  example = np.zeros(len(preset.names), np.float32)
+  draws = Replicates.empty(replicates, len(example), count)
+  carry = {
+    "draws": {"all": draws, "others": draws},
+    "nearest": neighbours.empty(
+      count, nearest, {"cell": np.zeros((), np.int32), "delta": example}
+    ),
+    "counts": np.zeros((len(example), totals.BINS), np.int32),
+  }
   step = _step(model, preset, top, keep_all)
-  everything, others = None, None
-  run = parallel.Sweep(step, (state, jnp.asarray(source)), ())
+  run = parallel.Sweep(step, (state, jnp.asarray(source)), carry)
+  sums: dict[str, Sums] = {}
   for _, found in run.rows(batches):
     # In float64, so that neither the order nor the number of devices tells.
-    for part in range(len(found["all"].images)):
-      everything = _add(everything, found["all"], part)
-      others = _add(others, found["others"], part)
+    for name, parts in found["sums"].items():
+      for part in range(len(parts.images)):
+        sums[name] = _plus(sums.get(name), parts, part)
     yield _cut(found)
-  if everything is not None and others is not None:
-    yield Totals(everything.scores(), others.scores())
+  if sums:
+    carry = run.carry()
+    yield Totals(
+      *(
+        sums[name].scores(Replicates(*(x.sum(axis=0) for x in draws)))
+        for name, draws in carry["draws"].items()
+      ),
+      neighbours.gathered(carry["nearest"]),
+      carry["counts"].sum(axis=0, dtype=np.int64),
+      totals.edges(model.similarity.span(length)),
+    )
 
 
 @functools.lru_cache(maxsize=16)
@@ -147,34 +183,67 @@ def _step(
 
   def step(states: PyTree, carry: PyTree, batch: Batch):
     state, source = states
-    local = importance(
-      functools.partial(model.nearest, state),
-      functools.partial(model.at, state),
-      batch["image"],
-      preset.modifications,
-      functools.partial(model.embed, state),
-      preset.own_cell,
-    )
-    length = state.params["prototypes"]["prototypes"][0].size
+    local = _compared(model, state, preset, batch)
+    alive, length = state.buffers["alive"], _length(state)
     weight = jnp.ones_like(local.similarity)
     if preset.weighted:
       weight = model.similarity.weight(local.similarity, length)
     own = batch["index"][:, None] == source[None]
-    rows = {
-      "all": Sums.of(local, weight, batch["mask"]),
-      "others": Sums.of(local, jnp.where(own, 0.0, weight), batch["mask"]),
-    }
-    rows = jax.tree.map(lambda x: x[None], rows)
-    alive = state.buffers["alive"]
-    for name in ("index", "label", "mask"):
-      rows[name] = batch[name]
+    weights = {"all": weight, "others": jnp.where(own, 0.0, weight)}
+    rows = {name: batch[name] for name in ("index", "label", "mask")}
+    rows["similarity"] = local.similarity
     rows["logits"] = head.logits(local.similarity, model.weights(state), alive)
     rows["prototypes"], rows["top"] = _most_similar(local, alive, top)
     if keep_all:
       rows["whole"] = local
-    return carry, rows
+    # One row for each device.
+    rows["sums"] = {
+      name: jax.tree.map(
+        lambda x: x[None], Sums.of(local, w, batch["mask"], model.similarity)
+      )
+      for name, w in weights.items()
+    }
+    replicates = carry["draws"]["all"].weight.shape[0]
+    drawn = totals.draws(batch["index"], batch["mask"], replicates)
+    more = {"cell": local.cell, "delta": jnp.swapaxes(local.delta, 1, 2)}
+    counted = batch["mask"][:, None] & jnp.asarray(alive)[None]
+    span = model.similarity.span(length)
+    return {
+      "draws": {
+        name: carry["draws"][name].add(local, w, drawn)
+        for name, w in weights.items()
+      },
+      "nearest": neighbours.add(
+        carry["nearest"], -local.similarity, batch, more
+      ),
+      "counts": carry["counts"] + totals.counts(local, counted, span),
+    }, rows
 
   return step
+
+
+def _compared(
+  model: Scored, state: State, preset: Preset, batch: Batch
+) -> Local:
+  """Local scores of a batch, of copies made here or elsewhere."""
+  bound = (
+    functools.partial(function, state)
+    for function in (model.nearest, model.at, model.embed)
+  )
+  nearest, at, embed = bound
+  images, copies = batch["image"], batch.get("copies")
+  if copies is None:
+    return importance(
+      nearest, at, images, preset.modifications, embed, preset.own_cell
+    )
+  stack = jnp.concatenate([images[None], jnp.moveaxis(copies, 1, 0)])
+  rows = range(1, len(stack))
+  return compare(nearest, at, stack, rows, embed, preset.own_cell)
+
+
+def _length(state: State) -> int:
+  """Of a prototype, laid out flat."""
+  return state.params["prototypes"]["prototypes"][0].size
 
 
 def _most_similar(local, alive, top):
@@ -188,17 +257,19 @@ def _most_similar(local, alive, top):
   return jnp.where(jnp.isneginf(ranked), -1, chosen), rows
 
 
-def _add(total: Sums | None, parts: Sums, part: int) -> Sums:
+def _plus(total: Sums | None, parts: Sums, part: int) -> Sums:
   one = Sums(*(np.asarray(x[part], np.float64) for x in parts))
   return one if total is None else Sums(*map(np.add, total, one))
 
 
 def _cut(found: PyTree) -> Rows:
   kept = found["mask"].astype(bool)
-  names = ("index", "label", "logits", "prototypes")
-  index, label, logits, prototypes = (found[name][kept] for name in names)
+  names = ("index", "label", "similarity", "logits", "prototypes")
+  index, label, all_, logits, prototypes = (found[x][kept] for x in names)
   similarity, cell, delta = (x[kept] for x in found["top"])
   whole = found.get("whole")
   if whole is not None:
     whole = Local(*(x[kept] for x in whole))
-  return Rows(index, label, logits, prototypes, similarity, cell, delta, whole)
+  return Rows(
+    index, label, all_, logits, prototypes, similarity, cell, delta, whole
+  )

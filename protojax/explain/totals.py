@@ -1,41 +1,61 @@
 """Global importance: what the local scores of a whole set add up to.
 
 `sweep` makes `Sums` of every batch on the device and adds them on the host;
-`Scores` are their quotients. O(m p) numbers, however many images there are.
+`Scores` are their quotients. `Replicates` are the same sums under bootstrap
+draws of the images. O(r m p) numbers, however many images there are.
 """
 
 import dataclasses
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Bool, Float, Int
 import numpy as np
+from scipy import stats
 
 from protojax.explain.importance import Local
+from protojax.prototypes.similarity import Similarity
 from protojax.types import ArrayLike
+
+_BOOTSTRAP = 20201103  # seed of the draws
+# P(no more than n draws of an image), up to where float32 says 1.
+_POISSON = stats.poisson.cdf(np.arange(11), 1.0).astype(np.float32)
+# Of the histogram of local scores.
+BINS = 2000
 
 
 @dataclasses.dataclass(frozen=True)
 class Scores:
   """Global importance over a set of images.
 
+  All are means under the weights w_kj of image k for prototype j (the
+  similarity g, or what `Similarity.weight` makes of it), nan where all
+  weights are 0.
+
   Attributes:
-    importance: phi_global(i, j) = sum_k phi_local(i, k, j) w_kj / sum_k w_kj
-      with the weight w of the similarity g; nan where all weights are 0.
-    similarity: the mean of g under the same weights.
+    importance: phi_global(i, j) = sum_k phi_local(i, k, j) w_kj / sum_k w_kj.
+    relative: of phi_local / abs(g).
+    distance: of the growth of the distance, in the units of the metric.
+    similarity: of g.
     images: how many were counted.
+    replicates: phi_global of bootstrap draws of the images, float32.
   """
 
   importance: Float[np.ndarray, "m p"]
+  relative: Float[np.ndarray, "m p"]
+  distance: Float[np.ndarray, "m p"]
   similarity: Float[np.ndarray, " p"]
   images: int
+  replicates: Float[np.ndarray, "r m p"]
 
 
 class Sums(NamedTuple):
   """What a stream adds up to: O(m p) numbers, whatever its length.
 
   Attributes:
-    weighted: sums over images of w phi_local, and of w g in the last row.
+    weighted: sums over images of w phi_local, of w phi_local / abs(g), and of
+      w times the growth of the distance, m rows each; w g in the last row.
     weight: sums of w.
     images: how many were counted.
   """
@@ -50,21 +70,119 @@ class Sums(NamedTuple):
     local: Local,
     weight: Float[ArrayLike, "b p"],
     mask: Bool[ArrayLike, " b"],
+    similarity: Similarity,
   ) -> "Sums":
     """Sums of one batch; where the mask is False a row is padding."""
     weight = jnp.where(mask[:, None], weight, 0.0)
-    terms = jnp.concatenate([local.delta, local.similarity[:, None]], axis=1)
-    # Weight 0 leaves out what is not a number, too.
-    products = jnp.where(weight[:, None] > 0, terms * weight[:, None], 0.0)
+    g = local.similarity[:, None]
+    relative = local.delta / jnp.where(g == 0, jnp.inf, jnp.abs(g))
+    distance = similarity.inverse(g - local.delta) - similarity.inverse(g)
+    terms = jnp.concatenate([local.delta, relative, distance, g], axis=1)
     return cls(
-      jnp.sum(products, axis=0),
+      jnp.sum(_products(terms, weight), axis=0),
       jnp.sum(weight, axis=0),
       jnp.sum(mask, dtype=jnp.int32),
     )
 
-  def scores(self) -> Scores:
+  def scores(self, replicates: "Replicates") -> Scores:
     """Divides; see `Scores`."""
-    weight = np.asarray(self.weight, np.float64)
-    safe = np.where(weight > 0, weight, np.nan)
-    means = np.asarray(self.weighted, np.float64) / safe[None]
-    return Scores(means[:-1], means[-1], int(self.images))
+    means = _quotient(self.weighted, self.weight)
+    importance, relative, distance = np.split(means[:-1], 3)
+    return Scores(
+      importance,
+      relative,
+      distance,
+      means[-1],
+      int(self.images),
+      replicates.importance(),
+    )
+
+
+class Replicates(NamedTuple):
+  """Sums of a stream whose images are drawn again and again.
+
+  The Poisson bootstrap (Chamandy et al., 2012): in each of r replicates every
+  image counts Poisson(1) times, so that no replicate has to know how many
+  images there are.
+
+  Attributes:
+    weighted: sums over images of draws w phi_local.
+    weight: sums of draws w.
+  """
+
+  weighted: Float[ArrayLike, "r m p"]
+  weight: Float[ArrayLike, "r p"]
+
+  @classmethod
+  def empty(cls, replicates: int, m: int, p: int) -> "Replicates":
+    """The sums before the first image."""
+    return cls(
+      np.zeros((replicates, m, p), np.float32),
+      np.zeros((replicates, p), np.float32),
+    )
+
+  def add(
+    self,
+    local: Local,
+    weight: Float[ArrayLike, "b p"],
+    drawn: Float[ArrayLike, "b r"],
+  ) -> "Replicates":
+    """Takes in a batch; `drawn` is 0 where a row is padding."""
+    products = _products(local.delta, weight)
+    return Replicates(
+      self.weighted + jnp.einsum("br,bmp->rmp", drawn, products),
+      self.weight + jnp.einsum("br,bp->rp", drawn, weight),
+    )
+
+  def importance(self) -> Float[np.ndarray, "r m p"]:
+    """Divides."""
+    return _quotient(self.weighted, self.weight).astype(np.float32)
+
+
+def draws(
+  index: Int[ArrayLike, " b"], mask: Bool[ArrayLike, " b"], replicates: int
+) -> Float[jax.Array, "b r"]:
+  """How often each image counts in each replicate.
+
+  By the image's position alone, so that neither the order of the batches nor
+  the number of devices changes an interval.
+  """
+  key = jax.random.key(_BOOTSTRAP, impl="threefry2x32")
+
+  def one(i):
+    uniform = jax.random.uniform(jax.random.fold_in(key, i), (replicates,))
+    return jnp.searchsorted(jnp.asarray(_POISSON), uniform, side="right")
+
+  drawn = jax.vmap(one)(jnp.asarray(index))
+  return jnp.where(mask[:, None], drawn, 0).astype(jnp.float32)
+
+
+def edges(span: float) -> Float[np.ndarray, " edges"]:
+  """Edges of the bins that local scores are counted in."""
+  return np.linspace(-span, span, BINS + 1)
+
+
+def counts(
+  local: Local, counted: Bool[ArrayLike, "b p"], span: float
+) -> Int[jax.Array, "m bins"]:
+  """How many local scores of a batch lie in each bin of `edges`."""
+  place = jnp.floor((local.delta + span) * (BINS / (2 * span)))
+  place = jnp.clip(place, 0, BINS - 1).astype(jnp.int32)
+  # A score that is not counted goes to a bin of its own.
+  place = jnp.where(counted[:, None], place, BINS)
+  by_row = jnp.moveaxis(place, 1, 0).reshape(place.shape[1], -1)
+  found = jax.vmap(lambda row: jnp.bincount(row, length=BINS + 1))(by_row)
+  return found[:, :-1].astype(jnp.int32)
+
+
+def _products(terms, weight):
+  """Terms b n p by their weights; weight 0 leaves out what is no number."""
+  weight = weight[:, None]
+  return jnp.where(weight > 0, terms * weight, 0.0)
+
+
+def _quotient(weighted, weight):
+  """Sums ... n p over sums ... p; nan where there is no weight."""
+  weight = np.asarray(weight, np.float64)[..., None, :]
+  safe = np.where(weight > 0, weight, np.nan)
+  return np.asarray(weighted, np.float64) / safe

@@ -7,6 +7,7 @@ with the distance, so the nearest patch is the most similar one.
 
 from collections.abc import Callable
 import dataclasses
+import math
 
 import jax
 import jax.numpy as jnp
@@ -30,6 +31,8 @@ class Similarity:
     paired: (patches ... e, prototypes ... e) -> distances ..., computed from
       the differences: exact near 0, where the log similarity is steepest.
     activation: distances -> similarities, of any shape.
+    inverse: similarities -> distances.
+    span: e -> how far apart two similarities can be.
     weight: (similarities, e) -> non-negative weights for the global
       explanation, where e = h1 * w1 * d is the length of a flat prototype.
   """
@@ -38,6 +41,8 @@ class Similarity:
   distance: Callable[..., jax.Array]
   paired: Callable[..., jax.Array]
   activation: Callable[..., jax.Array]
+  inverse: Callable[..., jax.Array]
+  span: Callable[[int], float]
   weight: Callable[..., jax.Array]
 
 
@@ -71,6 +76,15 @@ def _log(distances: Float[ArrayLike, "*n"]) -> Float[jax.Array, "*n"]:
   return jnp.log((distances + 1.0) / (distances + EPSILON))
 
 
+def _inverse_log(
+  similarities: Float[ArrayLike, "*n"],
+) -> Float[jax.Array, "*n"]:
+  # expm1: far away the similarity is small and exp(g) - 1 would cancel.
+  return jnp.maximum(
+    (1.0 - EPSILON * jnp.exp(similarities)) / jnp.expm1(similarities), 0.0
+  )
+
+
 def _linear(distances: Float[ArrayLike, "*n"]) -> Float[jax.Array, "*n"]:
   return jnp.negative(distances)
 
@@ -90,19 +104,39 @@ def _positive(similarities, size):
 
 
 def _above_farthest(similarities, size):
-  # Features and prototypes in (0, 1) are at most `size` apart.
   return jnp.maximum(similarities + size, 0.0)
 
 
 _ALL = {
   s.name: s
   for s in (
-    Similarity("log", distance.squared_l2, _paired_l2, _log, _unchanged),
     Similarity(
-      "linear", distance.squared_l2, _paired_l2, _linear, _above_farthest
+      "log",
+      distance.squared_l2,
+      _paired_l2,
+      _log,
+      _inverse_log,
+      lambda size: math.log(1 / EPSILON),
+      _unchanged,
     ),
     Similarity(
-      "cosine", distance.cosine, _paired_cosine, _complement, _positive
+      "linear",
+      distance.squared_l2,
+      _paired_l2,
+      _linear,
+      _linear,
+      # Features and prototypes in (0, 1) are at most `size` apart.
+      float,
+      _above_farthest,
+    ),
+    Similarity(
+      "cosine",
+      distance.cosine,
+      _paired_cosine,
+      _complement,
+      _complement,
+      lambda size: 2.0,
+      _positive,
     ),
   )
 }

@@ -5,11 +5,14 @@ import numpy as np
 from numpy.testing import assert_allclose, assert_array_equal
 import pandas
 import pytest
+from skimage import data
+from sklearn.cluster import KMeans
 
 from protojax.explain import perturb, presets
 from protojax.explain.importance import Local, from_maps, importance
 from protojax.explain.sweep import Rows, Totals, sweep
-from protojax.explain.totals import Sums
+from protojax.explain.totals import Replicates, Sums
+from protojax.prototypes import similarity as similarities
 
 NAMES = fakes.FEW
 MODIFICATIONS = fakes.PRESET.modifications
@@ -115,13 +118,80 @@ def test_same_cell_rule():
 
   images = np.zeros((1, 8, 8, 3), np.uint8)
   images[:, :4] = 255
-  nearest, at = from_maps(maps)
-  local = importance(nearest, at, images, MODIFICATIONS[:2])
+  nearest, at, embed = from_maps(maps)
+  local = importance(nearest, at, images, MODIFICATIONS[:2], embed)
   assert_array_equal(local.cell, [[1]])
-  # The best cell of the copy is as similar as before; the same cell is not.
-  own_minimum, _ = nearest(perturb.modify(images, MODIFICATIONS[1]))
-  assert_array_equal(own_minimum, [[3.0]])
   assert_array_equal(local.delta[0], [[0.0], [3.0]])
+  # The best cell of the copy is as similar as before; the same cell is not.
+  own = importance(nearest, at, images, MODIFICATIONS[:2], embed, own_cell=True)
+  assert_array_equal(own.cell, [[1]])
+  assert_array_equal(own.delta[0], [[0.0], [0.0]])
+
+
+def test_a_model_of_another_library():
+  """Cluster centres of scikit-learn as prototypes, called on the host."""
+  images = np.stack([data.chelsea()[:96, 60:156], data.coffee()[200:296, :96]])
+  calls = []
+
+  def patches(images):
+    tiles = np.asarray(images).reshape(-1, 12, 8, 12, 8, 3).swapaxes(2, 3)
+    return tiles.reshape(len(images), 12, 12, 192) / 255
+
+  kinds = KMeans(5, n_init=1, random_state=0)
+  kinds.fit(patches(images).reshape(-1, 192))
+
+  def likeness(images):
+    calls.append(len(images))
+    found = patches(images)
+    distance = kinds.transform(found.reshape(-1, 192))
+    return -distance.reshape(*found.shape[:3], 5).astype(np.float32)
+
+  def maps(images):
+    shape = jax.ShapeDtypeStruct((len(images), 12, 12, 5), np.float32)
+    return jax.pure_callback(likeness, shape, images)
+
+  nearest, at, embed = from_maps(maps)
+  local = jax.jit(importance, static_argnums=(0, 1, 3, 4))(
+    nearest, at, images, MODIFICATIONS, embed
+  )
+  jax.block_until_ready(local)
+  assert calls == [2 * len(MODIFICATIONS)]
+  before = likeness(images).reshape(2, 144, 5)
+  cell = before.argmax(axis=1)
+  assert_array_equal(local.cell, cell)
+  for m, modification in enumerate(MODIFICATIONS):
+    after = likeness(perturb.modify(images, modification)).reshape(2, 144, 5)
+    for b in range(2):
+      for p in range(5):
+        fall = before[b, cell[b, p], p] - after[b, cell[b, p], p]
+        assert_allclose(local.delta[b, m, p], fall, atol=1e-5)
+  assert np.abs(local.delta[:, NAMES.index("brightness")]).min() > 1e-3
+
+
+def test_score_by_strength():
+  """A planted toy: prototypes are colours, the images of full saturation."""
+  images = np.array([[[[255, 0, 0]]], [[[0, 0, 255]]]], np.uint8)
+  images = images.repeat(8, axis=1).repeat(8, axis=2)
+  colours = jnp.array([[255.0, 0, 0], [0, 0, 255]])
+
+  def maps(images):
+    apart = (
+      jnp.asarray(images, jnp.float32)[..., None, :] - colours[None, None, None]
+    )
+    return -jnp.abs(apart).mean(axis=-1)
+
+  nearest, at, embed = from_maps(maps)
+  for name, strengths in (
+    ("saturation", (1, 0.8, 0.5, 0.2, 0)),
+    ("hue", (0, 0.1, 0.2, 0.3)),
+    ("brightness", (1, 0.6, 0.3, 0)),
+  ):
+    by_name = dict(zip(NAMES, MODIFICATIONS, strict=True))
+    preset = presets.over(by_name[name], strengths)
+    local = importance(nearest, at, images, preset.modifications, embed)
+    own = local.delta[np.arange(2), 1:, np.arange(2)]
+    assert not own[:, 0].any()
+    assert np.all(np.diff(own, axis=1) > 1), name
 
 
 def test_sums_equal_groupby_of_the_whole_table():
@@ -191,9 +261,11 @@ def test_constant_delta_is_that_constant():
   delta = np.full((6, 2, 4), 0.7, np.float32)
   mask = np.ones(6, bool)
   local = Local(similarity, np.zeros((6, 4), np.int32), delta)
-  scores = Sums.of(local, similarity, mask).scores()
+  log, draws = similarities.load("log"), Replicates.empty(0, 2, 4)
+  scores = Sums.of(local, similarity, mask, log).scores(draws)
   assert_allclose(scores.importance, 0.7, rtol=1e-6)
-  none = Sums.of(local, np.zeros_like(similarity), mask).scores()
+  assert scores.replicates.shape == (0, 2, 4)
+  none = Sums.of(local, np.zeros_like(similarity), mask, log).scores(draws)
   assert np.isnan(none.importance).all()
 
 

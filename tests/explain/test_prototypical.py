@@ -4,7 +4,11 @@ from numpy.testing import assert_allclose, assert_array_equal
 import pytest
 
 from protojax.explain import locate, prototypical
-from protojax.explain.evidence import GlobalExplanation, LocalExplanation
+from protojax.explain.evidence import (
+  GlobalExplanation,
+  LocalExplanation,
+  Overview,
+)
 from protojax.explain.look import Look
 from protojax.types import UserError
 
@@ -15,7 +19,8 @@ def _explain(model, state, stream, **options):
     prototypical.explain(model, state, stream, preset=fakes.PRESET, **options)
   )
   images = [e for e in found if isinstance(e, LocalExplanation)]
-  return images, found[len(images) :]
+  rest = found[len(images) :]
+  return images, [e for e in rest if not isinstance(e, Overview)]
 
 
 def _test_images(count=10, classes=3):

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from protojax.prototypes import pooling, prune, push, similarity
+from protojax.prototypes import neighbours, pooling, push, similarity
 
 
 def test_structs_can_hold_specs_and_axes():
@@ -12,7 +12,7 @@ def test_structs_can_hold_specs_and_axes():
   for struct in (
     push.Provenance.empty(4),
     pooling.Nearest(np.zeros((2, 4)), np.zeros((2, 4), int)),
-    prune.Neighbours(np.zeros((3, 6)), images, images),
+    neighbours.Neighbours(np.zeros((3, 6)), images, images),
   ):
     specs = jax.eval_shape(lambda x: jax.tree.map(jnp.asarray, x), struct)
     assert jax.tree.structure(specs) == jax.tree.structure(struct)

@@ -22,6 +22,17 @@ def test_activation_falls_with_distance(name):
 
 
 @pytest.mark.parametrize("name", ["log", "linear", "cosine"])
+def test_inverse_gives_the_distance_back(name):
+  chosen = similarity.load(name)
+  distances = jnp.array([0.0, 1e-5, 1e-3, 0.1, 1.0, 2.0])
+  back = chosen.inverse(chosen.activation(distances))
+  np.testing.assert_allclose(back, distances, rtol=1e-4, atol=1e-7)
+  far = 2.0 if name == "cosine" else 128.0
+  ends = chosen.activation(jnp.array([0.0, far]))
+  np.testing.assert_allclose(chosen.span(128), ends[0] - ends[1], rtol=1e-3)
+
+
+@pytest.mark.parametrize("name", ["log", "linear", "cosine"])
 def test_paired_equals_the_map_and_is_zero_for_equals(name):
   generator = np.random.default_rng(0)
   patches = generator.uniform(size=(4, 128)).astype(np.float32)

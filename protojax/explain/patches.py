@@ -1,0 +1,156 @@
+"""Patches in pictures: where prototypes come from, and what is nearest to them.
+
+Each image is read and mapped once, for all the prototypes that it is shown
+with. `prototypical` hangs what is found here on its global explanations.
+"""
+
+from collections.abc import Callable, Collection, Sequence
+import dataclasses
+from typing import Any
+
+from jaxtyping import Int
+import numpy as np
+
+from protojax.data import images as images_lib
+from protojax.explain.evidence import Box, Crop, Neighbour, Patch, Picture
+from protojax.explain.perceptual import sized
+from protojax.explain.subject import Subject
+from protojax.prototypes.neighbours import Neighbours
+from protojax.types import UserError
+
+
+def sources(
+  training: Callable[[], Any],
+  subject: Subject,
+  wanted: Collection[int],
+  pictured: Collection[int],
+  *,
+  allow_changed: bool,
+  optional: bool,
+) -> dict[int, Patch]:
+  """The patches of training images that prototypes are.
+
+  Of an image that is gone there is none, even if changes are allowed.
+
+  Args:
+    training: gives the stream of images that the prototypes were pushed to,
+      or a `UserError` where they are gone.
+    subject: whose prototypes they are.
+    wanted: the prototypes to look up.
+    pictured: those of them that get pictures.
+    allow_changed: take images that are not those of the push, too.
+    optional: give none where the images are gone or changed.
+
+  Raises:
+    UserError: a training image is not the one a prototype was pushed to.
+  """
+  try:
+    stream = training()
+  except UserError:
+    if optional:
+      return {}
+    raise
+  provenance, look = subject.buffers["provenance"], subject.look
+  wanted = np.isin(np.arange(len(provenance.image)), list(wanted))
+  taken = wanted & (provenance.image >= 0)
+  patches = {}
+  for index in np.unique(provenance.image[taken]).tolist():
+    own = np.flatnonzero(taken & (provenance.image == index)).tolist()
+    image, name = None, f"number {index}"
+    if index < len(stream):
+      name = repr(stream.source.name(index))
+      image = stream.examples([index])["image"][0]
+    if not allow_changed and not _is(image, provenance.content[own[0]]):
+      if optional:
+        return {}
+      raise UserError(
+        f"training image {name} is not the one that prototype {own[0]} was"
+        " pushed to: the data have changed since. Put the images back, train"
+        " again, or explain all the same with --allow_stale."
+      )
+    if image is None:
+      continue
+    for j, (box, heat) in zip(own, look(image, own), strict=True):
+      cell = int(provenance.cell[j])
+      show = j in pictured
+      patches[j] = Patch(
+        image=stream.source.name(index),
+        index=index,
+        cell=cell,
+        box=box,
+        field=look.field(cell),
+        picture=image if show else None,
+        heat=heat if show else None,
+        crop=crop(image, box),
+      )
+  return patches
+
+
+def nearest(
+  subject: Subject,
+  found: Neighbours,
+  wanted: Sequence[int],
+  pictured: Collection[int],
+) -> dict[int, tuple[Neighbour, ...]]:
+  """The images nearest to each prototype, the nearest first.
+
+  Args:
+    subject: its stream is what was looked through.
+    found: of all prototypes; distances are negated similarities, "cell" and
+      "delta" are known.
+    wanted: the prototypes whose neighbours are wanted.
+    pictured: those of them whose neighbours get pictures.
+  """
+  shown = [j for j in wanted if j in pictured]
+  pictures = _pictures(subject, found.images, shown)
+  names = subject.preset.names
+
+  def one(j: int, rank: int) -> Neighbour:
+    index, label = int(found.images[j, rank]), int(found.labels[j, rank])
+    delta = found.more["delta"][j, rank].tolist()
+    neighbour = Neighbour(
+      image=subject.stream.source.name(index),
+      index=index,
+      label=subject.model.class_names[label] if label >= 0 else None,
+      similarity=-float(found.distances[j, rank]),
+      cell=int(found.more["cell"][j, rank]),
+      because=dict(zip(names, delta, strict=True)),
+    )
+    if (j, index) not in pictures:
+      return neighbour
+    picture, box = pictures[j, index]
+    return dataclasses.replace(
+      neighbour, box=box, picture=picture, crop=crop(picture, box)
+    )
+
+  return {
+    j: tuple(
+      one(j, rank) for rank in np.flatnonzero(found.images[j] >= 0).tolist()
+    )
+    for j in wanted
+  }
+
+
+def crop(image: Picture, box: Box) -> Crop:
+  """What the box frames, at the size that `perceptual` compares."""
+  return sized(image[box.top : box.bottom, box.left : box.right])
+
+
+def _pictures(
+  subject: Subject, images: Int[np.ndarray, "p k"], shown: Sequence[int]
+) -> dict[tuple[int, int], tuple[Picture, Box]]:
+  """(prototype, image) -> the image and where the prototype looks in it."""
+  pictures = {}
+  taken = images[np.asarray(shown, int)]
+  for index in np.unique(taken[taken >= 0]).tolist():
+    rows = np.flatnonzero((taken == index).any(axis=1)).tolist()
+    near = [shown[row] for row in rows]
+    image = subject.stream.examples([index])["image"][0]
+    for j, (box, _) in zip(near, subject.look(image, near), strict=True):
+      pictures[j, index] = image, box
+  return pictures
+
+
+def _is(image: Picture | None, content: Any) -> bool:
+  """Whether an image, if there is one, has the digest of its pixels."""
+  return image is not None and np.array_equal(images_lib.digest(image), content)

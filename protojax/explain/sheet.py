@@ -1,0 +1,94 @@
+"""Scoring sheets: what the model saw in one image, in points.
+
+Every similarity times a weight of the head gives points, and the points of a
+class sum to its logit (ProtoPNet's local analysis). `prototypical` makes one
+out of every row of a sweep.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+import dataclasses
+from typing import Any
+
+from jaxtyping import Float
+import numpy as np
+
+from protojax.explain import evidence
+from protojax.explain.evidence import Evidence, LocalExplanation
+from protojax.explain.sweep import Rows
+
+_ANSWERS = 5
+
+
+@dataclasses.dataclass(frozen=True)
+class Sheets:
+  """Makes the explanations of images, without pictures.
+
+  Attributes:
+    split: where the images are from.
+    modifications: names of the axis m.
+    class_names: by label.
+    buffers: "class_of" and "alive" of the prototypes.
+    weights: of the head; columns of dead prototypes are 0.
+  """
+
+  split: str
+  modifications: tuple[str, ...]
+  class_names: tuple[str, ...]
+  buffers: Mapping[str, Any]
+  weights: Float[np.ndarray, "k p"]
+
+  def __call__(
+    self, rows: Rows, name: Callable[[int], str]
+  ) -> Iterator[LocalExplanation]:
+    """Explains a batch; `name` gives what to call an image of the source."""
+    for row, index in enumerate(rows.index.tolist()):
+      yield self._explained(rows, row, index, name(index))
+
+  def _explained(
+    self, rows: Rows, row: int, index: int, name: str
+  ) -> LocalExplanation:
+    logits = rows.logits[row].astype(np.float64)
+    order = np.argsort(-logits, kind="stable").tolist()
+    first, second = order[0], order[min(1, len(order) - 1)]
+    sheet = tuple(
+      self._line(rows, row, column, j, first, second)
+      for column, j in enumerate(rows.prototypes[row].tolist())
+      if j >= 0
+    )
+    label, whole = int(rows.label[row]), None
+    if rows.whole is not None:
+      whole = evidence.Whole(*(np.asarray(x)[row] for x in rows.whole))
+    return LocalExplanation(
+      image=name,
+      index=index,
+      split=self.split,
+      label=self.class_names[label] if label >= 0 else None,
+      answers=self._answers(logits, order),
+      evidence=sheet,
+      others=int(self.buffers["alive"].sum()) - len(sheet),
+      whole=whole,
+    )
+
+  def _line(
+    self, rows: Rows, row: int, column: int, j: int, first: int, second: int
+  ) -> Evidence:
+    similarity = float(rows.similarity[row, column])
+    delta = rows.delta[row, :, column].tolist()
+    return Evidence(
+      prototype=j,
+      class_name=self.class_names[self.buffers["class_of"][j]],
+      similarity=similarity,
+      weight=float(self.weights[first, j]),
+      points=similarity * float(self.weights[first, j]),
+      runner_up_weight=float(self.weights[second, j]),
+      cell=int(rows.cell[row, column]),
+      because=dict(zip(self.modifications, delta, strict=True)),
+    )
+
+  def _answers(self, logits, order) -> tuple[evidence.Answer, ...]:
+    shares = np.exp(logits - logits.max())
+    shares /= shares.sum()
+    return tuple(
+      evidence.Answer(self.class_names[k], float(logits[k]), float(shares[k]))
+      for k in order[:_ANSWERS]
+    )

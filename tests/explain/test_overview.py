@@ -1,0 +1,115 @@
+"""Neighbours, intervals and redundancy of a sweep, on a model to follow."""
+
+import explain_fakes as fakes
+import numpy as np
+from numpy.testing import assert_allclose, assert_array_equal
+import pytest
+
+from protojax.explain import perturb, prototypical
+from protojax.explain.evidence import GlobalExplanation, LocalExplanation
+
+COUNT = 10
+
+
+def _images():
+  labels = np.arange(COUNT) % 3
+  return fakes.Images(fakes.photographs(COUNT, seed=9), labels)
+
+
+@pytest.fixture(scope="module")
+def explained():
+  """All that one sweep over a few images says."""
+  model, state = fakes.trained()
+  asked = []
+
+  def evaluate(state):
+    asked.append(state)
+    return float(state.buffers["alive"].sum())
+
+  found = list(
+    prototypical.explain(
+      model,
+      state,
+      _images(),
+      training=lambda: model.train,
+      evaluate=evaluate,
+      preset=fakes.PRESET,
+      nearest=3,
+      keep_all=True,
+      prototypes_shown=4,
+    )
+  )
+  images = [e for e in found if isinstance(e, LocalExplanation)]
+  prototypes = [e for e in found if isinstance(e, GlobalExplanation)]
+  return model, state, images, found[len(images)], prototypes, asked
+
+
+def test_neighbours_are_the_most_similar_images(explained):
+  _, _, images, _, prototypes, _ = explained
+  similarity = np.stack([e.whole.similarity for e in images])
+  delta = np.stack([e.whole.delta for e in images])
+  cell = np.stack([e.whole.cell for e in images])
+  for e in prototypes:
+    j, near = e.prototype, e.nearest["test"]
+    order = np.argsort(-similarity[:, j], kind="stable")[:3]
+    assert [n.index for n in near] == order.tolist()
+    assert [n.label for n in near] == [f"class {i % 3}" for i in order]
+    assert_array_equal([n.cell for n in near], cell[order, j])
+    assert_allclose([n.similarity for n in near], similarity[order, j])
+    for n, i in zip(near, order, strict=True):
+      assert_allclose(list(n.because.values()), delta[i, :, j])
+    shown = j < 4
+    assert all((n.picture is not None) == shown for n in near)
+    if shown:
+      assert_array_equal(near[0].picture, _images().images[order[0]])
+      assert near[0].crop.shape == (48, 48, 3)
+
+
+def test_intervals_hold_the_scores(explained):
+  *_, prototypes, _ = explained
+  for e in prototypes:
+    because = e.because["test"]
+    assert because.intervals["identity"] == (0, 0)
+    inside = [
+      low <= because.scores[name] <= high
+      for name, (low, high) in because.intervals.items()
+    ]
+    assert np.mean(inside) > 0.8
+    assert because.intervals["hue"].high > because.intervals["hue"].low
+
+
+def test_histogram_and_samples(explained):
+  *_, overview, _, _ = explained
+  assert overview.images == COUNT
+  assert overview.without_source is None
+  for edges, counts in overview.local.values():
+    assert counts.sum() == COUNT * 11  # one of the twelve is dead
+    assert len(edges) == len(counts) + 1
+  assert [s.image for s in overview.samples] == [
+    "image-0",
+    "image-4",
+    "image-9",
+  ]
+  images = _images().images
+  for sample, index in zip(overview.samples, (0, 4, 9), strict=True):
+    for m in fakes.PRESET.modifications:
+      changed = perturb.modify(images[index][None], m)[0]
+      assert_array_equal(sample.pictures[m.name], changed)
+
+
+def test_the_same_patch_is_redundant(explained):
+  model, state, _, overview, prototypes, asked = explained
+  found = overview.redundancy
+  assert [g.prototypes for g in found.groups if g.kind == "exact"] == [(0, 1)]
+  assert prototypes[0].redundant_with == (1,)
+  assert prototypes[1].redundant_with == (0,)
+  before, after = asked
+  assert (found.accuracy, found.merged_accuracy) == (11, 10)
+  # Merging two of the same patch changes no logit.
+  features = model.features(_images().images)
+  similarity, _ = model.nearest(state, features)
+  logits, merged = (
+    np.asarray(similarity) @ np.asarray(model.weights(s)).T
+    for s in (before, after)
+  )
+  assert_allclose(merged, logits, rtol=1e-5, atol=1e-5)
