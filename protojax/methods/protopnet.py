@@ -371,8 +371,12 @@ class Method:
       state,
       data,
       training=lambda: self.stream("train"),
+      evaluate=self._test_accuracy,
       **options,
     )
+
+  def _test_accuracy(self, state: State) -> float:
+    return self.evaluate(state, self.stream("test"))["accuracy"]
 
   def summary(
     self, state: State, stages: Sequence[Mapping[str, Any]]
