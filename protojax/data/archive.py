@@ -1,0 +1,190 @@
+"""The files of a data set as they came: a folder, .tar, .tgz or .zip.
+
+Archives are read through and never unpacked, so that no name in them can lead
+anywhere: names are looked up in a list, not on the disk.
+"""
+
+from collections.abc import Callable, Generator, Iterable, Iterator
+import contextlib
+import dataclasses
+import functools
+import os
+from pathlib import Path, PurePosixPath
+import tarfile
+import zipfile
+import zlib
+
+from protojax.types import UserError
+
+_SUFFIXES = (".tar", ".tgz", ".tar.gz", ".zip")
+_LARGEST = 256 << 20  # bytes of one file; a list has 3 MB, a photograph 10
+
+# A file in some place: its name, its size, and how to read it.
+_Member = tuple[str, int, Callable[[], bytes]]
+_DAMAGE = (
+  tarfile.TarError,
+  zipfile.BadZipFile,
+  zlib.error,
+  EOFError,
+  OSError,
+  RuntimeError,  # encrypted
+  NotImplementedError,  # packed in a way that Python does not know
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Archive:
+  """Files by name, in the order they lie in.
+
+  Attributes:
+    title: where it is.
+    places: path on the disk -> names of the files that are read from there.
+    folders: names of all folders, those without a file as well.
+  """
+
+  title: str
+  places: dict[str, tuple[str, ...]]
+  folders: frozenset[str]
+
+  @property
+  def names(self) -> Iterator[str]:
+    """Of all files, with / between folders and file."""
+    return (name for names in self.places.values() for name in names)
+
+  def read(self, names: Iterable[str]) -> Iterator[tuple[str, bytes]]:
+    """Name and content of some files, in the archive's order.
+
+    Raises:
+      UserError: the archive is damaged.
+    """
+    wanted = set(names)
+    for place, known in self.places.items():
+      here = wanted.intersection(known)
+      if not here:
+        continue
+      with _told(place), contextlib.closing(_members(place)) as members:
+        for name, size, content in members:
+          if name not in here:
+            continue
+          if size > _LARGEST:
+            raise UserError(
+              f"{name} in {place} has {size >> 20:,} MB: no image or list of"
+              " this data set is that large"
+            )
+          yield name, content()
+          here.remove(name)  # what an archive holds twice is read once
+          if not here:
+            break
+
+
+def load(path: str) -> Archive:
+  """Lists what an archive or a folder holds.
+
+  A folder may hold archives, which count as if they were unpacked there.
+
+  Raises:
+    UserError: there is no such file or folder, or it is no archive.
+  """
+  path = os.path.expanduser(path)
+  if not os.path.exists(path):
+    raise UserError(
+      f"--source={path} is not there: give a folder or an archive"
+    )
+  parts = [path]
+  if os.path.isdir(path):
+    inside = sorted(os.listdir(path))
+    parts += [os.path.join(path, f) for f in inside if _is_archive(f)]
+  elif not _is_archive(path):
+    raise UserError(
+      f"--source={path} is neither a folder nor one of {', '.join(_SUFFIXES)}"
+    )
+  places, folders = {}, set()
+  taken: set[str] = set()
+  for part in parts:
+    with _told(part):
+      found = [name for name, _, _ in _members(part, folders)]
+    # A file that was unpacked goes before the same one in an archive.
+    places[part] = tuple(n for n in dict.fromkeys(found) if n not in taken)
+    taken.update(places[part])
+  for name in taken:
+    folders.update(str(parent) for parent in PurePosixPath(name).parents)
+  return Archive(path, places, frozenset(folders - {"."}))
+
+
+def _members(
+  place: str, folders: set[str] | None = None
+) -> Generator[_Member, None, None]:
+  """The files in a place; its folders are added to `folders`."""
+  folders = set() if folders is None else folders
+  if os.path.isdir(place):
+    yield from _of_folder(place, folders)
+  elif place.lower().endswith(".zip"):
+    yield from _of_zip(place, folders)
+  else:
+    yield from _of_tar(place, folders)
+
+
+def _of_folder(place: str, folders: set[str]) -> Iterator[_Member]:
+  for where, inside, names in os.walk(place, followlinks=True):
+    inside.sort()
+    prefix = os.path.relpath(where, place).replace(os.sep, "/")
+    prefix = "" if prefix == "." else f"{prefix}/"
+    folders.update(prefix + name for name in inside)
+    for name in sorted(names):
+      path = os.path.join(where, name)
+      if os.path.isfile(path):
+        yield prefix + name, os.path.getsize(path), Path(path).read_bytes
+
+
+def _of_tar(place: str, folders: set[str]) -> Iterator[_Member]:
+  # As a stream: a packed one cannot be entered in the middle.
+  with tarfile.open(place, "r|*") as file:
+    for member in file:
+      name = _plain(member.name)
+      if name and member.isdir():
+        folders.add(name)
+      elif name and member.isreg():  # neither a link nor a device
+        yield name, member.size, _content(file, member)
+
+
+def _content(
+  file: tarfile.TarFile, member: tarfile.TarInfo
+) -> Callable[[], bytes]:
+  def read() -> bytes:
+    opened = file.extractfile(member)
+    assert opened is not None, "a regular file can be opened"
+    return opened.read()
+
+  return read
+
+
+def _of_zip(place: str, folders: set[str]) -> Iterator[_Member]:
+  with zipfile.ZipFile(place) as file:
+    for member in file.infolist():
+      name = _plain(member.filename)
+      if name and member.is_dir():
+        folders.add(name)
+      elif name:
+        yield name, member.file_size, functools.partial(file.read, member)
+
+
+def _plain(name: str) -> str:
+  """The name without ./, or '' if it leads out of the archive."""
+  parts = PurePosixPath(name).parts
+  return "" if ".." in parts or name.startswith("/") else "/".join(parts)
+
+
+def _is_archive(path: str) -> bool:
+  return path.lower().endswith(_SUFFIXES) and not os.path.isdir(path)
+
+
+@contextlib.contextmanager
+def _told(place: str) -> Iterator[None]:
+  """Says on one line what is wrong with an archive."""
+  try:
+    yield
+  except _DAMAGE as error:
+    raise UserError(
+      f"{place} is damaged or cut short"
+      f" ({str(error) or type(error).__name__}): get it again"
+    ) from error
