@@ -44,6 +44,8 @@ def get_config(variants: str = "") -> ConfigDict:
         # -1: the run's seed.
         "split_seed": -1,
         "image_size": 224,
+        # To their bounding boxes, if the data set has some.
+        "crop": False,
         "augment": "crop,flip",
       },
       # weights: a file, or hf:owner/name; '': those that come with it.
@@ -114,7 +116,7 @@ VARIANTS = {
   "debug": {
     "batch_size": 26,
     "rounds": 1,
-    "data": {"name": "photos", "root": "", "image_size": 32},
+    "data": {"name": "photos", "root": "", "image_size": 32, "crop": False},
     "backbone": {"name": "convnet", "pretrained": False},
     "prototypes": {"per_class": 2, "channels": 16},
     "warm": {"epochs": 1},

@@ -83,7 +83,7 @@ def below(folder: str) -> Iterator[str]:
   """
   for place, folders, files in os.walk(folder, followlinks=True):
     folders[:] = sorted(f for f in folders if not f.startswith("."))
-    yield from (os.path.join(place, f) for f in sorted(files) if _is_image(f))
+    yield from (os.path.join(place, f) for f in sorted(files) if is_image(f))
 
 
 def folders(path: str) -> list[str]:
@@ -94,22 +94,23 @@ def folders(path: str) -> list[str]:
     )
 
 
+def is_image(path: str) -> bool:
+  """Whether the suffix is one of images; hidden files are none."""
+  name = os.path.basename(path)
+  suffix = os.path.splitext(name)[1].lower()
+  return not name.startswith(".") and suffix in _suffixes()
+
+
 def _expand(path: str) -> list[str]:
   if os.path.isdir(path):
     return list(below(path))
   if os.path.exists(path):  # named by the user: its suffix does not matter
     return [path]
   matches = sorted(glob.glob(path, recursive=True))
-  found = [f for f in matches if os.path.isfile(f) and _is_image(f)]
+  found = [f for f in matches if os.path.isfile(f) and is_image(f)]
   if not found:
     raise UserError(f"no image at {path}: give a file, a folder or a pattern")
   return found
-
-
-def _is_image(path: str) -> bool:
-  name = os.path.basename(path)
-  suffix = os.path.splitext(name)[1].lower()
-  return not name.startswith(".") and suffix in _suffixes()
 
 
 @functools.cache

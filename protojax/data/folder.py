@@ -111,15 +111,32 @@ def _part(source: Files, test: bool, fraction: float, seed: int) -> Files:
         f"class {class_name!r} in {source.root} has 1 readable image and the"
         " split into train and test needs 2: add some"
       )
-    drawn = sorted(members, key=lambda i: draw(seed, source.names[i]))
-    count = round(len(members) * fraction)
-    count = min(max(count, 1), len(members) - 1)
-    chosen += sorted(drawn[:count] if test else drawn[count:])
+    drawn = held_out([source.names[i] for i in members], fraction, seed)
+    held = members[drawn]
+    chosen += list(held if test else np.setdiff1d(members, held))
   return dataclasses.replace(
     source,
     names=tuple(source.names[i] for i in chosen),
     labels=source.labels[chosen],
   )
+
+
+def held_out(names: Sequence[str], fraction: float, seed: int) -> list[int]:
+  """Which of two or more names are drawn to be held out: some, never all.
+
+  A name keeps its rank in the draw when others come or go.
+
+  Args:
+    names: of the images of one class.
+    fraction: the share to hold out, between 0 and 1.
+    seed: of the draw.
+
+  Returns:
+    Their positions, in order.
+  """
+  ranked = sorted(range(len(names)), key=lambda i: draw(seed, names[i]))
+  count = min(max(round(len(names) * fraction), 1), len(names) - 1)
+  return sorted(ranked[:count])
 
 
 def draw(seed: int, name: str) -> bytes:

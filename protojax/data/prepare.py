@@ -5,29 +5,23 @@ system likes them better. `write` makes them from any layout of `layouts`, and
 `load` opens them with the same images, in the same order, as the folder.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 import dataclasses
 import functools
 import itertools
 import os
-from pathlib import Path
-import shutil
-import tempfile
 from typing import Any
 
 from jaxtyping import Bool, UInt8
 import numpy as np
 
-from protojax import writing
 from protojax.data import images as images_lib
-from protojax.data import layouts, truths
+from protojax.data import layouts, records, truths
 from protojax.data.collection import NORMAL, Entry, OfFiles, printable
 from protojax.types import UserError
 
 NAME = "protojax_anomaly"
 VERSION = "1.0.0"
-_SHARD = 1000  # images in a file
-_TOGETHER = 64  # images written at a time
 _COLUMNS = ("name", "category", "kind", "split")
 
 
@@ -91,7 +85,7 @@ def load(root: str) -> Prepared:
   """
   import tensorflow_datasets as tfds
 
-  folder = _home(Path(root))
+  folder = records.home(root, NAME, VERSION)
   if not folder.is_dir():
     raise UserError(
       f"{root} holds no prepared data set: make one with python -m protojax"
@@ -102,12 +96,12 @@ def load(root: str) -> Prepared:
   decoders: Any = {name: tfds.decode.SkipDecoding() for name in encoded}
   try:
     columns = [builder.info.metadata[column] for column in _COLUMNS]
-    records = {
+    by_split = {
       split: builder.as_data_source(split, decoders=decoders)
       for split in builder.info.splits
     }
     entries = tuple(Entry(*row) for row in zip(*columns, strict=True))
-    return Prepared(root, entries, records)
+    return Prepared(root, entries, by_split)
   except (KeyError, ValueError, OSError) as e:
     raise UserError(f"{folder} is damaged ({e!r}); prepare it again") from e
 
@@ -117,7 +111,7 @@ def write(
   output: str,
   begin: Callable[[int], Any] = lambda total: None,
   advance: Callable[[], Any] = lambda: None,
-) -> tuple[tuple[str, str], ...]:
+) -> records.Outcome:
   """Writes the data set of a folder, whole or not at all.
 
   The image files go into it as they are, the masks as black and white.
@@ -128,17 +122,12 @@ def write(
     begin: called with the number of images, before the first is written.
     advance: called after each image.
 
-  Returns:
-    (name, reason) of the images that could not be read and are left out.
-
   Raises:
     UserError: the folder is not as expected, or the data set cannot be written.
   """
   if not os.path.isdir(source):
     raise UserError(f"--source={source} is not a folder")
-  home = _home(Path(output))
-  if home.exists():
-    raise UserError(f"{home} is there already: remove it, or take another")
+  records.require_room(output, NAME, VERSION)
   collection = layouts.load(source)
   entries = collection.entries
   bad = collection.broken(range(len(entries)))
@@ -147,76 +136,46 @@ def write(
     raise UserError(f"no image in {source} can be read")
   collection.require_truth([r for r in rows if entries[r].kind != NORMAL])
   begin(len(rows))
-  try:
-    _write_and_move(collection, rows, home, advance)
-  # The library that writes records says in its own words that a disk is full.
-  except (OSError, RuntimeError) as e:
-    raise UserError(
-      f"cannot write to {output}: {writing.reason(e)}. Make room or take"
-      " another --output; nothing was left there"
-    ) from e
-  return tuple((printable(entries[r].name), why) for r, why in bad.items())
+  records.write(output, _content(collection, rows, advance))
+  splits = [_split(entries[row]) for row in rows]
+  return records.Outcome(
+    {split: splits.count(split) for split in sorted(set(splits))},
+    tuple((printable(entries[row].name), why) for row, why in bad.items()),
+  )
 
 
-def _write_and_move(
-  collection: OfFiles, rows: Sequence[int], home: Path, advance: Callable
-) -> None:
-  output = home.parents[1]
-  output.mkdir(parents=True, exist_ok=True)
-  workshop = tempfile.mkdtemp(dir=output, prefix=".anomaly-")
-  try:
-    made = _home(Path(workshop))
-    _write(collection, rows, made, advance)
-    home.parent.mkdir(exist_ok=True)
-    os.rename(made, home)
-  finally:
-    shutil.rmtree(workshop, ignore_errors=True)
-
-
-def _write(
-  collection: OfFiles, rows: Sequence[int], folder: Path, advance: Callable
-) -> None:
+def _content(
+  collection: OfFiles, rows: Sequence[int], advance: Callable
+) -> records.Content:
   import tensorflow_datasets as tfds
 
   entries = [collection.entries[row] for row in rows]
   kinds = sorted({entry.kind for entry in entries} - {NORMAL})
-  info = tfds.core.DatasetInfo(
-    builder=tfds.core.DatasetIdentity(
-      name=NAME,
-      version=tfds.core.Version(VERSION),
-      data_dir=str(folder),
-      module_name=__name__,
-    ),
-    description="Normal and defective images, with their defective pixels.",
-    features=tfds.features.FeaturesDict(
-      {
-        "image": tfds.features.Image(shape=(None, None, None)),
-        "truth": tfds.features.Image(
-          shape=(None, None, 1), encoding_format="png"
-        ),
-        "label": tfds.features.ClassLabel(
-          names=[printable(kind) for kind in (NORMAL, *kinds)]
-        ),
-        "category": tfds.features.Text(),
-        "name": tfds.features.Text(),
-      }
-    ),
-  )
-  folder.mkdir(parents=True)
-  writer = tfds.core.SequentialWriter(info, _SHARD, file_format="array_record")
-  splits = sorted({_split(entry) for entry in entries})
-  writer.initialize_splits(splits)
-  for start in range(0, len(rows), _TOGETHER):
-    examples: dict[str, list] = {split: [] for split in splits}
-    for row in rows[start : start + _TOGETHER]:
-      split = _split(collection.entries[row])
-      examples[split].append(_example(collection, row))
+
+  def examples() -> Iterator[tuple[str, dict]]:
+    for row in rows:
+      yield _split(collection.entries[row]), _example(collection, row)
       advance()
-    writer.add_examples(examples)
-  writer.close_splits(splits)
-  # Last, for the writer writes all it knows anew with each chunk.
-  columns = {c: [getattr(e, c) for e in entries] for c in _COLUMNS}
-  tfds.core.MetadataDict(columns).save_metadata(folder)
+
+  return records.Content(
+    name=NAME,
+    version=VERSION,
+    description="Normal and defective images, with their defective pixels.",
+    features={
+      "image": tfds.features.Image(shape=(None, None, None)),
+      "truth": tfds.features.Image(
+        shape=(None, None, 1), encoding_format="png"
+      ),
+      "label": tfds.features.ClassLabel(
+        names=[printable(kind) for kind in (NORMAL, *kinds)]
+      ),
+      "category": tfds.features.Text(),
+      "name": tfds.features.Text(),
+    },
+    splits=sorted({_split(entry) for entry in entries}),
+    examples=examples(),
+    metadata=lambda: {c: [getattr(e, c) for e in entries] for c in _COLUMNS},
+  )
 
 
 def _example(collection: OfFiles, row: int) -> dict[str, str | bytes]:
@@ -233,7 +192,3 @@ def _example(collection: OfFiles, row: int) -> dict[str, str | bytes]:
 def _split(entry: Entry) -> str:
   """Where it is kept; whether a normal image is for testing may be open."""
   return entry.split or "train"
-
-
-def _home(output: Path) -> Path:
-  return output / NAME / VERSION

@@ -8,6 +8,8 @@ import numpy as np
 from protojax.data import files, folder, photos, planted, tfds
 from protojax.types import UserError
 
+_WITHOUT_BOXES = ("photos", "planted", "folder")
+
 
 @runtime_checkable
 class Source(Protocol):
@@ -49,7 +51,8 @@ def load(config_data: Any, split: str, seed: int = 0) -> Source:
   Args:
     config_data: `name` ("photos", "folder", or a data set of TFDS), `root` (''
       is the default place), `train` and `test` (names of the splits),
-      `test_fraction` and `split_seed` (of a folder that is not split).
+      `test_fraction` and `split_seed` (of a folder that is not split), `crop`
+      (cut images to their bounding boxes).
     split: "train" or "test".
     seed: of the run; splits the folder when `split_seed` is negative.
 
@@ -76,6 +79,11 @@ def _open(c: Any, split: str, seed: int) -> Source:
       " two splits, such as 'train[:80%]' and 'train[80%:]'"
     )
   chosen = splits[split == "test"]
+  if c.crop and c.name in _WITHOUT_BOXES:
+    raise UserError(
+      f"the data set {c.name!r} has no bounding boxes: set"
+      " --config.data.crop=False"
+    )
   if c.name == "photos":
     return photos.load(c.root, chosen)
   if c.name == "planted":
@@ -88,7 +96,7 @@ def _open(c: Any, split: str, seed: int) -> Source:
       test_fraction=c.test_fraction,
       seed=seed if c.split_seed < 0 else c.split_seed,
     )
-  return tfds.load(c.name, c.root, chosen)
+  return tfds.load(c.name, c.root, chosen, c.crop)
 
 
 def images(*paths: str) -> Source:

@@ -3,8 +3,10 @@
 import contextlib
 import dataclasses
 import difflib
+import functools
 import hashlib
 import io
+import operator
 import os
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,7 @@ from jaxtyping import Int32, UInt8
 import numpy as np
 
 from protojax import parallel
-from protojax.data import cache
+from protojax.data import boxes, cache
 from protojax.data import images as images_lib
 from protojax.types import UserError
 
@@ -29,14 +31,17 @@ class Records:
     records: gives {"image": encoded bytes, "label": int, ...} by index.
     labels: class of each; -1 is unknown.
     class_names: by label.
-    named: whether the records hold a feature "name".
+    named: the feature that holds the name of an image; '' without one.
+    boxed: where the boxes lie that images are cut to, such as ("objects",
+      "bbox"); () leaves images whole.
   """
 
   title: str
   records: Any
   labels: Int32[np.ndarray, "n"]
   class_names: tuple[str, ...]
-  named: bool
+  named: str
+  boxed: tuple[str, ...] = ()
   skipped: tuple[tuple[str, str], ...] = ()
 
   def __len__(self) -> int:
@@ -52,10 +57,13 @@ class Records:
         " data set again"
       ) from e
     name = self._name(i, record)
+    if self.boxed:
+      found = functools.reduce(operator.getitem, self.boxed, record)
+      image = boxes.cut(image, np.reshape(found, (-1, 4)))
     return {"image": image, "label": int(self.labels[i]), "name": name}
 
   def name(self, i: int) -> str:
-    """The feature "name" of the record, or the data set and its number."""
+    """The name that the record holds, or the data set and its number."""
     return self._name(i, self.records[int(i)] if self.named else {})
 
   def digest(self, i: int) -> UInt8[np.ndarray, "16"]:
@@ -64,27 +72,30 @@ class Records:
 
   def _name(self, i: int, record: dict) -> str:
     if self.named:
-      return record["name"].decode("utf-8", "backslashreplace")
+      return record[self.named].decode("utf-8", "backslashreplace")
     return f"{self.title}-{int(i):06d}"
 
 
-def load(name: str, root: str, split: str) -> Records:
+def load(name: str, root: str, split: str, crop: bool = False) -> Records:
   """Opens a split of a data set that TFDS knows or that lies in `root`.
 
   Args:
     name: as in `tfds.builder`, such as "mnist" or "imagenet2012:5.1.0".
     root: TFDS's data_dir; '' is its default.
     split: as in TFDS, such as "train[:80%]".
+    crop: cut images to their bounding boxes.
 
   Raises:
     UserError: there is no such data set or split, it is not prepared or not as
-      ArrayRecord, or has no image and label.
+      ArrayRecord, has no image and label, or no boxes to crop to.
   """
-  return open_split(_builder(name, root), split)
+  return open_split(_builder(name, root), split, crop)
 
 
-def open_split(builder: Any, split: str) -> Records:
+def open_split(builder: Any, split: str, crop: bool = False) -> Records:
   """Opens a split of a TFDS builder.
+
+  Args and errors are those of `load`.
 
   Raises:
     UserError: as `load`.
@@ -93,7 +104,7 @@ def open_split(builder: Any, split: str) -> Records:
 
   title = builder.info.full_name
   _require_prepared(builder)
-  keep = _features(builder)
+  _require_features(builder)
   decoders = {n: tfds.decode.SkipDecoding() for n in _left_encoded(builder)}
   try:
     count = builder.info.splits[split].num_examples
@@ -111,7 +122,8 @@ def open_split(builder: Any, split: str) -> Records:
     records=records,
     labels=_labels(builder, split, records),
     class_names=tuple(builder.info.features["label"].names),
-    named="name" in keep,
+    named=_named(builder),
+    boxed=_boxed(builder) if crop else (),
   )
 
 
@@ -164,8 +176,8 @@ def _require_prepared(builder: Any) -> None:
     )
 
 
-def _features(builder: Any) -> list[str]:
-  """Names of the features to read: image, label and, if there, name."""
+def _require_features(builder: Any) -> None:
+  """Requires an image of whole numbers and a label."""
   import tensorflow_datasets as tfds
 
   features = builder.info.features
@@ -185,8 +197,36 @@ def _features(builder: Any) -> list[str]:
       f"the images of {builder.info.full_name} are"
       f" {np.dtype(found['image'].np_dtype).name}; needed is uint8 or uint16"
     )
-  named = isinstance(found.get("name"), tfds.features.Text)
-  return ["image", "label", "name"] if named else ["image", "label"]
+
+
+def _named(builder: Any) -> str:
+  """The feature that holds the name of an image, '' if none does."""
+  import tensorflow_datasets as tfds
+
+  features = builder.info.features
+  candidates = [n for n in ("name", "image/filename") if n in features]
+  texts = [n for n in candidates if isinstance(features[n], tfds.features.Text)]
+  return texts[0] if texts else ""
+
+
+def _boxed(builder: Any) -> tuple[str, ...]:
+  """Where the boxes of an image lie: one, or one for each object."""
+  import tensorflow_datasets as tfds
+
+  features = dict(builder.info.features)
+  objects = getattr(features.get("objects"), "feature", None)  # of a sequence
+  nested = isinstance(objects, tfds.features.FeaturesDict)
+  candidates = {
+    ("bbox",): features.get("bbox"),
+    ("objects", "bbox"): dict(objects).get("bbox") if nested else None,
+  }
+  for place, feature in candidates.items():
+    if isinstance(feature, tfds.features.BBoxFeature):
+      return place
+  raise UserError(
+    f"{builder.info.full_name} has no bounding boxes (a feature bbox or"
+    " objects/bbox): set --config.data.crop=False"
+  )
 
 
 def _left_encoded(builder: Any) -> list[str]:

@@ -49,6 +49,7 @@ def data_config():
         "test_fraction": 0.4,
         "split_seed": 0,
         "image_size": 16,
+        "crop": False,
       }
     )
     config.update(changes)

@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 
 from protojax import prepare as command
-from protojax.data import anomaly, prepare, tfds
+from protojax.data import anomaly, prepare, records, tfds
 from protojax.types import UserError
 from tests.conftest import run_script
 from tests.data import anomaly_fakes as fakes
+from tests.data import archive_fakes
 
 # Files may have only so many bytes, as on a disk that is nearly full.
 _FULL = """
@@ -55,7 +56,7 @@ def same(a, b):
 )
 def test_the_same_as_the_folder(make_folder, tmp_path, tree):
   root, output = make_folder(tree), tmp_path / "new" / "prepared"
-  assert prepare.write(root, str(output)) == ()
+  assert prepare.write(root, str(output)).skipped == ()
   for split in anomaly.SPLITS:
     same(load("prepared", output, split), load("folder", root, split))
   same(
@@ -65,8 +66,8 @@ def test_the_same_as_the_folder(make_folder, tmp_path, tree):
 
 
 def test_many_images_in_several_files(make_folder, tmp_path, monkeypatch):
-  monkeypatch.setattr(prepare, "_SHARD", 3)
-  monkeypatch.setattr(prepare, "_TOGETHER", 2)
+  monkeypatch.setattr(records, "_SHARD", 3)
+  monkeypatch.setattr(records, "_TOGETHER", 2)
   root = make_folder(fakes.mvtec("bottle", "cable"))
   prepare.write(root, str(tmp_path / "out"))
   same(load("prepared", tmp_path / "out", "test"), load("folder", root, "test"))
@@ -79,9 +80,9 @@ def test_many_images_in_several_files(make_folder, tmp_path, monkeypatch):
 def test_tfds_reads_it_too(make_folder, tmp_path):
   root = make_folder(fakes.mvtec("bottle"))
   prepare.write(root, str(tmp_path / "out"))
-  records = tfds.load(prepare.NAME, str(tmp_path / "out"), "test")
-  assert records.class_names == ("normal", "crack", "hole")
-  assert np.bincount(records.labels).tolist() == [3, 3, 3]
+  source = tfds.load(prepare.NAME, str(tmp_path / "out"), "test")
+  assert source.class_names == ("normal", "crack", "hole")
+  assert np.bincount(source.labels).tolist() == [3, 3, 3]
 
 
 def test_several_prepared_at_once(make_folder, tmp_path):
@@ -103,7 +104,7 @@ def test_the_command(make_folder, tmp_path, capsys):
   said = capsys.readouterr()
   assert said.out == ""
   assert "skipped cup/train/good/x.png: not an image" in said.err
-  assert f"written: {tmp_path / 'out'}, skipped: 1" in said.err
+  assert "test: 9, train: 8, skipped: 1" in " ".join(said.err.split())
   with pytest.raises(UserError, match=r"1\.0\.0 is there already"):
     command.run(parser.parse_args(args))
 
@@ -159,10 +160,15 @@ def test_a_place_that_cannot_be_written(make_folder, tmp_path):
     prepare.write(make_folder(fakes.plain()), str(tmp_path / "file" / "x"))
 
 
-def test_a_full_disk_is_one_line(make_folder, tmp_path):
-  root, output = make_folder(fakes.mvtec("cup", train=40)), tmp_path / "out"
+@pytest.mark.parametrize("kind", ["anomaly", "cub200"])
+def test_a_full_disk_is_one_line(make_folder, tmp_path, kind):
+  if kind == "anomaly":
+    source = make_folder(fakes.mvtec("cup", train=40))
+  else:
+    source = archive_fakes.pack(tmp_path, archive_fakes.cub(20), "tgz")
+  output = tmp_path / "out"
   done = run_script(
-    "-c", _FULL, "anomaly", "--source", root, "--output", output, 5000
+    "-c", _FULL, kind, "--source", source, "--output", output, 5000
   )
   assert done.returncode == 2, done.stderr
   lines = [line for line in done.stderr.splitlines() if "error" in line]
