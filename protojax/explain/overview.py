@@ -5,9 +5,10 @@
 
 from collections.abc import Callable
 
+from jaxtyping import UInt8
 import numpy as np
 
-from protojax.explain import perturb
+from protojax.explain import native, perturb
 from protojax.explain import redundancy as redundancy_lib
 from protojax.explain.evidence import Histogram, Overview, Redundancy, Sample
 from protojax.explain.redundancy import Correlation
@@ -98,15 +99,25 @@ def _samples(subject: Subject) -> tuple[Sample, ...]:
   stream = subject.stream
   count = min(_SAMPLES, len(stream))
   chosen = np.linspace(0, len(stream) - 1, count).round().astype(int).tolist()
-  images = stream.examples(chosen)["image"]
-  changed = {
-    m.name: np.asarray(perturb.modify(images, m))
-    for m in subject.preset.modifications
-  }
+  names = subject.preset.names
   return tuple(
     Sample(
       stream.source.name(index),
-      {name: pictures[n] for name, pictures in changed.items()},
+      dict(zip(names, _modified(subject, index), strict=True)),
     )
-    for n, index in enumerate(chosen)
+    for index in chosen
   )
+
+
+def _modified(
+  subject: Subject, index: int
+) -> UInt8[np.ndarray, "m size size 3"]:
+  """What the model sees of an image under each modification."""
+  stream, preset = subject.stream, subject.preset
+  if preset.mode == "fast":
+    image = stream.examples([index])["image"]
+    modified = [perturb.modify(image, m) for m in preset.modifications]
+    return np.concatenate([np.asarray(x) for x in modified])
+  image = stream.source[index]["image"]
+  _, rows = perturb.stacked(preset.modifications)
+  return native.copies(image, preset, subject.model.image_size)[list(rows)]

@@ -9,7 +9,7 @@ from collections.abc import Callable, Generator, Iterator
 import dataclasses
 from typing import Any
 
-from protojax.explain import overview, patches, portrait, presets
+from protojax.explain import native, overview, patches, portrait, presets
 from protojax.explain.evidence import (
   GlobalExplanation,
   LocalExplanation,
@@ -88,9 +88,12 @@ def explain(
   correlation = None
   if evaluate is not None and scope != "local":
     correlation = overview.correlation(subject)
+  batches = stream.spread(limit)
+  if preset.mode == "reference":
+    batches = native.attach(batches, stream.source, preset, model.image_size)
   compared, totals = yield from _images(
     subject,
-    stream.spread(limit),
+    batches,
     _Shown(shown),
     rows_shown,
     scope,

@@ -14,7 +14,7 @@ from jaxtyping import Float, Int, UInt8
 import numpy as np
 
 from protojax import parallel
-from protojax.explain import totals
+from protojax.explain import perturb, totals
 from protojax.explain.importance import Local, compare, importance
 from protojax.explain.presets import Preset
 from protojax.explain.totals import Replicates, Scores, Sums
@@ -129,9 +129,8 @@ def sweep(
   Args:
     model: see `Scored`.
     state: its state.
-    batches: all of one shape, the last one padded and masked. With "copies"
-      [b, m, H, W, 3] in them, these are compared; otherwise copies are made of
-      the images on the device.
+    batches: all of one shape, the last one padded and masked; for a preset of
+      mode "reference" with the copies that `native.attach` makes.
     preset: what is modified, and how it is scored.
     source: index, among the images of these batches, of the one each
       prototype was pushed to; -1 for none.
@@ -231,13 +230,13 @@ def _compared(
     for function in (model.nearest, model.at, model.embed)
   )
   nearest, at, embed = bound
-  images, copies = batch["image"], batch.get("copies")
-  if copies is None:
+  if preset.mode == "fast":
+    modifications = preset.modifications
     return importance(
-      nearest, at, images, preset.modifications, embed, preset.own_cell
+      nearest, at, batch["image"], modifications, embed, preset.own_cell
     )
-  stack = jnp.concatenate([images[None], jnp.moveaxis(copies, 1, 0)])
-  rows = range(1, len(stack))
+  _, rows = perturb.stacked(preset.modifications)
+  stack = jnp.moveaxis(batch["copies"], 1, 0)
   return compare(nearest, at, stack, rows, embed, preset.own_cell)
 
 

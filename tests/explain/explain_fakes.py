@@ -38,6 +38,9 @@ class Images:
   def __len__(self):
     return len(self.images)
 
+  def __getitem__(self, i):
+    return {"image": self.images[i], "name": self.names[i]}
+
   def examples(self, indices):
     indices = np.asarray(indices, np.int32)
     return {

@@ -1,5 +1,7 @@
 """Neighbours, intervals and redundancy of a sweep, on a model to follow."""
 
+import dataclasses
+
 import explain_fakes as fakes
 import numpy as np
 from numpy.testing import assert_allclose, assert_array_equal
@@ -95,6 +97,24 @@ def test_histogram_and_samples(explained):
     for m in fakes.PRESET.modifications:
       changed = perturb.modify(images[index][None], m)[0]
       assert_array_equal(sample.pictures[m.name], changed)
+
+
+def test_images_of_the_networks_size_are_modified_alike_in_both_modes():
+  model, state = fakes.trained()
+  found = {}
+  for mode in ("fast", "reference"):
+    preset = dataclasses.replace(fakes.PRESET, mode=mode)
+    options = {"training": lambda: model.train, "preset": preset}
+    first, *rest = prototypical.explain(
+      model, state, _images(), scope="global", **options
+    )
+    scores = [list(e.because["test"].scores.values()) for e in rest]
+    found[mode] = np.array(scores), first
+  (fast, one), (reference, other) = found.values()
+  assert_allclose(reference, fast, rtol=1e-5, atol=1e-6)
+  for a, b in zip(one.samples, other.samples, strict=True):
+    for name in fakes.PRESET.names:
+      assert_array_equal(a.pictures[name], b.pictures[name])
 
 
 def test_the_same_patch_is_redundant(explained):
