@@ -105,22 +105,33 @@ def compare(
 
 
 def from_maps(
-  function: Callable[[ArrayLike], Float[jax.Array, "b h w p"]],
-) -> tuple[Nearest, At]:
+  function: Callable[[ArrayLike], Float[ArrayLike, "b h w p"]],
+) -> tuple[Nearest, At, Embed]:
   """Adapts a model that returns maps of similarities to `importance`.
 
   The nearest cell is the most similar one, the first in row-major order.
+
+    nearest, at, embed = from_maps(model)
+    local = importance(nearest, at, images, modifications, embed)
+
+  The maps are made by `embed`, once for all copies. A model that is not JAX's
+  is called on the host:
+
+    def model(images):
+      shape = jax.ShapeDtypeStruct((len(images), h, w, p), np.float32)
+      return jax.pure_callback(predict, shape, images)
+
+  where `predict` takes and returns NumPy arrays.
   """
 
-  def flat(images: ArrayLike) -> jax.Array:
-    maps = function(images)
+  def embed(images: ArrayLike) -> jax.Array:
+    maps = jnp.asarray(function(images))
     return maps.reshape(maps.shape[0], -1, maps.shape[-1])
 
-  def nearest(images: ArrayLike) -> tuple[jax.Array, jax.Array]:
-    maps = flat(images)
+  def nearest(maps: ArrayLike) -> tuple[jax.Array, jax.Array]:
     return jnp.max(maps, axis=1), jnp.argmax(maps, axis=1).astype(jnp.int32)
 
-  def at(images: ArrayLike, cells: ArrayLike) -> jax.Array:
-    return jnp.take_along_axis(flat(images), cells[:, None], axis=1)[:, 0]
+  def at(maps: ArrayLike, cells: ArrayLike) -> jax.Array:
+    return jnp.take_along_axis(maps, cells[:, None], axis=1)[:, 0]
 
-  return nearest, at
+  return nearest, at, embed

@@ -57,6 +57,7 @@ class Change(NamedTuple):
 
 
 _FACTOR = Strength("factor")
+_FARTHEST = 10_000  # pixels: more than an image has, and integers hold them
 
 CHANGES: Mapping[str, Change] = {
   "identity": Change(lambda images, sizes: images),
@@ -82,25 +83,28 @@ CHANGES: Mapping[str, Change] = {
     lambda images, sizes, amplitude, frequency: warp.sine(
       images, amplitude, frequency, sizes
     ),
-    (Strength("amplitude"), Strength("frequency", default=0.05)),
+    (
+      Strength("amplitude", high=_FARTHEST),
+      Strength("frequency", default=0.05),
+    ),
   ),
   "bars": Change(
     lambda images, sizes, distance, count, seed: warp.bars(
-      images, int(distance), int(count), int(seed), sizes
+      images, distance, count, seed, sizes
     ),
     (
-      Strength("distance", whole=True),
-      Strength("count", 1, whole=True, default=25),
+      Strength("distance", high=_FARTHEST, whole=True),
+      Strength("count", 1, _FARTHEST, whole=True, default=25),
       Strength("seed", whole=True, default=0),
     ),
   ),
   "texture": Change(
     lambda images, sizes, h, template, search: nlm.smooth(
-      images, h, int(template), int(search), sizes
+      images, h, template, search, sizes
     ),
     (
       Strength("h"),
-      Strength("template", 1, 99, whole=True, default=7),
+      Strength("template", 1, 31, whole=True, default=7),
       Strength("search", 1, 99, whole=True, default=21),
     ),
   ),
@@ -139,9 +143,8 @@ class Modification:
         f"{self.name}: {len(self.strengths)} strengths for the change"
         f" {self.change}; it takes {names}"
       )
-    for strength, value in zip(wanted, given, strict=True):
-      _check(self.name, strength, value)
-    object.__setattr__(self, "strengths", given)
+    strengths = map(functools.partial(_checked, self.name), wanted, given)
+    object.__setattr__(self, "strengths", tuple(strengths))
 
   @property
   def settings(self) -> dict[str, float | int]:
@@ -149,7 +152,7 @@ class Modification:
     names = (s.name for s in CHANGES[self.change].strengths)
     return dict(zip(names, self.strengths, strict=True))
 
-  def at(self, strength: float) -> "Modification":
+  def at(self, strength: float | int) -> "Modification":
     """The same change, gone as far as the given first strength says."""
     strengths = (strength, *self.strengths[1:])
     return dataclasses.replace(self, strengths=strengths)
@@ -171,7 +174,7 @@ def require_known(what: str, name: str, known: Iterable[str]) -> None:
     )
 
 
-def _check(name: str, strength: Strength, value: float | int) -> None:
+def _checked(name: str, strength: Strength, value: float | int) -> float | int:
   fits = math.isfinite(value) and strength.low <= value <= strength.high
   if not fits or (strength.whole and value != int(value)):
     kind = "a whole number" if strength.whole else "a number"
@@ -180,6 +183,7 @@ def _check(name: str, strength: Strength, value: float | int) -> None:
       f"{name}: {strength.name}={value!r} is out of range; use {kind} from"
       f" {strength.low:g}{limit}"
     )
+  return int(value) if strength.whole else float(value)
 
 
 def stacked(

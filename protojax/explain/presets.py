@@ -170,7 +170,9 @@ def load(preset: str, mode: str = "fast", codec: str = "none") -> Preset:
   return found if codec == "none" else _saved(found)
 
 
-def over(modification: Modification, strengths: Sequence[float]) -> Preset:
+def over(
+  modification: Modification, strengths: Sequence[float | int]
+) -> Preset:
   """One modification at several strengths: how its score grows with them."""
   told = [f"{strength:g}" for strength in strengths]
   return Preset(

@@ -11,6 +11,7 @@ from skimage import data
 from protojax.explain import color
 
 contrast = jax.jit(color.contrast, static_argnums=1)
+contrast_luma = jax.jit(color.contrast_luma, static_argnums=1)
 hue = jax.jit(color.hue, static_argnums=1)
 
 
@@ -54,6 +55,42 @@ def test_equals_pillow_enhancement(change, enhance, factor):
   for image, got in zip(images, changed, strict=True):
     expected = enhance(Image.fromarray(image)).enhance(factor)
     assert_array_equal(got, np.asarray(expected))
+
+
+@pytest.mark.parametrize("factor", [0.0, 0.45, 1.0, 1.7])
+def test_contrast_of_luma_equals_a_plain_twin(factor):
+  noise = np.random.default_rng(0).integers(0, 256, (61, 47, 3), np.uint8)
+  images = np.stack([photo(), noise, photo() // 4])
+  changed = contrast_luma(images, factor)
+  for image, got in zip(images, changed, strict=True):
+    before = np.asarray(Image.fromarray(image).convert("L"), int)
+    mean = int(before.mean() + 0.5)
+    after = mean + np.float32(factor) * (before - mean).astype(np.float32)
+    after = np.clip(after, 0, 255).astype(int)
+    moved = image.astype(int) + (after - before)[..., None]
+    assert_array_equal(got, np.clip(moved, 0, 255))
+
+
+def test_contrast_of_luma_leaves_chroma_alone():
+  image = photo()
+  changed = np.asarray(contrast_luma(image[None], 0.45)[0])
+  inside = ((changed > 0) & (changed < 255)).all(axis=-1)
+  assert inside.mean() > 0.99
+  for one, other in ((0, 1), (1, 2)):
+    before = image[..., one].astype(int) - image[..., other]
+    after = changed[..., one].astype(int) - changed[..., other]
+    assert_array_equal(after[inside], before[inside])
+  grey = np.repeat(image[..., :1], 3, axis=-1)[None]
+  assert_array_equal(contrast_luma(grey, 0.45), contrast(grey, 0.45))
+
+
+def test_contrast_of_luma_of_padded_images():
+  sizes = np.array([[61, 47], [1, 1], [64, 64]])
+  padded = np.random.default_rng(1).integers(0, 256, (3, 64, 64, 3), np.uint8)
+  changed = contrast_luma(padded, 0.45, sizes)
+  for image, got, (height, width) in zip(padded, changed, sizes, strict=True):
+    alone = contrast_luma(image[None, :height, :width], 0.45)[0]
+    assert_array_equal(got[:height, :width], alone)
 
 
 def test_luma_equals_pillow_on_every_colour():

@@ -188,7 +188,9 @@ def test_score_by_strength():
   ):
     by_name = dict(zip(NAMES, MODIFICATIONS, strict=True))
     preset = presets.over(by_name[name], strengths)
-    local = importance(nearest, at, images, preset.modifications, embed)
+    local = jax.jit(importance, static_argnums=(0, 1, 3, 4))(
+      nearest, at, images, preset.modifications, embed
+    )
     own = local.delta[np.arange(2), 1:, np.arange(2)]
     assert not own[:, 0].any()
     assert np.all(np.diff(own, axis=1) > 1), name

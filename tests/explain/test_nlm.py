@@ -4,6 +4,7 @@ import cv2
 import jax
 import numpy as np
 from numpy.testing import assert_array_equal
+import plain_script as script
 import pytest
 from skimage import data
 
@@ -23,9 +24,7 @@ denoise = jax.jit(nlm.non_local_means, static_argnums=1)
 
 
 def opencv(image, strength):
-  bgr = np.ascontiguousarray(image[..., ::-1])
-  out = cv2.fastNlMeansDenoisingColored(bgr, None, strength, strength, 7, 21)
-  return out[..., ::-1]
+  return script.denoised(image, strength, 7, 21)
 
 
 @pytest.mark.parametrize("name", PHOTOS)
@@ -39,6 +38,31 @@ def test_equals_opencv_at_other_strengths(strength):
   # 10 is beyond what 16-bit sums can hold.
   image = PHOTOS["eye"]
   assert_array_equal(smooth(image[None], strength)[0], opencv(image, strength))
+
+
+def test_padded_images_with_the_windows_of_the_first_version():
+  sizes = np.array([PHOTOS[name].shape[:2] for name in PHOTOS])
+  padded = np.random.default_rng(1).integers(
+    0, 256, (len(sizes), 96, 96, 3), np.uint8
+  )
+  for image, photo in zip(padded, PHOTOS.values(), strict=True):
+    image[: photo.shape[0], : photo.shape[1]] = photo
+  got = jax.jit(nlm.smooth, static_argnums=(1, 2, 3))(
+    padded, 10.0, 11, 21, sizes
+  )
+  for one, photo in zip(got, PHOTOS.values(), strict=True):
+    height, width, _ = photo.shape
+    expected = script.denoised(photo, 10, 11, 21)
+    assert_array_equal(one[:height, :width], expected)
+
+
+@pytest.mark.parametrize(("template", "search"), [(1, 5), (3, 1), (31, 9)])
+def test_windows_of_other_sizes(template, search):
+  image = PHOTOS["small"]
+  got = jax.jit(nlm.smooth, static_argnums=(1, 2, 3))(
+    image[None], 6.0, template, search
+  )
+  assert_array_equal(got[0], script.denoised(image, 6, template, search))
 
 
 @pytest.mark.parametrize("planes", [1, 2])
