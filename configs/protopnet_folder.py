@@ -14,7 +14,7 @@ of them on the patch of another). The backbone stays frozen; `joint.epochs`
 trains it too.
 
 Variants: `:paper` has the settings of the paper's code (log similarity behind
-a sigmoid, its rates, its BatchNorm; an epoch there is of 30 augmented copies),
+a sigmoid, its rates, its BatchNorm, its epochs of 30 copies of each image),
 `:debug` shrinks everything and runs on the embedded photographs in seconds;
 they combine with commas.
 """
@@ -47,6 +47,8 @@ def get_config(variants: str = "") -> ConfigDict:
         # To their bounding boxes, if the data set has some.
         "crop": False,
         "augment": "crop,flip",
+        # How often an epoch has each image.
+        "copies": 1,
       },
       # weights: a file, or hf:owner/name; '': those that come with it.
       "backbone": {
@@ -93,8 +95,8 @@ def get_config(variants: str = "") -> ConfigDict:
 VARIANTS = {
   "paper": {
     "batch_size": 80,
-    "rounds": 1,
-    "data": {"augment": "warp,flip"},
+    "rounds": 3,
+    "data": {"augment": "warp,flip", "copies": 30},
     "prototypes": {
       "per_class": 10,
       "similarity": "log",
@@ -116,8 +118,14 @@ VARIANTS = {
   "debug": {
     "batch_size": 26,
     "rounds": 1,
-    "data": {"name": "photos", "root": "", "image_size": 32, "crop": False},
-    "backbone": {"name": "convnet", "pretrained": False},
+    "data": {
+      "name": "photos",
+      "root": "",
+      "image_size": 32,
+      "crop": False,
+      "copies": 1,
+    },
+    "backbone": {"name": "convnet", "pretrained": False, "weights": ""},
     "prototypes": {"per_class": 2, "channels": 16},
     "warm": {"epochs": 1},
     "joint": {"epochs": 1},

@@ -31,6 +31,7 @@ def training(
   seed: int,
   augment: str = "",
   *,
+  copies: int = 1,
   workers: int = 0,
   cache_bytes: int = _CACHE_BYTES,
 ) -> "Stream":
@@ -41,7 +42,8 @@ def training(
     image_size: side of the images in a batch, in pixels.
     batch_size: examples of a step, over all processes.
     seed: of the order of every epoch.
-    augment: name of the random variation that the step applies on the device.
+    augment: names of the random variations that the step applies on the device.
+    copies: how often an epoch has each image.
     workers: processes that decode; 0 leaves it to threads.
     cache_bytes: memory for decoded images, shared by the streams of a source.
 
@@ -54,7 +56,7 @@ def training(
       f" set the batch size to {len(source)} or less, or add images"
     )
   images = memory.shared(source, image_size, cache_bytes)
-  return Stream(source, images, batch_size, seed, augment, workers)
+  return Stream(source, images, batch_size, seed, augment, workers, copies)
 
 
 def ordered(
@@ -87,8 +89,9 @@ class Stream:
     images: their pixels at network size.
     batch_size: examples of a step, over all processes.
     seed: of the order; None keeps the order of the source.
-    augment: name of the random variation the step applies, '' for none.
+    augment: names of the random variations the step applies, '' for none.
     workers: processes that decode; 0 leaves it to threads.
+    copies: how often an epoch has each image.
   """
 
   source: Source
@@ -97,6 +100,7 @@ class Stream:
   seed: int | None
   augment: str
   workers: int
+  copies: int = 1
 
   def __post_init__(self):
     transforms.require_known(self.augment)
@@ -121,7 +125,7 @@ class Stream:
     """Whole batches of an epoch; of an ordered stream also the padded one."""
     if self.seed is None:
       return -(-len(self) // self.batch_size)
-    return len(self) // self.batch_size
+    return len(self) // self.batch_size * self.copies
 
   def batches(
     self, start: int = 0, stop: int | None = None, *, read_images: bool = True

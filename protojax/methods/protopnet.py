@@ -34,6 +34,7 @@ _LEAST = {
   "batch_size": 1,
   "rounds": 1,
   "data.image_size": 1,
+  "data.copies": 1,
   "prototypes.per_class": 1,
   "prototypes.channels": 1,
   "prototypes.height": 1,
@@ -107,7 +108,12 @@ class Method:
   def _shuffled(self, augment: str = "") -> pipeline.Stream:
     c = self.config
     return pipeline.training(
-      self._source("train"), c.data.image_size, c.batch_size, c.seed, augment
+      self._source("train"),
+      c.data.image_size,
+      c.batch_size,
+      c.seed,
+      augment,
+      copies=c.data.copies,
     )
 
   # The algorithm.

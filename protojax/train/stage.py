@@ -225,7 +225,7 @@ def _prefix_rows(stage: Fit, state: State) -> Mapping[str, np.ndarray] | None:
   for _, rows in parallel.each(stage.prefix, state, in_order.batches()):
     parts.append(rows)
     size += sum(x.nbytes for x in jax.tree.leaves(rows))
-    if size / len(parts) * stage.data.steps_per_epoch > _PREFIX_BYTES:
+    if size / len(parts) * in_order.steps_per_epoch > _PREFIX_BYTES:
       return None
   # Padding stands at the end only.
   return jax.tree.map(lambda *x: np.concatenate(x)[: len(stage.data)], *parts)

@@ -118,6 +118,14 @@ def test_training_drops_the_remainder():
   assert set(epochs.ravel()) == set(range(23))
 
 
+def test_an_epoch_may_have_every_image_several_times():
+  once = pipeline.training(Planted(), 4, 6, seed=3)
+  often = pipeline.training(Planted(), 4, 6, seed=3, copies=30)
+  assert often.steps_per_epoch == 30 * once.steps_per_epoch == 90
+  # The batches are the same; only what counts as an epoch differs.
+  np.testing.assert_array_equal(indices(often, 0, 9), indices(once, 0, 9))
+
+
 def test_any_step_is_read_directly():
   stream = pipeline.training(Planted(), 4, 5, seed=7)
   whole = indices(stream, 0, 30)

@@ -1,0 +1,80 @@
+"""Every config, with every variant, is whole and can be made small."""
+
+import importlib
+import itertools
+from pathlib import Path
+
+import pytest
+
+from configs import protopnet_cub200, protopnet_folder, variants
+from protojax import backbones, methods
+from protojax.data import transforms
+from protojax.prototypes import similarity
+
+ROOT = Path(__file__).parents[1]
+NAMES = sorted(p.stem for p in (ROOT / "configs").glob("*_*.py"))
+RECIPES = ("protopnet_cub200", "protopnet_cars196", "protopnet_dogs")
+
+
+def load(name):
+  return importlib.import_module(f"configs.{name}")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_config_is_locked_and_names_what_there_is(name):
+  config = load(name).get_config()
+  assert config.is_locked
+  assert config.method in methods.names()
+  assert config.backbone.name in backbones.names()
+  transforms.require_known(config.data.get("augment", ""))
+  if config.method == "protopnet":
+    similarity.load(config.prototypes.similarity)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_variants_combine_and_debug_needs_no_data(name):
+  module = load(name)
+  known = getattr(module, "VARIANTS", {"debug": {}})
+  for pair in itertools.permutations([*known, "debug"], 2):
+    module.get_config(",".join(pair))
+  for variant in known:
+    small = module.get_config(f"{variant},debug")
+    assert small.data.name in ("photos", "textures", "planted")
+    assert small.data.root == ""
+    assert small.backbone.name == "convnet"
+    assert not small.backbone.pretrained
+    assert not small.backbone.weights
+    assert not small.data.get("crop", False)
+  with pytest.raises(ValueError, match="no variant 'tiny'; there are"):
+    module.get_config("tiny")
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_small_recipes_are_the_papers_settings_made_small(name):
+  """So one run of them stands for all."""
+  expected = protopnet_folder.get_config("paper,debug").to_dict()
+  for backbone in ("", *protopnet_cub200.BACKBONES):
+    small = load(name).get_config(f"{backbone},debug")
+    assert small.to_dict() == expected
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_recipes_have_the_papers_schedule(name):
+  """protopnet.md section 5, in epochs of 30 copies; push after epoch 10."""
+  c = load(name).get_config("densenet121")
+  assert c.data.crop
+  assert c.data.copies == 30
+  assert c.data.augment == "warp,flip"
+  assert (c.warm.epochs, c.joint.epochs, c.last.epochs) == (5, 6, 20)
+  assert c.warm.epochs + c.joint.epochs - 1 == 10
+  assert (c.joint.drop_epochs, c.joint.drop) == (5, 0.1)
+  assert c.prototypes.per_class == 10
+  assert c.backbone.weights == "hf:timm/densenet121.tv_in1k"
+  for backbone in protopnet_cub200.BACKBONES:
+    assert load(name).get_config(backbone).backbone.name == backbone
+
+
+def test_variants_of_a_list_come_in_order():
+  config = protopnet_folder.get_config().unlock()
+  known = {"a": {"seed": 1}, "b": {"seed": 2}}
+  assert variants.apply(config, "a,b", known).seed == 2
