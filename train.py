@@ -3,6 +3,7 @@
 python train.py
 python train.py --config=configs/protopnet_folder.py --config.data.root=DIR
 python train.py --config=configs/protopnet_photos.py:debug --workdir=DIR
+python train.py --config.seeds=5
 
 The same command goes on where a run was interrupted.
 """
@@ -11,11 +12,12 @@ import functools
 from pathlib import Path
 
 from absl import flags
+from ml_collections import ConfigDict
 
 from protojax import configuration, methods, parallel
 from protojax.data import skipped
 from protojax.methods.base import Classifies
-from protojax.train import adopt, summary, workdir
+from protojax.train import adopt, seeds, summary, workdir
 from protojax.train.loop import Interrupted, Run
 
 _CONFIG = configuration.define_flag("configs/protopnet_photos.py")
@@ -31,10 +33,21 @@ _DISTRIBUTED = flags.DEFINE_bool(
 
 
 def main() -> int:
-  """Trains, or goes on training; writes WORKDIR/summary.json."""
+  """Trains, or goes on training, every seed; writes WORKDIR/summary.json."""
   parallel.setup(_DISTRIBUTED.value)
   config = configuration.load(_CONFIG, init_from=_INIT_FROM.value)
   folder = Path(_WORKDIR.value or f"runs/{configuration.name(_CONFIG)}")
+  runs = seeds.runs(folder, config)
+  for place, of_seed in runs.items():
+    if status := _train(place, of_seed):
+      return status
+  if len(runs) > 1 and parallel.is_primary():
+    seeds.show(seeds.write(folder, list(runs)))
+  return 0
+
+
+def _train(folder: Path, config: ConfigDict) -> int:
+  """Trains one seed, or goes on training; returns the exit code."""
   workdir.claim(folder, config)
   run = Run(folder, config.seed, config.save_seconds)
   if run.finished() and (folder / "summary.json").exists():

@@ -30,6 +30,8 @@ def get_config(variants: str = "") -> ConfigDict:
     {
       "method": "protopnet",
       "seed": 0,
+      # How many, from that one on.
+      "seeds": 1,
       "init_from": "",
       "save_seconds": 60.0,
       "batch_size": 32,

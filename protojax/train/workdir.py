@@ -86,9 +86,11 @@ def load_config(workdir: Path) -> ConfigDict:
   """
   path = Path(workdir) / "config.json"
   if not path.exists():
+    of_seeds = [place.parent for place in Path(workdir).glob("*/config.json")]
+    hint = f", such as {min(of_seeds)}" if of_seeds else ""
     raise UserError(
       f"{workdir} holds no run (no config.json); give --workdir the folder"
-      " that train.py wrote, or train one with `python train.py`."
+      f" that train.py wrote{hint}, or train one with `python train.py`."
     )
   return ConfigDict(_completed(_read(path))).lock()
 
@@ -125,6 +127,8 @@ def class_names(workdir: Path) -> tuple[str, ...] | None:
 def newest(root: Path) -> Path:
   """The run under `root` that was written to last, of those begun.
 
+  Those of several seeds lie a folder deeper.
+
   Raises:
     UserError: there is none.
   """
@@ -135,7 +139,8 @@ def newest(root: Path) -> Path:
       for f in files
       if (config.parent / f).exists()
     )
-    for config in Path(root).glob("*/config.json")
+    for pattern in ("*/config.json", "*/seed-*/config.json")
+    for config in Path(root).glob(pattern)
     if has_begun(config.parent)
   }
   if not runs:
