@@ -17,9 +17,9 @@ from scipy import ndimage
 
 from protojax import parallel
 from protojax.data import truths
-from protojax.explain import presets
+from protojax.explain import native, presets
 from protojax.explain.evidence import Box
-from protojax.explain.importance import importance
+from protojax.explain.importance import of_batch
 from protojax.explain.inspection import Inspection, Intrinsic, Threshold
 from protojax.explain.presets import Preset
 from protojax.types import ArrayLike, Batch, PyTree, State
@@ -85,7 +85,10 @@ def explain(
     progress: called with the number of images of each batch that is done.
   """
   step = _step(model, preset)
-  for batch, rows in parallel.each(step, state, stream.spread(limit)):
+  batches = native.attach(
+    stream.spread(limit), stream.source, preset, model.image_size
+  )
+  for batch, rows in parallel.each(step, state, batches):
     taken = np.flatnonzero(batch["mask"])
     images = stream.examples(batch["index"][taken])["image"]
     for i, image in zip(taken, images, strict=True):
@@ -117,14 +120,8 @@ def _step(
   """One function per setting, so that the second split compiles nothing."""
 
   def step(state: State, batch: Batch) -> PyTree:
-    local = importance(
-      _worst_cell,
-      _at,
-      batch["image"],
-      preset.modifications,
-      functools.partial(model.values, state),
-      preset.own_cell,
-    )
+    values = functools.partial(model.values, state)
+    local = of_batch(_worst_cell, _at, batch, preset, values)
     found = model.inspect(state, batch["image"])
     return {
       **{name: found[name] for name in ("map", "score")},

@@ -2,8 +2,9 @@
 
 The score of "This Looks Like That, Because ...": one characteristic of the
 image is changed, the place is kept, and the loss of similarity is measured.
-`importance` scores a batch (local); `totals` weighs the batches of a whole set
-(global). `sweep` runs both over a stream, on all devices.
+`importance` scores images of any model (local), `of_batch` those of a stream
+as its preset wants it; `totals` weighs the batches of a whole set (global), and
+`sweep` runs over a stream, on all devices.
 """
 
 from collections.abc import Callable, Sequence
@@ -16,7 +17,8 @@ import numpy as np
 
 from protojax.explain import perturb
 from protojax.explain.perturb import Modification
-from protojax.types import ArrayLike
+from protojax.explain.presets import Preset
+from protojax.types import ArrayLike, Batch
 
 Embed = Callable[[ArrayLike], jax.Array]
 Nearest = Callable[[ArrayLike], tuple[jax.Array, jax.Array]]
@@ -35,6 +37,29 @@ class Local(NamedTuple):
   similarity: Float[jax.Array, "b p"]
   cell: Int[jax.Array, "b p"]
   delta: Float[jax.Array, "b m p"]
+
+
+def of_batch(
+  nearest: Nearest,
+  at: At,
+  batch: Batch,
+  preset: Preset,
+  embed: Embed = jnp.asarray,
+) -> Local:
+  """Local importance for a batch of a stream, in the mode of its preset.
+
+  Args:
+    nearest, at, embed: see `compare`.
+    batch: in mode "reference", one that `native.attach` gave its copies.
+    preset: what is modified, and how it is scored.
+  """
+  if preset.mode == "fast":
+    made = preset.modifications
+    images = batch["image"]
+    return importance(nearest, at, images, made, embed, preset.own_cell)
+  _, rows = perturb.stacked(preset.modifications)
+  stack = jnp.moveaxis(batch["copies"], 1, 0)
+  return compare(nearest, at, stack, rows, embed, preset.own_cell)
 
 
 def importance(

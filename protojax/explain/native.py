@@ -34,7 +34,10 @@ _MOST_PIXELS = 2**24  # of `color.contrast`
 def attach(
   batches: Iterable[Batch], source: Any, preset: Preset, image_size: int
 ) -> Iterator[Batch]:
-  """Adds "copies", uint8 [b, n, H, W, 3], to batches; see `copies`.
+  """Gives batches the "copies" that a preset of mode "reference" asks for.
+
+  They are uint8 [b, n, H, W, 3], see `copies`; "image" becomes their row 0.
+  With a preset of another mode nothing happens.
 
   Args:
     batches: with the positions of their images in "index". What pads them
@@ -47,6 +50,10 @@ def attach(
     UserError: an image has too many pixels.
   """
 
+  if preset.mode != "reference":
+    yield from batches
+    return
+
   def one(index: int) -> UInt8[np.ndarray, "n H W 3"]:
     try:
       return copies(source[index]["image"], preset, image_size)
@@ -56,8 +63,8 @@ def attach(
   with futures.ThreadPoolExecutor(min(_THREADS, os.cpu_count() or 1)) as pool:
     for batch in batches:
       indices, places = np.unique(batch["index"], return_inverse=True)
-      made = np.stack(list(pool.map(one, indices.tolist())))
-      yield {**batch, "copies": made[places]}
+      made = np.stack(list(pool.map(one, indices.tolist())))[places]
+      yield {**batch, "image": made[:, 0], "copies": made}
 
 
 def copies(

@@ -1,5 +1,6 @@
 """Inspections of images: the sweep, against one image at a time."""
 
+import dataclasses
 import functools
 
 import explain_fakes as fakes
@@ -115,6 +116,16 @@ def test_because_is_the_fall_at_the_worst_cell():
       expected = before[k, worst] - changed[name][k, worst]
       assert_allclose(fall, expected, atol=1e-6, err_msg=name)
   assert any(abs(e.because["saturation"]) > 1e-3 for e in found)
+
+
+def test_images_modified_at_their_own_size():
+  # Which is that of the network here, so that the bytes are the same.
+  preset = dataclasses.replace(fakes.PRESET, mode="reference")
+  fast, _ = inspected()
+  for e, own in zip(fast, explain(stream(), preset=preset), strict=True):
+    for name, fall in own.because.items():
+      assert_allclose(fall, e.because[name], atol=1e-6, err_msg=name)
+    assert_array_equal(own.picture, e.picture)
 
 
 def test_the_control_is_exactly_zero():

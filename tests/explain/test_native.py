@@ -115,10 +115,18 @@ def test_padding_of_a_batch_repeats_one_of_its_images():
   source = Counted(PHOTOS["eye"], PHOTOS["tissue"])
   [found] = native.attach([batch(1, 0, 0)], source, PRESETS["none"], SIZE)
   assert sorted(decoded) == [0, 1]
-  assert set(found) == {"index", "mask", "copies"}
+  assert_array_equal(found["image"], found["copies"][:, 0])
+  assert_array_equal(found["mask"], True)
   for row, name in enumerate(("tissue", "eye", "eye")):
     expected = native.copies(PHOTOS[name], PRESETS["none"], SIZE)
     assert_array_equal(found["copies"][row], expected)
+
+
+def test_batches_of_the_fast_mode_stay_as_they_are():
+  batches = [batch(1, 0), batch(2)]
+  fast = native.attach(batches, Photos(), presets.REFERENCE, SIZE)
+  for before, after in zip(batches, fast, strict=True):
+    assert after is before
 
 
 def test_shapes_are_few_and_little_is_padded():
