@@ -4,20 +4,51 @@
 prototypes; `locate` and `colormap` make them out of similarity maps.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 import functools
-from typing import Protocol, runtime_checkable
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import UInt8
 import numpy as np
 
 from protojax.backbones import Backbone, receptive_field
-from protojax.explain import colormap, locate
+from protojax.backbones.receptive_field import ReceptiveField
+from protojax.explain import attribution, colormap, locate
 from protojax.explain.evidence import Box, Picture
+from protojax.explain.perturb import require_known
 from protojax.explain.sweep import Scored
-from protojax.types import ArrayLike, State
+from protojax.prototypes.similarity import Similarity
+from protojax.types import Array, ArrayLike, State
+
+
+class _Asked(NamedTuple):
+  """What a heat map is asked for: one image, q prototypes, their cells."""
+
+  embed: attribution.Embed
+  images: Array
+  prototypes: Array
+  cells: Array
+  similarity: Similarity
+  field: ReceptiveField
+  index: Array
+
+
+_HEATS: Mapping[str, Callable[[_Asked], Array]] = {
+  "upsampling": lambda a: attribution.upsampling(
+    a.embed, a.images, a.prototypes, a.similarity
+  ),
+  "receptive_field": lambda a: attribution.receptive_field(a.field, a.cells),
+  "saliency": lambda a: attribution.saliency(*a[:5]),
+  "smoothgrad": lambda a: attribution.smoothgrad(
+    *a[:5], jax.random.key(0, impl="threefry2x32"), a.index
+  ),
+  "prp": lambda a: attribution.prp(*a[:5]),
+}
+
+# What a heat map can show; see `attribution`.
+ATTRIBUTIONS = tuple(_HEATS)
 
 
 @runtime_checkable
@@ -47,15 +78,6 @@ class Explainable(Scored, Protocol):
     """Rows and columns of the cells."""
     ...
 
-  def maps(
-    self,
-    state: State,
-    images: UInt8[ArrayLike, "b H W 3"],
-    prototypes: Int[ArrayLike, " q"],
-  ) -> Float[jax.Array, "b h w q"]:
-    """Similarity of every cell to a few prototypes."""
-    ...
-
 
 class Look:
   """Where in an image prototypes look: a box and a heat map for each."""
@@ -63,30 +85,52 @@ class Look:
   # One shape for all, so that one program serves every image.
   _AT_ONCE = 8
 
-  def __init__(self, model: Explainable, state: State) -> None:
-    self._maps = _maps(model)
+  def __init__(
+    self, model: Explainable, state: State, heat: str = "upsampling"
+  ) -> None:
+    """Prepares to look.
+
+    Args:
+      model: what looks.
+      state: its state.
+      heat: what the heat maps show, one of `ATTRIBUTIONS`.
+
+    Raises:
+      UserError: there is no such attribution.
+    """
+    require_known("attribution", heat, ATTRIBUTIONS)
+    self._maps = _maps(model, heat)
     self._state = jax.tree.map(jnp.asarray, state)
-    self._size = model.image_size
-    _, height, width, _ = state.params["prototypes"]["prototypes"].shape
-    self._receptive = receptive_field.chain(
-      model.backbone.layers, model.image_size, height, width
-    )
+    self._receptive = _receptive(model, state)
 
   def __call__(
-    self, image: UInt8[ArrayLike, "H W 3"], prototypes: Sequence[int]
+    self,
+    image: UInt8[ArrayLike, "H W 3"],
+    prototypes: Sequence[int],
+    index: int = 0,
   ) -> list[tuple[Box, Picture]]:
-    """Of each prototype the 95th percentile's box and the heat map."""
+    """Of each prototype the 95th percentile's box and the heat map.
+
+    Args:
+      image: where to look.
+      prototypes: those that look.
+      index: position of the image in its source, for what is random.
+
+    Raises:
+      UserError: the network takes a step that the attribution has no rule for.
+    """
     seen = []
     for start in range(0, len(prototypes), self._AT_ONCE):
       some = np.array(prototypes[start : start + self._AT_ONCE], np.int32)
       padded = np.pad(some, (0, self._AT_ONCE - len(some)), mode="edge")
-      cells = np.asarray(self._maps(self._state, image[None], padded))[0]
-      maps = locate.upsample(np.moveaxis(cells, -1, 0), self._size, self._size)
-      maps = np.asarray(maps)[: len(some)]
-      images = np.repeat(image[None], len(some), axis=0)
-      heats = colormap.overlay(images, maps)
-      for box, heat in zip(locate.percentile_box(maps), heats, strict=True):
-        seen.append((Box(*box.tolist()), heat))
+      found = self._maps(self._state, image, padded, np.int32(index))
+      similar, heat = (np.asarray(x)[: len(some)] for x in found)
+      images = np.repeat(np.asarray(image)[None], len(some), axis=0)
+      heats = colormap.overlay(images, heat)
+      for box, picture in zip(
+        locate.percentile_box(similar), heats, strict=True
+      ):
+        seen.append((Box(*box.tolist()), picture))
     return seen
 
   def field(self, cell: int) -> Box:
@@ -94,6 +138,29 @@ class Look:
     return Box(*self._receptive.box(cell).tolist())
 
 
+def _receptive(model: Explainable, state: State) -> ReceptiveField:
+  _, height, width, _ = state.params["prototypes"]["prototypes"].shape
+  return receptive_field.chain(
+    model.backbone.layers, model.image_size, height, width
+  )
+
+
 @functools.lru_cache(maxsize=16)
-def _maps(model: Explainable) -> Callable[..., jax.Array]:
-  return jax.jit(model.maps)
+def _maps(model: Explainable, heat: str) -> Callable[..., tuple[Array, Array]]:
+  """(state, image, prototypes q, index) -> similarity and heat, both q H W."""
+
+  def maps(state: State, image: Array, prototypes: Array, index: Array):
+    embed, images = functools.partial(model.embed, state), image[None]
+    _, cells = model.nearest(state, embed(images))
+    asked = _Asked(
+      embed,
+      images,
+      state.params["prototypes"]["prototypes"][prototypes][None],
+      cells[:, prototypes],
+      model.similarity,
+      _receptive(model, state),
+      index[None],
+    )
+    return _HEATS["upsampling"](asked)[0], _HEATS[heat](asked)[0]
+
+  return jax.jit(maps)

@@ -70,7 +70,7 @@ def sources(
       )
     if image is None:
       continue
-    for j, (box, heat) in zip(own, look(image, own), strict=True):
+    for j, (box, heat) in zip(own, look(image, own, index), strict=True):
       cell = int(provenance.cell[j])
       show = j in pictured
       patches[j] = Patch(
@@ -146,7 +146,8 @@ def _pictures(
     rows = np.flatnonzero((taken == index).any(axis=1)).tolist()
     near = [shown[row] for row in rows]
     image = subject.stream.examples([index])["image"][0]
-    for j, (box, _) in zip(near, subject.look(image, near), strict=True):
+    seen = subject.look(image, near, index)
+    for j, (box, _) in zip(near, seen, strict=True):
       pictures[j, index] = image, box
   return pictures
 

@@ -45,6 +45,7 @@ def explain(
   rows_shown: int = 5,
   prototypes_shown: int = 2000,
   nearest: int = 5,
+  heat: str = "upsampling",
   sources: bool = True,
   allow_changed: bool = False,
   progress: Callable[[int], None] = lambda images: None,
@@ -71,6 +72,7 @@ def explain(
     rows_shown: prototypes with pictures for each such image.
     prototypes_shown: how many prototypes get pictures.
     nearest: images listed for each prototype.
+    heat: what heat maps show, one of `look.ATTRIBUTIONS`.
     sources: say where the prototypes were taken from; that need not be done
       again for a second split.
     allow_changed: explain even if the prototypes' images have changed.
@@ -84,7 +86,7 @@ def explain(
   Raises:
     UserError: a training image is not the one a prototype was pushed to.
   """
-  subject = Subject(model, state, stream, split, preset)
+  subject = Subject(model, state, stream, split, preset, heat)
   correlation = None
   if evaluate is not None and scope != "local":
     correlation = overview.correlation(subject)
@@ -175,7 +177,8 @@ def _with_pictures(
   """The same with the image, and where its most similar prototypes look."""
   look = subject.look
   image = subject.stream.examples([explained.index])["image"][0]
-  seen = look(image, [row.prototype for row in explained.evidence[:rows]])
+  shown = [row.prototype for row in explained.evidence[:rows]]
+  seen = look(image, shown, explained.index)
   pictured = [
     dataclasses.replace(
       row,

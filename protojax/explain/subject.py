@@ -28,6 +28,7 @@ class Subject:
     split: what to call them; "train" says that they are the images the
       prototypes were pushed to.
     preset: what is modified, and how it is scored.
+    heat: what heat maps show, one of `look.ATTRIBUTIONS`.
   """
 
   model: Explainable
@@ -35,6 +36,7 @@ class Subject:
   stream: Any
   split: str
   preset: Preset
+  heat: str = "upsampling"
 
   @functools.cached_property
   def buffers(self) -> Mapping[str, Any]:
@@ -49,7 +51,7 @@ class Subject:
   @functools.cached_property
   def look(self) -> Look:
     """Makes pictures of where prototypes look."""
-    return Look(self.model, self.state)
+    return Look(self.model, self.state, self.heat)
 
   @property
   def source(self) -> Int[np.ndarray, " p"]:

@@ -14,8 +14,8 @@ from jaxtyping import Float, Int, UInt8
 import numpy as np
 
 from protojax import parallel
-from protojax.explain import perturb, totals
-from protojax.explain.importance import Local, compare, importance
+from protojax.explain import totals
+from protojax.explain.importance import Local, of_batch
 from protojax.explain.presets import Preset
 from protojax.explain.totals import Replicates, Scores, Sums
 from protojax.prototypes import head, neighbours
@@ -182,7 +182,13 @@ def _step(
 
   def step(states: PyTree, carry: PyTree, batch: Batch):
     state, source = states
-    local = _compared(model, state, preset, batch)
+    local = of_batch(
+      functools.partial(model.nearest, state),
+      functools.partial(model.at, state),
+      batch,
+      preset,
+      functools.partial(model.embed, state),
+    )
     alive, length = state.buffers["alive"], _length(state)
     weight = jnp.ones_like(local.similarity)
     if preset.weighted:
@@ -219,25 +225,6 @@ def _step(
     }, rows
 
   return step
-
-
-def _compared(
-  model: Scored, state: State, preset: Preset, batch: Batch
-) -> Local:
-  """Local scores of a batch, of copies made here or elsewhere."""
-  bound = (
-    functools.partial(function, state)
-    for function in (model.nearest, model.at, model.embed)
-  )
-  nearest, at, embed = bound
-  if preset.mode == "fast":
-    modifications = preset.modifications
-    return importance(
-      nearest, at, batch["image"], modifications, embed, preset.own_cell
-    )
-  _, rows = perturb.stacked(preset.modifications)
-  stack = jnp.moveaxis(batch["copies"], 1, 0)
-  return compare(nearest, at, stack, rows, embed, preset.own_cell)
 
 
 def _length(state: State) -> int:

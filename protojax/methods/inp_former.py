@@ -303,8 +303,9 @@ class Method:
     data: pipeline.Stream,
     scope: str = "local",
     allow_changed: bool = False,
-    patches: bool = False,
+    sources: bool = False,
     keep_all: bool = False,
+    heat: str = "",
     **options: Any,
   ) -> Iterator[Any]:
     """What is odd in each image: see `anomalous.explain`.
@@ -312,7 +313,7 @@ class Method:
     What concerns prototypes that outlive an image does not apply, and all
     scores of an image come in any case.
     """
-    del scope, allow_changed, patches, keep_all
+    del scope, allow_changed, sources, keep_all, heat
     return anomalous.explain(
       self.detector, state, data, self.threshold(state), **options
     )
