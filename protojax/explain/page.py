@@ -1,8 +1,8 @@
-"""What the reports share: a page in one file, its pictures and its bars.
+"""What the reports share: templates, pictures and bars.
 
-Pictures are embedded, nothing is loaded from elsewhere and no script runs, so
-that the file can be sent to whoever has to see it. Every name is escaped.
-`html` and `inspection_html` say what stands on the pages.
+Nothing is loaded from elsewhere, so that a page can be sent to whoever has to
+see it, and every name is escaped. `html` and `inspection_html` say what stands
+on the pages.
 """
 
 import base64
@@ -21,7 +21,7 @@ from PIL import Image
 
 from protojax.explain.evidence import Box, Picture
 
-# Rows of bars; the control belongs to the numbers, not to the bars.
+# Rows of bars; controls belong to the numbers, not to the bars.
 ORDER = ("hue", "shape", "texture", "contrast", "saturation", "brightness")
 
 
@@ -34,6 +34,7 @@ class Run:
     facts: name and value of each figure shown at the top.
     accuracy: what the run says of itself: name of a figure -> 0 to 1.
     strengths: parameters of the modifications.
+    mode: "fast" if images were modified at the size of the network's input.
     version: of protojax.
   """
 
@@ -41,6 +42,7 @@ class Run:
   facts: Sequence[tuple[str, str]] = ()
   accuracy: Mapping[str, float] = dataclasses.field(default_factory=dict)
   strengths: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+  mode: str = "fast"
   version: str = ""
 
 
@@ -53,13 +55,25 @@ def render(template: str, **values: Any) -> str:
   return _environment().get_template(template).render(values)
 
 
+def is_control(name: str) -> bool:
+  """Whether a modification changes nothing but, perhaps, the JPEG."""
+  return name.partition("_")[0] == "identity"
+
+
+def ordered(names: Iterable[str]) -> list[str]:
+  """The modifications that get a bar: those of `ORDER`, then any others."""
+  names = [name for name in names if not is_control(name)]
+  known = [name for name in ORDER if name in names]
+  return known + [name for name in names if name not in known]
+
+
 def score_range(scores: Iterable[Mapping[str, float]]) -> tuple[float, float]:
   """From the lowest to the highest score that has a bar, zero among them."""
   values = [
     score
     for row in scores
     for name, score in row.items()
-    if name in ORDER and math.isfinite(score)
+    if not is_control(name) and math.isfinite(score)
   ]
   low, high = min(values, default=0.0), max(values, default=0.0)
   return min(low, 0.0), max(high, 1e-6)
@@ -74,11 +88,25 @@ def bar(score: float, range_: tuple[float, float]) -> str:
   return f"left:{100 * start:.2f}%;width:{100 * abs(score) / (high - low):.2f}%"
 
 
-def uri(picture: Picture) -> str:
-  """A picture as an address that holds it."""
+def span(low: float, high: float, range_: tuple[float, float]) -> str:
+  """From one value to another, as CSS; nothing where one is unknown."""
+  if not (math.isfinite(low) and math.isfinite(high)):
+    return "display:none"
+  left, right = float(_at(low, range_)), float(_at(high, range_))
+  return f"left:{left:.2f}%;width:{right - left:.2f}%"
+
+
+def jpeg(picture: Picture) -> bytes:
+  """A picture as the content of a file."""
   file = io.BytesIO()
   Image.fromarray(np.asarray(picture)).save(file, "JPEG", quality=88)
-  data = base64.b64encode(file.getvalue()).decode("ascii")
+  return file.getvalue()
+
+
+def uri(picture: Picture | bytes) -> str:
+  """A picture, or the JPEG that it is, as an address that holds it."""
+  content = picture if isinstance(picture, bytes) else jpeg(picture)
+  data = base64.b64encode(content).decode("ascii")
   return f"data:image/jpeg;base64,{data}"
 
 
@@ -116,6 +144,7 @@ def _environment() -> jinja2.Environment:
     "uri": uri,
     "place": _place,
     "bar": bar,
+    "span": span,
     "at": _at,
     "minus": _minus,
     "signed": lambda x: _minus(f"{x:.2f}".replace("-0.00", "0.00")),
