@@ -1,0 +1,158 @@
+"""What the report says in words of its own: flags, changes and statistics.
+
+For a reader who has not met any of it. `text` has the sentences that every
+form of the explanations shares.
+"""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from protojax.explain.evidence import GlobalExplanation, Redundancy
+
+# From this share of its nearest patches on, a prototype is called misleading.
+MISLEADING = 0.5
+
+CHANGES = {
+  "hue": "All colours are turned along the colour circle.",
+  "shape": "Outlines are bent: straight lines no longer are.",
+  "texture": "Fine grain is smoothed away; edges stay.",
+  "contrast": "Light and dark are brought closer together.",
+  "saturation": "Colours are made paler.",
+  "brightness": "Everything is made darker.",
+}
+
+FLAGS = {
+  "misleading": (
+    "At least half of its nearest patches are alike to the model by what looks"
+    " different to the eye. To guess from the pictures why they are alike would"
+    " be wrong: read the bars."
+  ),
+  "duplicate": (
+    "The very same patch as an earlier prototype, so that it adds points but"
+    " no reason of its own."
+  ),
+  "redundant": (
+    "Others find the same images alike for the same reasons, so that one of"
+    " them would be enough."
+  ),
+  "stale": (
+    "It has moved since it was made equal to its patch, so the picture no"
+    " longer shows exactly what it is."
+  ),
+}
+
+
+class Statistic(NamedTuple):
+  """How a statistic is called, and what a newcomer should know of it."""
+
+  heading: str
+  meaning: str
+
+
+STATISTICS = {
+  "prototypes": Statistic("Prototypes", "How many have a score."),
+  "missing": Statistic(
+    "Without a score", "Prototypes that no image is like at all."
+  ),
+  "mean": Statistic("Mean", "Of the scores of all prototypes."),
+  "interval": Statistic(
+    "95 % interval",
+    "Other images of the same kind would very likely give a figure in here.",
+  ),
+  "std": Statistic(
+    "Standard deviation", "How much the prototypes differ from each other."
+  ),
+  "relative": Statistic(
+    "Mean share", "The part of the likeness that is lost: 0.25 is a quarter."
+  ),
+  "minimum": Statistic("Lowest score", "Of any prototype."),
+  "maximum": Statistic("Highest score", "Of any prototype."),
+  "smallest": Statistic("Lowest: prototype", "Which one it is."),
+  "largest": Statistic("Highest: prototype", "Which one it is."),
+  "shapiro_w": Statistic(
+    "Shapiro-Wilk W", "How bell-shaped the histogram is: 1 is a perfect bell."
+  ),
+  "shapiro_p": Statistic(
+    "Shapiro-Wilk p",
+    "Small: not a bell. With many prototypes it always is small; go by W.",
+  ),
+  "difference": Statistic(
+    "Mean difference", "Train minus test, prototype by prototype."
+  ),
+  "welch_t": Statistic(
+    "Welch t", "The difference of the means, measured in its own uncertainty."
+  ),
+  "welch_df": Statistic(
+    "Welch degrees of freedom", "How much data that uncertainty rests on."
+  ),
+  "welch_p": Statistic(
+    "Welch p",
+    "Small: the means differ. Large proves nothing; that is what the"
+    " equivalence is for.",
+  ),
+  "margin": Statistic(
+    "Margin", "A difference below this would not matter to anyone."
+  ),
+  "tost_p": Statistic(
+    "Equivalence p", "Small: the two are the same, up to the margin."
+  ),
+  "pearson": Statistic(
+    "Pearson correlation",
+    "1: a prototype’s score on one split tells that on the other; 0: nothing.",
+  ),
+  "spearman": Statistic(
+    "Spearman correlation", "The same for the order of the prototypes alone."
+  ),
+  "same_first": Statistic(
+    "Same first characteristic",
+    "Share of prototypes whose strongest characteristic is the same in both.",
+  ),
+}
+
+
+def statistic(name: str) -> Statistic:
+  """What is known of a statistic; its bare name if it is not listed."""
+  bare = Statistic(name.replace("_", " ").capitalize(), "")
+  return STATISTICS.get(name, bare)
+
+
+def flags(e: GlobalExplanation) -> dict[str, str]:
+  """What to beware of in a prototype: flag -> what is the matter."""
+  found = {}
+  if e.misleading is not None and e.misleading >= MISLEADING:
+    found["misleading"] = (
+      f"misleading: {e.misleading:.0%} of its nearest patches are alike for a"
+      " reason the eye does not see"
+    )
+  if e.duplicate_of is not None:
+    found["duplicate"] = f"same patch as {e.duplicate_of}"
+  elif e.redundant_with:
+    others = ", ".join(map(str, e.redundant_with))
+    found["redundant"] = f"says nearly the same as {others}"
+  if e.stale:
+    found["stale"] = "stale: moved since its patch was chosen"
+  return found
+
+
+def merging(redundancy: Redundancy) -> str:
+  """What the groups of redundant prototypes come to."""
+  spare = sum(len(g.prototypes) - 1 for g in redundancy.groups)
+  if not spare:
+    return "No prototype says nearly the same as another."
+  return (
+    f"{spare:,} prototype{'s' if spare > 1 else ''} could go: with one of each"
+    " group, which takes over the weights of the others, the model recognises"
+    f" {redundancy.merged_accuracy:.1%} of the test images instead of"
+    f" {redundancy.accuracy:.1%}."
+  )
+
+
+def change(name: str) -> str:
+  """What was done to the images; empty where that is not known."""
+  return CHANGES.get(name, "")
+
+
+def strongest(scores: Mapping[str, float], names) -> str:
+  """The one of the named characteristics that has the largest score."""
+  known = {n: scores[n] for n in names if scores.get(n, 0.0) > 0}
+  return max(known, key=known.__getitem__, default="none")
