@@ -1,24 +1,21 @@
-"""The report of classes: why images look like the prototypes they look like.
+"""What stands in the report of classes, ready for its templates.
 
-Puts explanations on a page; `page` makes one file of it.
+Sorts explanations into classes and says on which scale their bars are;
+`characteristics` looks at all prototypes at once, and `report` makes one page
+or many of it.
 """
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Iterable, Mapping, Sequence
+import dataclasses
 from typing import Any
 
-from jaxtyping import UInt8
-import numpy as np
-
-from protojax.explain import page, text
+from protojax.explain import characteristics, page, report_text, text
 from protojax.explain.evidence import (
   Because,
-  Box,
   GlobalExplanation,
   LocalExplanation,
-  Picture,
+  Overview,
 )
-from protojax.writing import replacing
 
 _STAGES = {
   "before_push": "before the push",
@@ -26,116 +23,113 @@ _STAGES = {
   "after_last_layer": "after the last layer",
   "after_prune": "after pruning",
 }
-_THUMBNAIL = 104
 _UNLABELLED = "Without a label"
 
 
-def write(
-  path: Path,
+@dataclasses.dataclass(frozen=True)
+class Group:
+  """A class: what stands for it, and which of its images are shown.
+
+  Attributes:
+    name: of the class.
+    alive: its prototypes.
+    dead: numbers of those that were pruned.
+    images: explained one by one.
+  """
+
+  name: str
+  alive: tuple[GlobalExplanation, ...]
+  dead: tuple[int, ...]
+  images: tuple[LocalExplanation, ...]
+
+
+def values(
   run: page.Run,
   prototypes: Sequence[GlobalExplanation],
   images: Sequence[LocalExplanation],
-) -> None:
-  """Renders the report and puts it in its place in one go."""
-  content = render(run, prototypes, images)
-  with replacing(path) as file:
-    file.write(content)
-
-
-def render(
-  run: page.Run,
-  prototypes: Sequence[GlobalExplanation],
-  images: Sequence[LocalExplanation],
-) -> str:
-  """The report as HTML.
+  overviews: Mapping[str, Overview],
+  statistics: Sequence[Mapping[str, Any]],
+) -> dict[str, Any]:
+  """What the templates ask for, whatever the form of the report.
 
   Args:
     run: the head.
     prototypes: one explanation each, with the scores of all splits.
     images: those without a picture are left out.
+    overviews: split -> what its images say as a whole.
+    statistics: rows of `statistics.rows`.
   """
   images = [e for e in images if e.picture is not None]
   alive = [e for e in prototypes if e.alive]
-  overall = _means(alive)
-  local_overall = _local_means(images)
-  names = next(
-    (tuple(b.scores) for e in prototypes for b in e.because.values()),
-    next((tuple(r.because) for e in images for r in e.evidence), ()),
-  )
-  shown_scores = [r.because for e in images for r in e.evidence if r.box]
-  return page.render(
-    "report.html.jinja",
-    run=run,
-    texts=text,
-    accuracy=[
+  scored = {e.prototype: e for e in alive if e.because}
+  flags = {e.prototype: report_text.flags(e) for e in alive}
+  names = _names(prototypes, images)
+  order = page.ordered(names)
+  return {
+    "run": run,
+    "texts": text,
+    "said": report_text,
+    "accuracy": [
       (_STAGES.get(name, name), f"{value:.1%}")
       for name, value in run.accuracy.items()
     ],
-    classes=_classes(prototypes),
-    groups=_groups(images, [e.class_name for e in prototypes]),
-    splits=_splits(prototypes, images),
-    names=names,
-    order=[name for name in page.ORDER if name in names],
-    overall=overall,
-    local_overall={"local": local_overall},
-    overall_range=page.score_range([*overall.values(), local_overall]),
-    scores_of=_scores,
-    global_range=page.score_range(
-      b.scores for e in alive for b in e.because.values()
+    "groups": groups(prototypes, images),
+    "splits": _splits(prototypes, images),
+    "names": names,
+    "order": order,
+    # Of a sweep over strengths, no name is that of a characteristic.
+    "ranked": [n for n in order if n in text.CHARACTERISTICS] or order,
+    "scored": scored,
+    "flags": flags,
+    "raised": [
+      flag
+      for flag in report_text.FLAGS
+      if any(flag in of for of in flags.values())
+    ],
+    "whiskers": any(b.intervals for e in alive for b in e.because.values()),
+    "pieces": _pieces(alive),
+    "last": _last,
+    "scores_of": lambda e: {k: b.scores for k, b in e.because.items()},
+    "intervals_of": lambda e: {k: b.intervals for k, b in e.because.items()},
+    "characteristics": [
+      characteristics.characteristic(name, list(scored.values()), overviews)
+      for name in order
+      if scored
+    ],
+    "samples": [s for o in overviews.values() for s in o.samples],
+    "redundancy": next(
+      (o.redundancy for o in overviews.values() if o.redundancy), None
     ),
-    local_range=page.score_range(shown_scores),
-    thumbnails=_thumbnails(alive, images),
-    shown_line=_shown_line(images),
-    cautions=_cautions(names),
-  )
-
-
-def _scores(explained: GlobalExplanation) -> dict[str, Mapping[str, float]]:
-  return {split: of.scores for split, of in explained.because.items()}
-
-
-def _means(alive: Sequence[GlobalExplanation]) -> dict[str, dict[str, float]]:
-  """split -> modification -> mean over prototypes."""
-  columns: dict[str, list[Because]] = {}
-  for e in alive:
-    for split, because in e.because.items():
-      columns.setdefault(split, []).append(because)
-  return {
-    split: {
-      name: float(np.nanmean([b.scores[name] for b in column]))
-      for name in column[0].scores
-    }
-    for split, column in columns.items()
+    "statistics": characteristics.figures(statistics),
+    "shown_line": _shown_line(images),
+    "cautions": _cautions(run, names, scored),
+    **_overall(alive, images),
+    **_ranges(scored, images),
   }
 
 
-def _local_means(images: Sequence[LocalExplanation]) -> dict[str, float]:
-  rows = [row.because for e in images for row in e.evidence]
-  names = rows[0] if rows else ()
-  return {name: float(np.mean([r[name] for r in rows])) for name in names}
-
-
-def _classes(prototypes: Sequence[GlobalExplanation]) -> list[dict[str, Any]]:
-  classes: dict[str, dict[str, Any]] = {}
+def groups(
+  prototypes: Iterable[GlobalExplanation], images: Iterable[LocalExplanation]
+) -> list[Group]:
+  """By class, in the order of the prototypes; unlabelled images come last."""
+  found: dict[str, tuple[list, list, list]] = {}
   for e in prototypes:
-    of = classes.setdefault(
-      e.class_name, {"name": e.class_name, "alive": [], "dead": []}
-    )
+    alive, dead, _ = found.setdefault(e.class_name, ([], [], []))
     if e.alive:
-      of["alive"].append(e)
+      alive.append(e)
     else:
-      of["dead"].append(e.prototype)
-  return list(classes.values())
-
-
-def _groups(
-  images: Sequence[LocalExplanation], class_names: Sequence[str]
-) -> list[dict[str, Any]]:
-  """Images by their class, in the order of the prototypes."""
-  groups: dict[str, list[LocalExplanation]] = {n: [] for n in class_names}
+      dead.append(e.prototype)
   for e in images:
-    groups.setdefault(e.label or _UNLABELLED, []).append(e)
-  return [{"name": n, "images": found} for n, found in groups.items() if found]
+    found.setdefault(e.label or _UNLABELLED, ([], [], []))[2].append(e)
+  return [Group(name, *map(tuple, of)) for name, of in found.items()]
+
+
+def _names(prototypes, images) -> tuple[str, ...]:
+  """Of the modifications."""
+  return next(
+    (tuple(b.scores) for e in prototypes for b in e.because.values()),
+    next((tuple(r.because) for e in images for r in e.evidence), ()),
+  )
 
 
 def _splits(prototypes, images) -> list[str]:
@@ -143,35 +137,69 @@ def _splits(prototypes, images) -> list[str]:
   return list(dict.fromkeys(found + [e.split for e in images]))
 
 
-def _thumbnails(alive, images) -> dict[int, str]:
-  """The boxed part of each prototype that some image is compared with."""
-  used = {row.prototype for e in images for row in e.evidence}
-  pieces = {
-    e.prototype: _piece(e.patch.picture, e.patch.box)
+def _last(e: GlobalExplanation) -> Because:
+  """The scores that a prototype is ranked by: images it has not seen."""
+  return list(e.because.values())[-1]
+
+
+def _pieces(alive) -> dict[int, Any]:
+  """The picture that stands for a prototype wherever it is small."""
+  return {
+    e.prototype: e.patch.piece
     for e in alive
-    if e.prototype in used and e.patch and e.patch.picture is not None
+    if e.patch and e.patch.piece is not None
   }
-  return {prototype: page.uri(piece) for prototype, piece in pieces.items()}
 
 
-def _piece(picture: Picture, box: Box) -> UInt8[np.ndarray, "side side 3"]:
-  """The boxed part, with something around it."""
-  return page.cut(picture, box, _THUMBNAIL, picture.shape[0] // 5)
+def _overall(alive, images) -> dict[str, Any]:
+  """Means over everything, and the scale of their bars."""
+  overall = characteristics.means(alive)
+  local = characteristics.local_means(images)
+  return {
+    "overall": overall,
+    "local_overall": {"local": local},
+    "overall_range": page.score_range([*overall.values(), local]),
+  }
+
+
+def _ranges(scored, images) -> dict[str, tuple[float, float]]:
+  """From the lowest to the highest score that has a bar or an interval."""
+  because = [b for e in scored.values() for b in e.because.values()]
+  rows = [r for e in images for r in e.evidence if r.box]
+  beside = (scored[r.prototype] for r in rows if r.prototype in scored)
+  return {
+    "global_range": page.score_range(
+      scores
+      for b in because
+      for scores in (
+        b.scores,
+        {name: i.low for name, i in b.intervals.items()},
+        {name: i.high for name, i in b.intervals.items()},
+      )
+    ),
+    "local_range": page.score_range(
+      [*(r.because for r in rows), *(_last(e).scores for e in beside)]
+    ),
+  }
 
 
 def _shown_line(images: Sequence[LocalExplanation]) -> str:
   wrong = sum(e.wrong for e in images)
-  shown = f"{len(images)} image{'s' if len(images) != 1 else ''} shown"
+  shown = f"{len(images):,} image{'s' if len(images) != 1 else ''} shown"
   if any(e.label is None for e in images):
     return f"{shown}."
   return (
     f"{shown}: the first of each class, and some whose class was not"
-    f" recognised ({wrong} in all). The tables hold every image."
+    f" recognised ({wrong:,} in all). The tables hold every image."
   )
 
 
-def _cautions(names: Sequence[str]) -> list[str]:
-  texts = [text.RECEPTIVE_FIELD, text.COMPARE, text.FAST]
+def _cautions(run, names, scored) -> list[str]:
+  texts = [text.RECEPTIVE_FIELD, text.COMPARE]
+  if run.mode == "fast":
+    texts.append(text.FAST)
+  if any("train" in e.because for e in scored.values()):
+    texts.append(text.SOURCE)
   if "brightness" in names:
     texts.append(text.BRIGHTNESS)
   if "identity" in names:

@@ -1,16 +1,29 @@
+"""The report of explanations that were made by the explainer itself."""
+
 import base64
 import dataclasses
 import io
 
 import explain_fakes as fakes
 import numpy as np
-from page_reader import HOSTILE, Page, assert_safe_and_whole
+from page_reader import (
+  HOSTILE,
+  Page,
+  assert_folder_is_whole,
+  assert_safe_and_whole,
+)
 from PIL import Image
 import pytest
 
-from protojax.explain import html, prototypical, text
+from protojax.explain import html, prototypical, report, text
 from protojax.explain import page as pages
-from protojax.explain.evidence import GlobalExplanation, LocalExplanation, merge
+from protojax.explain.evidence import (
+  GlobalExplanation,
+  LocalExplanation,
+  Overview,
+  merge,
+)
+from protojax.explain.pictures import Pictures
 
 NAMES = [HOSTILE, "plain", "third"]
 FILES = [f"{HOSTILE}-{i}" for i in range(6)]
@@ -33,24 +46,38 @@ def explained():
       training=lambda: model.train,
       split="train",
       scope="global",
-      **_options(),
+      preset=fakes.PRESET,
     ),
     *prototypical.explain(
-      model, state, test, training=lambda: model.train, **_options()
+      model, state, test, training=lambda: model.train, preset=fakes.PRESET
     ),
   ]
   return (
     merge(e for e in found if isinstance(e, GlobalExplanation)),
     [e for e in found if isinstance(e, LocalExplanation)],
+    {e.split: e for e in found if isinstance(e, Overview)},
   )
+
+
+RUN = pages.Run(
+  HOSTILE, [("Images", HOSTILE)], {"after_prune": 0.957}, {"hue": 0.1}
+)
+
+
+def _write(folder, *explained, run=RUN):
+  with Pictures(folder) as pictures:
+    (path,) = report.write(pictures, run, *explained)
+  return path
+
+
+def _said(folder, *explained, run=RUN):
+  return Page(_write(folder, *explained, run=run).read_text("utf-8")).text
 
 
 @pytest.fixture(scope="module")
-def page(explained):
-  run = pages.Run(
-    HOSTILE, [("Images", HOSTILE)], {"after_prune": 0.957}, {"hue": 0.1}
-  )
-  return html.render(run, *explained)
+def page(explained, tmp_path_factory):
+  path = _write(tmp_path_factory.mktemp("report"), *explained)
+  return path.read_text("utf-8")
 
 
 def test_every_name_is_escaped(page):
@@ -60,19 +87,33 @@ def test_every_name_is_escaped(page):
   assert any(HOSTILE in alt for alt in parsed.attributes("alt"))
 
 
+def test_every_name_is_escaped_in_a_folder(explained, tmp_path, monkeypatch):
+  monkeypatch.setattr(report, "_PROTOTYPES", 0)
+  path = _write(tmp_path, *explained)
+  pages = assert_folder_is_whole(path.parent)
+  assert HOSTILE in pages["class-0.html"].text
+  assert HOSTILE in pages["index.html"].text
+
+
 def test_pictures(explained, page):
   parsed = Page(page)
-  pictures = [a for tag, a in parsed.tags if tag == "img"]
-  assert pictures
-  data = base64.b64decode(pictures[0]["src"].partition(",")[2])
+  e = explained[0][0]
+  (picture,) = (
+    a
+    for tag, a in parsed.tags
+    if tag == "img"
+    and a["alt"].startswith("Training image")
+    and a["alt"].endswith(f"prototype {e.prototype}")
+  )
+  data = base64.b64decode(picture["src"].partition(",")[2])
   found = np.asarray(Image.open(io.BytesIO(data)), int)
-  wanted = explained[0][0].patch.picture.astype(int)
+  wanted = e.patch.picture.astype(int)
   assert found.shape == wanted.shape
   assert np.abs(found - wanted).mean() < 12
 
 
 def test_what_it_says(explained, page):
-  prototypes, images = explained
+  prototypes, images, _ = explained
   said = Page(page).text
   for e in prototypes:
     if e.alive:
@@ -95,15 +136,16 @@ def test_what_it_says(explained, page):
   assert said.count("✓ right") == len(images) - wrong
 
 
-def test_images_alone(explained):
-  prototypes, images = explained
+def test_images_alone(explained, tmp_path):
+  prototypes, images, _ = explained
   bare = [
-    dataclasses.replace(e, because={}, without_source={}) for e in prototypes
+    dataclasses.replace(e, because={}, without_source={}, nearest={})
+    for e in prototypes
   ]
   unlabelled = [
     dataclasses.replace(e, label=None, split="images") for e in images
   ]
-  said = Page(html.render(pages.Run("run"), bare, unlabelled)).text
+  said = _said(tmp_path, bare, unlabelled)
   assert "Without a label" in said
   assert "✗" not in said
   assert "Over the" not in said
@@ -111,11 +153,28 @@ def test_images_alone(explained):
 
 
 def test_prototypes_alone_and_nothing_at_all(explained, tmp_path):
-  prototypes, _ = explained
-  said = Page(html.render(pages.Run("run"), prototypes, [])).text
-  assert "Scoring sheet" not in said
+  prototypes, _, _ = explained
+  assert "Scoring sheet" not in _said(tmp_path, prototypes, [])
   emptied = [dataclasses.replace(e, alive=False) for e in prototypes]
-  said = Page(html.render(pages.Run("run"), emptied, [])).text
+  said = _said(tmp_path, emptied, [])
   assert "No prototype of this class is left" in said
-  html.write(tmp_path / "report.html", pages.Run("run"), [], [])
-  assert Page((tmp_path / "report.html").read_text("utf-8")).tags
+  assert Page(_write(tmp_path, [], []).read_text("utf-8")).tags
+
+
+def test_cautions_are_those_that_apply(explained, tmp_path):
+  run = dataclasses.replace(RUN, mode="reference")
+  assert text.FAST in _said(tmp_path, *explained)
+  assert text.FAST not in _said(tmp_path, *explained, run=run)
+
+
+def test_classes_hold_what_is_theirs(explained):
+  prototypes, images, _ = explained
+  groups = html.groups(prototypes, images)
+  assert [g.name for g in groups] == NAMES
+  assert [e for g in groups for e in g.alive] == [
+    e for e in prototypes if e.alive
+  ]
+  assert groups[1].dead == (5,)
+  for group in groups:
+    assert all(e.label == group.name for e in group.images)
+  assert sum(len(g.images) for g in groups) == len(images)
