@@ -230,7 +230,8 @@ def module(root: Any, wrappers: Sequence[str]) -> Module:
       if name in ("_parameters", "_buffers"):
         _take(found, prefix, value)
       elif name == "_modules":
-        left += [(f"{prefix}{key}.", m) for key, m in value.items() if m]
+        inner = [(f"{prefix}{key}.", m) for key, m in value.items() if m]
+        left += reversed(inner)
       else:
         _take(found, prefix, {name: value})
   return found

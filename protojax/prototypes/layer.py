@@ -13,7 +13,7 @@ from protojax.prototypes import pooling
 from protojax.prototypes.similarity import Similarity
 from protojax.types import ArrayLike, UserError
 
-_KINDS = ("regular", "bottleneck")
+KINDS = ("regular", "bottleneck", "single")
 _FINALS = {"sigmoid": nn.sigmoid, "none": lambda x: x}
 
 
@@ -22,11 +22,12 @@ class AddOn(nn.Module):
 
   "regular": C -> D, ReLU, D -> D, final activation. "bottleneck": pairs of
   layers that halve the channels until D is reached, ReLU after each but the
-  last. A 1x1 convolution is a Dense on the channel axis.
+  last. "single": C -> D, final activation. A 1x1 convolution is a Dense on the
+  channel axis.
 
   Attributes:
     channels: D, the prototypes' channels.
-    kind: "regular" or "bottleneck".
+    kind: "regular", "bottleneck" or "single".
     final: "sigmoid" (features in (0, 1), the paper's) or "none".
   """
 
@@ -52,16 +53,18 @@ class AddOn(nn.Module):
       x = x - shift[None, None, None]
     if scale is not None:
       x = x * scale[None, None, None]
-    widths = self._widths(x.shape[-1])
+    widths = self.widths(x.shape[-1])
     for width in widths[:-1]:
       x = nn.relu(_pointwise(width)(x))
     return final(_pointwise(widths[-1])(x))
 
-  def _widths(self, channels: int) -> list[int]:
-    """Output channels of every layer, in order."""
-    _choose(dict.fromkeys(_KINDS), self.kind, "add-on")
+  def widths(self, channels: int) -> list[int]:
+    """Output channels of every layer, in order, behind so many of features."""
+    _choose(dict.fromkeys(KINDS), self.kind, "add-on")
     if self.kind == "regular":
       return [self.channels, self.channels]
+    if self.kind == "single":
+      return [self.channels]
     widths = []
     while channels > self.channels or not widths:
       widths += [max(self.channels, channels // 2)] * 2

@@ -1,10 +1,11 @@
 """Writes weights as PyTorch, safetensors and NumPy do, all by hand.
 
-A pickle names classes, so those of PyTorch stand in `sys.modules` while the
-fixture `torch` of `conftest.py` is in use.
+A pickle names classes, so some of PyTorch's are made known to Python within
+`stand_ins`.
 """
 
 from collections import OrderedDict
+import contextlib
 import io
 import json
 import pickle
@@ -17,6 +18,22 @@ import numpy as np
 
 MAGIC = 0x1950A86A20F9469CFC6C
 _KINDS = {"<f4": "Float", "<f8": "Double", "<f2": "Half", "<i8": "Long"}
+
+
+@contextlib.contextmanager
+def stand_ins():
+  """As much of torch as its pickles name; what was loaded comes back after."""
+  before = dict(sys.modules)
+  for name in before:
+    if name.split(".")[0] == "torch":
+      del sys.modules[name]
+  for kind in "Float", "Double", "Half", "Long", "BFloat16", "QInt8":
+    stand_in(f"torch.{kind}Storage")
+  stand_in("torch._utils._rebuild_tensor_v2")
+  yield sys.modules["torch"]
+  for name in set(sys.modules) - set(before):
+    del sys.modules[name]
+  sys.modules.update(before)
 
 
 class Storage:

@@ -4,13 +4,13 @@ from collections import OrderedDict
 import os
 import pickle
 
-import foreign_files
-from foreign_files import Call, Storage, Tensor
 import numpy as np
 import pytest
 
 from protojax.backbones import weights
 from protojax.types import UserError
+from tests.backbones import foreign_files
+from tests.backbones.foreign_files import Call, Storage, Tensor
 
 _WRITERS = (foreign_files.legacy, foreign_files.zipped)
 

@@ -5,12 +5,12 @@ import functools
 import os
 import tracemalloc
 
-import foreign_files
 import numpy as np
 import pytest
 
 from protojax.backbones import weights
 from protojax.types import UserError
+from tests.backbones import foreign_files
 
 _EACH = 200
 _MOST_BYTES = 20e6

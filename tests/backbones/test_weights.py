@@ -8,12 +8,12 @@ import sys
 import types
 import zipfile
 
-import foreign_files
 import numpy as np
 import pytest
 
 from protojax.backbones import weights
 from protojax.types import UserError
+from tests.backbones import foreign_files
 
 _ARRAYS = {
   "plain": np.arange(6, dtype="f4").reshape(2, 3),

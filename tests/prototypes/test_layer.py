@@ -43,6 +43,14 @@ def test_bottleneck_halves_until_the_prototypes_channels(channels, expected):
   assert widths(params) == expected
 
 
+def test_single_is_one_layer():
+  module = layer.AddOn(16, kind="single", final="none")
+  result, variables = module.init_with_output(KEY, features())
+  assert widths(variables["params"]) == [(64, 16)]
+  expected = features() @ variables["params"]["Dense_0"]["kernel"]
+  np.testing.assert_allclose(result, expected, atol=1e-4)
+
+
 def test_start_is_kaiming_normal_by_fan_out():
   params = jax.jit(layer.AddOn(256).init)(KEY, features(512))["params"]
   kernel = params["Dense_0"]["kernel"]
