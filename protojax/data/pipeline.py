@@ -177,6 +177,11 @@ class Stream:
     batch = self._batch(indices, np.ones(len(indices), bool))
     return {**batch, "image": self.images.read(indices)}
 
+  def once(self) -> "Stream":
+    """The same stream, keeping no image: for a pass in constant memory."""
+    images = memory.ImageMemory(self.source, self.image_size, 0)
+    return dataclasses.replace(self, images=images)
+
   def _batch(self, indices: np.ndarray, mask: np.ndarray) -> Batch:
     labels = self.labels[indices]
     return {"label": labels, "index": indices, "mask": mask}

@@ -211,6 +211,16 @@ def test_the_memory_keeps_to_its_limit():
   assert not stream.images.complete
 
 
+def test_a_stream_for_one_pass_keeps_nothing():
+  source = Planted(20)
+  stream = pipeline.ordered(source, 4, 5).once()
+  for _ in range(2):
+    for batch in stream.batches():
+      check(batch, source)
+  assert len(source.decoded) == 40
+  assert not stream.images.complete
+
+
 def test_the_memory_goes_with_its_streams():
   gc.collect()
   before = len(memory._MEMORIES)
