@@ -382,7 +382,7 @@ class Method:
     )
 
   def _test_accuracy(self, state: State) -> float:
-    return self.evaluate(state, self.stream("test"))["accuracy"]
+    return self.evaluate(state, self.stream("test").once())["accuracy"]
 
   def summary(
     self, state: State, stages: Sequence[Mapping[str, Any]]
