@@ -13,6 +13,7 @@ from protojax.explain import characteristics, page, report_text, text
 from protojax.explain.evidence import (
   Because,
   GlobalExplanation,
+  Interval,
   LocalExplanation,
   Overview,
 )
@@ -62,7 +63,6 @@ def values(
   images = [e for e in images if e.picture is not None]
   alive = [e for e in prototypes if e.alive]
   scored = {e.prototype: e for e in alive if e.because}
-  flags = {e.prototype: report_text.flags(e) for e in alive}
   names = _names(prototypes, images)
   order = page.ordered(names)
   return {
@@ -73,46 +73,36 @@ def values(
       (_STAGES.get(name, name), f"{value:.1%}")
       for name, value in run.accuracy.items()
     ],
-    "groups": groups(prototypes, images),
-    "splits": _splits(prototypes, images),
     "names": names,
     "order": order,
     # Of a sweep over strengths, no name is that of a characteristic.
     "ranked": [n for n in order if n in text.CHARACTERISTICS] or order,
+    "splits": _splits(prototypes, images),
+    "groups": groups(prototypes, images),
     "scored": scored,
-    "flags": flags,
-    "raised": [
-      flag
-      for flag in report_text.FLAGS
-      if any(flag in of for of in flags.values())
-    ],
-    "whiskers": any(b.intervals for e in alive for b in e.because.values()),
-    "pieces": _pieces(alive),
-    "last": _last,
-    "scores_of": lambda e: {k: b.scores for k, b in e.because.items()},
-    "intervals_of": lambda e: {k: b.intervals for k, b in e.because.items()},
-    "characteristics": [
-      characteristics.characteristic(name, list(scored.values()), overviews)
-      for name in order
-      if scored
-    ],
-    "samples": [s for o in overviews.values() for s in o.samples],
-    "redundancy": next(
-      (o.redundancy for o in overviews.values() if o.redundancy), None
-    ),
+    **_all_prototypes(alive),
+    **_all_images(order, scored, overviews),
     "statistics": characteristics.figures(statistics),
-    "shown_line": _shown_line(images),
-    "cautions": _cautions(run, names, scored),
     **_overall(alive, images),
     **_ranges(scored, images),
+    "last": _last,
+    "scores_of": _scores,
+    "intervals_of": _intervals,
+    "shown_line": _shown_line(images),
+    "cautions": _cautions(run, names, scored),
   }
 
 
 def groups(
-  prototypes: Iterable[GlobalExplanation], images: Iterable[LocalExplanation]
+  prototypes: Iterable[GlobalExplanation], images: Sequence[LocalExplanation]
 ) -> list[Group]:
-  """By class, in the order of the prototypes; unlabelled images come last."""
+  """By class, in the order of the prototypes.
+
+  Images without a label come first: they are what the reader has asked about.
+  """
   found: dict[str, tuple[list, list, list]] = {}
+  if any(e.label is None for e in images):
+    found[_UNLABELLED] = [], [], []
   for e in prototypes:
     alive, dead, _ = found.setdefault(e.class_name, ([], [], []))
     if e.alive:
@@ -120,7 +110,8 @@ def groups(
     else:
       dead.append(e.prototype)
   for e in images:
-    found.setdefault(e.label or _UNLABELLED, ([], [], []))[2].append(e)
+    name = _UNLABELLED if e.label is None else e.label
+    found.setdefault(name, ([], [], []))[2].append(e)
   return [Group(name, *map(tuple, of)) for name, of in found.items()]
 
 
@@ -142,12 +133,46 @@ def _last(e: GlobalExplanation) -> Because:
   return list(e.because.values())[-1]
 
 
-def _pieces(alive) -> dict[int, Any]:
-  """The picture that stands for a prototype wherever it is small."""
+def _scores(e: GlobalExplanation) -> dict[str, Mapping[str, float]]:
+  return {split: because.scores for split, because in e.because.items()}
+
+
+def _intervals(e: GlobalExplanation) -> dict[str, Mapping[str, Interval]]:
+  return {split: because.intervals for split, because in e.because.items()}
+
+
+def _all_prototypes(alive) -> dict[str, Any]:
+  """What is known of each, by its number."""
+  flags = {e.prototype: report_text.flags(e) for e in alive}
   return {
-    e.prototype: e.patch.piece
-    for e in alive
-    if e.patch and e.patch.piece is not None
+    "flags": flags,
+    "raised": [
+      flag
+      for flag in report_text.FLAGS
+      if any(flag in own for own in flags.values())
+    ],
+    "whiskers": any(b.intervals for e in alive for b in e.because.values()),
+    # The picture that stands for a prototype wherever it is small.
+    "pieces": {
+      e.prototype: e.patch.piece
+      for e in alive
+      if e.patch and e.patch.piece is not None
+    },
+  }
+
+
+def _all_images(order, scored, overviews) -> dict[str, Any]:
+  """What whole splits say."""
+  return {
+    "characteristics": [
+      characteristics.characteristic(name, list(scored.values()), overviews)
+      for name in order
+      if scored
+    ],
+    "samples": [s for o in overviews.values() for s in o.samples],
+    "redundancy": next(
+      (o.redundancy for o in overviews.values() if o.redundancy), None
+    ),
   }
 
 

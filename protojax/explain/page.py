@@ -34,16 +34,16 @@ class Run:
     facts: name and value of each figure shown at the top.
     accuracy: what the run says of itself: name of a figure -> 0 to 1.
     strengths: parameters of the modifications.
-    mode: "fast" if images were modified at the size of the network's input.
     version: of protojax.
+    mode: "fast" if images were modified at the size of the network's input.
   """
 
   title: str
   facts: Sequence[tuple[str, str]] = ()
   accuracy: Mapping[str, float] = dataclasses.field(default_factory=dict)
   strengths: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-  mode: str = "fast"
   version: str = ""
+  mode: str = "fast"
 
 
 def render(template: str, **values: Any) -> str:

@@ -74,6 +74,8 @@ def write(
 class Places:
   """Where things stand: addresses, as seen from any page of the report.
 
+  The address of what has no place is empty.
+
   Attributes:
     source: gives the address of a stored picture; its second argument is the
       side in pixels that is enough, as a picture may be shown smaller.
@@ -94,7 +96,7 @@ class Places:
         self._places["image", e.split, e.index] = where
 
   def group(self, class_name: str) -> str:
-    """Of a class; empty if it has no place, as for all of these."""
+    """Of a class."""
     return self._places.get(("class", class_name), "")
 
   def prototype(self, number: int) -> str:

@@ -146,6 +146,8 @@ def test_images_alone(explained, tmp_path):
     dataclasses.replace(e, label=None, split="images") for e in images
   ]
   said = _said(tmp_path, bare, unlabelled)
+  # What was asked about comes before what it is compared with.
+  assert said.index("Looks like") < said.index("Where it is most alike")
   assert "Without a label" in said
   assert "✗" not in said
   assert "Over the" not in said
