@@ -26,6 +26,8 @@ def _bound(model, state):
 
 
 def _run(model, state, batches, **options):
+  # The same for all tests, so that they share what is compiled.
+  options = {"top": 11, "keep_all": True, **options}
   source = options.pop("source", np.full(12, -1, np.int32))
   *rows, totals = sweep(
     model, state, batches, fakes.PRESET, source=source, **options
@@ -199,7 +201,7 @@ def test_score_by_strength():
 def test_sums_equal_groupby_of_the_whole_table():
   model, state = fakes.trained()
   stream = fakes.Images(fakes.photographs(11, seed=5), np.zeros(11))
-  rows, totals = _run(model, state, stream.batches(), keep_all=True)
+  rows, totals = _run(model, state, stream.batches())
   similarity = np.concatenate([r.whole.similarity for r in rows])
   delta = np.concatenate([r.whole.delta for r in rows])
   assert delta.shape == (11, len(NAMES), 12)
@@ -225,7 +227,7 @@ def test_sums_equal_groupby_of_the_whole_table():
 def test_all_devices_together_equal_one():
   model, state = fakes.trained()
   images = fakes.photographs(8, seed=5)
-  rows, _ = _run(model, state, [_batch(images)], keep_all=True)
+  rows, _ = _run(model, state, [_batch(images)])
   alone = jax.jit(importance, static_argnums=(0, 1, 3))(
     *_bound(model, state), images, MODIFICATIONS
   )
@@ -249,9 +251,7 @@ def test_padding_batches_and_order_do_not_matter():
 
 def test_global_of_one_image_is_local():
   model, state = fakes.trained()
-  rows, totals = _run(
-    model, state, [_batch(fakes.photographs(1), pad=1)], keep_all=True
-  )
+  rows, totals = _run(model, state, [_batch(fakes.photographs(1), pad=3)])
   assert_allclose(
     totals.all.importance, rows[0].whole.delta[0], rtol=1e-5, atol=1e-6
   )
@@ -287,9 +287,7 @@ def test_source_image_is_left_out():
   model, state = fakes.trained()
   stream = model.train
   source = state.buffers["provenance"].image
-  rows, totals = _run(
-    model, state, stream.batches(), source=source, keep_all=True
-  )
+  rows, totals = _run(model, state, stream.batches(), source=source)
   similarity = np.concatenate([r.whole.similarity for r in rows])
   delta = np.concatenate([r.whole.delta for r in rows])
   for j in range(12):
@@ -305,7 +303,7 @@ def test_source_image_is_left_out():
 def test_rows_are_the_most_similar_alive():
   model, state = fakes.trained(dead=(5, 6))
   batch = _batch(fakes.photographs(4, seed=8))
-  rows, _ = _run(model, state, [batch], top=11, keep_all=True)
+  rows, _ = _run(model, state, [batch])
   row = rows[0]
   assert row.prototypes.shape == (4, 11)
   assert_array_equal(row.prototypes[:, 10], -1)
