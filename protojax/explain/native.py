@@ -49,7 +49,6 @@ def attach(
   Raises:
     UserError: an image has too many pixels.
   """
-
   if preset.mode != "reference":
     yield from batches
     return
