@@ -3,6 +3,7 @@
 python explain.py
 python explain.py --workdir=DIR --scope=global --split=train
 python explain.py --images='holiday/*.jpg'
+python explain.py --preset=balanced --format=html,csv,json
 
 Says which of hue, shape, texture, contrast and saturation makes images look
 like the prototypes, or odd, and writes WORKDIR/explanations/report.html and
@@ -25,6 +26,7 @@ from rich.progress import (
 
 from protojax import configuration, loading, parallel
 from protojax.data import pipeline, skipped, sources
+from protojax.explain import look, presets
 from protojax.methods.base import Classifies, Explains
 from protojax.train import workdir
 from protojax.types import UserError
@@ -54,8 +56,37 @@ _LIMIT = flags.DEFINE_integer(
   "At most so many images of a split, evenly chosen.",
   lower_bound=1,
 )
-_SAVE_ALL = flags.DEFINE_bool(
-  "save_all", False, "Write the scores of all prototypes to local.npz."
+_PRESET = flags.DEFINE_string(
+  "preset",
+  "reference",
+  "What is modified and how far: reference, balanced, v1, a JSON file of your"
+  " own, or one characteristic at several strengths as contrast=0.2,0.45,0.7.",
+)
+_MODE = flags.DEFINE_enum(
+  "mode",
+  "fast",
+  presets.MODES,
+  "Modify images at the size of the network's input (fast), or at their own"
+  " size and then resize them, as the paper's code does (reference).",
+)
+_CODEC = flags.DEFINE_enum(
+  "codec",
+  "none",
+  presets.CODECS,
+  "With --mode=reference, put images through JPEG as the paper's code does.",
+)
+_HEAT = flags.DEFINE_enum(
+  "heat",
+  "upsampling",
+  look.ATTRIBUTIONS,
+  "What heat maps show: the similarity map (upsampling), what a cell can see"
+  " (receptive_field), gradients (saliency, smoothgrad) or relevance (prp).",
+)
+_FORMAT = flags.DEFINE_list(
+  "format",
+  ["html", "csv"],
+  "What to write: html (the report), csv (tables), json (all of it, line by"
+  " line), npz (all scores of all images), png (pictures).",
 )
 _ALLOW_STALE = flags.DEFINE_bool(
   "allow_stale", False, "Explain prototypes that have moved since the push."
@@ -85,10 +116,11 @@ def main() -> int:
   for line in skipped.report({split: s.source for split, _, s in tasks}):
     parallel.say(line)
   folder = run / "explanations" / ("images" if _IMAGES.value else "")
+  preset = presets.load(_PRESET.value, _MODE.value, _CODEC.value)
   parallel.say(f"explaining {run} on {parallel.describe()}")
 
   with (
-    method.output(folder, run, _SAVE_ALL.value) as output,
+    method.output(folder, run, preset, _FORMAT.value) as output,
     _progress() as bar,
   ):
     for split, scope, stream in tasks:
@@ -106,8 +138,10 @@ def main() -> int:
         stream,
         split=split,
         scope=scope,
+        preset=preset,
+        heat=_HEAT.value,
         limit=_LIMIT.value,
-        keep_all=_SAVE_ALL.value,
+        keep_all="npz" in _FORMAT.value,
         allow_changed=_ALLOW_STALE.value,
         sources=split == tasks[0][0],
         progress=advance,
@@ -135,7 +169,8 @@ def _tasks(
       )
     source = sources.images(_IMAGES.value)
     at_once = min(len(source), _AT_ONCE)
-    return [("images", "local", pipeline.ordered(source, size, at_once))]
+    stream = pipeline.ordered(source, size, at_once, cache_bytes=0)
+    return [("images", "local", stream)]
   if _SPLIT.value != "both":
     return [(_SPLIT.value, scope, _stream(method, _SPLIT.value))]
   tasks = [("test", scope, _stream(method, "test"))]
@@ -162,7 +197,7 @@ def _stream(method: Any, split: str) -> pipeline.Stream:
   Raises:
     UserError: the classes have changed, so labels mean others than they did.
   """
-  stream = method.stream(split)
+  stream = method.stream(split).once()
   if not isinstance(method, Classifies):
     return stream
   now, then = stream.source.class_names, method.class_names

@@ -66,15 +66,18 @@ def _global(folder, split):
 
 @pytest.mark.slow
 def test_everything_is_written(run):
-  said, folder = _explain(run, "--limit=24", "--save_all")
+  said, folder = _explain(run, "--limit=24", "--format=html,csv,json,npz,png")
   assert {p.name for p in folder.iterdir()} == {
     "global_train.csv",
     "global_test.csv",
     "local.csv",
     "local.npz",
+    "explanations.jsonl",
+    "png",
     "prototypes.csv",
     "report.html",
     "report.txt",
+    "statistics.csv",
     "summary.json",
   }
   for path in folder.iterdir():
@@ -101,9 +104,23 @@ def test_everything_is_written(run):
   assert local.image.nunique() == 24
   summary = json.loads((folder / "summary.json").read_text())
   assert summary["images"] == 48
-  assert summary["mode"] == "fast"
+  assert summary["preset"]["name"] == "reference"
+  assert summary["preset"]["mode"] == "fast"
+  assert summary["misleading"]["pairs"] > 0
+  assert 0 <= summary["redundancy"]["merged_accuracy"] <= 1
+  lines = (folder / "explanations.jsonl").read_text().splitlines()
+  kinds = [json.loads(line)["kind"] for line in lines]
+  assert kinds.count("image") == 24
+  assert kinds.count("prototype") == len(prototypes)
+  pictures = {p.name for p in (folder / "png" / "prototypes").iterdir()}
+  assert {f"prototype_{j}.png" for j in prototypes.prototype} <= pictures
+  statistics = pandas.read_csv(folder / "statistics.csv")
+  assert set(statistics.split) == {
+    *("train", "test", "train without source"),
+    *("train against test", "train without source against test"),
+  }
   page = (folder / "report.html").read_text()
-  assert not re.search(r"https?:|<script", page)
+  assert not re.search(r"https?:", page)
 
 
 @pytest.mark.slow

@@ -5,10 +5,12 @@ found. `output` and `inspection_output` say which files there are.
 """
 
 import abc
+from collections.abc import Sequence
 import contextlib
 import importlib.metadata
 import json
 from pathlib import Path
+import shutil
 import time
 from typing import Any, ClassVar
 
@@ -16,6 +18,8 @@ from rich.console import Console
 from rich.table import Table
 
 from protojax.explain import page, presets
+from protojax.explain.perturb import require_known
+from protojax.explain.presets import Preset
 
 
 class Folder(abc.ABC):
@@ -26,17 +30,40 @@ class Folder(abc.ABC):
   Attributes:
     folder: where the files are.
     run: workdir of the run that is explained.
-    keep_all: whether to write what would be too much for most.
+    preset: what was modified, and how it was scored.
+    formats: which of `FORMATS` to write.
     images: split -> how many images were seen.
     written: the files of this run.
     summary: what `summary.json` says; empty before `finish`.
   """
 
-  # All that a run may leave.
+  # All that a run may leave, folders too.
   FILES: ClassVar[tuple[str, ...]]
+  # The forms that its explanations can have.
+  FORMATS: ClassVar[tuple[str, ...]]
 
-  def __init__(self, folder: Path, run: Path, keep_all: bool = False) -> None:
-    self.folder, self.run, self.keep_all = folder, run, keep_all
+  def __init__(
+    self,
+    folder: Path,
+    run: Path,
+    preset: Preset = presets.REFERENCE,
+    formats: Sequence[str] = ("html", "csv"),
+  ) -> None:
+    """Prepares to write.
+
+    Args:
+      folder: for the explanations.
+      run: workdir of the run that is explained.
+      preset: what is modified, and how it is scored.
+      formats: which of `FORMATS` to write.
+
+    Raises:
+      UserError: there is no such form of these explanations.
+    """
+    for name in formats:
+      require_known("format", name, self.FORMATS)
+    self.folder, self.run, self.preset = folder, run, preset
+    self.formats = tuple(formats)
     self.images: dict[str, int] = {}
     self.written: list[Path] = []
     self.summary: dict[str, Any] = {}
@@ -61,14 +88,18 @@ class Folder(abc.ABC):
   def finish(self) -> dict[str, Any]:
     """Writes all that needs the end; returns what `summary.json` says.
 
+    To be called within the context.
+
     Files of an earlier run that this one did not write go: they would pass
     for a part of its report.
     """
     self.summary = self._write()
-    for name in self.FILES:
-      path = self.folder / name
-      if path not in self.written and path.is_file():
-        path.unlink()
+    for path in (self.folder / name for name in self.FILES):
+      if any(path == w or path in w.parents for w in self.written):
+        continue
+      if path.is_dir():
+        shutil.rmtree(path)
+      path.unlink(missing_ok=True)
     return self.summary
 
   def show(self, console: Console) -> None:
@@ -104,11 +135,8 @@ class Folder(abc.ABC):
       "seconds": round(seconds, 3),
       "images_per_second": round(images / seconds, 3),
       "images_by_split": self.images,
-      # The images are changed at the size of the network's input.
-      "mode": "fast",
-      "modifications": {
-        m.name: str(m) for m in presets.REFERENCE.modifications
-      },
+      # Scores of two presets must not be mixed.
+      "preset": self.preset.record(),
     }
 
   def _head(
@@ -127,7 +155,7 @@ class Folder(abc.ABC):
       title=self.run.name,
       facts=[*counts, *facts, rate],
       accuracy=accuracy,
-      strengths=summary["modifications"],
+      strengths={m.name: str(m) for m in self.preset.modifications},
       version=importlib.metadata.version("protojax"),
     )
 

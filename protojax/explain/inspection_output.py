@@ -22,7 +22,6 @@ from protojax.explain import (
 )
 from protojax.explain.folder import Folder
 from protojax.explain.inspection import Inspection
-from protojax.explain.presets import REFERENCE
 from protojax.writing import replacing
 
 # Pictures are looked through when there may be that many too many.
@@ -40,15 +39,14 @@ class Inspections(Folder):
     "summary.json",
   )
 
-  def __init__(self, folder: Path, run: Path, keep_all: bool = False) -> None:
-    """Prepares to write.
+  FORMATS = ("html", "csv", "npz")
 
-    Args:
-      folder: for the explanations.
-      run: workdir of the run that is explained.
-      keep_all: also write `maps.npz`; needs the map of every inspection.
+  def __init__(self, *arguments: Any, **options: Any) -> None:
+    """Prepares to write; see `Folder`.
+
+    The form "npz" needs the map of every inspection.
     """
-    super().__init__(folder, run, keep_all)
+    super().__init__(*arguments, **options)
     self._all: list[Inspection] = []
     self._maps: list[np.ndarray] = []
     self._pictures = 0
@@ -60,11 +58,12 @@ class Inspections(Folder):
     Raises:
       ValueError: it has no map, and all maps are to be kept.
     """
-    if self._add_row is None:
-      path = self._path("inspections.csv")
-      self._add_row = self._files.enter_context(table(path))
-    self._add_row(explained)
-    if self.keep_all:
+    if "csv" in self.formats:
+      if self._add_row is None:
+        rows = table(self._path("inspections.csv"), self.preset.names)
+        self._add_row = self._files.enter_context(rows)
+      self._add_row(explained)
+    if "npz" in self.formats:
       if explained.anomaly_map is None:
         raise ValueError(f"{explained.image} has no map to keep")
       self._maps.append(explained.anomaly_map)
@@ -87,6 +86,11 @@ class Inspections(Folder):
       _write_maps(self._path("maps.npz"), self._all, self._maps)
     summary = {**self._counts(), **_found(self._all)}
     tables.summary(self._path("summary.json"), summary)
+    if "html" in self.formats:
+      self._write_report(summary)
+    return summary
+
+  def _write_report(self, summary: dict[str, Any]) -> None:
     of_run = self._of_run()
     head = self._head(
       _facts(self._all),
@@ -100,7 +104,6 @@ class Inspections(Folder):
         )
       )
     inspection_html.write(self._path("report.html"), head, self._all)
-    return summary
 
   def _tables(self) -> list[Table]:
     found = Table("kind", "images", "found defective", box=None, pad_edge=False)
@@ -114,7 +117,7 @@ class Inspections(Folder):
 
 
 @contextlib.contextmanager
-def table(path: Path) -> Iterator[Any]:
+def table(path: Path, modifications: Sequence[str]) -> Iterator[Any]:
   """Opens `inspections.csv`; give its inspections to `add` as they come.
 
   The box is "top left bottom right" in pixels of the network's input, bottom
@@ -134,12 +137,12 @@ def table(path: Path) -> Iterator[Any]:
         "defective",
         "worst_box",
         "worst_value",
-        *REFERENCE.names,
+        *modifications,
       )
     )
 
     def add(e: Inspection) -> None:
-      because = (e.because.get(name) for name in REFERENCE.names)
+      because = (e.because.get(name) for name in modifications)
       writer.writerow(
         (
           e.image,

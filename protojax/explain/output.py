@@ -4,14 +4,22 @@ Takes explanations one by one, so that tables grow as they come and only what
 the report shows stays in memory.
 """
 
+from collections.abc import Callable, Mapping, Sequence
 import dataclasses
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from rich.table import Table
 
-from protojax.explain import html, presets, tables, text
+from protojax.explain import (
+  overview,
+  prints,
+  records,
+  report,
+  tables,
+  text,
+  verdicts,
+)
 from protojax.explain.evidence import (
   GlobalExplanation,
   LocalExplanation,
@@ -19,7 +27,11 @@ from protojax.explain.evidence import (
   merge,
 )
 from protojax.explain.folder import Folder
+from protojax.explain.pictures import Pictures
 from protojax.writing import replacing
+
+# Measured beside the characteristics, and not one of them.
+_ASIDE = ("identity", "identity_95", "brightness")
 
 
 class Output(Folder):
@@ -29,74 +41,133 @@ class Output(Folder):
     "global_train.csv",
     "global_test.csv",
     "local.csv",
-    "local.npz",
     "prototypes.csv",
+    "statistics.csv",
+    "local.npz",
+    "explanations.jsonl",
+    "png",
+    "report",
     "report.html",
     "report.txt",
     "summary.json",
   )
+  FORMATS = ("html", "csv", "json", "npz", "png")
 
-  def __init__(self, folder: Path, run: Path, keep_all: bool = False) -> None:
-    """Prepares to write.
+  def __init__(self, *arguments: Any, **options: Any) -> None:
+    """Prepares to write; see `Folder`.
 
-    Args:
-      folder: for the explanations.
-      run: workdir of the run that is explained.
-      keep_all: also write `local.npz`.
+    The form "npz" needs explanations with all scores.
     """
-    super().__init__(folder, run, keep_all)
+    super().__init__(*arguments, **options)
     self._globals: list[GlobalExplanation] = []
     self._overviews: dict[str, Overview] = {}
     self._shown: list[LocalExplanation] = []
     self._whole: list[LocalExplanation] = []
     self._counted = self._right = 0
-    self._add_row: Any = None
+    self._add_row: Callable[[LocalExplanation], None] | None = None
+    self._add_record: Callable[[records.Record], None] | None = None
+
+  def __enter__(self) -> "Output":
+    super().__enter__()
+    enter = self._files.enter_context
+    self._pictures = enter(Pictures(self.folder))
+    return self
 
   def add(
     self, explained: LocalExplanation | Overview | GlobalExplanation
   ) -> None:
     """Takes an explanation in."""
-    if isinstance(explained, Overview):
-      self._overviews[explained.split] = explained
-      return
-    if isinstance(explained, GlobalExplanation):
-      self._globals.append(explained)
-      return
-    if self._add_row is None:
-      path = self._path("local.csv")
-      self._add_row = self._files.enter_context(tables.local_table(path))
-    self._add_row(explained)
+    if isinstance(explained, LocalExplanation):
+      self._add_image(explained)
+    elif isinstance(explained, GlobalExplanation):
+      self._add_prototype(explained)
+    else:
+      kept = self._pictures.of_overview(explained)
+      self._overviews[explained.split] = kept
+
+  def _add_image(self, explained: LocalExplanation) -> None:
+    if "csv" in self.formats:
+      if self._add_row is None:
+        rows = tables.local_table(self._path("local.csv"))
+        self._add_row = self._files.enter_context(rows)
+      self._add_row(explained)
     if explained.label is not None:
       self._counted += 1
       self._right += not explained.wrong
-    if self.keep_all:
+    if "npz" in self.formats:
       self._whole.append(dataclasses.replace(explained, picture=None))
-    if explained.picture is not None:
-      self._shown.append(dataclasses.replace(explained, whole=None))
+    explained = dataclasses.replace(explained, whole=None)
+    if explained.picture is None:
+      self._record(records.of_image, explained)
+      return
+    if "png" in self.formats:
+      prints.of_image(self.folder / "png", explained)
+    self._shown.append(self._pictures.of_image(explained))
+
+  def _add_prototype(self, explained: GlobalExplanation) -> None:
+    if "png" in self.formats:
+      prints.of_prototype(self.folder / "png", explained)
+    self._globals.append(self._pictures.of_prototype(explained))
+
+  def _record(self, form: Callable[[Any], Any], explained: Any) -> None:
+    """Adds a line to the JSON, if there is to be one."""
+    if "json" in self.formats:
+      if self._add_record is None:
+        lines = records.lines(self._path("explanations.jsonl"))
+        self._add_record = self._files.enter_context(lines)
+      self._add_record(form(explained))
 
   def _write(self) -> dict[str, Any]:
-    prototypes = merge(self._globals)
+    prototypes, shown = verdicts.judged(merge(self._globals), self._shown)
+    statistics = overview.statistics_rows(self._overviews)
+    summary = {
+      **self._counts(),
+      "importance": _overall(prototypes),
+      **_redundancy(self._overviews),
+      "misleading": _misleading(prototypes, shown),
+    }
+    accuracy = self._of_run().get("accuracy", {})
+    head = self._head(self._facts(prototypes), summary, accuracy)
+    if "csv" in self.formats:
+      self._write_tables(prototypes, statistics)
+    if self._whole:
+      tables.local_arrays(
+        self._path("local.npz"), self._whole, self.preset.names
+      )
+    if "json" in self.formats:
+      for explained in shown:
+        self._record(records.of_image, explained)
+      for explained in prototypes:
+        self._record(records.of_prototype, explained)
+      self._record(records.of_run, head)
+    if "png" in self.formats:
+      self._path("png")
+    if "html" in self.formats:
+      with replacing(self._path("report.txt")) as file:
+        file.write(text.document(prototypes, shown))
+      self.written += report.write(
+        self._pictures, head, prototypes, shown, self._overviews, statistics
+      )
+    tables.summary(self._path("summary.json"), summary)
+    return summary
+
+  def _write_tables(
+    self,
+    prototypes: Sequence[GlobalExplanation],
+    statistics: Sequence[Mapping[str, Any]],
+  ) -> None:
     for split in dict.fromkeys(s for e in prototypes for s in e.because):
       alive = {e.prototype: e.because[split] for e in prototypes if e.alive}
       tables.global_table(self._path(f"global_{split}.csv"), alive)
     # With the images alone, only the prototypes they are compared with come.
     if any(e.because for e in prototypes):
       tables.prototype_table(self._path("prototypes.csv"), prototypes)
-    if self._whole:
-      tables.local_arrays(
-        self._path("local.npz"), self._whole, presets.REFERENCE.names
-      )
-    summary = {**self._counts(), "importance": _overall(prototypes)}
-    tables.summary(self._path("summary.json"), summary)
-    head = self._head(
-      self._facts(prototypes), summary, self._of_run().get("accuracy", {})
-    )
-    with replacing(self._path("report.txt")) as file:
-      file.write(text.document(prototypes, self._shown))
-    html.write(self._path("report.html"), head, prototypes, self._shown)
-    return summary
+    if statistics:
+      tables.statistics_table(self._path("statistics.csv"), statistics)
 
-  def _facts(self, prototypes) -> list[tuple[str, str]]:
+  def _facts(
+    self, prototypes: Sequence[GlobalExplanation]
+  ) -> list[tuple[str, str]]:
     facts = []
     if self._counted:
       facts.append(
@@ -121,7 +192,9 @@ class Output(Folder):
     return [table]
 
 
-def _overall(prototypes) -> dict[str, dict[str, float]]:
+def _overall(
+  prototypes: Sequence[GlobalExplanation],
+) -> dict[str, dict[str, float]]:
   """split -> characteristic -> mean over living prototypes, the highest first.
 
   Prototypes that no image is like at all have no score and are left out.
@@ -129,10 +202,29 @@ def _overall(prototypes) -> dict[str, dict[str, float]]:
   found = {}
   for split in dict.fromkeys(s for e in prototypes for s in e.because):
     scores = [e.because[split].scores for e in prototypes if e.alive]
+    names = dict.fromkeys(name for s in scores for name in s)
     means = {
       name: float(np.nanmean([s[name] for s in scores]))
-      for name in text.CHARACTERISTICS
-      if scores and not np.isnan([s[name] for s in scores]).all()
+      for name in names
+      if name not in _ASIDE and not np.isnan([s[name] for s in scores]).all()
     }
     found[split] = dict(sorted(means.items(), key=lambda item: -item[1]))
   return found
+
+
+def _redundancy(overviews: Mapping[str, Overview]) -> dict[str, Any]:
+  """Groups of prototypes, and the accuracy with one of each; if looked for."""
+  for seen in overviews.values():
+    if seen.redundancy is not None:
+      return {"redundancy": dataclasses.asdict(seen.redundancy)}
+  return {}
+
+
+def _misleading(
+  prototypes: Sequence[GlobalExplanation], images: Sequence[LocalExplanation]
+) -> dict[str, int]:
+  """How many of the pairs that are shown mislead."""
+  near = (n for e in prototypes for of in e.nearest.values() for n in of)
+  rows = (row for e in images for row in e.evidence)
+  found = [x.misleading for x in (*near, *rows) if x.misleading is not None]
+  return {"pairs": len(found), "misleading": sum(found)}

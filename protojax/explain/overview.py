@@ -3,17 +3,19 @@
 `prototypical` yields one `Overview` for every sweep over a data set.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from jaxtyping import UInt8
 import numpy as np
 
-from protojax.explain import native, perturb
+from protojax.explain import agreement, native, perturb, statistics
 from protojax.explain import redundancy as redundancy_lib
 from protojax.explain.evidence import Histogram, Overview, Redundancy, Sample
 from protojax.explain.redundancy import Correlation
 from protojax.explain.subject import Subject
 from protojax.explain.sweep import Totals
+from protojax.explain.totals import Scores
 from protojax.types import State
 
 Evaluate = Callable[[State], float]
@@ -83,6 +85,41 @@ def redundancy(
   params = {**state.params, "head": {"weight": weight}}
   merged = state.replace(params=params, buffers={**buffers, "alive": left})
   return Redundancy(groups, before, evaluate(merged))
+
+
+def statistics_rows(overviews: Mapping[str, Overview]) -> list[dict[str, Any]]:
+  """Every split described, and those before the last compared with it.
+
+  Scores over training images come twice: with each prototype's own image,
+  which weighs most, and without it.
+  """
+  if not overviews:
+    return []
+  splits = {}
+  for split, seen in overviews.items():
+    splits[split] = _scored(seen, seen.scores)
+    if seen.without_source is not None:
+      splits[f"{split} without source"] = _scored(seen, seen.without_source)
+  rows = []
+  for name, split in splits.items():
+    rows += statistics.rows(name, statistics.summarise(split))
+  *first, last = splits
+  for name in first if len(overviews) > 1 else ():
+    pair = splits[name], splits[last]
+    compared = [*agreement.compare(*pair), agreement.overall(*pair)]
+    rows += statistics.rows(f"{name} against {last}", compared)
+  return rows
+
+
+def _scored(seen: Overview, scores: Scores) -> statistics.Split:
+  """The living prototypes, as the statistics take them."""
+  return statistics.Split(
+    seen.modifications,
+    np.flatnonzero(seen.alive),
+    scores.importance[:, seen.alive],
+    scores.similarity[seen.alive],
+    scores.replicates[:, :, seen.alive],
+  )
 
 
 def partners(found: Redundancy) -> dict[int, tuple[int, ...]]:

@@ -70,6 +70,7 @@ def portraits(
         because=because,
         without_source=without_source,
         nearest={split: near[j]} if near else {},
+        stale=subject.stale,
       )
 
 

@@ -14,6 +14,7 @@ import numpy as np
 from protojax import parallel
 from protojax.explain.look import Explainable, Look
 from protojax.explain.presets import Preset
+from protojax.prototypes import push
 from protojax.types import State
 
 
@@ -52,6 +53,11 @@ class Subject:
   def look(self) -> Look:
     """Makes pictures of where prototypes look."""
     return Look(self.model, self.state, self.heat)
+
+  @functools.cached_property
+  def stale(self) -> bool:
+    """Whether prototypes are no longer the patches they were pushed to."""
+    return push.stale(self.state)
 
   @property
   def source(self) -> Int[np.ndarray, " p"]:

@@ -112,6 +112,15 @@ def prototype_table(path: Path, explained: Iterable[GlobalExplanation]) -> None:
       writer.writerow((e.prototype, e.class_name, *where, int(e.alive)))
 
 
+def statistics_table(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+  """Writes `statistics.csv`: split, modification, statistic and value."""
+  with replacing(path) as file:
+    columns = ("split", "modification", "statistic", "value")
+    writer = csv.DictWriter(file, columns)
+    writer.writeheader()
+    writer.writerows({**row, "value": number(row["value"])} for row in rows)
+
+
 def summary(path: Path, content: Mapping[str, Any]) -> None:
   """Writes a mapping as JSON."""
   with replacing(path) as file:
@@ -119,6 +128,6 @@ def summary(path: Path, content: Mapping[str, Any]) -> None:
     file.write("\n")
 
 
-def number(value: float) -> str:
+def number(value: float | int) -> str:
   """A score as the tables have it, to eight figures."""
   return f"{value:.8g}"

@@ -50,6 +50,7 @@ _TRAINED = ("prototypes", "bottleneck", "decoder")
 class Method:
   """INP-Former as its config says; see `configs/inp_former_textures.py`."""
 
+  splits = ("train", "test")
   scopes = ("local",)
   output = Inspections
 

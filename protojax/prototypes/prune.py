@@ -101,10 +101,6 @@ def compact(state: State) -> State:
     },
     "head": {"weight": state.params["head"]["weight"][:, alive]},
   }
-  digest = push.embedder_digest
-  current = np.array_equal(
-    source.embedder, digest(state.params, state.statistics)
-  )
   buffers = {
     **state.buffers,
     "class_of": state.buffers["class_of"][alive],
@@ -115,7 +111,9 @@ def compact(state: State) -> State:
       distance=source.distance[alive],
       content=source.content[alive],
       embedder=(
-        digest(params, state.statistics) if current else source.embedder
+        source.embedder
+        if push.stale(state)
+        else push.embedder_digest(params, state.statistics)
       ),
     ),
   }

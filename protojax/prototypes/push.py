@@ -142,6 +142,16 @@ def duplicates(provenance: Provenance, alive: Bool[ArrayLike, " p"]) -> int:
   return len(places) - len(np.unique(places, axis=0))
 
 
+def stale(state: State) -> bool:
+  """Whether prototypes are no longer the patches they were pushed to.
+
+  So it is once any of what embeds an image, or a prototype, has changed.
+  """
+  digest = embedder_digest(state.params, state.statistics)
+  pushed = state.buffers["provenance"].embedder
+  return not np.array_equal(np.asarray(pushed), digest)
+
+
 def embedder_digest(
   params: PyTree, statistics: PyTree
 ) -> UInt8[np.ndarray, " bytes"]:

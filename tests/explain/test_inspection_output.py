@@ -89,7 +89,7 @@ def test_what_is_not_known_is_not_summed_up(some, tmp_path):
 
 def test_files_of_an_earlier_run_go(some, tmp_path):
   folder = tmp_path / "found"
-  _write(folder, some, keep_all=True)
+  _write(folder, some, formats=("html", "csv", "npz"))
   assert {p.name for p in folder.iterdir()} == _ALWAYS | {"maps.npz"}
   (folder / "notes.csv").write_text("as it was")
   output = _write(folder, some)
@@ -98,14 +98,14 @@ def test_files_of_an_earlier_run_go(some, tmp_path):
 
 
 def test_all_maps(some, tmp_path):
-  _write(tmp_path / "found", some, keep_all=True)
+  _write(tmp_path / "found", some, formats=("html", "csv", "npz"))
   with np.load(tmp_path / "found" / "maps.npz") as arrays:
     assert list(arrays["image"]) == [e.image for e in some]
     assert_array_equal(arrays["anomaly_map"], [e.anomaly_map for e in some])
     assert_allclose(arrays["score"], [e.score for e in some])
   bare = fakes.inspection()
   with pytest.raises(ValueError, match=r"003\.png has no map"):
-    _write(tmp_path / "other", [bare], keep_all=True)
+    _write(tmp_path / "other", [bare], formats=("html", "csv", "npz"))
   assert not (tmp_path / "other" / "inspections.csv").exists()
 
 

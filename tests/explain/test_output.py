@@ -17,19 +17,21 @@ _ALWAYS = {"report.html", "report.txt", "summary.json"}
 def _run(folder, scope, *, keep_all=False, split="test"):
   model, state = fakes.trained()
   stream = fakes.Images(fakes.photographs(6, seed=9), np.arange(6) % 3)
-  with Output(folder, folder.parent, keep_all) as output:
+  formats = ("html", "csv", *["npz"] * keep_all)
+  with Output(folder, folder.parent, fakes.PRESET, formats) as output:
     for explained in prototypical.explain(
       model,
       state,
       stream,
       training=lambda: model.train,
+      preset=fakes.PRESET,
       split=split,
       scope=scope,
       keep_all=keep_all,
       progress=lambda images: output.seen(split, images),
     ):
       output.add(explained)
-  output.finish()
+    output.finish()
   return {path.name for path in folder.iterdir()}
 
 
@@ -43,7 +45,8 @@ def test_files_of_another_scope_go(tmp_path):
 
   local = _ALWAYS | {"local.csv", "local.npz", "images", "notes.csv"}
   assert _run(folder, "local", keep_all=True) == local
-  overall = {"global_test.csv", "prototypes.csv", "images", "notes.csv"}
+  overall = {"global_test.csv", "prototypes.csv", "statistics.csv"}
+  overall |= {"images", "notes.csv"}
   assert _run(folder, "global") == _ALWAYS | overall
   assert all(path.read_text() == "as it was" for path in kept)
 
@@ -61,7 +64,7 @@ def test_it_says_what_it_found(tmp_path):
   said = io.StringIO()
   with Output(tmp_path / "found", tmp_path) as output:
     output.seen("test", 6)
-  output.finish()
+    output.finish()
   output.show(Console(file=said, width=200))
   lines = said.getvalue().split("\n")
   assert re.fullmatch(r"6 images in \d+\.\d s \(.* images/s\)", lines[1])

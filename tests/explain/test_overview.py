@@ -67,6 +67,12 @@ def test_neighbours_are_the_most_similar_images(explained):
       assert near[0].crop.shape == (48, 48, 3)
 
 
+def test_moved_prototypes_are_stale(explained):
+  # The fakes say nothing of the push, so that theirs count as moved.
+  *_, prototypes, _ = explained
+  assert all(e.stale for e in prototypes)
+
+
 def test_intervals_hold_the_scores(explained):
   *_, prototypes, _ = explained
   for e in prototypes:
