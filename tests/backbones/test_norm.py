@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from protojax.backbones.norm import BatchNorm
+from protojax.backbones.norm import BatchNorm, layer_norm
 
 
 @pytest.mark.parametrize("cells", [8, 5])  # In blocks, and too few for them.
@@ -49,3 +49,57 @@ def test_starts_like_flaxs():
   ours = BatchNorm().init(jax.random.key(0), x, True)
   theirs = nn.BatchNorm(False).init(jax.random.key(0), x)
   jax.tree.map(np.testing.assert_array_equal, ours, theirs)
+
+
+@pytest.mark.parametrize("cells", [8, 5])
+def test_half_precision_is_for_the_map_alone(cells):
+  """Sums of bfloat16 would stop at 256 ones."""
+  rng = np.random.default_rng(0)
+  x = jnp.asarray(rng.normal(2.0, 3.0, (6, cells, cells, 3)), jnp.bfloat16)
+  module = BatchNorm(synchronised=False)
+  variables = module.init(jax.random.key(0), x)
+
+  @jax.jit
+  def both(variables, x):
+    def loss(params, x):
+      every = {**variables, "params": params}
+      y, moved = module.apply(every, x, True, mutable=["batch_stats"])
+      return jnp.sum(jnp.sin(y.astype(jnp.float32))), (y, moved)
+
+    def gradients(x):
+      params = variables["params"]
+      return jax.value_and_grad(loss, (0, 1), has_aux=True)(params, x)
+
+    return gradients(x), gradients(x.astype(jnp.float32))
+
+  half, whole = both(variables, x)
+  ((_, (y, moved)), (params, moved_by)) = half
+  assert y.dtype == moved_by.dtype == jnp.bfloat16
+  statistics = jax.tree.leaves((moved, params))
+  assert {a.dtype for a in statistics} == {jnp.dtype(jnp.float32)}
+  jax.tree.map(
+    lambda a, b: np.testing.assert_allclose(a, b, rtol=0.02, atol=0.05),
+    half,
+    whole,
+  )
+
+
+class Norm(nn.Module):
+  @nn.compact
+  def __call__(self, x):
+    return layer_norm(x, "norm")
+
+
+def test_layer_norm_keeps_small_channels_beside_huge_ones():
+  """As transformers have them."""
+  x = np.random.default_rng(0).normal(size=(2, 5, 8))
+  x[..., 3] += 1e4
+  got = Norm().apply({"params": {"norm": ones(8)}}, jnp.float32(x))
+  mean, std = x.mean(-1, keepdims=True), x.std(-1, keepdims=True)
+  np.testing.assert_allclose(got, (x - mean) / std, atol=1e-6)
+  half = Norm().apply({"params": {"norm": ones(8)}}, jnp.bfloat16(x))
+  assert half.dtype == jnp.bfloat16
+
+
+def ones(channels):
+  return {"scale": jnp.ones(channels), "bias": jnp.zeros(channels)}

@@ -89,26 +89,45 @@ def test_prototypes_need_not_be_square(window):
     np.testing.assert_array_equal(field.box(3), [0, 0, 31, 31])
 
 
-def test_vgg16_is_as_in_the_reference():
-  layers = []
-  for convolutions in (2, 2, 3, 3, 3):
-    layers += [Layer(3, 1, (1, 1))] * convolutions + [Layer(2, 2, (0, 0))]
-  field = receptive_field.chain(layers, 224).rows
-  assert (field.cells, field.jump, field.size, field.start) == (7, 32, 212, 16)
+@pytest.mark.parametrize(
+  ("name", "size", "start"),
+  [
+    ("vgg11", 150, 16),
+    ("vgg13_bn", 156, 16),
+    ("vgg16", 212, 16),
+    ("vgg19", 268, 16),
+    ("resnet18", 435, 0.5),
+    ("resnet34", 899, 0.5),
+    ("resnet50", 427, 0.5),
+    ("resnet101", 971, 0.5),
+    ("resnet152", 1451, 0.5),
+    ("densenet121", 2071, 14.5),
+    ("densenet161", 2967, 14.5),
+    ("densenet169", 3351, 14.5),
+    ("densenet201", 3863, 14.5),
+  ],
+)
+def test_fields_are_those_of_the_reference(name, size, start):
+  """Of ProtoPNet's code, at 224 pixels [protopnet.md, section 6]."""
+  field = receptive_field.chain(backbones.load(name).layers, 224).rows
+  assert (field.cells, field.jump) == (7, 32)
+  assert (field.size, field.start) == (size, start)
 
 
-@pytest.mark.parametrize("name", backbones.names())
-def test_every_backbone_tells_its_true_layers(name):
-  backbone = backbones.load(name)
-  for image_size in (64, 100):
-    images = jax.ShapeDtypeStruct((1, image_size, image_size, 3), jnp.float32)
-    features, _ = jax.eval_shape(
-      backbone.module.init_with_output, jax.random.key(0), images
-    )
-    field = receptive_field.chain(backbone.layers, image_size)
-    shape = (1, field.rows.cells, field.columns.cells, backbone.channels)
-    assert features.shape == shape
-    assert field.rows.jump == field.columns.jump == backbone.stride
+def test_dilated_layers_see_as_far_as_strided_ones():
+  """Taps two cells apart, on a map twice as fine."""
+  strided = backbones.load("resnet50").layers
+  dilated = backbones.load("resnet50_stride8").layers
+  wide, fine = (receptive_field.chain(x, 224).rows for x in (strided, dilated))
+  assert (fine.cells, fine.jump) == (28, 8)
+  assert wide.size == fine.size
+  assert fine.start == 0.5
+
+
+def test_attention_sees_the_whole_image():
+  field = receptive_field.chain(backbones.load("dinov2_small").layers, 518)
+  for cell in (0, 37 * 37 - 1):
+    np.testing.assert_array_equal(field.box(cell), [0, 0, 518, 518])
 
 
 def test_a_prototype_larger_than_the_map():
