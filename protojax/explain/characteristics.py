@@ -136,7 +136,8 @@ def figures(rows: Sequence[Mapping[str, Any]]) -> list[Figures]:
 
 def _title(split: str, together: bool) -> str:
   """What a table is called: of "test", or of "train against test"."""
-  title = split.capitalize()
+  own = "without each prototype’s own image"
+  title = split.capitalize().replace("without source", own)
   return f"{title}, all characteristics together" if together else title
 
 

@@ -74,7 +74,7 @@ def test_figures_are_the_statistics_turned_round(run):
   rows.append(
     {
       "modification": "all",
-      "split": "train against test",
+      "split": "train without source against test",
       "statistic": "same_first",
       "value": float("nan"),
     }
@@ -92,7 +92,10 @@ def test_figures_are_the_statistics_turned_round(run):
   assert printed["Highest: prototype"] == tuple(map(str, scores.argmax(axis=1)))
   assert all(about.meaning for about, _ in table.lines)
   assert overall.columns == ("all",)
-  assert overall.title == "Train against test, all characteristics together"
+  assert overall.title == (
+    "Train without each prototype’s own image against test, all"
+    " characteristics together"
+  )
   assert overall.lines[0][1] == ("–",)
 
 
