@@ -158,11 +158,11 @@ def prp(
   similarity: Similarity,
   at_once: int = _AT_ONCE,
 ) -> Float[Array, "b q H W"]:
-  """Prototypical relevance propagation (Gautam et al., 2023).
+  """Prototypical relevance propagation (Gautam et al., Pattern Recogn. 2023).
 
-  The similarity at the cell is shared out over the channels of the patch, to
-  each by its nearness to the prototype, and from there over the pixels by
-  `relevance`, channels summed. A map sums up to the similarity.
+  The similarity at the cell is shared out over the channels of the patch, and
+  from there over the pixels by `relevance`, colours summed. A map sums up to
+  the similarity; it is fine-grained, so blur it to look at it.
 
   Args:
     embed: the network up to the features, of steps that `relevance` knows.
@@ -172,10 +172,14 @@ def prp(
     similarity: what likeness means.
     at_once: prototypes that are pulled back together.
 
+  Returns:
+    Similarity of which each pixel is the cause; negative where a channel
+    makes the patch unlike.
+
   Raises:
     UserError: the network takes a step that there is no rule for.
   """
-  features, pull = relevance.vjp(embed, images, 0.0, _WHITE)
+  features, pull = relevance.vjp(embed, images)
 
   def look(features: Array) -> Array:
     return _patches(features, prototypes, cells)

@@ -84,7 +84,7 @@ def bind(eqn: JaxprEqn, inputs: Sequence[Any]) -> list:
     for atom, x in zip(eqn.invars, inputs, strict=True)
     if not isinstance(atom, Literal)
   }
-  names = [""] * len(given), [""] * len(eqn.outvars)
+  names = ("",) * len(given), ("",) * len(eqn.outvars)
   info = core.DebugInfo("step", eqn.primitive.name, *names)
   alone = Jaxpr((), [*given], eqn.outvars, [eqn], eqn.effects, info)
   return core.jaxpr_as_fun(core.ClosedJaxpr(alone, ()))(*given.values())

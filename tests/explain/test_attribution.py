@@ -86,11 +86,14 @@ def size(gradients):
 @functools.cache
 def compiled(function, metric, **settings):
   def run(images, prototypes, cells, index, key):
-    if function is attribution.smoothgrad:
-      settings.update(key=key, index=index)
-    return function(embed, images, prototypes, cells, metric, **settings)
+    noisy = function is attribution.smoothgrad
+    drawn = {"key": key, "index": index} if noisy else {}
+    asked = images, prototypes, cells
+    return function(embed, *asked, metric, **drawn, **settings)
 
-  return jax.jit(run)
+  # What is to be compiled runs a few times only.
+  options = {"xla_backend_optimization_level": 0}
+  return jax.jit(run, compiler_options=options)
 
 
 def maps(function, metric, asked, **settings):
