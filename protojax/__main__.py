@@ -14,6 +14,10 @@ from typing import NoReturn
 _COMMANDS = {
   "predict": ("protojax.predict", "name the classes or defects of images"),
   "import": ("protojax.importing", "take over a model of ProtoPNet or CaBRNet"),
+  "import-config": (
+    "protojax.importing.recipe",
+    "turn CaBRNet's YAML files into one config",
+  ),
   "prepare": ("protojax.prepare", "turn a folder of images into one data set"),
 }
 

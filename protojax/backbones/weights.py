@@ -72,7 +72,7 @@ def fetch(source: str) -> Path:
   except ImportError as error:
     raise UserError(
       f"{source} is fetched by the package 'huggingface_hub', which is not"
-      " installed: python -m pip install -e '.[hub]'"
+      " installed: python -m pip install -e '.[hf]'"
     ) from error
   try:
     file = file or "model.safetensors"
@@ -80,9 +80,8 @@ def fetch(source: str) -> Path:
   # The hub's own errors, those of its HTTP client, and names that it forbids.
   except Exception as error:
     raise UserError(
-      f"cannot fetch {source}: {type(error).__name__}:"
-      f" {writing.first_line(error)}. Give the path of a file instead, or"
-      " name a file of that repository as hf:owner/name/file"
+      f"cannot fetch {file} of {owner}/{repository}: {type(error).__name__}:"
+      f" {writing.first_line(error)} Give the path of a file instead."
     ) from error
 
 

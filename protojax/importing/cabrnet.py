@@ -116,12 +116,13 @@ def check_architecture(arch: Keys, backbone: str) -> None:
     name = arch.take(key, known)
     if name != known:
       raise UserError(f"{key} is {name!r:.80}; {known} is read")
-  end = next(end for kind, end in _ENDS.items() if backbone.startswith(kind))
-  cut = layer(arch)
-  if cut != end:
+  ends = [end for kind, end in _ENDS.items() if backbone.startswith(kind)]
+  own = f"{pipeline(arch)}source_layer"
+  cut = str(arch.take(own, arch.take("extractor.backbone.layer")))
+  if cut not in ends:
     raise UserError(
       f"the backbone is cut after its layer {cut!r:.80}; our {backbone} ends"
-      f" with {end!r}"
+      f" with {' '.join(ends) or 'another'}"
     )
   changes = [
     *arch.below("extractor.backbone.postprocess"),
@@ -129,12 +130,6 @@ def check_architecture(arch: Keys, backbone: str) -> None:
   ]
   if changes:
     raise UserError(f"{', '.join(changes)}: a changed backbone is not read")
-
-
-def layer(arch: Keys) -> str:
-  """The layer after which the backbone is cut, as torchvision calls it."""
-  own = f"{_pipeline(arch)}source_layer"
-  return str(arch.take(own, arch.take("extractor.backbone.layer")))
 
 
 def similarity(arch: Keys) -> str:
@@ -162,9 +157,7 @@ def activation(arch: Keys) -> str:
     UserError: there are other layers than convolutions, ReLU, and a Sigmoid
       at the end.
   """
-  add_on = f"{_pipeline(arch)}add_on"
-  layers = [path for path in arch.below(add_on) if arch.has(f"{path}.type")]
-  kinds = [str(arch.take(f"{path}.type")) for path in layers]
+  kinds = [str(arch.take(f"{path}.type")) for path in layers(arch)]
   ends = {"Conv2d": "none", "Sigmoid": "sigmoid"}
   if kinds and {*kinds[:-1]} <= {"Conv2d", "ReLU"} and kinds[-1] in ends:
     return ends[kinds[-1]]
@@ -174,7 +167,13 @@ def activation(arch: Keys) -> str:
   )
 
 
-def _pipeline(arch: Keys) -> str:
+def layers(arch: Keys) -> list[str]:
+  """Where the layers of the add-on are described, in order."""
+  below = arch.below(f"{pipeline(arch)}add_on")
+  return [path for path in below if arch.has(f"{path}.type")]
+
+
+def pipeline(arch: Keys) -> str:
   """What stands before the keys of the add-on; CaBRNet has had two places."""
   for path in arch.below("extractor"):
     if path != "extractor.backbone" and arch.below(f"{path}.add_on"):

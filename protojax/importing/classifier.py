@@ -148,24 +148,28 @@ def settings(found: Classifier) -> dict[str, Any]:
     "prototypes.height": height,
     "prototypes.width": width,
     "prototypes.similarity": found.similarity,
-    "prototypes.add_on": _add_on_kind(found.add_on, channels),
+    "prototypes.add_on": add_on_kind(
+      [weight.shape for weight, _ in found.add_on], channels
+    ),
     "prototypes.activation": found.activation,
     "prototypes.standardise": False,
     "prototypes.patches": False,
   }
 
 
-def _add_on_kind(
-  layers: Sequence[tuple[np.ndarray, np.ndarray]], channels: int
-) -> str:
-  shapes = [weight.shape for weight, _ in layers]
+def add_on_kind(shapes: Sequence[tuple[int, ...]], channels: int) -> str:
+  """Our name of an add-on by its kernels [out, in, 1, 1].
+
+  Raises:
+    UserError: it is none of ours.
+  """
   if shapes and all(shape[2:] == (1, 1) for shape in shapes):
     widths = [shape[0] for shape in shapes]
     for kind in KINDS:
       if AddOn(channels, kind).widths(shapes[0][1]) == widths:
         return kind
   raise UserError(
-    f"its add-on has convolutions of shapes {shapes}; those of a"
+    f"its add-on has convolutions of shapes {list(shapes)}; those of a"
     f" {' or '.join(KINDS)} add-on to {channels} channels are read"
   )
 

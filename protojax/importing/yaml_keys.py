@@ -49,6 +49,10 @@ class Keys:
     """The value of a key, which is no longer left over."""
     return self._values.pop(name, default)
 
+  def value(self, name: str) -> Any:
+    """The value of a key, which stays; None if there is none."""
+    return self._values.get(name)
+
   def has(self, name: str) -> bool:
     """Whether there is such a key."""
     return name in self._values
