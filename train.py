@@ -64,15 +64,24 @@ def _train(folder: Path, config: ConfigDict) -> int:
     class_names = method.class_names
     workdir.claim_classes(folder, class_names)
   parallel.say(f"{config.method} in {folder} on {parallel.describe()}")
-  streams = {split: method.stream(split) for split in ("train", "test")}
+  streams = {split: method.stream(split) for split in method.splits}
   for line in skipped.report({k: s.source for k, s in streams.items()}):
     parallel.say(line)
   adopt_from = functools.partial(
     adopt.take_over, init_from=config.init_from, class_names=class_names
   )
-  evaluate = functools.partial(method.evaluate, data=streams["test"])
+  measures = {
+    split: functools.partial(method.evaluate, data=stream)
+    for split, stream in streams.items()
+  }
   try:
-    state = run.train(method.init, method.stages(), evaluate, adopt_from)
+    state = run.train(
+      method.init,
+      method.stages(),
+      measures["test"],
+      adopt_from,
+      measures.get("validation"),
+    )
   except Interrupted as stop:
     parallel.say(
       f"Stopped by signal {stop.signal_number} at {stop}; saved. Run the"

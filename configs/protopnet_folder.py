@@ -43,6 +43,8 @@ def get_config(variants: str = "") -> ConfigDict:
         "train": "train",
         "test": "test",
         "test_fraction": 0.4,
+        # Of the training images, held out to choose by.
+        "validation_fraction": 0.0,
         # -1: the run's seed.
         "split_seed": -1,
         "image_size": 224,
@@ -86,6 +88,8 @@ def get_config(variants: str = "") -> ConfigDict:
         "drop_epochs": 5,
         "drop": 0.1,
         "train_norm": False,
+        # Epochs without a better accuracy on the validation images; 0: all.
+        "patience": 0,
       },
       "last": {"epochs": 20, "head": 1e-3},
       "prune": {"nearest": 6, "threshold": 3, "epochs": 20},

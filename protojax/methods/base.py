@@ -19,7 +19,13 @@ class Method(Protocol):
 
   Made from a config by the class `Method` of its module. It owns the config:
   nothing below it reads a config key.
+
+  Attributes:
+    splits: the splits of its data: "train", "test" and, where images are held
+      out of training to choose by, "validation".
   """
+
+  splits: tuple[str, ...]
 
   def init(self, key: jax.Array) -> State:
     """A state from a key alone; a start from data is a `Pass`."""
@@ -34,7 +40,7 @@ class Method(Protocol):
     ...
 
   def stream(self, split: str) -> Stream:
-    """The examples of a split ("train", "test") in source order."""
+    """The examples of one of its splits in source order."""
     ...
 
   def evaluate(self, state: State, data: Stream) -> Metrics:

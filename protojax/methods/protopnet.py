@@ -42,6 +42,7 @@ _LEAST = {
   "warm.epochs": 0,
   "joint.epochs": 0,
   "joint.drop_epochs": 1,
+  "joint.patience": 0,
   "last.epochs": 0,
   "prune.nearest": 0,
   "prune.epochs": 0,
@@ -58,6 +59,14 @@ class Method:
     self, config: ConfigDict, class_names: tuple[str, ...] | None = None
   ) -> None:
     at_least(config, _LEAST)
+    held_out = bool(config.data.validation_fraction)
+    if config.joint.patience and not held_out:
+      raise UserError(
+        f"--config.joint.patience={config.joint.patience} needs images to"
+        " validate on: set --config.data.validation_fraction=0.1, or patience"
+        " to 0."
+      )
+    self.splits = sources.SPLITS if held_out else ("train", "test")
     self.config = config
     self._class_names = class_names
     self._sources: dict[str, sources.Source] = {}
@@ -149,7 +158,15 @@ class Method:
         loss = functools.partial(self.loss, train=c.joint.train_norm)
         rates = grouped(self._joint_rates(augmented.steps_per_epoch))
         length = epochs(c.joint.epochs)
-        yield Fit("joint", loss, augmented, rates, length, optimizer_id="joint")
+        yield Fit(
+          "joint",
+          loss,
+          augmented,
+          rates,
+          length,
+          optimizer_id="joint",
+          patience=c.joint.patience,
+        )
       yield Pass("push", self.push, ordered)
       yield self._frozen(
         "last layer",
@@ -364,9 +381,7 @@ class Method:
 
   def stale(self, state: State) -> bool:
     """Whether a prototype is no longer the patch it was pushed to."""
-    digest = push.embedder_digest(state.params, state.statistics)
-    pushed = state.buffers["provenance"].embedder
-    return not np.array_equal(np.asarray(pushed), digest)
+    return push.stale(state)
 
   def explain(
     self, state: State, data: pipeline.Stream, **options: Any

@@ -32,6 +32,8 @@ class Progress:
     sums: sums over the steps since the last event of the log.
     counted: how many steps those sums hold.
     total_steps: steps done in all stages.
+    best: what the best epoch of a stage with patience reached on the validation
+      images, and its number as "epoch"; empty in other stages.
     stages: what the finished stages left: id, seconds, images, metrics.
     finished: whether no stage is left.
   """
@@ -42,6 +44,7 @@ class Progress:
   sums: dict[str, float] = dataclasses.field(default_factory=dict)
   counted: int = 0
   total_steps: int = 0
+  best: dict[str, float] = dataclasses.field(default_factory=dict)
   stages: list[dict[str, Any]] = dataclasses.field(default_factory=list)
   finished: bool = False
 
@@ -106,14 +109,25 @@ class Checkpoints:
     return self._manager
 
   def save(
-    self, progress: Progress, state: State, optimizers: Mapping[str, PyTree]
+    self,
+    progress: Progress,
+    state: State,
+    optimizers: Mapping[str, PyTree],
+    best: State | None = None,
   ) -> None:
     """Writes a checkpoint; returns when it is safe on disk.
+
+    Args:
+      progress: where the run stands.
+      state: there.
+      optimizers: moments and counts, by name.
+      best: the state that `progress.best` is of.
 
     Raises:
       UserError: it could not be written, for example on a full disk.
     """
-    arrays = flatten({"state": state, "optimizers": dict(optimizers)})
+    kept = {"state": state, "optimizers": dict(optimizers), "best": best}
+    arrays = flatten(kept)
     before = None
     try:
       with _quietly():

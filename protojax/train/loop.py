@@ -46,6 +46,7 @@ class Run:
     self.checkpoints = Checkpoints(self.workdir)
     self.progress = Progress()
     self.optimizers: dict[str, PyTree] = {}
+    self.best: State | None = None
     self._saved = time.monotonic()
     self._signal = 0
 
@@ -55,6 +56,7 @@ class Run:
     stages: Iterable[Fit | Pass],
     evaluate: Callable[[State], Metrics],
     adopt: Callable[[State], State] = lambda state: state,
+    validate: Callable[[State], Metrics] | None = None,
   ) -> State:
     """Goes through all stages not yet done.
 
@@ -63,6 +65,8 @@ class Run:
       stages: the method's.
       evaluate: metrics of a state, measured after every stage.
       adopt: what is done to a fresh state, such as taking over another run's.
+      validate: metrics on images held out of training, which stages with
+        patience are ended by.
 
     Returns:
       The final state.
@@ -71,7 +75,7 @@ class Run:
       Interrupted: SIGTERM or SIGINT came; the run was saved.
       UserError: a checkpoint could not be read or written.
     """
-    stages, self._evaluate = list(stages), evaluate
+    stages, self._evaluate, self._validate = list(stages), evaluate, validate
     key = parallel.key(self.seed)
     if self.checkpoints.exists():
       self._restore(init, stages)
@@ -107,6 +111,8 @@ class Run:
     self.progress, arrays = self.checkpoints.restore()
     template = jax.eval_shape(init, parallel.init_key(self.seed))
     self.state = unflatten({"state": template}, arrays)["state"]
+    if self.progress.best:
+      self.best = unflatten({"best": template}, arrays)["best"]
     for number, stage in enumerate(stages[: self.progress.stage], 1):
       name = _optimizer_name(f"{number:02d}-{slug(stage.name)}", stage)
       stored = f"optimizers.{name}."
@@ -128,24 +134,21 @@ class Run:
       images = len(stage.data)
     # Training ends here: the measurement below is not part of its speed.
     seconds = time.monotonic() - began
-    measured = self._evaluate(self.state)
-    position = max(progress.step, 1)
-    self.log.event(
-      stage_id,
-      progress.step // _epoch(stage),
-      position,
-      "test",
-      measured,
-      progress.total_steps,
-    )
-    progress.stages.append(
-      {
-        "id": stage_id,
-        "seconds": seconds,
-        "images_per_second": images / seconds if seconds else 0.0,
-        "metrics": {**metrics, **measured},
-      }
-    )
+    measured = self._measure(stage_id, stage, "test", self._evaluate)
+    done: dict[str, Any] = {
+      "id": stage_id,
+      "seconds": seconds,
+      "images_per_second": images / seconds if seconds else 0.0,
+      "metrics": {**metrics, **measured},
+    }
+    if progress.best:
+      done["validation"], self.best = progress.best, None
+      progress.best = {}
+    elif self._validate:
+      done["validation"] = self._measure(
+        stage_id, stage, "validation", self._validate
+      )
+    progress.stages.append(done)
     if parallel.is_primary():
       self._bar.console.print(
         f"{stage_id}: {rounded({**metrics, **measured})}"
@@ -155,6 +158,26 @@ class Run:
       self.optimizers.pop(stage_id, None)
     progress.stage, progress.step, progress.seconds = progress.stage + 1, 0, 0.0
     self._save()
+
+  def _measure(
+    self,
+    stage_id: str,
+    stage: Fit | Pass,
+    split: str,
+    measure: Callable[[State], Metrics],
+  ) -> Metrics:
+    """Metrics of the state as it is, which the log has too."""
+    progress = self.progress
+    metrics = measure(self.state)
+    self.log.event(
+      stage_id,
+      progress.step // _epoch(stage),
+      max(progress.step, 1),
+      split,
+      metrics,
+      progress.total_steps,
+    )
+    return metrics
 
   def _pass(self, stage_id: str, stage: Pass) -> Metrics:
     task = self._bar.add_task(stage_id, total=None, note="")
@@ -193,6 +216,9 @@ class Run:
       self._bar.advance(task, size)
       within = progress.step % _epoch(stage)
       last = progress.step == stage.total_steps
+      if within == 0 and stage.patience:
+        self._keep(update, name, pending, began)
+        last = self._tired(stage_id, stage) or last
       if last or within == 0 or within % _LOG_STEPS == 0:
         metrics = self._log_mean(stage_id, stage, pending)
         self._bar.update(task, note=rounded(metrics))
@@ -200,8 +226,21 @@ class Run:
         self._keep(update, name, pending, began)
         if not last:
           self._save()
+      if last:
+        break
+    if self.best is not None:
+      self.state = self.best
     self._bar.remove_task(task)
     return metrics
+
+  def _tired(self, stage_id: str, stage: Fit) -> bool:
+    """Whether the best state, which is kept, has not been bettered for long."""
+    assert self._validate is not None, "patience needs images to validate on"
+    progress, epoch = self.progress, self.progress.step // _epoch(stage)
+    found = self._measure(stage_id, stage, "validation", self._validate)
+    if found["accuracy"] > progress.best.get("accuracy", -1.0):
+      progress.best, self.best = {**found, "epoch": epoch}, self.state
+    return epoch - progress.best["epoch"] >= stage.patience
 
   def _keep(
     self,
@@ -245,7 +284,7 @@ class Run:
     return parallel.any_process(due or bool(self._signal))
 
   def _save(self) -> None:
-    self.checkpoints.save(self.progress, self.state, self.optimizers)
+    self.checkpoints.save(self.progress, self.state, self.optimizers, self.best)
     self._saved = time.monotonic()
     if parallel.any_process(bool(self._signal)) and not self.progress.finished:
       self.log.close()

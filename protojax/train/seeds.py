@@ -18,7 +18,7 @@ from protojax.train import workdir
 from protojax.types import UserError
 
 # Of a run's summary, what is compared between seeds.
-_COMPARED = ("accuracy", "metrics")
+_COMPARED = ("accuracy", "metrics", "validation")
 
 
 def runs(folder: Path, config: ConfigDict) -> dict[Path, ConfigDict]:
@@ -56,11 +56,13 @@ def write(folder: Path, places: Sequence[Path]) -> dict[str, Any]:
     places: the folders of the finished runs.
 
   Returns:
-    "seeds", and for "accuracy" and "metrics" by name the "mean", the
-    "deviation" (that of a sample, over n - 1) and the "values" by seed.
+    "seeds", and for "accuracy", "metrics" and "validation" by name the "mean",
+    the "deviation" (that of a sample, over n - 1) and the "values" by seed.
+    With images held out to validate on also "best", the seed with the highest
+    accuracy there.
   """
   summaries = [json.loads((p / "summary.json").read_text()) for p in places]
-  content = {
+  content: dict[str, Any] = {
     "seeds": [summary["seed"] for summary in summaries],
     **{
       part: _compared([summary[part] for summary in summaries])
@@ -68,6 +70,9 @@ def write(folder: Path, places: Sequence[Path]) -> dict[str, Any]:
       if part in summaries[0]
     },
   }
+  if "validation" in content:
+    values = content["validation"]["accuracy"]["values"]
+    content["best"] = content["seeds"][values.index(max(values))]
   workdir.write_json(folder / "summary.json", content)
   return content
 
@@ -94,4 +99,7 @@ def show(summary: Mapping[str, Any], console: Console | None = None) -> None:
     table.add_row(name.replace("_", " "), *(f"{n:.3f}" for n in numbers))
   for column in table.columns[1:]:
     column.justify = "right"
-  (console or Console()).print(table)
+  console = console or Console()
+  console.print(table)
+  if "best" in summary:
+    console.print(f"Best on the validation images: seed {summary['best']}")

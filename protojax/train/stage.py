@@ -84,6 +84,9 @@ class Fit:
       a stage when the data has no random transform.
     after_step: `state -> state`, after every update.
     optimizer_id: stages with the same one share moments and schedule counts.
+    patience: epochs without a better accuracy on the validation images after
+      which the stage ends; it then leaves the best state it had. 0: it trains
+      to its end and leaves the last.
   """
 
   name: str
@@ -94,6 +97,7 @@ class Fit:
   prefix: Callable[[State, Batch], Mapping[str, Any]] | None = None
   after_step: Callable[[State], State] | None = None
   optimizer_id: str | None = None
+  patience: int = 0
 
   @property
   def total_steps(self) -> int:

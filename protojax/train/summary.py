@@ -30,8 +30,10 @@ def write(
     of_method: the method's own entries.
   """
   versions = {name: importlib.metadata.version(name) for name in _PACKAGES}
+  last = stages[-1]
   content = {
-    "metrics": stages[-1]["metrics"],
+    "metrics": last["metrics"],
+    **({"validation": last["validation"]} if "validation" in last else {}),
     **of_method,
     "stages": stages,
     "versions": {"python": platform.python_version(), **versions},
@@ -66,6 +68,9 @@ def show(summary: Mapping[str, Any], console: Console | None = None) -> None:
   outcome = Table(show_header=False, box=None, pad_edge=False)
   for name, value in summary.get("accuracy", {}).items():
     outcome.add_row(f"accuracy {name.replace('_', ' ')}", f"{value:.3f}")
+  if "validation" in summary:
+    value = summary["validation"]["accuracy"]
+    outcome.add_row("accuracy on validation images", f"{value:.3f}")
   if "accuracy" not in summary:
     for name, value in summary["metrics"].items():
       outcome.add_row(name, f"{value:.4g}")

@@ -47,6 +47,7 @@ def data_config():
         "train": "train",
         "test": "test",
         "test_fraction": 0.4,
+        "validation_fraction": 0.0,
         "split_seed": 0,
         "image_size": 16,
         "crop": False,

@@ -309,3 +309,13 @@ def test_prototypes_larger_than_a_cell(make_method, make_state):
   metrics = method.evaluate(state, method.stream("test"))
   assert np.isfinite(metrics["cross_entropy"])
   assert jnp.isfinite(metrics["accuracy"])
+
+
+def test_patience_needs_images_to_validate_on(make_method):
+  method = make_method(**{"joint.patience": 3, "data.validation_fraction": 0.1})
+  assert method.splits == ("train", "validation", "test")
+  (joint,) = (stage for stage in method.stages() if stage.name == "joint")
+  assert joint.patience == 3
+  assert make_method().splits == ("train", "test")
+  with pytest.raises(UserError, match="patience=3 needs images to validate on"):
+    make_method(**{"joint.patience": 3})

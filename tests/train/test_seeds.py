@@ -69,6 +69,25 @@ def test_mean_and_deviation_are_those_of_numpy(tmp_path):
   assert line.split()[2:] == [f"{x:.3f}" for x in expected]
 
 
+def test_the_best_is_chosen_by_the_validation_images(tmp_path):
+  places = [tmp_path / name for name in "abc"]
+  # The best on the test images is another.
+  for place, held_out, test in zip(
+    places, (0.5, 0.7, 0.7), (0.9, 0.6, 0.8), strict=True
+  ):
+    summary = {
+      "seed": ord(place.name),
+      "metrics": {"accuracy": test},
+      "validation": {"accuracy": held_out},
+    }
+    workdir.write_json(place / "summary.json", summary)
+  content = seeds.write(tmp_path, places)
+  assert content["best"] == ord("b")
+  text = io.StringIO()
+  seeds.show(content, Console(file=text))
+  assert "Best on the validation images: seed 98" in text.getvalue()
+
+
 def test_runs_of_seeds_are_found(tmp_path):
   place = tmp_path / "runs" / "birds" / "seed-1"
   workdir.claim(place, config())
