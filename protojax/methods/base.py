@@ -7,6 +7,7 @@ from flax.traverse_util import flatten_dict
 import jax
 from ml_collections import ConfigDict
 
+from protojax.data import sources
 from protojax.data.pipeline import Stream
 from protojax.explain.folder import Folder
 from protojax.explain.inspection import Threshold
@@ -98,6 +99,24 @@ class Classifies(Protocol):
   def class_names(self) -> tuple[str, ...]:
     """The classes, in the order of the logits."""
     ...
+
+
+def splits(validation_fraction: float, patience: int) -> tuple[str, ...]:
+  """The splits of labelled data, of which some may be held out.
+
+  Args:
+    validation_fraction: the share of the training images to validate on.
+    patience: of the stages that these end.
+
+  Raises:
+    UserError: there is patience and nothing to validate on.
+  """
+  if patience and not validation_fraction:
+    raise UserError(
+      f"--config.joint.patience={patience} needs images to validate on: set"
+      " --config.data.validation_fraction=0.1, or patience to 0."
+    )
+  return sources.SPLITS if validation_fraction else ("train", "test")
 
 
 def at_least(config: ConfigDict, bounds: Mapping[str, int]) -> None:

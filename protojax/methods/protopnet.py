@@ -19,7 +19,7 @@ from protojax.data import pipeline, sources
 from protojax.explain import prototypical
 from protojax.explain.output import Output
 from protojax.losses import prototype as losses
-from protojax.methods.base import at_least
+from protojax.methods.base import at_least, splits
 from protojax.prototypes import prune, push, similarity, start
 from protojax.prototypes.layer import AddOn, PrototypeLayer
 from protojax.prototypes.network import Network
@@ -59,14 +59,7 @@ class Method:
     self, config: ConfigDict, class_names: tuple[str, ...] | None = None
   ) -> None:
     at_least(config, _LEAST)
-    held_out = bool(config.data.validation_fraction)
-    if config.joint.patience and not held_out:
-      raise UserError(
-        f"--config.joint.patience={config.joint.patience} needs images to"
-        " validate on: set --config.data.validation_fraction=0.1, or patience"
-        " to 0."
-      )
-    self.splits = sources.SPLITS if held_out else ("train", "test")
+    self.splits = splits(config.data.validation_fraction, config.joint.patience)
     self.config = config
     self._class_names = class_names
     self._sources: dict[str, sources.Source] = {}
@@ -115,14 +108,9 @@ class Method:
     )
 
   def _shuffled(self, augment: str = "") -> pipeline.Stream:
-    c = self.config
+    c, data, source = self.config, self.config.data, self._source("train")
     return pipeline.training(
-      self._source("train"),
-      c.data.image_size,
-      c.batch_size,
-      c.seed,
-      augment,
-      copies=c.data.copies,
+      source, data.image_size, c.batch_size, c.seed, augment, copies=data.copies
     )
 
   # The algorithm.
@@ -155,15 +143,12 @@ class Method:
     head = {"head": c.last.head}
     for _ in range(c.rounds):
       if c.joint.epochs:
-        loss = functools.partial(self.loss, train=c.joint.train_norm)
-        rates = grouped(self._joint_rates(augmented.steps_per_epoch))
-        length = epochs(c.joint.epochs)
         yield Fit(
           "joint",
-          loss,
+          functools.partial(self.loss, train=c.joint.train_norm),
           augmented,
-          rates,
-          length,
+          grouped(self._joint_rates(augmented.steps_per_epoch)),
+          epochs(c.joint.epochs),
           optimizer_id="joint",
           patience=c.joint.patience,
         )
