@@ -110,7 +110,7 @@ def run(args: argparse.Namespace) -> int:
   _write(folder, config, names, state, args.file)
   for line in say:
     print(f"note: {line}", file=sys.stderr)
-  print(_summary(found, folder, args.push), file=sys.stderr)
+  print(_summary(found, folder, args), file=sys.stderr)
   return 0
 
 
@@ -201,13 +201,15 @@ def _write(folder, config, names, state: State, source: str) -> None:
   )
 
 
-def _summary(found: Classifier, folder: Path, pushed: bool) -> str:
-  stale = "" if pushed else " --allow_stale"
+def _summary(found: Classifier, folder: Path, args: argparse.Namespace) -> str:
+  explain = f"python explain.py --workdir={folder}"
+  explain += "" if args.data else " --images=PATH"
+  explain += "" if args.push else " --allow_stale"
   return (
     f"written: {folder}, {found.backbone} with {len(found.prototypes)}"
     f" prototypes of {found.classes} classes, images of {found.image_size}"
     f" pixels\nNext: python -m protojax predict --workdir={folder} IMAGE...\n"
-    f"      python explain.py --workdir={folder} --images=PATH{stale}"
+    f"      {explain}"
   )
 
 

@@ -9,14 +9,15 @@ without a counterpart here are listed, with their values. The config is used as
 """
 
 import argparse
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 import os
 from pathlib import Path
-import pprint
+import re
 import sys
 from typing import Any
 
 from protojax import backbones
+from protojax.backbones.base import IMAGENET_MEAN, IMAGENET_STD
 from protojax.importing import cabrnet, classifier
 from protojax.importing.yaml_keys import Keys
 from protojax.types import UserError
@@ -37,7 +38,8 @@ from ml_collections import ConfigDict
 from configs import protopnet_folder
 from configs.variants import apply
 
-_CHANGES = {changes}
+_CHANGES = {{
+{changes}}}
 
 
 def get_config(variants: str = "") -> ConfigDict:
@@ -67,6 +69,17 @@ _AUGMENTATIONS = {
   "RandomRotation": "rotate",
   "RandomPerspective": "skew",
 }
+# Keys and those of their values that are met here anyhow.
+_MET: tuple[tuple[str, tuple[Any, ...]], ...] = (
+  (r"extractor\..*\.init_mode", ("PROTOPNET",)),
+  (r"extractor\..*\.params\.bias", (True,)),
+  (r"classifier\.params\.proto_init_mode", ("UNIFORM",)),
+  (r".*_set\..*\.type", ("Resize", "ToTensor", "Normalize")),
+  (r".*_set\..*\.params\.mean", (list(IMAGENET_MEAN),)),
+  (r".*_set\..*\.params\.std", (list(IMAGENET_STD),)),
+  (r"train_set\.shuffle", (True,)),
+  (r"(test|projection)_set\.shuffle", (False,)),
+)
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -86,7 +99,7 @@ def run(args: argparse.Namespace) -> int:
   output = Path(args.output)
   if output.suffix != ".py" or output.exists():
     raise UserError(f"--output={output} should be a new file that ends in .py")
-  changes, left = {}, {}
+  changes, left = {}, []
   for name, translate in _FILES.items():
     path = Path(args.folder) / name
     keys = Keys.read(path)
@@ -94,18 +107,28 @@ def run(args: argparse.Namespace) -> int:
       changes |= translate(keys)
     except UserError as error:
       raise UserError(f"cannot import {path}: {error}") from error
-    left[name] = keys.left()
+    left += [f"{name}: no counterpart of {line}" for line in _left(keys)]
+  lines = "".join(f"  {key!r}: {value!r},\n" for key, value in changes.items())
   with replacing(output) as file:
-    file.write(_TEXT.format(changes=pprint.pformat(changes, sort_dicts=False)))
-  for name, rest in left.items():
-    for key, value in rest.items():
-      print(f"{name}: no counterpart of {key}: {value}"[:200], file=sys.stderr)
-  count = sum(map(len, left.values()))
+    file.write(_TEXT.format(changes=lines))
+  for line in left:
+    print(line[:200], file=sys.stderr)
   print(
-    f"written: {output}, {len(changes)} keys; without a counterpart: {count}",
+    f"written: {output}, {len(changes)} keys; without a counterpart:"
+    f" {len(left)}",
     file=sys.stderr,
   )
   return 0
+
+
+def _left(keys: Keys) -> Iterator[str]:
+  """Keys that were not translated, but for those that ask for what we do."""
+  for key, value in keys.left().items():
+    met = any(
+      re.fullmatch(pattern, key) and value in values for pattern, values in _MET
+    )
+    if not met:
+      yield f"{key}: {value!r}"
 
 
 def _model(keys: Keys) -> Changes:

@@ -135,7 +135,7 @@ def test_settings_come_over(tmp_path, capsys):
     assert found == value, key
   for line in (
     "training.yml: no counterpart of optimizers.second.groups.net.weight_decay",
-    "dataset.yml: no counterpart of train_set.params.transform.grey.type: Rand",
+    "dataset.yml: no counterpart of train_set.params.transform.grey.type: 'R",
     "model_arch.yml: no counterpart of classifier.params.num_classes: 4",
   ):
     assert line in printed
@@ -174,7 +174,7 @@ def test_without_projections_pruning_or_folders(tmp_path, capsys):
   assert config.prune.nearest == 0
   assert not config.backbone.pretrained
   assert config.data.root == ""
-  assert "no counterpart of test_set.name: CIFAR10" in capsys.readouterr().err
+  assert "no counterpart of test_set.name: 'CIFAR10'" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
