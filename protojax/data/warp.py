@@ -91,12 +91,11 @@ def tilt(share: Float[ArrayLike, ""]) -> Float[Array, "3 3"]:
 def corner(share: Float[ArrayLike, ""]) -> Float[Array, "3 3"]:
   """The upper left corner pulled out to the left, by a share of the side.
 
-  Augmentor's CORNER. The three corners that stay span all places; of the
-  fourth, only its part along the upper right one, (1, -1, 1), changes.
+  Augmentor's CORNER. Every place is a sum of the three corners that stay; of
+  these, the upper right one, (1, -1, 1), gets more weight.
   """
-  stays = jnp.eye(3)
-  pulled = jnp.outer(jnp.array([1.0, -1, 1]), jnp.array([0.0, -0.5, 0.5]))
-  return stays + share * pulled
+  weight = jnp.array([0.0, -0.5, 0.5])  # 1 at that corner, 0 at the two below
+  return jnp.eye(3) + share * jnp.outer(jnp.array([1.0, -1, 1]), weight)
 
 
 def shear(angle: Float[ArrayLike, ""]) -> Float[Array, "3 3"]:
