@@ -15,6 +15,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from protojax.backbones.base import Padding
+from protojax.types import UserError
 
 # Cells on the way out up to which patches and one matmul beat XLA's loop.
 _TINY = 16
@@ -37,10 +38,19 @@ def convolve(
   `kernel` has as many inputs i as `x` has channels, or, depthwise, i = 1 and
   d = c. "SAME" pads as TensorFlow does. The taps of the kernel lie `dilation`
   cells apart.
+
+  Raises:
+    UserError: the map is smaller than the kernel.
   """
   side, _, inputs, outputs = kernel.shape
   reach = (side - 1) * dilation + 1
   pads = tuple(same(n, reach, stride, padding) for n in x.shape[1:3])
+  covered = min(n + sum(pad) for n, pad in zip(x.shape[1:3], pads, strict=True))
+  if covered < reach:
+    raise UserError(
+      f"a kernel of {reach} cells meets a map of {covered}: the images are too"
+      " small for this backbone; raise --config.data.image_size."
+    )
   if dilation > 1:
     return direct(x, kernel, stride, pads, dilation)
   if not on_cpu():
@@ -181,11 +191,13 @@ def _gradient_of_kernel(x, cotangent, shape, stride, pads):
     weight = lax.dynamic_slice(
       cotangent, (image, row, 0, 0), (1, rows, w, channels)
     )
-    return sums.at[tap].add(jnp.sum(seen * weight, axis=(0, 1, 2)))
+    terms = (seen * weight).astype(jnp.float32)
+    return sums.at[tap].add(jnp.sum(terms, axis=(0, 1, 2)))
 
-  zeros = jnp.zeros((taps, channels), x.dtype)
+  # Float32, whatever the type of the map: a sum of bfloat16 stands still soon.
+  zeros = jnp.zeros((taps, channels))
   sums = lax.fori_loop(0, batch * blocks * taps, add, zeros)
-  return sums.reshape(shape)
+  return sums.reshape(shape).astype(x.dtype)
 
 
 def _rows(w: int) -> int:

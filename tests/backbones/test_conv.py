@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from protojax.backbones import conv
+from protojax.types import UserError
 
 # (cells, channels in, channels out or None for depthwise, kernel, stride, pad)
 CASES = [
@@ -115,6 +116,12 @@ def test_a_module_adds_its_bias_and_computes_in_the_type_of_the_map():
   half = module.apply(params, x.astype(jnp.bfloat16))
   assert half.dtype == jnp.bfloat16
   np.testing.assert_allclose(half, got, atol=0.02 * float(got.max()))
+
+
+def test_a_map_smaller_than_the_kernel():
+  x, kernel = inputs(4, 3, 2, 5)
+  with pytest.raises(UserError, match="5 cells meets a map of 4"):
+    conv.convolve(x, kernel, 1, "VALID")
 
 
 def test_same_is_tensorflows():
