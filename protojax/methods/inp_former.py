@@ -70,10 +70,12 @@ class Method:
   @functools.cached_property
   def detector(self) -> Detector:
     """Encoder, prototypes and decoder."""
-    c = self.config
+    c, b = self.config, self.config.backbone
     return Detector(
       Encoder(
-        backbones.load(c.backbone.name), tuple(c.encoder.levels), c.encoder.grid
+        backbones.load(b.name, b.dtype, b.remat),
+        tuple(c.encoder.levels),
+        c.encoder.grid,
       ),
       intrinsic.Extractor(
         c.prototypes.count, c.prototypes.heads, c.prototypes.static

@@ -87,7 +87,8 @@ class Method:
       c.width,
     )
     add_on = AddOn(c.channels, c.add_on, c.activation)
-    backbone = backbones.load(self.config.backbone.name)
+    b = self.config.backbone
+    backbone = backbones.load(b.name, b.dtype, b.remat)
     network = Network(backbone, add_on, layer, image_size, self.class_names)
     if min(network.grid) < 1:
       rows, columns = network.grid

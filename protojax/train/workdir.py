@@ -11,7 +11,11 @@ from protojax.types import UserError
 from protojax.writing import replacing
 
 # Keys that came when runs had been written without them, and what those did.
-_LATER = {("backbone", "weights"): ""}
+_LATER = {
+  ("backbone", "weights"): "",
+  ("backbone", "dtype"): "float32",
+  ("backbone", "remat"): False,
+}
 
 
 def claim(workdir: Path, config: ConfigDict) -> None:

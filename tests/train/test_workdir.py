@@ -90,6 +90,7 @@ def test_a_run_from_before_a_key_came(tmp_path):
   workdir.claim(tmp_path, config())
   _begin(tmp_path)
   assert workdir.load_config(tmp_path).backbone.weights == ""
-  workdir.claim(tmp_path, config(weights=""))
+  later = {"weights": "", "dtype": "float32", "remat": False}
+  workdir.claim(tmp_path, config(**later))
   with pytest.raises(UserError, match=r"weights: '' there, 'x' now"):
-    workdir.claim(tmp_path, config(weights="x"))
+    workdir.claim(tmp_path, config(**later | {"weights": "x"}))
