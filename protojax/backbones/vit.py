@@ -229,13 +229,17 @@ def _with_positions(tensors: Tensors, token: str, position: str) -> Tensors:
   the class token before them.
   """
   found = dict(tensors)
-  if token in found and position in found:
-    channels = found[token].shape[-1]
-    positions = np.float32(found[position]).reshape(-1, channels)
+  if token not in found or position not in found:
+    return found
+  own, positions = found[token], np.float32(found[position])
+  channels = own.shape[-1:]
+  # Else it is of another network, which `weights.convert` will say.
+  if channels == positions.shape[-1:] == (own.size,):
+    positions = positions.reshape(-1, *channels)
     side = math.isqrt(len(positions))
-    own, cells = positions[: -(side**2)], positions[-(side**2) :]
-    found[token] = found[token].reshape(1, channels) + own.sum(0)
-    found[position] = cells.reshape(side, side, channels)
+    others, cells = positions[: -(side**2)], positions[-(side**2) :]
+    found[token] = own.reshape(1, -1) + others.sum(0)
+    found[position] = cells.reshape(side, side, -1)
   return found
 
 
@@ -244,7 +248,8 @@ def _timm(tensors: Tensors) -> Tensors:
   found = dict(_with_positions(tensors, "cls_token", "pos_embed"))
   for name in ("reg_token", "register_tokens"):
     if name in found:
-      found["reg_token"] = found.pop(name)[0]
+      registers = found.pop(name)
+      found["reg_token"] = registers[0] if registers.ndim == 3 else registers
   return found
 
 

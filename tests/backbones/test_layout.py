@@ -61,6 +61,25 @@ def test_the_nearest_layout_tells_what_is_amiss():
     backbones.load("convnet").convert(tensors)
 
 
+@pytest.mark.parametrize(
+  ("name", "shape"),
+  [
+    ("cls_token", ()),
+    ("cls_token", (2, 64)),
+    ("pos_embed", (5,)),
+    ("pos_embed", (1, 8, 8, 64)),
+    ("pos_embed", (1, 16, 32)),
+    ("reg_token", ()),
+    ("reg_token", (2, 2, 2, 2)),
+    ("blocks.0.mlp.fc1.weight", ()),
+  ],
+)
+def test_strange_shapes_are_named(name, shape):
+  backbone, tensors, _ = own("dinov2")
+  with pytest.raises(UserError, match=f"{name} has shape"):
+    backbone.convert({**tensors, name: np.zeros(shape, np.float32)})
+
+
 def test_dinov2s_own_names():
   """Its class token has a position; a mask token comes with it."""
   backbone, tensors, want = own("dinov2")
