@@ -20,6 +20,14 @@ from protojax.data import images as images_lib
 from protojax.types import UserError
 
 _CONVERTED = "array_record"
+# Data sets that TFDS does not have -> what `python -m protojax prepare` calls
+# them.
+_OURS = {
+  "cub200": "cub200",
+  "cars": "cars196",
+  "dogs": "dogs",
+  "prepared": "folder",
+}
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -138,6 +146,12 @@ def _builder(name: str, root: str) -> Any:
   try:
     return tfds.builder(name, data_dir=root or None)
   except tfds.core.DatasetNotFoundError as e:
+    if name in _OURS:
+      raise UserError(
+        f"no data set {name!r} in {root or 'the default folder of TFDS'}: make"
+        f" it with python -m protojax prepare {_OURS[name]} --source=PATH"
+        " --output=DIR, and give --config.data.root=DIR"
+      ) from e
     known = tfds.list_builders(with_community_datasets=False)
     near = difflib.get_close_matches(name, known, 3)
     hint = f"; near: {', '.join(near)}" if near else ""

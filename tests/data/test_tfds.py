@@ -177,6 +177,8 @@ def test_not_prepared_and_unknown(tmp_path):
   assert "\n" not in message
   with pytest.raises(UserError, match=r"no data set 'mnits'.*near: mnist"):
     tfds_lib.load("mnits", str(tmp_path), "train")
+  with pytest.raises(UserError, match=r"'cars' in .*protojax prepare cars196"):
+    tfds_lib.load("cars", str(tmp_path), "train")
   with pytest.raises(UserError, match=r"no folder .*nowhere"):
     tfds_lib.load("mnist", str(tmp_path / "nowhere"), "train")
 
