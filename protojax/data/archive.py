@@ -54,8 +54,10 @@ class Archive:
   def read(self, names: Iterable[str]) -> Iterator[tuple[str, bytes]]:
     """Name and content of some files, in the archive's order.
 
+    Names that are not in it are passed over.
+
     Raises:
-      UserError: the archive is damaged.
+      UserError: the archive is damaged, or no longer what it was.
     """
     wanted = set(names)
     for place, known in self.places.items():
@@ -75,6 +77,10 @@ class Archive:
           here.remove(name)  # what an archive holds twice is read once
           if not here:
             break
+      if here:
+        raise UserError(
+          f"{min(here)} was in {place} when that was opened and is not now"
+        )
 
 
 def load(path: str) -> Archive:

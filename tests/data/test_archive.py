@@ -79,6 +79,14 @@ def test_a_file_that_is_there_twice_is_read_once(tmp_path):
   assert list(files.read(["x"])) == [("x", b"1")]
 
 
+def test_a_file_that_vanishes(tmp_path):
+  root = fakes.pack(tmp_path, {"x": b"1", "y": b"2"}, "folder")
+  files = archive.load(root)
+  os.remove(os.path.join(root, "x"))
+  with pytest.raises(UserError, match="x was in .* opened and is not now"):
+    list(files.read(["x", "y"]))
+
+
 @pytest.mark.parametrize("kind", ["tar", "tgz", "zip"])
 def test_a_damaged_archive_is_one_line(tmp_path, kind):
   tree = {f"{i}.jpg": fakes.jpeg(i, 64, 64) for i in range(4)}
