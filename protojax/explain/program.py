@@ -11,7 +11,8 @@ from typing import Any
 from jax.extend import core
 from jax.extend.core import Jaxpr, JaxprEqn, Literal
 
-# What flows into a step -> what flows out of it; None: take its inner steps.
+# A step and what flows into it -> what flows out of it, a list where there is
+# more than one. None: take the steps that it stands for.
 Rule = Callable[..., Any] | None
 
 # Steps that leave values as they are and put them elsewhere.
@@ -24,8 +25,10 @@ MOVES = (
   "reshape",
   "rev",
   "slice",
+  "split",
   "squeeze",
   "transpose",
+  "unstack",
 )
 # Steps that stand for the steps of a function.
 CALLS = (
@@ -67,9 +70,10 @@ def run(
     if not any(isinstance(x, flows) for x in inputs):
       return bind(eqn, inputs)
     own = rule(eqn)
-    return (
-      [own(eqn, *inputs)] if own else run(*_inside(eqn), inputs, flows, rule)
-    )
+    if own is None:
+      return run(*_inside(eqn), inputs, flows, rule)
+    outputs = own(eqn, *inputs)
+    return outputs if isinstance(outputs, list) else [outputs]
 
   for eqn in jaxpr.eqns:
     outputs = step(eqn, [read(atom) for atom in eqn.invars])
@@ -123,7 +127,7 @@ def _monomials(jaxpr: Jaxpr, inputs: Sequence[set[str]]) -> list[set[str]]:
       pairs = itertools.product(*known)
       outputs = [{"".join(sorted(a + b)) for a, b in pairs}]
     elif name in (*MOVES, "add"):
-      outputs = [set().union(*known)]
+      outputs = [set().union(*known)] * len(eqn.outvars)
     else:
       outputs = [{"?"}] * len(eqn.outvars)
     found.update(zip(eqn.outvars, outputs, strict=True))

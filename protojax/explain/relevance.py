@@ -153,18 +153,18 @@ def _largest(eqn: JaxprEqn, x: Flow) -> Units:
   return Units.of(y, signed=x.units.minus is not None)
 
 
-def _moved(eqn: JaxprEqn, *inputs) -> Units:
+def _moved(eqn: JaxprEqn, *inputs) -> list[Units]:
   """Units that come to stand elsewhere, between constants."""
   flows = [x.units for x in inputs if isinstance(x, Flow)]
 
-  def part(name: str) -> Array:
-    (y,) = program.bind(eqn, [_part(x, name) for x in inputs])
-    return y
+  def part(name: str) -> list[Array]:
+    return program.bind(eqn, [_part(x, name) for x in inputs])
 
   signed = any(x.minus is not None for x in flows)
-  minus = part("minus") if signed else None
+  minus = part("minus") if signed else [None] * len(eqn.outvars)
+  parts = zip(part("value"), part("plus"), minus, strict=True)
   pixels = all(x.pixels for x in flows)
-  return Units(part("value"), part("plus"), minus, pixels)
+  return [Units(*each, pixels) for each in parts]
 
 
 def _part(x: Any, name: str) -> Array:
