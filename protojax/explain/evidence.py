@@ -284,6 +284,7 @@ class Overview:
     local: modification -> histogram of phi_local of living prototypes.
     samples: a few images, to see what the changes look like.
     redundancy: of the prototypes; None if it was not looked for.
+    alerts: sentences on what is not as it should be; see `sanity`.
   """
 
   split: str
@@ -295,6 +296,7 @@ class Overview:
   local: Mapping[str, Histogram]
   samples: tuple[Sample, ...] = ()
   redundancy: Redundancy | None = None
+  alerts: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)

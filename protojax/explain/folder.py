@@ -144,6 +144,7 @@ class Folder(abc.ABC):
     facts: list[tuple[str, str]],
     summary: dict[str, Any],
     accuracy: dict[str, float],
+    alerts: Sequence[str] = (),
   ) -> page.Run:
     """The head of the report: counts around the facts that are given."""
     counts = [
@@ -156,6 +157,7 @@ class Folder(abc.ABC):
       facts=[*counts, *facts, rate],
       accuracy=accuracy,
       strengths={m.name: str(m) for m in self.preset.modifications},
+      alerts=alerts,
       version=importlib.metadata.version("protojax"),
     )
 

@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import UInt8
 import numpy as np
+from scipy import ndimage
 
 from protojax.backbones import Backbone, receptive_field
 from protojax.backbones.receptive_field import ReceptiveField
@@ -49,6 +50,12 @@ _HEATS: Mapping[str, Callable[[_Asked], Array]] = {
 
 # What a heat map can show; see `attribution`.
 ATTRIBUTIONS = tuple(_HEATS)
+
+# Those that speak of single pixels, a few of which outshine all others.
+_ROUGH = ("saliency", "smoothgrad", "prp")
+# Of the side of a map: how far a rough one is blurred for the eye.
+_BLUR = 1 / 48
+_BRIGHTEST = 99.5  # percentile that it is cut at
 
 
 @runtime_checkable
@@ -99,7 +106,7 @@ class Look:
       UserError: there is no such attribution.
     """
     require_known("attribution", heat, ATTRIBUTIONS)
-    self._maps = _maps(model, heat)
+    self._maps, self._rough = _maps(model, heat), heat in _ROUGH
     self._state = jax.tree.map(jnp.asarray, state)
     self._receptive = _receptive(model, state)
 
@@ -126,7 +133,7 @@ class Look:
       found = self._maps(self._state, image, padded, np.int32(index))
       similar, heat = (np.asarray(x)[: len(some)] for x in found)
       images = np.repeat(np.asarray(image)[None], len(some), axis=0)
-      heats = colormap.overlay(images, heat)
+      heats = colormap.overlay(images, _smooth(heat) if self._rough else heat)
       for box, picture in zip(
         locate.percentile_box(similar), heats, strict=True
       ):
@@ -136,6 +143,14 @@ class Look:
   def field(self, cell: int) -> Box:
     """What a cell can see of the image."""
     return Box(*self._receptive.box(cell).tolist())
+
+
+def _smooth(maps: np.ndarray) -> np.ndarray:
+  """Rough maps as the eye can read them: blurred, the brightest cut off."""
+  sigma = _BLUR * maps.shape[-1]
+  blurred = ndimage.gaussian_filter(maps, (0, sigma, sigma))
+  top = np.percentile(blurred, _BRIGHTEST, axis=(1, 2), keepdims=True)
+  return np.minimum(blurred, top)
 
 
 def _receptive(model: Explainable, state: State) -> ReceptiveField:

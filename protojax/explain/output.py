@@ -125,9 +125,13 @@ class Output(Folder):
       "importance": _overall(prototypes),
       **_redundancy(self._overviews),
       "misleading": _misleading(prototypes, shown),
+      "alerts": list(
+        dict.fromkeys(a for o in self._overviews.values() for a in o.alerts)
+      ),
     }
     accuracy = self._of_run().get("accuracy", {})
-    head = self._head(self._facts(prototypes), summary, accuracy)
+    facts, alerts = self._facts(prototypes), summary["alerts"]
+    head = self._head(facts, summary, accuracy, alerts)
     if "csv" in self.formats:
       self._write_tables(prototypes, statistics)
     if self._whole:

@@ -9,7 +9,7 @@ from typing import Any
 from jaxtyping import UInt8
 import numpy as np
 
-from protojax.explain import agreement, native, perturb, statistics
+from protojax.explain import agreement, native, perturb, sanity, statistics
 from protojax.explain import redundancy as redundancy_lib
 from protojax.explain.evidence import Histogram, Overview, Redundancy, Sample
 from protojax.explain.redundancy import Correlation
@@ -43,6 +43,7 @@ def overview(
     },
     samples=_samples(subject),
     redundancy=redundant,
+    alerts=sanity.check(subject),
   )
 
 

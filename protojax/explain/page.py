@@ -34,6 +34,7 @@ class Run:
     facts: name and value of each figure shown at the top.
     accuracy: what the run says of itself: name of a figure -> 0 to 1.
     strengths: parameters of the modifications.
+    alerts: sentences on what is not as it should be.
     version: of protojax.
     mode: "fast" if images were modified at the size of the network's input.
   """
@@ -42,6 +43,7 @@ class Run:
   facts: Sequence[tuple[str, str]] = ()
   accuracy: Mapping[str, float] = dataclasses.field(default_factory=dict)
   strengths: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+  alerts: Sequence[str] = ()
   version: str = ""
   mode: str = "fast"
 

@@ -11,7 +11,7 @@ from flax import linen as nn
 from flax import struct
 import jax
 import jax.numpy as jnp
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Float, Int, Num
 
 from protojax.backbones.base import Backbone
 from protojax.prototypes import head, pooling, push
@@ -191,7 +191,7 @@ class Network:
     return self.embed(state, batch["image"])
 
   def embed(
-    self, state: State, images: UInt8[ArrayLike, "b H W 3"]
+    self, state: State, images: Num[ArrayLike, "b H W 3"]
   ) -> Float[Array, "b h w d"]:
     """Image -> the features that prototypes are compared with."""
     features, _ = self.features(state.params, state.statistics, images)
@@ -219,7 +219,7 @@ class Network:
   def maps(
     self,
     state: State,
-    images: UInt8[ArrayLike, "b H W 3"],
+    images: Num[ArrayLike, "b H W 3"],
     prototypes: Int[ArrayLike, " q"],
   ) -> Float[Array, "b h w q"]:
     """Whole similarity maps of a few prototypes, for pictures."""

@@ -1,0 +1,50 @@
+"""Sanity of a model: whether its prototypes are what the report says they are.
+
+ProtoPNet's local analysis checks the same two things before it explains
+anything, and stops; here the report says what it found.
+"""
+
+import numpy as np
+
+from protojax.explain.subject import Subject
+
+_SHOWN = 5
+
+
+def check(subject: Subject) -> tuple[str, ...]:
+  """Sentences on what is not as it should be; none where all is well.
+
+  A prototype is a patch of an image of its own class (told by the training
+  images alone), and the head gives it its largest weight for that class.
+  """
+  buffers, names = subject.buffers, subject.model.class_names
+  alive, class_of = np.flatnonzero(buffers["alive"]), buffers["class_of"]
+  found = []
+  pushed = alive[subject.source[alive] >= 0]
+  labels = np.asarray(subject.stream.labels)[subject.source[pushed]]
+  strangers = labels != class_of[pushed]
+  found += _told(
+    "are patches of images of another class",
+    pushed[strangers],
+    [names[k] for k in labels[strangers]],
+  )
+  favourite = subject.weights[:, alive].argmax(axis=0)
+  turned = favourite != class_of[alive]
+  found += _told(
+    "speak more for another class than for their own",
+    alive[turned],
+    [names[k] for k in favourite[turned]],
+  )
+  return tuple(found)
+
+
+def _told(what: str, prototypes: np.ndarray, others: list[str]) -> list[str]:
+  """One sentence on all prototypes of one failing, the first of them named."""
+  if not len(prototypes):
+    return []
+  some = [
+    f"{j} ({name})"
+    for j, name in zip(prototypes[:_SHOWN], others, strict=False)
+  ]
+  more = ", ..." if len(prototypes) > _SHOWN else ""
+  return [f"{len(prototypes)} prototypes {what}: {', '.join(some)}{more}."]
