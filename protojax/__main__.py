@@ -13,6 +13,7 @@ from typing import NoReturn
 # Name -> its module, and what --help says of it.
 _COMMANDS = {
   "predict": ("protojax.predict", "name the classes or defects of images"),
+  "export": ("protojax.exporting", "write a model for use without protojax"),
   "import": ("protojax.importing", "take over a model of ProtoPNet or CaBRNet"),
   "import-config": (
     "protojax.importing.recipe",

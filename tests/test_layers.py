@@ -22,7 +22,15 @@ _LEVELS = (
   ("loading",),
   ("cli",),
   ("configuration",),
-  ("__main__", "importing", "predict", "prepare", "train.py", "explain.py"),
+  (
+    "__main__",
+    "exporting",
+    "importing",
+    "predict",
+    "prepare",
+    "train.py",
+    "explain.py",
+  ),
 )
 _LEVEL = {part: n for n, row in enumerate(_LEVELS) for part in row}
 

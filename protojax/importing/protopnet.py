@@ -24,6 +24,8 @@ _CLASSES = "prototype_class_identity"
 # `ones` sums over channels, as a convolution.
 _KNOWN = (_PROTOTYPES, _HEAD, _CLASSES, "ones")
 
+_MOST_PIXELS = 4096
+
 # A tensor that tells of another system whose parts have the same names.
 _OTHERS = {
   "prototype_vectors_support": "ST-ProtoPNet",
@@ -117,21 +119,21 @@ def _class_of(
 
 def _image_size(attributes: Mapping[str, Any]) -> int:
   size = attributes.get("img_size", 224)
-  if not isinstance(size, int) or size < 1:
+  if not isinstance(size, int) or not 1 <= size <= _MOST_PIXELS:
     raise UserError(f"its img_size is {size!r:.80}, not a number of pixels")
   return size
 
 
 def _activation(kinds: Mapping[str, str]) -> str:
   """What follows the last convolution of the add-on."""
-  layers = {
-    int(name.removeprefix(_ADD_ON)): kind.rpartition(".")[2]
+  layers = [
+    kind.rpartition(".")[2]
     for name, kind in kinds.items()
     if name.startswith(_ADD_ON)
-  }
+  ]
   if not layers:
     return "sigmoid"
-  *before, last = (layers[number] for number in sorted(layers))
+  *before, last = layers
   if set(before) <= {"Conv2d", "ReLU"} and last in ("Sigmoid", "Conv2d"):
     return "sigmoid" if last == "Sigmoid" else "none"
   raise UserError(

@@ -18,7 +18,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 
 from protojax import parallel, writing
-from protojax.types import PyTree, State, UserError
+from protojax.types import ArrayLike, PyTree, State, UserError
 
 
 @dataclasses.dataclass
@@ -57,7 +57,7 @@ def flatten(tree: PyTree) -> dict[str, np.ndarray]:
   return {name: array for name, array in flat.items() if array.size}
 
 
-def unflatten(template: PyTree, arrays: Mapping[str, np.ndarray]) -> PyTree:
+def unflatten(template: PyTree, arrays: Mapping[str, ArrayLike]) -> PyTree:
   """Lays named arrays into the tree of a template of shapes.
 
   Raises:
@@ -65,7 +65,7 @@ def unflatten(template: PyTree, arrays: Mapping[str, np.ndarray]) -> PyTree:
   """
   wrong = []
 
-  def take(path: tuple, leaf: Any) -> np.ndarray | None:
+  def take(path: tuple, leaf: Any) -> ArrayLike | None:
     name = _name(path)
     if not np.prod(leaf.shape, dtype=int):
       return np.zeros(leaf.shape, leaf.dtype)

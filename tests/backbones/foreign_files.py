@@ -23,17 +23,25 @@ _KINDS = {"<f4": "Float", "<f8": "Double", "<f2": "Half", "<i8": "Long"}
 @contextlib.contextmanager
 def stand_ins():
   """As much of torch as its pickles name; what was loaded comes back after."""
-  before = dict(sys.modules)
+  before = {
+    name: module
+    for name, module in sys.modules.items()
+    if name.split(".")[0] == "torch"
+  }
   for name in before:
-    if name.split(".")[0] == "torch":
-      del sys.modules[name]
+    del sys.modules[name]
   for kind in "Float", "Double", "Half", "Long", "BFloat16", "QInt8":
     stand_in(f"torch.{kind}Storage")
   stand_in("torch._utils._rebuild_tensor_v2")
   yield sys.modules["torch"]
-  for name in set(sys.modules) - set(before):
-    del sys.modules[name]
+  for name, module in list(sys.modules.items()):
+    if isinstance(module, _StandIn):
+      del sys.modules[name]
   sys.modules.update(before)
+
+
+class _StandIn(types.ModuleType):
+  """A module that a pickle names."""
 
 
 class Storage:
@@ -75,7 +83,7 @@ class _Writer(pickle.Pickler):
 def stand_in(name):
   """A class, made known under a dotted name such as "model.PPNet"."""
   module, _, short = name.rpartition(".")
-  holder = sys.modules.setdefault(module, types.ModuleType(module))
+  holder = sys.modules.setdefault(module, _StandIn(module))
   if not hasattr(holder, short):
     setattr(holder, short, type(short, (), {"__module__": module}))
   return getattr(holder, short)

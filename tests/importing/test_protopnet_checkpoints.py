@@ -97,6 +97,7 @@ def test_another_backbone_is_named_by_its_tensors(tensors):
   [
     ({}, {"img_size": "big"}, "img_size is 'big'"),
     ({}, {"img_size": (224, 224)}, r"img_size is \(224"),
+    ({}, {"img_size": 10**9}, "img_size is 1000000000, not"),
     ({}, {"prototype_activation_function": "sin"}, "is sin; 'log'"),
     ({"": "model.PPNet"}, {}, "is a function of its own"),
     (
@@ -114,9 +115,9 @@ def test_settings_that_we_do_not_have(tensors, kinds, attributes, message):
 def test_an_add_on_without_an_end(tensors):
   kinds = {
     "": "model.PPNet",
-    "add_on_layers.10": "n.Conv2d",
-    "add_on_layers.2": "n.ReLU",
-    "add_on_layers.1": "n.Conv2d",
+    "add_on_layers.first": "n.Conv2d",
+    "add_on_layers.relu": "n.ReLU",
+    "add_on_layers.last": "n.Conv2d",
   }
   attributes = {"prototype_activation_function": "linear"}
   found = protopnet.read(pytorch.Module(kinds, tensors, attributes))
