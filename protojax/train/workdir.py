@@ -10,11 +10,21 @@ from protojax import parallel
 from protojax.types import UserError
 from protojax.writing import replacing
 
-# Keys that came when runs had been written without them, and what those did.
+# Keys that came when runs had been written without them, and what those did:
+# of all methods, and of one.
 _LATER = {
-  ("backbone", "weights"): "",
-  ("backbone", "dtype"): "float32",
-  ("backbone", "remat"): False,
+  "": {
+    "seeds": 1,
+    "backbone.weights": "",
+    "backbone.dtype": "float32",
+    "backbone.remat": False,
+  },
+  "protopnet": {
+    "data.validation_fraction": 0.0,
+    "data.crop": False,
+    "data.copies": 1,
+    "joint.patience": 0,
+  },
 }
 
 
@@ -30,7 +40,7 @@ def claim(workdir: Path, config: ConfigDict) -> None:
   path = Path(workdir) / "config.json"
   wanted = json.loads(config.to_json())
   if has_begun(workdir):
-    _compare(_flat(_completed(_read(path))), _flat(wanted), workdir)
+    _compare(_flat(_completed(_read(path))), _flat(_completed(wanted)), workdir)
   elif parallel.is_primary():
     write_json(path, wanted)
 
@@ -76,9 +86,13 @@ def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 def _completed(tree: dict[str, Any]) -> dict[str, Any]:
   """A config that was written before some keys came, with them."""
-  for (group, key), value in _LATER.items():
-    if group in tree:
-      tree[group].setdefault(key, value)
+  later = {**_LATER[""], **_LATER.get(tree.get("method", ""), {})}
+  for key, value in later.items():
+    *groups, name = key.split(".")
+    holder = tree
+    for group in groups:
+      holder = holder.get(group, {})
+    holder.setdefault(name, value)
   return tree
 
 

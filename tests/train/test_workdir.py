@@ -6,6 +6,7 @@ import os
 from ml_collections import ConfigDict
 import pytest
 
+from configs import inp_former_folder, protopnet_folder
 from protojax.train import workdir
 from protojax.types import UserError
 
@@ -85,12 +86,26 @@ def test_a_run_that_saved_nothing_gives_way(tmp_path):
 
 def test_a_run_from_before_a_key_came(tmp_path):
   def config(**more):
-    return _config(backbone={"name": "net", **more})
+    backbone = {"name": "net", **more}
+    return _config(method="protopnet", backbone=backbone)
 
   workdir.claim(tmp_path, config())
   _begin(tmp_path)
-  assert workdir.load_config(tmp_path).backbone.weights == ""
+  found = workdir.load_config(tmp_path)
+  assert (found.backbone.weights, found.seeds, found.data.copies) == ("", 1, 1)
   later = {"weights": "", "dtype": "float32", "remat": False}
   workdir.claim(tmp_path, config(**later))
   with pytest.raises(UserError, match=r"weights: '' there, 'x' now"):
     workdir.claim(tmp_path, config(**later | {"weights": "x"}))
+
+
+def test_keys_that_came_later_are_those_of_the_configs(tmp_path):
+  of_methods = {
+    "protopnet": protopnet_folder.get_config().to_dict(),
+    "inp_former": inp_former_folder.get_config().to_dict(),
+  }
+  for method, later in workdir._LATER.items():
+    for known in [of_methods[method]] if method else of_methods.values():
+      flat = workdir._flat(known)
+      for key, value in later.items():
+        assert type(flat[key]) is type(value), key
