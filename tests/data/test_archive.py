@@ -83,7 +83,7 @@ def test_a_file_that_vanishes(tmp_path):
   root = fakes.pack(tmp_path, {"x": b"1", "y": b"2"}, "folder")
   files = archive.load(root)
   os.remove(os.path.join(root, "x"))
-  with pytest.raises(UserError, match="x was in .* opened and is not now"):
+  with pytest.raises(UserError, match=r"x was in .* opened and is not now"):
     list(files.read(["x", "y"]))
 
 
