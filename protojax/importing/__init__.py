@@ -15,15 +15,19 @@ nearest patch among the training images of --data, and is known from there on.
 """
 
 import argparse
+from collections.abc import Iterator, Mapping
+import contextlib
 from pathlib import Path
 import runpy
 import sys
+from typing import Any
 
 import jax
 from ml_collections import ConfigDict
 
 from protojax import parallel, writing
 from protojax.backbones import weights
+from protojax.data import skipped
 from protojax.importing import cabrnet, classifier, protopnet
 from protojax.importing.classifier import Classifier
 from protojax.importing.yaml_keys import Keys
@@ -33,8 +37,6 @@ from protojax.train.checkpoint import Checkpoints, Progress
 from protojax.types import State, UserError
 
 _BASE = "configs/protopnet_folder.py:paper"
-# Pixels of an image where nothing says how many.
-_IMAGE_SIZE = 224
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -54,8 +56,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     default=0,
     type=_positive,
     metavar="PIXELS",
-    help=f"side of an image, where the checkpoint does not say; {_IMAGE_SIZE}"
-    " if not given",
+    help="side of an image, which state dicts do not say",
   )
   parser.add_argument(
     "--classes",
@@ -95,22 +96,19 @@ def run(args: argparse.Namespace) -> int:
   if workdir.has_begun(folder):
     raise UserError(f"{folder} holds a run; give --output another folder")
   found = read(Path(args.file), args.model_arch, args.image_size)
-  config = _config(args.config, found, args.data)
+  for note in found.notes:
+    _say(f"note: {note}")
+  with _importing(args.file):
+    config = _config(args.config, classifier.settings(found), args.data)
   names = _class_names(args, config, found.classes)
   method = Method(config, names)
   template = jax.eval_shape(method.init, parallel.init_key(config.seed))
-  state = classifier.state(found, template, method.network.backbone)
-  say = [*found.notes]
+  with _importing(args.file):
+    state = classifier.state(found, template, method.network.backbone)
   if args.push:
-    state, moved = method.push(state, method.stream("train"))
-    say.append(
-      f"Pushed: prototypes moved by {moved['moved_mean']:.3g} on average, by"
-      f" {moved['moved_max']:.3g} at most."
-    )
+    state = _pushed(method, state)
   _write(folder, config, names, state, args.file)
-  for line in say:
-    print(f"note: {line}", file=sys.stderr)
-  print(_summary(found, folder, args), file=sys.stderr)
+  _say(_summary(found, folder, args))
   return 0
 
 
@@ -126,18 +124,37 @@ def read(file: Path, model_arch: str = "", image_size: int = 0) -> Classifier:
     UserError: it cannot be read, or is of something else.
   """
   module = weights.read_module(file)
-  try:
+  with _importing(file):
     if not cabrnet.recognised(module.tensors):
       return protopnet.read(module, image_size)
     arch = Path(model_arch or file.with_name("model_arch.yml"))
-    return cabrnet.read(
-      module.tensors, Keys.read(arch), image_size or _IMAGE_SIZE
-    )
+    return cabrnet.read(module.tensors, Keys.read(arch), image_size)
+
+
+@contextlib.contextmanager
+def _importing(file: str | Path) -> Iterator[None]:
+  """Says of a mistake in which file it is."""
+  try:
+    yield
   except UserError as error:
     raise UserError(f"cannot import {file}: {error}") from error
 
 
-def _config(base: str, found: Classifier, data: str) -> ConfigDict:
+def _pushed(method: Method, state: State) -> State:
+  """The state with its prototypes projected onto training images."""
+  stream = method.stream("train")
+  for line in skipped.report({"train": stream.source}):
+    _say(line)
+  _say(f"pushing to {len(stream)} training images")
+  state, moved = method.push(state, stream)
+  _say(
+    f"prototypes moved by {moved['moved_mean']:.3g} on average, by"
+    f" {moved['moved_max']:.3g} at most"
+  )
+  return state
+
+
+def _config(base: str, settings: Mapping[str, Any], data: str) -> ConfigDict:
   """The base config with what the checkpoint decides."""
   file, _, variants = base.partition(":")
   try:
@@ -150,7 +167,7 @@ def _config(base: str, found: Classifier, data: str) -> ConfigDict:
   if config.method != "protopnet":
     raise UserError(f"--config={base} is of {config.method}, not of protopnet")
   config.update_from_flattened_dict(
-    {**classifier.settings(found), "data.name": "folder", "data.root": data}
+    {**settings, "data.name": "folder", "data.root": data}
   )
   return config.lock()
 
@@ -211,6 +228,10 @@ def _summary(found: Classifier, folder: Path, args: argparse.Namespace) -> str:
     f" pixels\nNext: python -m protojax predict --workdir={folder} IMAGE...\n"
     f"      {explain}"
   )
+
+
+def _say(message: str) -> None:
+  print(message, file=sys.stderr)
 
 
 def _positive(text: str) -> int:

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from protojax.importing.classifier import (
+  IMAGE_SIZE,
   Classifier,
   backbone_name,
   check,
@@ -47,7 +48,7 @@ def read(
   Args:
     tensors: of the state dict, by name.
     arch: keys of the file.
-    image_size: side of an image in pixels.
+    image_size: side of an image in pixels; 0 where nobody has said.
 
   Raises:
     UserError: it is another architecture, or asks for what is not here.
@@ -68,11 +69,18 @@ def read(
   disabled = ~np.any(class_map, axis=1)
   silent = disabled & ~np.any(head, axis=0)
   class_of = np.argmax(np.where(disabled[:, None], head.T, class_map), axis=1)
-  count = int(np.sum(disabled & ~silent))
-  note = (
-    f"{count} disabled prototypes have weights all the same, so they stay: each"
-    " is taken to be of the class it speaks for the most."
-  )
+  notes = []
+  if np.any(disabled & ~silent):
+    notes.append(
+      f"{np.sum(disabled & ~silent)} disabled prototypes have weights all the"
+      " same, so they stay: each is taken to be of the class it speaks for the"
+      " most."
+    )
+  if not image_size:
+    notes.append(
+      f"It does not say how large images are: {IMAGE_SIZE} pixels are assumed"
+      " (--image-size)."
+    )
   return Classifier(
     backbone=backbone,
     features=features,
@@ -83,8 +91,8 @@ def read(
     class_of=class_of.astype(np.int32),
     alive=~silent,
     similarity=similarity(arch),
-    image_size=image_size,
-    notes=(note,) if count else (),
+    image_size=image_size or IMAGE_SIZE,
+    notes=tuple(notes),
   )
 
 

@@ -19,6 +19,9 @@ from protojax.prototypes.layer import KINDS, AddOn
 from protojax.train import checkpoint
 from protojax.types import PyTree, State, UserError
 
+# Pixels of an image where nothing says how many: what ImageNet is seen at.
+IMAGE_SIZE = 224
+
 
 @dataclasses.dataclass(frozen=True)
 class Classifier:

@@ -11,6 +11,7 @@ import numpy as np
 
 from protojax.backbones import pytorch
 from protojax.importing.classifier import (
+  IMAGE_SIZE,
   Classifier,
   backbone_name,
   check,
@@ -55,10 +56,12 @@ def read(module: pytorch.Module, image_size: int = 0) -> Classifier:
   else:
     class_of, note = _class_of(prototypes, head)
     notes.append(note)
+  size = image_size or _image_size(module.attributes)
   if not module.kinds:
     notes.append(
-      "A state dict does not say how large images are and what similarity and"
-      " activation were: 224 pixels, the logarithm and the sigmoid are assumed."
+      "A state dict does not say what similarity and activation were, nor how"
+      f" large images: the logarithm, the sigmoid and {size} pixels are assumed"
+      " (--image-size)."
     )
   features = {
     name.removeprefix(_FEATURES): x
@@ -75,7 +78,7 @@ def read(module: pytorch.Module, image_size: int = 0) -> Classifier:
     class_of=class_of.astype(np.int32),
     alive=np.ones(len(prototypes), bool),
     similarity=_similarity(module),
-    image_size=image_size or _image_size(module.attributes),
+    image_size=size,
     notes=tuple(notes),
   )
 
@@ -118,7 +121,7 @@ def _class_of(
 
 
 def _image_size(attributes: Mapping[str, Any]) -> int:
-  size = attributes.get("img_size", 224)
+  size = attributes.get("img_size", IMAGE_SIZE)
   if not isinstance(size, int) or not 1 <= size <= _MOST_PIXELS:
     raise UserError(f"its img_size is {size!r:.80}, not a number of pixels")
   return size

@@ -140,7 +140,8 @@ def test_push_to_the_images_of_a_folder(checkpoint, tmp_path, capsys):
   assert command_line.main(argv) == 2
   assert "give --data=DIR" in capsys.readouterr().err
   assert command_line.main([*argv, f"--data={tmp_path / 'data'}"]) == 0
-  assert "Pushed: prototypes moved by" in capsys.readouterr().err
+  printed = capsys.readouterr().err
+  assert "pushing to 6 training images\nprototypes moved by" in printed
   method, state, _ = loading.load(run)
   assert not method.stale(state)
   assert method.class_names == ("ant", "bee", "cat")
@@ -164,6 +165,22 @@ def test_mistakes_are_one_line(checkpoint, tmp_path, capsys, extra, message):
   printed = capsys.readouterr().err
   assert message in printed
   assert printed.count("\n") == 1
+  assert not (tmp_path / "run").exists()
+
+
+def test_weights_that_do_not_fit_are_listed_with_their_file(tmp_path, capsys):
+  arrays = foreign_nets.protopnet()
+  arrays["features.layer1.0.bn1.weight"] = np.ones(3, "f4")
+  del arrays["features.layer2.0.bn1.bias"]
+  with foreign_files.stand_ins():
+    content = foreign_files.zipped(*foreign_files.state_dict(arrays))
+  (tmp_path / "x.pth").write_bytes(content)
+  argv = ["import", str(tmp_path / "x.pth"), f"--output={tmp_path / 'run'}"]
+  assert command_line.main(argv) == 2
+  line = capsys.readouterr().err.splitlines()[-1]
+  assert line.startswith(f"error: cannot import {tmp_path / 'x.pth'}: the weig")
+  assert "layer1.0.bn1.weight has shape (3,)" in line
+  assert "missing layer2.0.bn1.bias" in line
   assert not (tmp_path / "run").exists()
 
 

@@ -158,7 +158,8 @@ def _check(net, path):
     logits, distances = (x.numpy() for x in net((pixels - mean) / std))
 
   found = importing.read(path, image_size=_SIZE)
-  config = importing._config(importing._BASE, found, "")
+  settings = classifier.settings(found)
+  config = importing._config(importing._BASE, settings, "")
   method = Method(config, tuple("abc"))
   template = jax.eval_shape(method.init, parallel.init_key(0))
   state = classifier.state(found, template, method.network.backbone)
