@@ -15,7 +15,8 @@ as <stem>.png. Several data sets are joined by commas. Settings of the paper:
 
 Rates, losses and the number of prototypes are the paper's (2503.02424); its
 encoder is a DINOv2 ViT-B at 392 pixels, eight levels and eight blocks, for 200
-epochs. Here the stages of EfficientNet-Lite0 stand for it.
+epochs. Here the stages of EfficientNet-Lite0 stand for it; `:dinov2` takes the
+paper's, whose weights --config.backbone.weights=FILE names.
 Variants: `:debug` shrinks everything and runs on the embedded textures.
 """
 
@@ -89,6 +90,20 @@ def get_config(variants: str = "") -> ConfigDict:
 
 
 VARIANTS = {
+  "dinov2": {
+    "epochs": 200,
+    "data": {"image_size": 392},
+    "backbone": {"name": "dinov2_base"},
+    "encoder": {
+      # The third to the tenth of twelve, without the final norm (section 3).
+      "levels": tuple(f"block_{n}" for n in range(3, 11)),
+      "grid": 28,
+      "standardise": False,
+    },
+    "prototypes": {"heads": 12},
+    "decoder": {"blocks": 8, "heads": 12},
+    "optimizer": {"warmup": 100},
+  },
   "debug": {
     "batch_size": 16,
     "epochs": 2,
