@@ -157,6 +157,7 @@ class Folder(abc.ABC):
       facts=[*counts, *facts, rate],
       accuracy=accuracy,
       strengths={m.name: str(m) for m in self.preset.modifications},
+      mode=self.preset.mode,
       alerts=alerts,
       version=importlib.metadata.version("protojax"),
     )

@@ -89,18 +89,22 @@ def render(run: page.Run, inspections: Sequence[Inspection]) -> str:
     meter=_meter(ordered),
     main_reason=_main_reason,
     by_share=_by_share,
-    cautions=cautions(ordered),
+    cautions=cautions(ordered, run.mode),
   )
 
 
-def cautions(inspections: Sequence[Inspection]) -> list[str]:
-  """What to be careful about, as far as it applies."""
+def cautions(
+  inspections: Sequence[Inspection], mode: str = "fast"
+) -> list[str]:
+  """What to be careful about, as far as it applies; see `presets.MODES`."""
   names = {name for e in inspections for name in e.because}
   found = [texts.BOX]
   if any(e.prototypes for e in inspections):
     found.append(texts.ELSEWHERE)
   if names:
-    found += [texts.SHARES, text.FAST]
+    found.append(texts.SHARES)
+  if names and mode == "fast":
+    found.append(text.FAST)
   if "brightness" in names:
     found.append(text.BRIGHTNESS)
   if "identity" in names:

@@ -100,7 +100,9 @@ class Inspections(Folder):
     with replacing(self._path("report.txt")) as file:
       file.write(
         inspection_text.document(
-          self.run.name, self._all, inspection_html.cautions(self._all)
+          self.run.name,
+          self._all,
+          inspection_html.cautions(self._all, self.preset.mode),
         )
       )
     inspection_html.write(self._path("report.html"), head, self._all)

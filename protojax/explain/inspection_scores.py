@@ -12,6 +12,7 @@ import numpy as np
 
 from protojax.data.collection import NORMAL
 from protojax.explain import inspection_text as texts
+from protojax.explain import plots
 from protojax.explain.inspection import Inspection
 
 _BINS = 48
@@ -89,7 +90,7 @@ def draw(inspections: Sequence[Inspection]) -> Drawing | None:
     label="threshold" if several else f"threshold {texts.figure(mark)}",
     ticks=tuple(
       (100 * (tick - edges[0]) / span, f"{tick:g}".replace("-", "−"))
-      for tick in _ticks(edges[0], edges[-1])
+      for tick in plots.ticks(edges[0], edges[-1])
     ),
     axis=axis,
     most=most,
@@ -140,12 +141,3 @@ def _said(name: str, scores: np.ndarray, mark: float, axis: str) -> str:
     f"{len(scores)} {name} {images}: {axis} from {low} to {high}, median"
     f" {middle}; {above} above the threshold."
   )
-
-
-def _ticks(low: float, high: float) -> list[float]:
-  """Round numbers between two, seven at most."""
-  rough = (high - low) / 7
-  power = 10.0 ** math.floor(math.log10(rough))
-  step = next(f * power for f in (1, 2, 5, 10) if f * power >= rough)
-  first, last = math.ceil(low / step), math.floor(high / step)
-  return [round(n * step, 12) + 0.0 for n in range(first, last + 1)]
