@@ -97,14 +97,9 @@ class Inspections(Folder):
       summary,
       {k: of_run[k] for k in inspection_html.FIGURES if k in of_run},
     )
+    cautions = inspection_html.cautions(self._all, self.preset.mode)
     with replacing(self._path("report.txt")) as file:
-      file.write(
-        inspection_text.document(
-          self.run.name,
-          self._all,
-          inspection_html.cautions(self._all, self.preset.mode),
-        )
-      )
+      file.write(inspection_text.document(self.run.name, self._all, cautions))
     inspection_html.write(self._path("report.html"), head, self._all)
 
   def _tables(self) -> list[Table]:

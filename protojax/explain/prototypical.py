@@ -90,12 +90,11 @@ def explain(
   correlation = None
   if evaluate is not None and scope != "local":
     correlation = overview.correlation(subject)
-  batches = stream.spread(limit)
-  if preset.mode == "reference":
-    batches = native.attach(batches, stream.source, preset, model.image_size)
   compared, totals = yield from _images(
     subject,
-    batches,
+    native.attach(
+      stream.spread(limit), stream.source, preset, model.image_size
+    ),
     _Shown(shown),
     rows_shown,
     scope,
