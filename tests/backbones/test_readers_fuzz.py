@@ -12,7 +12,7 @@ from protojax.backbones import weights
 from protojax.types import UserError
 from tests.backbones import foreign_files
 
-_EACH = 200
+_EACH = 170
 _MOST_BYTES = 20e6
 # What lengths, counts and indices look like when they lie.
 _LIES = (b"\xff", b"\xff\xff\xff\x7f", b"\xff" * 8, bytes(8), b"\x00\x10" * 2)
