@@ -20,8 +20,10 @@ def check(subject: Subject) -> tuple[str, ...]:
   buffers, names = subject.buffers, subject.model.class_names
   alive, class_of = np.flatnonzero(buffers["alive"]), buffers["class_of"]
   found = []
-  pushed = alive[subject.source[alive] >= 0]
-  labels = np.asarray(subject.stream.labels)[subject.source[pushed]]
+  # The stream may hold a part of the training images.
+  labels, source = np.asarray(subject.stream.labels), subject.source
+  pushed = alive[(source[alive] >= 0) & (source[alive] < len(labels))]
+  labels = labels[source[pushed]]
   strangers = labels != class_of[pushed]
   found += _told(
     "are patches of images of another class",
