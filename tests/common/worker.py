@@ -51,10 +51,10 @@ def main(out: str, checkpoint: str, distributed: bool) -> None:
     method.explain(pushed, few, split="train", scope="both", keep_all=True)
   )
   local = [e.whole.delta for e in explained if hasattr(e, "whole")]
+  because = [e.because["train"] for e in explained if hasattr(e, "because")]
   overall = [
-    [*e.because["train"].scores.values()]
-    for e in explained
-    if not hasattr(e, "whole")
+    [*b.scores.values(), *(end for i in b.intervals.values() for end in i)]
+    for b in because
   ]
   provenance = pushed.buffers["provenance"]
   if parallel.is_primary():
