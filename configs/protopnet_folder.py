@@ -75,6 +75,8 @@ def get_config(variants: str = "") -> ConfigDict:
         "standardise": True,
         "patches": True,
       },
+      # The backbone as a plain classifier first, for one without weights.
+      "pretrain": {"epochs": 0, "backbone": 1e-3, "weight_decay": 1e-3},
       "loss": {"cluster": 0.8, "separation": -0.08, "l1": 1e-4},
       "warm": {
         "epochs": 10,

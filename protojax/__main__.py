@@ -12,6 +12,7 @@ from typing import NoReturn
 
 # Name -> its module, and what --help says of it.
 _COMMANDS = {
+  "evaluate": ("protojax.evaluate", "test explanations on known causes"),
   "predict": ("protojax.predict", "name the classes or defects of images"),
   "export": ("protojax.exporting", "write a model for use without protojax"),
   "import": ("protojax.importing", "take over a model of ProtoPNet or CaBRNet"),

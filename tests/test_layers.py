@@ -19,11 +19,12 @@ _LEVELS = (
   ("prototypes", "losses", "metrics", "diffusion"),
   ("train", "explain"),
   ("methods",),
-  ("loading",),
+  ("loading", "training"),
   ("cli",),
   ("configuration",),
   (
     "__main__",
+    "evaluate",
     "exporting",
     "importing",
     "predict",

@@ -10,7 +10,7 @@ from tests.conftest import DEBUG, run_script
 _TRAIN = """
 import sys
 import train
-from protojax import configuration
+from protojax import configuration, training
 from protojax.train import workdir
 
 def stand_in(folder, config):
@@ -22,7 +22,7 @@ def stand_in(folder, config):
   workdir.write_json(folder / "summary.json", summary)
   return 0
 
-train._train = stand_in
+training.train = stand_in
 configuration.run(train.main)
 """
 

@@ -23,7 +23,7 @@ from protojax.methods.base import at_least, splits
 from protojax.prototypes import prune, push, similarity, start
 from protojax.prototypes.layer import AddOn, PrototypeLayer
 from protojax.prototypes.network import Network
-from protojax.train import adopt, summary
+from protojax.train import adopt, pretrain, summary
 from protojax.train.optimizer import adam, grouped, step_decay
 from protojax.train.stage import Aux, Fit, Pass, epochs
 from protojax.types import Array, Batch, Metrics, PyTree, State, UserError
@@ -39,6 +39,7 @@ _LEAST = {
   "prototypes.channels": 1,
   "prototypes.height": 1,
   "prototypes.width": 1,
+  "pretrain.epochs": 0,
   "warm.epochs": 0,
   "joint.epochs": 0,
   "joint.drop_epochs": 1,
@@ -125,10 +126,20 @@ class Method:
     return self.network.init(key, class_of, blank_backbone=blank)
 
   def stages(self) -> Iterator[Fit | Pass]:
-    """Start; warm, then joint, push, last layer in rounds; prune."""
+    """Pretrain; start; warm; joint, push, last layer in rounds; prune."""
     c = self.config
     train, ordered = self._shuffled(), self.stream("train")
     augmented = self._shuffled(c.data.augment)
+    if c.pretrain.epochs:
+      yield pretrain.pretraining(
+        self.network.features,
+        len(self.class_names),
+        augmented,
+        grouped(
+          {"backbone": adam(c.pretrain.backbone, c.pretrain.weight_decay)}
+        ),
+        epochs(c.pretrain.epochs),
+      )
     yield Pass("start", self.start, ordered)
     if c.warm.epochs:
       yield self._frozen(
@@ -259,7 +270,9 @@ class Method:
     What was taken over from another run stays as it is.
     """
     c, backbone = self.config, self.network.backbone
-    self._tell_of_small_classes(data)
+    start.tell_of_small_classes(
+      self.class_names, data.labels, c.prototypes.per_class
+    )
     taken = (
       adopt.fitting(state, c.init_from, self.class_names) if c.init_from else {}
     )
@@ -280,21 +293,6 @@ class Method:
       params = {**state.params, "prototypes": {"prototypes": patches}}
       state = state.replace(params=params)
     return state, {}
-
-  def _tell_of_small_classes(self, data: pipeline.Stream) -> None:
-    each = self.config.prototypes.per_class
-    counts = np.bincount(data.labels, minlength=len(self.class_names))
-    small = [
-      f"{name} ({count})"
-      for name, count in zip(self.class_names, counts, strict=True)
-      if count < each
-    ]
-    if small:
-      parallel.say(
-        f"note: fewer training images than the {each} prototypes of a class:"
-        f" {', '.join(small)}. Some prototypes will share an image; give the"
-        " class more images, or set --config.prototypes.per_class lower."
-      )
 
   def push(self, state: State, data: pipeline.Stream) -> tuple[State, Metrics]:
     """Every prototype becomes its nearest training patch (eq. 3)."""

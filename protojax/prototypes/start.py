@@ -7,19 +7,37 @@ begin about equally far from everything, and many of a class end on the same
 patch.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 import functools
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Float
+from jaxtyping import Float, Int
 import numpy as np
 
 from protojax import parallel
 from protojax.backbones import weights
 from protojax.backbones.base import Backbone
 from protojax.types import Batch, PyTree, State, UserError
+
+
+def tell_of_small_classes(
+  class_names: Sequence[str], labels: Int[np.ndarray, " n"], each: int
+) -> None:
+  """Says which classes have fewer training images than prototypes."""
+  counts = np.bincount(labels, minlength=len(class_names))
+  small = [
+    f"{name} ({count})"
+    for name, count in zip(class_names, counts, strict=True)
+    if count < each
+  ]
+  if small:
+    parallel.say(
+      f"note: fewer training images than the {each} prototypes of a class:"
+      f" {', '.join(small)}. Some prototypes will share an image; give the"
+      " class more images, or set --config.prototypes.per_class lower."
+    )
 
 
 def pretrained(

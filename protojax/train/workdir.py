@@ -24,6 +24,9 @@ _LATER = {
     "data.crop": False,
     "data.copies": 1,
     "joint.patience": 0,
+    "pretrain.epochs": 0,
+    "pretrain.backbone": 1e-3,
+    "pretrain.weight_decay": 1e-3,
   },
 }
 
@@ -91,7 +94,7 @@ def _completed(tree: dict[str, Any]) -> dict[str, Any]:
     *groups, name = key.split(".")
     holder = tree
     for group in groups:
-      holder = holder.get(group, {})
+      holder = holder.setdefault(group, {})
     holder.setdefault(name, value)
   return tree
 
