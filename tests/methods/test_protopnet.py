@@ -79,12 +79,20 @@ def test_a_stage_moves_its_groups_alone(make_method, make_state, name, groups):
   _same(before.buffers, after.buffers)
 
 
-def test_joint_with_train_norm_moves_the_running_averages(
-  make_method, make_state
+@pytest.mark.parametrize(
+  ("name", "groups"),
+  [
+    ("pretrain", {"backbone"}),
+    ("joint", {"backbone", "add_on", "prototypes"}),
+  ],
+)
+def test_stages_that_norm_by_the_batch_move_the_running_averages(
+  make_method, make_state, name, groups
 ):
-  method = make_method(**{"joint.train_norm": True})
+  method = make_method(**{"joint.train_norm": True, "pretrain.epochs": 1})
   before = make_state(method)
-  after = _train(_stage(method, "joint"), before)
+  after = _train(_stage(method, name), before)
+  assert _moved(before, after) == groups
   changed = jax.tree.map(
     lambda a, b: bool(np.any(a != b)),
     before.statistics["backbone"],
