@@ -1,5 +1,6 @@
 """Strict settings for every test, and small real inputs they share."""
 
+import fcntl
 import os
 from pathlib import Path
 import subprocess
@@ -10,27 +11,32 @@ import jax
 import numpy as np
 import pytest
 
+# What all workers, and the scripts that they run, share: a program that
+# several of them need is compiled once. It also keeps the user's cache folder
+# out of the tests.
+if "PYTEST_XDIST_WORKER" not in os.environ:
+  _TEMPORARY = tempfile.TemporaryDirectory()
+  os.environ["PROTOJAX_TESTS"] = _TEMPORARY.name
+SHARED = Path(os.environ["PROTOJAX_TESTS"])
+os.environ["XDG_CACHE_HOME"] = str(SHARED / "cache")
+
 jax.config.update("jax_num_cpu_devices", 2)
 jax.config.update("jax_numpy_rank_promotion", "raise")
-# A program that several tests compile is compiled once.
-_COMPILED = tempfile.TemporaryDirectory()
-jax.config.update("jax_compilation_cache_dir", _COMPILED.name)
+# Where `parallel.setup` has it.
+jax.config.update(
+  "jax_compilation_cache_dir", str(SHARED / "cache" / "protojax" / "compiled")
+)
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
 
 ROOT = Path(__file__).parent.parent
 DEBUG = "configs/protopnet_photos.py:debug"
 
 
-@pytest.fixture(scope="session", autouse=True)
-def _cache(tmp_path_factory):
-  """Keeps the user's cache folder out of the tests."""
-  before = os.environ.get("XDG_CACHE_HOME")
-  os.environ["XDG_CACHE_HOME"] = str(tmp_path_factory.mktemp("cache"))
-  yield
-  if before is None:
-    del os.environ["XDG_CACHE_HOME"]
-  else:
-    os.environ["XDG_CACHE_HOME"] = before
+def pytest_configure(config):
+  # Another process may be writing it; then this one compiles.
+  config.addinivalue_line(
+    "filterwarnings", "ignore:Error reading persistent compilation cache"
+  )
 
 
 class ArraySource:
@@ -83,10 +89,16 @@ def run_script(*arguments, **environment):
 
 
 @pytest.fixture(scope="session")
-def debug_run(tmp_path_factory):
-  """Workdir of `train.py` on the embedded photographs, shrunk to seconds."""
-  folder = tmp_path_factory.mktemp("runs") / "debug"
-  done = run_script("train.py", f"--config={DEBUG}", f"--workdir={folder}")
-  assert done.returncode == 0, done.stderr
-  (folder / "stdout.txt").write_text(done.stdout)
+def debug_run():
+  """Workdir of `train.py` on the embedded photographs, shrunk to seconds.
+
+  The first worker that asks for it trains, others wait.
+  """
+  folder = SHARED / "debug"
+  with (SHARED / "lock").open("w") as lock:
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    if not (folder / "stdout.txt").exists():
+      done = run_script("train.py", f"--config={DEBUG}", f"--workdir={folder}")
+      assert done.returncode == 0, done.stderr
+      (folder / "stdout.txt").write_text(done.stdout)
   return folder

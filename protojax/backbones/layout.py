@@ -7,6 +7,7 @@ best is taken, so nobody has to say where a file is from.
 from collections.abc import Callable, Mapping, Sequence
 import dataclasses
 import re
+from typing import Any
 
 from flax import traverse_util
 import numpy as np
@@ -87,7 +88,7 @@ def convert(
   if not layouts:
     raise UserError("no foreign weights are known for this backbone")
   tensors = {k.removeprefix("module."): x for k, x in tensors.items()}
-  flat = traverse_util.flatten_dict(template)
+  flat: dict[tuple[str, ...], Any] = traverse_util.flatten_dict(template)
 
   def familiar(layout: Layout) -> int:
     arranged = layout.arrange(tensors)

@@ -120,17 +120,17 @@ class Output(Folder):
   def _write(self) -> dict[str, Any]:
     prototypes, shown = verdicts.judged(merge(self._globals), self._shown)
     statistics = overview.statistics_rows(self._overviews)
+    told = (alert for o in self._overviews.values() for alert in o.alerts)
+    alerts = list(dict.fromkeys(told))
     summary = {
       **self._counts(),
       "importance": _overall(prototypes),
       **_redundancy(self._overviews),
       "misleading": _misleading(prototypes, shown),
-      "alerts": list(
-        dict.fromkeys(a for o in self._overviews.values() for a in o.alerts)
-      ),
+      "alerts": alerts,
     }
     accuracy = self._of_run().get("accuracy", {})
-    facts, alerts = self._facts(prototypes), summary["alerts"]
+    facts = self._facts(prototypes)
     head = self._head(facts, summary, accuracy, alerts)
     if "csv" in self.formats:
       self._write_tables(prototypes, statistics)

@@ -149,7 +149,7 @@ def _outline(luma: np.ndarray) -> Bool[np.ndarray, "n H W"]:
 def _away(outline: Bool[np.ndarray, "H W"]) -> Float[np.ndarray, "H W"]:
   if not outline.any():  # what SciPy returns then is no distance
     return np.full(outline.shape, _FAR)
-  return np.minimum(ndimage.distance_transform_edt(~outline), _FAR)
+  return np.minimum(np.asarray(ndimage.distance_transform_edt(~outline)), _FAR)
 
 
 def _missed(a: Looks, b: Looks) -> Float[np.ndarray, " n"]:

@@ -163,11 +163,13 @@ def sweep(
     yield _cut(found)
   if sums:
     carry = run.carry()
+    scores = {
+      name: sums[name].scores(Replicates(*(x.sum(axis=0) for x in draws)))
+      for name, draws in carry["draws"].items()
+    }
     yield Totals(
-      *(
-        sums[name].scores(Replicates(*(x.sum(axis=0) for x in draws)))
-        for name, draws in carry["draws"].items()
-      ),
+      scores["all"],
+      scores["others"],
       neighbours.gathered(carry["nearest"]),
       carry["counts"].sum(axis=0, dtype=np.int64),
       totals.edges(model.similarity.span(length)),

@@ -30,20 +30,20 @@ def judged(
   """
   crops = {e.prototype: e.patch.crop for e in prototypes if e.patch is not None}
   pairs = [
-    (pair, crops[j])
+    (pair, pair.crop, prototype)
     for j, pair in _pairs(prototypes, images)
-    if pair.crop is not None and crops.get(j) is not None
+    if pair.crop is not None and (prototype := crops.get(j)) is not None
   ]
   if not pairs:
     return tuple(prototypes), tuple(images)
   verdicts = misleading.judge(
-    [pair.crop for pair, _ in pairs],
-    [crop for _, crop in pairs],
-    np.array([_importance(pair) for pair, _ in pairs], np.float32),
+    [crop for _, crop, _ in pairs],
+    [prototype for *_, prototype in pairs],
+    np.array([_importance(pair) for pair, *_ in pairs], np.float32),
   )
   marks = {
     id(pair): bool(found)
-    for (pair, _), found in zip(pairs, verdicts.misleading, strict=True)
+    for (pair, *_), found in zip(pairs, verdicts.misleading, strict=True)
   }
 
   def marked(pair):
