@@ -49,8 +49,15 @@ CORRELATION = 0.85
 
 # What is said of a model: the share of each characteristic, how many of the
 # prototypes have the cause first, how good it is, and how far global scores
-# over training and over test images agree.
-FIGURES = ("shares", "first", "accuracy", "train_test_correlation")
+# over training images, all or without each prototype's own, agree with those
+# over test images.
+FIGURES = (
+  "shares",
+  "first",
+  "accuracy",
+  "train_test_correlation",
+  "others_test_correlation",
+)
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -142,10 +149,10 @@ class Measured:
 
   Attributes:
     accuracy: on the test images.
-    scores: by preset and split ("train", "test"): global scores of the living
-      prototypes, columns as in `CHARACTERISTICS`. Of the training images each
-      prototype's own source is left out, as none is among the test images:
-      there the similarity is steepest, and one image would outweigh the rest.
+    scores: by preset and images: global scores of the living prototypes,
+      columns as in `CHARACTERISTICS`. Images are "test", "train", and "others":
+      the training images without each prototype's own source, where the
+      similarity is steepest and one image may outweigh the rest.
     control: the largest score of the modification that changes nothing.
   """
 
@@ -159,15 +166,19 @@ def measure(folder: Path, images: int = _IMAGES) -> Measured:
   method, state, _ = loading.load(folder)
   preset = together(_PRESETS)
   alive = np.asarray(state.buffers["alive"])
+  train, test = (
+    _totals(method, state, split, preset, images) for split in ("train", "test")
+  )
   found = {
-    split: _importance(method, state, split, preset, images)[:, alive]
-    for split in ("train", "test")
+    "train": train.all.importance[:, alive],
+    "others": train.others.importance[:, alive],
+    "test": test.all.importance[:, alive],
   }
   return Measured(
     method.evaluate(state, method.stream("test"))["accuracy"],
     {
       one.name: {
-        split: scores[_rows(one, preset)].T for split, scores in found.items()
+        name: scores[_rows(one, preset)].T for name, scores in found.items()
       }
       for one in _PRESETS
     },
@@ -197,10 +208,10 @@ def _rows(preset: Preset, whole: Preset) -> list[int]:
   return [of[name] for name in CHARACTERISTICS]
 
 
-def _importance(
+def _totals(
   method: Any, state: State, split: str, preset: Preset, images: int
-) -> Float[np.ndarray, "m p"]:
-  """Global scores over images of a split, those pushed to left out."""
+) -> Totals:
+  """Global scores over so many images of a split."""
   source = np.asarray(state.buffers["provenance"].image)
   parts = sweep(
     method.network,
@@ -211,7 +222,7 @@ def _importance(
     replicates=1,
   )
   (totals,) = (part for part in parts if isinstance(part, Totals))
-  return totals.others.importance
+  return totals
 
 
 def outcome(measured: Mapping[str, Sequence[Measured]]) -> dict[str, Any]:
@@ -257,7 +268,8 @@ def table(
 
 def _figures(name: str, measured: Measured, preset: str) -> dict[str, Any]:
   """Of one run; a share is what a mean score is of the sum of all five."""
-  train, test = (measured.scores[preset][split] for split in ("train", "test"))
+  scores = measured.scores[preset]
+  test = scores["test"]
   means = test.mean(axis=0)
   shares = (means / means.sum()).tolist()
   best = np.argmax(test, axis=1) == CHARACTERISTICS.index(name)
@@ -265,10 +277,13 @@ def _figures(name: str, measured: Measured, preset: str) -> dict[str, Any]:
     "shares": dict(zip(CHARACTERISTICS, shares, strict=True)),
     "first": float(best.mean()),
     "accuracy": measured.accuracy,
-    "train_test_correlation": float(
-      np.corrcoef(train.ravel(), test.ravel())[0, 1]
-    ),
+    "train_test_correlation": _correlation(scores["train"], test),
+    "others_test_correlation": _correlation(scores["others"], test),
   }
+
+
+def _correlation(a: np.ndarray, b: np.ndarray) -> float:
+  return float(np.corrcoef(a.ravel(), b.ravel())[0, 1])
 
 
 def verdicts(found: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
@@ -304,9 +319,9 @@ def show(content: Mapping[str, Any], console: Console) -> None:
   console.print(
     "In bold the largest of a column: it should stand where row and column"
     f" meet. First: share of the prototypes with the cause before all else;"
-    f" {FIRST} is asked for. r: of global scores over training images, the"
-    f" prototypes' own left out, and over test images; {CORRELATION} is asked"
-    f" for. Identity control: {content['control']:.2g}."
+    f" {FIRST} is asked for. r: of global scores over training images with"
+    f" those over test images; {CORRELATION} is asked for. r*: without each"
+    f" prototype's own image. Identity control: {content['control']:.2g}."
   )
 
 
@@ -314,7 +329,8 @@ def _show(title: str, found: Mapping[str, Any], console: Console) -> None:
   shares, told = found["shares"], found["verdicts"]
   names = list(next(iter(shares.values())))
   largest = {c: max(shares, key=lambda row: shares[row][c]) for c in names}
-  rows = Table("planted", *names, "first", "r", "accuracy", box=None)
+  columns = ("planted", *names, "first", "r", "r*", "right")
+  rows = Table(*columns, box=None, pad_edge=False, padding=(0, 1, 0, 0))
   for planted, row in shares.items():
     cells = [
       f"[bold]{row[c]:.2f}[/]" if largest[c] == planted else f"{row[c]:.2f}"
@@ -327,7 +343,8 @@ def _show(title: str, found: Mapping[str, Any], console: Console) -> None:
         ("train_test_correlation", "correlations"),
       )
     )
-    accuracy = f"{found['accuracy'][planted]:.3f}"
-    rows.add_row(planted, *cells, *marks, accuracy)
+    others = f"{found['others_test_correlation'][planted]:.2f}"
+    accuracy = f"{found['accuracy'][planted]:.1%}"
+    rows.add_row(planted, *cells, *marks, others, accuracy)
   console.print(f"\nShare of the importance, preset {title}:", highlight=False)
   console.print(rows)

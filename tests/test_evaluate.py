@@ -15,7 +15,7 @@ from tests.conftest import run_script
 def _measured(scores, train=None, accuracy=0.9):
   scores = np.array(scores)
   train = scores if train is None else np.array(train)
-  of_preset = {"train": train, "test": scores}
+  of_preset = {"train": train, "others": train, "test": scores}
   presets = {"balanced": of_preset, "reference": of_preset}
   return evaluate.Measured(accuracy, presets, 0.0)
 
