@@ -11,9 +11,10 @@ import jax
 import numpy as np
 import pytest
 
-# Shared by all workers and the scripts that they run, so that a program is
-# compiled once; and the user's own cache is left alone.
-if "PROTOJAX_TESTS" not in os.environ:
+# What all workers, and the scripts that they run, share: a program that
+# several of them need is compiled once. It also keeps the user's cache folder
+# out of the tests.
+if "PYTEST_XDIST_WORKER" not in os.environ:
   _TEMPORARY = tempfile.TemporaryDirectory()
   os.environ["PROTOJAX_TESTS"] = _TEMPORARY.name
 SHARED = Path(os.environ["PROTOJAX_TESTS"])
@@ -29,7 +30,6 @@ jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
 
 ROOT = Path(__file__).parent.parent
 DEBUG = "configs/protopnet_photos.py:debug"
-ONE_DEVICE = {"JAX_PLATFORMS": "cpu", "JAX_NUM_CPU_DEVICES": "1"}
 
 
 def pytest_configure(config):
@@ -98,8 +98,7 @@ def debug_run():
   with (SHARED / "lock").open("w") as lock:
     fcntl.flock(lock, fcntl.LOCK_EX)
     if not (folder / "stdout.txt").exists():
-      flags = f"--config={DEBUG}", f"--workdir={folder}"
-      done = run_script("train.py", *flags, **ONE_DEVICE)
+      done = run_script("train.py", f"--config={DEBUG}", f"--workdir={folder}")
       assert done.returncode == 0, done.stderr
       (folder / "stdout.txt").write_text(done.stdout)
   return folder

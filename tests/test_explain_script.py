@@ -1,8 +1,12 @@
 """explain.py as a user runs it: on a run of train.py, in another process."""
 
 import json
+import os
+from pathlib import Path
 import re
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pandas
@@ -12,24 +16,45 @@ import pytest
 from protojax.prototypes import similarity
 from protojax.train.checkpoint import Checkpoints
 from protojax.types import State
-from tests import scripts
-from tests.conftest import ONE_DEVICE, run_script
+
+ROOT = Path(__file__).parent.parent
+SMALL = ["--config=configs/protopnet_photos.py:debug"]
+
+
+def _command(script, *arguments, devices=1):
+  environment = {
+    **os.environ,
+    "JAX_PLATFORMS": "cpu",
+    "JAX_NUM_CPU_DEVICES": str(devices),
+  }
+  return subprocess.run(
+    [sys.executable, script, *map(str, arguments)],
+    cwd=ROOT,
+    env=environment,
+    capture_output=True,
+    text=True,
+    check=False,
+  )
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+  folder = tmp_path_factory.mktemp("runs") / "debug"
+  done = _command("train.py", *SMALL, f"--workdir={folder}")
+  assert done.returncode == 0, done.stderr
+  return folder
 
 
 @pytest.fixture
-def run(debug_run, tmp_path):
+def run(trained, tmp_path):
   """A copy, to be explained and spoilt."""
   copy = tmp_path / "run"
-  shutil.copytree(debug_run, copy)
+  shutil.copytree(trained, copy, ignore=shutil.ignore_patterns("explanations"))
   return copy
 
 
-def _command(run, *flags, **options):
-  return scripts.run("explain.py", f"--workdir={run}", *flags, **options)
-
-
 def _explain(run, *flags, **options):
-  done = _command(run, *flags, **options)
+  done = _command("explain.py", f"--workdir={run}", *flags, **options)
   assert done.returncode == 0, done.stderr
   return done.stdout, run / "explanations"
 
@@ -39,21 +64,9 @@ def _global(folder, split):
   return table.set_index(["prototype", "modification"]).weighted_delta
 
 
-@pytest.fixture(scope="module")
-def explained(debug_run, tmp_path_factory):
-  """What a run with all outputs has said, and the workdir."""
-  run = tmp_path_factory.mktemp("runs") / "explained"
-  shutil.copytree(debug_run, run)
-  flags = "--limit=30", "--format=html,csv,json,npz,png"
-  done = run_script("explain.py", f"--workdir={run}", *flags, **ONE_DEVICE)
-  assert done.returncode == 0, done.stderr
-  return done.stdout, run
-
-
 @pytest.mark.slow
-def test_everything_is_written(explained):
-  said, run = explained
-  folder = run / "explanations"
+def test_everything_is_written(run):
+  said, folder = _explain(run, "--limit=24", "--format=html,csv,json,npz,png")
   assert {p.name for p in folder.iterdir()} == {
     "global_train.csv",
     "global_test.csv",
@@ -78,7 +91,7 @@ def test_everything_is_written(explained):
   with np.load(folder / "local.npz") as arrays:
     g, delta = arrays["similarity"].astype(float), arrays["delta"]
     names = list(arrays["modification"])
-  assert g.shape == (30, len(prototypes))
+  assert g.shape == (24, len(prototypes))
   assert not delta[:, names.index("identity")].any()
   of_model = json.loads((run / "config.json").read_text())["prototypes"]
   size = of_model["height"] * of_model["width"] * of_model["channels"]
@@ -88,16 +101,16 @@ def test_everything_is_written(explained):
     assert score == pytest.approx(expected[names.index(name), j], abs=1e-5)
 
   local = pandas.read_csv(folder / "local.csv")
-  assert local.image.nunique() == 30
+  assert local.image.nunique() == 24
   summary = json.loads((folder / "summary.json").read_text())
-  assert summary["images"] == 60
+  assert summary["images"] == 48
   assert summary["preset"]["name"] == "reference"
   assert summary["preset"]["mode"] == "fast"
   assert summary["misleading"]["pairs"] > 0
   assert 0 <= summary["redundancy"]["merged_accuracy"] <= 1
   lines = (folder / "explanations.jsonl").read_text().splitlines()
   kinds = [json.loads(line)["kind"] for line in lines]
-  assert kinds.count("image") == 30
+  assert kinds.count("image") == 24
   assert kinds.count("prototype") == len(prototypes)
   pictures = {p.name for p in (folder / "png" / "prototypes").iterdir()}
   assert {f"prototype_{j}.png" for j in prototypes.prototype} <= pictures
@@ -111,13 +124,15 @@ def test_everything_is_written(explained):
 
 
 @pytest.mark.slow
-def test_two_devices_say_the_same(explained, run):
-  flags = "--scope=global", "--split=test", "--limit=30"
-  said, folder = _explain(run, *flags, devices=2)
-  assert "on 2 x cpu" in said
+def test_two_devices_say_the_same(run):
+  said, folder = _explain(run, "--scope=global", "--split=test", "--limit=30")
   assert not (folder / "local.csv").exists()
   assert not (folder / "global_train.csv").exists()
-  one = _global(explained[1] / "explanations", "test")
+  one = _global(folder, "test")
+  said, folder = _explain(
+    run, "--scope=global", "--split=test", "--limit=30", devices=2
+  )
+  assert "on 2 x cpu" in said
   two = _global(folder, "test")
   np.testing.assert_allclose(two, one, rtol=1e-5, atol=1e-5)
   assert not two.xs("identity", level="modification").any()
@@ -153,7 +168,7 @@ def test_stale_prototypes_are_refused(run):
   checkpoints.save(progress, State(**parts), {})
   checkpoints.close()
   flags = "--limit=2", "--scope=local"
-  done = _command(run, *flags)
+  done = _command("explain.py", f"--workdir={run}", *flags)
   assert done.returncode == 2
   assert "--allow_stale" in done.stderr
   _explain(run, *flags, "--allow_stale")
@@ -164,7 +179,7 @@ def test_other_classes_are_refused(run):
   path = run / "classes.json"
   names = json.loads(path.read_text())
   path.write_text(json.dumps(["gone", *names[1:]]))
-  done = _command(run, "--scope=local")
+  done = _command("explain.py", f"--workdir={run}", "--scope=local")
   assert done.returncode == 2
   (line,) = done.stderr.strip().splitlines()
   assert f"(gone: gone; new: {names[0]})" in line
@@ -181,7 +196,7 @@ def test_mistakes_are_one_line(run, tmp_path):
     ((f"--workdir={tmp_path}",), "config.json"),
   ]
   for flags, expected in cases:
-    done = _command(run, *flags)
+    done = _command("explain.py", f"--workdir={run}", *flags)
     assert done.returncode == 2
     assert "Traceback" not in done.stderr
     (line,) = done.stderr.strip().splitlines()

@@ -6,8 +6,11 @@ import os
 import re
 import shutil
 import signal
+import subprocess
+import sys
 import time
 
+import jax
 import numpy as np
 from PIL import Image
 import pytest
@@ -16,8 +19,8 @@ from protojax.__main__ import main
 from protojax.data import anomaly
 from protojax.explain.presets import REFERENCE
 from protojax.train.checkpoint import Checkpoints
+from tests.conftest import ROOT
 from tests.data import anomaly_fakes as fakes
-from tests.scripts import Script
 
 DEBUG = "--config=configs/inp_former_textures.py:debug"
 TRAINED = {"prototypes", "bottleneck", "decoder"}
@@ -36,15 +39,29 @@ CLOCKS = ("seconds", "images_per_second")
 
 
 def start(*arguments):
-  """Starts a command with the devices and the flags of the tests' process."""
-  flags = os.environ.get("XLA_FLAGS", "")
-  return Script(*arguments, devices=2, XLA_FLAGS=flags)
+  """Starts a command; what it compiles is shared with the tests' process."""
+  environment = {
+    **os.environ,
+    "JAX_NUM_CPU_DEVICES": "2",
+    "JAX_COMPILATION_CACHE_DIR": jax.config.jax_compilation_cache_dir,
+    "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.2",
+    "XLA_FLAGS": os.environ.get("XLA_FLAGS", ""),
+  }
+  return subprocess.Popen(
+    [sys.executable, "-u", *map(str, arguments)],
+    cwd=ROOT,
+    env=environment,
+    text=True,
+    stdin=subprocess.DEVNULL,
+    stdout=subprocess.PIPE,
+    stderr=subprocess.PIPE,
+  )
 
 
-def finish(script):
+def finish(process):
   """Waits; its exit code, and what it said on either side."""
-  done = script.finish()
-  return done.returncode, done.stdout, done.stderr
+  out, err = process.communicate()
+  return process.returncode, out, err
 
 
 def train(folder, *flags):
@@ -55,18 +72,18 @@ def train(folder, *flags):
 def run(tmp_path_factory):
   """Workdir of `train.py`; beside it "killed", as it was in the middle.
 
-  The script stands still while it is copied, so that the copy is what
+  The process stands still while it is copied, so that the copy is what
   SIGKILL would have left.
   """
   folder = tmp_path_factory.mktemp("runs") / "debug"
-  script = train(folder, OFTEN)
+  process = train(folder, OFTEN)
   while _last_checkpoint(folder) < 2:
-    assert not script.ended(), finish(script)
+    assert process.poll() is None, finish(process)
     time.sleep(0.02)
-  script.send(signal.SIGSTOP)
+  process.send_signal(signal.SIGSTOP)
   shutil.copytree(folder, folder.with_name("killed"))
-  script.send(signal.SIGCONT)
-  code, out, err = finish(script)
+  process.send_signal(signal.SIGCONT)
+  code, out, err = finish(process)
   assert code == 0, err
   (folder / "stdout.txt").write_text(out)
   return folder
@@ -108,7 +125,7 @@ def done(run, middle, tmp_path_factory):
   brick = "--config.data.category=brick"
   position, _ = middle
   assert (position.stage, position.step > 0) == (2, True), "killed late"
-  scripts = {
+  processes = {
     "killed": train(run.with_name("killed"), OFTEN),
     "explain": start("explain.py", f"--workdir={run}", f"--limit={SHOWN}"),
     "global": start("explain.py", f"--workdir={run}", "--scope=global"),
@@ -124,7 +141,7 @@ def done(run, middle, tmp_path_factory):
       folder / "few-shot", brick, "--config.data.shots=2", "--config.epochs=11"
     ),
   }
-  found = {name: finish(script) for name, script in scripts.items()}
+  found = {name: finish(process) for name, process in processes.items()}
   return {"folder": folder, **found}
 
 
@@ -328,8 +345,8 @@ def test_bad_data_are_one_line_and_exit_code_2(tmp_path):
       pixels = np.full((12, 10), content) if np.isscalar(content) else content
       Image.fromarray(np.uint8(pixels)).save(path)
   root = f"--config.data.root={tmp_path / 'data'}"
-  script = train(tmp_path / "run", "--config.data.name=folder", root)
-  code, _, err = finish(script)
+  process = train(tmp_path / "run", "--config.data.name=folder", root)
+  code, _, err = finish(process)
   assert code == 2, err
   (line,) = err.strip().splitlines()
   assert line.startswith("error: the defective image cup/test/crack/001.png")

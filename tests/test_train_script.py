@@ -2,6 +2,8 @@
 
 import json
 import signal
+import subprocess
+import sys
 import time
 
 import numpy as np
@@ -10,8 +12,7 @@ import pytest
 
 from protojax.train.checkpoint import Checkpoints
 from protojax.types import UserError
-from tests import scripts
-from tests.conftest import DEBUG
+from tests.conftest import DEBUG, ROOT, run_script
 
 STAGES = (
   "01-start",
@@ -22,20 +23,14 @@ STAGES = (
   "06-prune",
   "07-last-layer-after-prune",
 )
-# A checkpoint at almost every step, so that a kill lands within a stage.
-OFTEN = "--config.save_seconds=0.2"
 # What differs from run to run.
 CLOCKS = ("seconds", "images_per_second")
 
 
-def _start(folder, *flags):
-  return scripts.Script(
+def _train(folder, *flags):
+  return run_script(
     "train.py", f"--config={DEBUG}", f"--workdir={folder}", *flags
   )
-
-
-def _train(folder, *flags):
-  return _start(folder, *flags).finish()
 
 
 def _events(folder):
@@ -146,24 +141,53 @@ def test_a_users_mistake_is_one_line_and_exit_code_2(tmp_path, flags, message):
 
 
 def test_a_wrong_key_of_the_default_config(tmp_path):
-  done = scripts.run("train.py", "--config.lr=1", f"--workdir={tmp_path}/run")
+  done = run_script("train.py", "--config.lr=1", f"--workdir={tmp_path}/run")
   assert done.returncode == 2
   assert "--config.lr=1: the config has no key 'lr'" in done.stderr
   assert "Traceback" not in done.stderr
 
 
-def _interrupt(signal_number, folder, stage, after):
-  """Interrupts the run in a stage, once those words have been said."""
-  script = _start(folder, OFTEN)
-  script.until(after)
-  # The stage before is told of, and then saved.
-  while _stage(folder) < stage:
-    time.sleep(0.05)
-  script.send(signal_number)
-  done = script.finish()
-  assert _stage(folder) == stage, f"late: {done.stdout}"
-  assert not (folder / "summary.json").exists()
-  return done
+def _start(folder, *flags):
+  return subprocess.Popen(
+    [
+      sys.executable,
+      "-u",
+      "train.py",
+      f"--config={DEBUG}",
+      f"--workdir={folder}",
+      *flags,
+    ],
+    cwd=ROOT,
+    text=True,
+    stdin=subprocess.DEVNULL,
+    stdout=subprocess.PIPE,
+    stderr=subprocess.STDOUT,
+  )
+
+
+def _until(process, words):
+  """Reads the output up to a line that holds the words."""
+  for line in process.stdout:
+    if words in line:
+      return line
+  raise AssertionError(f"ended without {words!r}")
+
+
+def _kill_in_stages(folder, flags):
+  """Kills the run once in every stage, restarting it in between."""
+  hit = set()
+  for number, before in enumerate((" in ", *STAGES[:-1]), 1):
+    process = _start(folder, *flags)
+    _until(process, before)
+    # The stage before is told of, and then saved.
+    while _stage(folder) < number:
+      time.sleep(0.05)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    process.stdout.close()
+    assert not (folder / "summary.json").exists(), f"killed late: {before}"
+    hit.add(_stage(folder))
+  return hit
 
 
 def _stage(folder):
@@ -179,17 +203,12 @@ def _stage(folder):
 
 
 @pytest.mark.slow
-def test_interrupted_in_every_stage_it_ends_the_same(debug_run, tmp_path):
-  """Killed in all of them, and told to stop in one."""
-  folder = tmp_path / "interrupted"
-  _interrupt(signal.SIGKILL, folder, 1, after=" in ")
-  told = _interrupt(signal.SIGTERM, folder, 2, after=STAGES[0])
-  assert told.returncode == 128 + signal.SIGTERM, told.stderr
-  assert "saved. Run the same command to go on" in told.stdout
-  _interrupt(signal.SIGKILL, folder, 2, after=" in ")
-  for stage in range(3, len(STAGES) + 1):
-    _interrupt(signal.SIGKILL, folder, stage, after=STAGES[stage - 2])
-  done = _train(folder, OFTEN)
+def test_killed_in_every_stage_it_ends_the_same(debug_run, tmp_path):
+  folder = tmp_path / "killed"
+  # Saved at almost every step, so that a kill lands within a stage.
+  flags = ["--config.save_seconds=0.2"]
+  assert _kill_in_stages(folder, flags) == set(range(1, len(STAGES) + 1))
+  done = _train(folder, *flags)
   assert done.returncode == 0, done.stderr
   _assert_same_outcome(debug_run, folder)
 
@@ -212,10 +231,10 @@ def _assert_same_outcome(run, other):
 def test_a_mistake_does_not_take_the_workdir(tmp_path):
   folder = tmp_path / "run"
   assert _train(folder, "--config.backbone.name=resnet").returncode == 2
-  script = _start(folder)
-  script.until(" in ")
-  script.send(signal.SIGKILL)
-  script.finish()
+  process = _start(folder)
+  _until(process, " in ")
+  process.kill()
+  process.communicate()
 
 
 def _photographs(folder, each=30, broken=False):
@@ -243,7 +262,7 @@ def _on_folder(data):
 
 def test_skipped_images_and_small_classes_are_told(tmp_path):
   _photographs(tmp_path / "data", 14, broken=True)
-  done = scripts.run(
+  done = run_script(
     *_on_folder(tmp_path / "data"),
     "--config.prototypes.per_class=15",
     "--config.warm.epochs=0",
@@ -260,17 +279,28 @@ def test_skipped_images_and_small_classes_are_told(tmp_path):
 
 
 @pytest.mark.slow
+def test_sigterm_saves_and_says_how_to_go_on(debug_run, tmp_path):
+  folder = tmp_path / "stopped"
+  process = _start(folder)
+  _until(process, "02-warm")
+  process.send_signal(signal.SIGTERM)
+  rest = process.communicate()[0]
+  assert process.returncode == 128 + signal.SIGTERM, rest
+  assert "saved. Run the same command to go on" in rest
+  assert not (folder / "summary.json").exists()
+  done = _train(folder)
+  assert done.returncode == 0, done.stderr
+  _assert_same_outcome(debug_run, folder)
+
+
+@pytest.mark.slow
 def test_init_from_with_other_classes(debug_run, tmp_path):
   """A folder of two classes starts from the model of thirteen."""
   _photographs(tmp_path / "data")
   folder = tmp_path / "run"
-  done = scripts.run(
+  done = run_script(
     *_on_folder(tmp_path / "data"),
     f"--init-from={debug_run}",
-    # The joint stage alone moves the backbone.
-    "--config.warm.epochs=0",
-    "--config.last.epochs=0",
-    "--config.prune.nearest=0",
     f"--workdir={folder}",
   )
   assert done.returncode == 0, done.stderr
