@@ -2,6 +2,11 @@
 
 python train.py --config=configs/protopnet_planted.py:texture
 
+Test accuracy, means of seeds 0, 1, 2: hue 0.999 (6 classes), shape 0.956 (2),
+texture 0.996 (2), contrast 0.773 (5), saturation 0.718 (5); half a minute each
+on two CPU cores. What explanations say of them: `python -m protojax evaluate
+--planted`.
+
 Variants name the characteristic (hue, shape, texture, contrast, saturation;
 hue without any), and `:debug` shrinks everything; they combine with commas.
 """
