@@ -5,14 +5,16 @@ from typing import Any, Protocol, runtime_checkable
 
 from flax.traverse_util import flatten_dict
 import jax
+from jaxtyping import Bool, Float, UInt8
 from ml_collections import ConfigDict
 
 from protojax.data import sources
 from protojax.data.pipeline import Stream
 from protojax.explain.folder import Folder
 from protojax.explain.inspection import Threshold
+from protojax.prototypes.groups import Groups
 from protojax.train.stage import Fit, Pass
-from protojax.types import Array, Batch, Metrics, State, UserError
+from protojax.types import Array, ArrayLike, Batch, Metrics, State, UserError
 
 
 class Method(Protocol):
@@ -93,11 +95,65 @@ class Detects(Protocol):
 
 @runtime_checkable
 class Classifies(Protocol):
-  """A method whose answer is one of several named classes."""
+  """A method whose answer is one of several named classes.
+
+  Its `predict` gives "probabilities" [b k] and, if it has prototypes,
+  "similarities" and "points" for the predicted class, both [b p].
+  """
 
   @property
   def class_names(self) -> tuple[str, ...]:
     """The classes, in the order of the logits."""
+    ...
+
+  @property
+  def groups(self) -> Groups:
+    """What its prototypes are sorted under."""
+    ...
+
+
+@runtime_checkable
+class Intervenes(Protocol):
+  """A method whose concepts a person can reject, and tell where to look.
+
+  It classifies: `class_names` are those of `Classifies`.
+  """
+
+  @property
+  def class_names(self) -> tuple[str, ...]:
+    """The classes, in the order of the logits."""
+    ...
+
+  @property
+  def concept_names(self) -> tuple[str, ...]:
+    """The concepts, in the order of their scores."""
+    ...
+
+  @property
+  def grid(self) -> tuple[int, int]:
+    """Rows and columns of the cells that an importance is given of."""
+    ...
+
+  def intervene(
+    self,
+    state: State,
+    images: UInt8[ArrayLike, "b H W 3"],
+    importance: Float[ArrayLike, "b h w"],
+    rejected: Bool[ArrayLike, "b c"],
+  ) -> Mapping[str, Array]:
+    """What the model says of images once it was told what counts.
+
+    Args:
+      state: of the model.
+      images: at network size.
+      importance: of every cell (`interventions.importance_map`); 1: all count.
+      rejected: concepts that are left out.
+
+    Returns:
+      "logits" and "probabilities" [b k], "concept_scores" and "contributions"
+      (to the logit of the predicted class) [b c], and "maps" [b h w c], the
+      similarity of each concept's best prototype times the importance.
+    """
     ...
 
 
