@@ -130,6 +130,11 @@ class Intervenes(Protocol):
     ...
 
   @property
+  def image_size(self) -> int:
+    """Side of the network's input in pixels."""
+    ...
+
+  @property
   def grid(self) -> tuple[int, int]:
     """Rows and columns of the cells that an importance is given of."""
     ...
@@ -151,8 +156,9 @@ class Intervenes(Protocol):
 
     Returns:
       "logits" and "probabilities" [b k], "concept_scores" and "contributions"
-      (to the logit of the predicted class) [b c], and "maps" [b h w c], the
-      similarity of each concept's best prototype times the importance.
+      (to the logit of the predicted class) [b c], "best" [b c], the prototype
+      that gives each concept its score, and "maps" [b h w c], its similarity
+      times the importance.
     """
     ...
 
