@@ -14,26 +14,34 @@ from protojax.prototypes.similarity import Similarity
 from protojax.types import ArrayLike, UserError
 
 KINDS = ("regular", "bottleneck", "single")
-_FINALS = {"sigmoid": nn.sigmoid, "none": lambda x: x}
+_ACTIVATIONS = {
+  "sigmoid": nn.sigmoid,
+  "tanh": nn.tanh,
+  "relu": nn.relu,
+  "none": lambda x: x,
+}
 
 
 class AddOn(nn.Module):
   """1x1 convolutions from C to D channels (ProtoPNet, section 2.1).
 
-  "regular": C -> D, ReLU, D -> D, final activation. "bottleneck": pairs of
-  layers that halve the channels until D is reached, ReLU after each but the
-  last. "single": C -> D, final activation. A 1x1 convolution is a Dense on the
-  channel axis.
+  "regular": C -> D, hidden activation, D -> D, final activation. "bottleneck":
+  pairs of layers that halve the channels until D is reached, the hidden
+  activation after each but the last. "single": C -> D, final activation. A 1x1
+  convolution is a Dense on the channel axis.
 
   Attributes:
     channels: D, the prototypes' channels.
     kind: "regular", "bottleneck" or "single".
-    final: "sigmoid" (features in (0, 1), the paper's) or "none".
+    final: "sigmoid" (features in (0, 1), the paper's), "tanh", "relu" or
+      "none".
+    hidden: the same choice; "relu" in the paper.
   """
 
   channels: int
   kind: str = "regular"
   final: str = "sigmoid"
+  hidden: str = "relu"
 
   @nn.compact
   def __call__(
@@ -47,7 +55,8 @@ class AddOn(nn.Module):
     Shift and scale are measured, not learned: features of a pretrained
     backbone that are far from unit variance saturate the final sigmoid.
     """
-    final = _choose(_FINALS, self.final, "final activation")
+    final = _choose(_ACTIVATIONS, self.final, "final activation")
+    hidden = _choose(_ACTIVATIONS, self.hidden, "hidden activation")
     x = jnp.asarray(features, jnp.float32)
     if shift is not None:
       x = x - shift[None, None, None]
@@ -55,7 +64,7 @@ class AddOn(nn.Module):
       x = x * scale[None, None, None]
     widths = self.widths(x.shape[-1])
     for width in widths[:-1]:
-      x = nn.relu(_pointwise(width)(x))
+      x = hidden(_pointwise(width)(x))
     return final(_pointwise(widths[-1])(x))
 
   def widths(self, channels: int) -> list[int]:

@@ -71,7 +71,18 @@ def test_standardisation_comes_first():
   )
 
 
-@pytest.mark.parametrize("wrong", [{"kind": "deep"}, {"final": "tanh"}])
+def test_activations_are_chosen_by_name():
+  module = layer.AddOn(16, hidden="none", final="tanh")
+  result, variables = module.init_with_output(KEY, features())
+  first, second = (variables["params"][f"Dense_{i}"]["kernel"] for i in (0, 1))
+  np.testing.assert_allclose(
+    result, np.tanh(features() @ first @ second), atol=1e-5
+  )
+
+
+@pytest.mark.parametrize(
+  "wrong", [{"kind": "deep"}, {"final": "gauss"}, {"hidden": "gauss"}]
+)
 def test_wrong_names_are_told(wrong):
   with pytest.raises(UserError, match="not known; choose one of"):
     layer.AddOn(16, **wrong).init(KEY, features())
