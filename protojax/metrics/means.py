@@ -1,0 +1,51 @@
+"""Means over cases, some of which are not defined.
+
+The metrics of an explanation give one value for each case (an image, a
+prototype, a pair of them), and nan where the case has none: no pixel of the
+object, no part to be seen. Such a case is left out of the mean and counted.
+"""
+
+from typing import NamedTuple
+
+import jax.numpy as jnp
+from jaxtyping import Float, Int
+
+from protojax.types import Array, ArrayLike
+
+
+class Mean(NamedTuple):
+  """A mean, and over what it was taken.
+
+  Attributes:
+    value: nan where no case is defined.
+    count: cases it was taken over.
+    left_out: cases that are not defined.
+  """
+
+  value: Float[ArrayLike, ""]
+  count: Int[ArrayLike, ""]
+  left_out: Int[ArrayLike, ""]
+
+
+def mean(values: Float[ArrayLike, "*n"]) -> Mean:
+  """The mean over all cases but those that are nan."""
+  defined = ~jnp.isnan(jnp.asarray(values))
+  count = jnp.sum(defined, dtype=jnp.int32)
+  total = jnp.sum(jnp.where(defined, values, 0.0))
+  return Mean(ratio(total, count), count, defined.size - count)
+
+
+def ratio(
+  part: Float[ArrayLike, "*n"], whole: Float[ArrayLike, "*n"] | Int[Array, "*n"]
+) -> Float[Array, "*n"]:
+  """part / whole, and nan where the whole is not above 0."""
+  defined = jnp.asarray(whole) > 0
+  return jnp.where(defined, part / jnp.where(defined, whole, 1), jnp.nan)
+
+
+def mean_where(
+  values: Float[ArrayLike, "*n m"], chosen: ArrayLike
+) -> Float[Array, "*n"]:
+  """Means over the chosen ones of the last axis, nan where none is."""
+  count = jnp.sum(chosen, axis=-1, dtype=jnp.int32)
+  return ratio(jnp.sum(jnp.where(chosen, values, 0.0), axis=-1), count)
