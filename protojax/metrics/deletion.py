@@ -1,0 +1,120 @@
+"""Whether the pixels that a heat map points at carry the prediction.
+
+Deletion takes the hottest pixels away first and watches the probability of
+the class fall; insertion puts them back first into an image without content
+(RISE, Petsiuk et al., BMVC 2018). The area under the curve is
+low, or high, for a map that tells what matters. The relevance drop changes
+the hot part of an image, or all but it, and compares how much a similarity
+loses (CaBRNet's local perturbation analysis, after Nauta et al., 2021).
+"""
+
+from collections.abc import Callable
+
+import jax.numpy as jnp
+from jaxtyping import Float, Int, Num
+
+from protojax.metrics.means import ratio
+from protojax.types import Array, ArrayLike
+
+Images = Num[ArrayLike, "b H W c"]
+# Images -> probabilities of the classes.
+Predict = Callable[[Num[Array, "n H W c"]], Float[ArrayLike, "n k"]]
+# In how many steps ST-ProtoPNet's code takes all pixels of 224 x 224 away.
+STEPS = 28
+
+
+def order(maps: Float[ArrayLike, "b H W"]) -> Int[Array, "b H W"]:
+  """Place of each pixel from the hottest, 0, to the coldest.
+
+  Equally hot pixels follow one another row by row.
+  """
+  flat = jnp.asarray(maps).reshape(len(maps), -1)
+  coldest_last = jnp.argsort(-flat, axis=1, stable=True)
+  return jnp.argsort(coldest_last, axis=1).reshape(maps.shape)
+
+
+def deletion(
+  predict: Predict,
+  images: Images,
+  maps: Float[ArrayLike, "b H W"],
+  classes: Int[ArrayLike, " b"],
+  fill: Images,
+  steps: int = STEPS,
+) -> Float[Array, "b s"]:
+  """Probability of a class as the hottest pixels go, in steps + 1 points.
+
+  Args:
+    predict: called once, with all b (steps + 1) copies.
+    images: whole at the first point.
+    maps: heat of the class.
+    classes: whose probability is watched, of each image.
+    fill: what takes the place of a pixel, such as a mean colour.
+    steps: as many pixels go in each; all are gone at the last point.
+  """
+  count = _counts(maps, steps)
+  gone = order(maps)[:, None] < count[None, :, None, None]
+  return _watched(predict, gone, fill, images, classes)
+
+
+def insertion(
+  predict: Predict,
+  images: Images,
+  maps: Float[ArrayLike, "b H W"],
+  classes: Int[ArrayLike, " b"],
+  fill: Images,
+  steps: int = STEPS,
+) -> Float[Array, "b s"]:
+  """The same as the hottest pixels come back into `fill`.
+
+  The paper fills with the blurred image, which leaves no edges of its own.
+  """
+  count = _counts(maps, steps)
+  there = order(maps)[:, None] < count[None, :, None, None]
+  return _watched(predict, there, images, fill, classes)
+
+
+def area(curves: Float[ArrayLike, "b s"]) -> Float[Array, " b"]:
+  """Mean height of each curve, linear between its points."""
+  ends = (curves[:, 0] + curves[:, -1]) / 2
+  return (jnp.sum(curves, axis=1) - ends) / (curves.shape[1] - 1)
+
+
+def blended(
+  images: Images, modified: Images, maps: Float[ArrayLike, "b H W"]
+) -> Float[Array, "b H W c"]:
+  """Images modified as far as a map of 0..1 says, pixel by pixel.
+
+  With the map of a prototype this is CaBRNet's focused perturbation, with its
+  complement 1 - maps the dual one.
+  """
+  share = jnp.asarray(maps)[..., None]
+  return share * modified + (1 - share) * images
+
+
+def relative_drop(
+  before: Float[ArrayLike, "*n"], after: Float[ArrayLike, "*n"]
+) -> Float[Array, "*n"]:
+  """Which share of a similarity is lost; nan where there was none."""
+  return ratio(before - after, before)
+
+
+def _counts(maps: ArrayLike, steps: int) -> Int[Array, " s"]:
+  """Pixels taken at each point, as even as whole pixels can be."""
+  pixels = maps.shape[1] * maps.shape[2]
+  return jnp.round(jnp.linspace(0, pixels, steps + 1)).astype(jnp.int32)
+
+
+def _watched(
+  predict: Predict,
+  chosen: Array,
+  new: Images,
+  old: Images,
+  classes: Int[ArrayLike, " b"],
+) -> Float[Array, "b s"]:
+  """Probability of each image's class with the chosen pixels replaced."""
+  new, old = (jnp.asarray(x)[:, None] for x in (new, old))
+  copies = jnp.where(chosen[..., None], new, old)
+  flat = copies.reshape(-1, *copies.shape[2:])
+  probabilities = jnp.asarray(predict(flat)).reshape(*chosen.shape[:2], -1)
+  asked = jnp.asarray(classes)[:, None, None]
+  return jnp.take_along_axis(probabilities, asked, axis=2)[..., 0]
