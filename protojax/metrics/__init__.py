@@ -2,4 +2,5 @@
 
 `ranking` compares scores with labels, `anomaly` judges anomaly maps by the
 defects of the truth and chooses the threshold of an inspection.
+`interpretability` names all that judge explanations.
 """
