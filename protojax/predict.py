@@ -7,7 +7,8 @@ image, rank 1 being the most similar; the columns are always
 
   image,class,probability,rank,prototype,prototype_class,similarity,points
 
-where points are what the prototype adds to the logit of the class. With
+where points are what the prototype adds to the logit of the class, and
+prototype_class is the concept of a prototype that belongs to one. With
 --top 0 each image has one row, whose last five columns are empty. JSON is a
 list with the same for each image, and the probabilities of all classes.
 
@@ -158,7 +159,7 @@ def _classified(method, state, row, top) -> dict[str, Any]:
     "class": names[best],
     "probability": _number(shares[best]),
     "probabilities": dict(zip(names, map(_number, shares), strict=True)),
-    "prototypes": _prototypes(row, state, names, top),
+    "prototypes": _prototypes(row, state, method.groups.names, top),
   }
 
 
@@ -177,12 +178,12 @@ def _prototypes(row, state, names, top) -> list[dict[str, Any]]:
   if "points" not in row:
     return []
   alive = np.flatnonzero(state.buffers["alive"])
-  order = alive[np.argsort(-row["scores"][alive], kind="stable")]
+  order = alive[np.argsort(-row["similarities"][alive], kind="stable")]
   return [
     {
       "prototype": int(j),
       "class": names[state.buffers["class_of"][j]],
-      "similarity": _number(row["scores"][j]),
+      "similarity": _number(row["similarities"][j]),
       "points": _number(row["points"][j]),
     }
     for j in order[:top]

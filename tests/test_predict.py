@@ -90,7 +90,7 @@ def test_csv_is_what_the_model_says(model, photos, capsys):
   found = jax.device_get(jax.jit(method.predict)(state, {"image": images}))
   for row in rows:
     i, j = names.index(row["image"]), int(row["prototype"])
-    logits, score = found["logits"][i], found["scores"][i, j]
+    logits, score = found["logits"][i], found["similarities"][i, j]
     k = int(logits.argmax())
     assert row["class"] == _CLASSES[k]
     assert row["prototype_class"] == _CLASSES[j // 2]

@@ -121,7 +121,7 @@ def _step(
 
   def step(state: State, batch: Batch) -> PyTree:
     values = functools.partial(model.values, state)
-    local = of_batch(_worst_cell, _at, batch, preset, values)
+    local, _ = of_batch(_worst_cell, _at, batch, preset, values)
     found = model.inspect(state, batch["image"])
     return {
       **{name: found[name] for name in ("map", "score")},

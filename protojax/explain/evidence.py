@@ -13,6 +13,7 @@ import numpy as np
 
 from protojax.explain.redundancy import Group
 from protojax.explain.totals import Scores
+from protojax.prototypes.groups import CLASS, Note
 
 Picture = UInt8[np.ndarray, "H W 3"]
 Crop = UInt8[np.ndarray, "side side 3"]
@@ -50,10 +51,12 @@ class Evidence:
 
   Attributes:
     prototype: its number.
-    class_name: the class it stands for.
+    group: what it stands for: a class or, where prototypes have none, what
+      else they are sorted under.
     similarity: g, at the nearest cell.
+    score: what the head weighs; as a rule the similarity.
     weight: of the head, from the prototype to the predicted class.
-    points: similarity times weight.
+    points: score times weight.
     runner_up_weight: from the prototype to the class that came second.
     cell: the nearest cell, row-major.
     because: modification -> phi_local, the loss of similarity without it.
@@ -66,8 +69,9 @@ class Evidence:
   """
 
   prototype: int
-  class_name: str
+  group: str
   similarity: float
+  score: float
   weight: float
   points: float
   runner_up_weight: float
@@ -81,11 +85,12 @@ class Evidence:
 
 
 class Answer(NamedTuple):
-  """A class and what the model gave it."""
+  """A class and what the model gave it; its bias is in the logit."""
 
   class_name: str
   logit: float
   probability: float
+  bias: float = 0.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -141,8 +146,9 @@ class LocalExplanation:
 
   @property
   def other_points(self) -> float:
-    """Points of the prototypes that have no row: all sum to the logit."""
-    return self.predicted.logit - sum(row.points for row in self.evidence)
+    """Points of the prototypes that have no row; all sum to logit - bias."""
+    best = self.predicted
+    return best.logit - best.bias - sum(row.points for row in self.evidence)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -305,9 +311,11 @@ class GlobalExplanation:
 
   Attributes:
     prototype: its number.
-    class_name: its class.
+    group: its class or, where prototypes have none, what else they are sorted
+      under.
     alive: whether pruning has left it.
-    weight: of the head, from the prototype to its class.
+    weight: of the head, from the prototype to its class or, where it has none,
+      to the class it speaks most for.
     duplicate_of: the first prototype alive that is the same patch, if any.
     patch: where it was taken from; None before a push.
     because: split -> scores over that split.
@@ -317,10 +325,13 @@ class GlobalExplanation:
     redundant_with: living prototypes that say nearly the same, this one left
       out; see `redundancy`.
     stale: whether it is no longer the patch it was pushed to.
+    kind: what a group is; see `Groups`.
+    speaks_for: the class that `weight` is for.
+    notes: what else its method says of it, by name.
   """
 
   prototype: int
-  class_name: str
+  group: str
   alive: bool
   weight: float
   duplicate_of: int | None
@@ -332,6 +343,9 @@ class GlobalExplanation:
   )
   redundant_with: tuple[int, ...] = ()
   stale: bool = False
+  kind: str = CLASS
+  speaks_for: str = ""
+  notes: Mapping[str, Note] = dataclasses.field(default_factory=dict)
 
   @property
   def misleading(self) -> float | None:

@@ -17,6 +17,7 @@ from protojax.explain.evidence import (
   LocalExplanation,
   Overview,
 )
+from protojax.prototypes.groups import CLASS
 
 _STAGES = {
   "before_push": "before the push",
@@ -73,6 +74,7 @@ def values(
       (_STAGES.get(name, name), f"{value:.1%}")
       for name, value in run.accuracy.items()
     ],
+    "kind": next((e.kind for e in prototypes), CLASS),
     "names": names,
     "order": order,
     # Of a sweep over strengths, no name is that of a characteristic.
@@ -104,7 +106,7 @@ def groups(
   if any(e.label is None for e in images):
     found[_UNLABELLED] = [], [], []
   for e in prototypes:
-    alive, dead, _ = found.setdefault(e.class_name, ([], [], []))
+    alive, dead, _ = found.setdefault(e.group, ([], [], []))
     if e.alive:
       alive.append(e)
     else:

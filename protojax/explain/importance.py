@@ -45,21 +45,23 @@ def of_batch(
   batch: Batch,
   preset: Preset,
   embed: Embed = jnp.asarray,
-) -> Local:
+) -> tuple[Local, jax.Array]:
   """Local importance for a batch of a stream, in the mode of its preset.
 
   Args:
     nearest, at, embed: see `compare`.
     batch: in mode "reference", one that `native.attach` gave its copies.
     preset: what is modified, and how it is scored.
+
+  Returns:
+    The scores, and the features of the unchanged images.
   """
   if preset.mode == "fast":
-    made = preset.modifications
-    images = batch["image"]
-    return importance(nearest, at, images, made, embed, preset.own_cell)
-  _, rows = perturb.stacked(preset.modifications)
-  stack = jnp.moveaxis(batch["copies"], 1, 0)
-  return compare(nearest, at, stack, rows, embed, preset.own_cell)
+    stack, rows = _copies(batch["image"], preset.modifications)
+  else:
+    _, rows = perturb.stacked(preset.modifications)
+    stack = jnp.moveaxis(batch["copies"], 1, 0)
+  return _compare(nearest, at, stack, rows, embed, preset.own_cell)
 
 
 def importance(
@@ -79,10 +81,15 @@ def importance(
     images: before any modification.
     modifications: the axis m of the scores.
   """
+  stack, rows = _copies(images, modifications)
+  return compare(nearest, at, stack, rows, embed, own_cell)
+
+
+def _copies(images, modifications):
+  """The images with their copies, and where each modification's are."""
   images = jnp.asarray(images)
   made, rows = perturb.stacked(modifications)
-  stack = jnp.stack([images, *(perturb.modify(images, m) for m in made)])
-  return compare(nearest, at, stack, rows, embed, own_cell)
+  return jnp.stack([images, *(perturb.modify(images, m) for m in made)]), rows
 
 
 def compare(
@@ -116,6 +123,11 @@ def compare(
     own_cell: take the similarity of a copy at its own nearest cell, as the
       paper's first version did, not at that of the unchanged image.
   """
+  return _compare(nearest, at, stack, rows, embed, own_cell)[0]
+
+
+def _compare(nearest, at, stack, rows, embed, own_cell):
+  """The scores, and the features of the unchanged images."""
   stack = jnp.asarray(stack)
   n, b = stack.shape[:2]
   features = embed(stack.reshape(n * b, *stack.shape[2:]))
@@ -126,7 +138,7 @@ def compare(
   else:
     similarity = jax.vmap(at, in_axes=(0, None))(features, cell)
   delta = similarity[0][None] - similarity[np.array(rows, np.int32)]
-  return Local(similarity[0], cell, jnp.moveaxis(delta, 0, 1))
+  return Local(similarity[0], cell, jnp.moveaxis(delta, 0, 1)), features[0]
 
 
 def from_maps(

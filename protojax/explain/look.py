@@ -20,6 +20,7 @@ from protojax.explain import attribution, colormap, locate
 from protojax.explain.evidence import Box, Picture
 from protojax.explain.perturb import require_known
 from protojax.explain.sweep import Scored
+from protojax.prototypes.groups import Groups, Note
 from protojax.prototypes.similarity import Similarity
 from protojax.types import Array, ArrayLike, State
 
@@ -68,6 +69,15 @@ class Explainable(Scored, Protocol):
   @property
   def class_names(self) -> tuple[str, ...]:
     """By label."""
+    ...
+
+  @property
+  def groups(self) -> Groups:
+    """What its prototypes are sorted under."""
+    ...
+
+  def notes(self, state: State) -> Sequence[Mapping[str, Note]]:
+    """What else there is to say of each prototype, by name."""
     ...
 
   @property

@@ -14,6 +14,7 @@ from protojax.explain.evidence import Because, GlobalExplanation, Interval
 from protojax.explain.subject import Subject
 from protojax.explain.sweep import Totals
 from protojax.explain.totals import Scores
+from protojax.prototypes.groups import CLASS
 
 # Prototypes whose pictures are in memory at once.
 _AT_ONCE = 100
@@ -41,6 +42,7 @@ def portraits(
     allow_changed, optional: see `patches.sources`.
   """
   alive, split = subject.buffers["alive"], subject.split
+  groups = subject.model.groups
   pictured = set(np.argsort(~alive, kind="stable")[:shown].tolist())
   copies = _duplicates(subject.buffers)
   for start in range(0, len(prototypes), _AT_ONCE):
@@ -59,10 +61,10 @@ def portraits(
       near = patches.nearest(subject, totals.nearest, some, pictured)
     for j in some:
       because, without_source = _scores(subject, totals, j)
-      k = subject.buffers["class_of"][j]
+      k = _speaks_for(subject, j)
       yield GlobalExplanation(
         prototype=j,
-        class_name=subject.model.class_names[k],
+        group=groups.names[subject.buffers["class_of"][j]],
         alive=bool(alive[j]),
         weight=float(subject.weights[k, j]),
         duplicate_of=copies.get(j),
@@ -71,7 +73,17 @@ def portraits(
         without_source=without_source,
         nearest={split: near[j]} if near else {},
         stale=subject.stale,
+        kind=groups.kind,
+        speaks_for=subject.model.class_names[k],
+        notes=subject.notes[j],
       )
+
+
+def _speaks_for(subject: Subject, j: int) -> int:
+  """A prototype's class or, if it has none, that of its largest weight."""
+  if subject.model.groups.kind == CLASS:
+    return int(subject.buffers["class_of"][j])
+  return int(subject.weights[:, j].argmax())
 
 
 def _scores(

@@ -143,8 +143,10 @@ def _images(
     subject.split,
     subject.preset.names,
     subject.model.class_names,
+    subject.model.groups.names,
     subject.buffers,
     subject.weights,
+    subject.bias,
   )
   compared, totals = set(), None
   for part in sweep(

@@ -11,13 +11,14 @@ kind "run":
   strengths: parameters of the modifications
 kind "image":
   image, index, split, label: label is null where unknown
-  answers: [{class, logit, probability}], by falling logit
-  evidence: [{prototype, class, similarity, weight, points, runner_up_weight,
-    cell, because: {modification: phi_local}, box, field, misleading}]
+  answers: [{class, logit, probability, bias}], by falling logit
+  evidence: [{prototype, class, similarity, score, weight, points,
+    runner_up_weight, cell, because: {modification: phi_local}, box, field,
+    misleading}]; class is the concept of a prototype that belongs to one
   others, other_points: prototypes without a row, and their points
 kind "prototype":
-  prototype, class, alive, weight, duplicate_of, redundant_with, stale,
-  misleading
+  prototype, class, alive, weight, speaks_for, duplicate_of, redundant_with,
+  stale, misleading, notes: {name: what the method says of it}
   patch: {image, index, cell, box, field} or null
   because, without_source: {split: {scores: {modification: phi_global},
     intervals: {modification: [low, high]}, relative, distance, similarity,
@@ -81,7 +82,12 @@ def of_image(e: LocalExplanation) -> Record:
     "split": e.split,
     "label": e.label,
     "answers": [
-      {"class": a.class_name, "logit": a.logit, "probability": a.probability}
+      {
+        "class": a.class_name,
+        "logit": a.logit,
+        "probability": a.probability,
+        "bias": a.bias,
+      }
       for a in e.answers
     ],
     "evidence": [_row(row) for row in e.evidence],
@@ -95,13 +101,15 @@ def of_prototype(e: GlobalExplanation) -> Record:
   return {
     "kind": "prototype",
     "prototype": e.prototype,
-    "class": e.class_name,
+    "class": e.group,
     "alive": e.alive,
     "weight": e.weight,
+    "speaks_for": e.speaks_for,
     "duplicate_of": e.duplicate_of,
     "redundant_with": e.redundant_with,
     "stale": e.stale,
     "misleading": e.misleading,
+    "notes": e.notes,
     "patch": e.patch
     and {
       "image": e.patch.image,
@@ -122,8 +130,9 @@ def of_prototype(e: GlobalExplanation) -> Record:
 def _row(row: Evidence) -> Record:
   return {
     "prototype": row.prototype,
-    "class": row.class_name,
+    "class": row.group,
     "similarity": row.similarity,
+    "score": row.score,
     "weight": row.weight,
     "points": row.points,
     "runner_up_weight": row.runner_up_weight,

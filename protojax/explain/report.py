@@ -95,9 +95,9 @@ class Places:
         where = f"{address}#image-{e.split}-{e.index}"
         self._places["image", e.split, e.index] = where
 
-  def group(self, class_name: str) -> str:
-    """Of a class."""
-    return self._places.get(("class", class_name), "")
+  def group(self, name: str) -> str:
+    """Of a class or another group."""
+    return self._places.get(("class", name), "")
 
   def prototype(self, number: int) -> str:
     """Of the card of a prototype."""

@@ -7,6 +7,7 @@ anything, and stops; here the report says what it found.
 import numpy as np
 
 from protojax.explain.subject import Subject
+from protojax.prototypes.groups import CLASS
 
 _SHOWN = 5
 
@@ -14,9 +15,11 @@ _SHOWN = 5
 def check(subject: Subject) -> tuple[str, ...]:
   """Sentences on what is not as it should be; none where all is well.
 
-  A prototype is a patch of an image of its own class (told by the training
+  A prototype of a class is a patch of an image of it (told by the training
   images alone), and the head gives it its largest weight for that class.
   """
+  if subject.model.groups.kind != CLASS:
+    return ()
   buffers, names = subject.buffers, subject.model.class_names
   alive, class_of = np.flatnonzero(buffers["alive"]), buffers["class_of"]
   found = []

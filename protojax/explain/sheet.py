@@ -1,8 +1,8 @@
 """Scoring sheets: what the model saw in one image, in points.
 
-Every similarity times a weight of the head gives points, and the points of a
-class sum to its logit (ProtoPNet's local analysis). `prototypical` makes one
-out of every row of a sweep.
+Every score, as a rule the similarity itself, times a weight of the head gives
+points, and the points of a class and its bias sum to its logit (ProtoPNet's
+local analysis). `prototypical` makes one out of every row of a sweep.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -27,15 +27,19 @@ class Sheets:
     split: where the images are from.
     modifications: names of the axis m.
     class_names: by label.
+    group_names: of what prototypes are sorted under.
     buffers: "class_of" and "alive" of the prototypes.
     weights: of the head; columns of dead prototypes are 0.
+    bias: of the head.
   """
 
   split: str
   modifications: tuple[str, ...]
   class_names: tuple[str, ...]
+  group_names: tuple[str, ...]
   buffers: Mapping[str, Any]
   weights: Float[np.ndarray, "k p"]
+  bias: Float[np.ndarray, " k"]
 
   def __call__(
     self, rows: Rows, name: Callable[[int], str]
@@ -72,14 +76,15 @@ class Sheets:
   def _line(
     self, rows: Rows, row: int, column: int, j: int, first: int, second: int
   ) -> Evidence:
-    similarity = float(rows.similarity[row, column])
+    score = float(rows.score[row, column])
     delta = rows.delta[row, :, column].tolist()
     return Evidence(
       prototype=j,
-      class_name=self.class_names[self.buffers["class_of"][j]],
-      similarity=similarity,
+      group=self.group_names[self.buffers["class_of"][j]],
+      similarity=float(rows.similarity[row, column]),
+      score=score,
       weight=float(self.weights[first, j]),
-      points=similarity * float(self.weights[first, j]),
+      points=score * float(self.weights[first, j]),
       runner_up_weight=float(self.weights[second, j]),
       cell=int(rows.cell[row, column]),
       because=dict(zip(self.modifications, delta, strict=True)),
@@ -89,6 +94,11 @@ class Sheets:
     shares = np.exp(logits - logits.max())
     shares /= shares.sum()
     return tuple(
-      evidence.Answer(self.class_names[k], float(logits[k]), float(shares[k]))
+      evidence.Answer(
+        self.class_names[k],
+        float(logits[k]),
+        float(shares[k]),
+        float(self.bias[k]),
+      )
       for k in order[:_ANSWERS]
     )

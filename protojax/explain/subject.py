@@ -3,7 +3,7 @@
 `prototypical` makes one for every sweep; the parts of an explanation read it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 import dataclasses
 import functools
 from typing import Any
@@ -15,6 +15,7 @@ from protojax import parallel
 from protojax.explain.look import Explainable, Look
 from protojax.explain.presets import Preset
 from protojax.prototypes import push
+from protojax.prototypes.groups import Note
 from protojax.types import State
 
 
@@ -48,6 +49,16 @@ class Subject:
   def weights(self) -> Float[np.ndarray, "k p"]:
     """Of the head, on the host."""
     return parallel.to_host(self.model.weights(self.state))
+
+  @functools.cached_property
+  def bias(self) -> Float[np.ndarray, " k"]:
+    """Of the head, on the host."""
+    return parallel.to_host(self.model.bias(self.state))
+
+  @functools.cached_property
+  def notes(self) -> Sequence[Mapping[str, Note]]:
+    """Of each prototype."""
+    return self.model.notes(self.state)
 
   @functools.cached_property
   def look(self) -> Look:

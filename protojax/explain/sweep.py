@@ -58,8 +58,21 @@ class Scored(Protocol):
     """Similarity at given cells."""
     ...
 
+  def scores(
+    self,
+    state: State,
+    embedded: Float[ArrayLike, "b h w d"],
+    similarity: Float[ArrayLike, "b p"],
+  ) -> Float[jax.Array, "b p"]:
+    """What the head weighs: as a rule the similarity itself."""
+    ...
+
   def weights(self, state: State) -> Float[jax.Array, "k p"]:
     """Weights of the head; columns of dead prototypes are 0."""
+    ...
+
+  def bias(self, state: State) -> Float[jax.Array, " k"]:
+    """Of the head: what a class has before any prototype speaks."""
     ...
 
 
@@ -75,7 +88,7 @@ class Rows(NamedTuple):
     logits: of the unchanged images.
     prototypes: the most similar prototypes alive, the most similar first; -1
       where fewer are alive.
-    similarity, cell, delta: of those prototypes.
+    similarity, score, cell, delta: of those prototypes.
     whole: similarity, cell and delta of all prototypes, if they were asked
       for.
   """
@@ -86,6 +99,7 @@ class Rows(NamedTuple):
   logits: Float[np.ndarray, "b k"]
   prototypes: Int[np.ndarray, "b t"]
   similarity: Float[np.ndarray, "b t"]
+  score: Float[np.ndarray, "b t"]
   cell: Int[np.ndarray, "b t"]
   delta: Float[np.ndarray, "b m t"]
   whole: Local | None
@@ -184,7 +198,7 @@ def _step(
 
   def step(states: PyTree, carry: PyTree, batch: Batch):
     state, source = states
-    local = of_batch(
+    local, embedded = of_batch(
       functools.partial(model.nearest, state),
       functools.partial(model.at, state),
       batch,
@@ -199,8 +213,12 @@ def _step(
     weights = {"all": weight, "others": jnp.where(own, 0.0, weight)}
     rows = {name: batch[name] for name in ("index", "label", "mask")}
     rows["similarity"] = local.similarity
-    rows["logits"] = head.logits(local.similarity, model.weights(state), alive)
-    rows["prototypes"], rows["top"] = _most_similar(local, alive, top)
+    scores = model.scores(state, embedded, local.similarity)
+    points = head.logits(scores, model.weights(state), alive)
+    rows["logits"] = points + model.bias(state)[None]
+    chosen, rows["top"] = _most_similar(local, alive, top)
+    rows["prototypes"] = chosen
+    rows["score"] = jnp.take_along_axis(scores, jnp.maximum(chosen, 0), axis=1)
     if keep_all:
       rows["whole"] = local
     # One row for each device.
@@ -255,9 +273,19 @@ def _cut(found: PyTree) -> Rows:
   names = ("index", "label", "similarity", "logits", "prototypes")
   index, label, all_, logits, prototypes = (found[x][kept] for x in names)
   similarity, cell, delta = (x[kept] for x in found["top"])
+  score = found["score"][kept]
   whole = found.get("whole")
   if whole is not None:
     whole = Local(*(x[kept] for x in whole))
   return Rows(
-    index, label, all_, logits, prototypes, similarity, cell, delta, whole
+    index,
+    label,
+    all_,
+    logits,
+    prototypes,
+    similarity,
+    score,
+    cell,
+    delta,
+    whole,
   )

@@ -19,6 +19,7 @@ from protojax.explain.evidence import (
   GlobalExplanation,
   LocalExplanation,
 )
+from protojax.prototypes.groups import Note
 from protojax.writing import replacing
 
 
@@ -99,17 +100,26 @@ def prototype_table(path: Path, explained: Iterable[GlobalExplanation]) -> None:
   """Writes `prototypes.csv`: what each prototype is a patch of.
 
   The box is "top left bottom right" in pixels of the network's input, bottom
-  and right excluded; image, cell and box are empty before a push.
+  and right excluded; image, cell and box are empty before a push. What the
+  method says beside it has columns of its own, behind the others.
   """
+  explained = list(explained)
+  names = list(dict.fromkeys(name for e in explained for name in e.notes))
+  columns = ("prototype", "class", "image", "cell", "box", "alive")
   with replacing(path) as file:
     writer = csv.writer(file)
-    writer.writerow(("prototype", "class", "image", "cell", "box", "alive"))
+    writer.writerow((*columns, *names))
     for e in explained:
       where = ("", "", "")
       if e.patch is not None:
         box = " ".join(map(str, e.patch.box))
         where = (e.patch.image, e.patch.cell, box)
-      writer.writerow((e.prototype, e.class_name, *where, int(e.alive)))
+      notes = (_written(e.notes.get(name, "")) for name in names)
+      writer.writerow((e.prototype, e.group, *where, int(e.alive), *notes))
+
+
+def _written(note: Note) -> str:
+  return note if isinstance(note, str) else number(note)
 
 
 def statistics_table(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:

@@ -165,7 +165,7 @@ def document(
 
 
 def _about_prototype(explained: GlobalExplanation) -> str:
-  lines = [f"Prototype {explained.prototype}: {explained.class_name}"]
+  lines = [f"Prototype {explained.prototype}: {explained.group}"]
   if explained.patch is not None:
     lines.append(f"from {explained.patch.image}")
   for split, because in explained.because.items():
@@ -182,10 +182,12 @@ def _about_image(explained: LocalExplanation) -> str:
   for row, line in zip(explained.evidence, scores.rows, strict=True):
     lines.append(
       f"{line.points} = {line.product}: prototype {line.prototype}"
-      f" ({line.class_name}); {ranked(row.because)}"
+      f" ({line.group}); {ranked(row.because)}"
     )
   if explained.others:
     lines.append(f"{scores.others} from {explained.others} other prototypes")
+  if scores.bias is not None:
+    lines.append(f"{scores.bias} before any prototype speaks")
   return "\n".join(lines)
 
 
@@ -193,7 +195,7 @@ class Line(NamedTuple):
   """One row of a scoring sheet, as it is printed."""
 
   prototype: int
-  class_name: str
+  group: str
   product: str
   points: str
 
@@ -202,13 +204,17 @@ class Sheet(NamedTuple):
   """A scoring sheet, as it is printed: the points sum to the logit.
 
   Attributes:
+    factor: what is weighed, "similarity" or, where that is not it, "score".
     rows: the prototypes that are listed.
     others: points of all other prototypes together.
+    bias: what the class has without any; None for nothing.
     logit: the sum.
   """
 
+  factor: str
   rows: tuple[Line, ...]
   others: str
+  bias: str | None
   logit: str
 
 
@@ -222,26 +228,34 @@ def sheet(explained: LocalExplanation, answer: int = 0) -> Sheet:
     row.runner_up_weight if answer else row.weight for row in explained.evidence
   ]
   hundredths = [
-    round(100 * row.similarity * weight)
+    round(100 * row.score * weight)
     for row, weight in zip(explained.evidence, weights, strict=True)
   ]
   logit = round(100 * explained.answers[answer].logit)
-  others = logit - sum(hundredths)
+  bias = round(100 * explained.answers[answer].bias)
+  others = logit - bias - sum(hundredths)
   if not explained.others and hundredths:
     hundredths[0] += others
     others = 0
   rows = tuple(
     Line(
       row.prototype,
-      row.class_name,
-      f"{_two(row.similarity)} × {_two(weight)}",
+      row.group,
+      f"{_two(row.score)} × {_two(weight)}",
       _two(points / 100),
     )
     for row, weight, points in zip(
       explained.evidence, weights, hundredths, strict=True
     )
   )
-  return Sheet(rows, _two(others / 100), _two(logit / 100))
+  own = all(row.score == row.similarity for row in explained.evidence)
+  return Sheet(
+    "similarity" if own else "score",
+    rows,
+    _two(others / 100),
+    _two(bias / 100) if bias else None,
+    _two(logit / 100),
+  )
 
 
 def _sorted(because: Mapping[str, float]) -> list[tuple[str, float]]:

@@ -20,7 +20,9 @@ from protojax.explain import prototypical
 from protojax.explain.output import Output
 from protojax.losses import prototype as losses
 from protojax.methods.base import at_least, splits
+from protojax.metrics import classification
 from protojax.prototypes import prune, push, similarity, start
+from protojax.prototypes.groups import Groups
 from protojax.prototypes.layer import AddOn, PrototypeLayer
 from protojax.prototypes.network import Network
 from protojax.train import adopt, pretrain, summary
@@ -75,6 +77,11 @@ class Method:
   def class_names(self) -> tuple[str, ...]:
     """The classes, in the order of the logits."""
     return self._class_names or self._source("train").class_names
+
+  @property
+  def groups(self) -> Groups:
+    """Prototypes are sorted by class."""
+    return self.network.groups
 
   @functools.cached_property
   def network(self) -> Network:
@@ -329,7 +336,7 @@ class Method:
   # What the commands ask for.
 
   def predict(self, state: State, batch: Batch) -> Mapping[str, Array]:
-    """Logits, probabilities; each prototype's score, cell, and points.
+    """Logits, probabilities; each prototype's similarity, cell, and points.
 
     Points are those of the predicted class.
     """
@@ -339,29 +346,20 @@ class Method:
       "logits": found.logits,
       "probabilities": nn.softmax(found.logits),
       "points": found.scores * self.network.weights(state)[answer],
-      "scores": found.scores,
+      "similarities": found.scores,
       "cells": found.cells,
     }
 
   def evaluate(self, state: State, data: pipeline.Stream) -> Metrics:
     """Accuracy and mean cross entropy."""
-    sums = parallel.fold(
-      self._count, state, np.zeros(3, np.float32), data.batches()
+    sums = classification.none()
+    return classification.figures(
+      parallel.fold(self._count, state, sums, data.batches())
     )
-    correct, entropy, count = np.asarray(sums, np.float64).sum(axis=0)
-    return {
-      "accuracy": float(correct / count),
-      "cross_entropy": float(entropy / count),
-    }
 
   def _count(self, state: State, carry: Array, batch: Batch) -> Array:
     found, _ = self.network.forward(state.params, state, batch)
-    correct = jnp.argmax(found.logits, axis=1) == batch["label"]
-    entropy = losses.cross_entropy(found.logits, batch["label"])
-    rows = jnp.stack(
-      [correct.astype(jnp.float32), entropy, jnp.ones_like(entropy)]
-    )
-    return carry + jnp.sum(jnp.where(batch["mask"][None], rows, 0.0), axis=1)
+    return classification.add(carry, found.logits, batch)
 
   def stale(self, state: State) -> bool:
     """Whether a prototype is no longer the patch it was pushed to."""

@@ -62,6 +62,14 @@ def cosine(
   return 1.0 - _products(direction(cells), direction(flat))
 
 
+def projection(
+  features: Float[ArrayLike, "b h w d"],
+  prototypes: Float[ArrayLike, "p h1 w1 d"],
+) -> Float[jax.Array, "b rows columns p"]:
+  """Minus the inner product: the smallest where a patch reaches farthest."""
+  return -_products(*_flat(features, prototypes))
+
+
 def direction(vectors: Float[ArrayLike, "*n e"]) -> Float[jax.Array, "*n e"]:
   """Vectors at length one; a vector of zeros stays, with finite gradients."""
   vectors = jnp.asarray(vectors)

@@ -4,6 +4,7 @@ Backbone, add-on, prototypes and head in one place, so that loss, push, prune
 and explanation all read the same forward pass.
 """
 
+from collections.abc import Callable, Mapping, Sequence
 import dataclasses
 from typing import Any
 
@@ -15,6 +16,8 @@ from jaxtyping import Float, Int, Num
 
 from protojax.backbones.base import Backbone
 from protojax.prototypes import head, pooling, push
+from protojax.prototypes.branches import BranchedAddOn, BranchedLayer
+from protojax.prototypes.groups import CLASS, Groups, Note
 from protojax.prototypes.layer import AddOn, PrototypeLayer
 from protojax.prototypes.similarity import Similarity
 from protojax.types import Array, ArrayLike, Batch, PyTree, State
@@ -48,13 +51,15 @@ class Network:
     layer: the prototypes, with their similarity.
     image_size: pixels on a side.
     class_names: in the order of the logits.
+    describe: (network, state) -> the notes on each prototype; hashable.
   """
 
   backbone: Backbone
-  add_on: AddOn
-  layer: PrototypeLayer
+  add_on: AddOn | BranchedAddOn
+  layer: PrototypeLayer | BranchedLayer
   image_size: int
   class_names: tuple[str, ...]
+  describe: Callable[..., Sequence[Mapping[str, Note]]] | None = None
 
   def init(
     self,
@@ -98,6 +103,11 @@ class Network:
   def similarity(self) -> Similarity:
     """What likeness means: a metric and what is made of it."""
     return self.layer.similarity
+
+  @property
+  def groups(self) -> Groups:
+    """Prototypes are sorted by class."""
+    return Groups(CLASS, self.class_names)
 
   @property
   def grid(self) -> tuple[int, int]:
@@ -228,10 +238,30 @@ class Network:
       self.similarity.distance(self.embed(state, images), chosen)
     )
 
+  def scores(
+    self,
+    state: State,
+    embedded: Float[ArrayLike, "b h w d"],
+    similarity: Float[Array, "b p"],
+  ) -> Float[Array, "b p"]:
+    """What the head weighs: the similarities."""
+    del state, embedded
+    return similarity
+
   def weights(self, state: State) -> Float[Array, "k p"]:
     """The head's weights; those of dead prototypes are 0."""
     weight, alive = state.params["head"]["weight"], state.buffers["alive"]
     return jnp.where(jnp.asarray(alive)[None], weight, 0.0)
+
+  def bias(self, state: State) -> Float[Array, " k"]:
+    """Of the head, which has none."""
+    return jnp.zeros(len(state.params["head"]["weight"]))
+
+  def notes(self, state: State) -> Sequence[Mapping[str, Note]]:
+    """What else there is to say of each prototype; as a rule nothing."""
+    if self.describe is not None:
+      return self.describe(self, state)
+    return ({},) * len(state.buffers["alive"])
 
 
 def _apply(module: nn.Module, variables: PyTree, *inputs: ArrayLike) -> Any:

@@ -25,7 +25,7 @@ class Similarity:
   """A metric and a decreasing function from distance to similarity.
 
   Attributes:
-    name: "log", "linear" or "cosine".
+    name: "log", "linear", "cosine" or "projection".
     distance: (features b h w d, prototypes p h1 w1 d) -> whole maps of
       distances b rows columns p; for pictures, and to find the nearest cell.
     paired: (patches ... e, prototypes ... e) -> distances ..., computed from
@@ -89,6 +89,12 @@ def _linear(distances: Float[ArrayLike, "*n"]) -> Float[jax.Array, "*n"]:
   return jnp.negative(distances)
 
 
+def _paired_projection(
+  patches: Float[ArrayLike, "*n e"], prototypes: Float[ArrayLike, "*m e"]
+) -> Float[jax.Array, "*l"]:
+  return -jnp.sum(patches * prototypes, axis=-1)
+
+
 def _complement(distances: Float[ArrayLike, "*n"]) -> Float[jax.Array, "*n"]:
   return jnp.subtract(1.0, distances)
 
@@ -136,6 +142,19 @@ _ALL = {
       _complement,
       _complement,
       lambda size: 2.0,
+      _positive,
+    ),
+    # How long the patch is along the prototype (TesNet; ST-ProtoPNet): less
+    # than 0 is possible for this distance, and the nearest patch is the one
+    # that reaches farthest.
+    Similarity(
+      "projection",
+      distance.projection,
+      _paired_projection,
+      _linear,
+      _linear,
+      # Features in (-1, 1) along a prototype of length 1.
+      lambda size: 2 * math.sqrt(size),
       _positive,
     ),
   )

@@ -44,7 +44,7 @@ def main(out: str, checkpoint: str, distributed: bool) -> None:
   pushed, metrics = method.push(state, train)
   few = pipeline.ordered(_First(train.source), 32, config.batch_size)
   scores = [
-    rows["scores"]
+    rows["similarities"]
     for _, rows in parallel.each(method.predict, pushed, few.batches())
   ]
   explained = list(

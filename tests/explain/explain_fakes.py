@@ -11,6 +11,7 @@ from protojax.data import images as images_lib
 from protojax.explain import presets
 from protojax.prototypes import push
 from protojax.prototypes import similarity as similarities
+from protojax.prototypes.groups import CLASS, Groups
 from protojax.types import State
 
 TILE = 8
@@ -98,6 +99,19 @@ class Colours:
   def maps(self, state, images, prototypes):
     found = self._similarity(state, self.features(images))[..., prototypes]
     return found.reshape(len(images), *self.grid, -1)
+
+  def scores(self, state, features, similarity):
+    return similarity
+
+  def bias(self, state):
+    return jnp.zeros(len(self.class_names))
+
+  def notes(self, state):
+    return ({},) * len(state.buffers["alive"])
+
+  @property
+  def groups(self):
+    return Groups(CLASS, self.class_names)
 
   def weights(self, state):
     weight, alive = state.params["head"]["weight"], state.buffers["alive"]

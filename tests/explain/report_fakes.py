@@ -53,7 +53,7 @@ def prototype(number, class_name, rng, pictures=True):
   ]
   return evidence.GlobalExplanation(
     prototype=number,
-    class_name=class_name,
+    group=class_name,
     alive=True,
     weight=1.0,
     duplicate_of=number - 1 if number == DUPLICATE else None,
@@ -80,8 +80,9 @@ def image(index, label, predicted, prototypes, rng):
   rows = tuple(
     evidence.Evidence(
       prototype=e.prototype,
-      class_name=e.class_name,
+      group=e.group,
       similarity=0.8,
+      score=0.8,
       weight=1.0,
       points=0.8,
       runner_up_weight=0.1,

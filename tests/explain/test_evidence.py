@@ -15,7 +15,7 @@ def _explained(prototype, split, patch):
   because = {split: Because({"hue": 1.0}, 2.0, 3)}
   return GlobalExplanation(
     prototype=prototype,
-    class_name="a",
+    group="a",
     alive=True,
     weight=1.0,
     duplicate_of=None,

@@ -25,6 +25,7 @@ def test_an_image_in_numbers(tmp_path):
     "class": "another",
     "logit": 2.5,
     "probability": 0.9,
+    "bias": 0.0,
   }
   for row, own in zip(found["evidence"], e.evidence, strict=True):
     assert row["because"] == own.because
@@ -40,6 +41,7 @@ def test_a_prototype_in_numbers(tmp_path):
   for record, e in zip(found, prototypes, strict=True):
     assert record["kind"] == "prototype"
     assert record["misleading"] == e.misleading
+    assert record["notes"] == e.notes
     assert record["duplicate_of"] == e.duplicate_of
     assert record["patch"]["field"] == list(e.patch.field)
     for split, b in e.because.items():

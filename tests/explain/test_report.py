@@ -60,7 +60,7 @@ def test_a_large_run_is_a_folder(run, tmp_path, large):
   for n in range(3):
     places = pages[f"class-{n}.html"].attributes("id")
     for e in prototypes:
-      own = e.class_name == f"class {n}"
+      own = e.group == f"class {n}"
       assert (f"prototype-{e.prototype}" in places) == own
     for e in images:
       own = e.label == f"class {n}"

@@ -104,7 +104,7 @@ def test_prototypes_are_found(run, browser):
   assert _rows(browser) == list(range(_CLASSES * _EACH))
   words = _find(browser, "[name=words]")
   words.send_keys("source 177 CLASS")
-  names = (f"{e.prototype} {e.class_name} {e.patch.image}" for e in prototypes)
+  names = (f"{e.prototype} {e.group} {e.patch.image}" for e in prototypes)
   wanted = [n for n, name in enumerate(names) if "177" in name]
   assert _rows(browser) == wanted
   assert _find(browser, "output").text == f"{len(wanted)} of 2,000 shown"

@@ -1,4 +1,5 @@
 import csv
+import dataclasses
 import json
 
 import explain_fakes as fakes
@@ -106,6 +107,18 @@ def test_prototypes(explained, tmp_path):
   top, left, bottom, right = map(int, rows[0]["box"].split())
   assert 0 <= top < bottom <= 32
   assert 0 <= left < right <= 32
+
+
+def test_what_a_method_says_of_prototypes_has_columns(explained, tmp_path):
+  _, (first, second, *_) = explained
+  first = dataclasses.replace(first, notes={"kind": "support", "margin": 0.25})
+  second = dataclasses.replace(second, notes={"purity": 1 / 3})
+  tables.prototype_table(tmp_path / "prototypes.csv", [first, second])
+  with open(tmp_path / "prototypes.csv", newline="") as file:
+    rows = list(csv.DictReader(file))
+  assert list(rows[0])[6:] == ["kind", "margin", "purity"]
+  assert list(rows[0].values())[6:] == ["support", "0.25", ""]
+  assert list(rows[1].values())[6:] == ["", "", "0.33333333"]
 
 
 def test_summary(tmp_path):

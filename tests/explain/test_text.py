@@ -34,8 +34,9 @@ WATERTHRUSH = {
 def _row(because, similarity, **changes):
   row = Evidence(
     prototype=12,
-    class_name="White Pelican",
+    group="White Pelican",
     similarity=similarity,
+    score=similarity,
     weight=1.0,
     points=similarity,
     runner_up_weight=-0.5,
@@ -111,7 +112,7 @@ def test_thresholds_are_shares_of_the_similarity(because, expected):
 def test_global_sentence():
   explained = GlobalExplanation(
     prototype=3,
-    class_name="",
+    group="",
     alive=True,
     weight=1.0,
     duplicate_of=None,
@@ -131,12 +132,13 @@ def test_global_sentence():
 
 @pytest.mark.parametrize("others", [0, 3])
 @pytest.mark.parametrize("answer", [0, 1])
-def test_points_as_printed_sum_to_the_logit(others, answer):
+@pytest.mark.parametrize("bias", [0.0, -0.256])
+def test_points_as_printed_sum_to_the_logit(others, answer, bias):
   sheet = [(9.2103, 1.017, -0.2), (1.004, 0.335, 0.5), (3.0, -0.5, 1.0)]
   rows = tuple(
     _row({}, g, weight=w, points=g * w, runner_up_weight=v) for g, w, v in sheet
   )
-  logits = [sum(r.points for r in rows), 2.3]
+  logits = [sum(r.points for r in rows) + bias, 2.3]
   if others:
     logits[0] += 0.777
   explained = LocalExplanation(
@@ -144,12 +146,14 @@ def test_points_as_printed_sum_to_the_logit(others, answer):
     index=0,
     split="test",
     label=None,
-    answers=tuple(Answer(str(i), x, 0.5) for i, x in enumerate(logits)),
+    answers=tuple(Answer(str(i), x, 0.5, bias) for i, x in enumerate(logits)),
     evidence=rows,
     others=others,
   )
   sheet = text.sheet(explained, answer)
   total = sum(float(line.points) for line in sheet.rows) + float(sheet.others)
+  assert sheet.bias == ("-0.26" if bias else None)
+  total += float(sheet.bias or 0)
   assert_allclose(total, float(sheet.logit), atol=1e-9)
   assert sheet.logit == f"{logits[answer]:.2f}"
   if not answer:
@@ -162,8 +166,9 @@ def test_document_says_all_there_is_to_read():
   because = dict(zip(names, (0.1, -0.2, 2.0, 0.5, 0.0), strict=True))
   row = Evidence(
     prototype=7,
-    class_name="rose",
+    group="rose",
     similarity=4.0,
+    score=4.0,
     weight=1.5,
     points=6.0,
     runner_up_weight=-0.5,
@@ -181,7 +186,7 @@ def test_document_says_all_there_is_to_read():
   )
   prototype = GlobalExplanation(
     prototype=7,
-    class_name="rose",
+    group="rose",
     alive=True,
     weight=1.5,
     duplicate_of=None,

@@ -81,10 +81,7 @@ def test_a_stage_moves_its_groups_alone(make_method, make_state, name, groups):
 
 @pytest.mark.parametrize(
   ("name", "groups"),
-  [
-    ("pretrain", {"backbone"}),
-    ("joint", {"backbone", "add_on", "prototypes"}),
-  ],
+  [("pretrain", {"backbone"}), ("joint", {"backbone", "add_on", "prototypes"})],
 )
 def test_stages_that_norm_by_the_batch_move_the_running_averages(
   make_method, make_state, name, groups
@@ -155,7 +152,7 @@ def test_logits_are_the_points_of_the_scoring_sheet(make_method, make_state):
   state = make_state(method)
   batch = next(method.stream("test").batches())
   rows = jax.jit(method.predict)(state, batch)
-  points = head.points(rows["scores"], method.network.weights(state))
+  points = head.points(rows["similarities"], method.network.weights(state))
   np.testing.assert_allclose(points.sum(-1), rows["logits"], rtol=1e-4)
   np.testing.assert_allclose(rows["probabilities"].sum(1), 1, rtol=1e-5)
   assert rows["cells"].max() < np.prod(method.network.grid)
@@ -208,7 +205,9 @@ def test_pruning_names_the_classes_it_empties(make_method, make_state, caplog):
   rows = jax.jit(method.predict)(pruned, batch)
   unseen = pruned.params["head"]["weight"][:, ~alive]
   assert np.abs(unseen).max() > 0
-  alone = rows["scores"][:, alive] @ pruned.params["head"]["weight"][:, alive].T
+  alone = (
+    rows["similarities"][:, alive] @ pruned.params["head"]["weight"][:, alive].T
+  )
   np.testing.assert_allclose(rows["logits"], alone, rtol=1e-4, atol=1e-4)
   fit = _stage(method, "last layer after prune")
   assert np.all(np.isfinite(_train(fit, pruned).params["head"]["weight"]))

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from protojax.prototypes import similarity
+from protojax.prototypes import pooling, similarity
 from protojax.types import UserError
 
 
@@ -42,6 +42,22 @@ def test_paired_equals_the_map_and_is_zero_for_equals(name):
   paired = chosen.paired(patches[:, None], prototypes[None])
   np.testing.assert_allclose(paired, maps[:, 0, 0], atol=1e-4)
   np.testing.assert_array_equal(chosen.paired(patches, patches), 0.0)
+
+
+def test_projection_is_the_length_along_the_prototype():
+  generator = np.random.default_rng(0)
+  patches = generator.normal(size=(2, 3, 5, 4)).astype(np.float32)
+  prototypes = generator.normal(size=(6, 1, 1, 4)).astype(np.float32)
+  chosen = similarity.load("projection")
+  maps = chosen.activation(chosen.distance(patches, prototypes))
+  naive = patches.reshape(-1, 4) @ prototypes.reshape(-1, 4).T
+  np.testing.assert_allclose(maps.reshape(-1, 6), naive, rtol=1e-4, atol=1e-5)
+  near = pooling.nearest(patches, prototypes, chosen)
+  flat = naive.reshape(2, 15, 6)
+  np.testing.assert_array_equal(near.cells, flat.argmax(axis=1))
+  found = chosen.activation(near.distances)
+  np.testing.assert_allclose(found, flat.max(axis=1), rtol=1e-4, atol=1e-5)
+  np.testing.assert_array_equal(chosen.inverse(found), near.distances)
 
 
 def test_paired_cosine_of_a_vector_of_zeros_is_one():

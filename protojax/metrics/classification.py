@@ -1,0 +1,38 @@
+"""Accuracy and cross entropy, counted batch by batch on the devices."""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Float
+import numpy as np
+import optax
+
+from protojax.types import ArrayLike, Batch
+
+
+def none() -> Float[np.ndarray, " 3"]:
+  """What nothing has been added to yet: right answers, entropy, images."""
+  return np.zeros(3, np.float32)
+
+
+def add(
+  sums: Float[ArrayLike, " 3"], logits: Float[ArrayLike, "b k"], batch: Batch
+) -> Float[jax.Array, " 3"]:
+  """The sums with a batch, its padding left out."""
+  correct = jnp.argmax(logits, axis=1) == batch["label"]
+  # An unknown label (-1) is masked.
+  entropy = optax.softmax_cross_entropy_with_integer_labels(
+    jnp.asarray(logits, jnp.float32), jnp.maximum(batch["label"], 0)
+  )
+  rows = jnp.stack(
+    [correct.astype(jnp.float32), entropy, jnp.ones_like(entropy)]
+  )
+  return sums + jnp.sum(jnp.where(batch["mask"][None], rows, 0.0), axis=1)
+
+
+def figures(sums: Float[np.ndarray, "devices 3"]) -> dict[str, float]:
+  """Accuracy and mean cross entropy, from the sums of all devices."""
+  correct, entropy, count = np.asarray(sums, np.float64).sum(axis=0)
+  return {
+    "accuracy": float(correct / count),
+    "cross_entropy": float(entropy / count),
+  }
