@@ -26,7 +26,8 @@ def add(
   rows = jnp.stack(
     [correct.astype(jnp.float32), entropy, jnp.ones_like(entropy)]
   )
-  return sums + jnp.sum(jnp.where(batch["mask"][None], rows, 0.0), axis=1)
+  counted = jnp.where(batch["mask"][None], rows, 0.0)
+  return jnp.asarray(sums) + jnp.sum(counted, axis=1)
 
 
 def figures(sums: Float[np.ndarray, "devices 3"]) -> dict[str, float]:

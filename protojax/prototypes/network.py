@@ -242,11 +242,11 @@ class Network:
     self,
     state: State,
     embedded: Float[ArrayLike, "b h w d"],
-    similarity: Float[Array, "b p"],
+    similarity: Float[ArrayLike, "b p"],
   ) -> Float[Array, "b p"]:
     """What the head weighs: the similarities."""
     del state, embedded
-    return similarity
+    return jnp.asarray(similarity)
 
   def weights(self, state: State) -> Float[Array, "k p"]:
     """The head's weights; those of dead prototypes are 0."""
