@@ -53,6 +53,8 @@ _PHOTOGRAPHS = {
   "stereo_motorcycle": ("skimage", "motorcycle_left.png"),
 }
 CLASS_NAMES = tuple(_PHOTOGRAPHS)
+# Not classes here: other data sets take pieces of them.
+_OTHERS = {"coins": ("skimage", "coins.png"), "page": ("skimage", "page.png")}
 
 
 def load(root: str, split: str) -> tfds_lib.Records:
@@ -82,12 +84,12 @@ def load(root: str, split: str) -> tfds_lib.Records:
 
 
 def photograph(name: str) -> UInt8[np.ndarray, "H W 3"]:
-  """One of `CLASS_NAMES` in full, RGB.
+  """One of `CLASS_NAMES`, "coins" or "page" in full, RGB.
 
   Raises:
     UserError: the package that holds it is not installed.
   """
-  package, file = _PHOTOGRAPHS[name]
+  package, file = {**_PHOTOGRAPHS, **_OTHERS}[name]
   # Found, not imported: importing scikit-image takes a second.
   spec = importlib.util.find_spec(package)
   if spec is None or not spec.submodule_search_locations:

@@ -7,11 +7,20 @@ from typing import Any, Protocol, runtime_checkable
 from jaxtyping import Int32, UInt8
 import numpy as np
 
-from protojax.data import files, folder, photos, planted, tfds
+from protojax.data import (
+  composites,
+  files,
+  folder,
+  photos,
+  planted,
+  tfds,
+  windows,
+)
 from protojax.types import UserError
 
 SPLITS = ("train", "validation", "test")
-_WITHOUT_BOXES = ("photos", "planted", "folder")
+# Their images are not cut to boxes.
+_WITHOUT_BOXES = ("photos", "planted", "folder", "composites", "boxes")
 
 
 @runtime_checkable
@@ -94,11 +103,12 @@ def load(config_data: Any, split: str, seed: int = 0) -> Source:
   """Opens the training, validation or test images of a config's data set.
 
   Args:
-    config_data: `name` ("photos", "folder", or a data set of TFDS), `root` (''
-      is the default place), `train` and `test` (names of the splits),
-      `test_fraction` (of a folder that is not split), `validation_fraction`
-      (the share of each class's training images that is held out of them),
-      `split_seed` (of both), `crop` (cut images to their bounding boxes).
+    config_data: `name` ("photos", "folder", "boxes", "composites", "planted",
+      or a data set of TFDS), `root` ('' is the default place), `train` and
+      `test` (names of the splits), `test_fraction` (of a folder that is not
+      split), `validation_fraction` (the share of each class's training images
+      that is held out of them), `split_seed` (of both), `crop` (cut images to
+      their bounding boxes), and what a data set of that name has besides.
     split: "train", "validation" or "test".
     seed: of the run; draws the splits when `split_seed` is negative.
 
@@ -132,13 +142,26 @@ def _open(c: Any, split: str, seed: int) -> Source:
   chosen = splits[split == "test"]
   if c.crop and c.name in _WITHOUT_BOXES:
     raise UserError(
-      f"the data set {c.name!r} has no bounding boxes: set"
+      f"the data set {c.name!r} has no bounding boxes to crop to: set"
       " --config.data.crop=False"
     )
   if c.name == "photos":
     return photos.load(c.root, chosen)
   if c.name == "planted":
     return planted.load(c.characteristic, chosen, seed)
+  if c.name == "composites":
+    return composites.load(chosen, seed, tag=c.tag)
+  if c.name == "boxes":
+    return windows.load(
+      c.root,
+      chosen,
+      concepts=c.concepts,
+      task=c.task,
+      side=c.side,
+      splits=splits,
+      test_fraction=c.test_fraction,
+      seed=seed,
+    )
   if c.name == "folder":
     return folder.load(
       c.root, chosen, splits=splits, test_fraction=c.test_fraction, seed=seed

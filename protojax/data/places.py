@@ -1,0 +1,32 @@
+"""Where the concepts of an image are, and whether a point hits one."""
+
+from typing import NamedTuple
+
+from jaxtyping import Float, Int
+import numpy as np
+
+
+class Places(NamedTuple):
+  """Where the concepts of an image are.
+
+  Attributes:
+    concepts: number of the concept that each box holds.
+    boxes: (top, left, bottom, right), in shares of the image.
+  """
+
+  concepts: Int[np.ndarray, " n"]
+  boxes: Float[np.ndarray, "n 4"]
+
+  def of(self, concept: int) -> Float[np.ndarray, "m 4"]:
+    """The boxes of one concept."""
+    return self.boxes[self.concepts == concept]
+
+
+def holds(boxes: Float[np.ndarray, "n 4"], y: float, x: float) -> bool:
+  """Whether a point, in shares of the image, lies in one of the boxes.
+
+  For the most similar cell of a concept it is a hit in the pointing game
+  (Zhang et al., 1608.00507).
+  """
+  top, left, bottom, right = boxes.T
+  return bool(np.any((top <= y) & (y < bottom) & (left <= x) & (x < right)))
