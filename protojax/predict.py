@@ -21,9 +21,7 @@ where a score above the threshold is defective, 1.
 
 import argparse
 from collections.abc import Callable, Iterable, Iterator
-import contextlib
 import csv
-import io
 import json
 from pathlib import Path
 import sys
@@ -37,7 +35,7 @@ from protojax.data import pipeline, sources
 from protojax.methods.base import Classifies, Detects
 from protojax.train import log, workdir
 from protojax.types import State, UserError
-from protojax.writing import replacing
+from protojax.writing import opened
 
 _CLASSIFIED = (
   "image",
@@ -91,7 +89,7 @@ def run(args: argparse.Namespace) -> int:
     UserError: no run, no image, or a file that cannot be written.
   """
   parallel.setup()
-  with _opened(args.output) as file:
+  with opened(args.output) as file:
     folder = Path(args.workdir or workdir.newest(Path("runs")))
     source = sources.images(*args.paths)
     method, state, config = loading.load(folder)
@@ -212,21 +210,6 @@ _ANSWERS = {
   Classifies: (_classified, _CLASSIFIED, _classified_rows),
   Detects: (_detected, _DETECTED, _detected_rows),
 }
-
-
-@contextlib.contextmanager
-def _opened(output: str) -> Iterator[Any]:
-  """The file to write to, which appears when it is whole; '' is stdout."""
-  if not output:
-    if isinstance(sys.stdout, io.TextIOWrapper):
-      # As in a file: names that are not UTF-8 are shown with their escapes.
-      sys.stdout.reconfigure(encoding="utf-8", errors="backslashreplace")
-    yield sys.stdout
-    return
-  if Path(output).is_dir():
-    raise UserError(f"--output={output} is a folder; name a file in it")
-  with replacing(Path(output)) as file:
-    yield file
 
 
 def _one_by_one(

@@ -8,8 +8,10 @@ all for the user to mend. Whatever writes files does so inside of `writing` or
 from collections.abc import Iterator
 import contextlib
 import errno
+import io
 import os
 from pathlib import Path
+import sys
 from typing import IO, Any
 
 from protojax.types import UserError
@@ -76,6 +78,27 @@ def replacing(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
       file.close()
     with contextlib.suppress(OSError):
       partial.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def opened(output: str) -> Iterator[IO[Any]]:
+  """The text file that a command writes to; '' is stdout.
+
+  A file appears when it is whole.
+
+  Raises:
+    UserError: it cannot be written.
+  """
+  if not output:
+    if isinstance(sys.stdout, io.TextIOWrapper):
+      # As in a file: names that are not UTF-8 are shown with their escapes.
+      sys.stdout.reconfigure(encoding="utf-8", errors="backslashreplace")
+    yield sys.stdout
+    return
+  if Path(output).is_dir():
+    raise UserError(f"--output={output} is a folder; name a file in it")
+  with replacing(Path(output)) as file:
+    yield file
 
 
 def failure(what: object, error: Exception, note: str = "") -> UserError:
