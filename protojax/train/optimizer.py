@@ -158,6 +158,49 @@ def step_decay(
   return rate_at
 
 
+def in_turn(
+  inner: optax.GradientTransformation, parts: int, axis: int = 0
+) -> optax.GradientTransformation:
+  """One group of parameters in equal parts, not all of which train each step.
+
+  A part that no gradient reaches rests: its parameters, moments and counts keep
+  every bit, as PyTorch skips a parameter whose gradient is None. Zero gradients
+  would do otherwise: moments go on moving it, and weight decay pulls.
+
+  Args:
+    inner: how a part is trained; a schedule counts the part's own updates.
+    parts: into how many each array is split.
+    axis: along which.
+  """
+
+  def split(tree: PyTree) -> PyTree:
+    return jax.tree.map(lambda x: jnp.stack(jnp.split(x, parts, axis)), tree)
+
+  def join(tree: PyTree) -> PyTree:
+    return jax.tree.map(lambda x: jnp.concatenate(list(x), axis), tree)
+
+  def init(params: PyTree) -> optax.OptState:
+    return jax.vmap(inner.init)(split(params))
+
+  def one(gradients: PyTree, state: Any, params: PyTree) -> tuple:
+    leaves = jax.tree.leaves(gradients)
+    reached = jnp.any(jnp.stack([jnp.any(x != 0) for x in leaves]))
+    updates, moved = inner.update(gradients, state, params)
+    return jax.tree.map(
+      lambda new, old: jnp.where(reached, new, old),
+      (updates, moved),
+      (jax.tree.map(jnp.zeros_like, updates), state),
+    )
+
+  def update(
+    updates: PyTree, state: Any, params: PyTree | None = None
+  ) -> tuple[PyTree, Any]:
+    updates, state = jax.vmap(one)(split(updates), state, split(params))
+    return join(updates), state
+
+  return optax.GradientTransformation(init, update)
+
+
 def grouped(
   groups: Mapping[str, Rate | optax.GradientTransformation],
   clip_norm: float = 0.0,
