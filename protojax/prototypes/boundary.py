@@ -1,0 +1,117 @@
+"""How far the patch behind a prototype is from the decision between classes.
+
+A cell's features have logits of their own, as an image has that shows this
+patch everywhere. They are linear in the features where the similarity is, so
+that the patch has a distance to the boundary, as a point has to a hyperplane.
+"""
+
+from collections.abc import Mapping, Sequence
+import dataclasses
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Float, Int
+import numpy as np
+
+from protojax.prototypes.distance import PRECISION
+from protojax.prototypes.groups import Note
+from protojax.prototypes.network import Network
+from protojax.prototypes.similarity import Similarity
+from protojax.types import ArrayLike, State
+
+_AT_ONCE = 64
+
+
+class Boundary(NamedTuple):
+  """Where patches stand; below zero on the side of another class.
+
+  Attributes:
+    margin: own logit minus the greatest other, in points.
+    distance: Euclidean distance to the nearest boundary with another class, in
+      units of the features; unlike the margin it does not grow with the head.
+  """
+
+  margin: Float[jax.Array, " n"]
+  distance: Float[jax.Array, " n"]
+
+
+def boundary(
+  patches: Float[ArrayLike, "n e"],
+  labels: Int[ArrayLike, " n"],
+  prototypes: Float[ArrayLike, "p 1 1 e"],
+  weights: Float[ArrayLike, "k p"],
+  similarity: Similarity,
+) -> Boundary:
+  """Margin and distance to the decision boundary of single patches.
+
+  With l the logits of a patch z of class c,
+
+    margin   = min over k != c of l_c - l_k
+    distance = min over k != c of (l_c - l_k) / |d(l_c - l_k) / dz|
+
+  exact for a similarity that is linear in z, otherwise to first order.
+
+  Args:
+    patches: features of single cells.
+    labels: the class of each.
+    prototypes: of the size of a cell.
+    weights: of the head.
+    similarity: what the head weighs.
+  """
+  flat = jnp.asarray(prototypes)[:, 0, 0]
+
+  def logits(z: Float[jax.Array, " e"]) -> Float[jax.Array, " k"]:
+    scores = similarity.activation(similarity.paired(z[None], flat))
+    return jnp.matmul(weights, scores, precision=PRECISION)
+
+  def one(patch: tuple[jax.Array, jax.Array]) -> Boundary:
+    z, label = patch
+    lead = logits(z)[label] - logits(z)
+    slopes = jax.jacrev(logits)(z)
+    steepness = jnp.linalg.norm(slopes[label][None] - slopes, axis=1)
+    others = jnp.arange(len(lead)) != label
+    return Boundary(
+      jnp.min(jnp.where(others, lead, jnp.inf)),
+      # Two classes that weigh all alike have no boundary.
+      jnp.min(jnp.where(others & (steepness > 0), lead / steepness, jnp.inf)),
+    )
+
+  pairs = jnp.asarray(patches), jnp.asarray(labels)
+  return jax.lax.map(one, pairs, batch_size=min(_AT_ONCE, len(pairs[0])))
+
+
+def of_state(network: Network, state: State) -> Boundary:
+  """Where the patches stand that the prototypes were taken from.
+
+  The buffer "patches" holds their features [p e].
+  """
+  return boundary(
+    state.buffers["patches"],
+    state.buffers["class_of"],
+    state.params["prototypes"]["prototypes"],
+    network.weights(state),
+    network.similarity,
+  )
+
+
+@dataclasses.dataclass(frozen=True)
+class Notes:
+  """What a report says of each prototype: its branch, and where it stands.
+
+  Attributes:
+    kinds: what the branches are called, in order.
+  """
+
+  kinds: tuple[str, ...]
+
+  def __call__(
+    self, network: Network, state: State
+  ) -> Sequence[Mapping[str, Note]]:
+    """One mapping a prototype."""
+    distances = np.asarray(of_state(network, state).distance)
+    kinds = np.repeat(self.kinds, len(distances) // len(self.kinds))
+    return [
+      {"kind": kind, "boundary distance": float(distance)}
+      for kind, distance in zip(kinds.tolist(), distances, strict=True)
+    ]
