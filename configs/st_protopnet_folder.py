@@ -1,0 +1,191 @@
+"""ST-ProtoPNet on a folder of images, with EfficientNet-Lite0.
+
+python train.py --config=configs/st_protopnet_folder.py --config.data.root=DIR
+
+DIR holds train/<class>/* and test/<class>/*, or <class>/* alone, which is
+split 60/40 by a seed.
+
+The recipe is that of `protopnet_folder.py`, with its ten prototypes of a class
+in two branches: five trivial and five support.
+
+Variants: `:cropped` and `:full` have the settings of the paper's code for
+cropped and for full images, `:planted` learns the planted causes from scratch,
+`:debug` shrinks everything and runs on the embedded photographs in seconds;
+they combine with commas.
+"""
+
+from ml_collections import ConfigDict
+
+from configs.variants import apply
+
+
+def get_config(variants: str = "") -> ConfigDict:
+  """The config, with the variants named."""
+  config = ConfigDict(
+    {
+      "method": "st_protopnet",
+      "seed": 0,
+      # How many, from that one on.
+      "seeds": 1,
+      "init_from": "",
+      "save_seconds": 60.0,
+      "batch_size": 32,
+      "rounds": 1,
+      # One alone is a model without the other.
+      "branches": "trivial,support",
+      # A step is one branch's, in turn; False: of all, by their mean.
+      "alternate": True,
+      "data": {
+        "name": "folder",
+        "root": "",
+        "train": "train",
+        "test": "test",
+        "test_fraction": 0.4,
+        # Of the training images, held out to choose by.
+        "validation_fraction": 0.0,
+        # -1: the run's seed.
+        "split_seed": -1,
+        "image_size": 224,
+        # To their bounding boxes, if the data set has some.
+        "crop": False,
+        "augment": "crop,flip",
+        # How often an epoch has each image.
+        "copies": 1,
+      },
+      # weights: a file, or hf:owner/name; '': those that come with it. dtype:
+      # "bfloat16" is faster on GPU and TPU. remat: less memory, more time.
+      "backbone": {
+        "name": "efficientnet_lite0",
+        "pretrained": True,
+        "weights": "",
+        "dtype": "float32",
+        "remat": False,
+      },
+      # per_class, channels: of each branch. similarity: "cosine", its positive
+      # part "relu_cosine", or "projection" on features of any length.
+      "prototypes": {
+        "per_class": 5,
+        "channels": 64,
+        "similarity": "cosine",
+        "add_on": "regular",
+        "hidden": "relu",
+        "activation": "none",
+        # Features brought to unit variance; prototypes start as patches.
+        "standardise": True,
+        "patches": True,
+      },
+      # The backbone as a plain classifier first, for one without weights.
+      "pretrain": {"epochs": 0, "backbone": 1e-3, "weight_decay": 1e-3},
+      # Weights of the loss; the paper's.
+      "trivial": {
+        "cluster": 0.8,
+        "separation": -0.08,
+        "orthogonality": 1e-3,
+        "discrimination": 1.0,
+        "l1": 1e-4,
+      },
+      "support": {
+        "cluster": 0.8,
+        "separation": -0.48,
+        "orthogonality": 1e-3,
+        "closeness": 1.0,
+        "l1": 1e-4,
+      },
+      "warm": {
+        "epochs": 10,
+        "add_on": 3e-3,
+        "prototypes": 3e-3,
+        "weight_decay": 1e-3,
+      },
+      "joint": {
+        "epochs": 0,
+        "backbone": 1e-4,
+        "add_on": 1e-3,
+        "prototypes": 1e-3,
+        "weight_decay": 1e-3,
+        "drop_epochs": 5,
+        "drop": 0.1,
+        "train_norm": False,
+        # Epochs without a better accuracy on the validation images; 0: all.
+        "patience": 0,
+      },
+      "last": {"epochs": 20, "head": 1e-3},
+    }
+  )
+  return apply(config, variants, VARIANTS)
+
+
+# What both variants of the paper's code share.
+_PAPER = {
+  "batch_size": 80,
+  "prototypes": {
+    "per_class": 5,
+    "channels": 64,
+    "standardise": False,
+    "patches": False,
+  },
+  "last": {"epochs": 10, "head": 1e-4},
+}
+
+VARIANTS = {
+  "cropped": {
+    **_PAPER,
+    "data": {"crop": True, "augment": "warp,flip", "copies": 40},
+    "prototypes": {
+      **_PAPER["prototypes"],
+      "similarity": "projection",
+      "hidden": "tanh",
+      "activation": "tanh",
+    },
+    "warm": {"epochs": 5, "weight_decay": 5e-4},
+    "joint": {
+      "epochs": 16,
+      "backbone": 1e-4,
+      "add_on": 3e-3,
+      "prototypes": 3e-3,
+      "weight_decay": 5e-4,
+      "drop_epochs": 2,
+      "drop": 0.2,
+      "train_norm": True,
+    },
+  },
+  "full": {
+    **_PAPER,
+    "data": {"crop": False, "augment": "warp,flip", "copies": 1},
+    # 14 x 14 cells, as the paper has by scaling features of 7 x 7 up.
+    "backbone": {"name": "efficientnet_lite0_stride16"},
+    "prototypes": {
+      **_PAPER["prototypes"],
+      "similarity": "relu_cosine",
+      "hidden": "none",
+      "activation": "none",
+    },
+    "warm": {"epochs": 10, "weight_decay": 1e-4},
+    "joint": {
+      "epochs": 90,
+      "backbone": 1e-4,
+      "add_on": 3e-3,
+      "prototypes": 3e-3,
+      "weight_decay": 1e-4,
+      "drop_epochs": 20,
+      "drop": 0.2,
+      "train_norm": True,
+    },
+  },
+  "debug": {
+    "batch_size": 26,
+    "rounds": 1,
+    "data": {
+      "name": "photos",
+      "root": "",
+      "image_size": 32,
+      "crop": False,
+      "copies": 1,
+    },
+    "backbone": {"name": "convnet", "pretrained": False, "weights": ""},
+    "prototypes": {"per_class": 2, "channels": 16},
+    "warm": {"epochs": 1},
+    "joint": {"epochs": 1},
+    "last": {"epochs": 2},
+  },
+}

@@ -1,0 +1,381 @@
+"""ST-ProtoPNet: support and trivial prototypes (Wang et al., ICCV 2023).
+
+Two branches on one backbone (2301.04011): trivial prototypes are driven far
+from the boundaries between the classes, as ProtoPNet's are, and support
+prototypes close to them, as the support vectors of an SVM. Logits are added.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+import dataclasses
+import functools
+from typing import Any
+
+from flax import linen as nn
+import jax.numpy as jnp
+from ml_collections import ConfigDict
+import numpy as np
+import optax
+
+from protojax import backbones, parallel
+from protojax.data import pipeline, sources
+from protojax.explain import prototypical
+from protojax.explain.output import Output
+from protojax.losses import geometry
+from protojax.methods.base import at_least, splits
+from protojax.metrics import classification
+from protojax.prototypes import boundary, branches, push
+from protojax.prototypes.branches import BranchedAddOn, BranchedLayer
+from protojax.prototypes.groups import Groups
+from protojax.prototypes.layer import AddOn
+from protojax.prototypes.network import Network
+from protojax.train import pretrain, summary
+from protojax.train.begin import begin
+from protojax.train.optimizer import adam, grouped, in_turn, step_decay
+from protojax.train.stage import Fit, Pass, epochs
+from protojax.train.turns import Branch, Turns
+from protojax.types import Array, Batch, Metrics, PyTree, State, UserError
+
+# What a branch is called -> its term on prototypes of different classes.
+_BETWEEN = {
+  "trivial": ("discrimination", geometry.discrimination),
+  "support": ("closeness", geometry.closeness),
+}
+
+# The least that a run can be made of.
+_LEAST = {
+  "seed": 0,
+  "batch_size": 1,
+  "rounds": 1,
+  "data.image_size": 1,
+  "data.copies": 1,
+  "prototypes.per_class": 1,
+  "prototypes.channels": 1,
+  "pretrain.epochs": 0,
+  "warm.epochs": 0,
+  "joint.epochs": 0,
+  "joint.drop_epochs": 1,
+  "joint.patience": 0,
+  "last.epochs": 0,
+}
+
+
+class Method:
+  """ST-ProtoPNet as its config says; see `configs/st_protopnet_folder.py`."""
+
+  scopes = ("local", "global")
+  output = Output
+
+  def __init__(
+    self, config: ConfigDict, class_names: tuple[str, ...] | None = None
+  ) -> None:
+    at_least(config, _LEAST)
+    self.splits = splits(config.data.validation_fraction, config.joint.patience)
+    self.config = config
+    self.kinds = _kinds(config.branches)
+    self._class_names = class_names
+    self._sources: dict[str, sources.Source] = {}
+
+  def _source(self, split: str) -> sources.Source:
+    if split not in self._sources:
+      c = self.config
+      self._sources[split] = sources.load(c.data, split, c.seed)
+    return self._sources[split]
+
+  @property
+  def class_names(self) -> tuple[str, ...]:
+    """The classes, in the order of the logits."""
+    return self._class_names or self._source("train").class_names
+
+  @property
+  def groups(self) -> Groups:
+    """Prototypes are sorted by class."""
+    return self.network.groups
+
+  @functools.cached_property
+  def network(self) -> Network:
+    """Backbone, and add-ons, prototypes and heads of all branches."""
+    c, b, count = self.config.prototypes, self.config.backbone, len(self.kinds)
+    similarity = branches.load(c.similarity)
+    return Network(
+      backbones.load(b.name, b.dtype, b.remat),
+      BranchedAddOn(
+        AddOn(c.channels, c.add_on, c.activation, c.hidden),
+        count,
+        unit=similarity.name != "projection",
+      ),
+      BranchedLayer(
+        count * c.per_class * len(self.class_names),
+        count * c.channels,
+        count,
+        similarity,
+      ),
+      self.config.data.image_size,
+      self.class_names,
+      boundary.Notes(self.kinds),
+    )
+
+  @functools.cached_property
+  def turns(self) -> Turns:
+    """The losses of the branches, and whose turn it is."""
+    return Turns(
+      self.network,
+      tuple(
+        Branch(kind, self.config[kind].to_dict(), *_BETWEEN[kind])
+        for kind in self.kinds
+      ),
+      self.config.alternate,
+    )
+
+  def stream(self, split: str) -> pipeline.Stream:
+    """The images of a split in source order, without augmentation."""
+    c = self.config
+    return pipeline.ordered(
+      self._source(split), c.data.image_size, c.batch_size
+    )
+
+  def _shuffled(self, augment: str = "") -> pipeline.Stream:
+    c, data, source = self.config, self.config.data, self._source("train")
+    return pipeline.training(
+      source, data.image_size, c.batch_size, c.seed, augment, copies=data.copies
+    )
+
+  # The algorithm.
+
+  def init(self, key: Array) -> State:
+    """A random start; prototypes by branch, in a branch by class."""
+    classes = jnp.arange(len(self.class_names))
+    of_branch = jnp.repeat(classes, self.config.prototypes.per_class)
+    class_of = jnp.tile(of_branch, len(self.kinds))
+    c = self.config.backbone
+    blank = bool(c.pretrained or c.weights)
+    state = self.network.init(key, class_of, blank_backbone=blank)
+    layer = self.network.layer
+    more = {
+      # Updates so far, which say whose turn it is.
+      "step": jnp.zeros((), jnp.int32),
+      # Features of all branches at the cell that each prototype was taken from.
+      "patches": jnp.zeros((layer.count, layer.channels)),
+    }
+    return state.replace(buffers={**state.buffers, **more})
+
+  def stages(self) -> Iterator[Fit | Pass]:
+    """Pretrain; start; warm; joint, push and last layer in rounds."""
+    c = self.config
+    train, ordered = self._shuffled(), self.stream("train")
+    augmented = self._shuffled(c.data.augment)
+    if c.pretrain.epochs:
+      yield pretrain.pretraining(
+        self.network.features,
+        len(self.class_names),
+        augmented,
+        grouped(
+          {"backbone": adam(c.pretrain.backbone, c.pretrain.weight_decay)}
+        ),
+        epochs(c.pretrain.epochs),
+      )
+    yield Pass("start", self.start, ordered)
+    if c.warm.epochs:
+      yield Fit(
+        "warm",
+        self.turns.loss,
+        train,
+        grouped(
+          {
+            "add_on": self._in_turn(adam(c.warm.add_on, c.warm.weight_decay)),
+            "prototypes": self._in_turn(adam(c.warm.prototypes)),
+          }
+        ),
+        epochs(c.warm.epochs),
+        prefix=self.network.backbone_rows,
+        after_step=self.turns.retracted,
+      )
+    for _ in range(c.rounds):
+      if c.joint.epochs:
+        yield Fit(
+          "joint",
+          functools.partial(self.turns.loss, train=c.joint.train_norm),
+          augmented,
+          grouped(self._joint_rates(augmented.steps_per_epoch)),
+          epochs(c.joint.epochs),
+          after_step=self.turns.retracted,
+          optimizer_id="joint",
+          patience=c.joint.patience,
+        )
+      yield Pass("push", self.push, ordered)
+      yield Fit(
+        "last layer",
+        self.turns.last_loss,
+        train,
+        grouped({"head": self._in_turn(adam(c.last.head), axis=1)}),
+        epochs(c.last.epochs),
+        prefix=self.network.distance_rows,
+        after_step=self.turns.counted,
+        optimizer_id="last layer",
+      )
+
+  def _in_turn(
+    self, inner: optax.GradientTransformation, axis: int = 0
+  ) -> optax.GradientTransformation:
+    return in_turn(inner, len(self.kinds), axis)
+
+  def _joint_rates(self, epoch: int) -> Mapping[str, Any]:
+    c = self.config.joint
+    # A branch's schedule counts its own updates.
+    turns = len(self.kinds) if self.config.alternate else 1
+
+    def rate(start: float, turns: int) -> Any:
+      own = max(1, epoch // turns)
+      # One epoch early: the paper's code steps its scheduler first.
+      return step_decay(start, c.drop_epochs * own, c.drop, offset=own)
+
+    return {
+      "backbone": adam(rate(c.backbone, 1), c.weight_decay),
+      "add_on": self._in_turn(adam(rate(c.add_on, turns), c.weight_decay)),
+      "prototypes": self._in_turn(adam(rate(c.prototypes, turns))),
+    }
+
+  # The sweeps between the stages of gradient descent.
+
+  def start(self, state: State, data: pipeline.Stream) -> tuple[State, Metrics]:
+    """Pretrained weights, features of unit variance, prototypes of patches."""
+    c = self.config
+    state = begin(
+      self.network,
+      state,
+      data,
+      backbone=c.backbone,
+      per_class=len(self.kinds) * c.prototypes.per_class,
+      standardise=c.prototypes.standardise,
+      patches=c.prototypes.patches,
+      seed=c.seed,
+      init_from=c.init_from,
+      class_names=self.class_names,
+    )
+    return _with_prototypes(state, self._own(state), {}), {}
+
+  def push(self, state: State, data: pipeline.Stream) -> tuple[State, Metrics]:
+    """Every prototype becomes the direction of its nearest training patch."""
+    found, provenance, metrics = push.push(
+      self.network.embed, state, data, self.network.similarity
+    )
+    params = {**state.params, "prototypes": {"prototypes": found}}
+    own = self._own(state.replace(params=params))
+    params = {**params, "prototypes": {"prototypes": own}}
+    more = {
+      "patches": found[:, 0, 0],
+      # Of what the prototypes are now, without other branches' channels.
+      "provenance": dataclasses.replace(
+        provenance,
+        embedder=push.embedder_digest(params, state.statistics),
+      ),
+    }
+    return _with_prototypes(state, own, more), metrics
+
+  def _own(self, state: State) -> np.ndarray:
+    """Prototypes in their branch's channels alone, at length one."""
+    bank = state.params["prototypes"]["prototypes"]
+    own = branches.diagonal(branches.cut(bank, len(self.kinds)))
+    return parallel.to_host(own)
+
+  # What the commands ask for.
+
+  def predict(self, state: State, batch: Batch) -> Mapping[str, Array]:
+    """Logits, probabilities; each prototype's similarity, cell, and points.
+
+    Points are those of the predicted class.
+    """
+    found, _ = self.network.forward(state.params, state, batch)
+    answer = jnp.argmax(found.logits, axis=1)
+    return {
+      "logits": found.logits,
+      "probabilities": nn.softmax(found.logits),
+      "points": found.scores * self.network.weights(state)[answer],
+      "similarities": found.scores,
+      "cells": found.cells,
+    }
+
+  def evaluate(self, state: State, data: pipeline.Stream) -> Metrics:
+    """Accuracy and mean cross entropy."""
+    sums = parallel.fold(
+      self._count, state, classification.none(), data.batches()
+    )
+    return classification.figures(np.asarray(sums))
+
+  def _count(self, state: State, carry: Array, batch: Batch) -> Array:
+    found, _ = self.network.forward(state.params, state, batch)
+    return classification.add(carry, found.logits, batch)
+
+  def stale(self, state: State) -> bool:
+    """Whether a prototype is no longer the patch it was pushed to."""
+    return push.stale(state)
+
+  def explain(
+    self, state: State, data: pipeline.Stream, **options: Any
+  ) -> Iterator[Any]:
+    """Why images and prototypes look alike: see `prototypical.explain`."""
+    return prototypical.explain(
+      self.network,
+      state,
+      data,
+      training=lambda: self.stream("train"),
+      evaluate=self._test_accuracy,
+      **options,
+    )
+
+  def _test_accuracy(self, state: State) -> float:
+    return self.evaluate(state, self.stream("test").once())["accuracy"]
+
+  def summary(
+    self, state: State, stages: Sequence[Mapping[str, Any]]
+  ) -> Mapping[str, Any]:
+    """Accuracy around the last push, and where the prototypes stand.
+
+    "geometry" has, of each branch, the means over pairs of classes of the
+    least and the greatest similarity of their prototypes, and over prototypes
+    of `boundary.Boundary`.
+    """
+    alive = np.asarray(state.buffers["alive"])
+    return {
+      "accuracy": summary.milestones(stages),
+      "prototypes": len(alive),
+      "alive": int(alive.sum()),
+      "duplicates": push.duplicates(state.buffers["provenance"], alive),
+      "geometry": self.geometry(state),
+      "class_names": list(self.class_names),
+    }
+
+  def geometry(self, state: State) -> dict[str, dict[str, float]]:
+    """By branch, where its prototypes stand; see `summary`."""
+    place = boundary.of_state(self.network, state)
+    bank = branches.cut(
+      state.params["prototypes"]["prototypes"], len(self.kinds)
+    )
+    found = {}
+    for b, kind in enumerate(self.kinds):
+      by_class = bank[b].reshape(len(self.class_names), -1, bank.shape[-1])
+      own = self.turns.alive(state, b)
+      found[kind] = {
+        "least_similarity": float(-geometry.closeness(by_class)),
+        "greatest_similarity": float(geometry.discrimination(by_class)),
+        "margin": float(jnp.mean(place.margin[own])),
+        "boundary_distance": float(jnp.mean(place.distance[own])),
+      }
+    return found
+
+
+def _with_prototypes(
+  state: State, prototypes: np.ndarray, buffers: Mapping[str, PyTree]
+) -> State:
+  params = {**state.params, "prototypes": {"prototypes": prototypes}}
+  return state.replace(params=params, buffers={**state.buffers, **buffers})
+
+
+def _kinds(names: str) -> tuple[str, ...]:
+  kinds = tuple(names.split(","))
+  if not set(kinds) <= set(_BETWEEN) or len(set(kinds)) < len(kinds):
+    raise UserError(
+      f"--config.branches={names} is not a list of branches; it must be one"
+      f" or more of {', '.join(_BETWEEN)}, each once, such as"
+      f" {','.join(_BETWEEN)}."
+    )
+  return kinds
