@@ -39,9 +39,16 @@ def cut(
 
   The whole image if it has no box, and the largest one if it has several.
   """
+  top, left, bottom, right = largest(boxes, *image.shape[:2])
+  return image[top:bottom, left:right]
+
+
+def largest(
+  boxes: Float[np.ndarray, "n 4"], height: int, width: int
+) -> tuple[int, int, int, int]:
+  """Top, left, bottom and right in pixels of what `cut` leaves of an image."""
   if not len(boxes):
-    return image
-  height, width, _ = image.shape
+    return 0, 0, height, width
   scale = np.array([height, width, height, width])
   # Rounded: shares of float32 miss their pixel by less than a thousandth.
   pixels = np.rint(np.asarray(boxes, np.float64) * scale).astype(int)
@@ -49,4 +56,5 @@ def cut(
   top, left, bottom, right = pixels[np.argmax(areas)]
   # A box without area becomes a pixel.
   top, left = min(top, height - 1), min(left, width - 1)
-  return image[top : max(bottom, top + 1), left : max(right, left + 1)]
+  bottom, right = max(bottom, top + 1), max(right, left + 1)
+  return int(top), int(left), int(bottom), int(right)

@@ -11,12 +11,13 @@ import os
 from pathlib import Path
 from typing import Any
 
-from jaxtyping import Int32, UInt8
+from jaxtyping import Float, Int32, UInt8
 import numpy as np
 
 from protojax import parallel
 from protojax.data import boxes, cache
 from protojax.data import images as images_lib
+from protojax.data.places import Places
 from protojax.types import UserError
 
 _CONVERTED = "array_record"
@@ -40,8 +41,9 @@ class Records:
     labels: class of each; -1 is unknown.
     class_names: by label.
     named: the feature that holds the name of an image; '' without one.
-    boxed: where the boxes lie that images are cut to, such as ("objects",
-      "bbox"); () leaves images whole.
+    boxed: where the boxes lie, such as ("objects", "bbox"); () for none.
+    crop: whether images are cut to them.
+    parted: whether records hold "parts", as `cub200` writes them.
   """
 
   title: str
@@ -50,6 +52,8 @@ class Records:
   class_names: tuple[str, ...]
   named: str
   boxed: tuple[str, ...] = ()
+  crop: bool = False
+  parted: bool = False
   skipped: tuple[tuple[str, str], ...] = ()
 
   def __len__(self) -> int:
@@ -65,9 +69,8 @@ class Records:
         " data set again"
       ) from e
     name = self._name(i, record)
-    if self.boxed:
-      found = functools.reduce(operator.getitem, self.boxed, record)
-      image = boxes.cut(image, np.reshape(found, (-1, 4)))
+    if self.crop:
+      image = boxes.cut(image, self._boxes(record))
     return {"image": image, "label": int(self.labels[i]), "name": name}
 
   def name(self, i: int) -> str:
@@ -77,6 +80,29 @@ class Records:
   def digest(self, i: int) -> UInt8[np.ndarray, "16"]:
     """Hash of the pixels of one image."""
     return images_lib.digest(self[i]["image"])
+
+  def places(self, i: int) -> Places | None:
+    """See `objects.Boxed`; of images that are cut to their boxes unknown."""
+    if self.crop or not self.boxed:
+      return None
+    found = self._boxes(self.records[int(i)])
+    return Places(np.zeros(len(found), np.int64), found)
+
+  def parts(self, i: int) -> Float[np.ndarray, "r 3"] | None:
+    """See `objects.Parted`; of an image cut to its box in shares of the cut."""
+    if not self.parted:
+      return None
+    record = self.records[int(i)]
+    height, width, _ = images_lib.decode(record["image"]).shape
+    found = self._boxes(record)[: None if self.crop else 0]
+    top, left, bottom, right = boxes.largest(found, height, width)
+    x, y, seen = np.asarray(record["parts"], np.float32).T
+    row, column = (y - top) / (bottom - top), (x - left) / (right - left)
+    return np.stack([row, column, seen], axis=1)
+
+  def _boxes(self, record: dict) -> Float[np.ndarray, "n 4"]:
+    found = functools.reduce(operator.getitem, self.boxed, record)
+    return np.reshape(found, (-1, 4))
 
   def _name(self, i: int, record: dict) -> str:
     if self.named:
@@ -131,7 +157,9 @@ def open_split(builder: Any, split: str, crop: bool = False) -> Records:
     labels=_labels(builder, split, records),
     class_names=tuple(builder.info.features["label"].names),
     named=_named(builder),
-    boxed=_boxed(builder) if crop else (),
+    boxed=_boxed(builder, crop),
+    crop=crop,
+    parted=_parted(builder),
   )
 
 
@@ -223,7 +251,7 @@ def _named(builder: Any) -> str:
   return texts[0] if texts else ""
 
 
-def _boxed(builder: Any) -> tuple[str, ...]:
+def _boxed(builder: Any, required: bool) -> tuple[str, ...]:
   """Where the boxes of an image lie: one, or one for each object."""
   import tensorflow_datasets as tfds
 
@@ -237,10 +265,18 @@ def _boxed(builder: Any) -> tuple[str, ...]:
   for place, feature in candidates.items():
     if isinstance(feature, tfds.features.BBoxFeature):
       return place
+  if not required:
+    return ()
   raise UserError(
     f"{builder.info.full_name} has no bounding boxes (a feature bbox or"
     " objects/bbox): set --config.data.crop=False"
   )
+
+
+def _parted(builder: Any) -> bool:
+  """Whether each image has a table of parts: x, y and whether it is seen."""
+  feature = dict(builder.info.features).get("parts")
+  return feature is not None and tuple(feature.shape[1:]) == (3,)
 
 
 def _left_encoded(builder: Any) -> list[str]:

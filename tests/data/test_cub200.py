@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 
-from protojax.data import cub200, labelled, records
+from protojax.data import cub200, labelled, objects, records
 from protojax.data import tfds as tfds_lib
 from protojax.types import UserError
 from tests.data import archive_fakes as fakes
@@ -56,6 +56,24 @@ def test_files_parts_and_digests_are_kept(tmp_path):
   assert first["image"] == content
   assert first["md5"].decode() == hashlib.md5(content).hexdigest()
   np.testing.assert_array_equal(first["parts"], [[2, 1.5, 1], [3, 1.5, 0]])
+
+
+def test_boxes_and_parts_in_shares_of_what_is_left_of_an_image(tmp_path):
+  """Of 20 x 16 pixels; the first box is 2, 3, 10, 9."""
+  write(tmp_path, fakes.cub())
+  left, top, width, height = map(float, fakes.BOXES[0])
+  whole = load(tmp_path, "train", crop=False)
+  (box,) = whole.places(0).boxes
+  edges = top / 16, left / 20, (top + height) / 16, (left + width) / 20
+  np.testing.assert_allclose(box, edges, rtol=1e-6)
+  (row, column, seen), (_, _, hidden) = objects.parts(whole, [0])[0]
+  np.testing.assert_allclose((row, column), (1.5 / 16, 2 / 20), rtol=1e-6)
+  assert (seen, hidden) == (1, 0)
+  cut = load(tmp_path, "train")
+  assert objects.masks(cut, [0], 8) is None
+  (row, column, _), _ = objects.parts(cut, [0])[0]
+  moved = (1.5 - int(top)) / int(height), (2 - int(left)) / int(width)
+  np.testing.assert_allclose((row, column), moved, rtol=1e-6)
 
 
 def test_the_same_file_in_train_and_test_is_reported(tmp_path):
