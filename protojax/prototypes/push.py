@@ -117,7 +117,7 @@ def push(
     image=np.where(found, best["image"], -1).astype(np.int32),
     cell=np.where(found, best["cell"], 0).astype(np.int32),
     distance=np.where(found, best["distance"], np.inf).astype(np.float32),
-    content=_contents(stream, np.where(found, best["image"], -1)),
+    content=contents(stream, np.where(found, best["image"], -1)),
     embedder=embedder_digest(params, state.statistics),
   )
   source = _keep_dead(source, state.buffers.get("provenance"), alive)
@@ -130,6 +130,24 @@ def push(
     "moved_max": float(moved.max()) if len(moved) else 0.0,
   }
   return new, source, metrics
+
+
+def contents(
+  stream: Any, images: Int[np.ndarray, " p"]
+) -> UInt8[np.ndarray, "p bytes"]:
+  """Digests of images at network size, each read once, a few at a time.
+
+  Args:
+    stream: has `examples(indices)`.
+    images: positions in its source; -1 has a digest of zeros.
+  """
+  digests = np.zeros((len(images), _DIGEST_BYTES), np.uint8)
+  taken = np.unique(images[images >= 0])
+  for start in range(0, len(taken), _READ_AT_ONCE):
+    some = taken[start : start + _READ_AT_ONCE]
+    for index, image in zip(some, stream.examples(some)["image"], strict=True):
+      digests[images == index] = images_lib.digest(image)
+  return digests
 
 
 def duplicates(provenance: Provenance, alive: Bool[ArrayLike, " p"]) -> int:
@@ -251,17 +269,6 @@ def _join(stacked):
   order = np.lexsort((stacked["image"], stacked["distance"]), axis=0)
   columns = np.arange(order.shape[1])
   return {name: values[order[0], columns] for name, values in stacked.items()}
-
-
-def _contents(stream, images):
-  """Digests of the images, each read once, a few at a time."""
-  digests = np.zeros((len(images), _DIGEST_BYTES), np.uint8)
-  taken = np.unique(images[images >= 0])
-  for start in range(0, len(taken), _READ_AT_ONCE):
-    some = taken[start : start + _READ_AT_ONCE]
-    for index, image in zip(some, stream.examples(some)["image"], strict=True):
-      digests[images == index] = images_lib.digest(image)
-  return digests
 
 
 def _keep_dead(source, previous, alive):
