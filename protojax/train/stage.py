@@ -15,10 +15,8 @@ from protojax import parallel
 from protojax.data import pipeline
 from protojax.data.pipeline import Stream
 from protojax.data.transforms import augment
+from protojax.train import kept
 from protojax.types import Batch, Metrics, PyTree, State
-
-# Above this the prefix is computed in every step instead of kept.
-_PREFIX_BYTES = 4 << 30
 
 
 class Aux(NamedTuple):
@@ -163,15 +161,21 @@ def fit(
   )
   for number, batch in enumerate(batches, start):
     if rows is not None:
-      batch = {**batch, **_taken(rows, batch["index"])}
+      batch = kept.taken(rows, batch)
     state, optimizer_state, metrics = step(
       state, optimizer_state, parallel.shard(batch), np.int32(number)
     )
     yield Update(state, optimizer_state, metrics)
 
 
-def _taken(rows: Mapping[str, Any], index: np.ndarray) -> Mapping[str, Any]:
-  return jax.tree.map(lambda x: x[index], rows)
+def _prefix_rows(stage: Fit, state: State) -> kept.Rows | None:
+  assert stage.prefix is not None
+  data = stage.data
+  return kept.rows(
+    stage.prefix,
+    state,
+    pipeline.ordered(data.source, data.image_size, data.batch_size),
+  )
 
 
 def _step(
@@ -217,19 +221,3 @@ def _augmented(name: str, batch: Batch, key: jax.Array) -> Batch:
   images = batch["image"].astype("float32")
   changed = jax.vmap(lambda x, k: augment(name, x, k))(images, keys)
   return {**batch, "image": changed}
-
-
-def _prefix_rows(stage: Fit, state: State) -> Mapping[str, np.ndarray] | None:
-  """The prefix of every example in source order, or None if too large."""
-  assert stage.prefix is not None
-  parts, size = [], 0
-  in_order = pipeline.ordered(
-    stage.data.source, stage.data.image_size, stage.data.batch_size
-  )
-  for _, rows in parallel.each(stage.prefix, state, in_order.batches()):
-    parts.append(rows)
-    size += sum(x.nbytes for x in jax.tree.leaves(rows))
-    if size / len(parts) * in_order.steps_per_epoch > _PREFIX_BYTES:
-      return None
-  # Padding stands at the end only.
-  return jax.tree.map(lambda *x: np.concatenate(x)[: len(stage.data)], *parts)
