@@ -18,6 +18,10 @@ from protojax.backbones import weights
 from protojax.backbones.layout import Layout, Tensors, convert
 from protojax.types import ArrayLike, PyTree, UserError
 
+# What the classifier of a network's weights does with the last map: the mean
+# over cells and a linear layer, a LayerNorm between the two, or anything else.
+Readout = Literal["mean", "normed mean", "other"]
+
 # TensorFlow's "SAME" depends on the size of the map; numbers do not.
 Padding = Literal["SAME", "VALID"] | tuple[int, int]
 
@@ -76,6 +80,9 @@ class Backbone:
     layouts: the foreign checkpoints that `convert` knows.
     pretrained: gives {"params", "batch_stats"} of NumPy arrays; None where
       there are no weights to start from.
+    tensors: gives the checkpoint that those arrays are taken from, the
+      classifier's tensors too; None as above.
+    readout: what that classifier does with the map.
   """
 
   module: nn.Module
@@ -87,6 +94,8 @@ class Backbone:
   levels: tuple[Level, ...] = ()
   layouts: tuple[Layout, ...] = ()
   pretrained: Callable[[], dict[str, Any]] | None = None
+  tensors: Callable[[], Tensors] | None = None
+  readout: Readout = "other"
 
   def init(
     self, key: jax.Array, image_size: int, blank: bool = False

@@ -48,6 +48,7 @@ def load(name: str) -> Backbone:
     channels=levels[-1].channels,
     levels=levels,
     layouts=_LAYOUTS,
+    readout="normed mean",
   )
 
 

@@ -68,6 +68,7 @@ def load(name: str) -> Backbone:
       for i, channels in enumerate(shape.channels, start=1)
     ),
     layouts=_LAYOUTS,
+    readout="mean",
   )
 
 

