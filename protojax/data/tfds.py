@@ -101,7 +101,7 @@ class Records:
     return np.stack([row, column, seen], axis=1)
 
   def _boxes(self, record: dict) -> Float[np.ndarray, "n 4"]:
-    found = functools.reduce(operator.getitem, self.boxed, record)
+    found: Any = functools.reduce(operator.getitem, self.boxed, record)
     return np.reshape(found, (-1, 4))
 
   def _name(self, i: int, record: dict) -> str:
