@@ -14,6 +14,10 @@ from typing import NoReturn
 _COMMANDS = {
   "evaluate": ("protojax.evaluate", "test explanations on known causes"),
   "predict": ("protojax.predict", "name the classes or defects of images"),
+  "interact": (
+    "protojax.interact",
+    "tell a concept model where to look, and see what it says then",
+  ),
   "export": ("protojax.exporting", "write a model for use without protojax"),
   "import": ("protojax.importing", "take over a model of ProtoPNet or CaBRNet"),
   "import-config": (

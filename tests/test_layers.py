@@ -27,6 +27,7 @@ _LEVELS = (
     "evaluate",
     "exporting",
     "importing",
+    "interact",
     "predict",
     "prepare",
     "train.py",

@@ -1,0 +1,250 @@
+"""The page's web server: the standard library's, for one person.
+
+Whoever asks must name a random token that stands in the address printed at the
+start; other pages in the same browser and other users of the machine do not
+know it. The Host header must be an IP address or this machine's own name, so
+that no foreign name can be pointed here (DNS rebinding). What changes something
+must be JSON, which a form of another page cannot send. No path that is sent is
+ever opened: routes are looked up in tables, images by number.
+"""
+
+from collections.abc import Callable, Mapping
+import http
+from http import server
+import ipaddress
+import json
+import secrets
+import socket
+import socketserver
+from typing import Any, NamedTuple
+
+from absl import logging
+
+from protojax.interact import view
+from protojax.interact.session import Session
+from protojax.types import UserError
+
+# Bytes; the largest intervention has a hundredth of them.
+MOST_BYTES = 1 << 16
+# After so many seconds a connection that says nothing is closed.
+_PATIENCE = 30
+
+
+class _Content(NamedTuple):
+  """What is sent back."""
+
+  type: str
+  body: bytes
+  policy: str = "default-src 'none'"
+
+
+class _Refused(Exception):
+  """A request that is not answered, with the status that says so."""
+
+  def __init__(self, status: http.HTTPStatus, reason: str) -> None:
+    super().__init__(reason)
+    self.status = status
+
+
+class Server(server.ThreadingHTTPServer):
+  """Serves one session until it is shut down.
+
+  Attributes:
+    token: what every address begins with.
+  """
+
+  daemon_threads = True
+
+  def __init__(
+    self, session: Session, title: str, host: str, port: int
+  ) -> None:
+    """Listens.
+
+    Args:
+      session: gives what is asked for.
+      title: of the run.
+      host: a name or an address of this machine.
+      port: 0 takes one that is free.
+
+    Raises:
+      UserError: the port is in use, or the host is not this machine.
+    """
+    self.token = secrets.token_urlsafe(16)
+    self._host = host
+    if ":" in host:
+      self.address_family = socket.AF_INET6
+    self.gets: Mapping[str, Callable[[int], _Content]] = {
+      "": lambda _: _page(session, title),
+      "images": lambda start: _json(session.images(start)),
+      "image": lambda index: _json(session.opened(index)),
+      "picture": lambda index: _jpeg(session.picture(index)),
+      "thumbnail": lambda index: _jpeg(session.thumbnail(index)),
+      "atlas": lambda prototype: _jpeg(session.atlas(prototype)),
+    }
+    self.posts: Mapping[str, Callable[[Any], Any]] = {
+      "intervene": session.intervene,
+      "save": session.save,
+    }
+    try:
+      super().__init__((host, port), _Handler)
+    except (OSError, OverflowError) as error:
+      raise UserError(
+        f"cannot listen on {host}, port {port}: {_why(error)}. Choose with"
+        " --host and --port; --port=0 takes a port that is free."
+      ) from error
+
+  def server_bind(self) -> None:
+    """Binds without asking the name service, which may be slow to answer."""
+    socketserver.TCPServer.server_bind(self)
+
+  @property
+  def address(self) -> str:
+    """Where the page is."""
+    host = f"[{self._host}]" if ":" in self._host else self._host
+    return f"http://{host}:{self.server_address[1]}/{self.token}/"
+
+  def is_own_name(self, host: str) -> bool:
+    """Whether a Host header can only mean this machine."""
+    name = _without_port(host)
+    try:
+      ipaddress.ip_address(name)
+    except ValueError:
+      own = ("localhost", self._host.lower(), socket.gethostname().lower())
+      return name.lower() in own
+    return True
+
+  def handle_error(self, request: Any, client_address: Any) -> None:
+    """Passes over browsers that hang up."""
+
+
+class _Handler(server.BaseHTTPRequestHandler):
+  protocol_version = "HTTP/1.1"
+  timeout = _PATIENCE
+  server: Server
+
+  def do_GET(self) -> None:
+    self._answer(self._get)
+
+  def do_POST(self) -> None:
+    self._answer(self._post)
+
+  def _answer(self, find: Callable[[], _Content]) -> None:
+    status = http.HTTPStatus.OK
+    try:
+      content = find()
+    except _Refused as refused:
+      status, content = refused.status, _json({"error": str(refused)})
+      # There may be a body that nobody has read.
+      self.close_connection = True
+    except UserError as error:
+      status = http.HTTPStatus.BAD_REQUEST
+      content = _json({"error": str(error)})
+    except (ConnectionError, TimeoutError):
+      raise
+    except Exception:
+      logging.exception("%s %s", self.command, self.path)
+      status = http.HTTPStatus.INTERNAL_SERVER_ERROR
+      content = _json({"error": "this went wrong; the terminal says more"})
+    self._send(status, content)
+
+  def _get(self) -> _Content:
+    name, _, argument = self._asked().partition("/")
+    if name not in self.server.gets or not _is_number(argument, name):
+      raise _Refused(http.HTTPStatus.NOT_FOUND, "there is no such page")
+    return self.server.gets[name](int(argument or 0))
+
+  def _post(self) -> _Content:
+    name = self._asked()
+    if name not in self.server.posts:
+      raise _Refused(http.HTTPStatus.NOT_FOUND, "there is no such page")
+    if self.headers.get_content_type() != "application/json":
+      raise _Refused(
+        http.HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "send application/json"
+      )
+    length = self.headers.get("Content-Length", "")
+    if not length.isdecimal():
+      raise _Refused(http.HTTPStatus.LENGTH_REQUIRED, "say the Content-Length")
+    if len(length) > 9 or int(length) > MOST_BYTES:
+      raise _Refused(
+        http.HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+        f"send at most {MOST_BYTES} bytes",
+      )
+    try:
+      content = json.loads(self.rfile.read(int(length)))
+    except (ValueError, RecursionError) as error:
+      raise UserError("what was sent is not valid JSON") from error
+    return _json(self.server.posts[name](content))
+
+  def _asked(self) -> str:
+    """What is asked for, of one who may ask."""
+    if not self.server.is_own_name(self.headers.get("Host", "")):
+      raise _Refused(http.HTTPStatus.FORBIDDEN, "ask by this machine's name")
+    token, _, rest = self.path.lstrip("/").partition("/")
+    if not secrets.compare_digest(token.encode(), self.server.token.encode()):
+      raise _Refused(
+        http.HTTPStatus.FORBIDDEN, "open the address that the terminal shows"
+      )
+    return rest
+
+  def _send(self, status: http.HTTPStatus, content: _Content) -> None:
+    self.send_response(status)
+    for name, value in (
+      ("Content-Type", content.type),
+      ("Content-Length", str(len(content.body))),
+      ("Content-Security-Policy", content.policy),
+      # Pictures of patients shall not stay in the browser's cache.
+      ("Cache-Control", "no-store"),
+      ("Cross-Origin-Resource-Policy", "same-origin"),
+      ("Referrer-Policy", "no-referrer"),
+      ("X-Content-Type-Options", "nosniff"),
+    ):
+      self.send_header(name, value)
+    if self.close_connection:
+      self.send_header("Connection", "close")
+    self.end_headers()
+    self.wfile.write(content.body)
+
+  def version_string(self) -> str:
+    """Nothing of versions is told to whoever asks."""
+    return "protojax"
+
+  def log_message(self, format: str, *args: Any) -> None:
+    """The terminal is for other things."""
+
+
+def _page(session: Session, title: str) -> _Content:
+  nonce = secrets.token_urlsafe(16)
+  policy = (
+    f"default-src 'none'; script-src 'nonce-{nonce}'; connect-src 'self';"
+    " style-src 'unsafe-inline'; img-src 'self' data:; base-uri 'none';"
+    " form-action 'none'; frame-ancestors 'none'"
+  )
+  text = view.page(title, session.facts(), nonce)
+  return _Content("text/html; charset=utf-8", text.encode(), policy)
+
+
+def _json(content: Any) -> _Content:
+  return _Content(
+    "application/json", json.dumps(content, allow_nan=False).encode()
+  )
+
+
+def _jpeg(content: bytes) -> _Content:
+  return _Content("image/jpeg", content)
+
+
+def _is_number(argument: str, name: str) -> bool:
+  """Whether the address ends in a number, as all but the page's own do."""
+  if not name:
+    return not argument
+  return argument.isascii() and argument.isdecimal() and len(argument) < 10
+
+
+def _without_port(host: str) -> str:
+  if host.startswith("["):
+    return host[1:].partition("]")[0]
+  return host.partition(":")[0]
+
+
+def _why(error: Exception) -> str:
+  return (getattr(error, "strerror", None) or str(error)).lower()

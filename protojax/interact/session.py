@@ -1,0 +1,241 @@
+"""What the page asks for: images, answers, and what was saved of them.
+
+Holds no HTTP: `server` calls it from several threads, with content that came
+from a browser and is not to be trusted. Images are named by their position in
+the source alone.
+"""
+
+import functools
+from pathlib import Path
+import threading
+from typing import Any
+
+from jaxtyping import UInt8
+import numpy as np
+from PIL import Image
+
+from protojax.data.sources import Source
+from protojax.explain import page
+from protojax.interact import records
+from protojax.interact.answers import Answer, Model
+from protojax.interact.atlas import Atlas
+from protojax.interact.intervention import (
+  ALPHA,
+  MOST_BOXES,
+  Intervention,
+  mapping,
+  parse,
+)
+from protojax.types import UserError
+
+# Of the two most probable classes: a smaller margin is worth a look (CSR).
+LOW_MARGIN = 0.3
+# Longest sides of pictures, in pixels.
+_LARGE, _SMALL = 1600, 96
+
+
+class Session:
+  """One person's work on the images of a source.
+
+  Attributes:
+    model: what answers.
+    source: the images.
+    path: of the file that interventions are saved in.
+  """
+
+  def __init__(
+    self, model: Model, source: Source, path: Path, atlas: Atlas
+  ) -> None:
+    """Takes up what was saved before.
+
+    Raises:
+      UserError: the file holds no interventions.
+    """
+    self.model, self.source, self.path = model, source, path
+    self._atlas = atlas
+    self._rows: list[dict[str, Any]] = []
+    self._saving = threading.Lock()
+    self._saved = {
+      str(one["image"]): one
+      for one in (records.read(path) if path.exists() else ())
+    }
+    self._image = functools.lru_cache(maxsize=8)(self._read)
+    self._before = functools.lru_cache(maxsize=64)(self._ask)
+
+  def _read(self, index: int) -> UInt8[np.ndarray, "H W 3"]:
+    return self.source[index]["image"]
+
+  def _ask(self, index: int) -> Answer:
+    return self.model(self._image(index))
+
+  def facts(self) -> dict[str, Any]:
+    """What does not change while the page is open."""
+    method = self.model.method
+    return {
+      "classes": list(method.class_names),
+      "concepts": list(method.concept_names),
+      "low_margin": LOW_MARGIN,
+      "alpha": ALPHA,
+      "most_boxes": MOST_BOXES,
+      "atlas": self._atlas.reason,
+    }
+
+  def predict_all(self, stop: threading.Event) -> None:
+    """Fills the list of images, until done or told to stop."""
+    for index in range(len(self.source)):
+      if stop.is_set():
+        return
+      self._rows.append(self._row(index))
+
+  def _row(self, index: int) -> dict[str, Any]:
+    """What the list says of an image."""
+    name, names = self.source.name(index), self.model.method.class_names
+    try:
+      found = self.model(self.source[index]["image"])
+    except UserError as error:  # It has gone since the source was opened.
+      return {"name": name, "error": str(error)}
+    label = int(self.source.labels[index])
+    return {
+      "name": name,
+      "class": names[found.predicted],
+      "probability": float(found.probabilities[found.predicted]),
+      "margin": found.margin,
+      "label": names[label] if label >= 0 else None,
+    }
+
+  def images(self, start: int) -> dict[str, Any]:
+    """The rows of the list from `start` on, as far as they are known."""
+    rows = [
+      {**row, "saved": row["name"] in self._saved} for row in self._rows[start:]
+    ]
+    return {"total": len(self.source), "rows": rows}
+
+  def picture(self, index: int) -> bytes:
+    """An image as JPEG.
+
+    Raises:
+      UserError: there is no such image.
+    """
+    return _jpeg(self._image(self._known(index)), _LARGE)
+
+  def thumbnail(self, index: int) -> bytes:
+    """The same, small."""
+    return _jpeg(self.source[self._known(index)]["image"], _SMALL)
+
+  def atlas(self, prototype: int) -> bytes:
+    """The image that a prototype was taken from.
+
+    Raises:
+      UserError: there is none.
+    """
+    picture = self._atlas.picture(prototype)
+    if picture is None:
+      raise UserError(f"nothing to show of prototype {prototype}")
+    return _jpeg(picture, _LARGE)
+
+  def opened(self, index: int) -> dict[str, Any]:
+    """An image: its size, the answer to it, and what was saved of it.
+
+    Raises:
+      UserError: there is no such image.
+    """
+    height, width, _ = self._image(self._known(index)).shape
+    return {
+      "name": self.source.name(index),
+      "height": height,
+      "width": width,
+      "answer": self._shown(self._before(index)),
+      **self._kept(index),
+    }
+
+  def _kept(self, index: int) -> dict[str, Any]:
+    """What was saved of an image, or why it does not fit this model."""
+    kept = self._saved.get(self.source.name(index))
+    if kept is None:
+      return {"saved": None}
+    try:
+      _, asked = self._parse({**kept, "image": index})
+    except UserError as error:
+      return {"saved": None, "error": f"{self.path}: {error}"}
+    return {"saved": asked.as_json()}
+
+  def intervene(self, content: Any) -> dict[str, Any]:
+    """The answer to an intervention.
+
+    Args:
+      content: JSON: the position of an image as "image", and what `parse`
+        reads.
+
+    Raises:
+      UserError: something in it is not as it should be.
+    """
+    index, asked = self._parse(content)
+    return self._shown(self.model(self._image(index), asked))
+
+  def save(self, content: Any) -> dict[str, Any]:
+    """Keeps an intervention in the file; one that changes nothing is dropped.
+
+    Args:
+      content: as for `intervene`.
+
+    Returns:
+      Whether the image now has a saved one, and how many have.
+
+    Raises:
+      UserError: something is not as it should be, or cannot be written.
+    """
+    index, asked = self._parse(content)
+    name, before = self.source.name(index), self._before(index)
+    after = self.model(self._image(index), asked)
+    kept = records.record(name, asked, before, after, self.model.method)
+    with self._saving:
+      saved = {key: one for key, one in self._saved.items() if key != name}
+      if asked.look or asked.ignore or asked.rejected:
+        saved[name] = kept
+      records.write(self.path, list(saved.values()))
+      self._saved = saved
+    return {"saved": name in saved, "count": len(saved)}
+
+  @property
+  def saved_count(self) -> int:
+    """How many interventions the file holds."""
+    return len(self._saved)
+
+  def _known(self, index: Any) -> int:
+    whole = isinstance(index, int) and not isinstance(index, bool)
+    if not whole or not 0 <= index < len(self.source):
+      raise UserError(f"there is no image number {index}")
+    return index
+
+  def _parse(self, content: Any) -> tuple[int, Intervention]:
+    content = mapping(content, "what was sent")
+    index = self._known(content.get("image"))
+    size = self._image(index).shape[:2]
+    names = self.model.method.concept_names
+    return index, parse(content, names, size)
+
+  def _shown(self, answer: Answer) -> dict[str, Any]:
+    """An answer with what the page draws of it."""
+    found = records.described(answer, self.model.method)
+    # Lists: the browser would sort names that look like numbers.
+    return {
+      "class": found["class"],
+      "probability": found["probability"],
+      "margin": found["margin"],
+      "probabilities": list(found["probabilities"].values()),
+      "concepts": [
+        {
+          **concept,
+          "map": np.round(answer.maps[..., c], 4).tolist(),
+          "prototype": int(answer.best[c]),
+          "place": self._atlas.place(int(answer.best[c])),
+        }
+        for c, concept in enumerate(found["concepts"].values())
+      ],
+    }
+
+
+def _jpeg(image: UInt8[np.ndarray, "H W 3"], side: int) -> bytes:
+  picture = Image.fromarray(image)
+  picture.thumbnail((side, side))
+  return page.jpeg(np.asarray(picture))
