@@ -126,7 +126,7 @@ class Composites:
     return np.stack([self._drawn(i)[0] for i in range(len(self))])
 
   @functools.cached_property
-  def labels(self) -> Int32[np.ndarray, "n"]:
+  def labels(self) -> Int32[np.ndarray, " n"]:
     """By the rule of the module's first lines."""
     coin, eye, text, _ = self.concepts.T
     return np.where(coin & eye, 2, np.where(text, 1, 0)).astype(np.int32)
@@ -136,7 +136,7 @@ class Composites:
     shown = [CONCEPTS[c] for c in np.flatnonzero(self.concepts[i])]
     return "-".join((self.split, f"{int(i):03d}", *shown))
 
-  def digest(self, i: int) -> UInt8[np.ndarray, "16"]:
+  def digest(self, i: int) -> UInt8[np.ndarray, " 16"]:
     """Hash of the pixels of one image."""
     return images_lib.digest(self[i]["image"])
 

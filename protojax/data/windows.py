@@ -69,7 +69,7 @@ class Windows:
   concept_names: tuple[str, ...]
   concepts: Bool[np.ndarray, "n c"]
   found: tuple[Places, ...]
-  labels: Int32[np.ndarray, "n"]
+  labels: Int32[np.ndarray, " n"]
   class_names: tuple[str, ...]
   skipped: tuple[tuple[str, str], ...]
 
@@ -88,7 +88,7 @@ class Windows:
     name = os.fsencode(w.photograph).decode("utf-8", "backslashreplace")
     return f"{name} at {w.left},{w.top}"
 
-  def digest(self, i: int) -> UInt8[np.ndarray, "16"]:
+  def digest(self, i: int) -> UInt8[np.ndarray, " 16"]:
     """Hash of the pixels of one window."""
     return images_lib.digest(self[i]["image"])
 

@@ -1,0 +1,114 @@
+"""CSR on pasted pieces of photographs: known concepts in known places.
+
+python train.py --config=configs/csr_composites.py
+"""
+
+from ml_collections import ConfigDict
+
+from configs.variants import apply
+
+
+def get_config(variants: str = "") -> ConfigDict:
+  """The config, with the variants named."""
+  config = ConfigDict(
+    {
+      "method": "csr",
+      "seed": 0,
+      # How many, from that one on.
+      "seeds": 1,
+      "init_from": "",
+      "save_seconds": 60.0,
+      "batch_size": 50,
+      # What a rejected concept's scores become: "zero" (the paper), or
+      # "absent_mean", their means over training images without the concept.
+      "reject": "zero",
+      "data": {
+        "name": "composites",
+        # Each class its own concept where there are none.
+        "concepts": ("coin", "eye", "print", "wheel"),
+        "root": "",
+        "train": "train",
+        "test": "test",
+        "validation_fraction": 0.0,
+        # -1: the run's seed.
+        "split_seed": -1,
+        "image_size": 96,
+        "crop": False,
+        "augment": "flip",
+        # How often the false cue tells the truth in training.
+        "tag": 0.9,
+      },
+      "backbone": {
+        "name": "efficientnet_lite0_stride16",
+        "pretrained": True,
+        "weights": "",
+        "dtype": "float32",
+        "remat": False,
+      },
+      # Stage 1. backbone: its rate; 0 leaves it as it is.
+      "concepts": {
+        "epochs": 30,
+        "head": 1e-3,
+        "backbone": 0.0,
+        "weight_decay": 1e-3,
+        "train_norm": False,
+      },
+      # Stage 2. Rounds: after each but the last, prototypes that no vector
+      # chooses move to where they are needed.
+      "warm": {"epochs": 5},
+      "prototypes": {
+        "per_concept": 20,
+        "channels": 128,
+        "standardise": True,
+        "iterations": 20,
+        "rounds": 3,
+        "epochs": 5,
+        "projector": 1e-3,
+        "rate": 1e-3,
+        "weight_decay": 1e-4,
+      },
+      # lambda, gamma and delta. margin_sign: -1 is a margin, +1 what the
+      # paper's public replication has.
+      "loss": {
+        "scale": 20.0,
+        "gamma": 1000.0,
+        "margin": 0.1,
+        "margin_sign": -1,
+      },
+      # Stage 3.
+      "task": {
+        "epochs": 100,
+        "head": 1e-2,
+        "weight_decay": 1e-4,
+        "concept_dropout": 0.0,
+      },
+      # Prototypes of the run `init_from` that a person has thrown out: only
+      # the task head is learned, anew.
+      "refine": {"remove": ()},
+    }
+  )
+  return apply(config, variants, VARIANTS)
+
+
+VARIANTS = {
+  "debug": {
+    "data": {
+      "name": "composites",
+      "root": "",
+      "concepts": ("coin", "eye", "print", "wheel"),
+      "image_size": 32,
+      "augment": "",
+    },
+    "backbone": {"name": "convnet", "pretrained": False, "weights": ""},
+    "concepts": {"epochs": 1},
+    "warm": {"epochs": 1},
+    "prototypes": {
+      "per_concept": 3,
+      "channels": 16,
+      "iterations": 2,
+      "rounds": 2,
+      "epochs": 1,
+    },
+    "task": {"epochs": 1},
+  }
+}

@@ -1,0 +1,102 @@
+"""How well classes and concepts are told, and whether concepts point right.
+
+What is not defined, such as the AUROC of a concept that every image shows, is
+left out of a mean, never counted as zero; a mean of nothing is nan.
+"""
+
+from collections.abc import Mapping
+
+from jaxtyping import Bool, Float, Int
+import numpy as np
+import optax
+
+from protojax.data import concepts
+from protojax.data.places import holds
+from protojax.data.sources import Source
+from protojax.metrics import ranking
+from protojax.types import ArrayLike
+
+
+def measure(
+  source: Source, found: Mapping[str, np.ndarray], grid: tuple[int, int]
+) -> dict[str, float]:
+  """What a concept model tells of a source; what is not defined is left out.
+
+  Args:
+    source: the images.
+    found: of each, in order: "logits" [n k], "concept_logits" [n c], and the
+      cells where each concept is seen most: "best_cells" by its prototypes,
+      "map_cells" by the concept head [n c].
+    grid: rows and columns of the cells.
+
+  Returns:
+    "accuracy", "macro_f1", "cross_entropy", "concept_auc", "concept_f1",
+    "pointing" (of prototypes) and "map_pointing" (of the concept head).
+  """
+  labels, logits = source.labels, found["logits"]
+  present, answers = concepts.present(source), logits.argmax(axis=1)
+  entropy = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
+  measured = {
+    "accuracy": float(np.mean(answers == labels)),
+    "macro_f1": macro_f1(labels, answers),
+    "cross_entropy": float(np.mean(entropy)),
+    "concept_auc": concept_auc(present, found["concept_logits"]),
+    "concept_f1": concept_f1(present, found["concept_logits"]),
+    "pointing": pointing(source, found["best_cells"], grid),
+    "map_pointing": pointing(source, found["map_cells"], grid),
+  }
+  return {name: x for name, x in measured.items() if not np.isnan(x)}
+
+
+def pointing(
+  source: Source, cells: Int[ArrayLike, "n c"], grid: tuple[int, int]
+) -> float:
+  """The pointing game (Zhang et al., 1608.00507), as CSR plays it.
+
+  Over all pairs of an image and a concept it shows: the share whose cell has
+  its centre in a box of the concept. nan where places are not known.
+  """
+  hits, (rows, columns) = [], grid
+  for i, concept in np.argwhere(concepts.present(source)).tolist():
+    places = concepts.places(source, i)
+    if places is None:
+      return float("nan")
+    row, column = divmod(int(cells[i, concept]), columns)
+    y, x = (row + 0.5) / rows, (column + 0.5) / columns
+    hits.append(float(holds(places.of(concept), y, x)))
+  return _mean(hits)
+
+
+def macro_f1(
+  labels: Int[ArrayLike, " n"], answers: Int[ArrayLike, " n"]
+) -> float:
+  """F1 of each class that occurs among the labels, mean over the classes."""
+  labels, answers = np.asarray(labels), np.asarray(answers)
+  return _mean([_f1(labels == k, answers == k) for k in np.unique(labels)])
+
+
+def concept_f1(
+  present: Bool[ArrayLike, "n c"], logits: Float[ArrayLike, "n c"]
+) -> float:
+  """F1 of each concept at probability one half, mean over the concepts."""
+  told = np.asarray(logits) > 0
+  pairs = zip(np.asarray(present).T, told.T, strict=True)
+  return _mean([_f1(*pair) for pair in pairs])
+
+
+def concept_auc(
+  present: Bool[ArrayLike, "n c"], logits: Float[ArrayLike, "n c"]
+) -> float:
+  """AUROC of each concept, mean over the concepts."""
+  pairs = zip(np.asarray(present).T, np.asarray(logits).T, strict=True)
+  return _mean([ranking.auroc(*pair) for pair in pairs])
+
+
+def _f1(truth: Bool[np.ndarray, " n"], told: Bool[np.ndarray, " n"]) -> float:
+  both, either = np.sum(truth & told), np.sum(truth) + np.sum(told)
+  return float(2 * both / either) if either else float("nan")
+
+
+def _mean(values: list[float]) -> float:
+  defined = [value for value in values if not np.isnan(value)]
+  return float(np.mean(defined)) if defined else float("nan")

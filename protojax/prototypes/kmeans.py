@@ -1,0 +1,147 @@
+"""Centres on the unit sphere: where concept prototypes start, and start again.
+
+Prototypes that begin at random mostly end without a vector of their own, since
+the nearest takes all the gradient. So they begin as centres of spherical
+k-means, and those that no vector chooses move to where the others are farthest.
+Vectors and centres have length one; `mask` tells real rows from padding, so
+that `jax.vmap` goes over the concepts.
+"""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Bool, Float, Int
+import numpy as np
+
+from protojax.prototypes import distance
+from protojax.types import ArrayLike
+
+# Below all cosines.
+_NEVER = -2.0
+
+
+def begin(
+  vectors: Float[ArrayLike, "n c d"],
+  present: Bool[ArrayLike, "n c"],
+  count: int,
+  iterations: int,
+) -> Float[jax.Array, "c m d"]:
+  """So many centres of each concept's vectors, from images that show it."""
+  start = functools.partial(
+    spherical_kmeans, count=count, iterations=iterations
+  )
+  return jax.jit(jax.vmap(start, in_axes=1))(vectors, present)
+
+
+def reseed(
+  vectors: Float[ArrayLike, "n c d"],
+  present: Bool[ArrayLike, "n c"],
+  centres: Float[ArrayLike, "c m d"],
+) -> tuple[Float[np.ndarray, "c m d"], int]:
+  """Centres of length one, those that no vector chooses moved; and how many.
+
+  To where the others cover the vectors worst: `farthest_points`.
+  """
+
+  def of_concept(
+    vectors: jax.Array, mask: jax.Array, centres: jax.Array
+  ) -> tuple[jax.Array, jax.Array]:
+    centres = distance.direction(centres)
+    idle = counts(vectors, mask, centres) == 0
+    return farthest_points(vectors, mask, centres, idle), jnp.sum(idle)
+
+  each = jax.jit(jax.vmap(of_concept, in_axes=(1, 1, 0)))
+  moved, idle = each(vectors, present, centres)
+  return np.asarray(moved), int(idle.sum())
+
+
+def spherical_kmeans(
+  vectors: Float[ArrayLike, "n d"],
+  mask: Bool[ArrayLike, " n"],
+  count: int,
+  iterations: int,
+) -> Float[jax.Array, "m d"]:
+  """Centres of so many clusters by cosine.
+
+  The start is farthest-point traversal from the mean; then, in turn, each
+  vector goes to its nearest centre and each centre to the direction of its
+  vectors' mean. A centre without vectors stays.
+
+  Args:
+    vectors: of length one.
+    mask: which of them are real.
+    count: m.
+    iterations: of both steps.
+  """
+  vectors, real = jnp.asarray(vectors), jnp.asarray(mask)[:, None]
+  mean = jnp.mean(jnp.where(real, vectors, 0.0), axis=0)
+  first = jnp.argmax(_similar(vectors, mask, distance.direction(mean)[None]))
+  centres = jnp.tile(vectors[first][None], (count, 1))
+  others = jnp.arange(count) > 0
+  centres = farthest_points(vectors, mask, centres, others)
+
+  def step(centres: jax.Array, _: None) -> tuple[jax.Array, None]:
+    chosen = jax.nn.one_hot(nearest(vectors, centres), count)
+    sums = _products(jnp.where(real, chosen, 0.0).T, vectors)
+    some = jnp.any(sums != 0, axis=1, keepdims=True)
+    return jnp.where(some, distance.direction(sums), centres), None
+
+  centres, _ = jax.lax.scan(step, centres, None, iterations)
+  return centres
+
+
+def farthest_points(
+  vectors: Float[ArrayLike, "n d"],
+  mask: Bool[ArrayLike, " n"],
+  centres: Float[ArrayLike, "m d"],
+  moved: Bool[ArrayLike, " m"],
+) -> Float[jax.Array, "m d"]:
+  """The centres, those marked moved to the worst covered vectors.
+
+  One after the other: each goes to the vector whose most similar centre, of
+  those kept and those already moved, is the least similar. Where there is no
+  vector they stay.
+  """
+  vectors, centres = jnp.asarray(vectors), jnp.asarray(centres)
+  moved = jnp.asarray(moved)
+  cosines = _products(vectors, centres.T)
+  covered = jnp.max(jnp.where(moved[None], _NEVER, cosines), axis=1)
+
+  def step(
+    covered: jax.Array, row: tuple[jax.Array, jax.Array]
+  ) -> tuple[jax.Array, jax.Array]:
+    centre, moves = row
+    # Ties, such as all of them where no centre is kept, go to the first.
+    worst = vectors[jnp.argmin(jnp.where(mask, covered, jnp.inf))]
+    centre = jnp.where(moves & jnp.any(mask), worst, centre)
+    return jnp.maximum(covered, _products(vectors, centre)), centre
+
+  _, found = jax.lax.scan(step, covered, (centres, moved))
+  return found
+
+
+def nearest(
+  vectors: Float[ArrayLike, "n d"], centres: Float[ArrayLike, "m d"]
+) -> Int[jax.Array, " n"]:
+  """The centre with the largest cosine to each vector."""
+  return jnp.argmax(_products(vectors, distance.direction(centres).T), axis=1)
+
+
+def counts(
+  vectors: Float[ArrayLike, "n d"],
+  mask: Bool[ArrayLike, " n"],
+  centres: Float[ArrayLike, "m d"],
+) -> Int[jax.Array, " m"]:
+  """How many vectors each centre is the nearest of."""
+  chosen = jax.nn.one_hot(nearest(vectors, centres), len(centres))
+  kept = jnp.where(jnp.asarray(mask)[:, None], chosen, 0.0)
+  return jnp.sum(kept, axis=0).astype(jnp.int32)
+
+
+def _similar(vectors, mask, centre):
+  return jnp.where(mask, _products(vectors, centre.T)[:, 0], _NEVER)
+
+
+def _products(a, b):
+  return jnp.matmul(a, b, precision=distance.PRECISION)
