@@ -83,7 +83,7 @@ def redundancy(
   if not groups:
     return Redundancy(groups, before, before)
   weight, left = redundancy_lib.merge(subject.weights, buffers["alive"], groups)
-  params = {**state.params, "head": {"weight": weight}}
+  params = {**state.params, "head": {**state.params["head"], "weight": weight}}
   merged = state.replace(params=params, buffers={**buffers, "alive": left})
   return Redundancy(groups, before, evaluate(merged))
 
