@@ -29,7 +29,7 @@ from protojax.prototypes import concept_network as networks
 from protojax.prototypes.concept_network import ConceptNetwork
 from protojax.prototypes.concepts import Projector
 from protojax.prototypes.groups import Groups
-from protojax.train import adopt, concept_stages
+from protojax.train import adopt, concept_stages, kept
 from protojax.train.optimizer import adam, grouped
 from protojax.train.stage import Fit, Pass, epochs
 from protojax.types import Array, ArrayLike, Batch, Metrics, State, UserError
@@ -160,6 +160,7 @@ class Method:
       self._shuffled(),
       grouped({"head": adam(c.task.head, c.task.weight_decay)}),
       epochs(c.task.epochs),
+      features=self._features,
       dropout=c.task.concept_dropout,
     )
 
@@ -187,6 +188,7 @@ class Method:
       self._shuffled(self.config.data.augment if c.backbone else ""),
       grouped(rates),
       epochs(c.epochs),
+      features=self._features,
       frozen=not c.backbone,
       train_norm=c.train_norm,
     )
@@ -205,10 +207,16 @@ class Method:
       self._shuffled(),
       grouped(rates),
       epochs(length),
+      features=self._features,
       gamma=loss.gamma,
       scale=loss.scale,
       margin=loss.margin_sign * loss.margin,
     )
+
+  @functools.cached_property
+  def _features(self) -> kept.Kept:
+    """Of whole splits; all stages after the first, and metrics, begin there."""
+    return kept.Kept(self.network.feature_rows, self.network.feature_part)
 
   @functools.cached_property
   def _present(self) -> Bool[np.ndarray, "n c"]:
@@ -260,7 +268,8 @@ class Method:
   def _projected(
     self, state: State, data: pipeline.Stream
   ) -> Float[np.ndarray, "n c d"]:
-    rows = parallel.each(self.network.projected_rows, state, data.batches())
+    batches = self._features.batches(state, data)
+    rows = parallel.each(self.network.projected_rows, state, batches)
     return np.concatenate([r["projected"][b["mask"]] for b, r in rows])
 
   def _with_prototypes(self, state: State, found: ArrayLike) -> State:
@@ -287,7 +296,8 @@ class Method:
 
   def atlas(self, state: State, data: pipeline.Stream) -> tuple[State, Metrics]:
     """Which training image shows each prototype best (eq. 11)."""
-    found = atlas.atlas(self.network, state, data, self._present)
+    batches = self._features.batches(state, data)
+    found = atlas.atlas(self.network, state, data, batches, self._present)
     used = found["vectors"] > 0
     buffers = {**state.buffers, **found}
     return state.replace(buffers=buffers), {"used": int(used.sum())}
@@ -335,9 +345,12 @@ class Method:
     "pointing" is of each concept's best prototype, "map_pointing" of the
     concept head's map; without places there are neither.
     """
-    rows = parallel.each(self._measured, state, data.batches())
-    kept = [jax.tree.map(lambda x, m=b["mask"]: x[m], r) for b, r in rows]
-    found = jax.tree.map(lambda *x: np.concatenate(x), *kept)
+    batches = self._features.batches(state, data)
+    parts = [
+      {name: x[batch["mask"]] for name, x in rows.items()}
+      for batch, rows in parallel.each(self._measured, state, batches)
+    ]
+    found = jax.tree.map(lambda *x: np.concatenate(x), *parts)
     return metrics.measure(data.source, found, self.grid)
 
   def _measured(self, state: State, batch: Batch) -> dict[str, Array]:

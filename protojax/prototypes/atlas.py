@@ -6,6 +6,7 @@ the cell that is the most similar there. The same sweep counts the vectors that
 each prototype is the nearest of, and what it scores where its concept is not.
 """
 
+from collections.abc import Iterable
 from typing import Any
 
 from jaxtyping import Bool, Float, Int
@@ -14,11 +15,15 @@ import numpy as np
 from protojax import parallel
 from protojax.prototypes import distance, push
 from protojax.prototypes.push import Provenance
-from protojax.types import ArrayLike, State
+from protojax.types import ArrayLike, Batch, State
 
 
 def atlas(
-  network: Any, state: State, stream: Any, present: Bool[ArrayLike, "n c"]
+  network: Any,
+  state: State,
+  stream: Any,
+  batches: Iterable[Batch],
+  present: Bool[ArrayLike, "n c"],
 ) -> dict[str, Any]:
   """Buffers "provenance", "vectors" and "absent" from one sweep.
 
@@ -26,10 +31,11 @@ def atlas(
     network: a `ConceptNetwork`.
     state: its state.
     stream: all training images in order, without augmentation.
+    batches: of them, for `network.rows`.
     present: which concepts each of them shows.
   """
   projected, scores, cells = [], [], []
-  for batch, rows in parallel.each(network.rows, state, stream.batches()):
+  for batch, rows in parallel.each(network.rows, state, batches):
     mask = batch["mask"]
     projected.append(rows["projected"][mask])
     scores.append(rows["scores"][mask])

@@ -199,12 +199,18 @@ class ConceptNetwork:
     absent = jnp.asarray(state.buffers["absent"])
     return absent if self.reject == "absent_mean" else jnp.zeros_like(absent)
 
-  # What a stage computes once.
+  # What a stage computes once. Batches may have features in place of images.
 
   def feature_rows(self, state: State, batch: Batch) -> dict[str, Array]:
     """Prefix of a stage that trains the concept head alone."""
+    if "features" in batch:
+      return {"features": batch["features"]}
     features, _ = self.features(state.params, state.statistics, batch["image"])
     return {"features": features}
+
+  def feature_part(self, state: State) -> PyTree:
+    """What features depend on."""
+    return state.params["backbone"], state.statistics
 
   def vector_rows(self, state: State, batch: Batch) -> dict[str, Array]:
     """Prefix of a stage that trains projector and prototypes."""
@@ -219,7 +225,8 @@ class ConceptNetwork:
 
   def score_rows(self, state: State, batch: Batch) -> dict[str, Array]:
     """Prefix of a stage that trains the task head."""
-    embedded = self.embed(state, batch["image"])
+    features = self.feature_rows(state, batch)["features"]
+    embedded = self.project(state.params, features)
     similarity, _ = self.nearest(state, embedded)
     return {"scores": self.scores(state, embedded, similarity)}
 

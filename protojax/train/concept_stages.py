@@ -18,6 +18,7 @@ from protojax.data.pipeline import Stream
 from protojax.losses import concept as losses
 from protojax.losses.prototype import cross_entropy
 from protojax.prototypes.concept_network import ConceptNetwork
+from protojax.train.kept import Kept
 from protojax.train.stage import Aux, Fit, Length
 from protojax.types import Array, Batch, PyTree, State
 
@@ -31,6 +32,7 @@ def presence(
   optimizer: optax.GradientTransformation,
   length: Length,
   *,
+  features: Kept,
   frozen: bool,
   train_norm: bool,
 ) -> Fit:
@@ -42,6 +44,7 @@ def presence(
     data: shuffled batches.
     optimizer: of the group "concepts" and, unless frozen, "backbone".
     length: in epochs or steps.
+    features: of the frozen backbone.
     frozen: the backbone stays as it is, and its features are kept.
     train_norm: BatchNorm by the batch, where the backbone learns.
   """
@@ -50,20 +53,29 @@ def presence(
     params: PyTree, state: State, batch: Batch, key: Array
   ) -> tuple[Array, Array, Aux]:
     del key
-    statistics, features = state.statistics, batch.get("features")
-    if features is None:
-      features, statistics = network.features(
+    statistics, maps = state.statistics, batch.get("features")
+    if maps is None:
+      maps, statistics = network.features(
         params, statistics, batch["image"], train_norm
       )
-    logits = network.concept_logits(params, features)
+    logits = network.concept_logits(params, maps)
     shown = jnp.asarray(present)[batch["index"]]
     entropy = jnp.sum(losses.presence(logits, shown))
     right = jnp.mean((logits > 0) == shown, axis=1)
     found = {"cross_entropy": entropy, "concept_accuracy": jnp.sum(right)}
     return entropy, jnp.float32(len(logits)), Aux(statistics, found)
 
-  prefix = network.feature_rows if frozen else None
-  return Fit("concepts", loss, data, optimizer, length, prefix=prefix)
+  if not frozen:
+    return Fit("concepts", loss, data, optimizer, length)
+  return Fit(
+    "concepts",
+    loss,
+    data,
+    optimizer,
+    length,
+    prefix=network.feature_rows,
+    through=features,
+  )
 
 
 def likeness(
@@ -74,6 +86,7 @@ def likeness(
   optimizer: optax.GradientTransformation,
   length: Length,
   *,
+  features: Kept,
   gamma: float,
   scale: float,
   margin: float,
@@ -89,6 +102,7 @@ def likeness(
     data: shuffled batches.
     optimizer: of the groups "projector" and "prototypes".
     length: in epochs or steps.
+    features: of the frozen backbone.
     gamma, scale, margin: see `losses.concept`.
   """
 
@@ -109,7 +123,15 @@ def likeness(
     # Not by vectors: a batch without any concept would be divided by 0.
     return total, jnp.float32(len(shown)), Aux(state.statistics, found)
 
-  return Fit(name, loss, data, optimizer, length, prefix=network.vector_rows)
+  return Fit(
+    name,
+    loss,
+    data,
+    optimizer,
+    length,
+    prefix=network.vector_rows,
+    through=features,
+  )
 
 
 def task(
@@ -118,6 +140,7 @@ def task(
   optimizer: optax.GradientTransformation,
   length: Length,
   *,
+  features: Kept,
   dropout: float,
 ) -> Fit:
   """Stage 3: cross entropy of the classes, from the scores.
@@ -127,6 +150,7 @@ def task(
     data: shuffled batches.
     optimizer: of the group "head".
     length: in epochs or steps.
+    features: of the frozen backbone.
     dropout: how often a concept of an image is rejected, as a person might;
       the head then learns to do without it.
   """
@@ -152,5 +176,11 @@ def task(
     return entropy, jnp.float32(len(labels)), Aux(state.statistics, found)
 
   return Fit(
-    "task head", loss, data, optimizer, length, prefix=network.score_rows
+    "task head",
+    loss,
+    data,
+    optimizer,
+    length,
+    prefix=network.score_rows,
+    through=features,
   )

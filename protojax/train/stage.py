@@ -80,6 +80,8 @@ class Fit:
     prefix: `(state, batch) -> rows` of all that comes before the first
       trainable parameter; the loss finds the rows in the batch. Computed once
       a stage when the data has no random transform.
+    through: what the prefix gets for its images where they have been through
+      part of the network already; it then finds those rows in its batch.
     after_step: `state -> state`, after every update.
     optimizer_id: stages with the same one share moments and schedule counts.
     patience: epochs without a better accuracy on the validation images after
@@ -93,6 +95,7 @@ class Fit:
   optimizer: optax.GradientTransformation
   length: Length
   prefix: Callable[[State, Batch], Mapping[str, Any]] | None = None
+  through: kept.Kept | None = None
   after_step: Callable[[State], State] | None = None
   optimizer_id: str | None = None
   patience: int = 0
@@ -171,11 +174,9 @@ def fit(
 def _prefix_rows(stage: Fit, state: State) -> kept.Rows | None:
   assert stage.prefix is not None
   data = stage.data
-  return kept.rows(
-    stage.prefix,
-    state,
-    pipeline.ordered(data.source, data.image_size, data.batch_size),
-  )
+  ordered = pipeline.ordered(data.source, data.image_size, data.batch_size)
+  batches = stage.through.batches(state, ordered) if stage.through else None
+  return kept.rows(stage.prefix, state, ordered, batches)
 
 
 def _step(
