@@ -6,8 +6,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from protojax import parallel
-from protojax.data import images, pipeline
+from protojax import loading
+from protojax.data import images, pipeline, transforms
 from protojax.prototypes.push import Provenance
 from protojax.types import State, UserError
 
@@ -87,7 +87,7 @@ def state(method):
   last = len(method.source) - 1
   provenance = Provenance.empty(2)
   content = [
-    images.digest(pipeline.ordered(method.source, SIZE, 4).images.read([i])[0])
+    images.digest(transforms.resize(method.source.images[i], SIZE))
     for i in (0, last)
   ]
   provenance = provenance.replace(
@@ -96,14 +96,14 @@ def state(method):
     content=np.stack(content),
   )
   return State(
-    {"weight": WEIGHT}, {}, {"provenance": provenance, "alive": np.ones(2, bool)}
+    {"weight": WEIGHT},
+    {},
+    {"provenance": provenance, "alive": np.ones(2, bool)},
   )
 
 
 def run(folder, monkeypatch, train=True):
   """Makes `folder` a run of the model, as the command finds it."""
-  from protojax import loading
-
   method = Method(train)
   config = types.SimpleNamespace(method="colours")
   loaded = method, state(method), config
@@ -115,9 +115,7 @@ def run(folder, monkeypatch, train=True):
 def naive(image, look=(), ignore=(), rejected=(), alpha=0.5):
   """Probabilities by loops over cells; boxes in pixels of the image."""
   height, width, _ = image.shape
-  small = np.asarray(
-    parallel.to_host(pipeline.transforms.resize(image, SIZE)), np.float64
-  )
+  small = transforms.resize(image, SIZE).astype(float)
   scores = []
   for name, channel in zip(CONCEPTS, (0, 2), strict=True):
     best = 0.0

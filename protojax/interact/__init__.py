@@ -105,9 +105,9 @@ def run(args: argparse.Namespace) -> int:
   source = _source(method, args.images)
   model = Model(method, state)
   if args.boxes:
+    asked = batch.read(Path(args.boxes), source, method.concept_names)
     with opened(args.output) as file:
-      found = batch.apply(model, source, Path(args.boxes))
-      batch.write(found, file, args.format)
+      batch.write(batch.apply(model, source, asked), file, args.format)
     return 0
   session = Session(
     model,

@@ -8,7 +8,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Float, Int, Num, UInt8
 import numpy as np
 
 from protojax.data import transforms
@@ -22,6 +22,9 @@ from protojax.interact.intervention import (
 from protojax.methods.base import Intervenes
 from protojax.prototypes import interventions
 from protojax.types import Array, State
+
+# Rows of top, left, bottom and right.
+Boxes = Sequence[Sequence[float | int]] | Num[np.ndarray, "n 4"]
 
 _NOTHING = Intervention()
 
@@ -105,8 +108,8 @@ def intervene(
   method: Intervenes,
   state: State,
   image: UInt8[np.ndarray, "H W 3"],
-  look: Sequence[Sequence[float]] = (),
-  ignore: Sequence[Sequence[float]] = (),
+  look: Boxes = (),
+  ignore: Boxes = (),
   rejected: Sequence[str] = (),
   alpha: float = ALPHA,
 ) -> tuple[Answer, Answer]:
@@ -142,7 +145,7 @@ def intervene(
   return model(image), model(image, asked)
 
 
-def _named(box: Sequence[float]) -> Any:
+def _named(box: Any) -> Any:
   """The box as JSON has it; what has not four numbers as it is."""
   values = np.asarray(box).tolist()
   if not isinstance(values, list) or len(values) != len(Box._fields):

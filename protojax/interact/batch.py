@@ -9,7 +9,7 @@ from typing import Any
 from protojax.data.sources import Source
 from protojax.interact import records
 from protojax.interact.answers import Model
-from protojax.interact.intervention import nearest, parse
+from protojax.interact.intervention import Intervention, nearest, parse
 from protojax.types import UserError
 
 _COLUMNS = (
@@ -22,29 +22,52 @@ _COLUMNS = (
 )
 
 
-def apply(model: Model, source: Source, path: Path) -> Iterator[dict[str, Any]]:
-  """The record of each intervention of a file, in its order.
+def read(
+  path: Path, source: Source, concept_names: Sequence[str]
+) -> list[tuple[int, Intervention]]:
+  """Positions of images and what the file says of them, in its order.
 
   Args:
-    model: what is asked.
-    source: the images that the file names.
     path: of the file.
+    source: the images that it names.
+    concept_names: those of the model.
 
   Raises:
     UserError: the file is not as `records` describes it, or names an image that
-      is not there. All of it is checked before the model is asked.
+      is not there.
   """
-  method, asked = model.method, []
+  positions = {source.name(i): i for i in range(len(source))}
+  asked = []
   for n, one in enumerate(records.read(path)):
-    index = _position(one["image"], source, f"{path}, intervention {n}")
+    name = one["image"]
+    if name not in positions:
+      raise UserError(
+        f"{path}, intervention {n}: no image {name!r}"
+        f"{nearest(name, tuple(positions))} among the {len(positions)} that"
+        " were opened; name others with --images"
+      )
+    index = positions[name]
     size = source[index]["image"].shape[:2]
-    where = f"{path}, image {one['image']!r}"
-    asked.append((index, parse(one, method.concept_names, size, where)))
+    where = f"{path}, image {name!r}"
+    asked.append((index, parse(one, concept_names, size, where)))
+  return asked
+
+
+def apply(
+  model: Model, source: Source, asked: Iterable[tuple[int, Intervention]]
+) -> Iterator[dict[str, Any]]:
+  """The record of each intervention.
+
+  Args:
+    model: what is asked.
+    source: the images.
+    asked: from `read`.
+  """
   for index, intervention in asked:
     image = source[index]["image"]
     before, after = model(image), model(image, intervention)
     yield records.record(
-      source.name(index), intervention, before, after, method
+      source.name(index), intervention, before, after, model.method
     )
 
 
@@ -72,18 +95,3 @@ def write(found: Iterable[Mapping[str, Any]], file: Any, form: str) -> None:
     )
     changed = before["class"] != after["class"]
     writer.writerow((one["image"], *answers, int(changed)))
-
-
-def _position(name: str, source: Source, where: str) -> int:
-  names = _names(source)
-  if name not in names:
-    known: Sequence[str] = tuple(names)
-    raise UserError(
-      f"{where}: no image {name!r}{nearest(name, known)} among the"
-      f" {len(known)} that were opened; name others with --images"
-    )
-  return names[name]
-
-
-def _names(source: Source) -> dict[str, int]:
-  return {source.name(i): i for i in range(len(source))}

@@ -16,6 +16,7 @@ import json
 import secrets
 import socket
 import socketserver
+import sys
 from typing import Any, NamedTuple
 
 from absl import logging
@@ -100,7 +101,9 @@ class Server(server.ThreadingHTTPServer):
   @property
   def address(self) -> str:
     """Where the page is."""
-    host = f"[{self._host}]" if ":" in self._host else self._host
+    everywhere = self._host in ("", "0.0.0.0", "::")
+    host = socket.gethostname() if everywhere else self._host
+    host = f"[{host}]" if ":" in host else host
     return f"http://{host}:{self.server_address[1]}/{self.token}/"
 
   def is_own_name(self, host: str) -> bool:
@@ -115,11 +118,15 @@ class Server(server.ThreadingHTTPServer):
 
   def handle_error(self, request: Any, client_address: Any) -> None:
     """Passes over browsers that hang up."""
+    if not isinstance(sys.exception(), ConnectionError):
+      super().handle_error(request, client_address)
 
 
 class _Handler(server.BaseHTTPRequestHandler):
   protocol_version = "HTTP/1.1"
   timeout = _PATIENCE
+  # None else makes it.
+  # pyrefly: ignore[bad-override-mutable-attribute]
   server: Server
 
   def do_GET(self) -> None:
@@ -237,7 +244,7 @@ def _is_number(argument: str, name: str) -> bool:
   """Whether the address ends in a number, as all but the page's own do."""
   if not name:
     return not argument
-  return argument.isascii() and argument.isdecimal() and len(argument) < 10
+  return argument.isdecimal() and len(argument) < 10
 
 
 def _without_port(host: str) -> str:
