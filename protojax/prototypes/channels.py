@@ -1,0 +1,231 @@
+"""Sweeps over images by channel: who fires most, and where each should point.
+
+What a channel stands for are the images that fire most in it (EPIC, section
+4). The functions take batches with rows (`Rotated.map_rows`) or with images.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Float, Int
+import numpy as np
+
+from protojax import parallel
+from protojax.prototypes import neighbours, push, rotation
+from protojax.prototypes.neighbours import Neighbours
+from protojax.prototypes.rotated import Rotated, basis
+from protojax.types import Array, ArrayLike, Batch, PyTree, State
+
+# Short of any alignment that images give: a channel without keeps its place.
+_NEAR = 1e-6
+_PERCENTILES = (5, 50, 95)
+# The stages that measure purity without U, and in the end.
+_STAGES = {"before": "before", "after": "prototypes"}
+
+
+def ranked(
+  network: Rotated, state: State, batches: Iterable[Batch], images: int
+) -> Int[np.ndarray, "p m"]:
+  """The images with the largest v of each channel, the largest first.
+
+  The mean over the cells is h w times smaller than the paper's sum, and ranks
+  alike; U commutes with it, so that "pooled" rows are enough. Of equal ones
+  the smaller index is first; -1 where there are too few.
+  """
+  empty = neighbours.empty(network.backbone.channels, images)
+  found = parallel.fold(_ranked(network), state, empty, batches)
+  return neighbours.gathered(found).images.astype(np.int32)
+
+
+@functools.lru_cache(maxsize=16)
+def _ranked(network: Rotated) -> Callable[..., Neighbours]:
+  def step(state: State, carry: Neighbours, batch: Batch) -> Neighbours:
+    pooled = batch.get("pooled")
+    if pooled is None:
+      pooled = network.pooled_rows(state, batch)["pooled"]
+    value = rotation.rotated(pooled, basis(state))
+    return neighbours.add(carry, -value, batch)
+
+  return step
+
+
+def strongest(
+  network: Rotated, state: State, batches: Iterable[Batch], images: int
+) -> Neighbours:
+  """The same as neighbours, whose "distances" are -v.
+
+  Of each: its "purity", the "cell" of its largest value, and that "value".
+  """
+  number, place = np.zeros((), np.float32), np.zeros((), np.int32)
+  more = {"purity": number, "cell": place, "value": number}
+  empty = neighbours.empty(network.backbone.channels, images, more)
+  found = parallel.fold(_strongest(network), state, empty, batches)
+  return neighbours.gathered(found)
+
+
+@functools.lru_cache(maxsize=16)
+def _strongest(network: Rotated) -> Callable[..., Neighbours]:
+  def step(state: State, carry: Neighbours, batch: Batch) -> Neighbours:
+    features = network.embedded(state, batch)
+    value, cell = network.nearest(state, features)
+    purity = rotation.purity(features, basis(state))
+    more = {"purity": purity, "cell": cell, "value": value}
+    score = network.pooled(state, features)
+    return neighbours.add(carry, -score, batch, more)
+
+  return step
+
+
+def purities(found: Neighbours) -> Float[np.ndarray, " p"]:
+  """Mean purity of each channel over the images found for it."""
+  there = found.images >= 0
+  total = np.sum(np.where(there, found.more["purity"], 0.0), axis=1)
+  return (total / np.maximum(there.sum(axis=1), 1)).astype(np.float32)
+
+
+def spread(
+  purity: Float[ArrayLike, " p"], name: str = "purity"
+) -> dict[str, float]:
+  """Mean over the channels under a name, and percentiles under NAME_5, ...
+
+  All channels share one U: the mean can rise while some fall.
+  """
+  values = np.asarray(purity)
+  found = {name: float(values.mean())}
+  for q in _PERCENTILES:
+    found[f"{name}_{q}"] = float(np.percentile(values, q))
+  return found
+
+
+def figures(
+  rows: Mapping[str, Float[np.ndarray, " n"]],
+  found: Neighbours,
+  labels: Int[np.ndarray, " n"],
+) -> dict[str, float]:
+  """The metrics of a stream of images.
+
+  Args:
+    rows: from `compared`.
+    found: from `strongest`.
+    labels: of the images; no accuracy where one is unknown.
+  """
+  metrics = {
+    "logit_difference": float(rows["difference"].max()),
+    "changed": float(rows["changed"].sum()),
+    "dropped": float(rows["dropped"].mean()),
+    **spread(purities(found)),
+  }
+  if np.any(labels < 0):
+    return metrics
+  return {
+    "accuracy": float(rows["correct"].mean()),
+    "cross_entropy": float(rows["entropy"].mean()),
+    **metrics,
+  }
+
+
+def before_and_after(
+  stages: Sequence[Mapping[str, Any]],
+) -> dict[str, dict[str, dict[str, float]]]:
+  """Purity "before" and "after", of "train" and "held_out" images.
+
+  Args:
+    stages: "id" and "metrics" of each, "before" and "prototypes" among them.
+  """
+  found = {s["id"].split("-", 1)[1]: s["metrics"] for s in stages}
+
+  def named(stage: str, name: str) -> dict[str, float]:
+    metrics = found[stage]
+    rest = {str(q): metrics[f"{name}_{q}"] for q in _PERCENTILES}
+    return {"mean": metrics[name], **rest}
+
+  return {
+    split: {when: named(stage, name) for when, stage in _STAGES.items()}
+    for split, name in (("train", "train_purity"), ("held_out", "purity"))
+  }
+
+
+def provenance(found: Neighbours, state: State, stream: Any) -> push.Provenance:
+  """The place that fires most in the first image found for each channel.
+
+  Args:
+    found: from `strongest`.
+    state: that they were found with.
+    stream: the images, in the order of their source.
+  """
+  image = found.images[:, 0].astype(np.int32)
+  return push.Provenance(
+    image=image,
+    cell=found.more["cell"][:, 0].astype(np.int32),
+    distance=-found.more["value"][:, 0].astype(np.float32),
+    content=push.contents(stream, image),
+    embedder=push.embedder_digest(state.params, state.statistics),
+  )
+
+
+def compared(
+  network: Rotated, state: State, batches: Iterable[Batch]
+) -> dict[str, Float[np.ndarray, " n"]]:
+  """What `Rotated.compared` says of each image of a stream."""
+  parts: dict[str, list[np.ndarray]] = {}
+  for batch, rows in parallel.each(network.compared, state, batches):
+    for name, values in rows.items():
+      parts.setdefault(name, []).append(values[batch["mask"]])
+  return {k: np.concatenate(x).astype(np.float64) for k, x in parts.items()}
+
+
+def aligned(
+  network: Rotated, state: State, batches: Iterable[Batch]
+) -> tuple[Float[np.ndarray, "p d"], float]:
+  """The orthogonal U that is best for the pixels of the current one.
+
+  With images and pixels fixed the mean purity is <U, A>, where row k of A is
+  the mean of z / |z| over channel k's pixels; the polar factor of A has the
+  largest. So there is no rate to choose, and no exponential of a large matrix
+  to differentiate.
+
+  Args:
+    network: what maps the images.
+    state: its U, and the images "chosen" for each channel.
+    batches: of all these images; others count nothing.
+
+  Returns:
+    The new U, and the mean purity under the current one.
+  """
+  channels = network.backbone.channels
+  empty = {
+    "alignment": np.zeros((channels, channels), np.float32),
+    "purity": np.zeros((), np.float32),
+    "pairs": np.zeros(channels, np.float32),
+  }
+  sums = parallel.fold(_aligned(network), state, empty, batches)
+  total = {k: np.sum(x, axis=0, dtype=np.float64) for k, x in sums.items()}
+  pairs = total["pairs"]
+  mean = total["alignment"] / np.maximum(pairs, 1.0)[:, None]
+  now = np.asarray(basis(state))
+  purity = float(total["purity"] / np.maximum(pairs.sum(), 1.0))
+  return rotation.polar(mean + _NEAR * now), purity
+
+
+@functools.lru_cache(maxsize=16)
+def _aligned(network: Rotated) -> Callable[..., PyTree]:
+  def step(state: State, carry: PyTree, batch: Batch) -> PyTree:
+    features = network.embedded(state, batch)
+    pairs = rotation.pairs(state.buffers["chosen"], batch)
+
+    def total(basis: Array) -> Array:
+      return jnp.sum(pairs * rotation.purity(features, basis, orthogonal=True))
+
+    # |z| stays, so the gradient by U is the sum of z / |z|.
+    purity, alignment = jax.value_and_grad(total)(basis(state))
+    more = {
+      "alignment": alignment,
+      "purity": purity,
+      "pairs": jnp.sum(pairs, axis=0),
+    }
+    return jax.tree.map(jnp.add, carry, more)
+
+  return step

@@ -1,0 +1,196 @@
+"""Rotations of channels in which each one's strongest patches are its own.
+
+The core of EPIC (Borycki et al., AAAI 2026, 2505.12897): an invertible matrix U
+on the channels of a trained classifier's feature map. Pooling is linear, so
+U^-1 folded into the head leaves every logit as it was, and U is free to make
+channels pure: the patch that fires most in a channel fires in that one alone.
+"""
+
+from collections.abc import Callable, Mapping
+import math
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Float, Int
+import numpy as np
+from scipy import linalg
+
+from protojax.prototypes.distance import PRECISION
+from protojax.types import ArrayLike, Batch, UserError
+
+# Below this length a patch has no direction (the paper's code).
+_TINY = 1e-8
+
+KINDS = ("orthogonal", "invertible")
+SOLVERS = ("procrustes", "adam")
+
+
+def matrix(
+  generator: Float[ArrayLike, "d d"], kind: str
+) -> Float[jax.Array, "d d"]:
+  """U of a generator W; the identity for W = 0 (section 3).
+
+  Args:
+    generator: any matrix.
+    kind: "orthogonal", expm(W - W^T), or "invertible", expm(W).
+  """
+  return _exponential(_tangent(jnp.asarray(generator), kind))
+
+
+def inverse(
+  generator: Float[ArrayLike, "d d"], kind: str
+) -> Float[jax.Array, "d d"]:
+  """U^-1 of a generator, without solving for it: expm(-W)."""
+  return _exponential(-_tangent(jnp.asarray(generator), kind))
+
+
+def exact(
+  generator: Float[np.ndarray, "d d"], kind: str
+) -> tuple[Float[np.ndarray, "d d"], Float[np.ndarray, "d d"]]:
+  """U and U^-1 in float64, for the head: rounding of U would move logits."""
+  tangent = _tangent(np.asarray(generator, np.float64), kind)
+  return linalg.expm(tangent), linalg.expm(-tangent)
+
+
+def _tangent(generator, kind):
+  return generator - generator.T if kind == "orthogonal" else generator
+
+
+def _exponential(tangent):
+  # With bfloat16 or TF32 products U U^T is no identity, and logits move.
+  with jax.default_matmul_precision("highest"):
+    return jax.scipy.linalg.expm(tangent)
+
+
+def require_known(kind: str, solver: str, schedule: str) -> None:
+  """Refuses settings that there are not, or not together.
+
+  Raises:
+    UserError: names the setting and its values.
+  """
+  for key, value, known in (
+    ("kind", kind, KINDS),
+    ("solver", solver, SOLVERS),
+    ("schedule", schedule, SCHEDULES),
+  ):
+    if value not in known:
+      raise UserError(
+        f"--config.rotation.{key}={value!r}: choose from {', '.join(known)}."
+      )
+  if solver == "procrustes" and kind != "orthogonal":
+    raise UserError(
+      "--config.rotation.solver=procrustes finds orthogonal matrices; for"
+      f" --config.rotation.kind={kind} use --config.rotation.solver=adam."
+    )
+
+
+def rotated(
+  features: Float[ArrayLike, "*n d"], basis: Float[ArrayLike, "p d"]
+) -> Float[jax.Array, "*n p"]:
+  """U z at every patch z."""
+  return jnp.einsum("...d,pd->...p", features, basis, precision=PRECISION)
+
+
+def purity(
+  features: Float[ArrayLike, "b h w d"],
+  basis: Float[ArrayLike, "p d"],
+  orthogonal: bool = False,
+) -> Float[jax.Array, "b p"]:
+  """Of each image and channel: p_k / |p| at the channel's strongest pixel.
+
+  p = U z there; the pixel is chosen without gradient (section 4). 1: no other
+  channel fires there.
+
+  Args:
+    features: maps Z.
+    basis: U.
+    orthogonal: U keeps lengths, so that |z| stands for |p|.
+  """
+  cells = jnp.asarray(features).reshape(len(features), -1, features.shape[-1])
+  found = rotated(cells, basis)
+  chosen = jnp.argmax(jax.lax.stop_gradient(found), axis=1)
+  values = jnp.take_along_axis(found, chosen[:, None], axis=1)[:, 0]
+  lengths = _lengths(cells if orthogonal else found)
+  lengths = jnp.take_along_axis(lengths, chosen, axis=1)
+  return values / jnp.maximum(lengths, _TINY)
+
+
+def paired_purity(
+  features: Float[ArrayLike, "n h w d"],
+  channels: Int[ArrayLike, " n"],
+  basis: Float[ArrayLike, "p d"],
+) -> Float[jax.Array, " n"]:
+  """Purity of pairs of one image and one channel, for an orthogonal U.
+
+  One row of U finds the pixel, and |U z| is |z|: a share of 1 / p of the work
+  of `purity`, which pays where an image has few channels to speak of.
+  """
+  cells = jnp.asarray(features).reshape(len(features), -1, features.shape[-1])
+  rows = jnp.asarray(basis)[channels]
+  found = jnp.einsum("ncd,nd->nc", cells, rows, precision=PRECISION)
+  chosen = jnp.argmax(jax.lax.stop_gradient(found), axis=1)[:, None]
+  values = jnp.take_along_axis(found, chosen, axis=1)[:, 0]
+  lengths = jnp.take_along_axis(_lengths(cells), chosen, axis=1)[:, 0]
+  return values / jnp.maximum(lengths, _TINY)
+
+
+def _lengths(vectors):
+  # A patch of zeros has a length without a gradient.
+  squared = jnp.sum(vectors**2, axis=-1)
+  return jnp.sqrt(jnp.where(squared > 0, squared, 1.0)) * (squared > 0)
+
+
+def pairs(
+  chosen: Int[ArrayLike, "p m"], batch: Batch
+) -> Float[jax.Array, "b p"]:
+  """1 for every image and channel that it was chosen for, else 0.
+
+  Args:
+    chosen: positions of images in their source, by channel; -1 for none.
+    batch: its "index" and "mask".
+  """
+  index = jnp.asarray(batch["index"])[:, None, None]
+  found = jnp.any(jnp.asarray(chosen)[None] == index, axis=2)
+  return (found & batch["mask"][:, None]).astype(jnp.float32)
+
+
+def polar(alignment: Float[ArrayLike, "d d"]) -> Float[np.ndarray, "d d"]:
+  """The orthogonal U with the largest <U, alignment> (Schoenemann, 1966)."""
+  # In float64: U U^T = I decides whether logits stay.
+  left, _, right = np.linalg.svd(np.asarray(alignment, np.float64))
+  return (left @ right).astype(np.float32)
+
+
+def schedule(
+  name: str, rounds: int, most: int = 100, least: int = 5
+) -> tuple[int, ...]:
+  """How many images each channel is trained on, round by round (section 5).
+
+  Args:
+    name: "linear", "exp" or "log".
+    rounds: s = 0..rounds - 1; the least is what s = rounds would have.
+    most: images in the first round.
+    least: where the falling ends.
+  """
+  rule = SCHEDULES[name]
+  return tuple(
+    max(least, int(rule(s / rounds, most, least))) for s in range(rounds)
+  )
+
+
+# Share of the rounds that are done, most, least -> how many.
+SCHEDULES: Mapping[str, Callable[[float, int, int], float]] = {
+  "linear": lambda done, most, least: most - done * (most - least),
+  "exp": lambda done, most, least: most * (least / most) ** done,
+  "log": lambda done, most, least: (
+    least + (most - least) * math.log2(2.0 - done)
+  ),
+}
+
+
+def off_permutation(matrix: Float[ArrayLike, "d d"]) -> float:
+  """How far an orthogonal matrix is from a signed permutation, 0 to 1.
+
+  1 less the mean of each row's largest entry by size.
+  """
+  return float(1 - np.abs(np.asarray(matrix)).max(axis=1).mean())
