@@ -8,7 +8,7 @@ come from one checkpoint here, or from a function of the user's own:
   classifier.check(backbone, head, images, logits)
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from flax import linen as nn
@@ -77,6 +77,15 @@ def head(backbone: Backbone, name: str, source: str = "") -> Head:
   return _head(tensors, backbone, source or name)
 
 
+def class_names(head: Head, names: Sequence[str]) -> tuple[str, ...]:
+  """Names of a head's classes: those of a folder, if it has as many, since
+  both are sorted; else numbers."""
+  count = len(head.bias)
+  if len(names) == count:
+    return tuple(names)
+  return tuple(f"class {k}" for k in range(count))
+
+
 def _head(tensors: Tensors, backbone: Backbone, source: str) -> Head:
   tensors = {k.removeprefix("module."): x for k, x in tensors.items()}
   weight, bias = _pair(tensors, _LINEAR, 2)
@@ -123,8 +132,9 @@ def normed(
   pooled = jnp.mean(features, axis=(1, 2), keepdims=True)
   mean = jnp.mean(pooled, axis=-1, keepdims=True)
   variance = jnp.mean((pooled - mean) ** 2, axis=-1, keepdims=True)
-  scaled = (features - mean) * jax.lax.rsqrt(variance + _EPSILON)
-  return scaled * scale[None, None, None] + bias[None, None, None]
+  scaled = jnp.asarray(features - mean) * jax.lax.rsqrt(variance + _EPSILON)
+  scale, bias = (jnp.asarray(x)[None, None, None] for x in (scale, bias))
+  return scaled * scale + bias
 
 
 def logits(
@@ -182,7 +192,7 @@ class _Function(nn.Module):
   """A function as a module; its variables are one parameter."""
 
   function: Callable[[PyTree, ArrayLike], ArrayLike]
-  variables: Callable[[], PyTree]
+  weights: Callable[[], PyTree]
 
   @nn.compact
   def __call__(
@@ -190,7 +200,7 @@ class _Function(nn.Module):
   ) -> Float[ArrayLike, "b h w d"]:
     """`train` changes nothing."""
     del train
-    given = self.param("variables", lambda key: self.variables())
+    given = self.param("variables", lambda key: self.weights())
     return self.function(given, images)
 
 

@@ -1,0 +1,116 @@
+"""EPIC on a folder of images, with EfficientNet-Lite0.
+
+python train.py --config=configs/epic_folder.py:lite0 --config.data.root=DIR
+
+DIR holds train/<class>/* and test/<class>/*, or <class>/* alone, which is
+split 60/40 by a seed. Nothing of the classifier moves: its channels are turned
+until each fires by itself, and the images that fire most are its prototypes.
+
+The classifier is Lite0 with a linear probe on the folder's classes. With
+`:imagenet` it is the network with its own 1000 classes, and the folder's
+labels are of no concern.
+
+Variants: `:lite0` (as without any), `:lite1`, `:lite2`, `:resnet18`,
+`:resnet50` and `:convnext` choose the backbone, `:imagenet` its own head,
+`:paper` has the paper's solver and schedule (slow on CPU: it differentiates the
+exponential of a 1280 x 1280 matrix in every step), `:debug` shrinks everything
+and runs on the embedded photographs in seconds; they combine with commas.
+"""
+
+from ml_collections import ConfigDict
+
+from configs.variants import apply
+
+
+def get_config(variants: str = "") -> ConfigDict:
+  """The config, with the variants named."""
+  config = ConfigDict(
+    {
+      "method": "epic",
+      "seed": 0,
+      # How many, from that one on.
+      "seeds": 1,
+      "init_from": "",
+      "save_seconds": 60.0,
+      "batch_size": 32,
+      "data": {
+        "name": "folder",
+        "root": "",
+        "train": "train",
+        "test": "test",
+        "test_fraction": 0.4,
+        "validation_fraction": 0.0,
+        # -1: the run's seed.
+        "split_seed": -1,
+        "image_size": 224,
+        # To their bounding boxes, if the data set has some.
+        "crop": False,
+        # Of the stage "pretrain".
+        "augment": "crop,flip",
+      },
+      # weights: a file, or hf:owner/name; '': those that come with it. dtype:
+      # "bfloat16" is faster on GPU and TPU. remat: less memory, more time.
+      "backbone": {
+        "name": "efficientnet_lite0_head",
+        "pretrained": True,
+        "weights": "",
+        "dtype": "float32",
+        "remat": False,
+      },
+      # "probe": linear, trained on the folder's classes; "weights": the one
+      # that the backbone's weights come with; "readout": that of the stage
+      # "pretrain".
+      "head": "probe",
+      "probe": {"epochs": 50, "rate": 3e-3, "weight_decay": 1e-4},
+      # The backbone as a plain classifier first, for one without weights.
+      "pretrain": {"epochs": 0, "backbone": 1e-3, "weight_decay": 1e-3},
+      "rotation": {
+        # Or "invertible".
+        "kind": "orthogonal",
+        # "procrustes": the best U for the chosen pixels, `sweeps` times a
+        # round. "adam": the paper's, `epochs` a round at `rate`.
+        "solver": "procrustes",
+        "sweeps": 2,
+        "epochs": 2,
+        "rate": 1e-3,
+        "weight_decay": 1e-5,
+        # Images that a channel is trained on, from round to round.
+        "schedule": "linear",
+        "rounds": 10,
+        "most": 100,
+        "least": 5,
+        # Images that stand for a channel in the end.
+        "prototypes": 5,
+      },
+    }
+  )
+  return apply(config, variants, VARIANTS)
+
+
+VARIANTS = {
+  "lite0": {"backbone": {"name": "efficientnet_lite0_head"}},
+  "lite1": {"backbone": {"name": "efficientnet_lite1_head"}},
+  "lite2": {"backbone": {"name": "efficientnet_lite2_head"}},
+  "resnet18": {
+    "backbone": {"name": "resnet18", "weights": "hf:timm/resnet18.tv_in1k"}
+  },
+  "resnet50": {
+    "backbone": {"name": "resnet50", "weights": "hf:timm/resnet50.tv_in1k"}
+  },
+  "convnext": {
+    "backbone": {
+      "name": "convnext_tiny",
+      "weights": "hf:timm/convnext_tiny.fb_in1k",
+    }
+  },
+  "imagenet": {"head": "weights"},
+  "paper": {"rotation": {"solver": "adam"}},
+  "debug": {
+    "batch_size": 26,
+    "data": {"name": "photos", "root": "", "image_size": 32, "crop": False},
+    "backbone": {"name": "convnet", "pretrained": False, "weights": ""},
+    "head": "probe",
+    "probe": {"epochs": 5, "rate": 1e-2},
+    "rotation": {"rounds": 2, "most": 20, "sweeps": 1, "epochs": 1},
+  },
+}
