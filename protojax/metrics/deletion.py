@@ -10,8 +10,10 @@ loses (CaBRNet's local perturbation analysis, after Nauta et al., 2021).
 
 from collections.abc import Callable
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Float, Int, Num
+import numpy as np
 
 from protojax.metrics.means import ratio
 from protojax.types import Array, ArrayLike
@@ -21,6 +23,8 @@ Images = Num[ArrayLike, "b H W c"]
 Predict = Callable[[Num[Array, "n H W c"]], Float[ArrayLike, "n k"]]
 # In how many steps ST-ProtoPNet's code takes all pixels of 224 x 224 away.
 STEPS = 28
+# RISE's 5 pixels of 224.
+BLUR = 5 / 224
 
 
 def order(maps: Float[ArrayLike, "b H W"]) -> Int[Array, "b H W"]:
@@ -66,7 +70,7 @@ def insertion(
 ) -> Float[Array, "b s"]:
   """The same as the hottest pixels come back into `fill`.
 
-  The paper fills with the blurred image, which leaves no edges of its own.
+  The paper fills with the image `blurred`, which leaves no edges of its own.
   """
   count = _counts(maps, steps)
   there = order(maps)[:, None] < count[None, :, None, None]
@@ -77,6 +81,22 @@ def area(curves: Float[ArrayLike, "b s"]) -> Float[Array, " b"]:
   """Mean height of each curve, linear between its points."""
   ends = (curves[:, 0] + curves[:, -1]) / 2
   return (jnp.sum(curves, axis=1) - ends) / (curves.shape[1] - 1)
+
+
+def blurred(images: Images, deviation: float = BLUR) -> Float[Array, "b H W c"]:
+  """Images without content: out of focus, by a Gaussian.
+
+  Args:
+    images: of any range.
+    deviation: of the Gaussian, as a share of a side; at the edges the weights
+      within the image are brought to the sum 1.
+  """
+  rows, columns = (_gaussian(n, deviation) for n in images.shape[1:3])
+  precise = jax.lax.Precision.HIGHEST
+  pixels = jnp.asarray(images, jnp.float32)
+  return jnp.einsum(
+    "Hh,bhwc,Ww->bHWc", rows, pixels, columns, precision=precise
+  )
 
 
 def blended(
@@ -96,6 +116,13 @@ def relative_drop(
 ) -> Float[Array, "*n"]:
   """Which share of a similarity is lost; nan where there was none."""
   return ratio(before - after, before)
+
+
+def _gaussian(size: int, deviation: float) -> Float[np.ndarray, "n n"]:
+  """Weights of the pixels along one axis, of each a row."""
+  far = np.subtract.outer(np.arange(size), np.arange(size)) / size
+  weights = np.exp(-((far / deviation) ** 2) / 2)
+  return (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
 
 
 def _counts(maps: ArrayLike, steps: int) -> Int[Array, " s"]:

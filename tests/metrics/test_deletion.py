@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from numpy.testing import assert_allclose, assert_array_equal
+from scipy import ndimage
 from sklearn import metrics
 
 from protojax.metrics import deletion
@@ -79,6 +80,14 @@ def test_a_flat_map_goes_row_by_row():
   flat = np.ones((2, 3, 4), np.float32)
   for places in deletion.order(flat):
     assert_array_equal(np.ravel(places), np.arange(12))
+
+
+def test_blurred_is_scipys_gaussian_away_from_the_edges():
+  image = np.random.default_rng(0).random((1, 40, 40, 1)).astype(np.float32)
+  found = deletion.blurred(image, deviation=2 / 40)[0, ..., 0]
+  wanted = ndimage.gaussian_filter(image[0, ..., 0], 2, truncate=8)
+  assert_allclose(found[16:-16, 16:-16], wanted[16:-16, 16:-16], rtol=1e-4)
+  assert_allclose(deletion.blurred(np.ones_like(image)), 1, rtol=1e-6)
 
 
 def test_focus_and_dual_add_up_to_both_images():
