@@ -12,7 +12,7 @@ from typing import NoReturn
 
 # Name -> its module, and what --help says of it.
 _COMMANDS = {
-  "evaluate": ("protojax.evaluate", "test explanations on known causes"),
+  "evaluate": ("protojax.evaluation", "judge models and compare methods"),
   "predict": ("protojax.predict", "name the classes or defects of images"),
   "interact": (
     "protojax.interact",

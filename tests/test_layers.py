@@ -24,7 +24,7 @@ _LEVELS = (
   ("configuration",),
   (
     "__main__",
-    "evaluate",
+    "evaluation",
     "exporting",
     "importing",
     "interact",

@@ -12,6 +12,7 @@ from protojax.data import sources
 from protojax.data.pipeline import Stream
 from protojax.explain.folder import Folder
 from protojax.explain.inspection import Threshold
+from protojax.explain.look import Explainable
 from protojax.prototypes.groups import Groups
 from protojax.train.stage import Fit, Pass
 from protojax.types import Array, ArrayLike, Batch, Metrics, State, UserError
@@ -81,6 +82,16 @@ class Explains(Protocol):
 
   def explain(self, state: State, data: Stream, **options: Any) -> Iterator:
     """Explanations of images (local) and of prototypes (global)."""
+    ...
+
+
+@runtime_checkable
+class Compares(Protocol):
+  """A method that compares patches of images with prototypes."""
+
+  @property
+  def network(self) -> Explainable:
+    """Its model; the numbers lie in the state."""
     ...
 
 

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.testing import assert_allclose
 import pytest
 
-from protojax import evaluate
+from protojax.evaluation import planted
 from protojax.explain.perturb import CHARACTERISTICS
 from protojax.explain.presets import BALANCED, REFERENCE
 from tests.conftest import run_script
@@ -17,7 +17,7 @@ def _measured(scores, train=None, accuracy=0.9):
   train = scores if train is None else np.array(train)
   of_preset = {"train": train, "others": train, "test": scores}
   presets = {"balanced": of_preset, "reference": of_preset}
-  return evaluate.Measured(accuracy, presets, 0.0)
+  return planted.Measured(accuracy, presets, 0.0)
 
 
 def _sharp(name, share=0.6):
@@ -29,10 +29,10 @@ def _sharp(name, share=0.6):
 
 def test_figures_of_models_that_say_what_they_must():
   measured = {name: [_measured(_sharp(name))] * 2 for name in CHARACTERISTICS}
-  found = evaluate.outcome(measured)
-  for planted, shares in found["shares"].items():
+  found = planted.outcome(measured)
+  for cause, shares in found["shares"].items():
     for name, share in shares.items():
-      assert share == pytest.approx(0.6 if name == planted else 0.1)
+      assert share == pytest.approx(0.6 if name == cause else 0.1)
   assert set(found["first"].values()) == {1.0}
   assert set(found["accuracy"].values()) == {0.9}
   for kind in ("columns", "rows", "correlations"):
@@ -47,7 +47,7 @@ def test_verdicts_name_what_fails():
   mixed = [_sharp("saturation")[0], _sharp("contrast", 0.9)[0]]
   turned = [mixed[1], mixed[0]]
   measured["saturation"] = [_measured(mixed, train=turned)]
-  found = evaluate.outcome(measured)
+  found = planted.outcome(measured)
   assert found["first"]["saturation"] == 0.5
   told = found["verdicts"]
   assert [n for n, ok in told["rows"].items() if not ok] == ["saturation"]
@@ -55,7 +55,7 @@ def test_verdicts_name_what_fails():
   assert not told["correlations"]["saturation"]
   # Stronger, it leads the column of contrast, too.
   measured["saturation"] = [_measured([5 * _sharp("contrast", 0.9)[0]] * 2)]
-  told = evaluate.outcome(measured)["verdicts"]
+  told = planted.outcome(measured)["verdicts"]
   assert [n for n, ok in told["columns"].items() if not ok] == [
     "contrast",
     "saturation",
@@ -63,12 +63,12 @@ def test_verdicts_name_what_fails():
 
 
 def test_both_presets_in_one_sweep():
-  whole = evaluate.together((BALANCED, REFERENCE))
+  whole = planted.together((BALANCED, REFERENCE))
   assert len(whole.modifications) == len(set(whole.names))
   # Two changes differ; the other five are common.
   assert len(whole.names) == len(REFERENCE.names) + 2
   for preset in (BALANCED, REFERENCE):
-    rows = evaluate._rows(preset, whole)
+    rows = planted._rows(preset, whole)
     for name, row in zip(CHARACTERISTICS, rows, strict=True):
       (wanted,) = (m for m in preset.modifications if m.name == name)
       got = whole.modifications[row]

@@ -1,24 +1,13 @@
 """Tests explanations where it is known what they must say.
 
-  python -m protojax evaluate --planted
-
-trains a model on each of five embedded data sets whose labels have one cause
-(protojax.data.planted), explains the prototypes over images held out, and
-prints which share of the importance falls on each characteristic. Each should
-have its largest share where it is the cause. The runs are those of
-
-  python train.py --config=configs/protopnet_planted.py:CHARACTERISTIC
-
-and go on where the command was interrupted. A JSON file holds "shares",
-"first" (of the prototypes, those with the cause before all else), "accuracy"
-and "train_test_correlation" of the preset "balanced", means over the seeds;
-under "reference" the same of that preset, and under "seeds" every single one.
+For each of five embedded data sets whose labels have one cause
+(protojax.data.planted) a model is trained, and its prototypes are explained
+over images held out. Told is which share of the importance falls on each
+characteristic: each should have its largest share where it is the cause.
 """
 
-import argparse
 from collections.abc import Mapping, Sequence
 import dataclasses
-import importlib
 from pathlib import Path
 import statistics
 from typing import Any
@@ -27,22 +16,20 @@ import jax
 from jaxtyping import Float
 from ml_collections import ConfigDict
 import numpy as np
-from rich.console import Console
-from rich.table import Table
 
-from protojax import loading, parallel, training
+from protojax import loading
+from protojax.evaluation import recipes
 from protojax.explain import presets
+from protojax.explain.look import Explainable
 from protojax.explain.perturb import CHARACTERISTICS, Modification
 from protojax.explain.presets import Preset
 from protojax.explain.sweep import Totals, sweep
-from protojax.train import seeds, workdir
 from protojax.types import State, UserError
 
-_CONFIG = "configs.protopnet_planted"
 # The first decides.
-_PRESETS = (presets.BALANCED, presets.REFERENCE)
-# Images explained of each split, and if all is shrunk.
-_IMAGES, _FEW = 250, 16
+PRESETS = (presets.BALANCED, presets.REFERENCE)
+# Images explained of each split.
+IMAGES = 250
 # What explanations must reach.
 FIRST = 0.8
 CORRELATION = 0.85
@@ -60,69 +47,12 @@ FIGURES = (
 )
 
 
-def arguments(parser: argparse.ArgumentParser) -> None:
-  """Declares what the command takes."""
-  parser.add_argument(
-    "--planted",
-    action="store_true",
-    required=True,
-    help="test explanations on labels with a known cause",
-  )
-  parser.add_argument(
-    "--seeds",
-    default=3,
-    type=int,
-    metavar="N",
-    help="seeds 0..N-1; 3 if not given",
-  )
-  parser.add_argument(
-    "--only",
-    default=",".join(CHARACTERISTICS),
-    metavar="NAMES",
-    help="some of the characteristics, with commas between them",
-  )
-  parser.add_argument(
-    "--workdir",
-    default="runs/planted",
-    metavar="DIR",
-    help="folder of the runs; runs/planted if not given",
-  )
-  parser.add_argument(
-    "--json", default="", metavar="FILE", help="write the figures to FILE, too"
-  )
-  parser.add_argument(
-    "--debug",
-    action="store_true",
-    help="shrink all to seconds, to see that it works",
-  )
-
-
-def run(args: argparse.Namespace) -> int:
-  """Trains, explains, prints the table and the verdicts.
+def chosen(only: str) -> list[str]:
+  """The characteristics of a list with commas, in their order.
 
   Raises:
-    UserError: no such characteristic, no config, or a folder with other runs.
+    UserError: one does not exist.
   """
-  parallel.setup()
-  measured: dict[str, list[Measured]] = {}
-  for name in _chosen(args.only):
-    config = _config(name, args.seeds, args.debug)
-    measured[name] = []
-    for folder, of_seed in seeds.runs(
-      Path(args.workdir) / name, config
-    ).items():
-      if status := training.train(folder, of_seed):
-        return status
-      measured[name].append(measure(folder, _FEW if args.debug else _IMAGES))
-  content = outcome(measured)
-  if args.json and parallel.is_primary():
-    workdir.write_json(Path(args.json), content)
-  if parallel.is_primary():
-    show(content, Console())
-  return 0
-
-
-def _chosen(only: str) -> list[str]:
   names = [name.strip() for name in only.split(",")]
   unknown = [name for name in names if name not in CHARACTERISTICS]
   if unknown:
@@ -130,17 +60,14 @@ def _chosen(only: str) -> list[str]:
   return [name for name in CHARACTERISTICS if name in names]
 
 
-def _config(name: str, count: int, debug: bool) -> ConfigDict:
-  try:
-    module = importlib.import_module(_CONFIG)
-  except ModuleNotFoundError as error:
-    raise UserError(
-      "there is no configs/protopnet_planted.py here: run the command in the"
-      " folder of protojax's repository"
-    ) from error
-  config = module.get_config(f"{name},debug" if debug else name).unlock()
-  config.seeds = count
-  return config.lock()
+def config(method: str, name: str, seeds: int, debug: bool) -> ConfigDict:
+  """The runs of a method on a planted characteristic.
+
+  Raises:
+    UserError: the method has no config for them.
+  """
+  variants = f"{name},debug" if debug else name
+  return recipes.load(method, "planted", variants, {"seeds": seeds})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -161,13 +88,15 @@ class Measured:
   control: float
 
 
-def measure(folder: Path, images: int = _IMAGES) -> Measured:
+def measure(folder: Path, images: int = IMAGES) -> Measured:
   """Explains a finished run over so many images of each split."""
   method, state, _ = loading.load(folder)
-  preset = together(_PRESETS)
+  model = recipes.explainable(method)
+  preset = together(PRESETS)
   alive = np.asarray(state.buffers["alive"])
   train, test = (
-    _totals(method, state, split, preset, images) for split in ("train", "test")
+    _totals(model, state, split, method.stream(split), preset, images)
+    for split in ("train", "test")
   )
   found = {
     "train": train.all.importance[:, alive],
@@ -180,7 +109,7 @@ def measure(folder: Path, images: int = _IMAGES) -> Measured:
       one.name: {
         name: scores[_rows(one, preset)].T for name, scores in found.items()
       }
-      for one in _PRESETS
+      for one in PRESETS
     },
     max(float(np.abs(scores[0]).max()) for scores in found.values()),
   )
@@ -209,14 +138,19 @@ def _rows(preset: Preset, whole: Preset) -> list[int]:
 
 
 def _totals(
-  method: Any, state: State, split: str, preset: Preset, images: int
+  model: Explainable,
+  state: State,
+  split: str,
+  stream: Any,
+  preset: Preset,
+  images: int,
 ) -> Totals:
   """Global scores over so many images of a split."""
   source = np.asarray(state.buffers["provenance"].image)
   parts = sweep(
-    method.network,
+    model,
     state,
-    method.stream(split).spread(images),
+    stream.spread(images),
     preset,
     source=source if split == "train" else np.full_like(source, -1),
     replicates=1,
@@ -231,7 +165,7 @@ def outcome(measured: Mapping[str, Sequence[Measured]]) -> dict[str, Any]:
   Args:
     measured: planted characteristic -> the measurements of its seeds.
   """
-  balanced, reference = (table(measured, p.name) for p in _PRESETS)
+  balanced, reference = (table(measured, p.name) for p in PRESETS)
   by_seed = [
     {name: [one] for name, one in zip(measured, row, strict=True)}
     for row in zip(*measured.values(), strict=True)
@@ -241,7 +175,7 @@ def outcome(measured: Mapping[str, Sequence[Measured]]) -> dict[str, Any]:
     "verdicts": verdicts(balanced),
     "reference": {**reference, "verdicts": verdicts(reference)},
     "seeds": {
-      p.name: [table(of_seed, p.name) for of_seed in by_seed] for p in _PRESETS
+      p.name: [table(of_seed, p.name) for of_seed in by_seed] for p in PRESETS
     },
     "control": max(m.control for row in measured.values() for m in row),
   }
@@ -309,42 +243,3 @@ def verdicts(found: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
       for name, value in found["train_test_correlation"].items()
     },
   }
-
-
-def show(content: Mapping[str, Any], console: Console) -> None:
-  """Prints the tables of both presets, the one that decides first."""
-  for preset in _PRESETS:
-    decides = preset is _PRESETS[0]
-    _show(preset.name, content if decides else content[preset.name], console)
-  console.print(
-    "In bold the largest of a column: it should stand where row and column"
-    f" meet. First: share of the prototypes with the cause before all else;"
-    f" {FIRST} is asked for. r: of global scores over training images with"
-    f" those over test images; {CORRELATION} is asked for. r*: without each"
-    f" prototype's own image. Identity control: {content['control']:.2g}."
-  )
-
-
-def _show(title: str, found: Mapping[str, Any], console: Console) -> None:
-  shares, told = found["shares"], found["verdicts"]
-  names = list(next(iter(shares.values())))
-  largest = {c: max(shares, key=lambda row: shares[row][c]) for c in names}
-  columns = ("planted", *names, "first", "r", "r*", "right")
-  rows = Table(*columns, box=None, pad_edge=False, padding=(0, 1, 0, 0))
-  for planted, row in shares.items():
-    cells = [
-      f"[bold]{row[c]:.2f}[/]" if largest[c] == planted else f"{row[c]:.2f}"
-      for c in names
-    ]
-    marks = (
-      f"{found[figure][planted]:.2f}{'' if told[verdict][planted] else ' (!)'}"
-      for figure, verdict in (
-        ("first", "rows"),
-        ("train_test_correlation", "correlations"),
-      )
-    )
-    others = f"{found['others_test_correlation'][planted]:.2f}"
-    accuracy = f"{found['accuracy'][planted]:.1%}"
-    rows.add_row(planted, *cells, *marks, others, accuracy)
-  console.print(f"\nShare of the importance, preset {title}:", highlight=False)
-  console.print(rows)

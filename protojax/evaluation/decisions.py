@@ -1,0 +1,135 @@
+"""What a model decides, and how many prototypes it takes: over all images."""
+
+from collections.abc import Callable, Iterable
+import functools
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Float, Int, Num
+import numpy as np
+
+from protojax import parallel
+from protojax.explain.look import Explainable
+from protojax.metrics import interpretability as metrics
+from protojax.metrics.means import Mean, mean
+from protojax.prototypes import head
+from protojax.types import Array, ArrayLike, Batch, State
+
+
+class Decision(NamedTuple):
+  """One forward pass, from the features to the logits.
+
+  Attributes:
+    embedded: features, which the prototypes are compared with.
+    similarity: of each prototype to its nearest cell.
+    cells: those cells, row-major.
+    scores: what the head weighs.
+    logits: of the classes.
+  """
+
+  embedded: Float[Array, "b h w d"]
+  similarity: Float[Array, "b p"]
+  cells: Int[Array, "b p"]
+  scores: Float[Array, "b p"]
+  logits: Float[Array, "b k"]
+
+
+def decide(
+  model: Explainable, state: State, images: Num[ArrayLike, "b H W 3"]
+) -> Decision:
+  """What a model makes of images, as its explanations have it."""
+  embedded = model.embed(state, images)
+  similarity, cells = model.nearest(state, embedded)
+  scores = model.scores(state, embedded, similarity)
+  points = head.logits(scores, model.weights(state), state.buffers["alive"])
+  logits = points + model.bias(state)[None]
+  return Decision(embedded, similarity, cells, scores, logits)
+
+
+def measure(
+  model: Explainable, state: State, stream: Any, outliers: Any = None
+) -> dict[str, Mean]:
+  """Metrics of the decisions over a stream, by name.
+
+  Args:
+    model: see `Explainable`.
+    state: its state.
+    stream: images; those of unknown classes tell nothing of accuracy.
+    outliers: a stream of images of none of the classes.
+  """
+  rows = gathered(_decided(model), state, stream.batches())
+  probabilities = jax.nn.softmax(rows["logits"])
+  found = _sizes(model, state) | {
+    name: mean(rows[name].astype(np.float32))
+    for name in ("local_size", "prediction_size", "prediction_sparsity")
+  }
+  if tuple(stream.source.class_names) == model.class_names:
+    right = np.argmax(rows["logits"], axis=1) == rows["label"]
+    known = rows["label"] >= 0
+    error = metrics.calibration_error(probabilities, rows["label"])
+    found["accuracy"] = mean(right[known].astype(np.float32))
+    found["calibration_error"] = _one(error, int(known.sum()))
+  if outliers is not None:
+    others = gathered(_decided(model), state, outliers.batches())
+    largest = rows["logits"].max(axis=1), others["logits"].max(axis=1)
+    count = len(largest[0]) + len(largest[1])
+    found["outlier_auroc"] = _one(metrics.outlier_auroc(*largest), count)
+    found["abstention"] = _one(metrics.abstention(*largest), count)
+  return found
+
+
+def gathered(
+  function: Callable[[State, Batch], Any],
+  state: State,
+  batches: Iterable[Batch],
+) -> dict[str, np.ndarray]:
+  """Rows of `parallel.each` and what names them, padding cut off, joined."""
+  parts: list[dict[str, np.ndarray]] = []
+  for batch, rows in parallel.each(function, state, batches):
+    kept = batch["mask"].astype(bool)
+    named = {name: batch[name] for name in ("index", "label")}
+    parts.append({name: x[kept] for name, x in {**named, **rows}.items()})
+  return {name: np.concatenate([p[name] for p in parts]) for name in parts[0]}
+
+
+@functools.lru_cache(maxsize=16)
+def _decided(model: Explainable) -> Callable[[State, Batch], Any]:
+  """One function for each model, so that the next stream compiles nothing."""
+
+  def rows(state: State, batch: Batch) -> dict[str, Array]:
+    found = decide(model, state, batch["image"])
+    weights = model.weights(state)
+    asked = found.scores, weights, jnp.argmax(found.logits, axis=1)
+    return {
+      "logits": found.logits,
+      "local_size": metrics.local_size(found.scores, weights),
+      "prediction_size": metrics.prediction_size(*asked),
+      "prediction_sparsity": metrics.prediction_sparsity(*asked),
+    }
+
+  return rows
+
+
+def _sizes(model: Explainable, state: State) -> dict[str, Mean]:
+  """Of the head, and of the places that prototypes were taken from."""
+  alive = np.asarray(state.buffers["alive"])
+  weights = parallel.to_host(model.weights(state))[:, alive]
+  source = state.buffers["provenance"]
+  places = np.stack([np.asarray(source.image), np.asarray(source.cell)], 1)
+  taken = alive & (places[:, 0] >= 0)
+  return {
+    "sparsity": _one(metrics.sparsity(weights), weights.size),
+    "global_size": _one(metrics.global_size(weights), 1),
+    "uniqueness": _one(metrics.uniqueness(places, taken), int(taken.sum())),
+  }
+
+
+def _one(value: ArrayLike | float, cases: int) -> Mean:
+  """A figure of all cases together, or of none where it is not defined."""
+  defined = not np.isnan(value)
+  return Mean(
+    np.asarray(value, np.float32),
+    np.asarray(cases if defined else 0, np.int32),
+    np.asarray(0 if defined else cases, np.int32),
+  )

@@ -1,0 +1,290 @@
+"""What heat maps of a model point at: over some of the images.
+
+The heat of a class is what its prototypes see, weighed as the head weighs
+them, of those that speak for it: where all weights are equal, the mean map
+that ST-ProtoPNet's code judges. A prototype's own map is judged for those that
+give the predicted class most points.
+"""
+
+from collections.abc import Callable, Iterator
+import dataclasses
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Float, Int
+import numpy as np
+
+from protojax import parallel
+from protojax.data import concepts, objects
+from protojax.evaluation.decisions import Decision, decide, gathered
+from protojax.explain import locate, perturb, presets
+from protojax.explain.look import Explainable
+from protojax.metrics import interpretability as metrics
+from protojax.metrics import localisation, parts
+from protojax.metrics.deletion import blurred
+from protojax.metrics.means import Mean, mean
+from protojax.types import Array, ArrayLike, Batch, State
+
+# Prototypes of an image whose maps are judged.
+_ASKED = 3
+# Images of a prototype that its purity is taken over (PIP-Net).
+_NEAREST = 10
+# Images of a batch for each device: deletion makes 29 copies of one.
+_AT_ONCE = 2
+# What the relevance drop changes: as CaBRNet, whose changes leave texture out.
+_CHANGES = tuple(
+  m
+  for m in presets.BALANCED.modifications
+  if m.change not in ("identity", "texture")
+)
+
+
+def measure(
+  model: Explainable, state: State, stream: Any, images: int
+) -> dict[str, Mean]:
+  """Metrics of the heat maps over so many images of a stream, by name.
+
+  Those that need the place of the object, or of its parts, are there if the
+  source knows it, and same_cells if it knows what its prototypes belong to.
+  """
+  size = parallel.whole_batch(_AT_ONCE * parallel.device_count())
+  stream = dataclasses.replace(stream, batch_size=size)
+  batches = _with_places(stream, images)
+  rows = gathered(_judged(model), state, batches)
+  counted = _own(model, state, stream.source, rows)
+  tables = {n: rows.pop(n) for n in ("cells", "noisy_cells", "similarity")}
+  named = {n: rows.pop(n) for n in ("at", "noisy_at", "seen") if n in rows}
+  found = {
+    name: mean(x) for name, x in rows.items() if name not in ("index", "label")
+  }
+  if counted is not None:
+    same = metrics.same_cells(tables["cells"], tables["noisy_cells"], counted)
+    found["same_cells"] = _of_living(state, same)
+  if named:
+    found |= _of_parts(state, counted, tables["similarity"], **named)
+  return found
+
+
+def _with_places(stream: Any, images: int) -> Iterator[Batch]:
+  """Batches, with "object" and "parts" of their images where they are known."""
+  for batch in stream.spread(images):
+    side = batch["image"].shape[1]
+    known = {
+      "object": objects.masks(stream.source, batch["index"], side),
+      "parts": objects.parts(stream.source, batch["index"]),
+    }
+    yield batch | {name: x for name, x in known.items() if x is not None}
+
+
+@functools.lru_cache(maxsize=16)
+def _judged(model: Explainable) -> Callable[[State, Batch], Any]:
+  """One function for each model, so that the next seed compiles nothing."""
+
+  def rows(state: State, batch: Batch) -> dict[str, Array]:
+    images = jnp.asarray(batch["image"])
+    seen = decide(model, state, images)
+    keys = parallel.example_keys(parallel.key(0), batch["index"])
+    noisy = decide(model, state, _bytes(parts.noisy(images, keys)))
+    predicted = jnp.argmax(seen.logits, axis=1)
+    maps, weights = _maps(model, state, seen), model.weights(state)
+    asked, asked_maps = _asked(seen, weights[predicted], maps, images)
+    found = {
+      "cells": seen.cells,
+      "noisy_cells": noisy.cells,
+      "similarity": seen.similarity,
+      **_deleted(model, state, images, _heat(maps, weights, predicted, images)),
+      **_dropped(model, state, images, seen, asked[:, 0], asked_maps[:, 0]),
+    }
+    if "object" in batch:
+      known = jnp.maximum(batch["label"], 0)
+      heat = _heat(maps, weights, known, images)[:, None]
+      found |= _located(heat, asked_maps, batch["object"])
+    if "parts" in batch:
+      after = _maps(model, state, noisy)
+      found |= _parted(maps, after, batch["parts"], images.shape[1])
+    return found
+
+  return rows
+
+
+def _maps(
+  model: Explainable, state: State, seen: Decision
+) -> Float[Array, "b p h w"]:
+  """Similarity of every cell to every prototype; 0 for dead ones."""
+  prototypes = state.params["prototypes"]["prototypes"]
+  distances = model.similarity.distance(seen.embedded, prototypes)
+  alive = jnp.asarray(state.buffers["alive"])[None, None, None]
+  maps = jnp.where(alive, model.similarity.activation(distances), 0.0)
+  return jnp.moveaxis(maps, -1, 1)
+
+
+def _heat(
+  maps: Float[Array, "b p h w"],
+  weights: Float[ArrayLike, "k p"],
+  classes: Int[ArrayLike, " b"],
+  images: ArrayLike,
+) -> Float[Array, "b H W"]:
+  """What speaks for a class, in pixels."""
+  positive = jnp.maximum(jnp.asarray(weights)[classes], 0.0)
+  precise = jax.lax.Precision.HIGHEST
+  heat = jnp.einsum("bphw,bp->bhw", maps, positive, precision=precise)
+  return locate.upsample(heat, *images.shape[1:3])
+
+
+def _asked(
+  seen: Decision,
+  weights: Float[Array, "b p"],
+  maps: Float[Array, "b p h w"],
+  images: Array,
+) -> tuple[Int[Array, "b q"], Float[Array, "b q H W"]]:
+  """The prototypes that give most points, and their maps in pixels."""
+  points = seen.scores * weights
+  _, asked = jax.lax.top_k(points, min(_ASKED, points.shape[1]))
+  chosen = jnp.take_along_axis(maps, asked[..., None, None], axis=1)
+  flat = chosen.reshape(-1, *chosen.shape[2:])
+  pixels = locate.upsample(flat, *images.shape[1:3])
+  return asked, pixels.reshape(*asked.shape, *pixels.shape[1:])
+
+
+def _deleted(
+  model: Explainable, state: State, images: Array, heat: Array
+) -> dict[str, Array]:
+  """Areas under the deletion and the insertion curve of the prediction."""
+
+  def predict(copies: Array) -> Array:
+    return jax.nn.softmax(decide(model, state, copies).logits)
+
+  classes = jnp.argmax(predict(images), axis=1)
+  mean_colour = 255 * jnp.array(model.backbone.mean)[None, None, None]
+  grey = jnp.broadcast_to(_bytes(mean_colour), images.shape)
+  deletion = metrics.deletion(predict, images, heat, classes, grey)
+  soft = _bytes(blurred(images))
+  insertion = metrics.insertion(predict, images, heat, classes, soft)
+  return {
+    "deletion": metrics.area(deletion),
+    "insertion": metrics.area(insertion),
+  }
+
+
+def _dropped(
+  model: Explainable,
+  state: State,
+  images: Array,
+  seen: Decision,
+  prototype: Int[Array, " b"],
+  heat: Float[Array, "b H W"],
+) -> dict[str, Array]:
+  """Which share of its similarity a prototype loses by each change.
+
+  Focus: where its map is hot; dual: where it is not. Not defined for a flat
+  map, and where there was no similarity above 0.
+  """
+  share = localisation.scaled(heat[:, None])[:, 0]
+  flat = jnp.isnan(share[:, 0, 0])
+  share = jnp.nan_to_num(share)
+  changed = [perturb.modify(images, change) for change in _CHANGES]
+  copies = [
+    _bytes(metrics.blended(images, new, part))
+    for part in (share, 1 - share)
+    for new in changed
+  ]
+  embedded = model.embed(state, jnp.concatenate(copies))
+  after, _ = model.nearest(state, embedded)
+  after = after.reshape(2 * len(_CHANGES), *seen.similarity.shape)
+  rows = jnp.arange(len(images))
+  before = jnp.where(flat, jnp.nan, seen.similarity[rows, prototype])
+  found = after[:, rows, prototype]
+  drop = metrics.relative_drop(jnp.broadcast_to(before, found.shape), found)
+  focus, dual = jnp.split(drop, 2)
+  return {"drop_focus": focus.T, "drop_dual": dual.T}
+
+
+def _located(
+  heat: Float[Array, "b 1 H W"],
+  asked: Float[Array, "b q H W"],
+  masks: ArrayLike,
+) -> dict[str, Array]:
+  """The class's heat, and maps of prototypes, against the object."""
+  return {
+    "content": metrics.content(heat, masks),
+    "outside_inside": metrics.outside_inside(heat, masks),
+    "overlap": metrics.overlap(heat, masks),
+    "energy": metrics.energy(asked, masks),
+    "relevance": metrics.relevance(asked, masks),
+    "hits": metrics.hits(asked, masks),
+    "coverage": metrics.coverage(masks),
+  }
+
+
+def _parted(
+  before: Float[Array, "b p h w"],
+  after: Float[Array, "b p h w"],
+  rows: Float[ArrayLike, "b r 3"],
+  size: int,
+) -> dict[str, Array]:
+  """At which parts each prototype is, without noise and with it."""
+  seen = jnp.asarray(rows)[..., 2] > 0
+  points = size * jnp.asarray(rows)[..., :2]
+
+  def at(maps: Array) -> Array:
+    boxes = parts.boxes(_hottest(maps, size), size, size)
+    return metrics.contained(boxes, points, seen)
+
+  return {"at": at(before), "noisy_at": at(after), "seen": seen}
+
+
+def _hottest(maps: Float[Array, "b p h w"], size: int) -> Int[Array, "b p 2"]:
+  """Row and column of the hottest pixel, prototype by prototype."""
+
+  def one(maps: Float[Array, "b h w"]) -> Int[Array, "b 2"]:
+    flat = locate.upsample(maps, size, size).reshape(len(maps), -1)
+    return jnp.stack(jnp.divmod(jnp.argmax(flat, axis=1), size), axis=1)
+
+  return jnp.swapaxes(jax.lax.map(one, jnp.swapaxes(maps, 0, 1)), 0, 1)
+
+
+def _bytes(images: Array) -> Array:
+  """Grey levels as an image holds them."""
+  return jnp.round(images).astype(jnp.uint8)
+
+
+def _own(
+  model: Explainable, state: State, source: Any, rows: dict[str, np.ndarray]
+) -> np.ndarray | None:
+  """Which living prototypes belong to what each image shows, [b p].
+
+  None where prototypes stand under something that the source knows nothing of.
+  """
+  names = tuple(model.groups.names)
+  if names == tuple(concepts.names(source)):
+    shown = concepts.present(source)[rows["index"]]
+  elif names == tuple(source.class_names):
+    shown = rows["label"][:, None] == np.arange(len(names))[None]
+  else:
+    return None
+  alive = np.asarray(state.buffers["alive"])
+  return shown[:, np.asarray(state.buffers["class_of"])] & alive[None]
+
+
+def _of_living(state: State, values: ArrayLike) -> Mean:
+  """The mean over living prototypes; dead ones are no cases."""
+  return mean(np.asarray(values)[np.asarray(state.buffers["alive"])])
+
+
+def _of_parts(
+  state: State,
+  counted: np.ndarray | None,
+  similarity: np.ndarray,
+  at: np.ndarray,
+  noisy_at: np.ndarray,
+  seen: np.ndarray,
+) -> dict[str, Mean]:
+  """Purity over each prototype's nearest images, the rest over its own."""
+  place = np.argsort(np.argsort(-similarity, axis=0, kind="stable"), axis=0)
+  found = {"purity": metrics.purity(at, seen, place < _NEAREST)}
+  if counted is not None:
+    found["consistency"] = metrics.consistency(at, seen, counted)
+    found["stability"] = metrics.stability(at, noisy_at, seen, counted)
+  return {name: _of_living(state, x) for name, x in found.items()}

@@ -1,0 +1,112 @@
+"""What a trained model reaches, and what its explanations are worth.
+
+One function for all methods: it asks for an `Explainable`, and never for a
+name. A metric that the data or the model do not allow is absent.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+import statistics
+from typing import Any, NamedTuple
+
+from protojax import loading
+from protojax.data import pipeline, sources
+from protojax.evaluation import decisions, heats, recipes
+from protojax.metrics.means import Mean
+
+# Images whose heat maps are judged: deletion takes 58 passes for each.
+IMAGES = 100
+
+
+class Figure(NamedTuple):
+  """How a metric is told.
+
+  Attributes:
+    title: in a table.
+    better: "higher", "lower", or "" where neither is.
+  """
+
+  title: str
+  better: str
+
+
+FIGURES = {
+  "accuracy": Figure("accuracy", "higher"),
+  "calibration_error": Figure("calibration error (ECE)", "lower"),
+  "outlier_auroc": Figure("outliers: AUROC of the largest logit", "higher"),
+  "abstention": Figure("outliers refused, 95 % of the others kept", "higher"),
+  "global_size": Figure("prototypes in use", "lower"),
+  "local_size": Figure("prototypes with a point, an image", "lower"),
+  "prediction_size": Figure("the same for the predicted class", "lower"),
+  "prediction_sparsity": Figure("prototypes for 90 % of its points", "lower"),
+  "sparsity": Figure("share of weights that are 0", "higher"),
+  "uniqueness": Figure("share of unique prototypes", "higher"),
+  "deletion": Figure("deletion, area", "lower"),
+  "insertion": Figure("insertion, area", "higher"),
+  "drop_focus": Figure("similarity lost, changed where hot", "higher"),
+  "drop_dual": Figure("similarity lost, changed elsewhere", "lower"),
+  "same_cells": Figure("same cell under noise", "higher"),
+  "content": Figure("heat on the object (CH)", "higher"),
+  "outside_inside": Figure("heat off over on the object (OIRR)", "lower"),
+  "overlap": Figure("IoU of heat and object", "higher"),
+  "energy": Figure("pointing game, energy", "higher"),
+  "relevance": Figure("pointing game, hottest tenth", "higher"),
+  "hits": Figure("pointing game, hottest pixel", "higher"),
+  "coverage": Figure("the object's share (chance of the three)", ""),
+  "consistency": Figure("consistency", "higher"),
+  "stability": Figure("stability", "higher"),
+  "purity": Figure("part purity", "higher"),
+}
+
+
+def measure(
+  folder: Path, outliers: str = "", images: int = IMAGES
+) -> dict[str, Mean]:
+  """All metrics of a finished run that apply, by name, over its test images.
+
+  Args:
+    folder: of the run.
+    outliers: a folder of images of none of the classes; '' for none.
+    images: how many have their heat maps judged.
+
+  Raises:
+    UserError: no run, a method without prototypes, or no such images.
+  """
+  method, state, config = loading.load(folder)
+  model = recipes.explainable(method)
+  stream = method.stream("test")
+  others = None
+  if outliers:
+    source = sources.images(outliers)
+    size, batch = config.data.image_size, min(config.batch_size, len(source))
+    others = pipeline.ordered(source, size, batch)
+  found = {
+    **decisions.measure(model, state, stream, others),
+    **heats.measure(model, state, stream, images),
+  }
+  return {name: found[name] for name in FIGURES if name in found}
+
+
+def over_seeds(
+  measured: Sequence[dict[str, Mean]],
+) -> dict[str, dict[str, Any]]:
+  """Metric -> what the JSON file holds of it.
+
+  Returns:
+    "mean" and "std" (that of a sample, over n - 1; None of a single seed) over
+    the n seeds where the metric is defined; "left_out", the share of the cases
+    in which it is not. A metric that no seed has is absent.
+  """
+  told = {}
+  for name in FIGURES:
+    rows = [row[name] for row in measured if name in row]
+    values = [float(row.value) for row in rows if int(row.count)]
+    if values:
+      cases = sum(int(row.count) + int(row.left_out) for row in rows)
+      told[name] = {
+        "mean": statistics.fmean(values),
+        "std": statistics.stdev(values) if len(values) > 1 else None,
+        "n": len(values),
+        "left_out": sum(int(row.left_out) for row in rows) / cases,
+      }
+  return told

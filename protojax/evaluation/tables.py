@@ -1,0 +1,87 @@
+"""What `evaluate` prints."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from protojax.evaluation import planted
+from protojax.evaluation.measure import FIGURES
+
+_ABSENT = "-"
+
+
+def markdown(methods: Mapping[str, Mapping[str, Any]]) -> str:
+  """A table with a row for each metric and a column for each method.
+
+  Args:
+    methods: name -> metric -> "mean" and "std", as from `compare`.
+  """
+  rows = [["metric", "better", *methods]]
+  for metric, figure in FIGURES.items():
+    told = [_told(found.get(metric)) for found in methods.values()]
+    if set(told) != {_ABSENT}:
+      rows.append([figure.title, figure.better, *told])
+  widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+  rows.insert(1, ["-" * width for width in widths])
+  return "\n".join(
+    "| "
+    + " | ".join(x.ljust(w) for x, w in zip(row, widths, strict=True))
+    + " |"
+    for row in rows
+  )
+
+
+def _told(found: Mapping[str, Any] | None) -> str:
+  """Mean and, of several seeds, deviation."""
+  if found is None:
+    return _ABSENT
+  mean, deviation = found["mean"], found["std"]
+  digits = 3 if abs(mean) < 10 else 1
+  told = f"{mean:.{digits}f}"
+  return told if deviation is None else f"{told} ± {deviation:.{digits}f}"
+
+
+def show_planted(content: Mapping[str, Any], console: Console) -> None:
+  """Prints the tables of both presets, the one that decides first."""
+  for preset in planted.PRESETS:
+    decides = preset is planted.PRESETS[0]
+    _show_preset(
+      preset.name, content if decides else content[preset.name], console
+    )
+  console.print(
+    "In bold the largest of a column: it should stand where row and column"
+    " meet. First: share of the prototypes with the cause before all else;"
+    f" {planted.FIRST} is asked for. r: of global scores over training images"
+    f" with those over test images; {planted.CORRELATION} is asked for. r*:"
+    " without each prototype's own image. Identity control:"
+    f" {content['control']:.2g}."
+  )
+
+
+def _show_preset(
+  title: str, found: Mapping[str, Any], console: Console
+) -> None:
+  shares, told = found["shares"], found["verdicts"]
+  names = list(next(iter(shares.values())))
+  largest = {c: max(shares, key=lambda row: shares[row][c]) for c in names}
+  columns = ("planted", *names, "first", "r", "r*", "right")
+  rows = Table(*columns, box=None, pad_edge=False, padding=(0, 1, 0, 0))
+  for cause, row in shares.items():
+    cells = [
+      f"[bold]{row[c]:.2f}[/]" if largest[c] == cause else f"{row[c]:.2f}"
+      for c in names
+    ]
+    marks = (
+      f"{found[figure][cause]:.2f}{'' if told[verdict][cause] else ' (!)'}"
+      for figure, verdict in (
+        ("first", "rows"),
+        ("train_test_correlation", "correlations"),
+      )
+    )
+    others = f"{found['others_test_correlation'][cause]:.2f}"
+    accuracy = f"{found['accuracy'][cause]:.1%}"
+    rows.add_row(cause, *cells, *marks, others, accuracy)
+  console.print(f"\nShare of the importance, preset {title}:", highlight=False)
+  console.print(rows)

@@ -1,0 +1,107 @@
+"""`python -m protojax evaluate`: methods, seeds, tables, and mistakes."""
+
+import json
+
+from ml_collections import ConfigDict
+import numpy as np
+import pytest
+
+from protojax.evaluation import compare, recipes, tables
+from protojax.metrics.means import Mean
+from protojax.types import UserError
+from tests.conftest import run_script
+
+
+def _measured(value):
+  return {"accuracy": Mean(np.float32(value), np.int32(8), np.int32(0))}
+
+
+def test_every_seed_of_every_method_is_trained_and_judged(
+  tmp_path, monkeypatch
+):
+  trained = []
+
+  def train(folder, config):
+    trained.append((folder.relative_to(tmp_path).as_posix(), config.seed))
+    return 0
+
+  monkeypatch.setattr(compare.training, "train", train)
+  configs = {
+    name: ConfigDict({"seed": 0, "seeds": count}).lock()
+    for name, count in (("one", 1), ("two", 2))
+  }
+  found = compare.methods(
+    configs, tmp_path, lambda folder: _measured(len(folder.name) / 8)
+  )
+  assert trained == [("one", 0), ("two/seed-0", 0), ("two/seed-1", 1)]
+  one, two = (found["methods"][name]["accuracy"] for name in configs)
+  assert (one["mean"], one["std"], one["n"]) == (0.375, None, 1)
+  assert (two["mean"], two["std"], two["n"]) == (0.75, 0, 2)
+  json.dumps(found)
+
+  monkeypatch.setattr(compare.training, "train", lambda *_: 143)
+  with pytest.raises(compare.Stopped) as stopped:
+    compare.methods(configs, tmp_path, _measured)
+  assert stopped.value.code == 143
+
+
+def test_the_table_is_markdown_without_what_nobody_has():
+  told = tables.markdown(
+    {
+      "a": {"accuracy": {"mean": 0.5, "std": 0.0625}},
+      "b": {
+        "accuracy": {"mean": 0.25, "std": None},
+        "global_size": {"mean": 118.0, "std": 2.0},
+      },
+    }
+  )
+  assert [
+    [cell.strip() for cell in row.split("|")[1:-1]]
+    for row in told.splitlines()
+    if "---" not in row
+  ] == [
+    ["metric", "better", "a", "b"],
+    ["accuracy", "higher", "0.500 ± 0.062", "0.250"],
+    ["prototypes in use", "lower", "-", "118.0 ± 2.0"],
+  ]
+  assert len({len(row) for row in told.splitlines()}) == 1
+
+
+def test_a_recipe_is_a_config_with_changes():
+  config = recipes.load(
+    "protopnet", "folder", "debug", {"seeds": 2, "data.image_size": 16}
+  )
+  assert (config.seeds, config.data.image_size) == (2, 16)
+  with pytest.raises(UserError, match="no method 'protonet'"):
+    recipes.load("protonet", "folder")
+  with pytest.raises(UserError, match=r"no configs/protopnet_moon\.py"):
+    recipes.load("protopnet", "moon")
+
+
+def test_a_trained_run_is_judged(debug_run, tmp_path):
+  """As a user does, with outliers that the embedded photographs are not."""
+  file = tmp_path / "found.json"
+  done = run_script(
+    *("-m", "protojax", "evaluate", f"--workdir={debug_run}"),
+    *("--images=4", f"--json={file}"),
+  )
+  assert done.returncode == 0, done.stderr
+  ((name, found),) = json.loads(file.read_text())["methods"].items()
+  assert name == "protopnet"
+  summary = json.loads((debug_run / "summary.json").read_text())
+  assert found["accuracy"]["mean"] == pytest.approx(
+    summary["metrics"]["accuracy"], abs=1e-6
+  )
+  for metric in ("accuracy", "deletion", "insertion", "uniqueness"):
+    assert 0 <= found[metric]["mean"] <= 1
+  assert "| accuracy" in done.stdout
+  assert "content" not in found
+
+
+def test_mistakes_are_one_line(tmp_path):
+  done = run_script("-m", "protojax", "evaluate")
+  assert done.returncode == 2
+  assert "--methods=NAMES" in done.stderr
+  assert len(done.stderr.strip().splitlines()) == 1
+  with pytest.raises(UserError, match="holds no run"):
+    compare.one(tmp_path, _measured)

@@ -1,0 +1,147 @@
+"""One measuring function for every model: what is there, and what is not."""
+
+import types
+
+import jax
+import numpy as np
+from numpy.testing import assert_allclose
+import pytest
+
+from protojax.data import pipeline
+from protojax.data.places import Places
+from protojax.evaluation import decisions, heats
+from protojax.evaluation.measure import over_seeds
+from protojax.metrics import sizes
+from protojax.metrics.means import Mean
+from tests.conftest import ArraySource
+from tests.explain import explain_fakes as fakes
+
+
+class _Source(ArraySource):
+  """Coloured tiles, of the fake model's classes."""
+
+  def __init__(self, count=12, classes=3):
+    super().__init__(count, 32, classes)
+    self.images = fakes.photographs(count)
+
+
+class _Known(_Source):
+  """Of each image the object and two parts are known.
+
+  The object is the left upper quarter, but the first image has none. One part
+  lies in a cell of it, the other, which few images show, elsewhere.
+  """
+
+  def places(self, i):
+    boxes = np.array([[0, 0, 0.5, 0.5]])[: int(i > 0)]
+    return Places(np.zeros(len(boxes), int), boxes)
+
+  def parts(self, i):
+    return np.array([[1 / 8, 1 / 8, 1], [5 / 8, 3 / 8, i % 3 == 0]])
+
+
+def _stream(source):
+  return pipeline.ordered(source, 32, 4)
+
+
+@pytest.fixture(scope="module")
+def trained():
+  """The model of mean colours, and its state."""
+  model, state = fakes.trained()
+  model.backbone = types.SimpleNamespace(
+    layers=model.backbone.layers, mean=(0.485, 0.456, 0.406)
+  )
+  return model, state
+
+
+def test_decisions_by_hand(trained):
+  model, state = trained
+  source = _Source()
+  features = model.features(source.images)
+  similarity, _ = model.nearest(state, features)
+  weights = np.asarray(model.weights(state))
+  logits = np.asarray(similarity) @ weights.T
+  found = decisions.measure(model, state, _stream(source), _stream(_Source(5)))
+  assert_allclose(
+    found["accuracy"].value, np.mean(logits.argmax(1) == source.labels)
+  )
+  # Five of the images are the same in both: a tie of the largest logits.
+  assert 0 < found["outlier_auroc"].value < 1
+  alive = state.buffers["alive"]
+  assert_allclose(
+    found["local_size"].value,
+    np.mean(sizes.local_size(similarity, weights)),
+    rtol=1e-6,
+  )
+  assert found["global_size"].value == alive.sum()
+  # One living prototype of eleven is another's patch once more.
+  assert_allclose(found["uniqueness"].value, 10 / 11)
+
+
+def test_what_does_not_apply_is_absent(trained):
+  model, state = trained
+  found = decisions.measure(model, state, _stream(_Source(classes=2)))
+  assert not {"accuracy", "calibration_error", "abstention"} & set(found)
+  found = heats.measure(model, state, _stream(_Source()), 4)
+  assert set(found) == {
+    *("deletion", "insertion", "drop_focus", "drop_dual", "same_cells")
+  }
+
+
+def test_prototypes_that_stand_for_a_part(trained):
+  """All become the colour of the cell in which the first part lies."""
+  model, state = trained
+  source = _Known()
+  source.images[:, :8, :8] = 250
+  white = np.full_like(state.params["prototypes"]["prototypes"], 250 / 255)
+  params = {**state.params, "prototypes": {"prototypes": white}}
+  state = state.replace(params=params)
+  found = heats.measure(model, state, _stream(source), 6)
+  # One prototype of twelve is dead.
+  for name in ("purity", "consistency", "stability", "same_cells"):
+    assert found[name].value == 1
+    assert (found[name].count, found[name].left_out) == (11, 0)
+  # Of six images the first has no object; three prototypes are asked of each.
+  for name, each in (("content", 1), ("energy", 3), ("coverage", 1)):
+    assert (found[name].count, found[name].left_out) == (5 * each, each)
+  assert_allclose(found["coverage"].value, 0.25)
+  assert found["hits"].value == 1
+  assert found["outside_inside"].value < 1
+
+
+def test_the_heat_of_a_class_is_the_mean_map_of_its_prototypes(trained):
+  """With the weights that ProtoPNet's head starts from."""
+  model, state = trained
+  own = np.arange(3)[:, None] == state.buffers["class_of"][None]
+  weights = np.where(own, 1.0, -0.5).astype(np.float32)
+  seen = decisions.decide(model, state, fakes.photographs(2))
+  maps = heats._maps(model, state, seen)
+  images = np.zeros((2, 4, 4, 3))
+  found = heats._heat(maps, weights, np.array([2, 0]), images)
+  assert_allclose(found[0], np.mean(maps[0, own[2]], axis=0) * 4, rtol=1e-5)
+  assert_allclose(found[1], np.mean(maps[1, own[0]], axis=0) * 4, rtol=1e-5)
+
+
+def _mean(value, count=10, left_out=0):
+  return jax.tree.map(np.asarray, Mean(np.float32(value), count, left_out))
+
+
+def test_over_seeds():
+  rows = [
+    {"accuracy": _mean(0.5), "overlap": _mean(0.25, 6, 4)},
+    {"accuracy": _mean(0.75), "overlap": _mean(np.nan, 0, 10)},
+  ]
+  found = over_seeds(rows)
+  assert found["accuracy"] == {
+    "mean": 0.625,
+    "std": pytest.approx(0.125 * 2**0.5),
+    "n": 2,
+    "left_out": 0,
+  }
+  assert found["overlap"] == {
+    "mean": 0.25,
+    "std": None,
+    "n": 1,
+    "left_out": 0.7,
+  }
+  assert set(found) == {"accuracy", "overlap"}
