@@ -3,6 +3,7 @@
 import fcntl
 import os
 from pathlib import Path
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -102,3 +103,32 @@ def debug_run():
       assert done.returncode == 0, done.stderr
       (folder / "stdout.txt").write_text(done.stdout)
   return folder
+
+
+@pytest.fixture(scope="session")
+def browser(tmp_path_factory):
+  """A Chromium, driven by selenium; without one the test is skipped."""
+  webdriver = pytest.importorskip(
+    "selenium.webdriver", reason="drives a browser by selenium"
+  )
+  chromium = shutil.which("chromium") or shutil.which("google-chrome")
+  driver = shutil.which("chromedriver")
+  if not (chromium and driver):
+    pytest.skip("needs chromium or google-chrome, and chromedriver")
+  options = webdriver.ChromeOptions()
+  options.binary_location = chromium
+  for argument in (
+    "headless",
+    "no-sandbox",
+    "disable-gpu",
+    "disable-background-networking",
+    "window-size=1200,900",
+    f"user-data-dir={tmp_path_factory.mktemp('profile')}",
+  ):
+    options.add_argument(f"--{argument}")
+  # A page whose work is not saved asks before it is left.
+  options.set_capability("unhandledPromptBehavior", "accept")
+  service = webdriver.ChromeService(driver, log_output=subprocess.DEVNULL)
+  browser = webdriver.Chrome(options=options, service=service)
+  yield browser
+  browser.quit()

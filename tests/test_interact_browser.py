@@ -3,8 +3,6 @@ and by keys.
 """
 
 import contextlib
-import shutil
-import subprocess
 import threading
 import time
 
@@ -17,34 +15,6 @@ from protojax.interact import Atlas, Model, Server, Session, records
 
 _RIGHT, _SHIFT, _DELETE = "\ue014", "\ue008", "\ue017"
 _ALL = "\ue009a\ue000"  # control and a
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory):
-  webdriver = pytest.importorskip(
-    "selenium.webdriver", reason="drives a browser by selenium"
-  )
-  chromium = shutil.which("chromium") or shutil.which("google-chrome")
-  driver = shutil.which("chromedriver")
-  if not (chromium and driver):
-    pytest.skip("needs chromium or google-chrome, and chromedriver")
-  options = webdriver.ChromeOptions()
-  options.binary_location = chromium
-  for argument in (
-    "headless",
-    "no-sandbox",
-    "disable-gpu",
-    "disable-background-networking",
-    "window-size=1500,1100",
-    f"user-data-dir={tmp_path_factory.mktemp('profile')}",
-  ):
-    options.add_argument(f"--{argument}")
-  # A page with work that is not saved asks before it goes.
-  options.set_capability("unhandledPromptBehavior", "accept")
-  service = webdriver.ChromeService(driver, log_output=subprocess.DEVNULL)
-  browser = webdriver.Chrome(options=options, service=service)
-  yield browser
-  browser.quit()
 
 
 @pytest.fixture
@@ -62,6 +32,7 @@ def page(browser, tmp_path):
   with Server(session, "run <x>", "127.0.0.1", 0) as server:
     thread = threading.Thread(target=server.serve_forever, args=(0.02,))
     thread.start()
+    browser.set_window_size(1500, 1100)
     browser.get(server.address)
     _until(lambda: _verdict(browser))
     yield session

@@ -1,8 +1,5 @@
 """The report of a large run as its reader has it: in a browser, no server."""
 
-import shutil
-import subprocess
-
 import numpy as np
 import pytest
 import report_fakes as fakes
@@ -26,32 +23,6 @@ def run(tmp_path_factory):
     images = [e for e in images if e.label == "class 123"]
     (index,) = report.write(pictures, _RUN, prototypes, images, overviews)
   return index, prototypes
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory):
-  webdriver = pytest.importorskip(
-    "selenium.webdriver", reason="drives a browser by selenium"
-  )
-  chromium = shutil.which("chromium") or shutil.which("google-chrome")
-  driver = shutil.which("chromedriver")
-  if not (chromium and driver):
-    pytest.skip("needs chromium or google-chrome, and chromedriver")
-  options = webdriver.ChromeOptions()
-  options.binary_location = chromium
-  for argument in (
-    "headless",
-    "no-sandbox",
-    "disable-gpu",
-    "disable-background-networking",
-    "window-size=1200,900",
-    f"user-data-dir={tmp_path_factory.mktemp('profile')}",
-  ):
-    options.add_argument(f"--{argument}")
-  service = webdriver.ChromeService(driver, log_output=subprocess.DEVNULL)
-  browser = webdriver.Chrome(options=options, service=service)
-  yield browser
-  browser.quit()
 
 
 def _find(browser, selector):
