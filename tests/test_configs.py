@@ -13,6 +13,7 @@ from protojax.prototypes import similarity
 
 ROOT = Path(__file__).parents[1]
 NAMES = sorted(p.stem for p in (ROOT / "configs").glob("*_*.py"))
+EMBEDDED = ("photos", "textures", "planted", "composites")
 RECIPES = ("protopnet_cub200", "protopnet_cars196", "protopnet_dogs")
 
 
@@ -39,7 +40,7 @@ def test_variants_combine_and_debug_needs_no_data(name):
     module.get_config(",".join(pair))
   for variant in known:
     small = module.get_config(f"{variant},debug")
-    assert small.data.name in ("photos", "textures", "planted")
+    assert small.data.name in EMBEDDED
     assert small.data.root == ""
     assert small.backbone.name == "convnet"
     assert not small.backbone.pretrained
