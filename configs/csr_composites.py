@@ -47,7 +47,7 @@ def get_config(variants: str = "") -> ConfigDict:
       },
       # Stage 1. backbone: its rate; 0 leaves it as it is.
       "concepts": {
-        "epochs": 30,
+        "epochs": 100,
         "head": 1e-3,
         "backbone": 0.0,
         "weight_decay": 1e-3,
@@ -58,14 +58,14 @@ def get_config(variants: str = "") -> ConfigDict:
       "warm": {"epochs": 5},
       "prototypes": {
         "per_concept": 20,
-        "channels": 128,
+        "channels": 256,
         "standardise": True,
         "iterations": 20,
         "rounds": 3,
         "epochs": 5,
-        "projector": 1e-3,
+        "projector": 1e-4,
         "rate": 1e-3,
-        "weight_decay": 1e-4,
+        "weight_decay": 1e-2,
       },
       # lambda, gamma and delta. margin_sign: -1 is a margin, +1 what the
       # paper's public replication has.
@@ -98,6 +98,7 @@ VARIANTS = {
       "concepts": ("coin", "eye", "print", "wheel"),
       "image_size": 32,
       "augment": "",
+      "tag": 0.9,
     },
     "backbone": {"name": "convnet", "pretrained": False, "weights": ""},
     "concepts": {"epochs": 1},

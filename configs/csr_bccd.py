@@ -1,0 +1,30 @@
+"""CSR on blood smears (BCCD): red cells, white cells and platelets as concepts.
+
+python train.py --config=configs/csr_bccd.py --config.data.root=DIR
+
+DIR holds images/ and boxes.csv, the 364 photographs with the boxes of their
+cells. Windows of 240 pixels are sorted by the first of white cell, platelet,
+red cell that they show. Variants are those of `csr_composites.py`.
+"""
+
+from ml_collections import ConfigDict
+
+from configs import csr_composites
+from configs.variants import apply
+
+
+def get_config(variants: str = "") -> ConfigDict:
+  """The composites' config on windows of boxed photographs."""
+  config = csr_composites.get_config().unlock()
+  config.data.update(
+    name="boxes",
+    concepts=("RBC", "WBC", "Platelets"),
+    # In this order.
+    task=("WBC", "Platelets", "RBC"),
+    # Of a window, in pixels of the photograph.
+    side=240,
+    test_fraction=0.4,
+    image_size=128,
+  )
+  del config.data.tag
+  return apply(config, variants, csr_composites.VARIANTS)
