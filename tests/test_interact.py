@@ -4,11 +4,13 @@ import csv
 import json
 
 import interact_fakes as fakes
+import jax
 import numpy as np
 from numpy.testing import assert_allclose
 import pytest
 
-from protojax import interact
+from configs import csr_composites
+from protojax import interact, methods, parallel
 from protojax.__main__ import main
 from protojax.interact import intervention, records
 from protojax.interact.intervention import Box, Intervention
@@ -233,3 +235,40 @@ def test_a_model_without_concepts(tmp_path, monkeypatch, capsys):
   monkeypatch.delattr(fakes.Method, "intervene")
   assert main(["interact", f"--workdir={tmp_path / 'run'}"]) == 2
   assert "colours has no concepts to intervene in" in capsys.readouterr().err
+
+
+def test_csr_is_what_its_prediction_is_put_right():
+  config = csr_composites.get_config("debug")
+  method = methods.load(config, ("no", "yes", "perhaps"))
+  state = parallel.to_host(jax.jit(method.init)(parallel.init_key(0)))
+  rng = np.random.default_rng(0)
+  head = jax.tree.map(
+    lambda x: rng.normal(size=x.shape).astype(np.float32), state.params["head"]
+  )
+  state = state.replace(params={**state.params, "head": head})
+  image = rng.integers(0, 256, (32, 32, 3), np.uint8)
+  said = jax.jit(method.predict)(state, {"image": image[None]})
+  ask = interact.Model(method, state)
+  before = ask(image)
+  assert_allclose(before.logits, said["logits"][0], rtol=1e-4, atol=1e-5)
+  assert_allclose(
+    before.contributions.sum() + head["bias"][before.predicted],
+    before.logits[before.predicted],
+    rtol=1e-4,
+  )
+  assert_allclose(before.maps.max((0, 1)), before.concept_scores, rtol=1e-4)
+  # Whoever rejects all of it, or looks nowhere, leaves the head's bias.
+  nothing = Intervention(rejected=method.concept_names)
+  nowhere = Intervention(ignore=(Box(0, 0, 32, 32),))
+  for after in (ask(image, nothing), ask(image, nowhere)):
+    assert_allclose(after.logits, head["bias"], rtol=1e-6)
+  # A person who looks at a concept's best cell keeps its score.
+  h, w = method.grid
+  c = int(before.concept_scores.argmax())
+  row, column = divmod(int(before.maps[..., c].argmax()), w)
+  box = Box(
+    32 * row / h, 32 * column / w, 32 * (row + 1) / h, 32 * (column + 1) / w
+  )
+  after = ask(image, Intervention(look=(box,), alpha=0.0))
+  assert_allclose(after.concept_scores[c], before.concept_scores[c], rtol=1e-4)
+  assert np.all(after.concept_scores <= before.concept_scores * (1 + 1e-5))
