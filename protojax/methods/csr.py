@@ -2,8 +2,7 @@
 
 Concept scores are similarities of single cells to concept prototypes, so each
 has a place in the image, and a person can say where to look, reject a concept,
-and throw prototypes out. There is no official code: see the config for what is
-our choice.
+and throw prototypes out.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -24,7 +23,7 @@ from protojax.explain import prototypical
 from protojax.explain.output import Output
 from protojax.methods.base import at_least
 from protojax.metrics import concepts as metrics
-from protojax.prototypes import atlas, interventions, kmeans, push, start
+from protojax.prototypes import atlas, kmeans, push, start
 from protojax.prototypes import concept_network as networks
 from protojax.prototypes.concept_network import ConceptNetwork
 from protojax.prototypes.concepts import Projector
@@ -247,10 +246,8 @@ class Method:
 
   def begin(self, state: State, data: pipeline.Stream) -> tuple[State, Metrics]:
     """Every concept's prototypes become centres of its vectors (k-means)."""
-    c = self.config.prototypes
-    centres = kmeans.begin(
-      self._projected(state, data), self._present, c.per_concept, c.iterations
-    )
+    c, vectors = self.config.prototypes, self._projected(state, data)
+    centres = kmeans.begin(vectors, self._present, c.per_concept, c.iterations)
     return self._with_prototypes(state, centres), {}
 
   def reseed(
@@ -292,7 +289,7 @@ class Method:
         f" {', '.join(map(str, unknown)) or 'no such run'}"
       )
     alive[list(c.refine.remove)] = False
-    return removed(state, alive), {"alive": int(alive.sum())}
+    return atlas.without(state, alive), {"alive": int(alive.sum())}
 
   def atlas(self, state: State, data: pipeline.Stream) -> tuple[State, Metrics]:
     """Which training image shows each prototype best (eq. 11)."""
@@ -327,17 +324,7 @@ class Method:
     rejected: Bool[ArrayLike, "b c"],
   ) -> Mapping[str, Array]:
     """What the model says once it was told what counts (section 6)."""
-    ask = jax.vmap(interventions.predict_with, (0, None, 0, 0))
-    embedded = self.network.embed(state, images)
-    found = ask(embedded, self.network.readout(state), importance, rejected)
-    return {
-      "logits": found.logits,
-      "probabilities": nn.softmax(found.logits),
-      "concept_scores": found.concept_scores,
-      "contributions": found.contributions,
-      "best": found.best,
-      "maps": found.maps,
-    }
+    return self.network.intervene(state, images, importance, rejected)
 
   def evaluate(self, state: State, data: pipeline.Stream) -> Metrics:
     """How well classes and concepts are told, and where concepts point.
@@ -371,17 +358,18 @@ class Method:
     self, state: State, data: pipeline.Stream, **options: Any
   ) -> Iterator[Any]:
     """Why images and prototypes look alike: see `prototypical.explain`."""
+
+    def accuracy(state: State) -> float:
+      return self.evaluate(state, self.stream("test"))["accuracy"]
+
     return prototypical.explain(
       self.network,
       state,
       data,
       training=lambda: self.stream("train"),
-      evaluate=self._test_accuracy,
+      evaluate=accuracy,
       **options,
     )
-
-  def _test_accuracy(self, state: State) -> float:
-    return self.evaluate(state, self.stream("test").once())["accuracy"]
 
   def summary(
     self, state: State, stages: Sequence[Mapping[str, Any]]
@@ -398,15 +386,6 @@ class Method:
       "class_names": list(self.class_names),
       "concept_names": list(self.concept_names),
     }
-
-
-def removed(state: State, alive: Bool[ArrayLike, " p"]) -> State:
-  """The state with some prototypes left out and its task head at 0."""
-  head = jax.tree.map(np.zeros_like, state.params["head"])
-  return state.replace(
-    params={**state.params, "head": head},
-    buffers={**state.buffers, "alive": np.asarray(alive)},
-  )
 
 
 def _require_known(config: ConfigDict) -> None:

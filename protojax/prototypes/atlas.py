@@ -9,6 +9,7 @@ each prototype is the nearest of, and what it scores where its concept is not.
 from collections.abc import Iterable
 from typing import Any
 
+import jax
 from jaxtyping import Bool, Float, Int
 import numpy as np
 
@@ -104,3 +105,12 @@ def absent_means(
   without = ~np.asarray(present)[:, concept_of]
   sums = np.where(without, scores, 0.0).sum(axis=0, dtype=np.float64)
   return (sums / np.maximum(without.sum(axis=0), 1)).astype(np.float32)
+
+
+def without(state: State, alive: Bool[ArrayLike, " p"]) -> State:
+  """The state with some prototypes thrown out and its task head at 0."""
+  head = jax.tree.map(np.zeros_like, state.params["head"])
+  return state.replace(
+    params={**state.params, "head": head},
+    buffers={**state.buffers, "alive": np.asarray(alive)},
+  )

@@ -165,7 +165,7 @@ class ConceptNetwork:
     self, params: PyTree, projected: Float[ArrayLike, "b c d"]
   ) -> Float[Array, "b c c m"]:
     """Of every vector to the prototypes of every concept."""
-    flat = flat_prototypes(params["prototypes"]["prototypes"])
+    flat = params["prototypes"]["prototypes"][:, 0, 0]
     found = jnp.einsum(
       "bcd,pd->bcp",
       projected,
@@ -322,7 +322,7 @@ class ConceptNetwork:
   def readout(self, state: State) -> interventions.Readout:
     """What interventions need besides the features of an image."""
     return interventions.Readout(
-      prototypes=flat_prototypes(state.params["prototypes"]["prototypes"]),
+      prototypes=state.params["prototypes"]["prototypes"][:, 0, 0],
       concept_of=state.buffers["class_of"],
       alive=state.buffers["alive"],
       weight=state.params["head"]["weight"],
@@ -330,12 +330,25 @@ class ConceptNetwork:
       absent=self._absent(state),
     )
 
-
-def flat_prototypes(
-  prototypes: Float[ArrayLike, "p 1 1 d"],
-) -> Float[ArrayLike, "p d"]:
-  """Prototypes of one cell as vectors."""
-  return prototypes[:, 0, 0]
+  def intervene(
+    self,
+    state: State,
+    images: Num[ArrayLike, "b H W 3"],
+    importance: Float[ArrayLike, "b h w"],
+    rejected: Bool[ArrayLike, "b c"],
+  ) -> dict[str, Array]:
+    """What `methods.base.Intervenes` gives (eqs. 12-13)."""
+    ask = jax.vmap(interventions.predict_with, (0, None, 0, 0))
+    embedded = self.embed(state, images)
+    found = ask(embedded, self.readout(state), importance, rejected)
+    return {
+      "logits": found.logits,
+      "probabilities": nn.softmax(found.logits),
+      "concept_scores": found.concept_scores,
+      "contributions": found.contributions,
+      "best": found.best,
+      "maps": found.maps,
+    }
 
 
 def _apply(module: nn.Module, variables: PyTree, *inputs: ArrayLike) -> Any:
