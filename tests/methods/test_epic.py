@@ -1,0 +1,231 @@
+"""EPIC: where the mixing is known, and what must hold wherever it is not."""
+
+import jax
+import numpy as np
+import pytest
+from scipy.stats import ortho_group
+
+from configs import epic_folder
+from protojax import methods, parallel
+from protojax.backbones import classifier
+from protojax.data import unlabelled
+from protojax.methods import epic
+from protojax.prototypes import rotated, rotation
+from protojax.train import stage as stages
+from protojax.types import UserError
+from tests.conftest import ArraySource
+
+SIDE, CLASSES = 4, 3
+
+
+class _Numbered(ArraySource):
+  """Images that say which ones they are, of which maps are then known."""
+
+  def __init__(self, count, first):
+    super().__init__(count, SIDE, CLASSES)
+    numbers = first + np.arange(count)
+    self.images[:, 0, 0, 0] = numbers // 256
+    self.images[:, 0, 0, 1] = numbers % 256
+
+
+def _planted(count, channels, seed):
+  """Maps of few parts, one channel each, and the rotation that mixes them."""
+  rng = np.random.default_rng(seed)
+  pure = np.zeros((count, SIDE, SIDE, channels), np.float32)
+  for image in pure:
+    ends = np.sort(rng.choice(np.arange(1, SIDE), 2, replace=False))
+    for rows in np.split(image, ends):
+      strength = rng.gamma(2.0, 1.0, rows.shape[:2])
+      rows[..., rng.integers(channels)] = strength
+  mixing = ortho_group.rvs(channels, random_state=seed).astype(np.float32)
+  return pure @ mixing.T, mixing
+
+
+def _look_up(maps, x):
+  number = np.float32(255) * (256 * x[:, 0, 0, 0] + x[:, 0, 0, 1])
+  return maps[number.round().astype(int)]
+
+
+def _make(channels=32, train=300, test=150, seed=0, **changes):
+  """The method on somebody's classifier with planted maps."""
+  maps, mixing = _planted(train + test, channels, seed)
+  rng = np.random.default_rng(seed)
+  weight = rng.normal(size=(CLASSES, channels)).astype(np.float32)
+  head = classifier.Head(weight @ mixing.T, np.ones(CLASSES, np.float32))
+  backbone = classifier.from_function(
+    _look_up, maps, channels=channels, stride=1
+  )
+  config = epic_folder.get_config("debug").unlock()
+  config.update_from_flattened_dict(
+    {
+      "batch_size": 50,
+      "data.image_size": SIDE,
+      "rotation.rounds": 10,
+      "rotation.most": 100,
+      "rotation.sweeps": 2,
+      **changes,
+    }
+  )
+  names = tuple(f"class {k}" for k in range(CLASSES))
+  method = epic.Method(config.lock(), names, (backbone, head))
+  method._sources.update(train=_Numbered(train, 0), test=_Numbered(test, train))
+  return method, mixing
+
+
+def _run(method, until=None):
+  """The state behind a stage, or behind all, and the metrics of each."""
+  state = parallel.to_host(jax.jit(method.init)(parallel.init_key(0)))
+  found, moments = [], {}
+  for stage in method.stages():
+    if isinstance(stage, stages.Pass):
+      state, metrics = stage.sweep(state, stage.data)
+    else:
+      start = moments.get(stage.optimizer_id) or stage.optimizer.init(
+        state.params
+      )
+      *_, last = stages.fit(stage, state, start, parallel.key(1))
+      last = parallel.to_host(last)
+      state, moments[stage.optimizer_id] = last.state, last.optimizer_state
+      metrics = last.metrics
+    found.append((stage.name, metrics))
+    if stage.name == until:
+      break
+  return state, found
+
+
+def _off_permutation(matrix):
+  return 1 - np.abs(matrix).max(axis=1).mean()
+
+
+@pytest.fixture(scope="module")
+def recovered():
+  method, mixing = _make()
+  state, found = _run(method)
+  return method, mixing, state, dict(found)
+
+
+def test_a_planted_mixing_is_undone(recovered):
+  """Up to the order of the channels, and without their labels."""
+  method, mixing, state, found = recovered
+  last = found["prototypes"]
+  assert last["train_purity_before"] < 0.5
+  assert last["train_purity"] > 0.95
+  undone = np.asarray(rotated.basis(state)) @ mixing
+  assert _off_permutation(undone) < 0.02
+  assert len(set(np.abs(undone).argmax(axis=1).tolist())) == len(undone)
+  # On images that had no part in it, too.
+  metrics = method.evaluate(state, method.stream("test"))
+  assert metrics["purity"] > 0.95
+  assert metrics["logit_difference"] < 1e-5
+  assert metrics["changed"] == 0
+
+
+def test_prototypes_are_the_strongest_patches(recovered):
+  method, _, state, _ = recovered
+  stream, provenance = method.stream("train"), state.buffers["provenance"]
+  embedded = method.network.embed(state, stream.source.images)
+  scores = method.network.pooled(state, embedded)
+  np.testing.assert_array_equal(provenance.image, np.argmax(scores, axis=0))
+  chosen = np.asarray(embedded)[provenance.image]
+  value, cell = method.network.nearest(state, chosen)
+  own = np.arange(len(value))
+  np.testing.assert_array_equal(provenance.cell, cell[own, own])
+  np.testing.assert_allclose(-provenance.distance, value[own, own], rtol=1e-5)
+  assert not method.stale(state)
+  notes = method.network.notes(state)
+  assert len(notes) == len(own)
+  assert notes[0]["purity"] > notes[0]["purity before"]
+  favourite = np.argmax(method.network.weights(state), axis=0)
+  np.testing.assert_array_equal(state.buffers["class_of"], favourite)
+
+
+def test_the_summary_tells_purity_before_and_after(recovered):
+  method, _, state, found = recovered
+  held_out = method.evaluate(state, method.stream("test"))
+  ids = [
+    {"id": f"{n:02d}-{name}", "metrics": {**metrics, **held_out}}
+    for n, (name, metrics) in enumerate(found.items(), 1)
+  ]
+  purity = method.summary(state, ids)["purity"]
+  train = purity["train"]
+  assert train["after"]["mean"] == found["prototypes"]["train_purity"]
+  assert train["before"]["5"] == found["prototypes"]["train_purity_before_5"]
+  assert purity["held_out"]["after"]["95"] == held_out["purity_95"]
+
+
+@pytest.mark.parametrize("kind", rotation.KINDS)
+def test_the_papers_descent_purifies_too(kind):
+  """Adam through the exponential; nothing but the generator is moved."""
+  method, mixing = _make(
+    channels=8,
+    train=100,
+    test=50,
+    **{
+      "rotation.solver": "adam",
+      "rotation.kind": kind,
+      "rotation.rate": 2e-2,
+      "rotation.rounds": 1,
+      "rotation.epochs": 40,
+      "rotation.most": 25,
+    },
+  )
+  state, found = _run(method)
+  last = dict(found)["prototypes"]
+  assert last["train_purity_before"] < 0.6
+  assert last["train_purity"] > (0.95 if kind == "orthogonal" else 0.85)
+  assert (
+    method.evaluate(state, method.stream("test"))["logit_difference"] < 1e-4
+  )
+  if kind == "orthogonal":
+    undone = np.asarray(rotated.basis(state)) @ mixing
+    assert _off_permutation(undone) < 0.05
+  before, _ = _run(method, until="before")
+  for group in ("backbone", "classifier"):
+    jax.tree.map(
+      np.testing.assert_array_equal, state.params[group], before.params[group]
+    )
+
+
+def test_a_round_chooses_so_many_images():
+  method, _ = _make(channels=8, train=100, test=50)
+  state, _ = _run(method, until="before")
+  state, metrics = method.choose(state, method.stream("train"), 7)
+  chosen = state.buffers["chosen"]
+  assert metrics == {"images": 7}
+  assert np.all(chosen[:, :7] >= 0)
+  assert np.all(chosen[:, 7:] == -1)
+
+
+def test_labels_of_other_classes_are_no_concern():
+  maps, _ = _planted(60, 8, 0)
+  backbone = classifier.from_function(_look_up, maps, channels=8, stride=1)
+  head = classifier.Head(np.ones((5, 8), np.float32), np.zeros(5, np.float32))
+  config = epic_folder.get_config("debug").unlock()
+  config.data.image_size = SIDE
+  method = epic.Method(config.lock(), None, (backbone, head))
+  method._sources.update(train=_Numbered(60, 0))
+  source = method._sources["train"]
+  names = classifier.class_names(head, source.class_names)
+  method._sources["train"] = unlabelled.of_classes(source, names)
+  assert method.class_names == tuple(f"class {k}" for k in range(5))
+  stream = method.stream("train")
+  assert np.all(stream.labels == -1)
+  state = parallel.to_host(jax.jit(method.init)(parallel.init_key(0)))
+  state, _ = method.start(state, stream)
+  assert "accuracy" not in method.evaluate(state, stream)
+
+
+@pytest.mark.parametrize(
+  ("changes", "message"),
+  [
+    ({"head": "mean"}, r"--config.head='mean': choose from probe, weights"),
+    ({"head": "readout"}, r"set --config.pretrain.epochs"),
+    ({"rotation.kind": "invertible"}, r"use --config.rotation.solver=adam"),
+    ({"rotation.prototypes": 0}, r"rotation.prototypes is 0; it must be 1"),
+  ],
+)
+def test_settings_that_go_wrong_are_named(changes, message):
+  config = epic_folder.get_config("debug").unlock()
+  config.update_from_flattened_dict(changes)
+  with pytest.raises(UserError, match=message):
+    methods.load(config.lock())

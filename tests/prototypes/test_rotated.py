@@ -1,0 +1,163 @@
+"""A classifier through a rotation: the same logits, channel by channel."""
+
+import jax
+import numpy as np
+import pytest
+
+from protojax.backbones import classifier
+from protojax.prototypes import channels, rotated, rotation
+from protojax.prototypes.rotated import Rotated
+from protojax.types import UserError
+
+CHANNELS, CLASSES, SIZE = 6, 4, 8
+
+
+def _features(variables, x):
+  """Pixels of 2 x 2 squares through a layer: a map of 4 x 4 cells."""
+  cells = x.reshape(len(x), 4, 2, 4, 2, 3).swapaxes(2, 3).reshape(-1, 4, 4, 12)
+  return jax.nn.relu(cells @ variables - 0.5)
+
+
+@pytest.fixture(scope="module")
+def network():
+  rng = np.random.default_rng(0)
+  variables = rng.normal(size=(12, CHANNELS)).astype(np.float32)
+  backbone = classifier.from_function(
+    _features, variables, channels=CHANNELS, stride=2
+  )
+  names = tuple(f"class {k}" for k in range(CLASSES))
+  return Rotated(backbone, SIZE, names)
+
+
+def _images(count=7, seed=1):
+  rng = np.random.default_rng(seed)
+  return rng.integers(0, 256, (count, SIZE, SIZE, 3)).astype(np.uint8)
+
+
+def _turn(kind="orthogonal", seed=2):
+  rng = np.random.default_rng(seed)
+  generator = rng.normal(0, 0.4, (CHANNELS, CHANNELS))
+  return rotation.exact(generator, kind)
+
+
+@pytest.fixture(scope="module")
+def state(network):
+  rng = np.random.default_rng(3)
+  weight = rng.normal(size=(CLASSES, CHANNELS)).astype(np.float32)
+  bias = rng.normal(size=CLASSES).astype(np.float32)
+  fresh = network.init(jax.random.key(0), most=3)
+  fresh = rotated.with_head(fresh, classifier.Head(weight, bias))
+  return rotated.folded(fresh, np.eye(CHANNELS))
+
+
+@pytest.mark.parametrize("kind", rotation.KINDS)
+def test_logits_stay_and_are_the_sum_of_points(network, state, kind):
+  turned = rotated.folded(state, *_turn(kind))
+  embedded = network.embed(turned, _images())
+  own = network.own_logits(turned, embedded)
+  logits = network.logits(turned, embedded)
+  assert classifier.difference(own, logits) < 1e-5
+  rotated.require_same(turned)
+  answers = network.answers(turned, {"image": _images()})
+  predicted = np.argmax(logits, axis=1)
+  total = (
+    answers["points"].sum(axis=1) + turned.params["head"]["bias"][predicted]
+  )
+  np.testing.assert_allclose(total, np.max(logits, axis=1), rtol=1e-4)
+  compared = network.compared(
+    turned, {"features": embedded, "label": predicted}
+  )
+  assert np.all(compared["correct"])
+  assert not np.any(compared["changed"])
+  scores = network.scores(turned, embedded, answers["similarities"])
+  weight = turned.params["head"]["weight"][predicted]
+  kept = np.sum(weight * np.maximum(scores, 0), axis=1)
+  np.testing.assert_allclose(
+    kept + compared["dropped"], answers["points"].sum(axis=1), rtol=1e-4
+  )
+
+
+def test_similarities_are_largest_values_of_their_maps(network, state):
+  turned = rotated.folded(state, *_turn())
+  embedded = network.embed(turned, _images())
+  prototypes = turned.params["prototypes"]["prototypes"]
+  similar = network.similarity
+  maps = similar.activation(similar.distance(embedded, prototypes))
+  maps = np.asarray(maps).reshape(len(maps), -1, CHANNELS)
+  similarity, cells = network.nearest(turned, embedded)
+  np.testing.assert_allclose(similarity, maps.max(axis=1), rtol=1e-5)
+  np.testing.assert_array_equal(cells, maps.argmax(axis=1))
+  np.testing.assert_allclose(
+    network.at(turned, embedded, cells), similarity, rtol=1e-6
+  )
+  np.testing.assert_allclose(
+    network.scores(turned, embedded, similarity), maps.mean(axis=1), rtol=1e-4
+  )
+
+
+def _batches(images, size):
+  for start in range(0, len(images), size):
+    index = np.arange(start, start + size)
+    mask = index < len(images)
+    index = np.minimum(index, len(images) - 1).astype(np.int32)
+    label = np.zeros(size, np.int32)
+    yield {"image": images[index], "index": index, "mask": mask, "label": label}
+
+
+def test_chosen_images_fire_most_and_depend_on_no_batch(network, state):
+  turned = rotated.folded(state, *_turn())
+  images = _images(11)
+  images[[2, 5, 8]] = images[9]  # equal ones: the first come first
+  maps = np.asarray(network.embed(turned, images), np.float64)
+  u = np.asarray(rotated.basis(turned), np.float64)
+  # By whole maps, one image and one channel at a time, as the paper sums them.
+  fired = np.zeros((len(images), CHANNELS))
+  for i, image in enumerate(maps):
+    for k in range(CHANNELS):
+      fired[i, k] = sum(u[k] @ z for row in image for z in row)
+  fired[[2, 5, 8]] = fired[9]
+  expected = np.argsort(-fired, axis=0, kind="stable")[:4].T
+  for size in (4, 12):
+    found = channels.ranked(network, turned, _batches(images, size), 4)
+    np.testing.assert_array_equal(found, expected)
+    strong = channels.strongest(network, turned, _batches(images, size), 4)
+    np.testing.assert_array_equal(strong.images, expected)
+    purity = np.asarray(rotation.purity(maps.astype(np.float32), u))
+    rows = np.arange(CHANNELS)[:, None]
+    np.testing.assert_allclose(
+      strong.more["purity"], purity[expected, rows], rtol=1e-5
+    )
+  few = channels.strongest(network, turned, _batches(images[:2], 4), 4)
+  assert np.all(few.images[:, 2:] == -1)
+  mean = channels.purities(few)
+  np.testing.assert_allclose(mean, few.more["purity"][:, :2].mean(axis=1))
+
+
+def test_alignment_sums_directions_of_the_chosen_pixels(network, state):
+  images = _images(9)
+  chosen = np.array([[k, k + 1, -1] for k in range(CHANNELS)], np.int32)
+  state = state.replace(buffers={**state.buffers, "chosen": chosen})
+  maps = np.asarray(network.embed(state, images), np.float64)
+  expected, purity = np.zeros((CHANNELS, CHANNELS)), []
+  for k, row in enumerate(chosen):
+    for i in row[:2]:
+      cells = maps[i].reshape(-1, CHANNELS)
+      z = cells[np.argmax(cells[:, k])]
+      expected[k] += z / np.linalg.norm(z) / 2
+      purity.append(z[k] / np.linalg.norm(z))
+  basis, mean = channels.aligned(network, state, _batches(images, 4))
+  expected += 1e-4 * np.eye(CHANNELS)
+  np.testing.assert_allclose(basis, rotation.polar(expected), atol=1e-3)
+  np.testing.assert_allclose(mean, np.mean(purity), rtol=1e-5)
+
+
+def test_another_head_is_refused(state):
+  head = state.params["head"]
+  moved = {**head, "weight": head["weight"] * 1.001}
+  changed = state.replace(params={**state.params, "head": moved})
+  with pytest.raises(
+    UserError, match="not the classifier: its weights are off"
+  ):
+    rotated.require_same(changed)
+  with pytest.raises(UserError, match=r"logits by 0\.02"):
+    rotated.require_same(state, 0.02)
