@@ -197,11 +197,13 @@ class _Function(nn.Module):
   @nn.compact
   def __call__(
     self, images: Num[ArrayLike, "b H W 3"], train: bool = False
-  ) -> Float[ArrayLike, "b h w d"]:
+  ) -> Float[jax.Array, "b h w d"]:
     """`train` changes nothing."""
     del train
-    given = self.param("variables", lambda key: self.weights())
-    return self.function(given, images)
+    given = self.param(
+      "variables", lambda key: jax.tree.map(jnp.asarray, self.weights())
+    )
+    return jnp.asarray(self.function(given, images))
 
 
 def check(

@@ -34,14 +34,9 @@ def matrix(
     generator: any matrix.
     kind: "orthogonal", expm(W - W^T), or "invertible", expm(W).
   """
-  return _exponential(_tangent(jnp.asarray(generator), kind))
-
-
-def inverse(
-  generator: Float[ArrayLike, "d d"], kind: str
-) -> Float[jax.Array, "d d"]:
-  """U^-1 of a generator, without solving for it: expm(-W)."""
-  return _exponential(-_tangent(jnp.asarray(generator), kind))
+  # With bfloat16 or TF32 products U U^T is no identity, and logits move.
+  with jax.default_matmul_precision("highest"):
+    return jax.scipy.linalg.expm(_tangent(jnp.asarray(generator), kind))
 
 
 def exact(
@@ -54,12 +49,6 @@ def exact(
 
 def _tangent(generator, kind):
   return generator - generator.T if kind == "orthogonal" else generator
-
-
-def _exponential(tangent):
-  # With bfloat16 or TF32 products U U^T is no identity, and logits move.
-  with jax.default_matmul_precision("highest"):
-    return jax.scipy.linalg.expm(tangent)
 
 
 def require_known(kind: str, solver: str, schedule: str) -> None:
@@ -115,25 +104,6 @@ def purity(
   return values / jnp.maximum(lengths, _TINY)
 
 
-def paired_purity(
-  features: Float[ArrayLike, "n h w d"],
-  channels: Int[ArrayLike, " n"],
-  basis: Float[ArrayLike, "p d"],
-) -> Float[jax.Array, " n"]:
-  """Purity of pairs of one image and one channel, for an orthogonal U.
-
-  One row of U finds the pixel, and |U z| is |z|: a share of 1 / p of the work
-  of `purity`, which pays where an image has few channels to speak of.
-  """
-  cells = jnp.asarray(features).reshape(len(features), -1, features.shape[-1])
-  rows = jnp.asarray(basis)[channels]
-  found = jnp.einsum("ncd,nd->nc", cells, rows, precision=PRECISION)
-  chosen = jnp.argmax(jax.lax.stop_gradient(found), axis=1)[:, None]
-  values = jnp.take_along_axis(found, chosen, axis=1)[:, 0]
-  lengths = jnp.take_along_axis(_lengths(cells), chosen, axis=1)[:, 0]
-  return values / jnp.maximum(lengths, _TINY)
-
-
 def _lengths(vectors):
   # A patch of zeros has a length without a gradient.
   squared = jnp.sum(vectors**2, axis=-1)
@@ -186,11 +156,3 @@ SCHEDULES: Mapping[str, Callable[[float, int, int], float]] = {
     least + (most - least) * math.log2(2.0 - done)
   ),
 }
-
-
-def off_permutation(matrix: Float[ArrayLike, "d d"]) -> float:
-  """How far an orthogonal matrix is from a signed permutation, 0 to 1.
-
-  1 less the mean of each row's largest entry by size.
-  """
-  return float(1 - np.abs(np.asarray(matrix)).max(axis=1).mean())
