@@ -164,9 +164,9 @@ def test_the_papers_descent_purifies_too(kind):
       "rotation.solver": "adam",
       "rotation.kind": kind,
       "rotation.rate": 2e-2,
-      "rotation.rounds": 1,
-      "rotation.epochs": 40,
-      "rotation.most": 25,
+      "rotation.rounds": 2,
+      "rotation.epochs": 20,
+      "rotation.most": 40,
     },
   )
   state, found = _run(method)
