@@ -43,13 +43,14 @@ def page(browser, tmp_path):
 
 
 def _until(holds, seconds=20):
+  """Waits until something holds; what is drawn anew meanwhile may be gone."""
   end = time.monotonic() + seconds
   while time.monotonic() < end:
     with contextlib.suppress(Exception):
-      if found := holds():
-        return found
+      if holds():
+        return
     time.sleep(0.02)
-  return holds()
+  assert holds()
 
 
 def _find(browser, selector):
@@ -192,7 +193,7 @@ def test_concepts_are_rejected_and_shown(page, browser):
   # Its prototype is the last image, its cell the last one.
   picture = _find(blue, ".view img")
   assert picture.get_attribute("alt").startswith("Training image <i>5</i>.png")
-  assert _until(lambda: picture.get_property("naturalWidth") == 40)
+  _until(lambda: picture.get_property("naturalWidth") == 40)
   cell = _find(blue, ".view b").get_attribute("style")
   assert "left: 75%; top: 75%" in cell.replace("top: 75%; left: 75%", cell)
 
@@ -254,7 +255,7 @@ def test_what_goes_wrong_is_said(page, browser, monkeypatch):
   monkeypatch.setattr("absl.logging.exception", lambda *words: None)
   _find(browser, ".concept input").click()
   message = _find(browser, "#message")
-  assert _until(lambda: "went wrong" in message.text)
+  _until(lambda: "went wrong" in message.text)
   browser.get_log("browser")  # The status is logged; that is as it should be.
 
 
