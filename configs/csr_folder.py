@@ -1,11 +1,13 @@
-"""CSR on a folder of images: each class a concept of its own.
+"""CSR on a folder of images, each class its own concept.
 
 python train.py --config=configs/csr_folder.py --config.data.root=DIR
 
 DIR holds train/<class>/* and test/<class>/*, or <class>/* alone, which is
-split 60/40 by a seed. To compare CSR with methods that know classes only;
-where there are concepts, see `csr_bccd.py`. Variants are those of
-`csr_composites.py`.
+split 60/40 by a seed. With classes alone for concepts it is a classifier by
+cosine prototypes; `csr_composites.py` and `csr_bccd.py` have concepts.
+
+Variants: `:debug` shrinks everything and runs on the embedded photographs in
+seconds.
 """
 
 from ml_collections import ConfigDict
@@ -15,13 +17,24 @@ from configs.variants import apply
 
 
 def get_config(variants: str = "") -> ConfigDict:
-  """The composites' config on a folder."""
+  """The config, with the variants named."""
   config = csr_composites.get_config().unlock()
-  config.data.update(
-    name="folder", concepts=(), test_fraction=0.4, image_size=224
-  )
   del config.data.tag
   config.batch_size = 32
+  config.data.update(
+    name="folder", concepts=(), image_size=224, augment="crop,flip"
+  )
+  config.data.test_fraction = 0.4
   config.backbone.name = "efficientnet_lite0"
   config.prototypes.per_concept = 10
-  return apply(config, variants, csr_composites.VARIANTS)
+  return apply(config, variants, VARIANTS)
+
+
+_DEBUG = csr_composites.VARIANTS["debug"]
+VARIANTS = {
+  "debug": {
+    **_DEBUG,
+    "batch_size": 26,
+    "data": {**_DEBUG["data"], "name": "photos", "concepts": ()},
+  }
+}

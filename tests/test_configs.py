@@ -14,7 +14,6 @@ from protojax.prototypes import similarity
 ROOT = Path(__file__).parents[1]
 NAMES = sorted(p.stem for p in (ROOT / "configs").glob("*_*.py"))
 EMBEDDED = ("photos", "textures", "planted", "composites")
-EMBEDDED = ("photos", "textures", "planted", "composites")
 RECIPES = ("protopnet_cub200", "protopnet_cars196", "protopnet_dogs")
 
 
