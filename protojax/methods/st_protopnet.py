@@ -33,7 +33,7 @@ from protojax.train.begin import begin
 from protojax.train.optimizer import adam, grouped, in_turn, step_decay
 from protojax.train.stage import Fit, Pass, epochs
 from protojax.train.turns import Branch, Turns
-from protojax.types import Array, Batch, Metrics, PyTree, State, UserError
+from protojax.types import Array, Batch, Metrics, State, UserError
 
 # What a branch is called -> its term on prototypes of different classes.
 _BETWEEN = {
@@ -149,14 +149,9 @@ class Method:
     c = self.config.backbone
     blank = bool(c.pretrained or c.weights)
     state = self.network.init(key, class_of, blank_backbone=blank)
-    layer = self.network.layer
-    more = {
-      # Updates so far, which say whose turn it is.
-      "step": jnp.zeros((), jnp.int32),
-      # Features of all branches at the cell that each prototype was taken from.
-      "patches": jnp.zeros((layer.count, layer.channels)),
-    }
-    return state.replace(buffers={**state.buffers, **more})
+    # Updates so far, which say whose turn it is.
+    step = jnp.zeros((), jnp.int32)
+    return state.replace(buffers={**state.buffers, "step": step})
 
   def stages(self) -> Iterator[Fit | Pass]:
     """Pretrain; start; warm; joint, push and last layer in rounds."""
@@ -251,31 +246,25 @@ class Method:
       init_from=c.init_from,
       class_names=self.class_names,
     )
-    return _with_prototypes(state, self._own(state), {}), {}
+    return self._own(state), {}
 
   def push(self, state: State, data: pipeline.Stream) -> tuple[State, Metrics]:
     """Every prototype becomes the direction of its nearest training patch."""
     found, provenance, metrics = push.push(
       self.network.embed, state, data, self.network.similarity
     )
-    params = {**state.params, "prototypes": {"prototypes": found}}
-    own = self._own(state.replace(params=params))
-    params = {**params, "prototypes": {"prototypes": own}}
-    more = {
-      "patches": found[:, 0, 0],
-      # Of what the prototypes are now, without other branches' channels.
-      "provenance": dataclasses.replace(
-        provenance,
-        embedder=push.embedder_digest(params, state.statistics),
-      ),
-    }
-    return _with_prototypes(state, own, more), metrics
+    pushed = self._own(_with_prototypes(state, found))
+    # Of what the prototypes are now, without other branches' channels.
+    digest = push.embedder_digest(pushed.params, pushed.statistics)
+    provenance = dataclasses.replace(provenance, embedder=digest)
+    buffers = {**pushed.buffers, "provenance": provenance}
+    return pushed.replace(buffers=buffers), metrics
 
-  def _own(self, state: State) -> np.ndarray:
+  def _own(self, state: State) -> State:
     """Prototypes in their branch's channels alone, at length one."""
     bank = state.params["prototypes"]["prototypes"]
     own = branches.diagonal(branches.cut(bank, len(self.kinds)))
-    return parallel.to_host(own)
+    return _with_prototypes(state, parallel.to_host(own))
 
   # What the commands ask for.
 
@@ -296,10 +285,10 @@ class Method:
 
   def evaluate(self, state: State, data: pipeline.Stream) -> Metrics:
     """Accuracy and mean cross entropy."""
-    sums = parallel.fold(
-      self._count, state, classification.none(), data.batches()
+    sums = classification.none()
+    return classification.figures(
+      parallel.fold(self._count, state, sums, data.batches())
     )
-    return classification.figures(np.asarray(sums))
 
   def _count(self, state: State, carry: Array, batch: Batch) -> Array:
     found, _ = self.network.forward(state.params, state, batch)
@@ -346,7 +335,7 @@ class Method:
 
   def geometry(self, state: State) -> dict[str, dict[str, float]]:
     """By branch, where its prototypes stand; see `summary`."""
-    place = boundary.of_state(self.network, state)
+    place = boundary.of_state(self.network, state, len(self.kinds))
     bank = branches.cut(
       state.params["prototypes"]["prototypes"], len(self.kinds)
     )
@@ -363,11 +352,9 @@ class Method:
     return found
 
 
-def _with_prototypes(
-  state: State, prototypes: np.ndarray, buffers: Mapping[str, PyTree]
-) -> State:
+def _with_prototypes(state: State, prototypes: np.ndarray) -> State:
   params = {**state.params, "prototypes": {"prototypes": prototypes}}
-  return state.replace(params=params, buffers={**state.buffers, **buffers})
+  return state.replace(params=params)
 
 
 def _kinds(names: str) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""How far the patch behind a prototype is from the decision between classes.
+"""How far a patch, or a prototype, is from the decision between classes.
 
 A cell's features have logits of their own, as an image has that shows this
 patch everywhere. They are linear in the features where the similarity is, so
@@ -14,6 +14,7 @@ import jax.numpy as jnp
 from jaxtyping import Float, Int
 import numpy as np
 
+from protojax.prototypes.branches import cut
 from protojax.prototypes.distance import PRECISION
 from protojax.prototypes.groups import Note
 from protojax.prototypes.network import Network
@@ -81,18 +82,28 @@ def boundary(
   return jax.lax.map(one, pairs, batch_size=min(_AT_ONCE, len(pairs[0])))
 
 
-def of_state(network: Network, state: State) -> Boundary:
-  """Where the patches stand that the prototypes were taken from.
+def of_state(network: Network, state: State, branches: int) -> Boundary:
+  """Where the prototypes stand between the classes that their branch tells.
 
-  The buffer "patches" holds their features [p e].
+  A branch is trained as a classifier of its own, so it has boundaries of its
+  own; what other branches see at the same place says nothing of a prototype.
+
+  Args:
+    network: has branches.
+    state: its state; after a push the prototypes are patches.
+    branches: how many.
   """
-  return boundary(
-    state.buffers["patches"],
-    state.buffers["class_of"],
-    state.params["prototypes"]["prototypes"],
-    network.weights(state),
-    network.similarity,
-  )
+  blocks = cut(state.params["prototypes"]["prototypes"], branches)
+  class_of = jnp.reshape(state.buffers["class_of"], (branches, -1))
+  weights = network.weights(state)
+  weights = jnp.reshape(weights, (len(weights), branches, -1))
+  found = [
+    boundary(
+      z, class_of[b], z[:, None, None], weights[:, b], network.similarity
+    )
+    for b, z in enumerate(blocks)
+  ]
+  return Boundary(*(jnp.concatenate(x) for x in zip(*found, strict=True)))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -109,7 +120,8 @@ class Notes:
     self, network: Network, state: State
   ) -> Sequence[Mapping[str, Note]]:
     """One mapping a prototype."""
-    distances = np.asarray(of_state(network, state).distance)
+    place = of_state(network, state, len(self.kinds))
+    distances = np.asarray(place.distance)
     kinds = np.repeat(self.kinds, len(distances) // len(self.kinds))
     return [
       {"kind": kind, "boundary distance": float(distance)}
