@@ -110,7 +110,7 @@ def test_boxes_are_cut_off_and_names_come_once():
   ("content", "found"),
   [
     ([], "an intervention is []; it must be an object"),
-    ({"lok": []}, "unknown key 'lok', did you mean 'look'?"),
+    ({"lok": []}, "unknown key 'lok' (did you mean 'look'?); there"),
     ({"look": _BOX}, "look is {'top': 1, 'left': 2"),
     ({"look": [[1, 2, 8, 9]]}, "look[0] is [1, 2, 8, 9]; it must be an object"),
     ({"look": [{"top": 1}]}, "look[0] has 'top'; a box has 'top', 'left'"),
@@ -127,7 +127,7 @@ def test_boxes_are_cut_off_and_names_come_once():
     ),
     ({"look": 33 * [_BOX]}, "look has 33 boxes; 32 are possible"),
     ({"rejected": "red"}, "rejected is 'red'; it must be a list"),
-    ({"rejected": ["rde"]}, "no concept 'rde', did you mean 'red'?"),
+    ({"rejected": ["rde"]}, "no concept 'rde' (did you mean 'red'?); there"),
     ({"rejected": [{}]}, "no concept {}; there are red"),
     ({"alpha": 1.5}, "alpha is 1.5; it must lie from 0 to 1"),
     ({"alpha": None}, "alpha is None; it must be a number"),
