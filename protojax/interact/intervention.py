@@ -130,7 +130,7 @@ def sequence(content: Any, what: str) -> Sequence[Any]:
 
 
 def nearest(name: Any, known: Sequence[str]) -> str:
-  """ ", did you mean ...?" where a known name is like this one, or ''."""
+  """Words on the known name that this one is like; empty without one."""
   found = difflib.get_close_matches(str(name), known, 1)
   return f" (did you mean {found[0]!r}?)" if found else ""
 
