@@ -21,11 +21,12 @@ from protojax.explain.output import Output
 from protojax.losses import prototype as losses
 from protojax.methods.base import at_least, splits
 from protojax.metrics import classification
-from protojax.prototypes import prune, push, similarity, start
+from protojax.prototypes import prune, push, similarity
 from protojax.prototypes.groups import Groups
 from protojax.prototypes.layer import AddOn, PrototypeLayer
 from protojax.prototypes.network import Network
-from protojax.train import adopt, pretrain, summary
+from protojax.train import pretrain, summary
+from protojax.train.begin import begin
 from protojax.train.optimizer import adam, grouped, step_decay
 from protojax.train.stage import Aux, Fit, Pass, epochs
 from protojax.types import Array, Batch, Metrics, PyTree, State, UserError
@@ -272,33 +273,20 @@ class Method:
   # The sweeps between the stages of gradient descent.
 
   def start(self, state: State, data: pipeline.Stream) -> tuple[State, Metrics]:
-    """Pretrained weights, features of unit variance, prototypes of patches.
-
-    What was taken over from another run stays as it is.
-    """
-    c, backbone = self.config, self.network.backbone
-    start.tell_of_small_classes(
-      self.class_names, data.labels, c.prototypes.per_class
+    """Pretrained weights, features of unit variance, prototypes of patches."""
+    c = self.config
+    state = begin(
+      self.network,
+      state,
+      data,
+      backbone=c.backbone,
+      per_class=c.prototypes.per_class,
+      standardise=c.prototypes.standardise,
+      patches=c.prototypes.patches,
+      seed=c.seed,
+      init_from=c.init_from,
+      class_names=self.class_names,
     )
-    taken = (
-      adopt.fitting(state, c.init_from, self.class_names) if c.init_from else {}
-    )
-    if (c.backbone.pretrained or c.backbone.weights) and not taken:
-      state = start.pretrained(
-        state, backbone, c.backbone.name, c.backbone.weights
-      )
-    if c.prototypes.standardise and not taken:
-      shift, scale = start.standardisation(
-        self.network.backbone_map, state, data, backbone.channels
-      )
-      statistics = {**state.statistics, "shift": shift, "scale": scale}
-      state = state.replace(statistics=statistics)
-    if c.prototypes.patches and "params.prototypes.prototypes" not in taken:
-      patches = start.random_patches(
-        self.network.embedded_map, state, data, c.seed
-      )
-      params = {**state.params, "prototypes": {"prototypes": patches}}
-      state = state.replace(params=params)
     return state, {}
 
   def push(self, state: State, data: pipeline.Stream) -> tuple[State, Metrics]:
