@@ -109,6 +109,7 @@ def run(folder, monkeypatch, train=True):
   loaded = method, state(method), config
   monkeypatch.setattr(loading, "load", lambda _: loaded)
   folder.mkdir(exist_ok=True)
+  (folder / "summary.json").write_text("{}")
   return loaded
 
 

@@ -234,6 +234,12 @@ def test_what_is_saved_is_there_again(tmp_path, monkeypatch, capsys):
     # One that changes nothing is none.
     done = _json(server, "save", {"image": 3, "alpha": 0.1})
     assert done == {"saved": False, "count": 1}
+    # Somebody else works on the same run.
+    _session(path).save({"image": 4, "rejected": ["red"]})
+    done = _json(server, "save", {"image": 5, "rejected": ["red"]})
+    assert done == {"saved": True, "count": 3}
+    for index in (4, 5):
+      _json(server, "save", {"image": index})
   (kept,) = records.read(path)
   assert kept["image"] == session.source.name(1)
   assert kept["before"]["class"] == "warm"

@@ -102,6 +102,9 @@ def run(args: argparse.Namespace) -> int:
       f"{folder}: {config.method} has no concepts to intervene in; train a"
       " model that has, with one of configs/csr_*.py"
     )
+  # The last that train.py writes.
+  if not (folder / "summary.json").exists():
+    _say(f"note: {folder} is not trained to its end")
   source = _source(method, args.images)
   model = Model(method, state)
   if args.boxes:
@@ -115,7 +118,8 @@ def run(args: argparse.Namespace) -> int:
     folder / "interventions.json",
     Atlas(method, state, method.grid),
   )
-  with Server(session, folder.name, args.host, args.port) as server:
+  title = folder.resolve().name
+  with Server(session, title, args.host, args.port) as server:
     _serve(server, session)
   _say(f"{session.saved_count} interventions saved in {session.path}")
   return 0

@@ -5,6 +5,7 @@ from a browser and is not to be trusted. Images are named by their position in
 the source alone.
 """
 
+from collections.abc import Mapping
 import functools
 from pathlib import Path
 import threading
@@ -55,12 +56,14 @@ class Session:
     self._atlas = atlas
     self._rows: list[dict[str, Any]] = []
     self._saving = threading.Lock()
-    self._saved = {
-      str(one["image"]): one
-      for one in (records.read(path) if path.exists() else ())
-    }
+    self._saved = self._load()
     self._image = functools.lru_cache(maxsize=8)(self._read)
     self._before = functools.lru_cache(maxsize=64)(self._ask)
+
+  def _load(self) -> dict[str, Mapping[str, Any]]:
+    """What the file holds, by the name of the image."""
+    found = records.read(self.path) if self.path.exists() else ()
+    return {one["image"]: one for one in found}
 
   def _read(self, index: int) -> UInt8[np.ndarray, "H W 3"]:
     return self.source[index]["image"]
@@ -189,7 +192,9 @@ class Session:
     after = self.model(self._image(index), asked)
     kept = records.record(name, asked, before, after, self.model.method)
     with self._saving:
-      saved = {key: one for key, one in self._saved.items() if key != name}
+      # Read again: somebody else may have saved beside this one.
+      saved = self._load()
+      saved.pop(name, None)
       if asked.look or asked.ignore or asked.rejected:
         saved[name] = kept
       records.write(self.path, list(saved.values()))
