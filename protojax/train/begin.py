@@ -4,7 +4,7 @@ Weights that somebody has trained, features of unit variance, and prototypes
 that are patches. What was taken over from another run stays as it is.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from protojax.prototypes import start
@@ -18,7 +18,9 @@ def begin(
   state: State,
   stream: Any,
   *,
-  backbone: Mapping[str, Any],
+  backbone: str,
+  pretrained: bool,
+  weights: str,
   per_class: int,
   standardise: bool,
   patches: bool,
@@ -32,8 +34,9 @@ def begin(
     network: of the state.
     state: as its `init` gave it, or with what was taken over.
     stream: the training images in source order, without augmentation.
-    backbone: "name"; "pretrained" and "weights" as `start.pretrained` has
-      them.
+    backbone: its name.
+    pretrained: it gets the weights that it comes with.
+    weights: it gets those of a file or of the hub; see `start.pretrained`.
     per_class: prototypes of a class; smaller classes are named.
     standardise: bring every channel of the features to mean 0, variance 1.
     patches: prototypes start as random patches of their class.
@@ -44,10 +47,8 @@ def begin(
   start.tell_of_small_classes(class_names, stream.labels, per_class)
   names = tuple(class_names)
   taken = adopt.fitting(state, init_from, names) if init_from else {}
-  if (backbone["pretrained"] or backbone["weights"]) and not taken:
-    state = start.pretrained(
-      state, network.backbone, backbone["name"], backbone["weights"]
-    )
+  if (pretrained or weights) and not taken:
+    state = start.pretrained(state, network.backbone, backbone, weights)
   if standardise and not taken:
     shift, scale = start.standardisation(
       network.backbone_map, state, stream, network.backbone.channels
