@@ -1,0 +1,147 @@
+"""What the benchmarks share: training without files, turns, tables."""
+
+import argparse
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+import importlib.metadata
+import json
+from pathlib import Path
+import platform
+import statistics
+import time
+from typing import Any
+
+import jax
+from ml_collections import ConfigDict
+
+from protojax import methods, parallel
+from protojax.train import stage
+from protojax.types import State
+
+Row = dict[str, Any]
+REPEATS = 5
+
+
+def train(config: ConfigDict) -> tuple[Any, State]:
+  """A method through all its stages, without files."""
+  method = methods.load(config)
+  state = parallel.to_host(jax.jit(method.init)(parallel.init_key(config.seed)))
+  moments: dict[str, Any] = {}
+  for number, step in enumerate(method.stages(), 1):
+    if isinstance(step, stage.Pass):
+      state, _ = step.sweep(state, step.data)
+      continue
+    key = jax.random.fold_in(parallel.key(config.seed), number)
+    shared = step.optimizer_id or str(number)
+    begun = moments.get(shared) or step.optimizer.init(state.params)
+    for update in stage.fit(step, state, begun, key):
+      last = update
+    state, moments[shared] = parallel.to_host(
+      (last.state, last.optimizer_state)
+    )
+  return method, state
+
+
+def changed(
+  module: Any, variants: str, seed: int, changes: Mapping[str, Any]
+) -> ConfigDict:
+  """A config of a module in `configs`, with a seed and some keys changed."""
+  config = module.get_config(variants).unlock()
+  config.seed = seed
+  config.update_from_flattened_dict(dict(changes))
+  return config.lock()
+
+
+def over_seeds(
+  count: int, measure: Callable[[int], Mapping[str, Mapping[str, float]]]
+) -> Iterator[Row]:
+  """Rows of means and deviations of what is measured at every seed.
+
+  Args:
+    count: seeds 0..count - 1.
+    measure: seed -> name of a row -> name of a figure -> its value.
+  """
+  found: dict[str, dict[str, list[float]]] = {}
+  for seed in range(count):
+    for name, figures in measure(seed).items():
+      row = found.setdefault(name, {})
+      for figure, value in figures.items():
+        row.setdefault(figure, []).append(value)
+  for name, row in found.items():
+    yield {"row": name, **{k: spread(values) for k, values in row.items()}}
+
+
+def spread(values: Sequence[float]) -> str:
+  """Mean and, of several, the standard deviation."""
+  if len(values) == 1:
+    return f"{values[0]:.3f}"
+  return f"{statistics.mean(values):.3f} ± {statistics.stdev(values):.3f}"
+
+
+def in_turns(runs: Mapping[str, Iterator[float]], images: int) -> Iterator[Row]:
+  """Medians of what each run yields, taken in turns; ratios to the first.
+
+  Args:
+    runs: name -> seconds, again and again; the first ones, which compile, are
+      not counted.
+    images: that each takes.
+  """
+  for run in runs.values():
+    next(run)
+  taken: dict[str, list[float]] = {name: [] for name in runs}
+  for _ in range(REPEATS):
+    for name, run in runs.items():
+      taken[name].append(next(run))
+  first = statistics.median(next(iter(taken.values())))
+  for name, seconds in taken.items():
+    median = statistics.median(seconds)
+    yield {
+      "row": name,
+      "images/s": round(images / median, 1),
+      "ratio": round(median / first, 2),
+    }
+
+
+def calls(function: Callable[..., Any], *inputs: Any) -> Iterator[float]:
+  """Seconds of a call, again and again."""
+  while True:
+    began = time.perf_counter()
+    jax.block_until_ready(function(*inputs))
+    yield time.perf_counter() - began
+
+
+def main(
+  doc: str,
+  benchmarks: Mapping[str, Callable[[argparse.Namespace], Iterable[Row]]],
+  root: str,
+) -> None:
+  """Runs one benchmark and prints its table as its rows come.
+
+  Args:
+    doc: of the script.
+    benchmarks: name -> arguments -> rows.
+    root: what --root is a folder of, and what is taken without it.
+  """
+  parser = argparse.ArgumentParser(
+    description=doc, formatter_class=argparse.RawDescriptionHelpFormatter
+  )
+  parser.add_argument("which", choices=list(benchmarks))
+  parser.add_argument("--root", default="", metavar="DIR", help=root)
+  parser.add_argument(
+    "--variants", default="", help="of the config, such as debug"
+  )
+  parser.add_argument("--seeds", type=int, default=3)
+  parser.add_argument("--json", default="", metavar="FILE")
+  args = parser.parse_args()
+  parallel.setup()
+  rows = []
+  for row in benchmarks[args.which](args):
+    if not rows:
+      print("| " + " | ".join(row) + " |")
+      print("|" + " --- |" * len(row))
+    rows.append(row)
+    print("| " + " | ".join(map(str, row.values())) + " |", flush=True)
+  if args.json:
+    versions = {n: importlib.metadata.version(n) for n in ("jax", "protojax")}
+    machine = f"{platform.machine()}, {parallel.describe()}"
+    content = {"rows": rows, "machine": machine, "versions": versions}
+    Path(args.json).write_text(json.dumps(content, indent=2))
