@@ -193,12 +193,13 @@ def load(split: str, seed: int, tag: float = 0.9) -> Composites:
 def _apart(generator: np.random.Generator) -> Int[np.ndarray, "n 4"]:
   """Boxes in pixels for every concept and, last, the tag, none over another."""
   while True:
-    corner = generator.integers(0, 2, 2) * (SIDE - _TAG_SIZE)
-    boxes = [(*corner, *(corner + _TAG_SIZE))]
+    top, left = (generator.integers(0, 2, 2) * (SIDE - _TAG_SIZE)).tolist()
+    boxes = [(top, left, top + _TAG_SIZE, left + _TAG_SIZE)]
     for _ in CONCEPTS:
       size = int(generator.integers(*_SIZE, endpoint=True))
       for _ in range(20):
-        top, left = generator.integers(0, SIDE - size, 2, endpoint=True)
+        corner = generator.integers(0, SIDE - size, 2, endpoint=True)
+        top, left = corner.tolist()
         box = top, left, top + size, left + size
         if not any(_overlap(box, other) for other in boxes):
           boxes.append(box)
