@@ -14,7 +14,6 @@ import warnings
 
 from jaxtyping import Float, Int
 import numpy as np
-from scipy import stats
 
 # Above it SciPy vouches for W, but no longer for p (Royston, 1995).
 _SHAPIRO_LIMIT = 5000
@@ -184,6 +183,8 @@ def _summary(
 def _shapiro(scores: Float[np.ndarray, " p"]) -> tuple[float, float]:
   if len(scores) < 3 or not np.ptp(scores):
     return float("nan"), float("nan")
+  from scipy import stats  # Here: it takes half a second.
+
   with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # about the p that is not kept
     found = stats.shapiro(scores)

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Bool, Float, Int
 import numpy as np
-from scipy import stats
+from scipy import special
 
 from protojax.explain.importance import Local
 from protojax.prototypes.similarity import Similarity
@@ -20,7 +20,7 @@ from protojax.types import ArrayLike
 
 _BOOTSTRAP = 20201103  # seed of the draws
 # P(no more than n draws of an image), up to where float32 says 1.
-_POISSON = stats.poisson.cdf(np.arange(11), 1.0).astype(np.float32)
+_POISSON = special.pdtr(np.arange(11), 1.0).astype(np.float32)
 # Of the histogram of local scores.
 BINS = 2000
 
