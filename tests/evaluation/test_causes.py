@@ -93,10 +93,3 @@ def test_a_small_run(tmp_path):
   assert found["control"] == 0
   again = run_script(*command)
   assert "This run is finished" in again.stdout
-
-
-def test_mistakes_are_one_line(tmp_path):
-  done = run_script("-m", "protojax", "evaluate", "--planted", "--only=smell")
-  assert done.returncode == 2
-  assert "--only=smell" in done.stderr
-  assert len(done.stderr.strip().splitlines()) == 1

@@ -6,10 +6,10 @@ from ml_collections import ConfigDict
 import numpy as np
 import pytest
 
+from protojax import __main__ as commands
 from protojax.evaluation import compare, recipes, tables
 from protojax.metrics.means import Mean
 from protojax.types import UserError
-from tests.conftest import run_script
 
 
 def _measured(value):
@@ -78,14 +78,15 @@ def test_a_recipe_is_a_config_with_changes():
     recipes.load("protopnet", "moon")
 
 
-def test_a_trained_run_is_judged(debug_run, tmp_path):
-  """As a user does, with outliers that the embedded photographs are not."""
+def _run(*arguments):
+  """What the command line would run, in this process."""
+  module, args = commands._parse(["evaluate", *map(str, arguments)])
+  return module.run(args)
+
+
+def test_a_trained_run_is_judged(debug_run, tmp_path, capsys):
   file = tmp_path / "found.json"
-  done = run_script(
-    *("-m", "protojax", "evaluate", f"--workdir={debug_run}"),
-    *("--images=4", f"--json={file}"),
-  )
-  assert done.returncode == 0, done.stderr
+  assert not _run(f"--workdir={debug_run}", "--images=4", f"--json={file}")
   ((name, found),) = json.loads(file.read_text())["methods"].items()
   assert name == "protopnet"
   summary = json.loads((debug_run / "summary.json").read_text())
@@ -94,14 +95,14 @@ def test_a_trained_run_is_judged(debug_run, tmp_path):
   )
   for metric in ("accuracy", "deletion", "insertion", "uniqueness"):
     assert 0 <= found[metric]["mean"] <= 1
-  assert "| accuracy" in done.stdout
   assert "content" not in found
+  assert "| accuracy" in capsys.readouterr().out
 
 
-def test_mistakes_are_one_line(tmp_path):
-  done = run_script("-m", "protojax", "evaluate")
-  assert done.returncode == 2
-  assert "--methods=NAMES" in done.stderr
-  assert len(done.stderr.strip().splitlines()) == 1
+def test_mistakes_say_what_to_do(tmp_path):
+  with pytest.raises(UserError, match="give --workdir=DIR of a run"):
+    _run()
+  with pytest.raises(UserError, match="--only=smell: choose from contrast"):
+    _run("--planted", "--only=smell")
   with pytest.raises(UserError, match="holds no run"):
-    compare.one(tmp_path, _measured)
+    _run(f"--workdir={tmp_path}")
