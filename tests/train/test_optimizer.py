@@ -9,6 +9,7 @@ import pytest
 from protojax.train.optimizer import (
   adam,
   grouped,
+  in_turn,
   stable_adamw,
   step_decay,
   warmup_cosine,
@@ -213,3 +214,37 @@ def test_clip_is_over_all_trained_groups_together():
 def test_unknown_group_is_named_before_anything_is_clipped():
   with pytest.raises(UserError, match=r"names the groups hed"):
     grouped({"hed": 0.1}, 0.1).init({"head": jnp.ones(1)})
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+def test_parts_in_turn_are_optimisers_of_their_own(axis):
+  """Each part as if it alone were there, on the steps that reach it."""
+  rng = np.random.default_rng(0)
+  start = rng.normal(size=(4, 6)).astype(np.float32)
+  gradients = rng.normal(size=(6, 4, 6)).astype(np.float32)
+  rule = in_turn(adam(3e-3, 0.5), 2, axis)
+  x = {"a": jnp.asarray(start)}
+  state = rule.init(x)
+  for step, g in enumerate(gradients):
+    own = np.arange(start.shape[axis]) // (start.shape[axis] // 2) == step % 2
+    g = np.where(own[:, None] if axis == 0 else own[None], g, 0.0)
+    before = state
+    updates, state = jax.jit(rule.update)({"a": jnp.asarray(g)}, state, x)
+    x = optax.apply_updates(x, updates)
+    moved = np.asarray(updates["a"]).any(axis=1 - axis)
+    np.testing.assert_array_equal(moved, own)
+    # Moments and counts, too.
+    for new, old in zip(
+      jax.tree.leaves(state), jax.tree.leaves(before), strict=True
+    ):
+      np.testing.assert_array_equal(new[1 - step % 2], old[1 - step % 2])
+  for part in range(2):
+    alone = _adam_with_l2(
+      np.split(start, 2, axis)[part],
+      [np.split(g, 2, axis)[part] for g in gradients[part::2]],
+      3e-3,
+      0.5,
+    )
+    np.testing.assert_allclose(
+      np.split(np.asarray(x["a"]), 2, axis)[part], alone, atol=2e-6
+    )
