@@ -21,14 +21,24 @@ Row = dict[str, Any]
 REPEATS = 5
 
 
-def train(config: ConfigDict) -> tuple[Any, State]:
-  """A method through all its stages, without files."""
+def train(
+  config: ConfigDict,
+  after: Callable[[str, Any, State], None] = lambda name, method, state: None,
+) -> tuple[Any, State]:
+  """A method through all its stages, without files.
+
+  Args:
+    config: of the run.
+    after: called with the name of each stage that is done, the method and its
+      state.
+  """
   method = methods.load(config)
   state = parallel.to_host(jax.jit(method.init)(parallel.init_key(config.seed)))
   moments: dict[str, Any] = {}
   for number, step in enumerate(method.stages(), 1):
     if isinstance(step, stage.Pass):
       state, _ = step.sweep(state, step.data)
+      after(step.name, method, state)
       continue
     key = jax.random.fold_in(parallel.key(config.seed), number)
     shared = step.optimizer_id or str(number)
@@ -38,6 +48,7 @@ def train(config: ConfigDict) -> tuple[Any, State]:
     state, moments[shared] = parallel.to_host(
       (last.state, last.optimizer_state)
     )
+    after(step.name, method, state)
   return method, state
 
 

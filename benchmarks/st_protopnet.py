@@ -1,0 +1,230 @@
+"""ST-ProtoPNet against ProtoPNet, each branch alone, and its ablation.
+
+python benchmarks/st_protopnet.py claims --root=DIR
+python benchmarks/st_protopnet.py objects
+
+`claims` trains on a folder of classes: do two kinds of prototypes tell more
+than one, and do support prototypes stand closer to other classes? `objects`
+trains on composites (configs/csr_composites.py): does either kind keep to the
+objects? Each prints a Markdown table; --json=FILE writes the same rows.
+"""
+
+import argparse
+from collections.abc import Iterator, Mapping
+import functools
+from pathlib import Path
+import sys
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Bool, Float
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from benchmarks import harness
+from configs import (
+  protopnet_folder,
+  st_protopnet_composites,
+  st_protopnet_folder,
+)
+from protojax import parallel
+from protojax.data import objects
+from protojax.explain import locate
+from protojax.metrics import localisation
+from protojax.metrics.means import mean
+from protojax.prototypes import boundary
+from protojax.types import Array, State
+
+# Ten prototypes of a class, 128 channels, and as many epochs for all.
+_ALONE = {"prototypes.per_class": 10, "prototypes.channels": 128}
+_MODELS = {
+  "ProtoPNet": (protopnet_folder, {"prune.nearest": 0}),
+  "trivial alone": (st_protopnet_folder, {"branches": "trivial", **_ALONE}),
+  "support alone": (st_protopnet_folder, {"branches": "support", **_ALONE}),
+  "both": (st_protopnet_folder, {}),
+  "both in turn": (st_protopnet_folder, {"alternate": True}),
+  "without Close and Discr": (
+    st_protopnet_folder,
+    {"support.closeness": 0.0, "trivial.discrimination": 0.0},
+  ),
+  "the paper's Clst": (st_protopnet_folder, {"support.cluster": 0.8}),
+}
+# A minute and a half for each model on two cores, most of it Lite0 at work.
+_DATA = {"data.image_size": 128}
+_STAGES = {
+  "warm": "before push",
+  "push": "after push",
+  "last layer": "after last layer",
+}
+
+
+def claims(args: argparse.Namespace) -> Iterator[harness.Row]:
+  """Accuracy of each model, and where the prototypes of each branch stand."""
+  rows = list(harness.over_seeds(args.seeds, functools.partial(_models, args)))
+  columns = list(dict.fromkeys(name for row in rows for name in row))
+  for row in rows:
+    yield {name: row.get(name, "") for name in columns}
+
+
+def _models(args: argparse.Namespace, seed: int) -> dict[str, dict[str, float]]:
+  found = {}
+  for name, (module, changes) in _MODELS.items():
+    accuracy: dict[str, float] = {}
+    shape: dict[str, Any] = {}
+
+    def after(
+      stage: str,
+      method: Any,
+      state: State,
+      accuracy: dict = accuracy,
+      shape: dict = shape,
+    ) -> None:
+      if stage in _STAGES:
+        measured = method.evaluate(state, method.stream("test"))
+        accuracy[_STAGES[stage]] = measured["accuracy"]
+      if stage == "warm" and hasattr(method, "kinds"):
+        shape |= method.geometry(state)
+
+    if args.root:
+      changes = {**_DATA, "data.root": args.root, **changes}
+    config = harness.changed(module, args.variants, seed, changes)
+    method, state = harness.train(config, after)
+    if module is protopnet_folder:
+      found[name] = accuracy
+      continue
+    places = _places(method, state, shape)
+    for kind, place in places.items():
+      row = f"{name}, {kind}" if len(places) > 1 else name
+      found[row] = accuracy | place
+    if len(places) > 1:
+      first, second = (places[k]["boundary distance"] for k in method.kinds)
+      found[f"{name}, support"]["nearer, of seeds"] = float(second < first)
+  return found
+
+
+def _places(
+  method: Any, state: State, before: Mapping[str, Mapping[str, float]]
+) -> dict[str, dict[str, float]]:
+  """By branch: similarity to other classes' prototypes, and the boundary."""
+  at_patch = _at_patches(method, state)
+  return {
+    kind: {
+      "least similarity before push": before[kind]["least_similarity"],
+      "greatest before": before[kind]["greatest_similarity"],
+      "least after": after["least_similarity"],
+      "greatest after": after["greatest_similarity"],
+      "boundary distance": after["boundary_distance"],
+      "margin at the patch": float(
+        jnp.mean(at_patch.margin[method.turns.alive(state, b)])
+      ),
+    }
+    for b, (kind, after) in enumerate(method.geometry(state).items())
+  }
+
+
+def _at_patches(method: Any, state: State) -> boundary.Boundary:
+  """Of the cells that prototypes were taken from, as both branches see them."""
+  source, network = state.buffers["provenance"], method.network
+  stream, maps = method.stream("train"), {}
+  taken = stream.some(np.unique(source.image))
+  for batch, found in parallel.each(network.embedded_map, state, taken):
+    maps |= dict(zip(batch["index"].tolist(), found, strict=True))
+  patches = [
+    maps[image].reshape(-1, maps[image].shape[-1])[cell]
+    for image, cell in zip(source.image.tolist(), source.cell, strict=True)
+  ]
+  return boundary.boundary(
+    np.stack(patches),
+    state.buffers["class_of"],
+    state.params["prototypes"]["prototypes"],
+    network.weights(state),
+    network.similarity,
+  )
+
+
+def objects_(args: argparse.Namespace) -> Iterator[harness.Row]:
+  """How much of each branch lies on the pasted pieces."""
+
+  def measure(seed: int) -> dict[str, dict[str, float]]:
+    method, state = harness.train(
+      harness.changed(st_protopnet_composites, args.variants, seed, {})
+    )
+    return {
+      kind: _on_objects(method, state, method.turns.alive(state, b))
+      for b, kind in enumerate(method.kinds)
+    }
+
+  return harness.over_seeds(args.seeds, measure)
+
+
+def _on_objects(
+  method: Any, state: State, chosen: Bool[Array, " p"]
+) -> dict[str, float]:
+  """Of the prototypes chosen: their own patches, and their heat in the test."""
+  found: dict[str, list[np.ndarray]] = {}
+  heat = jax.jit(functools.partial(_heat, method))
+  test = method.stream("test")
+  for batch in test.batches():
+    known = objects.masks(test.source, batch["index"], test.image_size)
+    assert known is not None
+    judged = {
+      "CH": localisation.content,
+      "OIRR": localisation.outside_inside,
+      "IoU": localisation.overlap,
+    }
+    maps = heat(state, chosen, batch["image"], batch["label"])[:, None]
+    for name, metric in judged.items():
+      values = np.asarray(metric(maps, known))[batch["mask"], 0]
+      found.setdefault(name, []).append(values)
+    share = np.asarray(localisation.coverage(known))[batch["mask"]]
+    found.setdefault("the object's share", []).append(share)
+  means = {k: float(mean(np.concatenate(v)).value) for k, v in found.items()}
+  return {"patches on it": _taken_from(method, state, chosen), **means}
+
+
+def _heat(
+  method: Any,
+  state: State,
+  chosen: Bool[Array, " p"],
+  images: Array,
+  labels: Array,
+) -> Float[Array, "b H W"]:
+  """Mean map of the true class's prototypes, at the pixels of the image."""
+  network = method.network
+  maps = network.similarity.activation(
+    network.similarity.distance(
+      network.embed(state, images), state.params["prototypes"]["prototypes"]
+    )
+  )
+  own = (labels[:, None] == state.buffers["class_of"][None]) & chosen[None]
+  total = jnp.sum(jnp.where(own[:, None, None], maps, 0.0), axis=-1)
+  count = jnp.maximum(jnp.sum(own, axis=1), 1)[:, None, None]
+  return locate.upsample(total / count, *images.shape[1:3])
+
+
+def _taken_from(method: Any, state: State, chosen: Bool[Array, " p"]) -> float:
+  """Share of the prototypes whose cell's middle lies on an object.
+
+  Of classes that have objects: an image without any has no place for one.
+  """
+  source, train = state.buffers["provenance"], method.stream("train")
+  images = source.image[np.asarray(chosen)]
+  cells = source.cell[np.asarray(chosen)]
+  rows, columns = method.network.grid
+  known = objects.masks(train.source, images, train.image_size)
+  assert known is not None
+  row, column = np.divmod(cells, columns)
+  y = ((row + 0.5) / rows * train.image_size).astype(int)
+  x = ((column + 0.5) / columns * train.image_size).astype(int)
+  hits = known[np.arange(len(known)), y, x]
+  return float(np.mean(hits[known.any(axis=(1, 2))]))
+
+
+if __name__ == "__main__":
+  harness.main(
+    __doc__ or "",
+    {"claims": claims, "objects": objects_},
+    "folder of a class each, for claims",
+  )
