@@ -1,4 +1,4 @@
-"""What heat maps of a model point at: over some of the images.
+"""What heat maps of a model point at, judged on the device, image by image.
 
 The heat of a class is what its prototypes see, weighed as the head weighs
 them, of those that speak for it: where all weights are equal, the mean map
@@ -6,33 +6,24 @@ that ST-ProtoPNet's code judges. A prototype's own map is judged for those that
 give the predicted class most points.
 """
 
-from collections.abc import Callable, Iterator
-import dataclasses
+from collections.abc import Callable
 import functools
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Float, Int
-import numpy as np
 
 from protojax import parallel
-from protojax.data import concepts, objects
-from protojax.evaluation.decisions import Decision, decide, gathered
+from protojax.evaluation.decisions import Decision, decide
 from protojax.explain import locate, perturb, presets
 from protojax.explain.look import Explainable
 from protojax.metrics import interpretability as metrics
 from protojax.metrics import localisation, parts
 from protojax.metrics.deletion import blurred
-from protojax.metrics.means import Mean, mean
 from protojax.types import Array, ArrayLike, Batch, State
 
 # Prototypes of an image whose maps are judged.
 _ASKED = 3
-# Images of a prototype that its purity is taken over (PIP-Net).
-_NEAREST = 10
-# Images of a batch for each device: deletion makes 29 copies of one.
-_AT_ONCE = 2
 # What the relevance drop changes: as CaBRNet, whose changes leave texture out.
 _CHANGES = tuple(
   m
@@ -41,46 +32,17 @@ _CHANGES = tuple(
 )
 
 
-def measure(
-  model: Explainable, state: State, stream: Any, images: int
-) -> dict[str, Mean]:
-  """Metrics of the heat maps over so many images of a stream, by name.
-
-  Those that need the place of the object, or of its parts, are there if the
-  source knows it, and same_cells if it knows what its prototypes belong to.
-  """
-  size = parallel.whole_batch(_AT_ONCE * parallel.device_count())
-  stream = dataclasses.replace(stream, batch_size=size)
-  batches = _with_places(stream, images)
-  rows = gathered(_judged(model), state, batches)
-  counted = _own(model, state, stream.source, rows)
-  tables = {n: rows.pop(n) for n in ("cells", "noisy_cells", "similarity")}
-  named = {n: rows.pop(n) for n in ("at", "noisy_at", "seen") if n in rows}
-  found = {
-    name: mean(x) for name, x in rows.items() if name not in ("index", "label")
-  }
-  if counted is not None:
-    same = metrics.same_cells(tables["cells"], tables["noisy_cells"], counted)
-    found["same_cells"] = _of_living(state, same)
-  if named:
-    found |= _of_parts(state, counted, tables["similarity"], **named)
-  return found
-
-
-def _with_places(stream: Any, images: int) -> Iterator[Batch]:
-  """Batches, with "object" and "parts" of their images where they are known."""
-  for batch in stream.spread(images):
-    side = batch["image"].shape[1]
-    known = {
-      "object": objects.masks(stream.source, batch["index"], side),
-      "parts": objects.parts(stream.source, batch["index"]),
-    }
-    yield batch | {name: x for name, x in known.items() if x is not None}
-
-
 @functools.lru_cache(maxsize=16)
-def _judged(model: Explainable) -> Callable[[State, Batch], Any]:
-  """One function for each model, so that the next seed compiles nothing."""
+def judged(model: Explainable) -> Callable[[State, Batch], dict[str, Array]]:
+  """Makes rows of a batch, by name; always the same function for a model.
+
+  A batch may hold masks of the "object", and "parts" as `objects.parts` gives
+  them. "deletion", "insertion" [b], "drop_focus" and "drop_dual" [b m] are
+  metrics, and so with an object "content", "outside_inside", "overlap" [b 1],
+  "energy", "relevance", "hits" [b q] and "coverage" [b]. The others are tables
+  of the p prototypes that metrics over images are made of: "cells",
+  "noisy_cells", "similarity", and with parts "at", "noisy_at" [b p r], "seen".
+  """
 
   def rows(state: State, batch: Batch) -> dict[str, Array]:
     images = jnp.asarray(batch["image"])
@@ -98,8 +60,9 @@ def _judged(model: Explainable) -> Callable[[State, Batch], Any]:
       **_dropped(model, state, images, seen, asked[:, 0], asked_maps[:, 0]),
     }
     if "object" in batch:
-      known = jnp.maximum(batch["label"], 0)
-      heat = _heat(maps, weights, known, images)[:, None]
+      unknown = batch["label"] < 0
+      classes = jnp.where(unknown, predicted, batch["label"])
+      heat = _heat(maps, weights, classes, images)[:, None]
       found |= _located(heat, asked_maps, batch["object"])
     if "parts" in batch:
       after = _maps(model, state, noisy)
@@ -248,43 +211,3 @@ def _hottest(maps: Float[Array, "b p h w"], size: int) -> Int[Array, "b p 2"]:
 def _bytes(images: Array) -> Array:
   """Grey levels as an image holds them."""
   return jnp.round(images).astype(jnp.uint8)
-
-
-def _own(
-  model: Explainable, state: State, source: Any, rows: dict[str, np.ndarray]
-) -> np.ndarray | None:
-  """Which living prototypes belong to what each image shows, [b p].
-
-  None where prototypes stand under something that the source knows nothing of.
-  """
-  names = tuple(model.groups.names)
-  if names == tuple(concepts.names(source)):
-    shown = concepts.present(source)[rows["index"]]
-  elif names == tuple(source.class_names):
-    shown = rows["label"][:, None] == np.arange(len(names))[None]
-  else:
-    return None
-  alive = np.asarray(state.buffers["alive"])
-  return shown[:, np.asarray(state.buffers["class_of"])] & alive[None]
-
-
-def _of_living(state: State, values: ArrayLike) -> Mean:
-  """The mean over living prototypes; dead ones are no cases."""
-  return mean(np.asarray(values)[np.asarray(state.buffers["alive"])])
-
-
-def _of_parts(
-  state: State,
-  counted: np.ndarray | None,
-  similarity: np.ndarray,
-  at: np.ndarray,
-  noisy_at: np.ndarray,
-  seen: np.ndarray,
-) -> dict[str, Mean]:
-  """Purity over each prototype's nearest images, the rest over its own."""
-  place = np.argsort(np.argsort(-similarity, axis=0, kind="stable"), axis=0)
-  found = {"purity": metrics.purity(at, seen, place < _NEAREST)}
-  if counted is not None:
-    found["consistency"] = metrics.consistency(at, seen, counted)
-    found["stability"] = metrics.stability(at, noisy_at, seen, counted)
-  return {name: _of_living(state, x) for name, x in found.items()}

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from protojax import loading
 from protojax.data import pipeline, sources
-from protojax.evaluation import decisions, heats, recipes
+from protojax.evaluation import decisions, explanations, recipes
 from protojax.metrics.means import Mean
 
 # Images whose heat maps are judged: deletion takes 58 passes for each.
@@ -82,7 +82,7 @@ def measure(
     others = pipeline.ordered(source, size, batch)
   found = {
     **decisions.measure(model, state, stream, others),
-    **heats.measure(model, state, stream, images),
+    **explanations.measure(model, state, stream, images),
   }
   return {name: found[name] for name in FIGURES if name in found}
 

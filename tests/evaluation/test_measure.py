@@ -9,7 +9,7 @@ import pytest
 
 from protojax.data import pipeline
 from protojax.data.places import Places
-from protojax.evaluation import decisions, heats
+from protojax.evaluation import decisions, explanations, heats
 from protojax.evaluation.measure import over_seeds
 from protojax.metrics import sizes
 from protojax.metrics.means import Mean
@@ -82,7 +82,7 @@ def test_what_does_not_apply_is_absent(trained):
   model, state = trained
   found = decisions.measure(model, state, _stream(_Source(classes=2)))
   assert not {"accuracy", "calibration_error", "abstention"} & set(found)
-  found = heats.measure(model, state, _stream(_Source()), 4)
+  found = explanations.measure(model, state, _stream(_Source()), 4)
   assert set(found) == {
     *("deletion", "insertion", "drop_focus", "drop_dual", "same_cells")
   }
@@ -96,7 +96,7 @@ def test_prototypes_that_stand_for_a_part(trained):
   white = np.full_like(state.params["prototypes"]["prototypes"], 250 / 255)
   params = {**state.params, "prototypes": {"prototypes": white}}
   state = state.replace(params=params)
-  found = heats.measure(model, state, _stream(source), 6)
+  found = explanations.measure(model, state, _stream(source), 6)
   # One prototype of twelve is dead.
   for name in ("purity", "consistency", "stability", "same_cells"):
     assert found[name].value == 1

@@ -1,0 +1,106 @@
+"""Metrics of a model's explanations, over some of the images."""
+
+from collections.abc import Iterator
+import dataclasses
+from typing import Any
+
+import numpy as np
+
+from protojax import parallel
+from protojax.data import concepts, objects
+from protojax.evaluation import heats
+from protojax.evaluation.decisions import gathered
+from protojax.explain.look import Explainable
+from protojax.metrics import interpretability as metrics
+from protojax.metrics.means import Mean, mean
+from protojax.types import ArrayLike, Batch, State
+
+# Images of a prototype that its purity is taken over (PIP-Net).
+_NEAREST = 10
+# Images of a batch for each device: deletion makes 29 copies of one.
+_AT_ONCE = 2
+
+
+def measure(
+  model: Explainable, state: State, stream: Any, images: int
+) -> dict[str, Mean]:
+  """Metrics of the heat maps over so many images of a stream, by name.
+
+  Those that need the place of the object, or of its parts, are there if the
+  source knows it, and same_cells if it knows what its prototypes belong to.
+  """
+  size = parallel.whole_batch(_AT_ONCE * parallel.device_count())
+  stream = dataclasses.replace(stream, batch_size=size)
+  batches = _with_places(model, stream, images)
+  rows = gathered(heats.judged(model), state, batches)
+  counted = _own(model, state, stream.source, rows)
+  tables = {n: rows.pop(n) for n in ("cells", "noisy_cells", "similarity")}
+  named = {n: rows.pop(n) for n in ("at", "noisy_at", "seen") if n in rows}
+  found = {
+    name: mean(x) for name, x in rows.items() if name not in ("index", "label")
+  }
+  if counted is not None:
+    same = metrics.same_cells(tables["cells"], tables["noisy_cells"], counted)
+    found["same_cells"] = _of_living(state, same)
+  if named:
+    found |= _of_parts(state, counted, tables["similarity"], **named)
+  return found
+
+
+def _with_places(
+  model: Explainable, stream: Any, images: int
+) -> Iterator[Batch]:
+  """Batches, with "object" and "parts" of their images where they are known.
+
+  Labels are unknown (-1) if they are of other classes than the model's.
+  """
+  same = tuple(stream.source.class_names) == model.class_names
+  for batch in stream.spread(images):
+    side = batch["image"].shape[1]
+    label = batch["label"] if same else np.full_like(batch["label"], -1)
+    known = {
+      "object": objects.masks(stream.source, batch["index"], side),
+      "parts": objects.parts(stream.source, batch["index"]),
+    }
+    known = {name: x for name, x in known.items() if x is not None}
+    yield {**batch, **known, "label": label}
+
+
+def _own(
+  model: Explainable, state: State, source: Any, rows: dict[str, np.ndarray]
+) -> np.ndarray | None:
+  """Which living prototypes belong to what each image shows, [b p].
+
+  None where prototypes stand under something that the source knows nothing of.
+  """
+  names = tuple(model.groups.names)
+  if names == tuple(concepts.names(source)):
+    shown = concepts.present(source)[rows["index"]]
+  elif names == tuple(source.class_names):
+    shown = rows["label"][:, None] == np.arange(len(names))[None]
+  else:
+    return None
+  alive = np.asarray(state.buffers["alive"])
+  return shown[:, np.asarray(state.buffers["class_of"])] & alive[None]
+
+
+def _of_living(state: State, values: ArrayLike) -> Mean:
+  """The mean over living prototypes; dead ones are no cases."""
+  return mean(np.asarray(values)[np.asarray(state.buffers["alive"])])
+
+
+def _of_parts(
+  state: State,
+  counted: np.ndarray | None,
+  similarity: np.ndarray,
+  at: np.ndarray,
+  noisy_at: np.ndarray,
+  seen: np.ndarray,
+) -> dict[str, Mean]:
+  """Purity over each prototype's nearest images, the rest over its own."""
+  place = np.argsort(np.argsort(-similarity, axis=0, kind="stable"), axis=0)
+  found = {"purity": metrics.purity(at, seen, place < _NEAREST)}
+  if counted is not None:
+    found["consistency"] = metrics.consistency(at, seen, counted)
+    found["stability"] = metrics.stability(at, noisy_at, seen, counted)
+  return {name: _of_living(state, x) for name, x in found.items()}
