@@ -19,6 +19,7 @@ import numpy as np
 from protojax import backbones, parallel
 from protojax.data import concepts as concepts_lib
 from protojax.data import pipeline, sources
+from protojax.data.pipeline import Stream
 from protojax.explain import prototypical
 from protojax.explain.output import Output
 from protojax.methods.base import at_least
@@ -68,23 +69,14 @@ class Method:
   def _source(self, split: str) -> sources.Source:
     if split not in self._sources:
       c = self.config
-      source = sources.load(c.data, split, c.seed)
-      found = concepts_lib.names(source)
-      if self.concept_names != found:
-        raise UserError(
-          f"--config.data.concepts is {', '.join(self.concept_names)}; these"
-          f" data have {', '.join(found)}"
-        )
-      self._sources[split] = source
+      self._sources[split] = sources.load(c.data, split, c.seed)
+      _require_concepts(c, self._sources[split])
     return self._sources[split]
 
   @property
   def class_names(self) -> tuple[str, ...]:
     """The classes, in the order of the logits."""
-    if self._class_names is None:
-      c = self.config
-      self._class_names = sources.load(c.data, "train", c.seed).class_names
-    return self._class_names
+    return self._class_names or self._source("train").class_names
 
   @property
   def concept_names(self) -> tuple[str, ...]:
@@ -120,14 +112,14 @@ class Method:
       self.config.reject,
     )
 
-  def stream(self, split: str) -> pipeline.Stream:
+  def stream(self, split: str) -> Stream:
     """The images of a split in source order, without augmentation."""
     c = self.config
     return pipeline.ordered(
       self._source(split), c.data.image_size, c.batch_size
     )
 
-  def _shuffled(self, augment: str = "") -> pipeline.Stream:
+  def _shuffled(self, augment: str = "") -> Stream:
     c = self.config
     return pipeline.training(
       self._source("train"), c.data.image_size, c.batch_size, c.seed, augment
@@ -163,7 +155,7 @@ class Method:
       dropout=c.task.concept_dropout,
     )
 
-  def _learn(self, ordered: pipeline.Stream) -> Iterator[Fit | Pass]:
+  def _learn(self, ordered: Stream) -> Iterator[Fit | Pass]:
     """What the concepts are, and what they look like."""
     c = self.config
     yield self._concept_stage()
@@ -224,7 +216,7 @@ class Method:
 
   # The sweeps between the stages of gradient descent.
 
-  def start(self, state: State, data: pipeline.Stream) -> tuple[State, Metrics]:
+  def start(self, state: State, data: Stream) -> tuple[State, Metrics]:
     """Pretrained weights, features of unit variance.
 
     What was taken over from another run stays as it is.
@@ -244,15 +236,13 @@ class Method:
       state = state.replace(statistics=statistics)
     return state, {}
 
-  def begin(self, state: State, data: pipeline.Stream) -> tuple[State, Metrics]:
+  def begin(self, state: State, data: Stream) -> tuple[State, Metrics]:
     """Every concept's prototypes become centres of its vectors (k-means)."""
     c, vectors = self.config.prototypes, self._projected(state, data)
     centres = kmeans.begin(vectors, self._present, c.per_concept, c.iterations)
     return self._with_prototypes(state, centres), {}
 
-  def reseed(
-    self, state: State, data: pipeline.Stream
-  ) -> tuple[State, Metrics]:
+  def reseed(self, state: State, data: Stream) -> tuple[State, Metrics]:
     """Prototypes that no vector chooses move to the worst covered vectors."""
     shape = (len(self.concept_names), -1, self.config.prototypes.channels)
     moved, count = kmeans.reseed(
@@ -263,7 +253,7 @@ class Method:
     return self._with_prototypes(state, moved), {"moved": count}
 
   def _projected(
-    self, state: State, data: pipeline.Stream
+    self, state: State, data: Stream
   ) -> Float[np.ndarray, "n c d"]:
     batches = self._features.batches(state, data)
     rows = parallel.each(self.network.projected_rows, state, batches)
@@ -275,9 +265,7 @@ class Method:
     params = {**state.params, "prototypes": {"prototypes": prototypes}}
     return state.replace(params=params)
 
-  def refine(
-    self, state: State, data: pipeline.Stream
-  ) -> tuple[State, Metrics]:
+  def refine(self, state: State, data: Stream) -> tuple[State, Metrics]:
     """Removes the prototypes that a person has thrown out."""
     del data
     c, alive = self.config, np.array(state.buffers["alive"])
@@ -291,7 +279,7 @@ class Method:
     alive[list(c.refine.remove)] = False
     return atlas.without(state, alive), {"alive": int(alive.sum())}
 
-  def atlas(self, state: State, data: pipeline.Stream) -> tuple[State, Metrics]:
+  def atlas(self, state: State, data: Stream) -> tuple[State, Metrics]:
     """Which training image shows each prototype best (eq. 11)."""
     batches = self._features.batches(state, data)
     found = atlas.atlas(self.network, state, data, batches, self._present)
@@ -326,7 +314,7 @@ class Method:
     """What the model says once it was told what counts (section 6)."""
     return self.network.intervene(state, images, importance, rejected)
 
-  def evaluate(self, state: State, data: pipeline.Stream) -> Metrics:
+  def evaluate(self, state: State, data: Stream) -> Metrics:
     """How well classes and concepts are told, and where concepts point.
 
     "pointing" is of each concept's best prototype, "map_pointing" of the
@@ -355,7 +343,7 @@ class Method:
     return push.stale(state)
 
   def explain(
-    self, state: State, data: pipeline.Stream, **options: Any
+    self, state: State, data: Stream, **options: Any
   ) -> Iterator[Any]:
     """Why images and prototypes look alike: see `prototypical.explain`."""
 
@@ -399,4 +387,14 @@ def _require_known(config: ConfigDict) -> None:
     raise UserError(
       f"--config.task.concept_dropout is {config.task.concept_dropout}; it must"
       " be at least 0 and less than 1."
+    )
+
+
+def _require_concepts(config: ConfigDict, source: sources.Source) -> None:
+  named = tuple(config.data.concepts) or source.class_names
+  found = concepts_lib.names(source)
+  if named != found:
+    raise UserError(
+      f"--config.data.concepts is {', '.join(named)}; these data have"
+      f" {', '.join(found)}"
     )
