@@ -39,7 +39,8 @@ def get_config(variants: str = "") -> ConfigDict:
         "train": "train",
         "test": "test",
         "test_fraction": 0.4,
-        "validation_fraction": 0.0,
+        # Of the training images, held out to choose the purest U by.
+        "validation_fraction": 0.2,
         # -1: the run's seed.
         "split_seed": -1,
         "image_size": 224,
@@ -65,12 +66,16 @@ def get_config(variants: str = "") -> ConfigDict:
       # The backbone as a plain classifier first, for one without weights.
       "pretrain": {"epochs": 0, "backbone": 1e-3, "weight_decay": 1e-3},
       "rotation": {
-        # Or "invertible".
-        "kind": "orthogonal",
+        # Or "orthogonal".
+        "kind": "invertible",
         # "procrustes": the best U for the chosen pixels, `sweeps` times a
-        # round. "adam": the paper's, `epochs` a round at `rate`.
+        # round, with some `inertia`; an invertible one is a whitening (with
+        # `shrinkage`) that is turned. "adam": the paper's, `epochs` a round
+        # at `rate`.
         "solver": "procrustes",
-        "sweeps": 2,
+        "sweeps": 1,
+        "inertia": 1.0,
+        "shrinkage": 0.3,
         "epochs": 2,
         "rate": 1e-3,
         "weight_decay": 1e-5,
@@ -104,10 +109,19 @@ VARIANTS = {
     }
   },
   "imagenet": {"head": "weights"},
-  "paper": {"rotation": {"solver": "adam"}},
+  "paper": {
+    "data": {"validation_fraction": 0.0},
+    "rotation": {"kind": "orthogonal", "solver": "adam"},
+  },
   "debug": {
     "batch_size": 26,
-    "data": {"name": "photos", "root": "", "image_size": 32, "crop": False},
+    "data": {
+      "name": "photos",
+      "root": "",
+      "validation_fraction": 0.1,
+      "image_size": 32,
+      "crop": False,
+    },
     "backbone": {"name": "convnet", "pretrained": False, "weights": ""},
     "head": "probe",
     "probe": {"epochs": 5, "rate": 1e-2},

@@ -18,7 +18,7 @@ from jaxtyping import Float, Num
 import numpy as np
 
 from protojax.backbones import weights
-from protojax.backbones.base import Backbone, Layer
+from protojax.backbones.base import Backbone, Layer, Readout
 from protojax.backbones.layout import Tensors
 from protojax.types import ArrayLike, PyTree, UserError
 
@@ -77,13 +77,12 @@ def head(backbone: Backbone, name: str, source: str = "") -> Head:
   return _head(tensors, backbone, source or name)
 
 
-def class_names(head: Head, names: Sequence[str]) -> tuple[str, ...]:
-  """Names of a head's classes: those of a folder, if it has as many, since
-  both are sorted; else numbers."""
-  count = len(head.bias)
-  if len(names) == count:
+def class_names(head: Head | None, names: Sequence[str]) -> tuple[str, ...]:
+  """Names of a head's classes: those of a folder, if there is no head yet or
+  it has as many, since both are sorted; else numbers."""
+  if head is None or len(head.bias) == len(names):
     return tuple(names)
-  return tuple(f"class {k}" for k in range(count))
+  return tuple(f"class {k}" for k in range(len(head.bias)))
 
 
 def _head(tensors: Tensors, backbone: Backbone, source: str) -> Head:
@@ -162,6 +161,7 @@ def from_function(
   mean: tuple[float, float, float] = (0.0, 0.0, 0.0),
   std: tuple[float, float, float] = (1.0, 1.0, 1.0),
   layers: tuple[Layer, ...] = (),
+  readout: Readout = "mean",
 ) -> Backbone:
   """A backbone out of a function, such as a Flax model's `apply`.
 
@@ -175,6 +175,7 @@ def from_function(
     std: the same, to divide by.
     layers: its spatial steps, for receptive fields; without them a cell is
       said to see its own square.
+    readout: "normed mean" where the head has a LayerNorm.
   """
   return Backbone(
     module=_Function(features, lambda: variables),
@@ -184,7 +185,7 @@ def from_function(
     layers=layers or (Layer(stride, stride, "VALID"),),
     channels=channels,
     pretrained=lambda: {"params": {"variables": variables}},
-    readout="mean",
+    readout=readout,
   )
 
 

@@ -21,8 +21,8 @@ from protojax.backbones.base import Backbone
 from protojax.data import pipeline, sources, unlabelled
 from protojax.explain import prototypical
 from protojax.explain.output import Output
-from protojax.methods.base import at_least
-from protojax.prototypes import channels, push, rotated, rotation, start
+from protojax.methods.base import at_least, splits
+from protojax.prototypes import channels, folding, push, rotation, start
 from protojax.prototypes.groups import Groups
 from protojax.prototypes.neighbours import Neighbours
 from protojax.prototypes.rotated import Rotated
@@ -54,7 +54,6 @@ class Method:
 
   scopes = ("local", "global")
   output = Output
-  splits = ("train", "test")
 
   def __init__(
     self,
@@ -62,16 +61,10 @@ class Method:
     class_names: tuple[str, ...] | None = None,
     own: tuple[Backbone, classifier.Head] | None = None,
   ) -> None:
-    """Of a config; or of a classifier of one's own.
-
-    Args:
-      config: of the run.
-      class_names: of a run that was trained, or of one's own classifier.
-      own: backbone and head (`backbones.classifier`), which the config's
-        `backbone` and `head` then do not name.
-    """
+    """Of a config; `own` backbone and head stand for those that it names."""
     at_least(config, _LEAST)
     _require(config)
+    self.splits = splits(config.data.validation_fraction, patience=0)
     self.config = config
     self._own = own
     self._class_names = class_names
@@ -95,12 +88,17 @@ class Method:
     return bool(self._own is not None or b.pretrained or b.weights)
 
   @functools.cached_property
-  def _head(self) -> classifier.Head:
-    """The head that there is already."""
-    b = self.config.backbone
+  def _head(self) -> classifier.Head | None:
+    """The head that there is already, or that no training makes."""
     if self._own is not None:
       return self._own[1]
-    return classifier.head(self._backbone, b.name, b.weights)
+    b, head = self.config.backbone, self.config.head
+    if head == "weights":
+      return classifier.head(self._backbone, b.name, b.weights)
+    if head == "readout":
+      channels, count = self._backbone.channels, len(self.class_names)
+      return classifier.Head(*pretrain.readout_head(channels, count))
+    return None
 
   def _source(self, split: str) -> sources.Source:
     """The images; without labels, where these are not of a head's classes."""
@@ -108,10 +106,8 @@ class Method:
       c = self.config
       source = sources.load(c.data, split, c.seed)
       if self._brings_head:
-        names = self._class_names or classifier.class_names(
-          self._head, source.class_names
-        )
-        source = unlabelled.of_classes(source, names)
+        names = classifier.class_names(self._head, source.class_names)
+        source = unlabelled.of_classes(source, self._class_names or names)
       self._sources[split] = source
     return self._sources[split]
 
@@ -128,16 +124,10 @@ class Method:
   @functools.cached_property
   def network(self) -> Rotated:
     """The classifier with U between backbone and head."""
-    b, there = self._backbone, self._brings_head
-    normed = there and b.readout == "normed mean"
-    if self._own is not None:
-      normed = self._own[1].norm is not None
+    c, backbone = self.config, self._backbone
+    normed = self._brings_head and backbone.readout == "normed mean"
     return Rotated(
-      b,
-      self.config.data.image_size,
-      self.class_names,
-      normed,
-      self.config.rotation.kind,
+      backbone, c.data.image_size, self.class_names, normed, c.rotation.kind
     )
 
   def stream(self, split: str) -> pipeline.Stream:
@@ -161,6 +151,7 @@ class Method:
       max(c.rotation.most, c.rotation.least),
       generator=c.rotation.solver == "adam",
       blank_backbone=self._pretrained,
+      kept="validation" in self.splits,
     )
 
   def stages(self) -> Iterator[Fit | Pass]:
@@ -185,10 +176,12 @@ class Method:
         grouped({"head": adam(c.probe.rate, c.probe.weight_decay)}),
         epochs(c.probe.epochs),
         through=self._maps,
-        after_step=rotated.as_it_is,
+        after_step=folding.as_it_is,
       )
     yield Pass("before", self.before, ordered)
     r = c.rotation
+    if r.kind == "invertible" and r.solver == "procrustes":
+      yield Pass("whiten", self.whiten, ordered)
     for images in rotation.schedule(r.schedule, r.rounds, r.most, r.least):
       if r.solver == "procrustes":
         purify = functools.partial(self.purify, images=images)
@@ -244,14 +237,9 @@ class Method:
     if self._pretrained and not c.init_from:
       weights = b.weights if self._own is None else ""
       state = start.pretrained(state, self._backbone, b.name, weights)
-    unit = np.eye(self._backbone.channels, dtype=np.float32)
-    if self._brings_head:
-      state = rotated.with_head(state, self._head)
-    elif c.head == "readout":
-      weight = np.asarray(pretrain.readout(unit, len(self.class_names))).T
-      head = classifier.Head(weight, np.zeros(len(weight), np.float32))
-      state = rotated.with_head(state, head)
-    return rotated.folded(state, unit), {}
+    if self._head is not None:
+      state = folding.with_head(state, self._head)
+    return folding.folded(state, np.eye(self._backbone.channels)), {}
 
   def before(
     self, state: State, data: pipeline.Stream
@@ -260,13 +248,25 @@ class Method:
     purity = channels.purities(self._strongest(state, data))
     kept = {"before": purity, "after": purity}
     state = state.replace(buffers={**state.buffers, "purity": kept})
-    return state, channels.spread(purity, "train_purity")
+    return self._kept(state), channels.spread(purity, "train_purity")
+
+  def whiten(
+    self, state: State, data: pipeline.Stream
+  ) -> tuple[State, Metrics]:
+    """U takes away what channels have in common, before it is turned."""
+    batches = self._maps.batches(state, data)
+    state, condition = channels.whitened(
+      self.network, state, batches, self.config.rotation.shrinkage
+    )
+    return self._kept(state), {"condition": condition}
 
   def choose(
     self, state: State, data: pipeline.Stream, images: int
   ) -> tuple[State, Metrics]:
     """For each channel the images that fire most in it, to be trained on."""
-    state, most = self._turned(state), state.buffers["chosen"].shape[1]
+    most = state.buffers["chosen"].shape[1]
+    if "rotation" in state.params:
+      state = self._kept(self._turned(state))
     batches = self._pooled.batches(state, data)
     chosen = channels.ranked(self.network, state, batches, most).copy()
     chosen[:, images:] = -1
@@ -282,9 +282,10 @@ class Method:
       state, _ = self.choose(state, data, images)
       chosen = state.buffers["chosen"]
       batches = self._maps.batches(state, data, np.unique(chosen[chosen >= 0]))
-      basis, purity = channels.aligned(self.network, state, batches)
-      state = rotated.folded(state, basis)
-    return state, {"images": images, "chosen_purity": purity}
+      state, purity = channels.aligned(
+        self.network, state, batches, self.config.rotation.inertia
+      )
+    return self._kept(state), {"images": images, "chosen_purity": purity}
 
   def prototypes(
     self, state: State, data: pipeline.Stream
@@ -294,18 +295,12 @@ class Method:
     Raises:
       UserError: logits have moved by more than rounding.
     """
-    state = self._turned(state)
+    state = self._kept(self._turned(state))
+    if "best" in state.buffers:
+      state = folding.best(state)
     moved = self._compared(state, data)["difference"].max()
-    rotated.require_same(state, float(moved))
-    found = self._strongest(state, data)
-    source = channels.provenance(found, state, data)
-    before = state.buffers["purity"]["before"]
-    purity = {"before": before, "after": channels.purities(found)}
-    buffers = {**state.buffers, "provenance": source, "purity": purity}
-    return state.replace(buffers=buffers), {
-      **channels.spread(purity["after"], "train_purity"),
-      **channels.spread(before, "train_purity_before"),
-    }
+    folding.require_same(state, float(moved))
+    return channels.named(self._strongest(state, data), state, data)
 
   def _turned(self, state: State) -> State:
     """The state with the U that its generator has come to, if it has one."""
@@ -313,7 +308,14 @@ class Method:
       return state
     generator = parallel.to_host(state.params["rotation"]["generator"])
     kind = self.config.rotation.kind
-    return rotated.folded(state, *rotation.exact(generator, kind))
+    return folding.folded(state, *rotation.exact(generator, kind))
+
+  def _kept(self, state: State) -> State:
+    """Remembers U if no other was as pure on images that are held out."""
+    if "best" not in state.buffers:
+      return state
+    found = self._strongest(state, self.stream("validation"))
+    return folding.keep(state, float(channels.purities(found).mean()))
 
   def _strongest(self, state: State, data: pipeline.Stream) -> Neighbours:
     batches = self._maps.batches(state, data)
@@ -353,7 +355,7 @@ class Method:
     self, state: State, data: pipeline.Stream, **options: Any
   ) -> Iterator[Any]:
     """Why images and prototypes look alike: see `prototypical.explain`."""
-    rotated.require_same(state)
+    folding.require_same(state)
     return prototypical.explain(
       self.network,
       state,

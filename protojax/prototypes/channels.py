@@ -15,8 +15,10 @@ import numpy as np
 
 from protojax import parallel
 from protojax.prototypes import neighbours, push, rotation
+from protojax.prototypes.distance import PRECISION
+from protojax.prototypes.folding import basis, folded
 from protojax.prototypes.neighbours import Neighbours
-from protojax.prototypes.rotated import Rotated, basis
+from protojax.prototypes.rotated import Rotated
 from protojax.types import Array, ArrayLike, Batch, PyTree, State
 
 # Less than what images say, more than the rounding of their sums: it keeps
@@ -149,8 +151,12 @@ def before_and_after(
   }
 
 
-def provenance(found: Neighbours, state: State, stream: Any) -> push.Provenance:
-  """The place that fires most in the first image found for each channel.
+def named(
+  found: Neighbours, state: State, stream: Any
+) -> tuple[State, dict[str, float]]:
+  """The state with these prototypes, and their purity before and after.
+
+  A channel's picture is the place that fires most in its first image.
 
   Args:
     found: from `strongest`.
@@ -158,13 +164,20 @@ def provenance(found: Neighbours, state: State, stream: Any) -> push.Provenance:
     stream: the images, in the order of their source.
   """
   image = found.images[:, 0].astype(np.int32)
-  return push.Provenance(
+  source = push.Provenance(
     image=image,
     cell=found.more["cell"][:, 0].astype(np.int32),
     distance=-found.more["value"][:, 0].astype(np.float32),
     content=push.contents(stream, image),
     embedder=push.embedder_digest(state.params, state.statistics),
   )
+  before = state.buffers["purity"]["before"]
+  purity = {"before": before, "after": purities(found)}
+  buffers = {**state.buffers, "provenance": source, "purity": purity}
+  return state.replace(buffers=buffers), {
+    **spread(purity["after"], "train_purity"),
+    **spread(before, "train_purity_before"),
+  }
 
 
 def compared(
@@ -178,23 +191,69 @@ def compared(
   return {k: np.concatenate(x).astype(np.float64) for k, x in parts.items()}
 
 
-def aligned(
-  network: Rotated, state: State, batches: Iterable[Batch]
-) -> tuple[Float[np.ndarray, "p d"], float]:
-  """The orthogonal U that is best for the pixels of the current one.
+def whitened(
+  network: Rotated, state: State, batches: Iterable[Batch], shrinkage: float
+) -> tuple[State, float]:
+  """U takes away what channels have in common on all patches of a stream.
 
-  With images and pixels fixed the mean purity is <U, A>, where row k of A is
-  the mean of z / |z| over channel k's pixels; the polar factor of A has the
-  largest. So there is no rate to choose, and no exponential of a large matrix
-  to differentiate.
+  Args:
+    network: what maps the images.
+    state: with a buffer "whitening".
+    batches: of the images.
+    shrinkage: see `rotation.whitening`.
+
+  Returns:
+    The state, and the condition of U.
+  """
+  channels = network.backbone.channels
+  empty = {
+    "products": np.zeros((channels, channels), np.float32),
+    "patches": np.zeros((), np.float32),
+  }
+  sums = parallel.fold(_moment(network), state, empty, batches)
+  total = {k: np.sum(x, axis=0, dtype=np.float64) for k, x in sums.items()}
+  moment = np.asarray(total["products"] / total["patches"])
+  s, undone = rotation.whitening(moment, shrinkage)
+  white = {"matrix": np.float32(s), "inverse": np.float32(undone)}
+  state = state.replace(buffers={**state.buffers, "whitening": white})
+  return folded(state, s, undone), float(np.linalg.cond(s))
+
+
+@functools.lru_cache(maxsize=16)
+def _moment(network: Rotated) -> Callable[..., PyTree]:
+  def step(state: State, carry: PyTree, batch: Batch) -> PyTree:
+    features = network.embedded(state, batch)
+    features = jnp.where(batch["mask"][:, None, None, None], features, 0.0)
+    cells = features.reshape(-1, features.shape[-1])
+    patches = jnp.sum(batch["mask"]) * (len(cells) // len(features))
+    return {
+      "products": carry["products"] + rotation.rotated(cells.T, cells.T),
+      "patches": carry["patches"] + patches,
+    }
+
+  return step
+
+
+def aligned(
+  network: Rotated, state: State, batches: Iterable[Batch], inertia: float = 0.0
+) -> tuple[State, float]:
+  """Turns U to what is best for the pixels of the current one.
+
+  U = R S, where S stays (a whitening, or the identity) and R is orthogonal.
+  With images and pixels fixed the mean purity is <R, A>, where row k of A is
+  the mean of S z / |S z| over channel k's pixels; the polar factor of A has
+  the largest (Procrustes). So there is no exponential of a large matrix to
+  differentiate, and no rate.
 
   Args:
     network: what maps the images.
     state: its U, and the images "chosen" for each channel.
     batches: of all these images; others count nothing.
+    inertia: of how much weight the current R is beside A: a small step where
+      few images would have U learn them by heart.
 
   Returns:
-    The new U, and the mean purity under the current one.
+    The state with the new U, and the mean purity under the current one.
   """
   channels = network.backbone.channels
   empty = {
@@ -206,9 +265,22 @@ def aligned(
   total = {k: np.sum(x, axis=0, dtype=np.float64) for k, x in sums.items()}
   pairs = total["pairs"]
   mean = total["alignment"] / np.maximum(pairs, 1.0)[:, None]
-  now = np.asarray(basis(state))
+  now = np.asarray(_turn(state))
+  turn = rotation.polar(mean + max(inertia, _NEAR) * now)
+  white = state.buffers.get("whitening")
   purity = float(total["purity"] / np.maximum(pairs.sum(), 1.0))
-  return rotation.polar(mean + _NEAR * now), purity
+  if white is None:
+    return folded(state, turn), purity
+  s, undone = (np.asarray(white[k], np.float64) for k in ("matrix", "inverse"))
+  return folded(state, turn @ s, undone @ turn.T), purity
+
+
+def _turn(state: State) -> Float[Array, "p d"]:
+  """R of U = R S."""
+  u, white = basis(state), state.buffers.get("whitening")
+  if white is None:
+    return u
+  return jnp.matmul(u, white["inverse"], precision=PRECISION)
 
 
 @functools.lru_cache(maxsize=16)
@@ -216,12 +288,15 @@ def _aligned(network: Rotated) -> Callable[..., PyTree]:
   def step(state: State, carry: PyTree, batch: Batch) -> PyTree:
     features = network.embedded(state, batch)
     pairs = rotation.pairs(state.buffers["chosen"], batch)
+    if "whitening" in state.buffers:
+      white = state.buffers["whitening"]["matrix"]
+      features = rotation.rotated(features, white)
 
-    def total(basis: Array) -> Array:
-      return jnp.sum(pairs * rotation.purity(features, basis, orthogonal=True))
+    def total(turn: Array) -> Array:
+      return jnp.sum(pairs * rotation.purity(features, turn, orthogonal=True))
 
-    # |z| stays, so the gradient by U is the sum of z / |z|.
-    purity, alignment = jax.value_and_grad(total)(basis(state))
+    # Lengths stay, so the gradient by R is the sum of directions.
+    purity, alignment = jax.value_and_grad(total)(_turn(state))
     more = {
       "alignment": alignment,
       "purity": purity,

@@ -18,14 +18,13 @@ import optax
 from protojax.backbones import classifier
 from protojax.backbones.base import Backbone
 from protojax.prototypes import head, push, rotation, similarity
+from protojax.prototypes.folding import basis
 from protojax.prototypes.groups import Groups, Note
 from protojax.prototypes.similarity import Similarity
-from protojax.types import Array, ArrayLike, Batch, PyTree, State, UserError
+from protojax.types import Array, ArrayLike, Batch, PyTree, State
 
 # Prototypes are no class's; the head says which each speaks most for.
 FAVOURITE = "favourite"
-# Relative to the largest logit of an image: what float32 makes of U and U^-1.
-TOLERANCE = 1e-4
 # Keeps what is relative to logits of zero finite.
 _TINY = 1e-30
 
@@ -56,6 +55,7 @@ class Rotated:
     most: int,
     generator: bool = False,
     blank_backbone: bool = False,
+    kept: bool = False,
   ) -> State:
     """The backbone at random, U = I, a head of zeros.
 
@@ -64,6 +64,7 @@ class Rotated:
       most: images that a channel is trained on at once.
       generator: whether U is trained through one.
       blank_backbone: zeros for a backbone whose weights will be loaded.
+      kept: whether the best U so far is kept.
     """
     channels, classes = self.backbone.channels, len(self.class_names)
     backbone = self.backbone.init(key, self.image_size, blank_backbone)
@@ -85,10 +86,21 @@ class Rotated:
       params["norm"] = norm
     if generator:
       params["rotation"] = {"generator": jnp.zeros((channels, channels))}
+    more: dict[str, PyTree] = {}
+    if self.kind == "invertible" and not generator:
+      unit = jnp.eye(channels)
+      more["whitening"] = {"matrix": unit, "inverse": unit}
+    if kept:
+      more["best"] = {
+        "purity": jnp.float32(-1),
+        "prototypes": jnp.zeros((channels, 1, 1, channels)),
+        "weight": jnp.zeros((classes, channels)),
+      }
     return State(
       params=params,
       statistics={"backbone": backbone},
       buffers={
+        **more,
         "class_of": jnp.zeros(channels, jnp.int32),
         "alive": jnp.ones(channels, bool),
         "provenance": push.Provenance.empty(channels),
@@ -290,84 +302,3 @@ class Rotated:
       "changed": answer != jnp.argmax(own, axis=1),
       "dropped": jnp.sum(jnp.where(scores < 0, points, 0.0), axis=1),
     }
-
-
-def basis(state: State) -> Float[Array, "p d"]:
-  """U."""
-  prototypes = jnp.asarray(state.params["prototypes"]["prototypes"])
-  return prototypes[:, 0, 0]
-
-
-def with_head(state: State, head: classifier.Head) -> State:
-  """The state with somebody's head as the classifier's own."""
-  params = dict(state.params)
-  params["classifier"] = {"weight": head.weight, "bias": head.bias}
-  if head.norm is not None:
-    scale, bias = head.norm
-    params["norm"] = {"scale": scale, "bias": bias}
-  return state.replace(params=params)
-
-
-def as_it_is(state: State) -> State:
-  """The state whose head, trained at U = I, is the classifier's own."""
-  return state.replace(
-    params={**state.params, "classifier": state.params["head"]}
-  )
-
-
-def folded(
-  state: State,
-  basis: Float[ArrayLike, "d d"],
-  inverse: Float[ArrayLike, "d d"] | None = None,
-) -> State:
-  """The state with another U, and its inverse in the head.
-
-  Args:
-    state: of any U; its "classifier" is the head without one.
-    basis: U.
-    inverse: U^-1; U^T where it is not given.
-  """
-  own = state.params["classifier"]
-  turned = np.asarray(basis, np.float32)
-  undone = np.asarray(basis).T if inverse is None else np.asarray(inverse)
-  # In float64: of 1280 products float32 would leave 1e-6 of a logit.
-  weight = np.asarray(own["weight"], np.float64) @ undone
-  return state.replace(
-    params={
-      **state.params,
-      "prototypes": {"prototypes": turned[:, None, None]},
-      "head": {
-        "weight": weight.astype(np.float32),
-        "bias": np.asarray(own["bias"]),
-      },
-    },
-    buffers={
-      **state.buffers,
-      "class_of": np.argmax(weight, axis=0).astype(np.int32),
-    },
-  )
-
-
-def require_same(state: State, moved: float = 0.0) -> None:
-  """That the head behind U is the classifier that was there.
-
-  Args:
-    state: whose (A U^-1) U should be A.
-    moved: how far logits were found from the classifier's, relative to the
-      largest of an image.
-
-  Raises:
-    UserError: they differ by more than rounding.
-  """
-  own = np.asarray(state.params["classifier"]["weight"], np.float64)
-  weight = np.asarray(state.params["head"]["weight"], np.float64)
-  off = np.abs(weight @ np.asarray(basis(state)) - own).max()
-  off /= np.maximum(np.abs(own).max(), _TINY)
-  if not max(off, moved) <= TOLERANCE:
-    raise UserError(
-      f"the head behind U is not the classifier: its weights are off by"
-      f" {off:.2g} of the largest, logits by {moved:.2g}, where {TOLERANCE:g}"
-      " is allowed. Either U is too badly conditioned, and"
-      " --config.rotation.kind=orthogonal or a lower --config.rotation.rate"
-      " helps; or the run is not trained to its end, or was altered."
-    )

@@ -52,7 +52,7 @@ def _tangent(generator, kind):
 
 
 def require_known(kind: str, solver: str, schedule: str) -> None:
-  """Refuses settings that there are not, or not together.
+  """Refuses settings that there are not.
 
   Raises:
     UserError: names the setting and its values.
@@ -66,11 +66,6 @@ def require_known(kind: str, solver: str, schedule: str) -> None:
       raise UserError(
         f"--config.rotation.{key}={value!r}: choose from {', '.join(known)}."
       )
-  if solver == "procrustes" and kind != "orthogonal":
-    raise UserError(
-      "--config.rotation.solver=procrustes finds orthogonal matrices; for"
-      f" --config.rotation.kind={kind} use --config.rotation.solver=adam."
-    )
 
 
 def rotated(
@@ -122,6 +117,25 @@ def pairs(
   index = jnp.asarray(batch["index"])[:, None, None]
   found = jnp.any(jnp.asarray(chosen)[None] == index, axis=2)
   return (found & batch["mask"][:, None]).astype(jnp.float32)
+
+
+def whitening(
+  moment: Float[ArrayLike, "d d"], shrinkage: float
+) -> tuple[Float[np.ndarray, "d d"], Float[np.ndarray, "d d"]]:
+  """The symmetric S that makes channels of that moment C differ, and S^-1.
+
+  S C S = I, nearly: nothing that all channels share is left to make them fire
+  together. S has the trace of the identity.
+
+  Args:
+    moment: C, the mean of z z^T.
+    shrinkage: how much of its mean is added to each eigenvalue of C; what is
+      rare is not blown up.
+  """
+  values, axes = np.linalg.eigh(np.asarray(moment, np.float64))
+  roots = np.sqrt(values + shrinkage * values.mean())
+  roots *= np.mean(1 / roots)
+  return (axes / roots[None]) @ axes.T, (axes * roots[None]) @ axes.T
 
 
 def polar(alignment: Float[ArrayLike, "d d"]) -> Float[np.ndarray, "d d"]:

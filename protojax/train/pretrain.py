@@ -11,6 +11,7 @@ import functools
 import jax
 import jax.numpy as jnp
 from jaxtyping import Float
+import numpy as np
 import optax
 
 from protojax.data.pipeline import Stream
@@ -56,6 +57,14 @@ def readout(
     channels / class_count
   )
   return jnp.matmul(pooled, weight, precision=jax.lax.Precision.HIGHEST)
+
+
+def readout_head(
+  channels: int, class_count: int
+) -> tuple[Float[np.ndarray, "k c"], Float[np.ndarray, " k"]]:
+  """Weight and bias of `readout`, for who takes the classifier as it is."""
+  weight = readout(np.eye(channels, dtype=np.float32), class_count)
+  return np.asarray(weight).T, np.zeros(class_count, np.float32)
 
 
 def _loss(

@@ -70,7 +70,7 @@ def write(folder: Path, places: Sequence[Path]) -> dict[str, Any]:
       if part in summaries[0]
     },
   }
-  if "validation" in content:
+  if "accuracy" in content.get("validation", {}):
     values = content["validation"]["accuracy"]["values"]
     content["best"] = content["seeds"][values.index(max(values))]
   workdir.write_json(folder / "summary.json", content)

@@ -68,7 +68,7 @@ def show(summary: Mapping[str, Any], console: Console | None = None) -> None:
   outcome = Table(show_header=False, box=None, pad_edge=False)
   for name, value in summary.get("accuracy", {}).items():
     outcome.add_row(f"accuracy {name.replace('_', ' ')}", f"{value:.3f}")
-  if "validation" in summary:
+  if "accuracy" in summary.get("validation", {}):
     value = summary["validation"]["accuracy"]
     outcome.add_row("accuracy on validation images", f"{value:.3f}")
   if "accuracy" not in summary:

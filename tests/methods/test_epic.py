@@ -8,9 +8,9 @@ from scipy.stats import ortho_group
 from configs import epic_folder
 from protojax import methods, parallel
 from protojax.backbones import classifier
-from protojax.data import unlabelled
+from protojax.data import sources, unlabelled
 from protojax.methods import epic
-from protojax.prototypes import rotated, rotation
+from protojax.prototypes import folding, rotation
 from protojax.train import stage as stages
 from protojax.types import UserError
 from tests.conftest import ArraySource
@@ -60,6 +60,9 @@ def _make(channels=32, train=300, test=150, seed=0, **changes):
     {
       "batch_size": 50,
       "data.image_size": SIDE,
+      "data.validation_fraction": 0.0,
+      "rotation.kind": "orthogonal",
+      "rotation.inertia": 0.0,
       "rotation.rounds": 10,
       "rotation.most": 100,
       "rotation.sweeps": 2,
@@ -110,7 +113,7 @@ def test_a_planted_mixing_is_undone(recovered):
   last = found["prototypes"]
   assert last["train_purity_before"] < 0.5
   assert last["train_purity"] > 0.95
-  undone = np.asarray(rotated.basis(state)) @ mixing
+  undone = np.asarray(folding.basis(state)) @ mixing
   assert _off_permutation(undone) < 0.02
   assert len(set(np.abs(undone).argmax(axis=1).tolist())) == len(undone)
   # On images that had no part in it, too.
@@ -118,6 +121,34 @@ def test_a_planted_mixing_is_undone(recovered):
   assert metrics["purity"] > 0.95
   assert metrics["logit_difference"] < 1e-5
   assert metrics["changed"] == 0
+
+
+def test_whitening_and_turning_undo_it_too():
+  """The invertible kind; the purest U on images held out is taken."""
+  method, _ = _make(
+    channels=16,
+    train=200,
+    **{
+      "data.validation_fraction": 0.2,
+      "rotation.kind": "invertible",
+      "rotation.most": 40,
+    },
+  )
+  train, held_out = sources.divided(method._sources["train"], 0.2, 0)
+  method._sources.update(train=train, validation=held_out)
+  state, found = _run(method)
+  purity = {
+    name: metrics["chosen_purity"]
+    for name, metrics in found
+    if name == "purify"
+  }
+  assert purity["purify"] > 0.9
+  assert dict(found)["whiten"]["condition"] > 1
+  metrics = method.evaluate(state, method.stream("test"))
+  assert metrics["purity"] > 0.95
+  assert metrics["logit_difference"] < 1e-5
+  kept = method.evaluate(state, method.stream("validation"))["purity"]
+  np.testing.assert_allclose(kept, state.buffers["best"]["purity"], rtol=1e-5)
 
 
 def test_prototypes_are_the_strongest_patches(recovered):
@@ -177,7 +208,7 @@ def test_the_papers_descent_purifies_too(kind):
     method.evaluate(state, method.stream("test"))["logit_difference"] < 1e-4
   )
   if kind == "orthogonal":
-    undone = np.asarray(rotated.basis(state)) @ mixing
+    undone = np.asarray(folding.basis(state)) @ mixing
     assert _off_permutation(undone) < 0.05
   before, _ = _run(method, until="before")
   for group in ("backbone", "classifier"):
@@ -201,7 +232,7 @@ def test_labels_of_other_classes_are_no_concern():
   backbone = classifier.from_function(_look_up, maps, channels=8, stride=1)
   head = classifier.Head(np.ones((5, 8), np.float32), np.zeros(5, np.float32))
   config = epic_folder.get_config("debug").unlock()
-  config.data.image_size = SIDE
+  config.data.update(image_size=SIDE, validation_fraction=0.0)
   method = epic.Method(config.lock(), None, (backbone, head))
   method._sources.update(train=_Numbered(60, 0))
   source = method._sources["train"]
@@ -220,7 +251,7 @@ def test_labels_of_other_classes_are_no_concern():
   [
     ({"head": "mean"}, r"--config.head='mean': choose from probe, weights"),
     ({"head": "readout"}, r"set --config.pretrain.epochs"),
-    ({"rotation.kind": "invertible"}, r"use --config.rotation.solver=adam"),
+    ({"rotation.kind": "unitary"}, r"choose from orthogonal, invertible"),
     ({"rotation.prototypes": 0}, r"rotation.prototypes is 0; it must be 1"),
   ],
 )

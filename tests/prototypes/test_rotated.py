@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from protojax.backbones import classifier
-from protojax.prototypes import channels, rotated, rotation
+from protojax.prototypes import channels, folding, rotation
 from protojax.prototypes.rotated import Rotated
 from protojax.types import UserError
 
@@ -46,18 +46,18 @@ def state(network):
   weight = rng.normal(size=(CLASSES, CHANNELS)).astype(np.float32)
   bias = rng.normal(size=CLASSES).astype(np.float32)
   fresh = network.init(jax.random.key(0), most=3)
-  fresh = rotated.with_head(fresh, classifier.Head(weight, bias))
-  return rotated.folded(fresh, np.eye(CHANNELS))
+  fresh = folding.with_head(fresh, classifier.Head(weight, bias))
+  return folding.folded(fresh, np.eye(CHANNELS))
 
 
 @pytest.mark.parametrize("kind", rotation.KINDS)
 def test_logits_stay_and_are_the_sum_of_points(network, state, kind):
-  turned = rotated.folded(state, *_turn(kind))
+  turned = folding.folded(state, *_turn(kind))
   embedded = network.embed(turned, _images())
   own = network.own_logits(turned, embedded)
   logits = network.logits(turned, embedded)
   assert classifier.difference(own, logits) < 1e-5
-  rotated.require_same(turned)
+  folding.require_same(turned)
   answers = network.answers(turned, {"image": _images()})
   predicted = np.argmax(logits, axis=1)
   total = (
@@ -78,7 +78,7 @@ def test_logits_stay_and_are_the_sum_of_points(network, state, kind):
 
 
 def test_similarities_are_largest_values_of_their_maps(network, state):
-  turned = rotated.folded(state, *_turn())
+  turned = folding.folded(state, *_turn())
   embedded = network.embed(turned, _images())
   prototypes = turned.params["prototypes"]["prototypes"]
   similar = network.similarity
@@ -105,11 +105,11 @@ def _batches(images, size):
 
 
 def test_chosen_images_fire_most_and_depend_on_no_batch(network, state):
-  turned = rotated.folded(state, *_turn())
+  turned = folding.folded(state, *_turn())
   images = _images(11)
   images[[2, 5, 8]] = images[9]  # equal ones: the first come first
   maps = np.asarray(network.embed(turned, images), np.float64)
-  u = np.asarray(rotated.basis(turned), np.float64)
+  u = np.asarray(folding.basis(turned), np.float64)
   # By whole maps, one image and one channel at a time, as the paper sums them.
   fired = np.zeros((len(images), CHANNELS))
   for i, image in enumerate(maps):
@@ -133,22 +133,63 @@ def test_chosen_images_fire_most_and_depend_on_no_batch(network, state):
   np.testing.assert_allclose(mean, few.more["purity"][:, :2].mean(axis=1))
 
 
-def test_alignment_sums_directions_of_the_chosen_pixels(network, state):
-  images = _images(9)
-  chosen = np.array([[k, k + 1, -1] for k in range(CHANNELS)], np.int32)
-  state = state.replace(buffers={**state.buffers, "chosen": chosen})
+def _alignment(network, state, images, chosen, white):
+  """Mean directions of the chosen pixels, and the mean purity, by loops."""
+  u = np.asarray(folding.basis(state), np.float64)
   maps = np.asarray(network.embed(state, images), np.float64)
   expected, purity = np.zeros((CHANNELS, CHANNELS)), []
   for k, row in enumerate(chosen):
-    for i in row[:2]:
+    for i in row[row >= 0]:
       cells = maps[i].reshape(-1, CHANNELS)
-      z = cells[np.argmax(cells[:, k])]
-      expected[k] += z / np.linalg.norm(z) / 2
-      purity.append(z[k] / np.linalg.norm(z))
-  basis, mean = channels.aligned(network, state, _batches(images, 4))
-  expected += 1e-4 * np.eye(CHANNELS)
-  np.testing.assert_allclose(basis, rotation.polar(expected), atol=1e-3)
-  np.testing.assert_allclose(mean, np.mean(purity), rtol=1e-5)
+      z = cells[np.argmax(cells @ u[k])]
+      y = white @ z
+      expected[k] += y / np.linalg.norm(y) / np.sum(row >= 0)
+      purity.append(u[k] @ z / np.linalg.norm(u @ z))
+  return expected, np.mean(purity)
+
+
+@pytest.mark.parametrize("kind", rotation.KINDS)
+@pytest.mark.parametrize("inertia", [0.0, 2.0])
+def test_u_turns_to_the_directions_of_the_chosen_pixels(
+  network, state, kind, inertia
+):
+  images, white = _images(9), np.eye(CHANNELS)
+  if kind == "invertible":
+    state, condition = channels.whitened(
+      network, state, _batches(images, 4), 0.1
+    )
+    white = np.asarray(folding.basis(state), np.float64)
+    cells = np.asarray(network.embed(state, images)).reshape(-1, CHANNELS)
+    expected, _ = rotation.whitening(cells.T @ cells / len(cells), 0.1)
+    np.testing.assert_allclose(white, expected, rtol=1e-3, atol=1e-4)
+    np.testing.assert_allclose(condition, np.linalg.cond(expected), rtol=1e-3)
+  chosen = np.array([[k, k + 1, -1] for k in range(CHANNELS)], np.int32)
+  state = state.replace(buffers={**state.buffers, "chosen": chosen})
+  expected, purity = _alignment(network, state, images, chosen, white)
+  turned, mean = channels.aligned(network, state, _batches(images, 4), inertia)
+  turn = rotation.polar(expected + max(inertia, 1e-4) * np.eye(CHANNELS))
+  np.testing.assert_allclose(folding.basis(turned), turn @ white, atol=1e-3)
+  np.testing.assert_allclose(mean, purity, rtol=1e-4)
+  folding.require_same(turned)
+  # And once more, from a basis that is turned already.
+  again, _ = channels.aligned(network, turned, _batches(images, 4), inertia)
+  folding.require_same(again)
+
+
+def test_the_purest_basis_is_kept(network, state):
+  empty = network.init(jax.random.key(0), most=3, kept=True).buffers["best"]
+  state = state.replace(buffers={**state.buffers, "best": empty})
+  first = folding.keep(folding.folded(state, *_turn()), 0.4)
+  worse = folding.keep(folding.folded(first, *_turn(seed=5)), 0.3)
+  for name in ("prototypes", "head"):
+    jax.tree.map(
+      np.testing.assert_array_equal,
+      folding.best(worse).params[name],
+      first.params[name],
+    )
+  np.testing.assert_array_equal(
+    folding.best(worse).buffers["class_of"], first.buffers["class_of"]
+  )
 
 
 def test_another_head_is_refused(state):
@@ -158,6 +199,6 @@ def test_another_head_is_refused(state):
   with pytest.raises(
     UserError, match="not the classifier: its weights are off"
   ):
-    rotated.require_same(changed)
+    folding.require_same(changed)
   with pytest.raises(UserError, match=r"logits by 0\.02"):
-    rotated.require_same(state, 0.02)
+    folding.require_same(state, 0.02)
