@@ -78,7 +78,9 @@ def run(args: argparse.Namespace) -> int:
   parallel.setup()
   folder = Path(args.workdir or workdir.newest(Path("runs")))
   method, state, config = loading.load(folder)
-  if not isinstance(method, _Classifier):
+  if not (
+    isinstance(method, _Classifier) and isinstance(method.network, Network)
+  ):
     raise UserError(f"{folder}: {config.method} cannot be exported yet")
   state = parallel.to_host(state)
   if not np.any(state.buffers["alive"]):
