@@ -19,7 +19,11 @@ def get_config(variants: str = "") -> ConfigDict:
   """The config, with the variants named."""
   config = epic_folder.get_config().unlock()
   config.data.update(
-    name="planted", characteristic="hue", image_size=64, augment=""
+    name="planted",
+    characteristic="hue",
+    image_size=64,
+    augment="",
+    validation_fraction=0.1,
   )
   config.backbone.update(name="convnet", pretrained=False)
   config.head = "readout"
