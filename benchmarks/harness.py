@@ -24,6 +24,7 @@ REPEATS = 5
 def train(
   config: ConfigDict,
   after: Callable[[str, Any, State], None] = lambda name, method, state: None,
+  make: Callable[[ConfigDict], Any] = methods.load,
 ) -> tuple[Any, State]:
   """A method through all its stages, without files.
 
@@ -31,8 +32,9 @@ def train(
     config: of the run.
     after: called with the name of each stage that is done, the method and its
       state.
+    make: gives the method of a config.
   """
-  method = methods.load(config)
+  method = make(config)
   state = parallel.to_host(jax.jit(method.init)(parallel.init_key(config.seed)))
   moments: dict[str, Any] = {}
   for number, step in enumerate(method.stages(), 1):

@@ -11,6 +11,7 @@ objects? Each prints a Markdown table; --json=FILE writes the same rows.
 
 import argparse
 from collections.abc import Iterator, Mapping
+import dataclasses
 import functools
 from pathlib import Path
 import sys
@@ -19,6 +20,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jaxtyping import Bool, Float
+from ml_collections import ConfigDict
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
@@ -29,13 +31,16 @@ from configs import (
   st_protopnet_composites,
   st_protopnet_folder,
 )
-from protojax import parallel
+from protojax import methods, parallel
 from protojax.data import objects
+from protojax.data.pipeline import Stream
 from protojax.explain import locate
 from protojax.metrics import localisation
 from protojax.metrics.means import mean
-from protojax.prototypes import boundary
-from protojax.types import Array, State
+from protojax.prototypes import boundary, start
+from protojax.prototypes.network import Network
+from protojax.train import kept, stage
+from protojax.types import Array, ArrayLike, Batch, PyTree, State
 
 # Ten prototypes of a class, 128 channels, and as many epochs for all.
 _ALONE = {"prototypes.per_class": 10, "prototypes.channels": 128}
@@ -51,7 +56,6 @@ _MODELS = {
   ),
   "the paper's Clst": (st_protopnet_folder, {"support.cluster": 0.8}),
 }
-# A minute and a half for each model on two cores, most of it Lite0 at work.
 _DATA = {"data.image_size": 128}
 _STAGES = {
   "warm": "before push",
@@ -69,28 +73,28 @@ def claims(args: argparse.Namespace) -> Iterator[harness.Row]:
 
 
 def _models(args: argparse.Namespace, seed: int) -> dict[str, dict[str, float]]:
-  found = {}
+  found, rows = {}, _Features()
   for name, (module, changes) in _MODELS.items():
     accuracy: dict[str, float] = {}
     shape: dict[str, Any] = {}
 
     def after(
-      stage: str,
+      done: str,
       method: Any,
       state: State,
       accuracy: dict = accuracy,
       shape: dict = shape,
     ) -> None:
-      if stage in _STAGES:
+      if done in _STAGES:
         measured = method.evaluate(state, method.stream("test"))
-        accuracy[_STAGES[stage]] = measured["accuracy"]
-      if stage == "warm" and hasattr(method, "kinds"):
+        accuracy[_STAGES[done]] = measured["accuracy"]
+      if done == "warm" and hasattr(method, "kinds"):
         shape |= method.geometry(state)
 
     if args.root:
       changes = {**_DATA, "data.root": args.root, **changes}
     config = harness.changed(module, args.variants, seed, changes)
-    method, state = harness.train(config, after)
+    method, state = harness.train(config, after, rows.method)
     if module is protopnet_folder:
       found[name] = accuracy
       continue
@@ -102,6 +106,85 @@ def _models(args: argparse.Namespace, seed: int) -> dict[str, dict[str, float]]:
       first, second = (places[k]["boundary distance"] for k in method.kinds)
       found[f"{name}, support"]["nearer, of seeds"] = float(second < first)
   return found
+
+
+@dataclasses.dataclass(frozen=True)
+class _Behind(Network):
+  """A network that gets features in place of images."""
+
+  def features(
+    self,
+    params: PyTree,
+    statistics: PyTree,
+    images: ArrayLike,
+    train: bool = False,
+  ) -> tuple[Array, PyTree]:
+    """What is there already."""
+    del params, train
+    return jnp.asarray(images), statistics
+
+
+class _Rows:
+  """A stream with features in place of images."""
+
+  augment = ""
+
+  def __init__(
+    self, stream: Stream, rows: Float[np.ndarray, "n h w c"]
+  ) -> None:
+    self._stream, self._rows = stream, rows
+
+  def __getattr__(self, name: str) -> Any:
+    return getattr(self._stream, name)
+
+  def __len__(self) -> int:
+    return len(self._stream)
+
+  def batches(self, *span: int, read_images: bool = False) -> Iterator[Batch]:
+    """Those of the stream."""
+    del read_images
+    for batch in self._stream.batches(*span, read_images=False):
+      yield {**batch, "image": self._rows[batch["index"]]}
+
+
+class _Features:
+  """Methods behind a frozen backbone, whose features all of a seed share."""
+
+  def __init__(self) -> None:
+    self._rows: dict[str, Any] = {}
+
+  def method(self, config: ConfigDict) -> Any:
+    """The method of a config; its stages train nothing of the backbone."""
+    method = methods.load(config)
+    ordered, shuffled, stages = method.stream, method._shuffled, method.stages
+    for split in method.splits:
+      if split not in self._rows:
+        self._rows[split] = _features(method, ordered(split))
+    network = method.network
+    behind = _Behind(
+      *(getattr(network, f.name) for f in dataclasses.fields(network))
+    )
+    vars(method)["network"] = behind
+    method.stream = lambda split: _Rows(ordered(split), self._rows[split])
+    method._shuffled = lambda augment="": _Rows(shuffled(), self._rows["train"])
+    # What comes before the first trained parameter is there already.
+    method.stages = lambda: (
+      dataclasses.replace(s, prefix=None) if isinstance(s, stage.Fit) else s
+      for s in stages()
+    )
+    return method
+
+
+def _features(method: Any, stream: Stream) -> Float[np.ndarray, "n h w c"]:
+  """Of all images, by the backbone as its weights come."""
+  backbone = method.config.backbone
+  state = parallel.to_host(jax.jit(method.init)(parallel.init_key(0)))
+  state = start.pretrained(
+    state, method.network.backbone, backbone.name, backbone.weights
+  )
+  rows = kept.rows(method.network.backbone_rows, state, stream)
+  assert rows is not None
+  return rows["features"]
 
 
 def _places(
@@ -127,16 +210,16 @@ def _places(
 def _at_patches(method: Any, state: State) -> boundary.Boundary:
   """Of the cells that prototypes were taken from, as both branches see them."""
   source, network = state.buffers["provenance"], method.network
-  stream, maps = method.stream("train"), {}
-  taken = stream.some(np.unique(source.image))
-  for batch, found in parallel.each(network.embedded_map, state, taken):
-    maps |= dict(zip(batch["index"].tolist(), found, strict=True))
-  patches = [
-    maps[image].reshape(-1, maps[image].shape[-1])[cell]
-    for image, cell in zip(source.image.tolist(), source.cell, strict=True)
+  maps = [
+    found[batch["mask"]]
+    for batch, found in parallel.each(
+      network.embedded_map, state, method.stream("train").batches()
+    )
   ]
+  images = np.concatenate(maps)[source.image]
+  cells = images.reshape(len(images), -1, images.shape[-1])
   return boundary.boundary(
-    np.stack(patches),
+    cells[np.arange(len(cells)), source.cell],
     state.buffers["class_of"],
     state.params["prototypes"]["prototypes"],
     network.weights(state),
