@@ -29,11 +29,12 @@ prototypes, those with the cause before all else), "accuracy" and
 """
 
 import argparse
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 import functools
 from pathlib import Path
 from typing import Any
 
+from ml_collections import ConfigDict
 from rich.console import Console
 
 from protojax import parallel, training
@@ -176,30 +177,37 @@ def _judged(args: argparse.Namespace) -> Mapping[str, Any]:
     outliers=args.ood,
     images=min(args.images, _FEW) if args.debug else args.images,
   )
-  names = compare.chosen(args.methods)
-  if names:
-    changes = {"seeds": args.seeds} | {
-      key: value
-      for key, value in (
-        ("data.root", args.data),
-        ("data.image_size", args.image_size),
-        ("backbone.name", args.backbone),
-      )
-      if value
-    }
-    variants = "debug" if args.debug else ""
-    configs = {
-      name: recipes.load(name, args.recipe, variants, changes) for name in names
-    }
-    return compare.methods(
-      configs, Path(args.workdir or "runs/compared"), judge
-    )
+  if names := compare.chosen(args.methods):
+    root = Path(args.workdir or "runs/compared")
+    return compare.methods(_configs(names, args), root, judge)
   if not args.workdir:
     raise UserError(
       "nothing to evaluate: give --workdir=DIR of a run, --methods=NAMES to"
       " train and compare some, or --planted"
     )
   return compare.one(Path(args.workdir), judge)
+
+
+def _configs(
+  names: Sequence[str], args: argparse.Namespace
+) -> dict[str, ConfigDict]:
+  """Method -> its config, as the flags have it."""
+  given = {
+    "data.root": args.data,
+    "data.image_size": args.image_size,
+    "backbone.name": args.backbone,
+  }
+  changes = {"seeds": args.seeds} | {k: x for k, x in given.items() if x}
+  variants = "debug" if args.debug else ""
+  configs = {
+    name: recipes.load(name, args.recipe, variants, changes) for name in names
+  }
+  if any(c.data.name == "folder" and not c.data.root for c in configs.values()):
+    raise UserError(
+      "--methods needs images to train on: give --data=DIR, or"
+      " --recipe=composites for embedded ones"
+    )
+  return configs
 
 
 def _planted(args: argparse.Namespace) -> Mapping[str, Any]:

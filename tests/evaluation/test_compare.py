@@ -102,6 +102,8 @@ def test_a_trained_run_is_judged(debug_run, tmp_path, capsys):
 def test_mistakes_say_what_to_do(tmp_path):
   with pytest.raises(UserError, match="give --workdir=DIR of a run"):
     _run()
+  with pytest.raises(UserError, match="give --data=DIR, or --recipe=comp"):
+    _run("--methods=protopnet")
   with pytest.raises(UserError, match="--only=smell: choose from contrast"):
     _run("--planted", "--only=smell")
   with pytest.raises(UserError, match="holds no run"):
