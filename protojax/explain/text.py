@@ -15,6 +15,7 @@ from protojax.explain.evidence import (
   LocalExplanation,
 )
 from protojax.explain.perturb import CHARACTERISTICS
+from protojax.prototypes.groups import Note
 
 # Shares of the similarity that a characteristic carries.
 MAINLY = 0.25
@@ -168,9 +169,17 @@ def _about_prototype(explained: GlobalExplanation) -> str:
   lines = [f"Prototype {explained.prototype}: {explained.group}"]
   if explained.patch is not None:
     lines.append(f"from {explained.patch.image}")
+  if explained.notes:
+    lines.append(
+      ", ".join(f"{n} {_noted(x)}" for n, x in explained.notes.items())
+    )
   for split, because in explained.because.items():
     lines += [global_sentence(explained, split), important(because.scores)]
   return "\n".join(lines)
+
+
+def _noted(note: Note) -> str:
+  return note if isinstance(note, str) else f"{note:.2f}"
 
 
 def _about_image(explained: LocalExplanation) -> str:

@@ -193,12 +193,14 @@ def test_document_says_all_there_is_to_read():
     patch=None,
     because={"test": Because(because, 4.0, 12)},
     without_source={},
+    notes={"kind": "support", "boundary distance": 0.286},
   )
   dead = dataclasses.replace(prototype, prototype=8, alive=False)
   assert (
     text.document([prototype, dead], [image])
     == """\
 Prototype 7: rose
+kind support, boundary distance 0.29
 Over the test images, patches look like prototype 7 (mean similarity 4.00)\
  mainly because of hue (2.00); also shape (0.50); contrast and texture hardly\
  matter (0.10, 0.00); it would be even more similar without saturation (-0.20).
