@@ -17,7 +17,7 @@ from protojax.explain.evidence import (
   LocalExplanation,
   Overview,
 )
-from protojax.prototypes.groups import CLASS
+from protojax.prototypes.groups import CLASS, FAVOURITE
 
 _STAGES = {
   "before_push": "before the push",
@@ -66,6 +66,7 @@ def values(
   scored = {e.prototype: e for e in alive if e.because}
   names = _names(prototypes, images)
   order = page.ordered(names)
+  kind = next((e.kind for e in prototypes), CLASS)
   return {
     "run": run,
     "texts": text,
@@ -74,7 +75,8 @@ def values(
       (_STAGES.get(name, name), f"{value:.1%}")
       for name, value in run.accuracy.items()
     ],
-    "kind": next((e.kind for e in prototypes), CLASS),
+    "kind": kind,
+    "by_points": kind == FAVOURITE,
     "names": names,
     "order": order,
     # Of a sweep over strengths, no name is that of a characteristic.

@@ -155,6 +155,7 @@ def _images(
     batches,
     subject.preset,
     source=subject.source,
+    by_points=subject.model.groups.by_points,
     **options,
   ):
     if isinstance(part, Totals):

@@ -86,8 +86,8 @@ class Rows(NamedTuple):
     label: their classes, -1 where unknown.
     similarities: to all prototypes.
     logits: of the unchanged images.
-    prototypes: the most similar prototypes alive, the most similar first; -1
-      where fewer are alive.
+    prototypes: the most similar prototypes alive, the most similar first, or
+      those with most points; -1 where fewer are alive.
     similarity, score, cell, delta: of those prototypes.
     whole: similarity, cell and delta of all prototypes, if they were asked
       for.
@@ -137,6 +137,7 @@ def sweep(
   nearest: int = 5,
   replicates: int = 200,
   keep_all: bool = False,
+  by_points: bool = False,
 ) -> Iterator[Rows | Totals]:
   """Local and global scores in one pass, one compiled step per batch.
 
@@ -152,6 +153,8 @@ def sweep(
     nearest: how many images of each prototype.
     replicates: bootstrap draws of the images, for confidence intervals.
     keep_all: bring back the scores of all prototypes.
+    by_points: which of them come back is told by their points for the class
+      predicted, of scores above 0, and not by similarity.
 
   Yields:
     The rows of every batch, and at the end the totals.
@@ -166,7 +169,7 @@ def sweep(
     ),
     "counts": np.zeros((len(example), totals.BINS), np.int32),
   }
-  step = _step(model, preset, top, keep_all)
+  step = _step(model, preset, top, keep_all, by_points)
   run = parallel.Sweep(step, (state, jnp.asarray(source)), carry)
   sums: dict[str, Sums] = {}
   for _, found in run.rows(batches):
@@ -192,7 +195,7 @@ def sweep(
 
 @functools.lru_cache(maxsize=16)
 def _step(
-  model: Scored, preset: Preset, top: int, keep_all: bool
+  model: Scored, preset: Preset, top: int, keep_all: bool, by_points: bool
 ) -> Callable[..., tuple[PyTree, PyTree]]:
   """One function per setting, so that the second split compiles nothing."""
 
@@ -216,7 +219,12 @@ def _step(
     scores = model.scores(state, embedded, local.similarity)
     points = head.logits(scores, model.weights(state), alive)
     rows["logits"] = points + model.bias(state)[None]
-    chosen, rows["top"] = _most_similar(local, alive, top)
+    ranked = local.similarity
+    if by_points:
+      # Of positive scores, as EPIC's algorithm 1 has it.
+      answer = jnp.argmax(rows["logits"], axis=1)
+      ranked = jnp.maximum(scores, 0.0) * model.weights(state)[answer]
+    chosen, rows["top"] = _first(local, ranked, alive, top)
     rows["prototypes"] = chosen
     rows["score"] = jnp.take_along_axis(scores, jnp.maximum(chosen, 0), axis=1)
     if keep_all:
@@ -252,8 +260,8 @@ def _length(state: State) -> int:
   return state.params["prototypes"]["prototypes"][0].size
 
 
-def _most_similar(local, alive, top):
-  ranked = jnp.where(alive[None], local.similarity, -jnp.inf)
+def _first(local, ranked, alive, top):
+  ranked = jnp.where(alive[None], ranked, -jnp.inf)
   ranked, chosen = jax.lax.top_k(ranked, min(top, ranked.shape[1]))
   rows = Local(
     jnp.take_along_axis(local.similarity, chosen, axis=1),

@@ -4,6 +4,8 @@ from typing import NamedTuple
 
 # Prototypes of a class are patches of its images and speak for it.
 CLASS = "class"
+# Prototypes are of no class; the group is the one each speaks most for.
+FAVOURITE = "favourite"
 
 # What a method says of a prototype beside its scores.
 Note = str | float
@@ -20,3 +22,12 @@ class Groups(NamedTuple):
 
   kind: str
   names: tuple[str, ...]
+
+  @property
+  def by_points(self) -> bool:
+    """Whether what is most like an image says less of it than most points.
+
+    A channel may fire in every image and speak for no class; prototypes of a
+    class speak for it as far as they are alike.
+    """
+    return self.kind == FAVOURITE

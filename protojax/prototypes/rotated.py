@@ -19,12 +19,10 @@ from protojax.backbones import classifier
 from protojax.backbones.base import Backbone
 from protojax.prototypes import head, push, rotation, similarity
 from protojax.prototypes.folding import basis
-from protojax.prototypes.groups import Groups, Note
+from protojax.prototypes.groups import FAVOURITE, Groups, Note
 from protojax.prototypes.similarity import Similarity
 from protojax.types import Array, ArrayLike, Batch, PyTree, State
 
-# Prototypes are no class's; the head says which each speaks most for.
-FAVOURITE = "favourite"
 # Keeps what is relative to logits of zero finite.
 _TINY = 1e-30
 

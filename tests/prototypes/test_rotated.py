@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from protojax.backbones import classifier
+from protojax.explain import presets, sweep
 from protojax.prototypes import channels, folding, rotation
 from protojax.prototypes.rotated import Rotated
 from protojax.types import UserError
@@ -202,3 +203,28 @@ def test_another_head_is_refused(state):
     folding.require_same(changed)
   with pytest.raises(UserError, match=r"logits by 0\.02"):
     folding.require_same(state, 0.02)
+
+
+def test_an_image_is_told_by_the_channels_with_most_points(network, state):
+  """EPIC's algorithm 1; what is left has the rest of the logit."""
+  turned = folding.folded(state, *_turn())
+  images = _images(8)
+  answers = network.answers(turned, {"image": images})
+  embedded = network.embed(turned, images)
+  scores = network.scores(turned, embedded, answers["similarities"])
+  points = np.where(np.asarray(scores) > 0, answers["points"], 0.0)
+  rows, _ = sweep.sweep(
+    network,
+    turned,
+    _batches(images, 8),
+    presets.load("contrast=0.5"),
+    source=np.full(CHANNELS, -1),
+    top=3,
+    replicates=1,
+    by_points=network.groups.by_points,
+  )
+  expected = np.argsort(-points, axis=1, kind="stable")[:, :3]
+  np.testing.assert_array_equal(rows.prototypes, expected)
+  np.testing.assert_allclose(rows.logits, answers["logits"], rtol=1e-5)
+  taken = np.take_along_axis(np.asarray(scores), expected, axis=1)
+  np.testing.assert_allclose(rows.score, taken, rtol=1e-4)
