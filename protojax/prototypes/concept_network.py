@@ -305,9 +305,9 @@ class ConceptNetwork:
     return jnp.asarray(state.params["head"]["bias"])
 
   def notes(self, state: State) -> Sequence[Mapping[str, Note]]:
-    """Of how many training images' concept vectors each is the nearest."""
+    """No patch; and of how many training images' vectors it is the nearest."""
     counts = np.asarray(state.buffers["vectors"]).tolist()
-    return [{"concept vectors": float(count)} for count in counts]
+    return [{"kind": "free vector", "vectors": str(n)} for n in counts]
 
   def best(
     self, state: State, scores: Float[ArrayLike, "b p"]
