@@ -1,4 +1,4 @@
-"""EPIC against other bases of the same channels, and its two solvers.
+"""EPIC against other bases of the same channels, and against its own parts.
 
 python benchmarks/epic.py bases --root=DIR [--more=DIR] [--variants=imagenet]
 python benchmarks/epic.py solvers --root=DIR
@@ -32,22 +32,34 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from configs import epic_folder
 from protojax import methods, parallel
 from protojax.data import sources
-from protojax.prototypes import channels, rotated, rotation
+from protojax.prototypes import channels, folding, rotation
 from protojax.train import stage
 from protojax.train.kept import Kept
 from protojax.types import State
 
 # Channels whose cells are taken from an image, as the paper shows them.
 _TOP = 4
-_CELLS = 10_000  # that PCA and ICA see
-_ICA_STEPS = 20
+_CELLS = 6_000  # that PCA and ICA see
+_ICA_STEPS = 15
+_TURNED = {"rotation.kind": "orthogonal"}
+_ADAM = {"rotation.solver": "adam", "rotation.epochs": 2}
+# What of the whole each row is.
 _SOLVERS = {
-  "procrustes, 1 sweep": {"rotation.sweeps": 1},
-  "procrustes, 2 sweeps": {},
-  "procrustes, 4 sweeps": {"rotation.sweeps": 4},
-  "procrustes, exponential schedule": {"rotation.schedule": "exp"},
-  "adam 1e-3, 2 epochs (paper)": {"rotation.solver": "adam"},
-  "adam 1e-2, 2 epochs": {"rotation.solver": "adam", "rotation.rate": 1e-2},
+  "whitened, then turned": {},
+  "whitened alone": {"rotation.rounds": 0},
+  "turned alone": _TURNED,
+  "turned alone, no inertia, last round": {
+    **_TURNED,
+    "rotation.inertia": 0.0,
+    "data.validation_fraction": 0.0,
+  },
+  "Adam, orthogonal, last round (the paper's)": {
+    **_TURNED,
+    **_ADAM,
+    "data.validation_fraction": 0.0,
+  },
+  "Adam, orthogonal": {**_TURNED, **_ADAM},
+  "Adam, invertible": _ADAM,
 }
 
 
@@ -94,7 +106,7 @@ class Measured:
   def figures(self, basis: np.ndarray) -> dict[str, float]:
     """Purity of the strongest images of each channel, and what they share."""
     inverse = np.linalg.pinv(np.asarray(basis, np.float64))
-    state = rotated.folded(self.state, basis, inverse)
+    state = folding.folded(self.state, basis, inverse)
     found = {}
     for split in self.streams:
       near = channels.strongest(
@@ -113,7 +125,7 @@ class Measured:
     """The basis with each row's sign in its favour on the training images."""
     network, signed = self.method.network, []
     for sign in (1, -1):
-      state = rotated.folded(self.state, sign * basis, sign * basis)
+      state = folding.folded(self.state, sign * basis, sign * basis)
       near = channels.strongest(network, state, self.batches("train"), 5)
       signed.append(channels.purities(near))
     return np.where(signed[0] >= signed[1], 1, -1)[:, None] * basis
@@ -203,11 +215,11 @@ def _bases(measured: Measured, seed: int) -> Iterator[tuple[str, np.ndarray]]:
   with warnings.catch_warnings():
     warnings.simplefilter("ignore", ConvergenceWarning)
     yield "ICA", measured.favoured(ica.fit(cells).components_)
-  yield "EPIC", np.asarray(rotated.basis(measured.state))
+  yield "EPIC", np.asarray(folding.basis(measured.state))
 
 
 def solvers(args: argparse.Namespace) -> Iterator[dict[str, Any]]:
-  """The closed form and the paper's descent, on Lite0's 320 channels."""
+  """What each part does, and the paper's descent, on Lite0's 320 channels."""
   for name, changes in _SOLVERS.items():
     found: dict[str, list[float]] = {}
     for seed in range(args.seeds):
