@@ -82,8 +82,8 @@ def get_config(variants: str = "") -> ConfigDict:
         "weight_decay": 1e-4,
         "concept_dropout": 0.0,
       },
-      # Prototypes of the run `init_from` that a person has thrown out: only
-      # the task head is learned, anew.
+      # Prototypes that a person has thrown out, such as (3, 17), of the run
+      # that --init-from names: only the task head is learned, anew.
       "refine": {"remove": ()},
     }
   )
