@@ -18,16 +18,22 @@ if TYPE_CHECKING:
   from protojax.methods.base import Method
 
 
-def load(workdir: Path) -> tuple["Method", State, ConfigDict]:
+def load(
+  workdir: Path, make: methods.Make = methods.load
+) -> tuple["Method", State, ConfigDict]:
   """The method of a run, its newest state, and its config.
 
   No data set is opened: the run itself says what its classes are.
+
+  Args:
+    workdir: of the run.
+    make: what the run was trained with; see `training.train`.
 
   Raises:
     UserError: the folder holds no run, or no checkpoint that fits it.
   """
   config = workdir_lib.load_config(workdir)
-  method = methods.load(config, workdir_lib.class_names(workdir))
+  method = make(config, workdir_lib.class_names(workdir))
   template = jax.eval_shape(method.init, parallel.init_key(config.seed))
   state, _ = checkpoint.restore_state(workdir, template)
   return method, state, config

@@ -15,12 +15,16 @@ from protojax.train import adopt, summary, workdir
 from protojax.train.loop import Interrupted, Run
 
 
-def train(folder: Path, config: ConfigDict) -> int:
+def train(
+  folder: Path, config: ConfigDict, make: methods.Make = methods.load
+) -> int:
   """Trains, or goes on training; writes FOLDER/summary.json.
 
   Args:
     folder: workdir of the run.
     config: of the run, for one seed.
+    make: gives the method of a config; one's own where no config names it,
+      such as `functools.partial(epic.Method, own=(backbone, head))`.
 
   Returns:
     The exit code: 0, or that of the signal that stopped it.
@@ -39,7 +43,7 @@ def train(folder: Path, config: ConfigDict) -> int:
     )
     return 0
 
-  method = methods.load(config)
+  method = make(config, None)
   class_names = None
   if isinstance(method, Classifies):
     class_names = method.class_names

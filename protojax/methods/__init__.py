@@ -1,5 +1,6 @@
 """The methods by name: a module here is a method, nothing to register."""
 
+from collections.abc import Callable
 import difflib
 import importlib
 from pathlib import Path
@@ -11,6 +12,10 @@ from protojax.types import UserError
 
 if TYPE_CHECKING:
   from protojax.methods.base import Method
+
+
+# (config, class names of a run that was trained, or None) -> the method.
+Make = Callable[[ConfigDict, tuple[str, ...] | None], "Method"]
 
 
 def names() -> tuple[str, ...]:
