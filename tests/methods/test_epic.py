@@ -258,7 +258,9 @@ def test_a_classifier_of_ones_own_goes_through_a_run(tmp_path):
     head,
   )
   make = functools.partial(epic.Method, own=own)
-  config = epic_folder.get_config("debug")
+  config = epic_folder.get_config("debug").unlock()
+  config.rotation.rounds = 0
+  config.lock()
   assert training.train(tmp_path / "run", config, make) == 0
   method, state, _ = loading.load(tmp_path / "run", make)
   assert method.class_names == tuple(f"class {k}" for k in range(5))
