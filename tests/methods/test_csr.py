@@ -12,6 +12,7 @@ import pytest
 from configs import csr_composites
 from protojax import methods, parallel
 from protojax.data.places import Places
+from protojax.explain.look import Explainable
 from protojax.methods.base import Intervenes
 from protojax.train import stage as stages
 from protojax.types import UserError
@@ -186,6 +187,22 @@ def test_full_importance_is_the_prediction():
   )
   assert_allclose(
     told["maps"].max(axis=(1, 2)), told["concept_scores"], atol=1e-5
+  )
+
+
+def test_what_explanations_read_adds_up_to_the_prediction():
+  state, _ = start()
+  network = make().network
+  assert isinstance(network, Explainable)
+  told = jax.tree.map(np.asarray, predict(state, {"image": images()}))
+  nothing = np.zeros((12, *network.grid, 8), np.float32)
+  scores = network.scores(state, nothing, told["similarities"])
+  logits = scores @ network.weights(state).T + network.bias(state)[None]
+  assert_allclose(logits, told["logits"], atol=1e-5)
+  assert network.groups == ("concept", CONCEPTS)
+  notes = network.notes(state)
+  assert [int(note["vectors"]) for note in notes] == list(
+    state.buffers["vectors"]
   )
 
 
