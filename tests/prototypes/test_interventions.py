@@ -8,6 +8,9 @@ from protojax.prototypes import interventions
 
 _NONE = np.zeros((0, 4), np.float32)
 _GRID = (3, 4)
+importance_map = jax.jit(interventions.importance_map, static_argnums=3)
+predict_with = jax.jit(interventions.predict_with)
+pooled = jax.jit(interventions.pooled)
 
 
 def boxes(*rows):
@@ -47,9 +50,7 @@ def naive(embedded, r, importance, rejected):
 
 
 def test_boxes_cover_the_cells_whose_centres_they_hold():
-  found = interventions.importance_map(
-    boxes((0, 0, 0.5, 0.5)), _NONE, 0.25, _GRID
-  )
+  found = importance_map(boxes((0, 0, 0.5, 0.5)), _NONE, 0.25, _GRID)
   # Centres of rows at 1/6, 1/2, 5/6; the second one is just outside.
   assert_allclose(
     found, [[1, 1, 0.25, 0.25], [0.25] * 4, [0.25] * 4], rtol=1e-6
@@ -57,9 +58,7 @@ def test_boxes_cover_the_cells_whose_centres_they_hold():
 
 
 def test_a_box_smaller_than_a_cell_covers_the_cell_it_lies_in():
-  found = interventions.importance_map(
-    boxes((0.7, 0.3, 0.72, 0.31)), _NONE, 0.0, _GRID
-  )
+  found = importance_map(boxes((0.7, 0.3, 0.72, 0.31)), _NONE, 0.0, _GRID)
   assert_array_equal(np.argwhere(np.asarray(found)), [[2, 1]])
 
 
@@ -68,14 +67,14 @@ def test_negative_boxes_win_and_say_nothing_of_the_rest():
   expected = np.ones(_GRID)
   expected[0, 0] = 0
   for positive in (everything, _NONE):
-    found = interventions.importance_map(positive, corner, 0.5, _GRID)
+    found = importance_map(positive, corner, 0.5, _GRID)
     assert_array_equal(found, expected)
 
 
 def test_without_boxes_everything_counts():
   padding = np.zeros((2, 4), np.float32)
   for none in (_NONE, padding):
-    found = interventions.importance_map(none, none, 0.3, _GRID)
+    found = importance_map(none, none, 0.3, _GRID)
     assert_array_equal(found, np.ones(_GRID))
 
 
@@ -85,7 +84,7 @@ def test_the_answer_equals_the_formula(rejected):
   r = readout(rng).replace(absent=rng.random(6).astype(np.float32))
   embedded, importance = features(rng), rng.random(_GRID).astype(np.float32)
   rejected = np.array(rejected, bool)
-  found = jax.jit(interventions.predict_with)(embedded, r, importance, rejected)
+  found = predict_with(embedded, r, importance, rejected)
   scores, logits = naive(embedded, r, importance, rejected)
   assert_allclose(found.logits, logits, atol=1e-5)
   points = r.weight[logits.argmax()] * scores
@@ -110,20 +109,16 @@ def test_importance_raises_scores_only():
   embedded, r = features(rng), readout(rng)
   less = rng.random(_GRID).astype(np.float32)
   more = np.minimum(less + rng.random(_GRID), 1).astype(np.float32)
-  low, high = (
-    interventions.pooled(embedded, r.prototypes, a) for a in (less, more)
-  )
+  low, high = (pooled(embedded, r.prototypes, a) for a in (less, more))
   assert np.all(np.asarray(high) >= np.asarray(low))
-  dark = interventions.pooled(embedded, r.prototypes, np.zeros(_GRID, "f4"))
+  dark = pooled(embedded, r.prototypes, np.zeros(_GRID, "f4"))
   assert_array_equal(dark, np.zeros(6))
 
 
 def test_rejecting_everything_leaves_the_bias():
   rng = np.random.default_rng(2)
   r = readout(rng)
-  found = interventions.predict_with(
-    features(rng), r, np.ones(_GRID, "f4"), np.ones(2, bool)
-  )
+  found = predict_with(features(rng), r, np.ones(_GRID, "f4"), np.ones(2, bool))
   assert_allclose(found.logits, r.bias, atol=1e-7)
   assert_array_equal(found.contributions, np.zeros(2))
 
@@ -141,8 +136,8 @@ def test_permuted_prototypes_say_the_same():
   )
   embedded, ones = features(rng), np.ones(_GRID, "f4")
   none = np.zeros(2, bool)
-  a = interventions.predict_with(embedded, r, ones, none)
-  b = interventions.predict_with(embedded, permuted, ones, none)
+  a = predict_with(embedded, r, ones, none)
+  b = predict_with(embedded, permuted, ones, none)
   for x, y in ((a.logits, b.logits), (a.maps, b.maps)):
     assert_allclose(x, y, atol=1e-6)
 

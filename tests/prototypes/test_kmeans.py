@@ -1,7 +1,11 @@
+import jax
 import numpy as np
 from numpy.testing import assert_allclose, assert_array_equal
 
 from protojax.prototypes import kmeans
+
+spherical_kmeans = jax.jit(kmeans.spherical_kmeans, static_argnums=(2, 3))
+farthest_points = jax.jit(kmeans.farthest_points)
 
 
 def unit(x):
@@ -40,7 +44,7 @@ def naive_kmeans(vectors, count, iterations):
 def test_kmeans_equals_a_loop():
   vectors = around(0, np.eye(5), 12, spread=0.5)
   mask = np.ones(60, bool)
-  found = kmeans.spherical_kmeans(vectors, mask, 4, 3)
+  found = spherical_kmeans(vectors, mask, 4, 3)
   assert_allclose(found, naive_kmeans(vectors, 4, 3), atol=1e-5)
 
 
@@ -50,7 +54,7 @@ def test_kmeans_finds_directions_and_ignores_padding():
   padding = unit(np.ones((30, 6)))
   mask = np.arange(90) < 60
   found = np.asarray(
-    kmeans.spherical_kmeans(np.concatenate([vectors, padding]), mask, 3, 5)
+    spherical_kmeans(np.concatenate([vectors, padding]), mask, 3, 5)
   )
   # Each direction has one centre, and none went to the padding.
   assert_array_equal(np.sort(np.argmax(directions @ found.T, axis=1)), range(3))
@@ -59,7 +63,7 @@ def test_kmeans_finds_directions_and_ignores_padding():
 
 def test_a_concept_without_vectors_keeps_finite_centres():
   vectors = np.zeros((4, 3), np.float32)
-  found = kmeans.spherical_kmeans(vectors, np.zeros(4, bool), 2, 3)
+  found = spherical_kmeans(vectors, np.zeros(4, bool), 2, 3)
   assert np.all(np.isfinite(np.asarray(found)))
 
 
@@ -70,7 +74,7 @@ def test_farthest_points_equal_a_loop():
     unit(rng.normal(size=(6, 4))),
   )
   moved = np.array([0, 1, 0, 1, 1, 0], bool)
-  found = kmeans.farthest_points(vectors, np.ones(30, bool), centres, moved)
+  found = farthest_points(vectors, np.ones(30, bool), centres, moved)
   assert_allclose(found, naive_farthest(vectors, centres, moved), atol=1e-6)
   assert_array_equal(np.asarray(found)[~moved], centres[~moved])
 
