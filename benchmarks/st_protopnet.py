@@ -54,9 +54,11 @@ _MODELS = {
     st_protopnet_folder,
     {"support.closeness": 0.0, "trivial.discrimination": 0.0},
   ),
-  "the paper's Clst": (st_protopnet_folder, {"support.cluster": 0.8}),
+  "the paper's weights": (
+    st_protopnet_folder,
+    {"support.cluster": 0.8, "support.closeness": 1.0},
+  ),
 }
-_DATA = {"data.image_size": 128}
 _STAGES = {
   "warm": "before push",
   "push": "after push",
@@ -92,7 +94,7 @@ def _models(args: argparse.Namespace, seed: int) -> dict[str, dict[str, float]]:
         shape |= method.geometry(state)
 
     if args.root:
-      changes = {**_DATA, "data.root": args.root, **changes}
+      changes = {"data.root": args.root, **changes}
     config = harness.changed(module, args.variants, seed, changes)
     method, state = harness.train(config, after, rows.method)
     if module is protopnet_folder:
