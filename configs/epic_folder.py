@@ -81,7 +81,7 @@ def get_config(variants: str = "") -> ConfigDict:
         "weight_decay": 1e-5,
         # Images that a channel is trained on, from round to round.
         "schedule": "linear",
-        "rounds": 10,
+        "rounds": 5,
         "most": 100,
         "least": 5,
         # Images that stand for a channel in the end.
@@ -111,7 +111,7 @@ VARIANTS = {
   "imagenet": {"head": "weights"},
   "paper": {
     "data": {"validation_fraction": 0.0},
-    "rotation": {"kind": "orthogonal", "solver": "adam"},
+    "rotation": {"kind": "orthogonal", "solver": "adam", "rounds": 10},
   },
   "debug": {
     "batch_size": 26,
