@@ -6,7 +6,13 @@ DIR holds train/<class>/* and test/<class>/*, or <class>/* alone, which is
 split 60/40 by a seed.
 
 The recipe is that of `protopnet_folder.py`, its ten prototypes of a class in
-two branches: five trivial and five support.
+two branches: five trivial and five support. On 12 classes of Caltech-101, after
+the push and the last layer: 0.939, ProtoPNet 0.940, all ten of one kind 0.945
+(trivial) and 0.941 (support), which differ by less than two seeds do (0.01);
+means of seeds 0, 1, 2. In every seed support prototypes are nearer to the
+boundary of their branch than trivial ones, at 0.31 against 0.44. Without the
+terms Close and Discr it is 0.35 against 0.40, and the two kinds are equally
+like those of other classes (`benchmarks/st_protopnet.py claims`).
 
 Variants: `:cropped` and `:full` have the settings of the paper's code for
 cropped and for full images, `:debug` shrinks everything and runs on the
@@ -33,7 +39,7 @@ def get_config(variants: str = "") -> ConfigDict:
       # One alone is a model without the other.
       "branches": "trivial,support",
       # Each step trains one branch, in turn; False: all, by their mean loss,
-      # which gives each of two twice the steps.
+      # which gives each of two twice the steps (0.939 against 0.921).
       "alternate": False,
       "data": {
         "name": "folder",
@@ -85,8 +91,9 @@ def get_config(variants: str = "") -> ConfigDict:
         "l1": 1e-4,
       },
       "support": {
-        # With the paper's 0.8 and 1, patches stay so far from these prototypes
-        # that the push takes them away from the boundary.
+        # With the paper's 0.8, and 1 for closeness, patches stay so far from
+        # these prototypes that the push takes them away from the boundary, to
+        # 0.51.
         "cluster": 5.0,
         "separation": -0.48,
         "orthogonality": 1e-3,
