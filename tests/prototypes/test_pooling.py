@@ -33,20 +33,20 @@ def test_nearest_is_the_minimum_of_the_map(name, size):
 
 
 @pytest.mark.parametrize("name", ["log", "cosine"])
-@pytest.mark.parametrize("block", [1, 2])
-def test_blocks_change_nothing(name, block):
+@pytest.mark.parametrize("tile", [(1, 7), (2, 7), (9, 3), (2, 3)])
+def test_tiles_change_nothing(name, tile):
   features, prototypes = data()
   metric = similarity.load(name)
 
-  def total(features, prototypes, block):
-    found = pooling.nearest(features, prototypes, metric, block)
+  def total(features, prototypes, tile):
+    found = pooling.nearest(features, prototypes, metric, tile)
     return jnp.sum(metric.activation(found.distances)), found
 
   grad = jax.jit(
     jax.value_and_grad(total, argnums=(0, 1), has_aux=True), static_argnums=2
   )
-  (_, whole), expected = grad(features, prototypes, len(features))
-  (_, found), gradients = grad(features, prototypes, block)
+  (_, whole), expected = grad(features, prototypes, None)
+  (_, found), gradients = grad(features, prototypes, tile)
   np.testing.assert_array_equal(found.cells, whole.cells)
   np.testing.assert_allclose(found.distances, whole.distances, rtol=1e-6)
   for ours, other in zip(gradients, expected, strict=True):
@@ -59,7 +59,7 @@ def test_gradient_is_that_of_the_minimum(size):
   metric = similarity.load("log")
 
   def ours(z, p):
-    return jnp.sum(pooling.nearest(z, p, metric, block=2).distances)
+    return jnp.sum(pooling.nearest(z, p, metric, tile=(2, 4)).distances)
 
   def through_maps(z, p):
     return jnp.sum(jnp.min(metric.distance(z, p), axis=(1, 2)))
@@ -86,6 +86,18 @@ def test_first_of_equal_cells_wins_alone():
   np.testing.assert_array_equal(touched, [0, 8, 0, 0, 0, 0, 0, 0, 0])
 
 
+def test_what_is_no_number_is_not_hidden():
+  features, prototypes = data()
+  features[1, 2, 0, 3] = np.nan
+  for tile in (None, (2, 3)):
+    near = pooling.nearest(
+      features, prototypes, similarity.load("linear"), tile
+    )
+    np.testing.assert_array_equal(near.cells[1], 2 * 3)
+    assert np.isnan(near.distances[1]).all()
+    assert np.isfinite(near.distances[0]).all()
+
+
 def test_patch_taken_as_prototype_is_at_distance_zero_exactly():
   features, _ = data()
   features += 10.0  # |z|² - 2zp + |p|² would be off by 1e-4 here
@@ -99,7 +111,7 @@ def test_at_reads_the_cells_it_is_given():
   features, prototypes = data()
   cells = np.random.default_rng(1).integers(0, 12, (5, 7)).astype(np.int32)
   distances = pooling.at(
-    features, prototypes, cells, similarity.load("log"), block=2
+    features, prototypes, cells, similarity.load("log"), tile=(2, 4)
   )
   flat = features.reshape(5, 12, 8)
   for b, p in np.ndindex(5, 7):
