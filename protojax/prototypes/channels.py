@@ -6,6 +6,7 @@ What a channel stands for are the images that fire most in it (EPIC, section
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 import functools
+import math
 from typing import Any
 
 import jax
@@ -116,7 +117,7 @@ def figures(
     labels: of the images; no accuracy where one is unknown.
   """
   metrics = {
-    "logit_difference": float(rows["difference"].max()),
+    "logit_difference": _bound(float(rows["difference"].max())),
     "changed": float(rows["changed"].sum()),
     "dropped": float(rows["dropped"].mean()),
     **spread(purities(found)),
@@ -128,6 +129,13 @@ def figures(
     "cross_entropy": float(rows["entropy"].mean()),
     **metrics,
   }
+
+
+def _bound(difference: float) -> float:
+  """The next power of ten: how floats round depends on the machine."""
+  if not difference:
+    return 0.0
+  return 10.0 ** math.ceil(math.log10(difference))
 
 
 def before_and_after(

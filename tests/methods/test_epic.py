@@ -122,7 +122,7 @@ def test_a_planted_mixing_is_undone(recovered):
   # On images that had no part in it, too.
   metrics = method.evaluate(state, method.stream("test"))
   assert metrics["purity"] > 0.95
-  assert metrics["logit_difference"] < 1e-5
+  assert metrics["logit_difference"] <= 1e-5
   assert metrics["changed"] == 0
 
 
@@ -149,7 +149,7 @@ def test_whitening_and_turning_undo_it_too():
   assert dict(found)["whiten"]["condition"] > 1
   metrics = method.evaluate(state, method.stream("test"))
   assert metrics["purity"] > 0.95
-  assert metrics["logit_difference"] < 1e-5
+  assert metrics["logit_difference"] <= 1e-5
   kept = method.evaluate(state, method.stream("validation"))["purity"]
   np.testing.assert_allclose(kept, state.buffers["best"]["purity"], rtol=1e-5)
 
@@ -208,7 +208,7 @@ def test_the_papers_descent_undoes_it_too():
   undone = np.asarray(folding.basis(state)) @ mixing
   assert _off_permutation(undone) < 0.05
   metrics = method.evaluate(state, method.stream("test"))
-  assert metrics["logit_difference"] < 1e-5
+  assert metrics["logit_difference"] <= 1e-5
   before, _ = _run(method, until="before")
   for group in ("backbone", "classifier"):
     jax.tree.map(
