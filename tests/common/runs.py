@@ -1,0 +1,149 @@
+"""What a method does in each of its stages, in numbers, and that it resumes.
+
+Every stage starts from a state on disk, so that the same can be had on other
+devices: in the process of the tests, and in those of `worker.py`.
+"""
+
+import dataclasses
+import importlib
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from protojax import methods, parallel
+from protojax.explain import presets
+from protojax.train import stage as stages
+from protojax.train.checkpoint import Checkpoints, Progress, flatten, unflatten
+from protojax.train.loop import Run, slug
+from protojax.types import State
+
+# Of every stage of gradient descent. Many more would not agree: of a hundred
+# thousand ReLUs one is so near its kink that 1e-6 of rounding switches it, and
+# Adam makes whole steps of gradients that are nothing but rounding.
+STEPS = 4
+EXPLAINED = 4
+# One modification compiles sooner than six.
+PRESET = presets.load("contrast=0.45", "fast", "none")
+
+
+def load(name: str) -> Any:
+  """The method, shrunk, on embedded data."""
+  module = importlib.import_module(f"configs.{name}_folder")
+  return methods.load(module.get_config("debug"))
+
+
+def resume(method: Any, folder: Path) -> State:
+  """The last state of the run in FOLDER/run, which goes on to its end."""
+  short = [
+    dataclasses.replace(stage, length=stages.steps(STEPS))
+    if isinstance(stage, stages.Fit)
+    else stage
+    for stage in method.stages()
+  ]
+  run = Run(folder / "run", method.config.seed)
+  return run.train(method.init, short, lambda state: {})
+
+
+def numbers(
+  method: Any, folder: Path, begin: bool = False
+) -> dict[str, np.ndarray]:
+  """What every stage makes of its state in FOLDER, and the last one's answers.
+
+  Args:
+    method: from `load`.
+    folder: of the states.
+    begin: start at random, each stage with what the one before it made, and
+      leave these states in FOLDER. In FOLDER/run is then what a process would
+      have left that was killed within the last stage of gradient descent.
+
+  Returns:
+    "STAGE losses" of the steps and "STAGE moments.*" after the first of them,
+    or "STAGE state.*"; of the last state "metrics.*" of the test images and
+    "rows.*" of some of them.
+  """
+  found: dict[str, Any] = {}
+  every = list(method.stages())
+  last = max(n for n, s in enumerate(every, 1) if isinstance(s, stages.Fit))
+  state: Any = None
+  if begin:
+    state = parallel.to_host(jax.jit(method.init)(parallel.init_key(0)))
+  for number, stage in enumerate(every, 1):
+    state = _given(method, folder, number, state if begin else None)
+    if isinstance(stage, stages.Pass):
+      state, _ = stage.sweep(state, stage.data)
+      made = flatten({"state": state})
+    else:
+      run = folder / "run" if begin and number == last else None
+      state, made = _fit(stage, number, state, run)
+    name = f"{number:02d}-{slug(stage.name)}"
+    found.update({f"{name} {key}": x for key, x in made.items()})
+  state = _given(method, folder, len(every) + 1, state if begin else None)
+  test = method.stream("test")
+  metrics = method.evaluate(state, test)
+  found.update({f"metrics.{key}": x for key, x in metrics.items()})
+  _, rows = next(parallel.each(method.predict, state, test.spread(EXPLAINED)))
+  found.update({f"rows.{key}": x[:EXPLAINED] for key, x in rows.items()})
+  return found
+
+
+def _given(
+  method: Any, folder: Path, number: int, state: State | None
+) -> State:
+  """The state before a stage: the one kept, or this one, which is then kept."""
+  if state is None:
+    return restore(method, folder, number)
+  folder.mkdir(parents=True, exist_ok=True)
+  np.savez(folder / f"state-{number}.npz", **flatten({"state": state}))
+  return state
+
+
+def _fit(
+  stage: stages.Fit, number: int, state: State, run: Path | None
+) -> tuple[State, dict[str, np.ndarray]]:
+  """Some steps, as a `Run` of seed 0 does them; kept in RUN half way."""
+  short = dataclasses.replace(stage, length=stages.steps(STEPS))
+  moments = stage.optimizer.init(state.params)
+  key = jax.random.fold_in(parallel.key(0), number)
+  losses, first = [], {}
+  for step, update in enumerate(stages.fit(short, state, moments, key), 1):
+    losses.append(float(parallel.to_host(update.metrics["loss"])))
+    first = first or flatten({"moments": update.optimizer_state})
+    for leaf in jax.tree.leaves(update[:2]):
+      copies = [np.asarray(shard.data) for shard in leaf.addressable_shards]
+      for copy in copies[1:]:
+        np.testing.assert_array_equal(copies[0], copy)
+    state, moments = parallel.to_host(update[:2])
+    if run is not None and step == STEPS // 2:
+      name = stage.optimizer_id or f"{number:02d}-{slug(stage.name)}"
+      checkpoints = Checkpoints(run)
+      checkpoints.save(Progress(number, step), state, {name: moments})
+      checkpoints.close()
+  return state, {"losses": np.array(losses), **first}
+
+
+def explain(method: Any, folder: Path, into: Path) -> None:
+  """Writes all files of an explanation of some test images."""
+  state = restore(method, folder, len(list(method.stages())) + 1)
+  with method.output(into, folder / "run", PRESET) as output:
+    for explanation in method.explain(
+      state,
+      method.stream("test"),
+      split="test",
+      scope="both" if "global" in method.scopes else "local",
+      preset=PRESET,
+      limit=EXPLAINED,
+      progress=lambda images: output.seen("test", images),
+    ):
+      if parallel.is_primary():
+        output.add(explanation)
+    if parallel.is_primary():
+      output.finish()
+
+
+def restore(method: Any, folder: Path, number: int) -> State:
+  """The state before a stage, by its number."""
+  template = jax.eval_shape(method.init, parallel.init_key(0))
+  with np.load(folder / f"state-{number}.npz") as arrays:
+    return unflatten({"state": template}, dict(arrays))["state"]

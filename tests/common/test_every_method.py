@@ -1,0 +1,135 @@
+"""What holds for every method that there is, whatever it learns.
+
+One process on one device goes through all stages of all methods; here, on two,
+each stage starts from the same state.
+"""
+
+import csv
+import functools
+import json
+
+import numpy as np
+import pytest
+
+from protojax import methods, parallel
+from protojax.methods.base import Explains
+from tests.common import runs
+from tests.common.processes import finish, start
+from tests.explain.page_reader import Page
+
+NAMES = methods.names()
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def one_device(request, tmp_path_factory):
+  """name -> what `worker.py` left, of the methods that are asked for."""
+  folder = tmp_path_factory.mktemp("one")
+  here = [
+    item for item in request.session.items if item.module is request.module
+  ]
+  names = sorted({item.callspec.params["name"] for item in here})
+  finish(start(["tests/common/worker.py", "begin", folder, *names]))
+
+  def of(name):
+    error = folder / name / "error.txt"
+    assert not error.exists(), error.read_text()
+    return folder / name
+
+  return of
+
+
+@pytest.fixture(scope="module")
+def load():
+  """name -> the method on two devices, made once."""
+  assert parallel.device_count() == 2
+  return functools.cache(runs.load)
+
+
+def assert_same(found, expected):
+  """Whole numbers are equal, others near, as shares of the largest of them."""
+  assert found.keys() == expected.keys()
+  for name, array in expected.items():
+    if not np.issubdtype(array.dtype, np.floating):
+      np.testing.assert_array_equal(found[name], array, err_msg=name)
+      continue
+    # Of a gradient, and of what Adam makes of one that is nothing but rounding.
+    share = 1e-3 if " moments." in name or " losses" in name else 1e-5
+    near = share * np.abs(array[np.isfinite(array)]).max(initial=1e-3)
+    np.testing.assert_allclose(
+      found[name], array, rtol=0, atol=near, err_msg=name
+    )
+    if " losses" in name:
+      np.testing.assert_allclose(
+        found[name][0], array[0], rtol=1e-5, err_msg=name
+      )
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_numbers_do_not_depend_on_the_devices(name, one_device, load):
+  folder = one_device(name)
+  one = dict(np.load(folder / "numbers.npz"))
+  assert sum(key.endswith(" losses") for key in one) > 0
+  for key, array in one.items():
+    if key.startswith("rows."):
+      assert len(array) == runs.EXPLAINED
+      assert np.isfinite(array).all(), key
+  two = runs.numbers(load(name), folder)
+  assert_same({key: np.asarray(x) for key, x in two.items()}, one)
+
+
+@pytest.mark.parametrize("name", ["protopnet"])
+def test_two_processes_give_the_same_numbers(name, one_device):
+  folder = one_device(name)
+  arguments = "again", folder.parent, name
+  finish(start(["tests/common/worker.py", *arguments], processes=2))
+  assert not (folder / "error.txt").exists()
+  two = dict(np.load(folder / "again.npz"))
+  assert_same(two, dict(np.load(folder / "numbers.npz")))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_killed_and_resumed_it_ends_the_same(name, one_device, load):
+  folder = one_device(name)
+  stages = list(load(name).stages())
+  whole = np.load(folder / f"state-{len(stages) + 1}.npz")
+  resumed = np.load(folder / "resumed.npz")
+  assert set(whole) == set(resumed)
+  for key in whole:
+    np.testing.assert_array_equal(resumed[key], whole[key], err_msg=key)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_explanations_are_written_and_the_same(
+  name, one_device, load, tmp_path
+):
+  method = load(name)
+  if not isinstance(method, Explains):
+    pytest.skip("it explains nothing")
+  folder = one_device(name)
+  runs.explain(method, folder, tmp_path)
+  pages = sorted(tmp_path.rglob("*.html"))
+  assert pages
+  for page in pages:
+    Page(page.read_text("utf-8"))
+  summary = json.loads((tmp_path / "summary.json").read_text())
+  assert summary["images"] == runs.EXPLAINED
+  tables = sorted(path.name for path in tmp_path.glob("*.csv"))
+  assert tables
+  for table in tables:
+    _same_tables(tmp_path / table, folder / "explanations" / table)
+
+
+def _same_tables(one, other):
+  """Words are equal, numbers near."""
+  with one.open(newline="") as a, other.open(newline="") as b:
+    rows = list(zip(csv.reader(a), csv.reader(b), strict=True))
+  assert len(rows) > 1
+  for found, expected in rows:
+    for x, y in zip(found, expected, strict=True):
+      try:
+        near = np.isclose(float(x), float(y), 1e-3, 1e-4, equal_nan=True)
+      except ValueError:
+        near = x == y
+      assert near, f"{one.name}: {found} and {expected}"
