@@ -51,6 +51,8 @@ def assert_same(found, expected):
   """Whole numbers are equal, others near, as shares of the largest of them."""
   assert found.keys() == expected.keys()
   for name, array in expected.items():
+    if name.endswith("provenance.embedder"):
+      continue  # A digest of all that is compared beside it, to the last bit.
     if not np.issubdtype(array.dtype, np.floating):
       np.testing.assert_array_equal(found[name], array, err_msg=name)
       continue
