@@ -10,6 +10,12 @@ The classifier is Lite0 with a linear probe on the folder's classes. With
 `:imagenet` it is the network with its own 1000 classes, and the folder's
 labels are of no concern.
 
+On 12 classes of Caltech-101 with 20 photographs of ImageNet (`:imagenet`) the
+channels' purity on test images rises from 0.152 to 0.201, means of seeds 0, 1,
+2 (a random rotation has 0.072, PCA 0.061); no answer changes, and logits by
+1e-6. With ReLU6 before the head, channels are nearly as pure as a rotation can
+make them: whitening does it, and turning adds next to nothing.
+
 Variants: `:lite0` (as without any), `:lite1`, `:lite2`, `:resnet18`,
 `:resnet50` and `:convnext` choose the backbone, `:imagenet` its own head,
 `:paper` has the paper's solver and schedule (slow on CPU: it differentiates the
