@@ -223,7 +223,9 @@ def solvers(args: argparse.Namespace) -> Iterator[dict[str, Any]]:
   for name, changes in _SOLVERS.items():
     found: dict[str, list[float]] = {}
     for seed in range(args.seeds):
-      changes = {"backbone.name": "efficientnet_lite0", **changes}
+      # The head is of no concern here.
+      fixed = {"backbone.name": "efficientnet_lite0", "probe.epochs": 1}
+      changes = {**fixed, **changes}
       method, state, seconds = train(_config(args, seed, changes))
       test = method.evaluate(state, method.stream("test"))
       train_purity = np.asarray(state.buffers["purity"]["after"]).mean()
@@ -244,6 +246,7 @@ def _config(
   config = epic_folder.get_config(args.variants).unlock()
   config.seed = seed
   config.data.root = args.pool
+  config.data.image_size = args.image_size or config.data.image_size
   config.update_from_flattened_dict(changes)
   return config.lock()
 
@@ -278,6 +281,9 @@ def main() -> None:
   )
   parser.add_argument(
     "--variants", default="", help="of the config, such as imagenet or debug"
+  )
+  parser.add_argument(
+    "--image-size", type=int, default=0, help="where not the config's"
   )
   parser.add_argument("--seeds", type=int, default=3)
   parser.add_argument("--json", default="", metavar="FILE")
