@@ -1,7 +1,6 @@
 """`python -m protojax prepare`: what it says, and what stopping it leaves."""
 
 import argparse
-import os
 import signal
 
 import pytest
@@ -70,7 +69,7 @@ def test_stopped_it_leaves_nothing_and_starts_again(
 
   def stopped(source, output, begin, advance):
     def stop():
-      os.kill(os.getpid(), number)
+      signal.raise_signal(number)
 
     return labelled.write(cub200.read, source, output, begin, stop)
 
