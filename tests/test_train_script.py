@@ -10,6 +10,9 @@ import numpy as np
 from PIL import Image
 import pytest
 
+from configs import protopnet_photos
+from protojax import training
+from protojax.train import workdir
 from protojax.train.checkpoint import Checkpoints
 from protojax.types import UserError
 from tests.conftest import DEBUG, ROOT, run_script
@@ -119,15 +122,6 @@ def test_another_config_in_the_same_workdir_lists_the_keys(debug_run):
     (["--config=configs/protopnet_foto.py"], "there is no file"),
     (["--config=configs/protopnet_photos.py:tiny"], "no variant 'tiny'"),
     (["--config.method=protopnt"], "Did you mean protopnet"),
-    (["--config.backbone.name=resnet"], "unknown backbone 'resnet'"),
-    (["--config.prototypes.similarity=l3"], "log, linear, cosine"),
-    (["--config.prototypes.height=9"], "9 x 1 cells do not fit into the"),
-    (["--config.data.image_size=0"], "data.image_size is 0; it must be"),
-    (["--config.prototypes.per_class=0"], "per_class is 0; it must be"),
-    (["--config.seed=-1"], "seed is -1; it must be 0 or more"),
-    (["--config.rounds=0"], "rounds is 0; it must be 1 or more"),
-    (["--config.batch_size=5000"], "fewer than a batch of 5000"),
-    (["--init-from=nowhere"], "nowhere/checkpoints holds no checkpoint"),
     (["stray"], "unexpected argument 'stray'"),
   ],
 )
@@ -138,6 +132,30 @@ def test_a_users_mistake_is_one_line_and_exit_code_2(tmp_path, flags, message):
   assert len(errors) == 1
   assert message in errors[0]
   assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+  ("changes", "message"),
+  [
+    ({"backbone.name": "resnet"}, "unknown backbone 'resnet'"),
+    ({"prototypes.similarity": "l3"}, "log, linear, cosine"),
+    ({"prototypes.height": 9}, "9 x 1 cells do not fit into the"),
+    ({"data.image_size": 0}, "data.image_size is 0; it must be"),
+    ({"prototypes.per_class": 0}, "per_class is 0; it must be"),
+    ({"seed": -1}, "seed is -1; it must be 0 or more"),
+    ({"rounds": 0}, "rounds is 0; it must be 1 or more"),
+    ({"batch_size": 5000}, "fewer than a batch of 5000"),
+    ({"init_from": "nowhere"}, "nowhere/checkpoints holds no checkpoint"),
+  ],
+)
+def test_a_mistake_does_not_take_the_workdir(tmp_path, changes, message):
+  """In this process: what a script makes of the error is tested above."""
+  config = protopnet_photos.get_config("debug")
+  wrong = config.copy_and_resolve_references().unlock()
+  wrong.update_from_flattened_dict(changes)
+  with pytest.raises(UserError, match=message):
+    training.train(tmp_path, wrong.lock())
+  workdir.claim(tmp_path, config)
 
 
 def test_a_wrong_key_of_the_default_config(tmp_path):
@@ -173,21 +191,19 @@ def _until(process, words):
   raise AssertionError(f"ended without {words!r}")
 
 
-def _kill_in_stages(folder, flags):
-  """Kills the run once in every stage, restarting it in between."""
-  hit = set()
-  for number, before in enumerate((" in ", *STAGES[:-1]), 1):
-    process = _start(folder, *flags)
-    _until(process, before)
-    # The stage before is told of, and then saved.
-    while _stage(folder) < number:
-      time.sleep(0.05)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    process.stdout.close()
-    assert not (folder / "summary.json").exists(), f"killed late: {before}"
-    hit.add(_stage(folder))
-  return hit
+def _interrupt(folder, flags, stage, number):
+  """Sends a signal to the run within a stage; its exit code and last words."""
+  process = _start(folder, *flags)
+  before = STAGES[stage - 2]
+  _until(process, before)
+  # The stage before is told of, and then saved.
+  while _stage(folder) < stage:
+    time.sleep(0.05)
+  process.send_signal(number)
+  rest = process.communicate()[0]
+  assert not (folder / "summary.json").exists(), f"too late: {before}"
+  assert _stage(folder) == stage
+  return process.returncode, rest
 
 
 def _stage(folder):
@@ -203,11 +219,16 @@ def _stage(folder):
 
 
 @pytest.mark.slow
-def test_killed_in_every_stage_it_ends_the_same(debug_run, tmp_path):
+def test_killed_and_stopped_it_ends_the_same(debug_run, tmp_path):
   folder = tmp_path / "killed"
   # Saved at almost every step, so that a kill lands within a stage.
   flags = ["--config.save_seconds=0.2"]
-  assert _kill_in_stages(folder, flags) == set(range(1, len(STAGES) + 1))
+  warm, joint, push = 2, 3, 4
+  _interrupt(folder, flags, warm, signal.SIGKILL)
+  code, rest = _interrupt(folder, flags, joint, signal.SIGTERM)
+  assert code == 128 + signal.SIGTERM, rest
+  assert "saved. Run the same command to go on" in rest
+  _interrupt(folder, flags, push, signal.SIGKILL)
   done = _train(folder, *flags)
   assert done.returncode == 0, done.stderr
   _assert_same_outcome(debug_run, folder)
@@ -226,15 +247,6 @@ def _assert_same_outcome(run, other):
   assert arrays.keys() == others.keys()
   for name in arrays:
     np.testing.assert_array_equal(arrays[name], others[name], err_msg=name)
-
-
-def test_a_mistake_does_not_take_the_workdir(tmp_path):
-  folder = tmp_path / "run"
-  assert _train(folder, "--config.backbone.name=resnet").returncode == 2
-  process = _start(folder)
-  _until(process, " in ")
-  process.kill()
-  process.communicate()
 
 
 def _photographs(folder, each=30, broken=False):
@@ -279,21 +291,6 @@ def test_skipped_images_and_small_classes_are_told(tmp_path):
 
 
 @pytest.mark.slow
-def test_sigterm_saves_and_says_how_to_go_on(debug_run, tmp_path):
-  folder = tmp_path / "stopped"
-  process = _start(folder)
-  _until(process, "02-warm")
-  process.send_signal(signal.SIGTERM)
-  rest = process.communicate()[0]
-  assert process.returncode == 128 + signal.SIGTERM, rest
-  assert "saved. Run the same command to go on" in rest
-  assert not (folder / "summary.json").exists()
-  done = _train(folder)
-  assert done.returncode == 0, done.stderr
-  _assert_same_outcome(debug_run, folder)
-
-
-@pytest.mark.slow
 def test_init_from_with_other_classes(debug_run, tmp_path):
   """A folder of two classes starts from the model of thirteen."""
   _photographs(tmp_path / "data")
@@ -301,6 +298,8 @@ def test_init_from_with_other_classes(debug_run, tmp_path):
   done = run_script(
     *_on_folder(tmp_path / "data"),
     f"--init-from={debug_run}",
+    "--config.warm.epochs=0",
+    "--config.prune.nearest=0",
     f"--workdir={folder}",
   )
   assert done.returncode == 0, done.stderr
