@@ -29,6 +29,14 @@ jax.config.update(
 )
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
 
+# Programs run for a moment here, and compile sooner without LLVM's
+# optimisations. XLA reads this once; scripts compile as a user's do.
+QUICK = "--xla_backend_optimization_level=0"
+if "XLA_FLAGS" not in os.environ:
+  os.environ["XLA_FLAGS"] = QUICK
+  jax.devices()
+  del os.environ["XLA_FLAGS"]
+
 ROOT = Path(__file__).parent.parent
 DEBUG = "configs/protopnet_photos.py:debug"
 
@@ -38,6 +46,12 @@ def pytest_configure(config):
   config.addinivalue_line(
     "filterwarnings", "ignore:Error reading persistent compilation cache"
   )
+
+
+def pytest_collection_modifyitems(items):
+  """Files with slow tests first: what is begun last is waited for alone."""
+  slow = {item.path for item in items if item.get_closest_marker("slow")}
+  items.sort(key=lambda item: item.path not in slow)
 
 
 class ArraySource:

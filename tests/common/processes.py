@@ -5,7 +5,7 @@ import socket
 import subprocess
 import sys
 
-from tests.conftest import ROOT
+from tests.conftest import QUICK, ROOT
 
 
 def _port():
@@ -28,8 +28,7 @@ def start(arguments, devices=1, processes=1):
       **os.environ,
       "JAX_NUM_CPU_DEVICES": str(devices),
       "PYTHONPATH": str(ROOT),
-      # They run for a second, and would be compiled for ten.
-      "XLA_FLAGS": "--xla_backend_optimization_level=0",
+      "XLA_FLAGS": QUICK,
       **(together if processes > 1 else {}),
     }
     flags = ["--distributed"] if processes > 1 else []
