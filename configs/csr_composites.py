@@ -3,10 +3,11 @@
 python train.py --config=configs/csr_composites.py
 
 Test images, means of seeds 0, 1, 2: macro-F1 0.803, AUROC of the concepts
-0.887; the best cell of a concept lies on it for 0.739 of the pairs (a bottleneck
-of concepts on the same features: macro-F1 0.730). The projector learns slowly
-on purpose: at ten times its rate it knows the training images' vectors by heart,
-and single cells no more (macro-F1 0.67, pointing 0.61 on seed 0).
+0.887; the best cell of a concept lies on it for 0.739 of the pairs. (A
+bottleneck of concepts on the same features: macro-F1 0.730.) The projector
+learns slowly on purpose: at ten times its rate it tells the vectors of training
+images apart, and single cells less well. With 128 channels, on seed 0, macro-F1
+falls from 0.768 to 0.702 and pointing from 0.723 to 0.598.
 """
 
 from ml_collections import ConfigDict
