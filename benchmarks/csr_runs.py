@@ -26,6 +26,8 @@ from protojax.types import Array, State
 _RUNS = Path("runs/benchmarks")
 # What remains of the importance of what no box covers.
 _ALPHA = 0.3
+# Of many images at once; compiled once a shape.
+_ask = jax.jit(jax.vmap(predict_with, (0, None, 0, 0)))
 
 
 class Trained:
@@ -67,9 +69,8 @@ class Trained:
       importance = np.ones((n, h, w), np.float32)
     if rejected is None:
       rejected = np.zeros(self.present.shape, bool)
-    ask = jax.jit(jax.vmap(predict_with, (0, None, 0, 0)))
     readout = self.network.readout(state)
-    found = ask(self.embedded, readout, importance, rejected)
+    found = _ask(self.embedded, readout, importance, rejected)
     return jax.tree.map(np.asarray, found)
 
   def importance(
