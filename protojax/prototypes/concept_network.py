@@ -7,6 +7,7 @@ forward pass (CSR, section 3).
 
 from collections.abc import Mapping, Sequence
 import dataclasses
+import functools
 from typing import Any
 
 from flax import linen as nn
@@ -108,7 +109,7 @@ class ConceptNetwork:
     """Prototypes are sorted by concept."""
     return Groups(CONCEPT, self.concept_names)
 
-  @property
+  @functools.cached_property
   def grid(self) -> tuple[int, int]:
     """Rows and columns of the cells."""
     size = self.image_size
