@@ -37,7 +37,6 @@ from protojax.types import State
 Figures = Mapping[str, Mapping[str, float]]
 # The paper asks a person where the two best classes are so near (section 6).
 _UNSURE = 0.3
-_RIGHT = ("macro_f1", "accuracy")
 
 
 def classify(args: argparse.Namespace) -> Iterator[harness.Row]:
@@ -58,7 +57,7 @@ def classify(args: argparse.Namespace) -> Iterator[harness.Row]:
   return harness.over_seeds(args.seeds, measure)
 
 
-def point(args: argparse.Namespace) -> Iterator[harness.Row]:
+def point(args: argparse.Namespace) -> list[harness.Row]:
   """Observables b and e: how often the best cell lies on the concept."""
 
   def measure(seed: int) -> Figures:
@@ -73,11 +72,16 @@ def point(args: argparse.Namespace) -> Iterator[harness.Row]:
     }
     rows["CSR"] |= {"removed": 0.0, **_single(trained)}
     rows["CSR refined"] |= {"removed": float(count)}
-    names = ("pointing", *_RIGHT, "removed", "by prototype", "by raw vector")
-    nothing = dict.fromkeys(names, float("nan"))
-    return {name: {**nothing, **row} for name, row in rows.items()}
+    return rows
 
-  return harness.over_seeds(args.seeds, measure)
+  return _filled(harness.over_seeds(args.seeds, measure))
+
+
+def _filled(rows: Iterator[harness.Row]) -> list[harness.Row]:
+  """The rows, each with all columns; what one has not is empty."""
+  found = list(rows)
+  names = dict.fromkeys(name for row in found for name in row)
+  return [{name: row.get(name, "") for name in names} for row in found]
 
 
 def _points(trained: Trained, state: State) -> dict[str, float]:
@@ -213,7 +217,7 @@ def reject(args: argparse.Namespace) -> Iterator[harness.Row]:
   return harness.over_seeds(args.seeds, measure)
 
 
-def cells(args: argparse.Namespace) -> Iterator[harness.Row]:
+def cells(args: argparse.Namespace) -> list[harness.Row]:
   """Blood cells: pointing, and the answer once what was seen is covered."""
 
   def measure(seed: int) -> Figures:
@@ -228,11 +232,9 @@ def cells(args: argparse.Namespace) -> Iterator[harness.Row]:
     }
     for concept, name in enumerate(trained.network.concept_names):
       rows[f"{name} covered"] = _covered(trained, found, right, concept, rng)
-    names = dict.fromkeys(key for row in rows.values() for key in row)
-    nothing = dict.fromkeys(names, float("nan"))
-    return {name: {**nothing, **row} for name, row in rows.items()}
+    return rows
 
-  return harness.over_seeds(args.seeds, measure)
+  return _filled(harness.over_seeds(args.seeds, measure))
 
 
 def _covered(
