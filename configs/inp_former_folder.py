@@ -113,5 +113,5 @@ VARIANTS = {
     "prototypes": {"count": 3, "heads": 2},
     "decoder": {"blocks": 2, "heads": 2},
     "map": {"size": 32},
-  }
+  },
 }
