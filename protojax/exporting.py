@@ -115,9 +115,9 @@ def serialized(network: Network, state: State) -> dict[str, bytes]:
   """The programs of a network whose prototypes are all alive.
 
   "predict" (weights, images uint8 [b, S, S, 3]) -> "logits" and
-  "probabilities" [b, k]; "scores", "cells" and "points" [b, p], those of the
-  class of the greatest logit. "maps" (weights, images, prototypes int32 [q])
-  -> similarity maps [b, h, w, q].
+  "probabilities" [b, k]; "similarities", "cells" and "points" [b, p], those of
+  the class of the greatest logit. "maps" (weights, images, prototypes int32
+  [q]) -> similarity maps [b, h, w, q].
 
   Args:
     network: of the model.
@@ -142,7 +142,10 @@ def serialized(network: Network, state: State) -> dict[str, bytes]:
   # of images, which is not known here.
   def predict(weights: Weights, images: Array) -> dict[str, Array]:
     state = laid_out(weights)
-    return jax.vmap(lambda image: _row(network, state, image[None]))(images)
+    found = jax.vmap(lambda x: network.answers(state, {"image": x[None]}))(
+      images
+    )
+    return {name: rows[:, 0] for name, rows in found.items()}
 
   def maps(weights: Weights, images: Array, prototypes: Array) -> Array:
     state = laid_out(weights)
@@ -166,19 +169,6 @@ def _needed(state: State) -> State:
   return state.replace(buffers={"alive": state.buffers["alive"]})
 
 
-def _row(network: Network, state: State, image: Array) -> dict[str, Array]:
-  """What is said of one image, [1, S, S, 3]."""
-  found, _ = network.forward(state.params, state, {"image": image})
-  logits, scores = found.logits[0], found.scores[0]
-  return {
-    "logits": logits,
-    "probabilities": jax.nn.softmax(logits),
-    "scores": scores,
-    "cells": found.cells[0],
-    "points": scores * network.weights(state)[jnp.argmax(logits)],
-  }
-
-
 def difference(
   programs: Mapping[str, bytes],
   weights: Weights,
@@ -194,8 +184,8 @@ def difference(
     state: of the model, before it was compacted.
 
   Returns:
-    The greatest difference in logits, scores and maps, of the value itself
-    where that is above 1.
+    The greatest difference in logits, similarities and maps, of the value
+    itself where that is above 1.
   """
   size = network.image_size
   images = np.random.default_rng(0).integers(
@@ -212,13 +202,13 @@ def difference(
 
   @jax.jit
   def model(state, images):
-    found, _ = network.forward(state.params, state, {"image": images})
+    found = network.answers(state, {"image": images})
     return found, network.maps(state, images, alive[some])
 
   expected, expected_maps = model(state, images)
   return max(
-    _apart(found["logits"], expected.logits),
-    _apart(found["scores"], expected.scores[:, alive]),
+    _apart(found["logits"], expected["logits"]),
+    _apart(found["similarities"], expected["similarities"][:, alive]),
     _apart(maps, expected_maps),
   )
 

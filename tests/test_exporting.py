@@ -111,7 +111,7 @@ def test_another_process_gives_the_same_answers(run, exported):
   expected = jax.jit(method.predict)(state, {"image": images})
   for name in "logits", "probabilities":
     np.testing.assert_allclose(found[name], expected[name], atol=1e-5)
-  for name in "scores", "points":
+  for name in "similarities", "points":
     np.testing.assert_allclose(found[name], expected[name][:, alive], atol=1e-5)
   np.testing.assert_array_equal(found["cells"], expected["cells"][:, alive])
   some = alive[[0, 2]].astype(np.int32)

@@ -9,7 +9,6 @@ import functools
 from typing import Any
 
 from absl import logging
-from flax import linen as nn
 import jax.numpy as jnp
 from ml_collections import ConfigDict
 import numpy as np
@@ -330,26 +329,11 @@ class Method:
 
     Points are those of the predicted class.
     """
-    found, _ = self.network.forward(state.params, state, batch)
-    answer = jnp.argmax(found.logits, axis=1)
-    return {
-      "logits": found.logits,
-      "probabilities": nn.softmax(found.logits),
-      "points": found.scores * self.network.weights(state)[answer],
-      "similarities": found.scores,
-      "cells": found.cells,
-    }
+    return self.network.answers(state, batch)
 
   def evaluate(self, state: State, data: pipeline.Stream) -> Metrics:
     """Accuracy and mean cross entropy."""
-    sums = classification.none()
-    return classification.figures(
-      parallel.fold(self._count, state, sums, data.batches())
-    )
-
-  def _count(self, state: State, carry: Array, batch: Batch) -> Array:
-    found, _ = self.network.forward(state.params, state, batch)
-    return classification.add(carry, found.logits, batch)
+    return classification.evaluate(self.network.answers, state, data.batches())
 
   def stale(self, state: State) -> bool:
     """Whether a prototype is no longer the patch it was pushed to."""

@@ -1,12 +1,41 @@
 """Accuracy and cross entropy, counted batch by batch on the devices."""
 
+from collections.abc import Callable, Iterable, Mapping
+import functools
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Float
 import numpy as np
 import optax
 
-from protojax.types import ArrayLike, Batch
+from protojax import parallel
+from protojax.types import Array, ArrayLike, Batch, State
+
+# (state, batch) -> "logits" and what else there is to answer.
+Answers = Callable[[State, Batch], Mapping[str, Array]]
+
+
+def evaluate(
+  answers: Answers, state: State, batches: Iterable[Batch]
+) -> dict[str, float]:
+  """Accuracy and mean cross entropy of a model over batches.
+
+  Args:
+    answers: always the same function, since it is compiled once.
+    state: of the model.
+    batches: their padding is left out.
+  """
+  return figures(parallel.fold(_count(answers), state, none(), batches))
+
+
+@functools.lru_cache(maxsize=16)
+def _count(answers: Answers) -> Callable[..., Any]:
+  def count(state: State, carry: Array, batch: Batch) -> Array:
+    return add(carry, answers(state, batch)["logits"], batch)
+
+  return count
 
 
 def none() -> Float[np.ndarray, " 3"]:

@@ -180,6 +180,21 @@ class Network:
     )
     return Activations(near.distances, near.cells, scores, logits), statistics
 
+  def answers(self, state: State, batch: Batch) -> dict[str, Array]:
+    """Logits, probabilities; each prototype's similarity, cell, and points.
+
+    Points are those of the predicted class.
+    """
+    found, _ = self.forward(state.params, state, batch)
+    answer = jnp.argmax(found.logits, axis=1)
+    return {
+      "logits": found.logits,
+      "probabilities": nn.softmax(found.logits),
+      "points": found.scores * self.weights(state)[answer],
+      "similarities": found.scores,
+      "cells": found.cells,
+    }
+
   # What a stage computes once, and what sweeps and explanations call.
 
   def backbone_rows(self, state: State, batch: Batch) -> dict[str, Array]:
