@@ -26,9 +26,9 @@ def get_config(variants: str = "") -> ConfigDict:
       "init_from": "",
       "save_seconds": 60.0,
       "batch_size": 50,
-      # What a rejected concept's scores become: "zero" (the paper), or
-      # "absent_mean", their means over training images without the concept.
-      "reject": "zero",
+      # What a rejected concept's scores become: "absent_mean", their means over
+      # training images without it, or "zero", the paper's, which harms.
+      "reject": "absent_mean",
       "data": {
         "name": "composites",
         # Each class its own concept where there are none.

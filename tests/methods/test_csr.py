@@ -219,7 +219,7 @@ def test_rejecting_all_leaves_the_bias_or_the_means():
 
 def test_dropout_rejects_what_a_person_might():
   state, _ = start()
-  sure = make(**{"task.concept_dropout": 0.999999})
+  sure = make(**{"task.concept_dropout": 0.999999, "reject": "zero"})
   *_, task = sure.stages()
   batch = next(make().stream("train").batches())
   scores = {"scores": np.ones((12, 6), np.float32)}
