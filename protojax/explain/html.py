@@ -76,6 +76,11 @@ def values(
       for name, value in run.accuracy.items()
     ],
     "kind": kind,
+    "noted": [
+      name
+      for name in report_text.NOTES
+      if any(name in e.notes for e in prototypes)
+    ],
     "by_points": kind == FAVOURITE,
     "names": names,
     "order": order,

@@ -12,6 +12,41 @@ from protojax.explain.evidence import GlobalExplanation, Redundancy
 # From this share of its nearest patches on, a prototype is called misleading.
 MISLEADING = 0.5
 
+# By what prototypes are sorted under: what they are, and what has a weight.
+PROTOTYPES = {
+  "class": "patches of training images, each the property of one class",
+  "concept": (
+    "learned pictures of a concept, each shown by the training patch that is"
+    " most like it"
+  ),
+  "favourite": (
+    "channels of the network, each shown by the training patch that it fires"
+    " most for and sorted under the class that it speaks most for"
+  ),
+}
+SCORES = {
+  "class": "Similarity",
+  "concept": "Similarity",
+  "favourite": "How much a channel fires over the whole image",
+}
+
+# What methods say of prototypes beside their scores.
+NOTES = {
+  "kind": (
+    "Trivial: as far from other classes as may be. Support: close to them, yet"
+    " told apart. Free vector: learned, and not itself a patch."
+  ),
+  "boundary distance": (
+    "How far it is from where another class would have as many points: small"
+    " for a prototype that decides between classes that are alike."
+  ),
+  "purity": (
+    "How far the patches that it fires most for fire in no other channel: 1 is"
+    " alone. Before: as the classifier was trained."
+  ),
+  "vectors": "How often it is the nearest one to the concept in an image.",
+}
+
 CHANGES = {
   "hue": "All colours are turned along the colour circle.",
   "shape": "Outlines are bent: straight lines no longer are.",

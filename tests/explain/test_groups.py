@@ -32,7 +32,7 @@ class Concepts(fakes.Colours):
     return jnp.array(_BIAS)
 
   def notes(self, state):
-    return [{"rank": float(j)} for j in range(len(state.buffers["alive"]))]
+    return [{"vectors": float(j)} for j in range(len(state.buffers["alive"]))]
 
 
 @pytest.fixture(scope="module")
@@ -88,7 +88,7 @@ def test_prototypes_are_sorted_by_concept(explained):
     assert (e.kind, e.group) == ("concept", model.groups.names[j % 4])
     assert e.speaks_for == model.class_names[weight[:, j].argmax()]
     assert_allclose(e.weight, weight[:, j].max())
-    assert e.notes == {"rank": j}
+    assert e.notes == {"vectors": j}
   groups = html.groups(prototypes, images)
   assert [g.name for g in groups[:4]] == list(model.groups.names)
   assert {g.name for g in groups[4:]} == set(model.class_names)
@@ -108,7 +108,9 @@ def test_the_report_says_whom_a_prototype_speaks_for(explained, tmp_path):
     )
   said = (tmp_path / "report.html").read_text()
   assert f" for {prototypes[0].speaks_for}</span>" in said
-  assert "rank 3.00" in said
+  assert "vectors 3.00" in said
+  assert "nearest one to the concept" in said
+  assert "learned pictures of a concept" in said
   assert "score × weight" in said
   assert "before any prototype speaks" in said
   assert "each the property of one class" not in said
