@@ -19,6 +19,8 @@ from protojax.metrics import ranking
 # Images of each verdict that get pictures, and mistakes of each kind.
 WORST = 20
 MISTAKES = 20
+# Of an anomaly, a cosine distance: no more than float32 makes of nothing.
+_ROUNDING = 1e-6
 
 
 class Threshold(NamedTuple):
@@ -125,7 +127,7 @@ class Inspection:
 
     Empty where there is no anomaly to share out.
     """
-    if not self.worst_value > 0:
+    if not self.worst_value > _ROUNDING:
       return {}
     return {name: phi / self.worst_value for name, phi in self.because.items()}
 
