@@ -10,7 +10,7 @@ everything; they combine with commas.
 from ml_collections import ConfigDict
 
 from configs import csr_composites
-from configs.variants import apply
+from configs.variants import PLANTED, apply
 
 
 def get_config(variants: str = "") -> ConfigDict:
@@ -28,10 +28,7 @@ def get_config(variants: str = "") -> ConfigDict:
 
 
 VARIANTS = {
-  **{
-    name: {"data": {"characteristic": name}}
-    for name in ("hue", "shape", "texture", "contrast", "saturation")
-  },
+  **PLANTED,
   "debug": {
     "batch_size": 16,
     "data": {"image_size": 32},

@@ -14,7 +14,7 @@ hue without any), and `:debug` shrinks everything; they combine with commas.
 from ml_collections import ConfigDict
 
 from configs import protopnet_folder
-from configs.variants import apply
+from configs.variants import PLANTED, apply
 
 
 def get_config(variants: str = "") -> ConfigDict:
@@ -43,10 +43,7 @@ def get_config(variants: str = "") -> ConfigDict:
 
 
 VARIANTS = {
-  **{
-    name: {"data": {"characteristic": name}}
-    for name in ("hue", "shape", "texture", "contrast", "saturation")
-  },
+  **PLANTED,
   "debug": {
     "batch_size": 16,
     "data": {"image_size": 32},

@@ -2,6 +2,12 @@
 
 from ml_collections import ConfigDict
 
+# What the label of the planted data has for its cause.
+PLANTED = {
+  name: {"data": {"characteristic": name}}
+  for name in ("hue", "shape", "texture", "contrast", "saturation")
+}
+
 
 def apply(config: ConfigDict, names: str, known: dict[str, dict]) -> ConfigDict:
   """The config, locked, with variants put over it in the order given.
