@@ -136,6 +136,36 @@ class Backbone:
     x = images.astype("float32") / 255 - mean[None, None, None]
     return x / std[None, None, None]
 
+  def grid(self, image_size: int) -> tuple[int, int]:
+    """Rows and columns of the map of an image with sides of so many pixels."""
+    image = jax.ShapeDtypeStruct((1, image_size, image_size, 3), jnp.float32)
+    features, _ = jax.eval_shape(
+      self.module.init_with_output, jax.random.key(0), image
+    )
+    return features.shape[1], features.shape[2]
+
+  def features(
+    self,
+    params: PyTree,
+    statistics: PyTree,
+    images: ArrayLike,
+    train: bool = False,
+  ) -> tuple[jax.Array, PyTree]:
+    """The map of images and, in training, the moved statistics.
+
+    Args:
+      params: of the module.
+      statistics: of the module; what `init` gives beside "params".
+      images: pixels 0..255.
+      train: BatchNorm by the batch, its running averages moved.
+    """
+    apply: Any = self.module.apply
+    x = self.normalise(images)
+    variables = {"params": params, **statistics}
+    if not train:
+      return apply(variables, x), statistics
+    return apply(variables, x, train=True, mutable=list(statistics))
+
   def chosen(self, names: Sequence[str]) -> tuple[Level, ...]:
     """The levels of those names, in the order given.
 

@@ -112,12 +112,7 @@ class ConceptNetwork:
   @functools.cached_property
   def grid(self) -> tuple[int, int]:
     """Rows and columns of the cells."""
-    size = self.image_size
-    image = jax.ShapeDtypeStruct((1, size, size, 3), jnp.float32)
-    features, _ = jax.eval_shape(
-      self.backbone.module.init_with_output, jax.random.key(0), image
-    )
-    return features.shape[1], features.shape[2]
+    return self.backbone.grid(self.image_size)
 
   # The forward path, in the order of its steps.
 
@@ -129,20 +124,13 @@ class ConceptNetwork:
     train: bool = False,
   ) -> tuple[Float[Array, "b h w e"], PyTree]:
     """Standardised features and, in training, the moved statistics."""
-    x = self.backbone.normalise(images)
-    variables = {"params": params["backbone"], **statistics["backbone"]}
-    module = self.backbone.module
-    if train:
-      features, moved = module.apply(
-        variables, x, train=True, mutable=list(statistics["backbone"])
-      )
-      statistics = {**statistics, "backbone": moved}
-    else:
-      features = _apply(module, variables, x)
+    features, moved = self.backbone.features(
+      params["backbone"], statistics["backbone"], images, train
+    )
     features = jnp.asarray(features, jnp.float32)
     shift = statistics["shift"][None, None, None]
     scale = statistics["scale"][None, None, None]
-    return (features - shift) * scale, statistics
+    return (features - shift) * scale, {**statistics, "backbone": moved}
 
   def concept_maps(
     self, params: PyTree, features: Float[ArrayLike, "b h w e"]

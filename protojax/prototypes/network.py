@@ -112,13 +112,8 @@ class Network:
   @property
   def grid(self) -> tuple[int, int]:
     """Rows and columns of the cells a prototype is compared with."""
-    size, layer = self.image_size, self.layer
-    image = jax.ShapeDtypeStruct((1, size, size, 3), jnp.float32)
-    features, _ = jax.eval_shape(
-      self.backbone.module.init_with_output, jax.random.key(0), image
-    )
-    _, height, width, _ = features.shape
-    return height - layer.height + 1, width - layer.width + 1
+    rows, columns = self.backbone.grid(self.image_size)
+    return rows - self.layer.height + 1, columns - self.layer.width + 1
 
   def features(
     self,
@@ -128,12 +123,8 @@ class Network:
     train: bool = False,
   ) -> tuple[Array, PyTree]:
     """Features of the backbone and, in training, the moved statistics."""
-    x = self.backbone.normalise(images)
-    variables = {"params": params["backbone"], **statistics["backbone"]}
-    if not train:
-      return _apply(self.backbone.module, variables, x), statistics
-    features, moved = self.backbone.module.apply(
-      variables, x, train=True, mutable=list(statistics["backbone"])
+    features, moved = self.backbone.features(
+      params["backbone"], statistics["backbone"], images, train
     )
     return features, {**statistics, "backbone": moved}
 

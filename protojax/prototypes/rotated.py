@@ -7,7 +7,6 @@ Image -> frozen backbone -> map Z -> U Z -> mean over cells v -> logits
 
 from collections.abc import Mapping, Sequence
 import dataclasses
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -120,13 +119,7 @@ class Rotated:
   @property
   def grid(self) -> tuple[int, int]:
     """Rows and columns of the map."""
-    image = jax.ShapeDtypeStruct(
-      (1, self.image_size, self.image_size, 3), jnp.float32
-    )
-    features, _ = jax.eval_shape(
-      self.backbone.module.init_with_output, jax.random.key(0), image
-    )
-    return features.shape[1], features.shape[2]
+    return self.backbone.grid(self.image_size)
 
   # The forward path.
 
@@ -138,13 +131,8 @@ class Rotated:
     train: bool = False,
   ) -> tuple[Array, PyTree]:
     """Features of the backbone and, in training, the moved statistics."""
-    apply: Any = self.backbone.module.apply
-    x = self.backbone.normalise(images)
-    variables = {"params": params["backbone"], **statistics["backbone"]}
-    if not train:
-      return apply(variables, x), statistics
-    features, moved = apply(
-      variables, x, train=True, mutable=list(statistics["backbone"])
+    features, moved = self.backbone.features(
+      params["backbone"], statistics["backbone"], images, train
     )
     return features, {**statistics, "backbone": moved}
 
