@@ -10,10 +10,7 @@ seed draws other training and test images. Each prints a Markdown table;
 
 import argparse
 from collections.abc import Iterator
-import importlib.metadata
-import json
 from pathlib import Path
-import platform
 import statistics
 import sys
 import tempfile
@@ -29,6 +26,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from benchmarks import harness
 from configs import epic_folder
 from protojax import methods, parallel
 from protojax.data import sources
@@ -289,20 +287,9 @@ def main() -> None:
   parser.add_argument("--json", default="", metavar="FILE")
   args = parser.parse_args()
   parallel.setup()
-  rows = []
   with tempfile.TemporaryDirectory() as folder:
     args.pool = _pool(args.root, args.more, Path(folder))
-    for row in globals()[args.which](args):
-      if not rows:
-        print("| " + " | ".join(row) + " |")
-        print("|" + " --- |" * len(row))
-      rows.append(row)
-      print("| " + " | ".join(map(str, row.values())) + " |", flush=True)
-  if args.json:
-    versions = {n: importlib.metadata.version(n) for n in ("jax", "protojax")}
-    machine = f"{platform.machine()}, {parallel.describe()}"
-    content = {"rows": rows, "machine": machine, "versions": versions}
-    Path(args.json).write_text(json.dumps(content, indent=2))
+    harness.tell(globals()[args.which](args), args.json)
 
 
 if __name__ == "__main__":

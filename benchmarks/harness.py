@@ -146,15 +146,20 @@ def main(
   parser.add_argument("--json", default="", metavar="FILE")
   args = parser.parse_args()
   parallel.setup()
+  tell(benchmarks[args.which](args), args.json)
+
+
+def tell(found: Iterable[Row], file: str) -> None:
+  """Prints a table as its rows come; writes them to a JSON file, if named."""
   rows = []
-  for row in benchmarks[args.which](args):
+  for row in found:
     if not rows:
       print("| " + " | ".join(row) + " |")
       print("|" + " --- |" * len(row))
     rows.append(row)
     print("| " + " | ".join(map(str, row.values())) + " |", flush=True)
-  if args.json:
+  if file:
     versions = {n: importlib.metadata.version(n) for n in ("jax", "protojax")}
     machine = f"{platform.machine()}, {parallel.describe()}"
     content = {"rows": rows, "machine": machine, "versions": versions}
-    Path(args.json).write_text(json.dumps(content, indent=2))
+    Path(file).write_text(json.dumps(content, indent=2))
