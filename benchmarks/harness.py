@@ -3,7 +3,9 @@
 import argparse
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 import importlib.metadata
+import importlib.util
 import json
+import os
 from pathlib import Path
 import platform
 import statistics
@@ -19,6 +21,15 @@ from protojax.types import State
 
 Row = dict[str, Any]
 REPEATS = 5
+
+# Distribution -> module.
+_PACKAGES = {
+  "protojax": "protojax",
+  "jax": "jax",
+  "opencv-python-headless": "cv2",
+  "torch": "torch",
+  "cabrnet": "cabrnet",
+}
 
 
 def train(
@@ -159,7 +170,26 @@ def tell(found: Iterable[Row], file: str) -> None:
     rows.append(row)
     print("| " + " | ".join(map(str, row.values())) + " |", flush=True)
   if file:
-    versions = {n: importlib.metadata.version(n) for n in ("jax", "protojax")}
-    machine = f"{platform.machine()}, {parallel.describe()}"
-    content = {"rows": rows, "machine": machine, "versions": versions}
+    content = {"rows": rows, "machine": machine(), "versions": versions()}
     Path(file).write_text(json.dumps(content, indent=2))
+
+
+def machine() -> str:
+  """What the benchmark runs on: processor, threads, devices, system."""
+  processor = platform.processor() or platform.machine()
+  names = Path("/proc/cpuinfo")
+  if names.exists():
+    lines = names.read_text().splitlines()
+    found = [x.split(":")[1].strip() for x in lines if x.startswith("model n")]
+    processor = found[0] if found else processor
+  threads = len(os.sched_getaffinity(0))
+  return f"{processor}, {threads} threads; {parallel.describe()}"
+
+
+def versions() -> dict[str, str]:
+  """Of what is measured and of what it is measured against."""
+  return {
+    name: importlib.metadata.version(name)
+    for name in _PACKAGES
+    if importlib.util.find_spec(_PACKAGES[name])
+  }
