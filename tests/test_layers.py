@@ -36,7 +36,7 @@ _LEVELS = (
 )
 _LEVEL = {part: n for n, row in enumerate(_LEVELS) for part in row}
 
-# Names that tell of devices and processes; `parallel.py` alone has them.
+# Names that tell of devices and processes; `parallel` alone has them.
 _OF_DEVICES = frozenset(
   (
     "devices",

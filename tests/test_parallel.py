@@ -127,7 +127,7 @@ def _free_port():
 
 
 def test_a_coordinator_that_does_not_answer(cluster, monkeypatch):
-  monkeypatch.setattr(parallel, "_COORDINATOR_SECONDS", 0.1)
+  monkeypatch.setattr(parallel.processes, "_COORDINATOR_SECONDS", 0.1)
   cluster(f"localhost:{_free_port()}", "2", "1")
   with pytest.raises(UserError, match=r"no process 0 answers at .*localhost"):
     parallel.setup(distributed=True)

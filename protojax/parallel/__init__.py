@@ -1,4 +1,4 @@
-"""Devices and processes: the only module that names them.
+"""Devices and processes: the only package that names them.
 
 A step function is written for one device's slice of a batch; `pmap` maps it
 over all devices, `Sweep` and `fold` run it over a stream of batches with one
@@ -9,8 +9,6 @@ from collections.abc import Callable, Iterable, Iterator
 import functools
 import os
 from pathlib import Path
-import socket
-import time
 from typing import Any
 
 import jax
@@ -18,6 +16,7 @@ from jax.experimental import multihost_utils
 import jax.numpy as jnp
 import numpy as np
 
+from protojax.parallel.processes import join
 from protojax.types import ArrayLike, Batch, PyTree, UserError
 
 AXIS = "devices"
@@ -30,9 +29,6 @@ _FAST_CPU_RELEASES = ("0.10.", "0.11.", "0.12.")
 
 # What a batch holds that nobody wants back from the devices.
 _PIXELS = ("image", "copies")
-
-# For so long a process waits for process 0 to be there, as JAX does.
-_COORDINATOR_SECONDS = 300.0
 
 
 def setup(distributed: bool = False) -> None:
@@ -60,57 +56,7 @@ def setup(distributed: bool = False) -> None:
     jax.config.update("jax_compilation_cache_dir", str(cache))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
   if distributed and not jax.distributed.is_initialized():
-    _join()
-
-
-def _join() -> None:
-  address = os.environ.get("JAX_COORDINATOR_ADDRESS")
-  count, index = _number("JAX_NUM_PROCESSES"), _number("JAX_PROCESS_ID")
-  try:
-    if count is None or index is None:
-      jax.distributed.initialize()
-      return
-    if address:
-      _await_coordinator(address, 0.0 if index == 0 else _COORDINATOR_SECONDS)
-    jax.distributed.initialize(address, count, index)
-  except (ValueError, RuntimeError, OSError) as error:
-    raise UserError(
-      f"--distributed could not join the other processes: {error}. It needs a"
-      " TPU pod, SLURM, Open MPI, or else JAX_COORDINATOR_ADDRESS,"
-      " JAX_NUM_PROCESSES and JAX_PROCESS_ID. Leave the flag out to run on this"
-      " machine alone."
-    ) from error
-
-
-def _number(variable: str) -> int | None:
-  """An environment variable that is a number; None where it is not set."""
-  value = os.environ.get(variable)
-  if value and not value.isdecimal():
-    raise UserError(f"{variable}={value} is not a number; set it to one.")
-  return int(value) if value else None
-
-
-def _await_coordinator(address: str, seconds: float) -> None:
-  """Waits for process 0 to listen; JAX itself would abort the process.
-
-  Raises:
-    OSError: it does not within so many seconds, where there are any.
-    ValueError: the address is not HOST:PORT.
-  """
-  host, _, port = address.rpartition(":")
-  if not (host and port.isdecimal() and int(port) < 1 << 16):
-    raise ValueError(f"JAX_COORDINATOR_ADDRESS={address} is not HOST:PORT")
-  end = time.monotonic() + seconds
-  while seconds:
-    try:
-      socket.create_connection((host.strip("[]"), int(port)), 5).close()
-      return
-    except OSError as error:
-      if time.monotonic() > end:
-        raise OSError(
-          f"no process 0 answers at JAX_COORDINATOR_ADDRESS={address} ({error})"
-        ) from error
-    time.sleep(0.2)
+    join()
 
 
 def cache_dir() -> Path:

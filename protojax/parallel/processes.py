@@ -1,0 +1,67 @@
+"""How the processes of a run find each other."""
+
+import os
+import socket
+import time
+
+import jax
+
+from protojax.types import UserError
+
+# For so long a process waits for process 0 to be there, as JAX does.
+_COORDINATOR_SECONDS = 300.0
+
+
+def join() -> None:
+  """Joins the other processes of this run.
+
+  Raises:
+    UserError: there are none.
+  """
+  address = os.environ.get("JAX_COORDINATOR_ADDRESS")
+  count, index = _number("JAX_NUM_PROCESSES"), _number("JAX_PROCESS_ID")
+  try:
+    if count is None or index is None:
+      jax.distributed.initialize()
+      return
+    if address:
+      _await_coordinator(address, 0.0 if index == 0 else _COORDINATOR_SECONDS)
+    jax.distributed.initialize(address, count, index)
+  except (ValueError, RuntimeError, OSError) as error:
+    raise UserError(
+      f"--distributed could not join the other processes: {error}. It needs a"
+      " TPU pod, SLURM, Open MPI, or else JAX_COORDINATOR_ADDRESS,"
+      " JAX_NUM_PROCESSES and JAX_PROCESS_ID. Leave the flag out to run on this"
+      " machine alone."
+    ) from error
+
+
+def _number(variable: str) -> int | None:
+  """An environment variable that is a number; None where it is not set."""
+  value = os.environ.get(variable)
+  if value and not value.isdecimal():
+    raise UserError(f"{variable}={value} is not a number; set it to one.")
+  return int(value) if value else None
+
+
+def _await_coordinator(address: str, seconds: float) -> None:
+  """Waits for process 0 to listen; JAX itself would abort the process.
+
+  Raises:
+    OSError: it does not within so many seconds, where there are any.
+    ValueError: the address is not HOST:PORT.
+  """
+  host, _, port = address.rpartition(":")
+  if not (host and port.isdecimal() and int(port) < 1 << 16):
+    raise ValueError(f"JAX_COORDINATOR_ADDRESS={address} is not HOST:PORT")
+  end = time.monotonic() + seconds
+  while seconds:
+    try:
+      socket.create_connection((host.strip("[]"), int(port)), 5).close()
+      return
+    except OSError as error:
+      if time.monotonic() > end:
+        raise OSError(
+          f"no process 0 answers at JAX_COORDINATOR_ADDRESS={address} ({error})"
+        ) from error
+    time.sleep(0.2)
