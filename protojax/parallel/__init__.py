@@ -17,6 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from protojax.parallel.processes import join
+from protojax.parallel.split import WHOLE, Split, axes, joined, map_axes, parted
 from protojax.types import ArrayLike, Batch, PyTree, UserError
 
 AXIS = "devices"
@@ -109,7 +110,7 @@ def pmap(
   out_axes: Any,
   donate: tuple[int, ...] = (),
 ) -> Callable[..., Any]:
-  """Maps a step over all devices; axis None means replicated, 0 sharded."""
+  """Maps a step over all devices; axis None means replicated, else sharded."""
   return jax.pmap(
     function,
     axis_name=AXIS,
@@ -132,6 +133,23 @@ def pmean(tree: PyTree) -> PyTree:
 def gather(tree: PyTree) -> PyTree:
   """Concatenates the devices' slices of a batch, inside a mapped step."""
   return jax.lax.all_gather(tree, AXIS, tiled=True)
+
+
+def scatter_sum(tree: PyTree) -> PyTree:
+  """Sums over devices, of which each gets its slice: `[b, ...] -> [b', ...]`.
+
+  Inside a mapped step, as `gather` is, whose transpose it is.
+  """
+  return jax.lax.psum_scatter(tree, AXIS, tiled=True)
+
+
+def exchange(x: jax.Array) -> jax.Array:
+  """What each device found for this one's slice: `[b ...] -> [devices b' ...]`.
+
+  Inside a mapped step, where each has found something for a whole batch.
+  """
+  slices = x.reshape(jax.lax.axis_size(AXIS), -1, *x.shape[1:])
+  return jax.lax.all_to_all(slices, AXIS, 0, 0)
 
 
 def shard(batch: Batch) -> Batch:
@@ -166,16 +184,23 @@ def _stacked(tree: PyTree) -> PyTree:
   return multihost_utils.process_allgather(local, tiled=True)
 
 
-def to_host(tree: PyTree) -> PyTree:
-  """NumPy copies of arrays that every device holds whole."""
-  return jax.tree.map(
-    lambda x: (
-      np.asarray(x.addressable_data(0))
-      if isinstance(x, jax.Array) and not x.is_fully_addressable
-      else np.asarray(x)
-    ),
-    tree,
-  )
+def to_host(tree: PyTree, split: Split = WHOLE) -> PyTree:
+  """NumPy copies of whole arrays, as every process gets them.
+
+  Args:
+    tree: arrays that every device holds whole, but for those that are split.
+    split: names these; then all processes must call it.
+  """
+
+  def take(x: Any, axis: int | None) -> np.ndarray:
+    if axis is not None:
+      stacked = _stacked(np.moveaxis(np.asarray(x), axis, 0))
+      return joined(np.moveaxis(stacked, 0, axis), axis)
+    if isinstance(x, jax.Array) and not x.is_fully_addressable:
+      return np.asarray(x.addressable_data(0))
+    return np.asarray(x)
+
+  return map_axes(take, tree, split)
 
 
 def replicate(tree: PyTree) -> PyTree:
@@ -195,7 +220,25 @@ def replicate(tree: PyTree) -> PyTree:
   return jax.tree.map(put, tree)
 
 
-def _sharding(*axes: str) -> jax.sharding.NamedSharding:
+def distribute(tree: PyTree, split: Split) -> PyTree:
+  """Puts arrays on the devices: parts of those that are split, else copies.
+
+  A step is then mapped over `axes(tree, split)`.
+  """
+
+  def put(x: Any, axis: int | None) -> jax.Array:
+    return replicate(x) if axis is None else _put_parts(x, axis)
+
+  return map_axes(put, tree, split)
+
+
+def _put_parts(x: ArrayLike, axis: int) -> jax.Array:
+  parts = parted(np.asarray(x), axis, jax.device_count())
+  along = _sharding(*[None] * axis, AXIS)
+  return jax.make_array_from_callback(parts.shape, along, parts.__getitem__)
+
+
+def _sharding(*axes: str | None) -> jax.sharding.NamedSharding:
   mesh = jax.sharding.Mesh(np.array(jax.devices()), (AXIS,))
   return jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec(*axes))
 
@@ -222,6 +265,9 @@ class Sweep:
   `step(state, carry, batch) -> (carry, rows)` must be the same function
   object from sweep to sweep (a module's function, a bound method, a cached
   closure), since it is compiled once per object.
+
+  Where some of the state is split, so is the carry, along its axis 0: a step
+  then takes in for its part what it gathers of the batch of all devices.
   """
 
   def __init__(
@@ -229,10 +275,17 @@ class Sweep:
     step: Callable[..., tuple[PyTree, PyTree]],
     state: PyTree,
     carry: PyTree,
+    split: Split = WHOLE,
   ) -> None:
-    self._step = _mapped(step)
-    self._state = replicate(state)
-    self._carry = _on_each_device(carry)
+    self._split = split
+    # Flat, since it has to be hashable.
+    state_axes = jax.tree.flatten(axes(state, split), lambda x: x is None)
+    self._step = _mapped(step, tuple(state_axes[0]), state_axes[1])
+    self._state = distribute(state, split)
+    if split:
+      self._carry = jax.tree.map(lambda x: _put_parts(x, 0), carry)
+    else:
+      self._carry = _on_each_device(carry)
 
   def __call__(self, batch: Batch) -> PyTree:
     """Takes one batch in; returns its rows, still sharded, on the devices."""
@@ -257,8 +310,11 @@ class Sweep:
       yield _whole(last[0]), unshard(last[1])
 
   def carry(self) -> PyTree:
-    """The carries of all devices, stacked, as NumPy: `[devices, ...]`."""
-    return _stacked(self._carry)
+    """The carries of all devices as NumPy: `[devices, ...]`.
+
+    A carry that is split is whole again: `[...]`.
+    """
+    return (unshard if self._split else _stacked)(self._carry)
 
 
 def _whole(batch: Batch) -> Batch:
@@ -268,8 +324,11 @@ def _whole(batch: Batch) -> Batch:
 
 
 @functools.lru_cache(maxsize=64)
-def _mapped(step: Callable[..., Any]) -> Callable[..., Any]:
-  return pmap(step, in_axes=(None, 0, 0), out_axes=0)
+def _mapped(
+  step: Callable[..., Any], state_axes: tuple[int | None, ...], treedef: Any
+) -> Callable[..., Any]:
+  in_axes = jax.tree.unflatten(treedef, state_axes), 0, 0
+  return pmap(step, in_axes, out_axes=0)
 
 
 def fold(
@@ -277,13 +336,14 @@ def fold(
   state: PyTree,
   carry: PyTree,
   batches: Iterable[Batch],
+  split: Split = WHOLE,
 ) -> PyTree:
   """Folds `step(state, carry, batch) -> carry` over batches.
 
   Returns:
-    The carries of all devices, stacked, as NumPy: `[devices, ...]`.
+    The carries of all devices, as NumPy: see `Sweep.carry`.
   """
-  sweep = Sweep(_without_rows(step), state, carry)
+  sweep = Sweep(_without_rows(step), state, carry, split)
   for batch in batches:
     sweep(batch)
   return sweep.carry()

@@ -217,13 +217,13 @@ class Run:
       within = progress.step % _epoch(stage)
       last = progress.step == stage.total_steps
       if within == 0 and stage.patience:
-        self._keep(update, name, pending, began)
+        self._keep(stage, update, name, pending, began)
         last = self._tired(stage_id, stage) or last
       if last or within == 0 or within % _LOG_STEPS == 0:
         metrics = self._log_mean(stage_id, stage, pending)
         self._bar.update(task, note=rounded(metrics))
       if last or self._should_save():
-        self._keep(update, name, pending, began)
+        self._keep(stage, update, name, pending, began)
         if not last:
           self._save()
       if last:
@@ -244,15 +244,14 @@ class Run:
 
   def _keep(
     self,
+    stage: Fit,
     update: Update,
     name: str,
     pending: list[Mapping[str, jax.Array]],
     began: float,
   ) -> None:
     """Brings a step's outcome to the host."""
-    self.state, self.optimizers[name] = parallel.to_host(
-      (update.state, update.optimizer_state)
-    )
+    self.state, self.optimizers[name] = stage.on_host(update)
     self._sum(pending)
     self.progress.seconds = time.monotonic() - began
 

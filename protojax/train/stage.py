@@ -8,6 +8,7 @@ import dataclasses
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 
@@ -16,7 +17,7 @@ from protojax.data import pipeline
 from protojax.data.pipeline import Stream
 from protojax.data.transforms import augment
 from protojax.train import kept
-from protojax.types import Batch, Metrics, PyTree, State
+from protojax.types import Batch, Metrics, PyTree, State, UserError
 
 
 class Aux(NamedTuple):
@@ -82,11 +83,18 @@ class Fit:
       a stage when the data has no random transform.
     through: what the prefix gets for its images where they have been through
       part of the network already; it then finds those rows in its batch.
-    after_step: `state -> state`, after every update.
+    after_step: `state -> state`, after every update; of what is split it sees
+      this device's part.
     optimizer_id: stages with the same one share moments and schedule counts.
     patience: epochs without a better accuracy on the validation images after
       which the stage ends; it then leaves the best state it had. 0: it trains
       to its end and leaves the last.
+    accumulate: parts in which a device takes its slice of a batch, one after
+      the other: the memory of a part, the gradient of the whole. BatchNorm by
+      the batch is then by the part, and its averages move once a part.
+    split: of state and moments, what is split over the devices; see
+      `parallel.split`. The loss finds this device's part, and the optimiser has
+      to be one that moves each number by itself.
   """
 
   name: str
@@ -99,11 +107,17 @@ class Fit:
   after_step: Callable[[State], State] | None = None
   optimizer_id: str | None = None
   patience: int = 0
+  accumulate: int = 1
+  split: parallel.Split = dataclasses.field(default_factory=dict)
 
   @property
   def total_steps(self) -> int:
     """Updates from the stage's start to its end."""
     return self.length.steps(self.data.steps_per_epoch)
+
+  def on_host(self, update: "Update") -> tuple[State, PyTree]:
+    """State and optimiser's state after a step, whole, as NumPy."""
+    return parallel.to_host((update.state, update.optimizer_state), self.split)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -122,7 +136,7 @@ class Pass:
 
 
 class Update(NamedTuple):
-  """What one step of a `Fit` leaves, on the devices."""
+  """What one step of a `Fit` leaves, on the devices; see `Fit.on_host`."""
 
   state: State
   optimizer_state: PyTree
@@ -146,17 +160,23 @@ def fit(
     key: the stage's key; a step's key is folded from it.
     start: steps done already.
     cache_prefix: compute the prefix once where that gives the same rows.
+
+  Raises:
+    UserError: the batch does not divide over devices and parts.
   """
+  _check_parts(stage)
   fixed = stage.prefix is not None and not stage.data.augment
   rows = _prefix_rows(stage, state) if fixed and cache_prefix else None
   # The caller's buffers stay his: the step overwrites its own copies.
-  state, optimizer_state = parallel.replicate(
-    jax.tree.map(np.array, parallel.to_host((state, optimizer_state)))
+  state, optimizer_state = parallel.distribute(
+    jax.tree.map(np.array, parallel.to_host((state, optimizer_state))),
+    stage.split,
   )
+  axes = [parallel.axes(tree, stage.split) for tree in (state, optimizer_state)]
   step = parallel.pmap(
     _step(stage, key, prefixed=rows is not None),
-    in_axes=(None, None, 0, None),
-    out_axes=(None, None, None),
+    in_axes=(*axes, 0, None),
+    out_axes=(*axes, None),
     donate=(0, 1),
   )
   batches = stage.data.batches(
@@ -169,6 +189,17 @@ def fit(
       state, optimizer_state, parallel.shard(batch), np.int32(number)
     )
     yield Update(state, optimizer_state, metrics)
+
+
+def _check_parts(stage: Fit) -> None:
+  devices, size = parallel.device_count(), stage.data.batch_size
+  whole = devices * stage.accumulate
+  if stage.accumulate > 1 and size % whole:
+    raise UserError(
+      f"batch_size {size} does not divide over {devices} devices and"
+      f" accumulate={stage.accumulate} parts; use a multiple of {whole}, or"
+      " another accumulate."
+    )
 
 
 def _prefix_rows(stage: Fit, state: State) -> kept.Rows | None:
@@ -186,32 +217,88 @@ def _step(
     state: State, optimizer_state: PyTree, batch: Batch, number: jax.Array
   ) -> tuple[State, PyTree, Mapping[str, jax.Array]]:
     key = jax.random.fold_in(stage_key, number)
-    batch = _augmented(stage.data.augment, batch, key)
-    if stage.prefix is not None and not prefixed:
-      batch = {**batch, **jax.lax.stop_gradient(stage.prefix(state, batch))}
 
-    def loss(params: PyTree) -> tuple[jax.Array, tuple[jax.Array, Aux]]:
-      total, count, aux = stage.loss(params, state, batch, key)
-      return total, (count, aux)
+    def sums(statistics: PyTree, batch: Batch) -> tuple[PyTree, PyTree]:
+      batch = _augmented(stage.data.augment, batch, key)
+      given = state.replace(statistics=statistics)
+      if stage.prefix is not None and not prefixed:
+        rows = jax.lax.stop_gradient(stage.prefix(given, batch))
+        batch = {**batch, **rows}
+      return _sums(stage.loss, given, batch, key)
 
-    (total, (count, aux)), gradients = jax.value_and_grad(loss, has_aux=True)(
-      state.params
-    )
-    sums = {"loss": total, **aux.metrics}
-    gradients, sums, count = parallel.psum((gradients, sums, count))
-    gradients, means = jax.tree.map(lambda x: x / count, (gradients, sums))
+    statistics, found = _added(sums, state.statistics, batch, stage.accumulate)
+    gradients, metrics, count = _over_devices(*found, stage.split)
+    gradients, means = jax.tree.map(lambda x: x / count, (gradients, metrics))
     updates, optimizer_state = stage.optimizer.update(
       gradients, optimizer_state, state.params
     )
     state = state.replace(
-      params=optax.apply_updates(state.params, updates),
-      statistics=aux.statistics,
+      params=optax.apply_updates(state.params, updates), statistics=statistics
     )
     if stage.after_step is not None:
       state = stage.after_step(state)
     return state, optimizer_state, means
 
   return step
+
+
+def _sums(
+  loss: Loss, state: State, batch: Batch, key: jax.Array
+) -> tuple[PyTree, tuple[PyTree, PyTree, jax.Array]]:
+  """Statistics; gradients, metrics and count, summed over the examples."""
+
+  def total(params: PyTree) -> tuple[jax.Array, tuple[jax.Array, Aux]]:
+    total, count, aux = loss(params, state, batch, key)
+    return total, (count, aux)
+
+  (value, (count, aux)), gradients = jax.value_and_grad(total, has_aux=True)(
+    state.params
+  )
+  return aux.statistics, (gradients, {"loss": value, **aux.metrics}, count)
+
+
+def _added(
+  sums: Callable[[PyTree, Batch], tuple[PyTree, PyTree]],
+  statistics: PyTree,
+  batch: Batch,
+  parts: int,
+) -> tuple[PyTree, PyTree]:
+  """What `sums` gives of the parts of a batch, added one after the other."""
+  if parts == 1:
+    return sums(statistics, batch)
+  batches = jax.tree.map(
+    lambda x: x.reshape(parts, len(x) // parts, *x.shape[1:]), batch
+  )
+  first = jax.tree.map(lambda x: x[0], batches)
+  _, shapes = jax.eval_shape(sums, statistics, first)
+  zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
+
+  def add(carry: tuple, part: Batch) -> tuple[tuple, None]:
+    statistics, total = carry
+    statistics, found = sums(statistics, part)
+    return (statistics, jax.tree.map(jnp.add, total, found)), None
+
+  return jax.lax.scan(add, (statistics, zeros), batches)[0]
+
+
+def _over_devices(
+  gradients: PyTree, metrics: PyTree, count: jax.Array, split: parallel.Split
+) -> tuple[PyTree, PyTree, jax.Array]:
+  """Sums over devices.
+
+  The gradient of what is split is not reduced: a loss is of a device's own
+  examples, and what brings its part to those of the others (`parallel.gather`
+  and `scatter_sum`) has brought it their gradients. Each would come so many
+  times as there are devices if they all took the loss of the whole batch.
+  """
+  whole = parallel.map_axes(
+    lambda x, axis: x if axis is None else None, gradients, split
+  )
+  whole, metrics, count = parallel.psum((whole, metrics, count))
+  gradients = jax.tree.map(
+    lambda part, total: part if total is None else total, gradients, whole
+  )
+  return gradients, metrics, count
 
 
 def _augmented(name: str, batch: Batch, key: jax.Array) -> Batch:

@@ -1,0 +1,49 @@
+"""Arrays that are split over the devices, in a tree of arrays that are whole.
+
+A `Split` names them: with {"head.weight": 1} every leaf whose path ends in
+`head.weight` is split along its axis 1, the parameter and an optimiser's
+moments of it alike. On N devices `[k, p]` is then held as `[k, N, p / N]`,
+and a mapped step sees `[k, p / N]`.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import numpy as np
+
+from protojax.types import ArrayLike, PyTree
+
+Split = Mapping[str, int]
+WHOLE: Split = {}
+
+
+def axes(tree: PyTree, split: Split) -> PyTree:
+  """The axis that each leaf, or the whole tree, is split along; else None."""
+  return map_axes(lambda _, axis: axis, tree, split) if split else None
+
+
+def map_axes(
+  function: Callable[[Any, int | None], Any], tree: PyTree, split: Split
+) -> PyTree:
+  """`function(leaf, axis)` of every leaf; None for the axis of a whole one."""
+
+  def call(path: tuple, leaf: Any) -> Any:
+    name = "." + jax.tree_util.keystr(path, simple=True, separator=".")
+    found = (axis for end, axis in split.items() if name.endswith(f".{end}"))
+    return function(leaf, next(found, None))
+
+  return jax.tree_util.tree_map_with_path(call, tree)
+
+
+def parted(x: ArrayLike, axis: int, parts: int) -> np.ndarray:
+  """`[..., p, ...] -> [..., parts, p / parts, ...]`."""
+  shape = np.shape(x)
+  inner = parts, shape[axis] // parts
+  return np.reshape(x, (*shape[:axis], *inner, *shape[axis + 1 :]))
+
+
+def joined(x: ArrayLike, axis: int) -> np.ndarray:
+  """`[..., parts, p / parts, ...] -> [..., p, ...]`."""
+  shape = np.shape(x)
+  return np.reshape(x, (*shape[:axis], -1, *shape[axis + 2 :]))
