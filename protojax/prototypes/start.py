@@ -142,7 +142,8 @@ def random_patches(
       are compared with; always the same function object.
     state: params["prototypes"]["prototypes"] and the buffer "class_of" are
       read here, the rest by `embedded`.
-    stream: `batches()` of all images, without augmentation, and `labels`.
+    stream: `some(indices)`, batches of chosen images without augmentation,
+      and `labels`.
     seed: of the choice.
   """
   rng = np.random.default_rng(seed)
@@ -156,7 +157,8 @@ def random_patches(
   # In shares of the grid, whose size is known when the first map is there.
   places = rng.random((len(chosen), 2))
   _, height, width, _ = prototypes.shape
-  for batch, maps in parallel.each(embedded, state, stream.batches()):
+  images = np.unique(chosen[chosen >= 0])
+  for batch, maps in parallel.each(embedded, state, stream.some(images)):
     rows, columns = maps.shape[1] - height + 1, maps.shape[2] - width + 1
     for index, z in zip(batch["index"], maps[batch["mask"]], strict=False):
       for j in np.flatnonzero(chosen == index):

@@ -18,11 +18,11 @@ class _Stream:
   def __init__(self, maps, labels, batch_size=4):
     self.maps, self.labels, self.size = maps, labels, batch_size
 
-  def batches(self):
-    for start in range(0, len(self.maps), self.size):
-      index = np.arange(start, start + self.size)
-      mask = index < len(self.maps)
-      index = np.where(mask, index, 0)
+  def some(self, indices):
+    for start in range(0, len(indices), self.size):
+      index = indices[start : start + self.size]
+      mask = np.arange(self.size) < len(index)
+      index = np.resize(index, self.size)
       yield {"image": self.maps[index], "index": index, "mask": mask}
 
 
