@@ -28,6 +28,9 @@ Embed = Callable[[State, jax.Array], jax.Array]
 _NO_IMAGE = np.iinfo(np.int32).max
 _DIGEST_BYTES = 16
 _READ_AT_ONCE = 64
+# Pairs of image and prototype that are compared at a time: as many as there
+# are of a batch and its own classes, image by image where any image will do.
+_PAIRS = 2**15
 
 
 @struct.dataclass
@@ -100,15 +103,17 @@ def push(
   """
   old = parallel.to_host(state.params["prototypes"]["prototypes"])
   alive = parallel.to_host(state.buffers["alive"])
+  class_of = parallel.to_host(state.buffers["class_of"])
+  groups = class_of if own_class else np.zeros_like(class_of)
   best = _join(
     parallel.fold(
       _step(embed, similarity, own_class),
-      state,
+      (state, by_class(groups, alive)),
       _empty_carry(old),
       stream.batches(),
     )
   )
-  found = np.isfinite(best["distance"]) & alive
+  found = np.isfinite(best["distance"])
   patches = best["patch"].reshape(old.shape)
   new = np.where(_rows(found, old), patches, old)
 
@@ -130,6 +135,19 @@ def push(
     "moved_max": float(moved.max()) if len(moved) else 0.0,
   }
   return new, source, metrics
+
+
+def by_class(
+  class_of: Int[ArrayLike, " p"], alive: Bool[ArrayLike, " p"]
+) -> Int[np.ndarray, "k m"]:
+  """The living prototypes of each class; p where a class has fewer than m."""
+  class_of, living = np.asarray(class_of), np.flatnonzero(alive)
+  counts = np.bincount(class_of[living], minlength=class_of.max() + 1)
+  most = counts.max()
+  of_class = np.full((len(counts), most), len(class_of), np.int32)
+  sorted_by_class = np.argsort(class_of[living], kind="stable")
+  of_class[np.arange(most)[None] < counts[:, None]] = living[sorted_by_class]
+  return of_class
 
 
 def contents(
@@ -205,58 +223,72 @@ def _empty_carry(prototypes):
 def _step(embed, similarity, own_class):
   """One function per setting, so that a second push compiles nothing."""
 
-  def step(state: State, carry: PyTree, batch: Batch) -> PyTree:
+  def step(
+    given: tuple[State, jax.Array], carry: PyTree, batch: Batch
+  ) -> PyTree:
+    state, of_class = given
     prototypes = state.params["prototypes"]["prototypes"]
+    flat = prototypes.reshape(len(prototypes), -1)
     windows = distance.patches(
       embed(state, batch["image"]), *prototypes.shape[1:3]
     )
     windows = windows.reshape(len(windows), -1, windows.shape[-1])
-    flat = prototypes.reshape(len(prototypes), -1)
+    label = batch["label"] if own_class else jnp.zeros_like(batch["label"])
+    known = batch["mask"] & (label >= 0) & (label < len(of_class))
+    chosen = jnp.where(known[:, None], of_class[label], len(flat))
 
-    # All differences, and not the matmul of the forward path with its
-    # rounding: equal patches get equal distances, and a pushed prototype finds
-    # itself at 0, so that a second push takes the same patch.
-    def nearest(
-      windows: Float[jax.Array, "c e"],
-    ) -> tuple[Float[jax.Array, " p"], Int[jax.Array, " p"]]:
-      distances = similarity.paired(windows[:, None], flat[None])
-      return jnp.min(distances, axis=0), jnp.argmin(distances, axis=0)
+    def take(
+      carry: PyTree, images: tuple[jax.Array, jax.Array, jax.Array]
+    ) -> tuple[PyTree, None]:
+      return _nearer(carry, images, flat, similarity), None
 
-    distances, cells = jax.lax.map(nearest, windows)
-    allowed = batch["mask"][:, None]
-    if own_class:
-      own = batch["label"][:, None] == state.buffers["class_of"][None]
-      allowed = allowed & own
-    # A distance that is not a number is never the smallest.
-    usable = allowed & jnp.isfinite(distances)
-    distances = jnp.where(usable, distances, jnp.inf)
-    images = jnp.where(usable, batch["index"][:, None], _NO_IMAGE)
-    return _better(carry, _first(distances, images, cells, windows))
+    some = len(label) if chosen.size <= _PAIRS else 1
+    images = jax.tree.map(
+      lambda x: x.reshape(-1, some, *x.shape[1:]),
+      (windows, batch["index"], chosen),
+    )
+    carry, _ = jax.lax.scan(take, carry, images)
+    return carry
 
   return step
 
 
-def _first(distances, images, cells, windows):
-  """The best of a batch: smallest distance, then smallest image."""
-  smallest = jnp.min(distances, axis=0, keepdims=True)
-  row = jnp.argmin(jnp.where(distances == smallest, images, _NO_IMAGE), axis=0)
-  columns = jnp.arange(distances.shape[1])
-  cell = cells[row, columns].astype(jnp.int32)
+def _nearer(carry, images, flat, similarity):
+  """The best so far and of a few images: smallest distance, then image.
+
+  Args:
+    carry: the best so far.
+    images: windows [b, c, e], indices in the source [b], and the prototypes
+      that each is compared with [b, m]; p is none.
+    flat: prototypes [p, e].
+    similarity: its `paired` distances.
+  """
+  windows, index, chosen = images
+  # All differences, and not the matmul of the forward path with its
+  # rounding: equal patches get equal distances, and a pushed prototype finds
+  # itself at 0, so that a second push takes the same patch.
+  bank = flat.at[chosen].get(mode="clip")
+  distances = similarity.paired(windows[:, :, None], bank[:, None])
+  cells = jnp.argmin(distances, axis=1)
+  distances = jnp.min(distances, axis=1)
+  # A distance that is not a number is never the smallest.
+  usable = (chosen < len(flat)) & jnp.isfinite(distances)
+  distances = jnp.where(usable, distances, jnp.inf)
+  smallest = carry["distance"].at[chosen].min(distances, mode="drop")
+  tied = usable & (distances == smallest.at[chosen].get(mode="clip"))
+  # Of all that are as near, the first image.
+  among = jnp.where(tied, index[:, None], _NO_IMAGE)
+  before = jnp.where(carry["distance"] == smallest, carry["image"], _NO_IMAGE)
+  first = before.at[chosen].min(among, mode="drop")
+  wins = tied & (among == first.at[chosen].get(mode="clip"))
+  won = jnp.where(wins, chosen, len(flat))
+  patches = jnp.take_along_axis(windows, cells[..., None], axis=1)
   return {
-    "distance": distances[row, columns],
-    "image": images[row, columns],
-    "cell": cell,
-    "patch": windows[row, cell],
+    "distance": smallest,
+    "image": first,
+    "cell": carry["cell"].at[won].set(cells.astype(jnp.int32), mode="drop"),
+    "patch": carry["patch"].at[won].set(patches, mode="drop"),
   }
-
-
-def _better(carry, other):
-  nearer = other["distance"] < carry["distance"]
-  tied = other["distance"] == carry["distance"]
-  wins = nearer | (tied & (other["image"] < carry["image"]))
-  return jax.tree.map(
-    lambda new, old: jnp.where(_rows(wins, new), new, old), other, carry
-  )
 
 
 def _rows(mask, values):

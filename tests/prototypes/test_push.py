@@ -132,6 +132,107 @@ def test_order_and_batches_do_not_matter(batch_size):
   np.testing.assert_array_equal(source.cell, first.cell)
 
 
+def looked_up(state, images):
+  """Features by number: a pixel's first two bytes say which."""
+  number = images[..., 0].astype(np.int32) * 256 + images[..., 1]
+  return state.params["add_on"]["features"][number]
+
+
+def drawn(numbers):
+  """Images whose pixels have these numbers."""
+  return np.stack([numbers // 256, numbers % 256, numbers * 0], -1).astype("u1")
+
+
+def with_features(features, bank, class_of):
+  return State(
+    params={
+      "add_on": {"features": np.float32(features)},
+      "prototypes": {"prototypes": np.float32(bank)[:, None, None]},
+    },
+    statistics={},
+    buffers={"class_of": class_of, "alive": np.ones(len(bank), bool)},
+  )
+
+
+@pytest.mark.parametrize(
+  ("name", "own_class", "pairs"),
+  [("log", True, 1), ("log", False, 2**15), ("cosine", True, 2**15)],
+)
+def test_of_equal_patches_the_first_is_taken(
+  name, own_class, pairs, monkeypatch
+):
+  """Whichever lane of the processor they are compared in."""
+  monkeypatch.setattr(push, "_PAIRS", pairs)
+  push._step.cache_clear()
+  generator = np.random.default_rng(2)
+  features = generator.normal(size=(13, 37))
+  bank = generator.normal(size=(20, 37))
+  class_of = np.repeat(np.arange(3, dtype=np.int32), [1, 6, 13])
+  # 11 images of one patch each, and each image once more at the end.
+  shown = np.tile(generator.integers(0, 13, 11), 2)
+  images = drawn(np.broadcast_to(shown[:, None, None], (22, 5, 3)))
+  labels = np.tile(generator.integers(0, 3, 11), 2).astype(np.int32)
+  _, source, _ = push.push(
+    looked_up,
+    with_features(features, bank, class_of),
+    ArrayStream(images, labels),
+    similarity.load(name),
+    own_class,
+  )
+  allowed = labels[source.image][:, None] == labels[None]
+  same = (shown[source.image][:, None] == shown[None]) & (
+    allowed | (not own_class)
+  )
+  np.testing.assert_array_equal(source.image, np.argmax(same, axis=1))
+  np.testing.assert_array_equal(source.cell, 0)
+
+
+# Cosine: shorter differences are lost when lengths are rounded.
+@pytest.mark.parametrize(
+  ("name", "apart", "scale"),
+  [("log", 1e-7, 1.0), ("log", 1e-7, 1e4), ("cosine", 1e-5, 1e4)],
+)
+def test_a_second_push_changes_nothing_among_near_ties(name, apart, scale):
+  generator = np.random.default_rng(3)
+  centres = generator.normal(size=(6, 64)) * scale
+  noise = generator.normal(size=(22 * 15, 64)) * scale
+  features = centres[np.arange(len(noise)) % 6] + apart * noise
+  images = drawn(np.arange(len(noise)).reshape(22, 5, 3))
+  state = with_features(features, centres * 1.01, CLASS_OF)
+  stream = ArrayStream(images, photographs()[1])
+  metric = similarity.load(name)
+  new, source, _ = push.push(looked_up, state, stream, metric)
+  taken = state.params["add_on"]["features"][source.image * 15 + source.cell]
+  np.testing.assert_array_equal(new[:, 0, 0], taken)
+  again, second, metrics = push.push(
+    looked_up, after(state, new, source), stream, metric
+  )
+  np.testing.assert_array_equal(again, new)
+  np.testing.assert_array_equal(second.image, source.image)
+  np.testing.assert_array_equal(second.cell, source.cell)
+  if name == "log":
+    assert metrics["moved_max"] == 0
+
+
+def test_a_label_without_prototypes_is_no_other_class():
+  images, labels = photographs()
+  labels = np.where(labels == 1, -1, labels * 5).astype(np.int32)
+  _, source, metrics = push.push(
+    embed, make_state(), ArrayStream(images, labels), similarity.load("log")
+  )
+  np.testing.assert_array_equal(labels[source.image[:2]], 0)
+  np.testing.assert_array_equal(source.image[2:], -1)
+  assert metrics["without_image"] == 4
+
+
+def test_living_prototypes_by_class():
+  class_of = np.array([2, 0, 2, 0, 2])
+  alive = np.array([True, True, True, False, True])
+  found = push.by_class(class_of, alive)
+  np.testing.assert_array_equal(found, [[1, 5, 5], [5, 5, 5], [0, 2, 4]])
+  assert push.by_class(class_of, ~alive & False).shape == (3, 0)
+
+
 def test_one_device_finds_what_two_find(monkeypatch):
   images, labels = photographs()
   arguments = (
