@@ -10,7 +10,7 @@ from typing import Any
 from flax import struct
 import jax
 import jax.numpy as jnp
-from jaxtyping import Float
+from jaxtyping import Float, Int
 import numpy as np
 
 from protojax.types import ArrayLike, Batch
@@ -77,20 +77,39 @@ def add(
     batch: its "index", "label" and "mask".
     more: name -> [b, p, ...].
   """
-  _, k = kept.distances.shape
-  by_prototype = jnp.asarray(distances).T
-  usable = batch["mask"][None] & jnp.isfinite(by_prototype)
+  usable = batch["mask"][:, None] & jnp.isfinite(distances)
   new = Neighbours(
-    jnp.where(usable, by_prototype, jnp.inf),
-    jnp.where(usable, batch["index"][None], _NO_IMAGE),
-    jnp.where(usable, batch["label"][None], -1),
+    jnp.where(usable, distances, jnp.inf).T,
+    jnp.where(usable, batch["index"][:, None], _NO_IMAGE).T,
+    jnp.where(usable, batch["label"][:, None], -1).T,
     {name: jnp.swapaxes(x, 0, 1) for name, x in (more or {}).items()},
   )
   joined = jax.tree.map(lambda *x: jnp.concatenate(x, axis=1), kept, new)
-  places = jax.lax.broadcasted_iota(jnp.int32, joined.images.shape, 1)
-  keys = joined.distances, joined.images, places
-  *_, order = jax.lax.sort(keys, dimension=1, num_keys=2)
-  return jax.tree.map(lambda x: _take(x, order[:, :k]), joined)
+  places = _smallest(joined.distances, joined.images, kept.images.shape[1])
+  return jax.tree.map(lambda x: _take(x, places), joined)
+
+
+def _smallest(
+  distances: Float[jax.Array, "p n"], images: Int[jax.Array, "p n"], k: int
+) -> Int[jax.Array, "p k"]:
+  """Columns of each row's k smallest distances, equal ones by their image.
+
+  One after the other: of so few that takes a tenth of a sort's time on CPU.
+  """
+  # Down the columns, where XLA takes several prototypes at once.
+  distances, images = distances.T, images.T
+  rows = jax.lax.broadcasted_iota(jnp.int32, images.shape, 0)
+
+  def take(left: jax.Array, _: None) -> tuple[jax.Array, Int[jax.Array, " p"]]:
+    nearest = jnp.min(jnp.where(left, distances, jnp.inf), 0, keepdims=True)
+    among = left & (distances == nearest)
+    first = jnp.min(jnp.where(among, images, _NO_IMAGE), 0, keepdims=True)
+    among = among & (images == first)
+    place = jnp.min(jnp.where(among, rows, len(rows)), 0)
+    return left & (rows != place[None]), place
+
+  _, places = jax.lax.scan(take, jnp.ones(images.shape, bool), length=k)
+  return places.T
 
 
 def gathered(stacked: Neighbours) -> Neighbours:
