@@ -159,10 +159,10 @@ def _distance(
   return 1.0 + _PROJECTION.distance(features, prototypes)
 
 
-def _paired(
+def _apart(
   patches: Float[ArrayLike, "*n e"], prototypes: Float[ArrayLike, "*m e"]
 ) -> Float[jax.Array, "*l"]:
-  return 1.0 + _PROJECTION.paired(patches, prototypes)
+  return 1.0 + _PROJECTION.apart(patches, prototypes)
 
 
 _PROJECTION = similarity.load("projection")
@@ -172,7 +172,7 @@ _COSINE = dataclasses.replace(
   _PROJECTION,
   name="cosine",
   distance=_distance,
-  paired=_paired,
+  apart=_apart,
   activation=_complement,
   inverse=_complement,
   span=lambda size: 2.0,

@@ -58,16 +58,15 @@ def nearest(
     similarity: which metric to use.
     tile: how many images meet how many prototypes at a time; None chooses.
   """
-  windows, flat = _laid_out(features, prototypes)
-  windows, flat = jax.lax.stop_gradient((windows, flat))
 
   def one(
     windows: Float[jax.Array, "c e"], flat: Float[jax.Array, "q e"]
   ) -> Int[jax.Array, " q"]:
-    distances = similarity.distance(windows[None, None], flat[:, None, None])
-    return _first_minimum(distances[0, 0])
+    products = jnp.matmul(windows, flat.T, precision=distance.PRECISION)
+    return _first_minimum(similarity.offset(windows)[:, None] - products)
 
-  cells = _tiled(one, tile, windows, flat)
+  windows, flat = _laid_out(features, prototypes, similarity)
+  cells = _tiled(one, tile, *jax.lax.stop_gradient((windows, flat)))
   return Nearest(at(features, prototypes, cells, similarity, tile), cells)
 
 
@@ -87,18 +86,19 @@ def at(
     flat: Float[jax.Array, "q e"],
     cells: Int[jax.Array, " q"],
   ) -> Float[jax.Array, " q"]:
-    return similarity.paired(windows[cells], flat)
+    return similarity.apart(windows[cells], flat)
 
-  windows, flat = _laid_out(features, prototypes)
+  windows, flat = _laid_out(features, prototypes, similarity)
   return _tiled(jax.checkpoint(one), tile, windows, flat, jnp.asarray(cells))
 
 
-def _laid_out(features, prototypes):
-  """Windows [b c e] of the size of a prototype, and flat prototypes [p e]."""
+def _laid_out(features, prototypes, similarity):
+  """Windows [b c e] and flat prototypes [p e], prepared to be compared."""
   count, height, width, _ = prototypes.shape
   windows = distance.patches(features, height, width)
+  windows = windows.reshape(len(windows), -1, windows.shape[-1])
   flat = jnp.asarray(prototypes, jnp.float32).reshape(count, -1)
-  return windows.reshape(len(windows), -1, windows.shape[-1]), flat
+  return similarity.prepared(windows), similarity.prepared(flat)
 
 
 def _first_minimum(distances: Float[jax.Array, "c q"]) -> Int[jax.Array, " q"]:
@@ -148,6 +148,9 @@ def _tiled(
 
 def _tile(windows: jax.Array, prototypes: int) -> tuple[int, int]:
   """How many images and prototypes a tile has."""
-  size, few = _TILES[on_cpu()]
-  few = min(few, prototypes)
+  size, most = _TILES[on_cpu()]
+  most = min(most, prototypes)
+  # As many as divide them all, if some do: padding would copy the prototypes.
+  divisors = (n for n in range(most, most // 2, -1) if prototypes % n == 0)
+  few = next(divisors, most)
   return max(1, size // (4 * few * max(windows.shape[1:]))), few

@@ -28,8 +28,13 @@ class Similarity:
     name: "log", "linear", "cosine" or "projection".
     distance: (features b h w d, prototypes p h1 w1 d) -> whole maps of
       distances b rows columns p; for pictures, and to find the nearest cell.
-    paired: (patches ... e, prototypes ... e) -> distances ..., computed from
-      the differences: exact near 0, where the log similarity is steepest.
+    prepared: vectors -> what of them is compared: directions for the cosine,
+      the vectors themselves otherwise.
+    offset: prepared patches z ... e -> o(z) ...; of several patches the nearest
+      to a prototype p is the one with the smallest o(z) - z·p.
+    apart: (prepared patches ... e, prepared prototypes ... e) -> distances ...,
+      computed from the differences: exact near 0, where the log similarity is
+      steepest.
     activation: distances -> similarities, of any shape.
     inverse: similarities -> distances.
     span: e -> how far apart two similarities can be.
@@ -39,11 +44,21 @@ class Similarity:
 
   name: str
   distance: Callable[..., jax.Array]
-  paired: Callable[..., jax.Array]
+  prepared: Callable[..., jax.Array]
+  offset: Callable[..., jax.Array]
+  apart: Callable[..., jax.Array]
   activation: Callable[..., jax.Array]
   inverse: Callable[..., jax.Array]
   span: Callable[[int], float]
   weight: Callable[..., jax.Array]
+
+  def paired(
+    self,
+    patches: Float[ArrayLike, "*n e"],
+    prototypes: Float[ArrayLike, "*m e"],
+  ) -> Float[jax.Array, "*l"]:
+    """Distances of patches to prototypes: `apart` of what is `prepared`."""
+    return self.apart(self.prepared(patches), self.prepared(prototypes))
 
 
 def load(name: str) -> Similarity:
@@ -55,20 +70,32 @@ def load(name: str) -> Similarity:
   return _ALL[name]
 
 
-def _paired_l2(
+def _themselves(vectors: Float[ArrayLike, "*n e"]) -> Float[jax.Array, "*n e"]:
+  return jnp.asarray(vectors)
+
+
+def _half_square(patches: Float[ArrayLike, "*n e"]) -> Float[jax.Array, "*n"]:
+  # |z - p|² = 2 (|z|² / 2 - z·p) + |p|².
+  return distance.summed(patches**2) / 2
+
+
+def _zero(patches: Float[ArrayLike, "*n e"]) -> Float[jax.Array, "*n"]:
+  return jnp.zeros(patches.shape[:-1], patches.dtype)
+
+
+def _apart_l2(
   patches: Float[ArrayLike, "*n e"], prototypes: Float[ArrayLike, "*m e"]
 ) -> Float[jax.Array, "*l"]:
-  return jnp.sum((patches - prototypes) ** 2, axis=-1)
+  return distance.summed((patches - prototypes) ** 2)
 
 
-def _paired_cosine(
-  patches: Float[ArrayLike, "*n e"], prototypes: Float[ArrayLike, "*m e"]
+def _apart_cosine(
+  u: Float[ArrayLike, "*n e"], v: Float[ArrayLike, "*m e"]
 ) -> Float[jax.Array, "*l"]:
   # 1 - cos = |u - v|² / 2 for directions u, v, without the cancellation. A
   # vector of zeros has no angle: distance 1, as in the maps.
-  u, v = distance.direction(patches), distance.direction(prototypes)
-  directed = jnp.any(u != 0, axis=-1) & jnp.any(v != 0, axis=-1)
-  return jnp.where(directed, jnp.sum((u - v) ** 2, axis=-1) / 2, 1.0)
+  directed = (distance.summed(abs(u)) > 0) & (distance.summed(abs(v)) > 0)
+  return jnp.where(directed, distance.summed((u - v) ** 2) / 2, 1.0)
 
 
 def _log(distances: Float[ArrayLike, "*n"]) -> Float[jax.Array, "*n"]:
@@ -89,10 +116,10 @@ def _linear(distances: Float[ArrayLike, "*n"]) -> Float[jax.Array, "*n"]:
   return jnp.negative(distances)
 
 
-def _paired_projection(
+def _apart_projection(
   patches: Float[ArrayLike, "*n e"], prototypes: Float[ArrayLike, "*m e"]
 ) -> Float[jax.Array, "*l"]:
-  return -jnp.sum(patches * prototypes, axis=-1)
+  return -distance.summed(patches * prototypes)
 
 
 def _complement(distances: Float[ArrayLike, "*n"]) -> Float[jax.Array, "*n"]:
@@ -119,7 +146,9 @@ _ALL = {
     Similarity(
       "log",
       distance.squared_l2,
-      _paired_l2,
+      _themselves,
+      _half_square,
+      _apart_l2,
       _log,
       _inverse_log,
       lambda size: math.log(1 / EPSILON),
@@ -128,7 +157,9 @@ _ALL = {
     Similarity(
       "linear",
       distance.squared_l2,
-      _paired_l2,
+      _themselves,
+      _half_square,
+      _apart_l2,
       _linear,
       _linear,
       # Features and prototypes in (0, 1) are at most `size` apart.
@@ -138,7 +169,9 @@ _ALL = {
     Similarity(
       "cosine",
       distance.cosine,
-      _paired_cosine,
+      distance.direction,
+      _zero,
+      _apart_cosine,
       _complement,
       _complement,
       lambda size: 2.0,
@@ -150,7 +183,9 @@ _ALL = {
     Similarity(
       "projection",
       distance.projection,
-      _paired_projection,
+      _themselves,
+      _zero,
+      _apart_projection,
       _linear,
       _linear,
       # Features in (-1, 1) along a prototype of length 1.

@@ -96,3 +96,14 @@ def test_vector_of_zeros_has_cosine_distance_one_and_finite_gradients():
     jax.grad(lambda z, p: distance.cosine(z, p).sum(), argnums=(0, 1))
   )(features, prototypes)
   assert all(np.isfinite(g).all() for g in gradients)
+
+
+@pytest.mark.parametrize("length", [5, 8, 128])
+def test_summed_is_the_sum_over_the_last_axis(length):
+  values = np.random.default_rng(0).normal(size=(2, 3, length))
+  values = values.astype(np.float32)
+  found = jax.jit(distance.summed)(values)
+  expected = np.sum(values, axis=-1, dtype=np.float64)
+  np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
+  gradient = jax.grad(lambda x: distance.summed(x**2).sum())(values)
+  np.testing.assert_array_equal(gradient, 2 * values)
