@@ -35,6 +35,9 @@ def get_config(variants: str = "") -> ConfigDict:
       "init_from": "",
       "save_seconds": 60.0,
       "batch_size": 32,
+      # Parts that a device takes of its batch, one after the other: the memory
+      # of a part, the gradient of the whole.
+      "accumulate": 1,
       "rounds": 1,
       "batch_norm_parity": False,
       "data": {
@@ -71,9 +74,13 @@ def get_config(variants: str = "") -> ConfigDict:
         "similarity": "cosine",
         "add_on": "regular",
         "activation": "none",
+        # "class_block" has one weight for all other classes: for many classes.
+        "head": "dense",
         # Features brought to unit variance; prototypes start as patches.
         "standardise": True,
         "patches": True,
+        # In training and pushes each device holds a part of them.
+        "sharded": False,
       },
       # The backbone as a plain classifier first, for one without weights.
       "pretrain": {"epochs": 0, "backbone": 1e-3, "weight_decay": 1e-3},

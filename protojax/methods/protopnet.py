@@ -34,6 +34,7 @@ from protojax.types import Array, Batch, Metrics, PyTree, State, UserError
 _LEAST = {
   "seed": 0,
   "batch_size": 1,
+  "accumulate": 1,
   "rounds": 1,
   "data.image_size": 1,
   "data.copies": 1,
@@ -97,7 +98,9 @@ class Method:
     add_on = AddOn(c.channels, c.add_on, c.activation)
     b = self.config.backbone
     backbone = backbones.load(b.name, b.dtype, b.remat)
-    network = Network(backbone, add_on, layer, image_size, self.class_names)
+    network = Network(
+      backbone, add_on, layer, image_size, self.class_names, head_kind=c.head
+    )
     if min(network.grid) < 1:
       rows, columns = network.grid
       raise UserError(
@@ -108,6 +111,13 @@ class Method:
         " --config.data.image_size."
       )
     return network
+
+  @functools.cached_property
+  def _trained(self) -> Network:
+    """The network as it is trained: its prototypes whole, or shared out."""
+    if self.config.prototypes.sharded:
+      return self.network.over(parallel.device_count())
+    return self.network
 
   def stream(self, split: str) -> pipeline.Stream:
     """The images of a split in source order, without augmentation."""
@@ -159,7 +169,10 @@ class Method:
         c.warm.epochs,
         self.network.backbone_rows,
       )
-    head = {"head": c.last.head}
+    head, scored = {"head": c.last.head}, self.network.distance_rows
+    if c.prototypes.sharded:
+      # Distances to all of them are more than a device shall hold.
+      scored = self.network.embedded_rows
     for _ in range(c.rounds):
       if c.joint.epochs:
         yield Fit(
@@ -170,6 +183,8 @@ class Method:
           epochs(c.joint.epochs),
           optimizer_id="joint",
           patience=c.joint.patience,
+          accumulate=c.accumulate,
+          split=self._trained.bank.split,
         )
       yield Pass("push", self.push, ordered)
       yield self._frozen(
@@ -177,17 +192,13 @@ class Method:
         train,
         head,
         c.last.epochs,
-        self.network.distance_rows,
+        scored,
         optimizer_id="last layer",
       )
     if c.prune.nearest:
       yield Pass("prune", self.prune, ordered)
       yield self._frozen(
-        "last layer after prune",
-        train,
-        head,
-        c.prune.epochs,
-        self.network.distance_rows,
+        "last layer after prune", train, head, c.prune.epochs, scored
       )
 
   def _frozen(
@@ -214,6 +225,8 @@ class Method:
       epochs(length),
       prefix=None if parity else prefix,
       optimizer_id=optimizer_id,
+      accumulate=self.config.accumulate,
+      split=self._trained.bank.split,
     )
 
   def _joint_rates(self, epoch: int) -> Mapping[str, Any]:
@@ -240,13 +253,15 @@ class Method:
     """CE + Clst + Sep + L1 (section 2.2), summed over the slice."""
     del key
     c, buffers, labels = self.config.loss, state.buffers, batch["label"]
-    found, statistics = self.network.forward(params, state, batch, train)
+    bank = self._trained.bank
+    found, statistics = self._trained.forward(params, state, batch, train)
     classes = buffers["class_of"], buffers["alive"]
+    near = found.distances, bank.meet(labels), *classes
     entropy = jnp.sum(losses.cross_entropy(found.logits, labels))
-    cluster, _ = losses.cluster(found.distances, labels, *classes)
-    separation, _ = losses.separation(found.distances, labels, *classes)
+    cluster, _ = bank.smallest(*losses.cluster(*near))
+    separation, _ = bank.smallest(*losses.separation(*near))
     cluster, separation = jnp.sum(cluster), jnp.sum(separation)
-    l1 = losses.l1_off_class(params["head"]["weight"], *classes)
+    l1 = bank.total(losses.l1_off_class(*self.network.off_class(params, state)))
     count = jnp.float32(len(labels))
     total = (
       entropy

@@ -19,8 +19,9 @@ from protojax.prototypes import head, pooling, push
 from protojax.prototypes.branches import BranchedAddOn, BranchedLayer
 from protojax.prototypes.groups import CLASS, Groups, Note
 from protojax.prototypes.layer import AddOn, PrototypeLayer
+from protojax.prototypes.parts import WHOLE, Parts, Whole
 from protojax.prototypes.similarity import Similarity
-from protojax.types import Array, ArrayLike, Batch, PyTree, State
+from protojax.types import Array, ArrayLike, Batch, PyTree, State, UserError
 
 
 @struct.dataclass
@@ -52,6 +53,8 @@ class Network:
     image_size: pixels on a side.
     class_names: in the order of the logits.
     describe: (network, state) -> the notes on each prototype; hashable.
+    head_kind: the form that its weights start in, one of `head.KINDS`.
+    bank: whether a device holds all prototypes, or a part: see `over`.
   """
 
   backbone: Backbone
@@ -60,6 +63,8 @@ class Network:
   image_size: int
   class_names: tuple[str, ...]
   describe: Callable[..., Sequence[Mapping[str, Note]]] | None = None
+  head_kind: str = "dense"
+  bank: Whole | Parts = WHOLE
 
   def init(
     self,
@@ -85,7 +90,7 @@ class Network:
         "backbone": backbone.pop("params"),
         "add_on": add_on["params"],
         "prototypes": layer["params"],
-        "head": {"weight": head.initial(class_of, len(self.class_names))},
+        "head": head.initial(self.head_kind, class_of, len(self.class_names)),
       },
       statistics={
         "backbone": backbone,
@@ -98,6 +103,26 @@ class Network:
         "provenance": push.Provenance.empty(len(class_of)),
       },
     )
+
+  def over(self, devices: int) -> "Network":
+    """What one of so many devices has, where they share the prototypes out.
+
+    Its `forward` takes the images of the device and gives their logits;
+    distances, cells and scores are those of the images of all devices to the
+    device's prototypes.
+
+    Raises:
+      UserError: the prototypes do not divide over the devices.
+    """
+    count = self.layer.count
+    if count % devices:
+      raise UserError(
+        f"prototypes.sharded: {count} prototypes do not divide over"
+        f" {devices} devices; choose another --config.prototypes.per_class, or"
+        " leave --config.prototypes.sharded out."
+      )
+    layer = self.layer.clone(count=count // devices)
+    return dataclasses.replace(self, layer=layer, bank=Parts())
 
   @property
   def similarity(self) -> Similarity:
@@ -148,7 +173,8 @@ class Network:
     Args:
       params: what the gradient is taken of; otherwise `state.params`.
       state: gives the statistics and the buffers.
-      batch: "image", or in its place "features" or "distances" and "cells".
+      batch: "image", or in its place "features", "embedded", or "distances"
+        and "cells".
       train: BatchNorm by the batch, its running averages moved.
 
     Returns:
@@ -158,16 +184,21 @@ class Network:
     if "distances" in batch:
       near = pooling.Nearest(batch["distances"], batch["cells"])
     else:
-      features = batch.get("features")
-      if features is None:
-        features, statistics = self.features(
-          params, statistics, batch["image"], train
-        )
-      z = self.embedded(params, statistics, features)
+      z = batch.get("embedded")
+      if z is None:
+        features = batch.get("features")
+        if features is None:
+          features, statistics = self.features(
+            params, statistics, batch["image"], train
+          )
+        z = self.embedded(params, statistics, features)
+      z = self.bank.meet(z)
       near = _apply(self.layer, {"params": params["prototypes"]}, z)
     scores = self.similarity.activation(near.distances)
-    logits = head.logits(
-      scores, params["head"]["weight"], state.buffers["alive"]
+    logits = self.bank.logits(
+      self._head(params).logits(
+        scores, state.buffers["class_of"], state.buffers["alive"]
+      )
     )
     return Activations(near.distances, near.cells, scores, logits), statistics
 
@@ -181,7 +212,10 @@ class Network:
     return {
       "logits": found.logits,
       "probabilities": nn.softmax(found.logits),
-      "points": found.scores * self.weights(state)[answer],
+      "points": found.scores
+      * self._head(state.params).toward(
+        answer, state.buffers["class_of"], state.buffers["alive"]
+      ),
       "similarities": found.scores,
       "cells": found.cells,
     }
@@ -192,6 +226,10 @@ class Network:
     """Prefix of a stage that trains add-on, prototypes or head."""
     features, _ = self.features(state.params, state.statistics, batch["image"])
     return {"features": features}
+
+  def embedded_rows(self, state: State, batch: Batch) -> dict[str, Array]:
+    """Prefix of a stage that trains prototypes or head."""
+    return {"embedded": self.embed(state, batch["image"])}
 
   def distance_rows(self, state: State, batch: Batch) -> dict[str, Array]:
     """Prefix of a stage that trains the head alone."""
@@ -255,19 +293,30 @@ class Network:
     return jnp.asarray(similarity)
 
   def weights(self, state: State) -> Float[Array, "k p"]:
-    """The head's weights; those of dead prototypes are 0."""
-    weight, alive = state.params["head"]["weight"], state.buffers["alive"]
-    return jnp.where(jnp.asarray(alive)[None], weight, 0.0)
+    """The head's weights, K x P of them; those of dead prototypes are 0."""
+    buffers = state.buffers
+    return self._head(state.params).weights(
+      buffers["class_of"], buffers["alive"]
+    )
+
+  def off_class(self, params: PyTree, state: State) -> head.OffClass:
+    """Of the head's weights those whose L1 norm is a term of the loss."""
+    buffers = state.buffers
+    return self._head(params).off_class(buffers["class_of"], buffers["alive"])
 
   def bias(self, state: State) -> Float[Array, " k"]:
     """Of the head, which has none."""
-    return jnp.zeros(len(state.params["head"]["weight"]))
+    del state
+    return jnp.zeros(len(self.class_names))
 
   def notes(self, state: State) -> Sequence[Mapping[str, Note]]:
     """What else there is to say of each prototype; as a rule nothing."""
     if self.describe is not None:
       return self.describe(self, state)
     return ({},) * len(state.buffers["alive"])
+
+  def _head(self, params: PyTree) -> head.Dense | head.ClassBlock:
+    return head.load(params["head"], len(self.class_names))
 
 
 def _apply(module: nn.Module, variables: PyTree, *inputs: ArrayLike) -> Any:

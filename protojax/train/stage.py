@@ -227,7 +227,7 @@ def _step(
       return _sums(stage.loss, given, batch, key)
 
     statistics, found = _added(sums, state.statistics, batch, stage.accumulate)
-    gradients, metrics, count = _over_devices(*found, stage.split)
+    gradients, metrics, count = _over_devices(found, stage.split)
     gradients, means = jax.tree.map(lambda x: x / count, (gradients, metrics))
     updates, optimizer_state = stage.optimizer.update(
       gradients, optimizer_state, state.params
@@ -282,15 +282,16 @@ def _added(
 
 
 def _over_devices(
-  gradients: PyTree, metrics: PyTree, count: jax.Array, split: parallel.Split
+  found: PyTree, split: parallel.Split
 ) -> tuple[PyTree, PyTree, jax.Array]:
-  """Sums over devices.
+  """Gradients, metrics and count, summed over devices.
 
   The gradient of what is split is not reduced: a loss is of a device's own
   examples, and what brings its part to those of the others (`parallel.gather`
   and `scatter_sum`) has brought it their gradients. Each would come so many
   times as there are devices if they all took the loss of the whole batch.
   """
+  gradients, metrics, count = found
   whole = parallel.map_axes(
     lambda x, axis: x if axis is None else None, gradients, split
   )

@@ -1,0 +1,102 @@
+"""A bank of prototypes that is held whole, or in parts on many devices.
+
+Of P prototypes each of N devices holds P / N and their columns of the head.
+It compares its own with the features of all devices' images; sums and minima
+over the devices then make each image's logits and nearest prototypes. All of
+it is written once, for either: a network and its loss call the methods of
+`Whole` or of `Parts`.
+"""
+
+import dataclasses
+from typing import ClassVar
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Bool, Float
+
+from protojax import parallel
+from protojax.types import PyTree
+
+# Of this device's images, which are fewer than it meets where there are parts.
+Smallest = tuple[Float[jax.Array, " c"], Bool[jax.Array, " c"]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Whole:
+  """Every device holds all prototypes, and meets its own images alone.
+
+  Attributes:
+    split: what of the state is held in parts: nothing.
+  """
+
+  split: ClassVar[parallel.Split] = parallel.WHOLE
+
+  def meet(self, tree: PyTree) -> PyTree:
+    """Rows `[b, ...]` of the images that this device's prototypes meet."""
+    return tree
+
+  def logits(self, sums: Float[jax.Array, "b k"]) -> Float[jax.Array, "b k"]:
+    """Logits of this device's images, from the sums over its prototypes."""
+    return sums
+
+  def smallest(
+    self, values: Float[jax.Array, " b"], valid: Bool[jax.Array, " b"]
+  ) -> Smallest:
+    """The smallest over all prototypes, from the smallest over this device's.
+
+    Args:
+      values: of the images met.
+      valid: False where there is none.
+
+    Returns:
+      Values, 0 where there is none, and where there is one, of this device's
+      images. Of equally small ones the gradient goes to the first.
+    """
+    return values, valid
+
+  def total(self, x: Float[jax.Array, ""]) -> Float[jax.Array, ""]:
+    """The sum over all prototypes, from the sum over this device's."""
+    return x
+
+
+WHOLE = Whole()
+
+
+@dataclasses.dataclass(frozen=True)
+class Parts:
+  """Every device holds a part of the prototypes, which meets all images.
+
+  For mapped steps alone. See `Whole` for the methods.
+
+  Attributes:
+    split: what of the state is held in parts.
+  """
+
+  split: ClassVar[parallel.Split] = {
+    "prototypes.prototypes": 0,
+    "head.weight": 1,
+    "buffers.class_of": 0,
+    "buffers.alive": 0,
+  }
+
+  def meet(self, tree: PyTree) -> PyTree:
+    """Rows of the images of all devices: `[b', ...] -> [b, ...]`."""
+    return parallel.gather(tree)
+
+  def logits(self, sums: Float[jax.Array, "b k"]) -> Float[jax.Array, "c k"]:
+    """Added over the devices, of this one's images."""
+    return parallel.scatter_sum(sums)
+
+  def smallest(
+    self, values: Float[jax.Array, " b"], valid: Bool[jax.Array, " b"]
+  ) -> Smallest:
+    """The smallest over the devices, of this one's images."""
+    found = parallel.exchange(jnp.where(valid, values, jnp.inf))
+    first = jnp.argmin(found, axis=0)[None]
+    nearest = jnp.take_along_axis(found, first, axis=0)[0]
+    there = nearest != jnp.inf
+    return jnp.where(there, nearest, 0.0), there
+
+  def total(self, x: Float[jax.Array, ""]) -> Float[jax.Array, ""]:
+    """Added over the devices."""
+    return parallel.psum(x)
