@@ -78,6 +78,58 @@ def test_gather_and_psum_inside_a_step():
   assert float(total) == x.sum()
 
 
+def test_scattered_sums_and_exchanges_are_of_the_own_rows():
+  def step(x):
+    return parallel.scatter_sum(x), parallel.exchange(x)
+
+  x = np.arange(24.0, dtype=np.float32).reshape(2, 4, 3)
+  sums, exchanged = parallel.pmap(step, in_axes=(0,), out_axes=0)(x)
+  np.testing.assert_array_equal(sums.reshape(4, 3), x.sum(0))
+  # [own slice, who found it, rows]
+  np.testing.assert_array_equal(exchanged, x.reshape(2, 2, 2, 3).swapaxes(0, 1))
+
+
+_SPLIT = {"head.weight": 1, "rows": 0}
+
+
+def _tree():
+  rng = np.random.default_rng(0)
+
+  def normal(*shape):
+    return rng.normal(size=shape).astype(np.float32)
+
+  return {
+    "head": {"weight": normal(3, 4), "overweight": normal(2)},
+    "moments": [{"head": {"weight": normal(3, 4)}}],
+    "rows": normal(6),
+  }
+
+
+def test_devices_hold_parts_of_what_is_split():
+  tree = _tree()
+  placed = parallel.distribute(tree, _SPLIT)
+  assert placed["moments"][0]["head"]["weight"].shape == (3, 2, 2)
+  for number, shard in enumerate(placed["head"]["weight"].addressable_shards):
+    part = tree["head"]["weight"][:, 2 * number : 2 * number + 2]
+    np.testing.assert_array_equal(shard.data[:, 0], part)
+  assert placed["head"]["overweight"].is_fully_replicated
+  back = parallel.to_host(placed, _SPLIT)
+  jax.tree.map(np.testing.assert_array_equal, back, tree)
+
+
+def _rows_taken_in(state, carry, batch):
+  return carry + state["rows"] * jnp.sum(parallel.gather(batch["x"]))
+
+
+def test_fold_joins_a_carry_that_is_split():
+  state, batches = _tree(), _batches()
+  carry = parallel.fold(
+    _rows_taken_in, state, np.zeros(6, np.float32), batches, _SPLIT
+  )
+  total = sum(batch["x"].sum() for batch in batches)
+  np.testing.assert_allclose(carry, state["rows"] * total, rtol=1e-4)
+
+
 def test_example_keys_do_not_depend_on_the_slice():
   key = parallel.key(0)
   whole = parallel.example_keys(key, np.arange(6))

@@ -1,5 +1,6 @@
 """Gradient descent over devices: reductions, prefixes, frozen groups."""
 
+import dataclasses
 import functools
 
 import jax
@@ -162,19 +163,38 @@ def test_after_step_runs_after_every_update(array_source):
       params={**s.params, "head": jnp.clip(s.params["head"], -0.01, 0.01)}
     )
 
-  fit = stages.Fit(**{**_fields(fit), "after_step": clip})
+  fit = dataclasses.replace(fit, after_step=clip)
   for update in _run(fit, _state()):
     assert np.abs(update.state.params["head"]).max() <= np.float32(0.01)
-
-
-def _fields(fit):
-  return {name: getattr(fit, name) for name in fit.__dataclass_fields__}
 
 
 def test_batch_that_does_not_divide_is_refused(array_source):
   data = pipeline.training(array_source(), 16, 7, seed=1)
   fit = stages.Fit("fit", _loss, data, grouped({"head": 0.1}), stages.steps(1))
   with pytest.raises(UserError, match="batch_size 7 does not divide over 2"):
+    _run(fit, _state())
+
+
+def test_parts_of_a_batch_add_up_to_the_whole(array_source):
+  """Also of images changed at random, since noise follows the example."""
+  fit = _fit(
+    array_source(),
+    {"body": 0.01, "head": 0.02},
+    stages.steps(3),
+    augment="flip",
+  )
+  whole = _run(fit, _state())
+  parts = _run(dataclasses.replace(fit, accumulate=4), _state())
+  for a, b in zip(jax.tree.leaves(whole), jax.tree.leaves(parts), strict=True):
+    np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
+  # Running averages have seen every part.
+  assert parts[-1].state.statistics["seen"] > 0
+
+
+def test_batch_that_does_not_divide_into_parts_is_refused(array_source):
+  fit = _fit(array_source(), {"head": 0.1}, stages.steps(1))
+  fit = dataclasses.replace(fit, accumulate=3)
+  with pytest.raises(UserError, match="2 devices and accumulate=3 parts"):
     _run(fit, _state())
 
 
