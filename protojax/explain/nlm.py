@@ -94,14 +94,15 @@ def _denoise(
   A step of the scan works on five offsets at once, each one stage further:
   squared differences, their sums down, along, the weights, the averages. The
   stages meet in the carry because the compiler would otherwise compute each
-  sum's terms anew for every pixel: measured 4 times slower.
+  sum's terms anew for every pixel: measured 4 times slower. The planes are
+  arrays of their own, since a loop over both runs at a third of the speed.
   """
   c, height, width = planes.shape
   full = (2**31 - 1) // ((2 * search + 1) ** 2 * 255)
   shift, weights = _weights(strength, c, template, full)
   limit = (len(weights) - 1) << shift
   dtype = jnp.uint16 if 4 * limit < 2**16 else jnp.uint32
-  padded = _reflect(planes, size, template + search)
+  padded = tuple(_reflect(planes, size, template + search))
   # Pixels whose weight is wanted: the image's, and those that reach it by an
   # offset, above it and either left or right of it.
   tall, wide = height + search, width + search
@@ -110,32 +111,37 @@ def _denoise(
   def squares(offset):
     y, x = offset
     left = jnp.where(x > 0, 0, search)
-    shape = (c, tall + around, wide + around)
-    here = lax.dynamic_slice(padded, (0, 0, left), shape)
-    there = lax.dynamic_slice(padded, (0, y, left + x), shape)
-    apart = jnp.maximum(here, there) - jnp.minimum(here, there)
-    apart = apart.astype(dtype)
-    return _cut_sum(jnp.minimum(apart * apart, limit), limit)
+    shape = (tall + around, wide + around)
+    terms = []
+    for plane in padded:
+      here = lax.dynamic_slice(plane, (0, left), shape)
+      there = lax.dynamic_slice(plane, (y, left + x), shape)
+      apart = jnp.maximum(here, there) - jnp.minimum(here, there)
+      apart = apart.astype(dtype)
+      terms.append(jnp.minimum(apart * apart, limit))
+    return jnp.minimum(sum(terms[1:], start=terms[0]), limit)
 
-  def average(total, norm, weight, offset):
+  def average(totals, norm, weight, offset):
     y, x = offset
     left = jnp.where(x > 0, search, 0)
+    corner = template + search
     for sign, start in ((1, (search, left)), (-1, (search - y, left - x))):
       part = lax.dynamic_slice(weight, start, (height, width))
       part = part.astype(jnp.uint32)
-      corner = template + search
-      value = lax.dynamic_slice(
-        padded, (0, corner + sign * y, corner + sign * x), planes.shape
+      place = (corner + sign * y, corner + sign * x)
+      values = (lax.dynamic_slice(p, place, (height, width)) for p in padded)
+      totals = tuple(
+        total + part * value.astype(jnp.uint32)
+        for total, value in zip(totals, values, strict=True)
       )
-      total += part[None] * value.astype(jnp.uint32)
       norm += part
-    return total, norm
+    return totals, norm
 
   def step(carry, offset):
-    total, norm, squared, down, along, weight, offsets = carry
-    total, norm = average(total, norm, weight, offsets[-1])
+    totals, norm, squared, down, along, weight, offsets = carry
+    totals, norm = average(totals, norm, weight, offsets[-1])
     return (
-      total,
+      totals,
       norm,
       squares(offset),
       _window_sum(squared, 0, around + 1, limit),
@@ -148,7 +154,7 @@ def _denoise(
 
   # The stages start on nothing: distances at the limit, weights of zero.
   start = (
-    planes.astype(jnp.uint32) * np.uint32(full),
+    tuple(planes.astype(jnp.uint32) * np.uint32(full)),
     jnp.full((height, width), full, jnp.uint32),
     jnp.full((tall + around, wide + around), limit, dtype),
     jnp.full((tall, wide + around), limit, dtype),
@@ -157,10 +163,11 @@ def _denoise(
     jnp.zeros((4, 2), jnp.int32),
   )
   flush = np.zeros((4, 2), np.int32)
-  (total, norm, *_), _ = lax.scan(
+  (totals, norm, *_), _ = lax.scan(
     step, start, np.concatenate([_offsets(search), flush])
   )
-  return ((total + (norm >> 1)[None]) // norm[None]).astype(jnp.uint8)
+  means = [(total + (norm >> 1)) // norm for total in totals]
+  return jnp.stack(means).astype(jnp.uint8)
 
 
 def _window_sum(values: Array, axis: int, window: int, limit: int) -> Array:
@@ -172,14 +179,6 @@ def _window_sum(values: Array, axis: int, window: int, limit: int) -> Array:
   # Cut after every three: more than four terms would leave 16 bits.
   for i in range(0, len(others), 3):
     total = jnp.minimum(sum(others[i : i + 3], start=total), limit)
-  return total
-
-
-def _cut_sum(planes: Array, limit: int) -> Array:
-  """Sum over the one or two planes, cut at `limit`, in their own type."""
-  total = planes[0]
-  for plane in planes[1:]:
-    total = jnp.minimum(total + plane, limit)
   return total
 
 
