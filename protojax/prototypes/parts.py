@@ -75,6 +75,7 @@ class Parts:
   split: ClassVar[parallel.Split] = {
     "prototypes.prototypes": 0,
     "head.weight": 1,
+    "head.own": 0,
     "buffers.class_of": 0,
     "buffers.alive": 0,
   }
