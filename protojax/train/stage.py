@@ -172,23 +172,46 @@ def fit(
     jax.tree.map(np.array, parallel.to_host((state, optimizer_state))),
     stage.split,
   )
-  axes = [parallel.axes(tree, stage.split) for tree in (state, optimizer_state)]
-  step = parallel.pmap(
-    _step(stage, key, prefixed=rows is not None),
-    in_axes=(*axes, 0, None),
-    out_axes=(*axes, None),
-    donate=(0, 1),
-  )
+  step = mapped(stage, state, optimizer_state, key, rows is not None)
   batches = stage.data.batches(
     start, stage.total_steps, read_images=rows is None
   )
   for number, batch in enumerate(batches, start):
     if rows is not None:
       batch = kept.taken(rows, batch)
-    state, optimizer_state, metrics = step(
+    update = step(
       state, optimizer_state, parallel.shard(batch), np.int32(number)
     )
-    yield Update(state, optimizer_state, metrics)
+    state, optimizer_state, _ = update
+    yield update
+
+
+def mapped(
+  stage: Fit,
+  state: State,
+  optimizer_state: PyTree,
+  key: jax.Array,
+  prefixed: bool = False,
+) -> Callable[..., Update]:
+  """A step over all devices, compiled at its first call.
+
+  Args:
+    stage: what to do.
+    state, optimizer_state: trees as the step will get them.
+    key: the stage's.
+    prefixed: whether batches hold the rows of the prefix.
+
+  Returns:
+    `(state, optimizer_state, sharded batch, number) -> Update`, which takes the
+    place of what it was given.
+  """
+  axes = [parallel.axes(tree, stage.split) for tree in (state, optimizer_state)]
+  return parallel.pmap(
+    _step(stage, key, prefixed),
+    in_axes=(*axes, 0, None),
+    out_axes=Update(*axes, None),
+    donate=(0, 1),
+  )
 
 
 def _check_parts(stage: Fit) -> None:
@@ -212,10 +235,10 @@ def _prefix_rows(stage: Fit, state: State) -> kept.Rows | None:
 
 def _step(
   stage: Fit, stage_key: jax.Array, prefixed: bool
-) -> Callable[..., tuple]:
+) -> Callable[..., Update]:
   def step(
     state: State, optimizer_state: PyTree, batch: Batch, number: jax.Array
-  ) -> tuple[State, PyTree, Mapping[str, jax.Array]]:
+  ) -> Update:
     key = jax.random.fold_in(stage_key, number)
 
     def sums(statistics: PyTree, batch: Batch) -> tuple[PyTree, PyTree]:
@@ -237,7 +260,7 @@ def _step(
     )
     if stage.after_step is not None:
       state = stage.after_step(state)
-    return state, optimizer_state, means
+    return Update(state, optimizer_state, means)
 
   return step
 
