@@ -226,7 +226,7 @@ def described(method: Any, state: State) -> dict[str, Any]:
     state: of the model, before it was compacted.
   """
   network, buffers = method.network, state.buffers
-  source = buffers["provenance"]
+  source, weights = buffers["provenance"], np.asarray(network.weights(state))
   name = _image_names(method)
   columns = network.grid[1]
   prototypes = [
@@ -234,9 +234,7 @@ def described(method: Any, state: State) -> dict[str, Any]:
       # Its number in the run and in its reports.
       "prototype": int(j),
       "class": method.class_names[buffers["class_of"][j]],
-      "weight": float(
-        state.params["head"]["weight"][buffers["class_of"][j], j]
-      ),
+      "weight": float(weights[buffers["class_of"][j], j]),
       "image": name(int(source.image[j])),
       "cell": [int(x) for x in divmod(int(source.cell[j]), columns)],
       "content": bytes(source.content[j]).hex(),

@@ -8,7 +8,7 @@ living prototypes count.
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, Num
 import optax
 
 from protojax.types import ArrayLike
@@ -59,13 +59,15 @@ def separation(
 
 
 def l1_off_class(
-  weight: Float[ArrayLike, "k p"],
-  class_of: Int[ArrayLike, " p"],
-  alive: Bool[ArrayLike, " p"],
+  weights: Float[ArrayLike, "*n"], entries: Num[ArrayLike, "*n"]
 ) -> Float[jax.Array, ""]:
-  """Sum of |w(k, j)| over j with c(j) != k (ProtoPNet, section 2.2)."""
-  off = jnp.arange(len(weight))[:, None] != class_of[None]
-  return jnp.sum(jnp.where(off & alive[None], jnp.abs(weight), 0.0))
+  """Sum of |w(k, j)| over j with c(j) != k (ProtoPNet, section 2.2).
+
+  Args:
+    weights: parameters of the head.
+    entries: of how many such w(k, j), j alive, each is the value.
+  """
+  return jnp.sum(jnp.where(entries > 0, jnp.abs(weights) * entries, 0.0))
 
 
 def _masked_minimum(distances, mask):

@@ -15,7 +15,7 @@ from jaxtyping import Bool, Int
 import numpy as np
 
 from protojax import parallel
-from protojax.prototypes import neighbours, pooling, push
+from protojax.prototypes import head, neighbours, pooling, push
 from protojax.prototypes.neighbours import Neighbours
 from protojax.prototypes.similarity import Similarity
 from protojax.types import ArrayLike, Batch, State
@@ -99,7 +99,7 @@ def compact(state: State) -> State:
     "prototypes": {
       "prototypes": state.params["prototypes"]["prototypes"][alive]
     },
-    "head": {"weight": state.params["head"]["weight"][:, alive]},
+    "head": head.some(state.params["head"], alive),
   }
   buffers = {
     **state.buffers,

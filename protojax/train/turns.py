@@ -141,8 +141,9 @@ class Turns:
       alive = self.alive(state, b)
       logits = head.logits(found.scores, weight, alive)
       entropy = jnp.sum(losses.cross_entropy(logits, labels))
-      l1 = len(labels) * losses.l1_off_class(weight, class_of, alive)
-      total = total + share * (entropy + part.weights["l1"] * l1)
+      l1 = losses.l1_off_class(*head.Dense(weight).off_class(class_of, alive))
+      l1 = part.weights["l1"] * l1 * len(labels)
+      total = total + share * (entropy + l1)
       metrics[f"{part.name}_cross_entropy"] = entropy
     return total, metrics
 
