@@ -166,7 +166,8 @@ def serialized(network: Network, state: State) -> dict[str, bytes]:
 
 def _needed(state: State) -> State:
   """What the forward pass reads."""
-  return state.replace(buffers={"alive": state.buffers["alive"]})
+  read = {name: state.buffers[name] for name in ("alive", "class_of")}
+  return state.replace(buffers=read)
 
 
 def difference(
