@@ -21,8 +21,10 @@ def _joint(method):
   """Joint training in which the head moves, too."""
   found = next(s for s in method.stages() if s.name == "joint")
   optimizer = grouped({name: adam(1e-3, 1e-3) for name in _GROUPS})
+  # Images as they are compile sooner.
+  plain = dataclasses.replace(found.data, augment="")
   return dataclasses.replace(
-    found, optimizer=optimizer, length=stages.steps(_STEPS)
+    found, data=plain, optimizer=optimizer, length=stages.steps(_STEPS)
   )
 
 
