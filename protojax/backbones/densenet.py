@@ -24,6 +24,7 @@ from protojax.backbones.base import (
 from protojax.backbones.conv import Conv
 from protojax.backbones.layout import Layout, Tensors, naming
 from protojax.backbones.norm import BatchNorm
+from protojax.backbones.pool import max_pool
 
 
 class _Shape(NamedTuple):
@@ -110,7 +111,7 @@ class DenseNet(nn.Module):
     x = images.astype(self.dtype)
     x = Conv(self.stem, 7, 2, (3, 3), name="stem")(x)
     x = nn.relu(norm(name="stem_norm")(x, train))
-    x = nn.max_pool(x, (3, 3), (2, 2), ((1, 1), (1, 1)))
+    x = max_pool(x, 3, 2, 1)
     for i, count in enumerate(self.layers, start=1):
       if i > 1:
         x = Conv(x.shape[-1] // 2, name=f"transition_{i - 1}")(x)

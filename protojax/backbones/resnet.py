@@ -24,6 +24,7 @@ from protojax.backbones.base import (
 from protojax.backbones.conv import Conv
 from protojax.backbones.layout import Layout, Tensors, naming
 from protojax.backbones.norm import BatchNorm
+from protojax.backbones.pool import max_pool
 
 # Depth -> (blocks of each stage, whether they are bottlenecks).
 _DEPTHS = {
@@ -140,7 +141,7 @@ class ResNet(nn.Module):
     x = images.astype(self.dtype)
     x = Conv(_STEM, 7, 2, (3, 3), name="stem")(x)
     x = nn.relu(norm(name="stem_norm")(x, train))
-    x = nn.max_pool(x, (3, 3), (2, 2), ((1, 1), (1, 1)))
+    x = max_pool(x, 3, 2, 1)
     for i, stage in enumerate(self.stages(), start=1):
       for j, steps in enumerate(stage):
         x = block(steps, norm, name=f"stage_{i}_block_{j}")(x, train)

@@ -22,6 +22,7 @@ from protojax.backbones.base import (
 from protojax.backbones.conv import Conv
 from protojax.backbones.layout import Layout, naming
 from protojax.backbones.norm import BatchNorm
+from protojax.backbones.pool import max_pool
 
 # Depth -> convolutions of each stage, which ends in a pooling.
 _DEPTHS = {
@@ -115,7 +116,7 @@ class _Stage(nn.Module):
         norm = BatchNorm(synchronised=self.synchronised, name=f"norm_{i}")
         x = norm(x, train)
       x = nn.relu(x)
-    return nn.max_pool(x, (2, 2), (2, 2))
+    return max_pool(x, 2, 2)
 
 
 def _layout(counts: tuple[int, ...], norm: bool) -> Layout:
