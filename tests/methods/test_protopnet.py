@@ -147,6 +147,34 @@ def test_loss_is_the_sum_of_its_terms(make_method, make_state):
   np.testing.assert_allclose(aux.metrics["cluster"], cluster.sum(), rtol=1e-5)
 
 
+def test_class_block_starts_with_the_answers_of_a_dense_head(
+  make_method, make_state
+):
+  method = make_method(**{"prototypes.head": "class_block"})
+  state = make_state(make_method())
+  start = head.initial("class_block", state.buffers["class_of"], 3)
+  shapes = jax.eval_shape(method.init, parallel.init_key(0)).params["head"]
+  assert jax.tree.structure(shapes) == jax.tree.structure(start)
+  other = state.replace(params={**state.params, "head": start})
+  rng = np.random.default_rng(0)
+  batch = {
+    "distances": rng.random((4, 6), np.float32),
+    "cells": np.zeros((4, 6), np.int32),
+    "label": np.array([2, 0, 1, 1], np.int32),
+  }
+
+  @jax.jit
+  def found(state):
+    total, _, _ = method.loss(state.params, state, batch, parallel.key(0))
+    return method.predict(state, batch), total
+
+  jax.tree.map(
+    lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6),
+    found(other),
+    found(state),
+  )
+
+
 def test_logits_are_the_points_of_the_scoring_sheet(make_method, make_state):
   method = make_method()
   state = make_state(method)
