@@ -171,6 +171,14 @@ def shard(batch: Batch) -> Batch:
   )
 
 
+def placed(batch: Batch) -> Batch:
+  """`shard`, with the rows left on the devices, for many steps."""
+  return jax.tree.map(
+    lambda x: jax.make_array_from_process_local_data(_sharding(AXIS), x),
+    shard(batch),
+  )
+
+
 def unshard(tree: PyTree) -> PyTree:
   """Brings sharded results to every host: `[devices, b', ...] -> [b, ...]`."""
   return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), _stacked(tree))

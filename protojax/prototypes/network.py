@@ -236,6 +236,11 @@ class Network:
     found, _ = self.forward(state.params, state, batch)
     return {"distances": found.distances, "cells": found.cells}
 
+  def score_rows(self, state: State, batch: Batch) -> dict[str, Array]:
+    """What the head weighs, of a batch."""
+    found, _ = self.forward(state.params, state, batch)
+    return {"scores": found.scores}
+
   def backbone_map(self, state: State, batch: Batch) -> Float[Array, "b h w c"]:
     """Features of the backbone for a batch."""
     return self.backbone_rows(state, batch)["features"]
