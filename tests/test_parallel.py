@@ -127,7 +127,7 @@ def test_fold_joins_a_carry_that_is_split():
     _rows_taken_in, state, np.zeros(6, np.float32), batches, _SPLIT
   )
   total = sum(batch["x"].sum() for batch in batches)
-  np.testing.assert_allclose(carry, state["rows"] * total, rtol=1e-4)
+  np.testing.assert_allclose(carry, [state["rows"] * total], rtol=1e-4)
 
 
 def test_example_keys_do_not_depend_on_the_slice():

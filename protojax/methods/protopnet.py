@@ -308,7 +308,11 @@ class Method:
   def push(self, state: State, data: pipeline.Stream) -> tuple[State, Metrics]:
     """Every prototype becomes its nearest training patch (eq. 3)."""
     prototypes, provenance, metrics = push.push(
-      self.network.embed, state, data, self.network.similarity
+      self.network.embed,
+      state,
+      data,
+      self.network.similarity,
+      bank=self._trained.bank,
     )
     return state.replace(
       params={**state.params, "prototypes": {"prototypes": prototypes}},
@@ -319,7 +323,12 @@ class Method:
     """Drops prototypes whose nearest images are of other classes."""
     c, buffers = self.config.prune, state.buffers
     near = prune.nearest_images(
-      self.network.embed, state, data, self.network.similarity, c.nearest
+      self.network.embed,
+      state,
+      data,
+      self.network.similarity,
+      c.nearest,
+      self._trained.bank,
     )
     alive, emptied = prune.prune(
       near.labels,

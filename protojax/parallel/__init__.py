@@ -16,7 +16,13 @@ from jax.experimental import multihost_utils
 import jax.numpy as jnp
 import numpy as np
 
-from protojax.parallel.processes import join
+from protojax.parallel.processes import (  # noqa: F401
+  any_process,
+  is_primary,
+  join,
+  process_index_count,
+  say,
+)
 from protojax.parallel.split import WHOLE, Split, axes, joined, map_axes, parted
 from protojax.types import ArrayLike, Batch, PyTree, UserError
 
@@ -79,29 +85,6 @@ def whole_batch(size: int) -> int:
 def describe() -> str:
   """Says in words what the run computes on, e.g. `2 x cpu`."""
   return f"{jax.device_count()} x {jax.devices()[0].device_kind.lower()}"
-
-
-def process_index_count() -> tuple[int, int]:
-  """This process's number and how many processes there are."""
-  return jax.process_index(), jax.process_count()
-
-
-def is_primary() -> bool:
-  """Whether this process is the one that writes files and prints."""
-  return jax.process_index() == 0
-
-
-def say(message: str) -> None:
-  """Prints a line, once for all processes."""
-  if is_primary():
-    print(message, flush=True)
-
-
-def any_process(flag: bool) -> bool:
-  """Whether `flag` holds in at least one process; all must call it."""
-  if jax.process_count() == 1:
-    return flag
-  return bool(np.any(multihost_utils.process_allgather(np.array(flag))))
 
 
 def pmap(
@@ -318,11 +301,13 @@ class Sweep:
       yield _whole(last[0]), unshard(last[1])
 
   def carry(self) -> PyTree:
-    """The carries of all devices as NumPy: `[devices, ...]`.
+    """The carries of all devices, stacked, as NumPy: `[devices, ...]`.
 
-    A carry that is split is whole again: `[...]`.
+    A carry that is split is whole again, and the only one: `[1, ...]`.
     """
-    return (unshard if self._split else _stacked)(self._carry)
+    if self._split:
+      return jax.tree.map(lambda x: x[None], unshard(self._carry))
+    return _stacked(self._carry)
 
 
 def _whole(batch: Batch) -> Batch:
@@ -349,7 +334,7 @@ def fold(
   """Folds `step(state, carry, batch) -> carry` over batches.
 
   Returns:
-    The carries of all devices, as NumPy: see `Sweep.carry`.
+    The carries of all devices: see `Sweep.carry`.
   """
   sweep = Sweep(_without_rows(step), state, carry, split)
   for batch in batches:

@@ -1,10 +1,12 @@
-"""How the processes of a run find each other."""
+"""The processes of a run: how they find each other, and which one speaks."""
 
 import os
 import socket
 import time
 
 import jax
+from jax.experimental import multihost_utils
+import numpy as np
 
 from protojax.types import UserError
 
@@ -65,3 +67,26 @@ def _await_coordinator(address: str, seconds: float) -> None:
           f"no process 0 answers at JAX_COORDINATOR_ADDRESS={address} ({error})"
         ) from error
     time.sleep(0.2)
+
+
+def process_index_count() -> tuple[int, int]:
+  """This process's number and how many processes there are."""
+  return jax.process_index(), jax.process_count()
+
+
+def is_primary() -> bool:
+  """Whether this process is the one that writes files and prints."""
+  return jax.process_index() == 0
+
+
+def say(message: str) -> None:
+  """Prints a line, once for all processes."""
+  if is_primary():
+    print(message, flush=True)
+
+
+def any_process(flag: bool) -> bool:
+  """Whether `flag` holds in at least one process; all must call it."""
+  if jax.process_count() == 1:
+    return flag
+  return bool(np.any(multihost_utils.process_allgather(np.array(flag))))

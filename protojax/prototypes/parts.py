@@ -31,6 +31,11 @@ class Whole:
 
   split: ClassVar[parallel.Split] = parallel.WHOLE
 
+  @property
+  def parts(self) -> int:
+    """In how many parts it is held."""
+    return 1
+
   def meet(self, tree: PyTree) -> PyTree:
     """Rows `[b, ...]` of the images that this device's prototypes meet."""
     return tree
@@ -79,6 +84,11 @@ class Parts:
     "buffers.class_of": 0,
     "buffers.alive": 0,
   }
+
+  @property
+  def parts(self) -> int:
+    """As many as there are devices."""
+    return parallel.device_count()
 
   def meet(self, tree: PyTree) -> PyTree:
     """Rows of the images of all devices: `[b', ...] -> [b, ...]`."""

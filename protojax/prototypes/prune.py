@@ -17,6 +17,7 @@ import numpy as np
 from protojax import parallel
 from protojax.prototypes import head, neighbours, pooling, push
 from protojax.prototypes.neighbours import Neighbours
+from protojax.prototypes.parts import WHOLE, Parts, Whole
 from protojax.prototypes.similarity import Similarity
 from protojax.types import ArrayLike, Batch, State
 
@@ -27,6 +28,7 @@ def nearest_images(
   stream: Any,
   similarity: Similarity,
   k: int = 6,
+  bank: Whole | Parts = WHOLE,
 ) -> Neighbours:
   """The k images nearest to each prototype, in one sweep.
 
@@ -38,12 +40,15 @@ def nearest_images(
     stream: `batches()` of all images, without augmentation.
     similarity: its metric is what "nearest" means.
     k: images per prototype; 6 in the paper's code.
+    bank: whether each device looks for all prototypes, among its own images,
+      or for a part of them, among all images.
   """
   stacked = parallel.fold(
-    _step(embed, similarity),
+    _step(embed, similarity, bank),
     state,
     neighbours.empty(len(state.buffers["class_of"]), k),
     stream.batches(),
+    bank.split,
   )
   return neighbours.gathered(stacked)
 
@@ -121,14 +126,14 @@ def compact(state: State) -> State:
 
 
 @functools.lru_cache(maxsize=16)
-def _step(embed, similarity):
+def _step(embed, similarity, bank):
   """One function per setting, so that a second sweep compiles nothing."""
 
   def step(state: State, carry: Neighbours, batch: Batch) -> Neighbours:
     prototypes = state.params["prototypes"]["prototypes"]
-    found = pooling.nearest(
-      embed(state, batch["image"]), prototypes, similarity
-    )
-    return neighbours.add(carry, found.distances, batch)
+    names = {key: batch[key] for key in ("index", "label", "mask")}
+    features, met = bank.meet((embed(state, batch["image"]), names))
+    found = pooling.nearest(features, prototypes, similarity)
+    return neighbours.add(carry, found.distances, met)
 
   return step

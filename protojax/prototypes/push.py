@@ -20,6 +20,7 @@ import numpy as np
 from protojax import parallel
 from protojax.data import images as images_lib
 from protojax.prototypes import distance
+from protojax.prototypes.parts import WHOLE, Parts, Whole
 from protojax.prototypes.similarity import Similarity
 from protojax.types import ArrayLike, Batch, PyTree, State
 
@@ -75,6 +76,7 @@ def push(
   stream: Any,
   similarity: Similarity,
   own_class: bool = True,
+  bank: Whole | Parts = WHOLE,
 ) -> tuple[Float[np.ndarray, "p h1 w1 d"], Provenance, dict[str, int | float]]:
   """Projects the prototypes onto training patches.
 
@@ -94,6 +96,8 @@ def push(
     similarity: its metric is what "nearest" means.
     own_class: take patches from images of the prototype's own class only;
       False allows any image.
+    bank: whether each device takes patches for all prototypes, of its own
+      images, or for a part of them, of all images.
 
   Returns:
     The new prototypes, where they come from, and counts: "pushed",
@@ -107,10 +111,11 @@ def push(
   groups = class_of if own_class else np.zeros_like(class_of)
   best = _join(
     parallel.fold(
-      _step(embed, similarity, own_class),
-      (state, by_class(groups, alive)),
+      _step(embed, similarity, own_class, bank),
+      {"state": state, "of_class": by_class(groups, alive, bank.parts)},
       _empty_carry(old),
       stream.batches(),
+      {**bank.split, "of_class": 0} if bank.split else {},
     )
   )
   found = np.isfinite(best["distance"])
@@ -138,15 +143,21 @@ def push(
 
 
 def by_class(
-  class_of: Int[ArrayLike, " p"], alive: Bool[ArrayLike, " p"]
+  class_of: Int[ArrayLike, " p"], alive: Bool[ArrayLike, " p"], parts: int = 1
 ) -> Int[np.ndarray, "k m"]:
-  """The living prototypes of each class; p where a class has fewer than m."""
+  """The living prototypes of each class; p where a class has fewer than m.
+
+  Where they are in parts, of each class in each part: those of the first part
+  come first, and are numbered from its beginning, of the p that it has.
+  """
   class_of, living = np.asarray(class_of), np.flatnonzero(alive)
-  counts = np.bincount(class_of[living], minlength=class_of.max() + 1)
+  size, classes = len(class_of) // parts, class_of.max() + 1
+  rows = living // size * classes + class_of[living]
+  counts = np.bincount(rows, minlength=parts * classes)
   most = counts.max()
-  of_class = np.full((len(counts), most), len(class_of), np.int32)
-  sorted_by_class = np.argsort(class_of[living], kind="stable")
-  of_class[np.arange(most)[None] < counts[:, None]] = living[sorted_by_class]
+  of_class = np.full((len(counts), most), size, np.int32)
+  by_row = living[np.argsort(rows, kind="stable")]
+  of_class[np.arange(most)[None] < counts[:, None]] = by_row % size
   return of_class
 
 
@@ -220,19 +231,19 @@ def _empty_carry(prototypes):
 
 
 @functools.lru_cache(maxsize=16)
-def _step(embed, similarity, own_class):
+def _step(embed, similarity, own_class, bank):
   """One function per setting, so that a second push compiles nothing."""
 
-  def step(
-    given: tuple[State, jax.Array], carry: PyTree, batch: Batch
-  ) -> PyTree:
-    state, of_class = given
+  def step(given: PyTree, carry: PyTree, batch: Batch) -> PyTree:
+    state, of_class = given["state"], given["of_class"]
     prototypes = state.params["prototypes"]["prototypes"]
     flat = prototypes.reshape(len(prototypes), -1)
     windows = distance.patches(
       embed(state, batch["image"]), *prototypes.shape[1:3]
     )
     windows = windows.reshape(len(windows), -1, windows.shape[-1])
+    names = {key: batch[key] for key in ("index", "label", "mask")}
+    windows, batch = bank.meet((windows, names))
     label = batch["label"] if own_class else jnp.zeros_like(batch["label"])
     known = batch["mask"] & (label >= 0) & (label < len(of_class))
     chosen = jnp.where(known[:, None], of_class[label], len(flat))

@@ -122,6 +122,20 @@ def test_the_last_layer_is_that_of_the_whole_bank(make_method, make_state):
   _close(found[True], found[False], 1e-5)
 
 
+def test_push_and_prune_are_those_of_the_whole_bank(make_method, make_state):
+  """With a dead prototype, and a class on both devices."""
+  whole = make_method()
+  start, found = make_state(whole), {}
+  alive = np.array([1, 1, 1, 1, 0, 1], bool)
+  start = start.replace(buffers={**start.buffers, "alive": alive})
+  for sharded in (False, True):
+    method = make_method(**{"prototypes.sharded": sharded})
+    pushed, said = method.push(start, whole.stream("train"))
+    found[sharded] = pushed, method.prune(pushed, whole.stream("train")), said
+  jax.tree.map(np.testing.assert_array_equal, found[True], found[False])
+  assert found[True][2]["pushed"] == 5
+
+
 def test_prototypes_that_do_not_divide_are_refused(make_method):
   # Three classes of one prototype each.
   method = make_method(

@@ -243,7 +243,8 @@ def test_one_device_finds_what_two_find(monkeypatch):
   )
   expected, first, _ = push.push(*arguments)
 
-  def on_one(step, state, carry, batches):
+  def on_one(step, state, carry, batches, split):
+    assert not split
     for batch in batches:
       carry = jax.jit(step)(state, carry, batch)
     return jax.tree.map(lambda x: np.asarray(x)[None], carry)
