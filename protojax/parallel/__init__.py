@@ -16,6 +16,7 @@ from jax.experimental import multihost_utils
 import jax.numpy as jnp
 import numpy as np
 
+from protojax.parallel import heap
 from protojax.parallel.processes import (  # noqa: F401
   any_process,
   is_primary,
@@ -56,6 +57,7 @@ def setup(distributed: bool = False) -> None:
   release = jax.lib.__version__
   if "XLA_FLAGS" not in os.environ and release.startswith(_FAST_CPU_RELEASES):
     os.environ["XLA_FLAGS"] = _FAST_CPU
+  heap.keep()
   # JAX adds its options to the config as attributes while it is imported.
   # pyrefly: ignore[missing-attribute]
   if jax.config.jax_compilation_cache_dir is None:
@@ -105,12 +107,17 @@ def pmap(
 
 def psum(tree: PyTree) -> PyTree:
   """Sums over devices, inside a mapped step."""
-  return jax.lax.psum(tree, AXIS)
+  return _reduced(jax.lax.psum, tree)
 
 
 def pmean(tree: PyTree) -> PyTree:
   """Averages over devices, inside a mapped step."""
-  return jax.lax.pmean(tree, AXIS)
+  return _reduced(jax.lax.pmean, tree)
+
+
+def _reduced(reduce: Callable[[PyTree, str], PyTree], tree: PyTree) -> PyTree:
+  # Of one device, XLA would copy all, and what follows would read the copy.
+  return tree if jax.lax.axis_size(AXIS) == 1 else reduce(tree, AXIS)
 
 
 def gather(tree: PyTree) -> PyTree:
