@@ -15,6 +15,7 @@ import jax.numpy as jnp
 from jaxtyping import Float, Int, UInt8
 import numpy as np
 
+from protojax.backbones.conv import on_cpu
 from protojax.explain import perturb
 from protojax.explain.perturb import Modification
 from protojax.explain.presets import Preset
@@ -23,6 +24,11 @@ from protojax.types import ArrayLike, Batch
 Embed = Callable[[ArrayLike], jax.Array]
 Nearest = Callable[[ArrayLike], tuple[jax.Array, jax.Array]]
 At = Callable[[ArrayLike, ArrayLike], jax.Array]
+
+# Images that go through a network together on CPU, where the maps of a few
+# stay in the cache. 96 images of 224 pixels: EfficientNet-Lite0 takes half of
+# the time that they take at once, ResNet-18 0.93 of it.
+_FEW = 4
 
 
 class Local(NamedTuple):
@@ -117,9 +123,9 @@ def compare(
     stack: the unchanged images first, then their copies.
     rows: where in the stack the copy of each modification is; 0, the
       unchanged image itself, for a control.
-    embed: images -> features. The costly part of a model belongs here: it
-      runs once over the whole stack. Without it `nearest` and `at` get the
-      images themselves.
+    embed: images -> features, image by image. The costly part of a model
+      belongs here: it runs once over the whole stack, on CPU a few images at
+      a time. Without it `nearest` and `at` get the images themselves.
     own_cell: take the similarity of a copy at its own nearest cell, as the
       paper's first version did, not at that of the unchanged image.
   """
@@ -130,7 +136,7 @@ def _compare(nearest, at, stack, rows, embed, own_cell):
   """The scores, and the features of the unchanged images."""
   stack = jnp.asarray(stack)
   n, b = stack.shape[:2]
-  features = embed(stack.reshape(n * b, *stack.shape[2:]))
+  features = _embedded(embed, stack.reshape(n * b, *stack.shape[2:]))
   features = features.reshape(n, b, *features.shape[1:])
   _, cell = nearest(features[0])
   if own_cell:
@@ -139,6 +145,17 @@ def _compare(nearest, at, stack, rows, embed, own_cell):
     similarity = jax.vmap(at, in_axes=(0, None))(features, cell)
   delta = similarity[0][None] - similarity[np.array(rows, np.int32)]
   return Local(similarity[0], cell, jnp.moveaxis(delta, 0, 1)), features[0]
+
+
+def _embedded(embed, images):
+  """Features of many images."""
+  count = len(images)
+  if not on_cpu() or count <= _FEW:
+    return embed(images)
+  padding = [(0, -count % _FEW), *[(0, 0)] * (images.ndim - 1)]
+  parts = jnp.pad(images, padding).reshape(-1, _FEW, *images.shape[1:])
+  features = jax.lax.map(embed, parts)
+  return features.reshape(-1, *features.shape[2:])[:count]
 
 
 def from_maps(
