@@ -160,8 +160,12 @@ def main(
   tell(benchmarks[args.which](args), args.json)
 
 
-def tell(found: Iterable[Row], file: str) -> None:
-  """Prints a table as its rows come; writes them to a JSON file, if named."""
+def tell(found: Iterable[Row], file: str = "") -> list[Row]:
+  """Prints a table as its rows come; writes them to a JSON file, if named.
+
+  Returns:
+    The rows.
+  """
   rows = []
   for row in found:
     if not rows:
@@ -172,6 +176,7 @@ def tell(found: Iterable[Row], file: str) -> None:
   if file:
     content = {"rows": rows, "machine": machine(), "versions": versions()}
     Path(file).write_text(json.dumps(content, indent=2))
+  return rows
 
 
 def machine() -> str:

@@ -1,0 +1,84 @@
+"""Fails where a ratio has fallen by a third: the benchmark that CI runs.
+
+python benchmarks/guard.py            beside benchmarks/ratios.json
+python benchmarks/guard.py --write    writes that file anew
+
+Rows that need neither PyTorch nor a peer, at their quick sizes, in a minute.
+One that has fallen is measured twice more and the best counts, since another
+program may have had the processor.
+"""
+
+import argparse
+from collections.abc import Iterator, Mapping
+import json
+from pathlib import Path
+import sys
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from benchmarks import explain, harness, prototypes, push, ratios, train
+from protojax import parallel
+
+_FILE = Path(__file__).with_name("ratios.json")
+_MEASURED = (
+  explain.forwards,
+  explain.texture,
+  push.sweeps,
+  prototypes.scores,
+  train.fed,
+)
+_TURNS = 3
+# What a ratio may lose of itself.
+_LOSS = 1 / 3
+
+
+def pairs() -> Iterator[ratios.Pair]:
+  """All that are measured, one at a time."""
+  for make in _MEASURED:
+    yield from make(True)
+
+
+def rows(kept: Mapping[str, float]) -> Iterator[harness.Row]:
+  """Each ratio beside the one that is kept, and whether it has fallen."""
+  for pair in pairs():
+    before = kept.get(pair.row)
+    for _ in range(_TURNS):
+      row = pair.measure(harness.REPEATS)
+      fell = before is not None and fallen(row["ratio"], before, pair.better)
+      if not fell:
+        break
+    yield {**row, "kept": before, "fell": "yes" if fell else "no"}
+
+
+def fallen(ratio: float, before: float, better: ratios.Better) -> bool:
+  """Whether a ratio has lost a third of what it was."""
+  share = before / ratio if better == "lower" else ratio / before
+  return share < 1 - _LOSS
+
+
+def main() -> int:
+  """Prints the table; 1 where a ratio has fallen or is not kept yet."""
+  parser = argparse.ArgumentParser(
+    description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+  )
+  parser.add_argument("--write", action="store_true", help="keep what is found")
+  args = parser.parse_args()
+  parallel.setup()
+  print(f"{harness.machine()}\n")
+  kept = {} if args.write else json.loads(_FILE.read_text())
+  found = harness.tell(rows(kept))
+  if args.write:
+    ratios_found = {row["row"]: row["ratio"] for row in found}
+    _FILE.write_text(json.dumps(ratios_found, indent=2) + "\n")
+    return 0
+  fell = [row["row"] for row in found if row["fell"] == "yes"]
+  unknown = [row["row"] for row in found if row["kept"] is None]
+  for name in fell:
+    print(f"fallen by a third or more: {name}", file=sys.stderr)
+  for name in unknown:
+    print(f"not in {_FILE.name}, add it with --write: {name}", file=sys.stderr)
+  return 1 if fell or unknown else 0
+
+
+if __name__ == "__main__":
+  sys.exit(main())
