@@ -103,7 +103,15 @@ def get_config(variants: str = "") -> ConfigDict:
         # Epochs without a better accuracy on the validation images; 0: all.
         "patience": 0,
       },
-      "last": {"epochs": 20, "head": 1e-3},
+      # "convex": the head at the minimum of its loss, with a ridge towards +1
+      # and 0; "adam": trained for so many epochs at the rate of "head".
+      "last": {
+        "solver": "convex",
+        "ridge": 1e-4,
+        "steps": 1000,
+        "epochs": 20,
+        "head": 1e-3,
+      },
       "prune": {"nearest": 6, "threshold": 3, "epochs": 20},
     }
   )
@@ -130,7 +138,7 @@ VARIANTS = {
       "prototypes": 3e-3,
       "train_norm": True,
     },
-    "last": {"epochs": 20, "head": 1e-4},
+    "last": {"solver": "adam", "epochs": 20, "head": 1e-4},
     "prune": {"epochs": 100},
   },
   "debug": {
@@ -147,7 +155,7 @@ VARIANTS = {
     "prototypes": {"per_class": 2, "channels": 16},
     "warm": {"epochs": 1},
     "joint": {"epochs": 1},
-    "last": {"epochs": 2},
+    "last": {"steps": 50, "epochs": 2},
     "prune": {"epochs": 2},
   },
 }

@@ -50,6 +50,6 @@ VARIANTS = {
     "prototypes": {"per_class": 2, "channels": 8},
     "pretrain": {"epochs": 1},
     "joint": {"epochs": 1},
-    "last": {"epochs": 1},
+    "last": {"steps": 50, "epochs": 1},
   },
 }

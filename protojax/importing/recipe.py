@@ -240,7 +240,7 @@ def _training(keys: Keys) -> Changes:
     every = max(1, _whole(keys, f"{pushes}.frequency"))
     changes["rounds"] = max(1, changes["joint.epochs"] // every)
     changes["joint.epochs"] //= changes["rounds"]
-  changes["prune.nearest"] = 0
+  changes |= {"prune.nearest": 0, "last.solver": "adam"}
   for key, (take, ours) in _NUMBERS.items():
     if keys.has(key):
       changes[ours] = take(keys, key)

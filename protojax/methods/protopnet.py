@@ -24,7 +24,7 @@ from protojax.prototypes import prune, push, similarity
 from protojax.prototypes.groups import Groups
 from protojax.prototypes.layer import AddOn, PrototypeLayer
 from protojax.prototypes.network import Network
-from protojax.train import pretrain, summary
+from protojax.train import last_layer, pretrain, summary
 from protojax.train.begin import begin
 from protojax.train.optimizer import adam, grouped, step_decay
 from protojax.train.stage import Aux, Fit, Pass, epochs
@@ -48,6 +48,8 @@ _LEAST = {
   "joint.drop_epochs": 1,
   "joint.patience": 0,
   "last.epochs": 0,
+  "last.steps": 1,
+  "last.ridge": 0,
   "prune.nearest": 0,
   "prune.epochs": 0,
 }
@@ -169,10 +171,6 @@ class Method:
         c.warm.epochs,
         self.network.backbone_rows,
       )
-    head, scored = {"head": c.last.head}, self.network.distance_rows
-    if c.prototypes.sharded:
-      # Distances to all of them are more than a device shall hold.
-      scored = self.network.embedded_rows
     for _ in range(c.rounds):
       if c.joint.epochs:
         yield Fit(
@@ -187,19 +185,25 @@ class Method:
           split=self._trained.bank.split,
         )
       yield Pass("push", self.push, ordered)
-      yield self._frozen(
-        "last layer",
-        train,
-        head,
-        c.last.epochs,
-        scored,
-        optimizer_id="last layer",
-      )
+      yield self._last_layer("last layer", c.last.epochs)
     if c.prune.nearest:
       yield Pass("prune", self.prune, ordered)
-      yield self._frozen(
-        "last layer after prune", train, head, c.prune.epochs, scored
+      yield self._last_layer("last layer after prune", c.prune.epochs)
+
+  def _last_layer(self, name: str, length: int) -> Fit | Pass:
+    """The head alone: solved, or trained for so many epochs of Adam."""
+    c, last, data = self.config, self.config.last, self.stream("train")
+    if last_layer.solved(last.solver):
+      return last_layer.stage(
+        name, self.network, data, c.loss.l1, last.ridge, last.steps
       )
+    scored = self.network.distance_rows
+    if c.prototypes.sharded:
+      # Distances to all of them are more than a device shall hold.
+      scored = self.network.embedded_rows
+    return self._frozen(
+      name, self._shuffled(), {"head": last.head}, length, scored, name
+    )
 
   def _frozen(
     self,

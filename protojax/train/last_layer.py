@@ -11,39 +11,59 @@ import functools
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from protojax.data.pipeline import Stream
 from protojax.losses import prototype as losses
 from protojax.prototypes import head as heads
 from protojax.prototypes.network import Network
 from protojax.train import convex, kept
+from protojax.train.stage import Pass
 from protojax.types import Array, Batch, Metrics, PyTree, State, UserError
 
 # Of the scores of all training images.
 _BYTES = 8 << 30
+# The residual that ends the search. Weights are then within 1e-3 of the best,
+# and the loss within 1e-8.
+_TOLERANCE = 1e-5
 
 
-def check(examples: int, prototypes: int) -> None:
-  """Raises `UserError` where the scores are more than memory shall hold."""
-  size = 4 * examples * prototypes
+def solved(solver: str) -> bool:
+  """Whether it is "convex", and not "adam"; `UserError` for any other."""
+  if solver not in ("convex", "adam"):
+    raise UserError(f"--config.last.solver={solver!r}: choose convex or adam.")
+  return solver == "convex"
+
+
+def stage(
+  name: str, network: Network, data: Stream, l1: float, ridge: float, steps: int
+) -> Pass:
+  """A stage that solves for the head; see `solve` for the settings.
+
+  Raises:
+    UserError: the scores are more than memory shall hold.
+  """
+  count, prototypes = len(data), network.layer.count
+  size = 4 * count * prototypes
   if size > _BYTES:
     raise UserError(
-      f"the scores of {examples} images for {prototypes} prototypes take"
+      f"the scores of {count} images for {prototypes} prototypes take"
       f" {size / 2**30:.0f} GiB, more than the {_BYTES >> 30} GiB that the last"
       " layer is solved in: train it with --config.last.solver=adam."
     )
+
+  def sweep(state: State, data: Stream) -> tuple[State, Metrics]:
+    return solve(network, state, data, l1, ridge, steps)
+
+  return Pass(name, sweep, data)
 
 
 def solve(
   network: Network,
   state: State,
   data: Stream,
-  *,
   l1: float,
   ridge: float,
   steps: int,
-  tolerance: float,
 ) -> tuple[State, Metrics]:
   """The head's weights at the minimum of CE + l1 |w off class| + the ridge.
 
@@ -55,21 +75,21 @@ def solve(
     ridge: half of it times the square of what the weights are away from +1 and
       0. Cross entropy alone would let those to the own class grow without end.
     steps: at most.
-    tolerance: of the search; see `convex.Solution`.
 
   Returns:
     The state, and "loss", "iterations", "residual", and "off_class", how many
     weights of living prototypes to other classes are not 0.
   """
-  rows = kept.rows(network.score_rows, state, data, limit=_BYTES)
-  assert rows is not None, "`check` comes first"
-  classed = state.buffers["class_of"], state.buffers["alive"]
+  # Twice, since the padding of the last batch counts there.
+  rows = kept.rows(network.score_rows, state, data, limit=2 * _BYTES)
+  assert rows is not None, "`stage` has seen to it"
+  buffers = {name: state.buffers[name] for name in ("class_of", "alive")}
   count = len(network.class_names)
-  own, off = heads.load(state.params["head"], count).entries(*classed)
+  own, off = heads.load(state.params["head"], count).entries(**buffers)
   found = convex.solve(
     loss(count),
     state.params["head"],
-    dict(zip(("class_of", "alive"), classed, strict=True)),
+    buffers,
     convex.batches(rows, data),
     convex.Penalty(
       entries=jax.tree.map(jnp.add, own, off),
@@ -78,16 +98,16 @@ def solve(
       ridge=ridge,
     ),
     steps,
-    tolerance,
+    _TOLERANCE,
   )
-  head = jax.tree.map(np.asarray, found.params)
-  weights, entries = heads.load(head, count).off_class(*classed)
-  return state.replace(params={**state.params, "head": head}), {
+  weights, entries = heads.load(found.params, count).off_class(**buffers)
+  metrics = {
     "loss": found.loss,
     "iterations": found.iterations,
     "residual": found.residual,
-    "off_class": float(np.sum(np.where(np.asarray(weights) != 0, entries, 0))),
+    "off_class": float(jnp.sum(jnp.where(weights != 0, entries, 0))),
   }
+  return state.replace(params={**state.params, "head": found.params}), metrics
 
 
 @functools.lru_cache(maxsize=8)
@@ -95,10 +115,7 @@ def loss(count: int) -> convex.Loss:
   """Cross entropy of each image's scores; one function for each `count`."""
 
   def of_scores(head: PyTree, buffers: PyTree, batch: Batch) -> Array:
-    weights = heads.load(head, count)
-    logits = weights.logits(
-      batch["scores"], buffers["class_of"], buffers["alive"]
-    )
+    logits = heads.load(head, count).logits(batch["scores"], **buffers)
     return losses.cross_entropy(logits, batch["label"])
 
   return of_scores

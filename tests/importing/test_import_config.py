@@ -124,6 +124,7 @@ def test_settings_come_over(tmp_path, capsys):
     "joint.backbone": 1e-4,
     "joint.drop_epochs": 4,
     "joint.drop": 0.3,
+    "last.solver": "adam",
     "last.epochs": 15,
     "last.head": 5e-4,
     "prune.nearest": 5,

@@ -9,6 +9,7 @@ import pytest
 
 from protojax import parallel
 from protojax.prototypes import head
+from protojax.train import last_layer
 from protojax.train import stage as stages
 from protojax.train.summary import milestones
 from protojax.types import UserError
@@ -23,6 +24,11 @@ def _train(fit, state, **kwargs):
   moments = fit.optimizer.init(state.params)
   updates = stages.fit(fit, state, moments, parallel.key(1), **kwargs)
   return [parallel.to_host(update) for update in updates][-1].state
+
+
+def _solved(method, state):
+  solve = next(s for s in method.stages() if s.name == "last layer")
+  return solve.sweep(state, solve.data)[0]
 
 
 def _moved(before, after):
@@ -62,6 +68,21 @@ def test_the_stages_are_the_papers(make_method):
 
 
 @pytest.mark.parametrize(
+  ("changes", "told"),
+  [
+    ({"last.solver": "newton"}, "last.solver='newton': choose convex or adam"),
+    ({"prototypes.per_class": 3}, "36 images for 9 prototypes take"),
+  ],
+)
+def test_a_last_layer_that_cannot_be_is_told_of_before_training(
+  make_method, monkeypatch, changes, told
+):
+  monkeypatch.setattr(last_layer, "_BYTES", 1000)
+  with pytest.raises(UserError, match=told):
+    list(make_method(**changes).stages())
+
+
+@pytest.mark.parametrize(
   ("name", "groups"),
   [
     ("warm", {"add_on", "prototypes"}),
@@ -70,7 +91,7 @@ def test_the_stages_are_the_papers(make_method):
   ],
 )
 def test_a_stage_moves_its_groups_alone(make_method, make_state, name, groups):
-  method = make_method()
+  method = make_method(**{"last.solver": "adam"})
   before = make_state(method)
   after = _train(_stage(method, name), before)
   assert _moved(before, after) == groups
@@ -113,7 +134,7 @@ def test_batch_norm_parity_trains_frozen_stages_by_the_batch(
 
 @pytest.mark.parametrize("name", ["warm", "last layer"])
 def test_the_prefix_changes_no_step(make_method, make_state, name):
-  method = make_method()
+  method = make_method(**{"last.solver": "adam"})
   state, fit = make_state(method), _stage(method, name, 4)
   cached = _train(fit, state)
   whole = _train(dataclasses.replace(fit, prefix=None), state)
@@ -211,7 +232,7 @@ def test_pushed_prototypes_lie_in_their_images(make_method, make_state):
 def test_only_what_moves_the_patches_makes_them_stale(make_method, make_state):
   method = make_method()
   state, _ = method.push(make_state(method), method.stream("train"))
-  assert not method.stale(_train(_stage(method, "last layer"), state))
+  assert not method.stale(_solved(method, state))
   assert method.stale(_train(_stage(method, "warm"), state))
 
 
@@ -237,8 +258,9 @@ def test_pruning_names_the_classes_it_empties(make_method, make_state, caplog):
     rows["similarities"][:, alive] @ pruned.params["head"]["weight"][:, alive].T
   )
   np.testing.assert_allclose(rows["logits"], alone, rtol=1e-4, atol=1e-4)
-  fit = _stage(method, "last layer after prune")
-  assert np.all(np.isfinite(_train(fit, pruned).params["head"]["weight"]))
+  head = _solved(method, pruned).params["head"]["weight"]
+  assert np.all(np.isfinite(head))
+  np.testing.assert_array_equal(head[:, ~alive], unseen)
 
 
 def test_start_brings_features_to_unit_variance(make_method, make_state):

@@ -165,9 +165,3 @@ def test_scores_that_are_no_numbers_are_told_of(problem):
   scores[7, 2] = np.nan
   with pytest.raises(UserError, match="its loss is not a number"):
     solve((stream, scores))
-
-
-def test_scores_beyond_memory_are_told_of_before_training():
-  last_layer.check(6000, 2000)
-  with pytest.raises(UserError, match="take 22 GiB"):
-    last_layer.check(6000, 10**6)
