@@ -13,10 +13,10 @@ from typing import Any
 
 import jax
 from jax.experimental import multihost_utils
-import jax.numpy as jnp
 import numpy as np
 
 from protojax.parallel import heap
+from protojax.parallel.keys import example_keys, init_key, key  # noqa: F401
 from protojax.parallel.processes import (  # noqa: F401
   any_process,
   is_primary,
@@ -96,13 +96,25 @@ def pmap(
   donate: tuple[int, ...] = (),
 ) -> Callable[..., Any]:
   """Maps a step over all devices; axis None means replicated, else sharded."""
-  return jax.pmap(
-    function,
+  axes_out, treedef = jax.tree.flatten(out_axes, lambda x: x is None)
+
+  # Several processes need axes that can be hashed, and a dictionary cannot.
+  def flat(*inputs: Any) -> tuple:
+    return tuple(treedef.flatten_up_to(function(*inputs)))
+
+  mapped = jax.pmap(
+    flat,
     axis_name=AXIS,
     in_axes=in_axes,
-    out_axes=out_axes,
+    out_axes=tuple(axes_out),
     donate_argnums=donate,
   )
+
+  @functools.wraps(mapped)  # with its `lower`
+  def call(*inputs: Any) -> Any:
+    return treedef.unflatten(mapped(*inputs))
+
+  return call
 
 
 def psum(tree: PyTree) -> PyTree:
@@ -299,7 +311,7 @@ class Sweep:
     """
     last = None
     for batch in batches:
-      named = {key: x for key, x in batch.items() if key not in _PIXELS}
+      named = {name: x for name, x in batch.items() if name not in _PIXELS}
       sent = named, self(batch)
       if last is not None:
         yield _whole(last[0]), unshard(last[1])
@@ -366,25 +378,3 @@ def each(
 @functools.lru_cache(maxsize=64)
 def _without_carry(function: Callable[..., PyTree]) -> Callable[..., Any]:
   return lambda state, carry, batch: (carry, function(state, batch))
-
-
-def example_keys(key: jax.Array, index: ArrayLike) -> jax.Array:
-  """One key per example from its global index: `[b]`.
-
-  The noise an example meets does not depend on which device it lies on.
-  """
-  return jax.vmap(lambda i: jax.random.fold_in(key, i))(jnp.asarray(index))
-
-
-def init_key(seed: int) -> jax.Array:
-  """The key of random weights: rbg, which compiles in a tenth of the time."""
-  return jax.random.key(seed, impl="rbg")
-
-
-def key(seed: int) -> jax.Array:
-  """The root key of a run.
-
-  Threefry, because rbg keys give other bits under vmap than one by one, and
-  then a run would depend on the number of devices.
-  """
-  return jax.random.key(seed, impl="threefry2x32")
