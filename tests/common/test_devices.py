@@ -1,4 +1,7 @@
-"""A run in two processes of one device each, killed and taken up again."""
+"""A run in two processes of one device each, killed and taken up again.
+
+Each process holds a half of the prototypes, the checkpoint all of them.
+"""
 
 import json
 import signal
@@ -19,6 +22,8 @@ def _training(folder):
     f"--config={DEBUG}",
     f"--workdir={folder}",
     "--config.save_seconds=0.5",
+    "--config.prototypes.sharded=True",
+    "--config.last.solver=adam",
     # Start, push and last layer are enough to be killed in.
     "--config.warm.epochs=0",
     "--config.joint.epochs=0",

@@ -114,7 +114,9 @@ def test_the_last_layer_is_that_of_the_whole_bank(make_method, make_state):
   """From embedded features, where the other keeps all distances."""
   state, found = make_state(make_method()), {}
   for sharded in (False, True):
-    method = make_method(**{"prototypes.sharded": sharded})
+    method = make_method(
+      **{"prototypes.sharded": sharded, "last.solver": "adam"}
+    )
     fit = next(s for s in method.stages() if s.name == "last layer")
     fit = dataclasses.replace(fit, length=stages.steps(1))
     moments = fit.optimizer.init(state.params)
