@@ -104,6 +104,24 @@ def is_product(eqn: JaxprEqn) -> bool:
   return two and _monomials(jaxpr, [{"x"}, {"w"}]) == [{"wx"}]
 
 
+def is_maximum(eqn: JaxprEqn) -> bool:
+  """Whether a call finds the largest of values of its input, as a pooling does.
+
+  So `pool.max_pool` is one step, with the derivative that it was given.
+  """
+  jaxpr, _ = _inside(eqn)
+  names = {inner.primitive.name for inner in jaxpr.eqns}
+  known = names <= {"max", "optimization_barrier", *MOVES}
+  # A maximum with a constant is a ReLU.
+  literals = any(
+    isinstance(atom, Literal)
+    for inner in jaxpr.eqns
+    for atom in inner.invars
+    if inner.primitive.name == "max"
+  )
+  return len(jaxpr.invars) == 1 and "max" in names and known and not literals
+
+
 def _inside(eqn: JaxprEqn) -> tuple[Jaxpr, Sequence[Any]]:
   """The program of a call, and its constants."""
   inner = eqn.params.get("call_jaxpr", eqn.params.get("jaxpr"))

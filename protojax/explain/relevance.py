@@ -84,7 +84,9 @@ def vjp(
 def _rule(eqn: JaxprEqn) -> program.Rule:
   name = eqn.primitive.name
   if name in program.CALLS:
-    return _weighted if program.is_product(eqn) else None
+    if program.is_product(eqn):
+      return _weighted
+    return _largest if program.is_maximum(eqn) else None
   return _RULES.get(name, _unknown)
 
 

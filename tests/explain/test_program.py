@@ -7,7 +7,7 @@ import numpy as np
 from numpy.testing import assert_array_equal
 import pytest
 
-from protojax.backbones import conv, norm
+from protojax.backbones import conv, norm, pool
 from protojax.explain import program
 
 X = np.random.default_rng(0).normal(size=(2, 5, 5, 3)).astype(np.float32)
@@ -79,3 +79,19 @@ def test_a_sum_of_products_is_one_step(function, inputs, expected):
   (call,) = traced(function, *inputs).eqns
   assert call.primitive.name in program.CALLS
   assert program.is_product(call) is expected
+
+
+@pytest.mark.parametrize(
+  ("function", "expected"),
+  [
+    (lambda x: pool.max_pool(x, 3, 2, 1), True),
+    (nn.relu, False),
+    (jax.jit(lambda x: x[:, 1:] * 2), False),
+    (jax.jit(lambda x: x[:, 1:]), False),
+  ],
+  ids=["pooling", "relu", "product", "slice"],
+)
+def test_a_maximum_of_neighbours_is_one_step(function, expected):
+  (call,) = traced(function, X).eqns
+  assert call.primitive.name in program.CALLS
+  assert program.is_maximum(call) is expected
