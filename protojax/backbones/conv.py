@@ -62,6 +62,8 @@ def convolve(
   h, w = _out(x, side, stride, pads)
   if h * w <= _TINY:
     return patches(x, kernel, stride, pads)
+  if inputs == x.shape[-1]:
+    return dense(x, kernel, stride, pads)
   return direct(x, kernel, stride, pads)
 
 
@@ -102,6 +104,43 @@ def direct(
     dimension_numbers=("NHWC", "HWIO", "NHWC"),
     feature_group_count=x.shape[-1] // kernel.shape[2],
   )
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
+def dense(
+  x: Float[Array, "b h w c"],
+  kernel: Float[Array, "k k c d"],
+  stride: int,
+  pads: Pads,
+) -> Float[Array, "b h2 w2 d"]:
+  """XLA's convolution, with faster gradients.
+
+  That of stride 1 to the map is a convolution by the mirrored kernel with its
+  channels exchanged. XLA mirrors and exchanges in one loop that leaps through
+  memory, four times as long as one after the other.
+  """
+  return direct(x, kernel, stride, pads)
+
+
+def _dense_forward(x, kernel, stride, pads):
+  return dense(x, kernel, stride, pads), (x, kernel)
+
+
+def _dense_backward(stride, pads, saved, cotangent):
+  x, kernel = saved
+  # What made them, fused into the transpositions below, would leap as well.
+  x, cotangent = lax.optimization_barrier((x, cotangent))
+  _, pull = jax.vjp(lambda *a: direct(*a, stride, pads), x, kernel)
+  of_map, of_kernel = pull(cotangent)
+  if stride == 1:
+    reach = kernel.shape[0] - 1
+    edges = tuple((reach - before, reach - after) for before, after in pads)
+    exchanged = lax.optimization_barrier(kernel.swapaxes(2, 3))
+    of_map = direct(cotangent, exchanged[::-1, ::-1], 1, edges)
+  return of_map, of_kernel
+
+
+dense.defvjp(_dense_forward, _dense_backward)
 
 
 def patches(
