@@ -17,7 +17,9 @@ from protojax.types import UserError
 
 def _stage(method, name, length=2):
   found = next(s for s in method.stages() if s.name == name)
-  return dataclasses.replace(found, length=stages.steps(length))
+  # Images as they are compile sooner.
+  plain = dataclasses.replace(found.data, augment="")
+  return dataclasses.replace(found, data=plain, length=stages.steps(length))
 
 
 def _train(fit, state, **kwargs):
@@ -107,7 +109,14 @@ def test_a_stage_moves_its_groups_alone(make_method, make_state, name, groups):
 def test_stages_that_norm_by_the_batch_move_the_running_averages(
   make_method, make_state, name, groups
 ):
-  method = make_method(**{"joint.train_norm": True, "pretrain.epochs": 1})
+  """In mixed precision: all that is kept is float32."""
+  method = make_method(
+    **{
+      "backbone.dtype": "bfloat16",
+      "joint.train_norm": True,
+      "pretrain.epochs": 1,
+    }
+  )
   before = make_state(method)
   after = _train(_stage(method, name), before)
   assert _moved(before, after) == groups
@@ -117,6 +126,20 @@ def test_stages_that_norm_by_the_batch_move_the_running_averages(
     after.statistics["backbone"],
   )
   assert all(jax.tree.leaves(changed))
+  kept = jax.tree.leaves((after.params, after.statistics))
+  assert {x.dtype for x in kept} == {np.dtype(np.float32)}
+
+
+def test_mixed_precision_changes_the_loss_little(make_method, make_state):
+  state = make_state(make_method())
+  found = []
+  for dtype in ("float32", "bfloat16"):
+    method = make_method(**{"backbone.dtype": dtype})
+    batch = next(method.stream("train").batches())
+    given = state.params, state, batch, parallel.key(0)
+    found.append(jax.jit(method.loss)(*given)[0])
+  assert found[0] != found[1]
+  np.testing.assert_allclose(found[1], found[0], rtol=0.02)
 
 
 def test_batch_norm_parity_trains_frozen_stages_by_the_batch(
