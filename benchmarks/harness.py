@@ -58,9 +58,7 @@ def train(
     begun = moments.get(shared) or step.optimizer.init(state.params)
     for update in stage.fit(step, state, begun, key):
       last = update
-    state, moments[shared] = parallel.to_host(
-      (last.state, last.optimizer_state)
-    )
+    state, moments[shared] = step.on_host(last)
     after(step.name, method, state)
   return method, state
 
