@@ -21,10 +21,11 @@ from protojax.prototypes.similarity import Similarity
 from protojax.types import ArrayLike
 
 # Bytes of a tile's distances, and of its gathered patches, and how many
-# prototypes it has. On CPU both stay in the cache of a core: maps of 7x7x128
-# against 100,000 prototypes take 1.3 times a matmul of that size, and 3 times
-# image by image. An accelerator would lie idle between tiles so small.
-_TILES = {True: (2**20, 256), False: (2**28, 2**14)}
+# prototypes it has. On CPU both stay in the cache, and are enough for XLA to
+# share out over threads: 8 maps of 7x7x128 against 100,000 prototypes take 1.5
+# times a matmul of that size, and twice image by image; with the gradient three
+# quarters of it. An accelerator would lie idle between tiles so small.
+_TILES = {True: (2**22, 2**10), False: (2**28, 2**14)}
 
 
 @struct.dataclass

@@ -117,3 +117,18 @@ def test_at_reads_the_cells_it_is_given():
   for b, p in np.ndindex(5, 7):
     expected = np.sum((flat[b, cells[b, p]] - prototypes[p, 0, 0]) ** 2)
     np.testing.assert_allclose(distances[b, p], expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["log", "cosine"])
+def test_neither_maps_nor_patches_of_all_prototypes_are_held(name):
+  metric, tile = similarity.load(name), (2, 125)
+  features = jax.ShapeDtypeStruct((64, 7, 7, 32), np.float32)
+  prototypes = jax.ShapeDtypeStruct((2000, 1, 1, 32), np.float32)
+
+  def total(z, p):
+    return jnp.sum(pooling.nearest(z, p, metric, tile).distances)
+
+  for function in (total, jax.value_and_grad(total, argnums=(0, 1))):
+    program = jax.jit(function).lower(features, prototypes).compile()
+    held = program.memory_analysis().temp_size_in_bytes
+    assert held < 4 * 64 * 2000 * 32 / 4
