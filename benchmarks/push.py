@@ -27,7 +27,7 @@ from protojax.data import photos, pipeline, sources
 from protojax.prototypes import prune, push, similarity, start
 from protojax.prototypes.layer import AddOn, PrototypeLayer
 from protojax.prototypes.network import Network
-from protojax.types import State
+from protojax.types import Batch, State
 
 _CLASSES, _CHANNELS, _GRID = 200, 128, 7
 _PROTOTYPES = 10 * _CLASSES
@@ -64,7 +64,7 @@ def _sweep(name: str, count: int) -> ratios.Pair:
 
   return ratios.Pair(
     f"push of {_PROTOTYPES} prototypes / plain forward, {name}, 224 px",
-    lambda: push.push(network.embed, state, stream, network.similarity),
+    lambda: push.push(network.embedded_map, state, stream, network.similarity),
     other,
     1.10,
     "lower",
@@ -142,9 +142,9 @@ def pruning(quick: bool) -> Iterator[ratios.Pair]:
   )
 
 
-def _ready(state: State, features: jax.Array) -> jax.Array:
+def _ready(state: State, batch: Batch) -> jax.Array:
   del state
-  return features
+  return batch["image"]
 
 
 def _cabrnet(stream: _Features, bank: np.ndarray) -> Any:

@@ -26,6 +26,7 @@ from protojax.prototypes.layer import AddOn, PrototypeLayer
 from protojax.prototypes.network import Network
 from protojax.train import last_layer, pretrain, summary
 from protojax.train.begin import begin
+from protojax.train.kept import Kept
 from protojax.train.optimizer import adam, grouped, step_decay
 from protojax.train.stage import Aux, Fit, Pass, epochs
 from protojax.types import Array, Batch, Metrics, PyTree, State, UserError
@@ -134,6 +135,11 @@ class Method:
       source, data.image_size, c.batch_size, c.seed, augment, copies=data.copies
     )
 
+  @functools.cached_property
+  def _features(self) -> Kept:
+    """Of whole splits, for as long as the backbone stays as it is."""
+    return Kept(self.network.backbone_rows, self.network.backbone_part)
+
   # The algorithm.
 
   def init(self, key: Array) -> State:
@@ -195,7 +201,13 @@ class Method:
     c, last, data = self.config, self.config.last, self.stream("train")
     if last_layer.solved(last.solver):
       return last_layer.stage(
-        name, self.network, data, c.loss.l1, last.ridge, last.steps
+        name,
+        self.network,
+        data,
+        self._features,
+        c.loss.l1,
+        last.ridge,
+        last.steps,
       )
     scored = self.network.distance_rows
     if c.prototypes.sharded:
@@ -228,6 +240,7 @@ class Method:
       grouped(groups),
       epochs(length),
       prefix=None if parity else prefix,
+      through=self._features,
       optimizer_id=optimizer_id,
       accumulate=self.config.accumulate,
       split=self._trained.bank.split,
@@ -297,6 +310,7 @@ class Method:
       self.network,
       state,
       data,
+      self._features,
       backbone=c.backbone.name,
       pretrained=c.backbone.pretrained,
       weights=c.backbone.weights,
@@ -312,9 +326,9 @@ class Method:
   def push(self, state: State, data: pipeline.Stream) -> tuple[State, Metrics]:
     """Every prototype becomes its nearest training patch (eq. 3)."""
     prototypes, provenance, metrics = push.push(
-      self.network.embed,
+      self.network.embedded_map,
       state,
-      data,
+      self._features.fed(state, data),
       self.network.similarity,
       bank=self._trained.bank,
     )
@@ -327,9 +341,9 @@ class Method:
     """Drops prototypes whose nearest images are of other classes."""
     c, buffers = self.config.prune, state.buffers
     near = prune.nearest_images(
-      self.network.embed,
+      self.network.embedded_map,
       state,
-      data,
+      self._features.fed(state, data),
       self.network.similarity,
       c.nearest,
       self._trained.bank,
@@ -361,7 +375,8 @@ class Method:
 
   def evaluate(self, state: State, data: pipeline.Stream) -> Metrics:
     """Accuracy and mean cross entropy."""
-    return classification.evaluate(self.network.answers, state, data.batches())
+    batches = self._features.batches(state, data)
+    return classification.evaluate(self.network.answers, state, batches)
 
   def stale(self, state: State) -> bool:
     """Whether a prototype is no longer the patch it was pushed to."""
@@ -381,7 +396,10 @@ class Method:
     )
 
   def _test_accuracy(self, state: State) -> float:
-    return self.evaluate(state, self.stream("test").once())["accuracy"]
+    # Image by image, so that any number of them can be explained.
+    batches = self.stream("test").once().batches()
+    answers = self.network.answers
+    return classification.evaluate(answers, state, batches)["accuracy"]
 
   def summary(
     self, state: State, stages: Sequence[Mapping[str, Any]]

@@ -29,6 +29,7 @@ from protojax.prototypes.layer import AddOn
 from protojax.prototypes.network import Network
 from protojax.train import pretrain, summary
 from protojax.train.begin import begin
+from protojax.train.kept import Kept
 from protojax.train.optimizer import adam, grouped, in_turn, step_decay
 from protojax.train.stage import Fit, Pass, epochs
 from protojax.train.turns import Branch, Turns
@@ -138,6 +139,11 @@ class Method:
       source, data.image_size, c.batch_size, c.seed, augment, copies=data.copies
     )
 
+  @functools.cached_property
+  def _features(self) -> Kept:
+    """Of whole splits, for as long as the backbone stays as it is."""
+    return Kept(self.network.backbone_rows, self.network.backbone_part)
+
   # The algorithm.
 
   def init(self, key: Array) -> State:
@@ -181,6 +187,7 @@ class Method:
         ),
         epochs(c.warm.epochs),
         prefix=self.network.backbone_rows,
+        through=self._features,
         after_step=self.turns.retracted,
       )
     for _ in range(c.rounds):
@@ -203,6 +210,7 @@ class Method:
         grouped({"head": self._in_turn(adam(c.last.head), axis=1)}),
         epochs(c.last.epochs),
         prefix=self.network.distance_rows,
+        through=self._features,
         after_step=self.turns.counted,
         optimizer_id="last layer",
       )
@@ -237,6 +245,7 @@ class Method:
       self.network,
       state,
       data,
+      self._features,
       backbone=c.backbone.name,
       pretrained=c.backbone.pretrained,
       weights=c.backbone.weights,
@@ -252,7 +261,10 @@ class Method:
   def push(self, state: State, data: pipeline.Stream) -> tuple[State, Metrics]:
     """Every prototype becomes the direction of its nearest training patch."""
     found, provenance, metrics = push.push(
-      self.network.embed, state, data, self.network.similarity
+      self.network.embedded_map,
+      state,
+      self._features.fed(state, data),
+      self.network.similarity,
     )
     pushed = self._own(_with_prototypes(state, found))
     # Of what the prototypes are now, without other branches' channels.
@@ -278,7 +290,8 @@ class Method:
 
   def evaluate(self, state: State, data: pipeline.Stream) -> Metrics:
     """Accuracy and mean cross entropy."""
-    return classification.evaluate(self.network.answers, state, data.batches())
+    batches = self._features.batches(state, data)
+    return classification.evaluate(self.network.answers, state, batches)
 
   def stale(self, state: State) -> bool:
     """Whether a prototype is no longer the patch it was pushed to."""
@@ -298,7 +311,10 @@ class Method:
     )
 
   def _test_accuracy(self, state: State) -> float:
-    return self.evaluate(state, self.stream("test").once())["accuracy"]
+    # Image by image, so that any number of them can be explained.
+    batches = self.stream("test").once().batches()
+    answers = self.network.answers
+    return classification.evaluate(answers, state, batches)["accuracy"]
 
   def summary(
     self, state: State, stages: Sequence[Mapping[str, Any]]

@@ -224,12 +224,15 @@ class Network:
 
   def backbone_rows(self, state: State, batch: Batch) -> dict[str, Array]:
     """Prefix of a stage that trains add-on, prototypes or head."""
-    features, _ = self.features(state.params, state.statistics, batch["image"])
-    return {"features": features}
+    return {"features": self.backbone_map(state, batch)}
+
+  def backbone_part(self, state: State) -> PyTree:
+    """What `backbone_rows` depend on."""
+    return state.params["backbone"], state.statistics["backbone"]
 
   def embedded_rows(self, state: State, batch: Batch) -> dict[str, Array]:
     """Prefix of a stage that trains prototypes or head."""
-    return {"embedded": self.embed(state, batch["image"])}
+    return {"embedded": self.embedded_map(state, batch)}
 
   def distance_rows(self, state: State, batch: Batch) -> dict[str, Array]:
     """Prefix of a stage that trains the head alone."""
@@ -242,19 +245,22 @@ class Network:
     return {"scores": found.scores}
 
   def backbone_map(self, state: State, batch: Batch) -> Float[Array, "b h w c"]:
-    """Features of the backbone for a batch."""
-    return self.backbone_rows(state, batch)["features"]
+    """Features of the backbone: a batch's own, or those of its images."""
+    if "features" in batch:
+      return batch["features"]
+    features, _ = self.features(state.params, state.statistics, batch["image"])
+    return features
 
   def embedded_map(self, state: State, batch: Batch) -> Float[Array, "b h w d"]:
     """Features of a batch, as the prototypes are compared with them."""
-    return self.embed(state, batch["image"])
+    features = self.backbone_map(state, batch)
+    return self.embedded(state.params, state.statistics, features)
 
   def embed(
     self, state: State, images: Num[ArrayLike, "b H W 3"]
   ) -> Float[Array, "b h w d"]:
     """Image -> the features that prototypes are compared with."""
-    features, _ = self.features(state.params, state.statistics, images)
-    return self.embedded(state.params, state.statistics, features)
+    return self.embedded_map(state, {"image": images})
 
   def nearest(
     self, state: State, embedded: Float[ArrayLike, "b h w d"]

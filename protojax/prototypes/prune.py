@@ -33,8 +33,8 @@ def nearest_images(
   """The k images nearest to each prototype, in one sweep.
 
   Args:
-    embed: (state, images uint8 b H W 3) -> features b h w d; always the same
-      function object, since it is compiled once.
+    embed: (state, batch) -> features b h w d; always the same function object,
+      since it is compiled once.
     state: params["prototypes"]["prototypes"] is read here, the rest by
       `embed`.
     stream: `batches()` of all images, without augmentation.
@@ -132,7 +132,7 @@ def _step(embed, similarity, bank):
   def step(state: State, carry: Neighbours, batch: Batch) -> Neighbours:
     prototypes = state.params["prototypes"]["prototypes"]
     names = {key: batch[key] for key in ("index", "label", "mask")}
-    features, met = bank.meet((embed(state, batch["image"]), names))
+    features, met = bank.meet((embed(state, batch), names))
     found = pooling.nearest(features, prototypes, similarity)
     return neighbours.add(carry, found.distances, met)
 

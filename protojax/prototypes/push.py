@@ -24,7 +24,7 @@ from protojax.prototypes.parts import WHOLE, Parts, Whole
 from protojax.prototypes.similarity import Similarity
 from protojax.types import ArrayLike, Batch, PyTree, State
 
-Embed = Callable[[State, jax.Array], jax.Array]
+Embed = Callable[[State, Batch], jax.Array]
 
 _NO_IMAGE = np.iinfo(np.int32).max
 _DIGEST_BYTES = 16
@@ -86,9 +86,9 @@ def push(
   order. Pushing again changes nothing.
 
   Args:
-    embed: (state, images uint8 b H W 3) -> features b h w d, those that the
-      prototypes are compared with; always the same function object, since it
-      is compiled once.
+    embed: (state, batch) -> features b h w d, those that the prototypes are
+      compared with; always the same function object, since it is compiled
+      once.
     state: params["prototypes"]["prototypes"], buffers "class_of", "alive" and
       "provenance" are read here, the rest by `embed`.
     stream: `batches()` of all images, without augmentation, and
@@ -238,9 +238,7 @@ def _step(embed, similarity, own_class, bank):
     state, of_class = given["state"], given["of_class"]
     prototypes = state.params["prototypes"]["prototypes"]
     flat = prototypes.reshape(len(prototypes), -1)
-    windows = distance.patches(
-      embed(state, batch["image"]), *prototypes.shape[1:3]
-    )
+    windows = distance.patches(embed(state, batch), *prototypes.shape[1:3])
     windows = windows.reshape(len(windows), -1, windows.shape[-1])
     names = {key: batch[key] for key in ("index", "label", "mask")}
     windows, batch = bank.meet((windows, names))

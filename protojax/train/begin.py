@@ -5,18 +5,20 @@ that are patches. What was taken over from another run stays as it is.
 """
 
 from collections.abc import Sequence
-from typing import Any
 
+from protojax.data.pipeline import Stream
 from protojax.prototypes import start
 from protojax.prototypes.network import Network
 from protojax.train import adopt
+from protojax.train.kept import Kept
 from protojax.types import State
 
 
 def begin(
   network: Network,
   state: State,
-  stream: Any,
+  stream: Stream,
+  features: Kept,
   *,
   backbone: str,
   pretrained: bool,
@@ -34,6 +36,7 @@ def begin(
     network: of the state.
     state: as its `init` gave it, or with what was taken over.
     stream: the training images in source order, without augmentation.
+    features: keeps those of the backbone.
     backbone: its name.
     pretrained: it gets the weights that it comes with.
     weights: it gets those of a file or of the hub; see `start.pretrained`.
@@ -49,14 +52,15 @@ def begin(
   taken = adopt.fitting(state, init_from, names) if init_from else {}
   if (pretrained or weights) and not taken:
     state = start.pretrained(state, network.backbone, backbone, weights)
+  fed = features.fed(state, stream)
   if standardise and not taken:
     shift, scale = start.standardisation(
-      network.backbone_map, state, stream, network.backbone.channels
+      network.backbone_map, state, fed, network.backbone.channels
     )
     statistics = {**state.statistics, "shift": shift, "scale": scale}
     state = state.replace(statistics=statistics)
   if patches and "params.prototypes.prototypes" not in taken:
-    found = start.random_patches(network.embedded_map, state, stream, seed)
+    found = start.random_patches(network.embedded_map, state, fed, seed)
     params = {**state.params, "prototypes": {"prototypes": found}}
     state = state.replace(params=params)
   return state

@@ -4,10 +4,12 @@ A stage behind a frozen backbone needs its features in every step, and some
 methods go over them many times between the stages, too.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+import dataclasses
 from typing import Any
 
 import jax
+from jaxtyping import Int32
 import numpy as np
 
 from protojax import parallel
@@ -99,6 +101,10 @@ class Kept:
     batches = stream.batches(read_images=False)
     return (taken(found, batch) for batch in batches)
 
+  def fed(self, state: State, stream: Stream) -> "Fed":
+    """The stream with rows in place of images."""
+    return Fed(self, state, stream)
+
   def _rows(self, state: State, stream: Stream) -> Rows | None:
     made_with = push.embedder_digest({"": self._part(state)}, {}).tobytes()
     key = id(stream.source), stream.image_size
@@ -111,3 +117,38 @@ class Kept:
       found = rows(self.function, state, stream, batches, self._limit)
       self._found[key] = stream.source, made_with, found
     return found
+
+
+@dataclasses.dataclass(frozen=True)
+class Fed:
+  """A stream whose batches have rows in place of images where they fit.
+
+  Attributes:
+    kept: what makes and keeps the rows.
+    state: what they are made with.
+    stream: in source order.
+  """
+
+  kept: Kept
+  state: State
+  stream: Stream
+
+  def __len__(self) -> int:
+    return len(self.stream)
+
+  @property
+  def labels(self) -> Int32[np.ndarray, "n"]:
+    """Of all examples."""
+    return self.stream.labels
+
+  def batches(self) -> Iterator[Batch]:
+    """All batches."""
+    return self.kept.batches(self.state, self.stream)
+
+  def some(self, indices: Sequence[int] | np.ndarray) -> Iterator[Batch]:
+    """Batches that have the chosen examples among them."""
+    return self.kept.batches(self.state, self.stream, indices)
+
+  def examples(self, indices: Sequence[int] | np.ndarray) -> Batch:
+    """Chosen examples with their images."""
+    return self.stream.examples(indices)

@@ -35,7 +35,13 @@ def solved(solver: str) -> bool:
 
 
 def stage(
-  name: str, network: Network, data: Stream, l1: float, ridge: float, steps: int
+  name: str,
+  network: Network,
+  data: Stream,
+  features: kept.Kept,
+  l1: float,
+  ridge: float,
+  steps: int,
 ) -> Pass:
   """A stage that solves for the head; see `solve` for the settings.
 
@@ -52,7 +58,7 @@ def stage(
     )
 
   def sweep(state: State, data: Stream) -> tuple[State, Metrics]:
-    return solve(network, state, data, l1, ridge, steps)
+    return solve(network, state, data, features, l1, ridge, steps)
 
   return Pass(name, sweep, data)
 
@@ -61,6 +67,7 @@ def solve(
   network: Network,
   state: State,
   data: Stream,
+  features: kept.Kept,
   l1: float,
   ridge: float,
   steps: int,
@@ -70,7 +77,8 @@ def solve(
   Args:
     network: whose scores the head weighs.
     state: its state; dead prototypes' weights stay as they are.
-    data: `batches()` of all images, without augmentation.
+    data: all images in source order, without augmentation.
+    features: keeps those of the backbone.
     l1: weight of the L1 term.
     ridge: half of it times the square of what the weights are away from +1 and
       0. Cross entropy alone would let those to the own class grow without end.
@@ -81,7 +89,8 @@ def solve(
     weights of living prototypes to other classes are not 0.
   """
   # Twice, since the padding of the last batch counts there.
-  rows = kept.rows(network.score_rows, state, data, limit=2 * _BYTES)
+  batches = features.batches(state, data)
+  rows = kept.rows(network.score_rows, state, data, batches, 2 * _BYTES)
   assert rows is not None, "`stage` has seen to it"
   buffers = {name: state.buffers[name] for name in ("class_of", "alive")}
   count = len(network.class_names)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from protojax import parallel
+from protojax.data import pipeline
 from protojax.prototypes import head
 from protojax.train import last_layer
 from protojax.train import stage as stages
@@ -352,6 +353,25 @@ def test_a_backbone_without_weights_cannot_start_pretrained(
   method = make_method(**{"backbone.pretrained": True})
   with pytest.raises(UserError, match="convnet' has no pretrained"):
     method.start(make_state(method), method.stream("train"))
+
+
+def test_images_pass_a_frozen_backbone_once(
+  make_method, make_state, monkeypatch
+):
+  method = make_method()
+  train = method.stream("train")
+  state, _ = method.start(make_state(method), train)
+  before = method.evaluate(state, train)
+  # From here on an image that is read for the backbone is an error.
+  monkeypatch.setattr(pipeline.Stream, "_read", None)
+  state, _ = method.push(state, train)
+  state, _ = method.prune(state, train)
+  after = method.evaluate(state, train)
+  assert after["cross_entropy"] != before["cross_entropy"]
+  moved = jax.tree.map(lambda x: x * 1.01, state.params["backbone"])
+  other = state.replace(params={**state.params, "backbone": moved})
+  with pytest.raises(TypeError):
+    method.push(other, train)
 
 
 def test_milestones_are_those_of_the_last_round():

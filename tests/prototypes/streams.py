@@ -38,6 +38,7 @@ def photographs(count=22, seed=0):
   return images, labels
 
 
-def embed(state, images):
+def embed(state, batch):
   """Every pixel is a cell; the add-on's gain makes the features."""
-  return images.astype(np.float32) / 255 * state.params["add_on"]["gain"]
+  gain = state.params["add_on"]["gain"]
+  return batch["image"].astype(np.float32) / 255 * gain

@@ -42,7 +42,7 @@ def make_state():
 
 def in_numpy(state, images, labels, k):
   prototypes = state.params["prototypes"]["prototypes"]
-  found = pooling.nearest(embed(state, images), prototypes, LOG)
+  found = pooling.nearest(embed(state, {"image": images}), prototypes, LOG)
   distances = np.asarray(found.distances).T
   order = np.argsort(distances, axis=1, kind="stable")[:, :k]
   return np.take_along_axis(distances, order, axis=1), order, labels[order]
@@ -138,7 +138,7 @@ def test_compaction_changes_neither_logits_nor_staleness(stale):
 
   def logits(state):
     prototypes = state.params["prototypes"]["prototypes"]
-    found = pooling.nearest(embed(state, images), prototypes, LOG)
+    found = pooling.nearest(embed(state, {"image": images}), prototypes, LOG)
     return head.logits(
       LOG.activation(found.distances),
       state.params["head"]["weight"],

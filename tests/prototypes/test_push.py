@@ -40,7 +40,7 @@ def after(state, prototypes, provenance):
 
 def loop(state, images, labels, metric, own_class=True):
   """(distance, image, cell, patch) of each prototype, one patch at a time."""
-  features = np.asarray(embed(state, images))
+  features = np.asarray(embed(state, {"image": images}))
   prototypes = state.params["prototypes"]["prototypes"]
   _, height, width, _ = prototypes.shape
   rows, columns = features.shape[1] - height + 1, features.shape[2] - width + 1
@@ -96,7 +96,7 @@ def test_pushed_prototypes_are_at_distance_zero_and_stay(name):
   state = make_state((2, 1))
   new, source, _ = push.push(embed, state, stream, metric)
   state = after(state, new, source)
-  found = pooling.nearest(embed(state, images), new, metric)
+  found = pooling.nearest(embed(state, {"image": images}), new, metric)
   own = np.arange(6)
   distances = np.asarray(found.distances)[source.image, own]
   assert (distances < 1e-5).all()
@@ -132,8 +132,9 @@ def test_order_and_batches_do_not_matter(batch_size):
   np.testing.assert_array_equal(source.cell, first.cell)
 
 
-def looked_up(state, images):
+def looked_up(state, batch):
   """Features by number: a pixel's first two bytes say which."""
+  images = batch["image"]
   number = images[..., 0].astype(np.int32) * 256 + images[..., 1]
   return state.params["add_on"]["features"][number]
 
@@ -281,9 +282,9 @@ def test_features_that_are_no_numbers_are_never_taken():
   images, labels = photographs()
   images[0, 2, 2] = 255
 
-  def broken(state, images):
-    features = embed(state, images)
-    white = (images == 255).all(axis=-1, keepdims=True)
+  def broken(state, batch):
+    features = embed(state, batch)
+    white = (batch["image"] == 255).all(axis=-1, keepdims=True)
     return jax.numpy.where(white, jax.numpy.nan, features)
 
   new, source, _ = push.push(
