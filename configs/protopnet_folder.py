@@ -5,7 +5,7 @@ python train.py --config=configs/protopnet_folder.py --config.data.root=DIR
 DIR holds train/<class>/* and test/<class>/*, or <class>/* alone, which is
 split 60/40 by a seed.
 
-On 12 classes of Caltech-101 (654 photographs): 0.939 after push and pruning,
+On 12 classes of Caltech-101 (654 photographs): 0.943 after push and pruning,
 0.941 before, means of seeds 0, 1, 2, in two minutes on two CPU cores. What the
 recipe rests on: features brought to unit variance (raw ones saturate a
 sigmoid), cosine similarity without a final sigmoid, and prototypes that start
