@@ -1,6 +1,6 @@
 """What compiled programs say of themselves: operations, and what they send."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 import contextlib
 import dataclasses
 import re
@@ -28,6 +28,20 @@ class Program:
   flops: float
   touched: float
   sent: dict[str, tuple[int, float]]
+
+
+def total(programs: Sequence[Program]) -> Program:
+  """All that one call of each does."""
+  sent = {}
+  for kind in KINDS:
+    each = (program.sent[kind] for program in programs)
+    counts, sizes = zip(*each, strict=True)
+    sent[kind] = sum(counts), sum(sizes)
+  return Program(
+    sum(program.flops for program in programs),
+    sum(program.touched for program in programs),
+    sent,
+  )
 
 
 def read(lowered: Any) -> Program:

@@ -35,6 +35,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from benchmarks import accelerators, harness, programs
 from configs import protopnet_photos
 from protojax import methods, parallel
+from protojax.data import sources
 from protojax.explain import presets, sweep
 from protojax.train import stage
 from protojax.train.checkpoint import flatten
@@ -58,6 +59,10 @@ def _method(sharded: bool, quick: bool) -> tuple[Any, State]:
     }
   )
   method = methods.load(config.lock())
+  for split in ("train", "test"):
+    source = method.stream(split).source
+    some = np.linspace(0, len(source) - 1, _IMAGES).astype(np.int32)
+    method._sources[split] = sources.Part(source, some)
   state = jax.jit(method.init)(parallel.init_key(0))
   return method, parallel.to_host(state)
 
@@ -72,22 +77,9 @@ def _step(sharded: bool, quick: bool) -> PyTree:
   return {"loss": update.metrics["loss"], "moments": moments}
 
 
-@dataclasses.dataclass(frozen=True)
-class _Some:
-  """Some of a stream's images, spread evenly."""
-
-  stream: Any
-
-  def batches(self) -> Any:
-    return self.stream.spread(_IMAGES)
-
-  def examples(self, indices: np.ndarray) -> Any:
-    return self.stream.examples(indices)
-
-
 def _push(sharded: bool, quick: bool) -> PyTree:
   method, state = _method(sharded, quick)
-  pushed, _ = method.push(state, _Some(method.stream("train")))
+  pushed, _ = method.push(state, method.stream("train"))
   provenance = pushed.buffers["provenance"]
   places = provenance.image.astype(float), provenance.cell.astype(float)
   return {"prototypes": pushed.params["prototypes"], "places": places}
@@ -95,7 +87,7 @@ def _push(sharded: bool, quick: bool) -> PyTree:
 
 def _explanation(sharded: bool, quick: bool) -> PyTree:
   method, state = _method(sharded, quick)
-  batches = _Some(method.stream("test")).batches()
+  batches = method.stream("test").batches()
   preset = presets.load("contrast=0.45", "fast", "none")
   source = np.full(len(state.buffers["alive"]), -1, np.int32)
   *_, totals = sweep.sweep(
@@ -119,8 +111,8 @@ def _work(folder: Path, quick: bool) -> None:
   for number, (function, sharded) in enumerate(_WORK.values()):
     with programs.recorded() as recorded:
       found = function(sharded, quick)
-    # The program of the work; others may have made its inputs.
-    program = max(recorded, key=lambda program: program.flops)
+    # One step takes a batch through each.
+    program = programs.total(recorded)
     np.savez(folder / f"{number}.npz", **flatten(found))
     (folder / f"{number}.json").write_text(
       json.dumps(dataclasses.asdict(program))
