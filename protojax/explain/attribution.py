@@ -31,6 +31,10 @@ Embed = Callable[[ArrayLike], Array]
 
 # As many as a report lists for an image.
 _AT_ONCE = 10
+# Noisy copies, of all images together, that go through the network at once. Of
+# 16 copies for 10 prototypes, ResNet-18 at 224 pixels holds 2 GB; a loop over
+# four of them takes 1.3 times as long on CPU, one over single ones 6 times.
+_COPIES_AT_ONCE = 16
 # Pixels range from 0 to this.
 _WHITE = 255.0
 # Keeps the shares of a patch that is the prototype itself finite.
@@ -129,7 +133,8 @@ def smoothgrad(
     similarity: what likeness means.
     key: of the noise.
     index: of each image in its source, folded into the key.
-    copies: n, over which the mean is taken; one forward pass each.
+    copies: n, over which the mean is taken; one forward pass each, as many
+      together as go in.
     noise: standard deviation of the noise, as a share of the range of pixels.
     at_once: prototypes that are pulled back together.
 
@@ -138,16 +143,36 @@ def smoothgrad(
   """
   images = jnp.asarray(images, jnp.float32)
   keys = jax.vmap(jax.random.fold_in, (None, 0))(key, jnp.asarray(index))
+  some = max(n for n in range(1, copies + 1) if _fits(n, copies, len(images)))
 
-  def add(i: Array, total: Array) -> Array:
+  def noisy(i: Array) -> Float[Array, "b H W 3"]:
     own = jax.vmap(jax.random.fold_in, (0, None))(keys, i)
     draw = jax.vmap(lambda key: jax.random.normal(key, images.shape[1:]))
-    noisy = images + noise * _WHITE * draw(own)
-    pull = _gradient(embed, noisy, prototypes, cells, similarity)
-    return total + _each(pull, cells, at_once) / copies
+    return images + noise * _WHITE * draw(own)
 
+  def part(numbers: Int[Array, " n"]) -> Float[Array, "b q H W 3"]:
+    seen = jax.vmap(noisy)(numbers).reshape(-1, *images.shape[1:])
+    asked, places = (
+      jnp.concatenate([x] * some) for x in (prototypes, jnp.asarray(cells))
+    )
+    pull = _gradient(embed, seen, asked, places, similarity)
+    each = _each(pull, places, at_once)
+    return jnp.sum(each.reshape(some, *cells.shape, *images.shape[1:]), axis=0)
+
+  numbers = jnp.arange(copies).reshape(-1, some)
+  if len(numbers) == 1:
+    return _size(part(numbers[0]) / copies)
   zeros = jnp.zeros((*cells.shape, *images.shape[1:]))
-  return _size(jax.lax.fori_loop(0, copies, add, zeros))
+  total = jax.lax.fori_loop(
+    0, len(numbers), lambda i, total: total + part(numbers[i]), zeros
+  )
+  return _size(total / copies)
+
+
+def _fits(some: int, copies: int, images: int) -> bool:
+  """Whether so many copies of each image can be taken at once."""
+  few = some == 1 or some * images <= _COPIES_AT_ONCE
+  return few and copies % some == 0
 
 
 def prp(

@@ -119,14 +119,19 @@ def test_saliency_equals_a_loop_and_runs_once(asked, name, at_once):
   assert_allclose(found, expected, rtol=1e-5, atol=1e-5 * expected.max())
 
 
-def test_smoothgrad_equals_a_loop_and_runs_once_a_copy(asked):
+@pytest.mark.parametrize(("copies", "expected_runs"), [(3, 1), (9, 3)])
+def test_smoothgrad_equals_a_loop_and_takes_copies_together(
+  asked, copies, expected_runs
+):
   metric, key = similarity.load("log"), jax.random.key(4)
-  found, runs = maps(attribution.smoothgrad, metric, asked, copies=3, noise=0.1)
-  assert runs == 3
+  found, runs = maps(
+    attribution.smoothgrad, metric, asked, copies=copies, noise=0.1
+  )
+  assert runs == expected_runs
 
   def one(pixels, prototype, cell, position):
     gradients = []
-    for i in range(3):
+    for i in range(copies):
       draw = jax.random.fold_in(jax.random.fold_in(key, position), i)
       noise = 25.5 * jax.random.normal(draw, pixels.shape)
       gradients.append(gradient(metric)(pixels + noise, prototype, cell))
