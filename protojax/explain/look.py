@@ -99,8 +99,9 @@ class Explainable(Scored, Protocol):
 class Look:
   """Where in an image prototypes look: a box and a heat map for each."""
 
-  # One shape for all, so that one program serves every image.
-  _AT_ONCE = 8
+  # One shape for all, so that one program serves every image: as many as a
+  # report lists.
+  _AT_ONCE = 10
 
   def __init__(
     self, model: Explainable, state: State, heat: str = "upsampling"
