@@ -114,14 +114,15 @@ def resnet18(
     if isinstance(module, nn.BatchNorm2d):
       module.momentum = 1.0
   with torch.no_grad():
-    network.train()(_normalised(images, backbone))
+    network.train()(normalised(images, backbone))
   tensors = {k: x.numpy() for k, x in network.state_dict().items()}
   return nn.Sequential(*list(network.children())[:-2]), tensors
 
 
-def _normalised(
+def normalised(
   images: UInt8[np.ndarray, "b H W 3"], backbone: Backbone
 ) -> Tensor:
+  """Images as the network takes them, b 3 H W."""
   mean, std = (
     torch.tensor(x).reshape(1, 3, 1, 1) for x in (backbone.mean, backbone.std)
   )
@@ -143,13 +144,13 @@ class Reference:
       image_size: side of the network's input in pixels.
     """
     self.backbone, self.image_size = backbone, image_size
-    self.network = nn.Sequential(network, *_add_on(state)).eval()
+    self.network = nn.Sequential(network, *add_on(state)).eval()
     prototypes = np.array(state.params["prototypes"]["prototypes"])
     self.prototypes = torch.tensor(prototypes.reshape(len(prototypes), -1))
 
   def distances(self, copies: UInt8[np.ndarray, "n H W 3"]) -> Tensor:
     """Squared distances, n cells p."""
-    x, p = _normalised(copies, self.backbone), self.prototypes
+    x, p = normalised(copies, self.backbone), self.prototypes
     z = self.network(x).flatten(2).transpose(1, 2)
     squares = (z**2).sum(-1, keepdim=True) + (p**2).sum(-1)
     return functional.relu(squares - 2 * z @ p.T)
@@ -182,8 +183,8 @@ class Reference:
     return (weighted / weight).numpy()
 
 
-def _add_on(state: State) -> list[nn.Module]:
-  """1x1 convolutions with ReLU between them and a sigmoid at the end."""
+def add_on(state: State) -> list[nn.Module]:
+  """Its layers: 1x1 convolutions with ReLU between them and a sigmoid at the end."""
   layers: list[nn.Module] = []
   for _, dense in sorted(state.params["add_on"].items()):
     kernel, bias = (np.array(dense[name]) for name in ("kernel", "bias"))

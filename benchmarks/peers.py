@@ -1,0 +1,185 @@
+"""Pictures of where prototypes look, against CaBRNet 1.2.
+
+python benchmarks/peers.py [maps] [--quick]
+
+  maps   one image of 224 pixels and its 10 most similar prototypes, ResNet-18,
+         P = 2000: answer, boxes and heat maps. By upsampling, by prototypical
+         relevance propagation (PRP), and by SmoothGrad with 16 noisy copies.
+
+Both sides have the same weights and end in pictures in memory: CaBRNet's files
+and its PDF are left out in its favour. Needs torch, torchvision and
+cabrnet==1.2. Other comparisons with CaBRNet stand in `push.py` and `train.py`.
+"""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+import sys
+from typing import Any
+
+import jax
+from jaxtyping import UInt8
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from benchmarks import explain, ratios
+from protojax import backbones
+from protojax.explain import look
+from protojax.prototypes.network import Network
+from protojax.types import State
+
+_ASKED = 10  # prototypes of an image
+_THREADS = 2
+_COPIES, _NOISE = 16, 0.15  # of SmoothGrad, ours
+# Heat map -> CaBRNet's name of it, its settings, and the ratio that is wanted.
+_HEATS = {
+  "upsampling": ("cubic_upsampling", {}, 5.0),
+  "prp": ("prp", {"location": "max"}, 2.0),
+  "smoothgrad": (
+    "smoothgrad",
+    {"location": "max", "num_samples": _COPIES, "noise_ratio": _NOISE},
+    2.0,
+  ),
+}
+
+
+def maps(quick: bool) -> Iterator[ratios.Pair]:
+  """Heat maps of one image, one row for each attribution."""
+  from benchmarks import torch_reference
+
+  body = backbones.load("resnet18")
+  images = explain.images(8)
+  _, tensors = torch_reference.resnet18(body, images)
+  model, state = explain.network("resnet18", variables=body.convert(tensors))
+  other = _cabrnet(tensors, model, state)
+  chosen = "upsampling", *([] if quick else ["prp", "smoothgrad"])
+  for heat in chosen:
+    name, settings, target = _HEATS[heat]
+    yield ratios.Pair(
+      f"10 maps of an image against CaBRNet, {heat}",
+      _ours(model, state, images[0], heat),
+      _theirs(other, images[0], name, settings),
+      target,
+      "higher",
+    )
+
+
+def _ours(
+  model: Network, state: State, image: UInt8[np.ndarray, "H W 3"], heat: str
+) -> Callable[[], Any]:
+  answers, looks = jax.jit(model.answers), look.Look(model, state, heat)
+  state = jax.device_put(state)
+
+  def explained() -> Any:
+    found = answers(state, {"image": image[None]})
+    nearest = np.argsort(-np.asarray(found["similarities"][0]))[:_ASKED]
+    return looks(image, nearest.tolist())
+
+  return explained
+
+
+def _theirs(
+  model: Any,
+  image: UInt8[np.ndarray, "H W 3"],
+  attribution: str,
+  settings: dict[str, Any],
+) -> Callable[[], Any]:
+  from cabrnet.core.visualization import view, visualizer
+  from PIL import Image
+  import torch
+  from torchvision import transforms
+
+  look_ = visualizer.SimilarityVisualizer(
+    model,
+    visualizer.SUPPORTED_ATTRIBUTION_FUNCTIONS[attribution],
+    view.heatmap,
+    dict(settings),
+  )
+  body = backbones.load("resnet18")
+  prepare = transforms.Compose(
+    [transforms.ToTensor(), transforms.Normalize(body.mean, body.std)]
+  )
+  picture = Image.fromarray(image)
+
+  def explained() -> Any:
+    pixels = prepare(picture)[None]
+    with torch.no_grad():
+      _, distances = model(pixels)
+    nearest = distances[0].argsort()[:_ASKED]
+    return [
+      look_.forward(picture, pixels, int(j), device="cpu") for j in nearest
+    ]
+
+  return explained
+
+
+def _cabrnet(
+  tensors: dict[str, np.ndarray], model: Network, state: State
+) -> Any:
+  """CaBRNet's ProtoPNet with the same weights; its answers are ours."""
+  from cabrnet.archs.generic.model import CaBRNet
+  import torch
+
+  from benchmarks import torch_reference
+
+  torch.set_num_threads(_THREADS)
+  count, channels = state.params["prototypes"]["prototypes"].shape[::3]
+  classes = len(model.class_names)
+  pointwise = {"out_channels": channels, "kernel_size": 1}
+  other: Any = CaBRNet.build_from_config(
+    {
+      "extractor": {
+        "backbone": {"arch": "resnet18", "weights": "", "layer": "layer4"},
+        "add_on": {
+          "conv_1": {"type": "Conv2d", "params": dict(pointwise)},
+          "relu": {"type": "ReLU"},
+          "conv_2": {"type": "Conv2d", "params": dict(pointwise)},
+          "sigmoid": {"type": "Sigmoid"},
+        },
+      },
+      "classifier": {
+        "module": "cabrnet.archs.protopnet.decision",
+        "name": "ProtoPNetClassifier",
+        "params": {
+          "num_classes": classes,
+          "num_features": channels,
+          "num_proto_per_class": count // classes,
+        },
+      },
+      "similarity": {"name": "ProtoPNetSimilarity"},
+      "top_arch": {
+        "module": "cabrnet.archs.protopnet.model",
+        "name": "ProtoPNet",
+      },
+    }
+  ).eval()
+  other.extractor.convnet.load_state_dict(
+    {
+      name: torch.tensor(tensor)
+      for name, tensor in tensors.items()
+      if not name.startswith("fc.")
+    }
+  )
+  layers = torch_reference.add_on(state)
+  for own, given in zip(other.extractor.add_on, layers, strict=True):
+    own.load_state_dict(given.state_dict())
+  prototypes = torch.tensor(state.params["prototypes"]["prototypes"])
+  other.classifier.prototypes.data = prototypes.permute(0, 3, 1, 2)
+  _require_equal(other, model, state)
+  return other
+
+
+def _require_equal(other: Any, model: Network, state: State) -> None:
+  import torch
+
+  from benchmarks import torch_reference
+
+  image = explain.images(1)
+  with torch.no_grad():
+    logits, _ = other(torch_reference.normalised(image, model.backbone))
+  found = jax.jit(model.answers)(state, {"image": image})
+  np.testing.assert_allclose(logits, found["logits"], rtol=1e-4, atol=1e-4)
+
+
+if __name__ == "__main__":
+  ratios.main(__doc__, {"maps": maps})
