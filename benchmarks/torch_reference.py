@@ -184,7 +184,7 @@ class Reference:
 
 
 def add_on(state: State) -> list[nn.Module]:
-  """Its layers: 1x1 convolutions with ReLU between them and a sigmoid at the end."""
+  """Its layers: 1x1 convolutions, ReLU between them, a sigmoid at the end."""
   layers: list[nn.Module] = []
   for _, dense in sorted(state.params["add_on"].items()):
     kernel, bias = (np.array(dense[name]) for name in ("kernel", "bias"))
