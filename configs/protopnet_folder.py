@@ -76,6 +76,8 @@ def get_config(variants: str = "") -> ConfigDict:
         "activation": "none",
         # "class_block" has one weight for all other classes: for many classes.
         "head": "dense",
+        # "pallas": a fused kernel for GPU and TPU, not yet run on any.
+        "kernel": "xla",
         # Features brought to unit variance; prototypes start as patches.
         "standardise": True,
         "patches": True,

@@ -97,6 +97,7 @@ class Method:
       similarity.load(c.similarity),
       c.height,
       c.width,
+      c.kernel,
     )
     add_on = AddOn(c.channels, c.add_on, c.activation)
     b = self.config.backbone

@@ -93,6 +93,7 @@ class PrototypeLayer(nn.Module):
     similarity: the metric.
     height: h1, cells a prototype spans.
     width: w1, cells a prototype spans.
+    kernel: what finds the nearest patch, one of `pooling.KERNELS`.
   """
 
   count: int
@@ -100,6 +101,7 @@ class PrototypeLayer(nn.Module):
   similarity: Similarity
   height: int = 1
   width: int = 1
+  kernel: str = "xla"
 
   @nn.compact
   def __call__(self, features: Float[ArrayLike, "b h w d"]) -> pooling.Nearest:
@@ -109,7 +111,10 @@ class PrototypeLayer(nn.Module):
       nn.initializers.uniform(1.0),
       (self.count, self.height, self.width, self.channels),
     )
-    return pooling.nearest(features, prototypes, self.similarity)
+    _choose(dict.fromkeys(pooling.KERNELS), self.kernel, "kernel")
+    return pooling.nearest(
+      features, prototypes, self.similarity, kernel=self.kernel
+    )
 
 
 def _pointwise(channels: int) -> nn.Dense:

@@ -17,8 +17,12 @@ from jaxtyping import Float, Int, Num
 
 from protojax.backbones.conv import on_cpu
 from protojax.prototypes import distance
+from protojax.prototypes import kernel as kernels
 from protojax.prototypes.similarity import Similarity
 from protojax.types import ArrayLike
+
+# What finds the cells: see `nearest`.
+KERNELS = ("xla", "pallas")
 
 # Bytes of a tile's distances, and of its gathered patches, and how many
 # prototypes it has. On CPU both stay in the cache, and are enough for XLA to
@@ -47,6 +51,7 @@ def nearest(
   prototypes: Float[ArrayLike, "p h1 w1 d"],
   similarity: Similarity,
   tile: tuple[int, int] | None = None,
+  kernel: str = "xla",
 ) -> Nearest:
   """Smallest distance of each prototype over the grid, and its cell.
 
@@ -58,6 +63,8 @@ def nearest(
     prototypes: prototypes of any size that fits into the maps.
     similarity: which metric to use.
     tile: how many images meet how many prototypes at a time; None chooses.
+    kernel: what finds the cells: "xla", by matmuls of tiles, or "pallas", by
+      the fused kernel, which was never run on an accelerator yet.
   """
 
   def one(
@@ -67,7 +74,11 @@ def nearest(
     return _first_minimum(similarity.offset(windows)[:, None] - products)
 
   windows, flat = _laid_out(features, prototypes, similarity)
-  cells = _tiled(one, tile, *jax.lax.stop_gradient((windows, flat)))
+  given = jax.lax.stop_gradient((windows, flat))
+  if kernel == "pallas":
+    cells = kernels.nearest_cells(*given, similarity.offset(given[0]))
+  else:
+    cells = _tiled(one, tile, *given)
   return Nearest(at(features, prototypes, cells, similarity, tile), cells)
 
 
