@@ -38,7 +38,7 @@ _BATCH = 16
 
 def sweeps(quick: bool) -> Iterator[ratios.Pair]:
   """A push against the forward passes that it cannot do without."""
-  count = 2 * _BATCH if quick else 6 * _BATCH
+  count = 2 * _BATCH if quick else 8 * _BATCH
   for name in ("efficientnet_lite0", "resnet18"):
     yield _sweep(name, count)
 
