@@ -130,7 +130,7 @@ def _dense_backward(stride, pads, saved, cotangent):
   x, kernel = saved
   # What made them, fused into the transpositions below, would leap as well.
   x, cotangent = lax.optimization_barrier((x, cotangent))
-  _, pull = jax.vjp(lambda *a: direct(*a, stride, pads), x, kernel)
+  _, pull = jax.vjp(lambda x, k: direct(x, k, stride, pads), x, kernel)
   of_map, of_kernel = pull(cotangent)
   if stride == 1:
     reach = kernel.shape[0] - 1
