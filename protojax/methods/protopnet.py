@@ -8,7 +8,6 @@ from collections.abc import Iterator, Mapping, Sequence
 import functools
 from typing import Any
 
-from absl import logging
 import jax.numpy as jnp
 from ml_collections import ConfigDict
 import numpy as np
@@ -288,19 +287,13 @@ class Method:
       + c.l1 * l1 * count
     )
     correct = jnp.argmax(found.logits, axis=1) == labels
-    return (
-      total,
-      count,
-      Aux(
-        statistics,
-        {
-          "cross_entropy": entropy,
-          "cluster": cluster,
-          "separation": separation,
-          "accuracy": jnp.sum(correct.astype(jnp.float32)),
-        },
-      ),
-    )
+    metrics = {
+      "cross_entropy": entropy,
+      "cluster": cluster,
+      "separation": separation,
+      "accuracy": jnp.sum(correct.astype(jnp.float32)),
+    }
+    return total, count, Aux(statistics, metrics)
 
   # The sweeps between the stages of gradient descent.
 
@@ -340,7 +333,7 @@ class Method:
 
   def prune(self, state: State, data: pipeline.Stream) -> tuple[State, Metrics]:
     """Drops prototypes whose nearest images are of other classes."""
-    c, buffers = self.config.prune, state.buffers
+    c = self.config.prune
     near = prune.nearest_images(
       self.network.embedded_map,
       state,
@@ -349,21 +342,7 @@ class Method:
       c.nearest,
       self._trained.bank,
     )
-    alive, emptied = prune.prune(
-      near.labels,
-      buffers["class_of"],
-      buffers["alive"],
-      self.class_names,
-      c.threshold,
-    )
-    if emptied and parallel.is_primary():
-      logging.warning(
-        "pruning leaves no prototype to %s: nothing speaks for these classes"
-        " any more. Train longer, or lower config.prune.threshold.",
-        ", ".join(emptied),
-      )
-    metrics = {"alive": int(alive.sum()), "classes_without": len(emptied)}
-    return state.replace(buffers={**buffers, "alive": alive}), metrics
+    return prune.pruned(state, near, self.class_names, c.threshold)
 
   # What the commands ask for.
 

@@ -11,6 +11,7 @@ import dataclasses
 import functools
 from typing import Any
 
+from absl import logging
 from jaxtyping import Bool, Int
 import numpy as np
 
@@ -19,7 +20,7 @@ from protojax.prototypes import head, neighbours, pooling, push
 from protojax.prototypes.neighbours import Neighbours
 from protojax.prototypes.parts import WHOLE, Parts, Whole
 from protojax.prototypes.similarity import Similarity
-from protojax.types import ArrayLike, Batch, State
+from protojax.types import ArrayLike, Batch, Metrics, State
 
 
 def nearest_images(
@@ -87,6 +88,27 @@ def prune(
     name for name, n in zip(class_names, living, strict=True) if n == 0
   )
   return kept, emptied
+
+
+def pruned(
+  state: State, near: Neighbours, class_names: Sequence[str], threshold: int = 3
+) -> tuple[State, Metrics]:
+  """The state without those that `prune` drops; warns of emptied classes.
+
+  Returns:
+    The state, and how many are "alive" and how many "classes_without".
+  """
+  buffers = state.buffers
+  classed = buffers["class_of"], buffers["alive"]
+  alive, emptied = prune(near.labels, *classed, class_names, threshold)
+  if emptied and parallel.is_primary():
+    logging.warning(
+      "pruning leaves no prototype to %s: nothing speaks for these classes"
+      " any more. Train longer, or lower config.prune.threshold.",
+      ", ".join(emptied),
+    )
+  metrics = {"alive": int(alive.sum()), "classes_without": len(emptied)}
+  return state.replace(buffers={**buffers, "alive": alive}), metrics
 
 
 def compact(state: State) -> State:
