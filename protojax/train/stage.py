@@ -205,11 +205,15 @@ def mapped(
     `(state, optimizer_state, sharded batch, number) -> Update`, which takes the
     place of what it was given.
   """
-  axes = [parallel.axes(tree, stage.split) for tree in (state, optimizer_state)]
+  axes = (
+    parallel.axes(state, stage.split),
+    parallel.axes(optimizer_state, stage.split),
+  )
+  means: Any = None  # The same on all devices.
   return parallel.pmap(
     _step(stage, key, prefixed),
     in_axes=(*axes, 0, None),
-    out_axes=Update(*axes, None),
+    out_axes=Update(*axes, means),
     donate=(0, 1),
   )
 
