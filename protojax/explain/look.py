@@ -177,7 +177,8 @@ def _maps(model: Explainable, heat: str) -> Callable[..., tuple[Array, Array]]:
 
   def maps(state: State, image: Array, prototypes: Array, index: Array):
     embed, images = functools.partial(model.embed, state), image[None]
-    _, cells = model.nearest(state, embed(images))
+    features = embed(images)
+    _, cells = model.nearest(state, features)
     asked = _Asked(
       embed,
       images,
@@ -187,6 +188,11 @@ def _maps(model: Explainable, heat: str) -> Callable[..., tuple[Array, Array]]:
       _receptive(model, state),
       index[None],
     )
-    return _HEATS["upsampling"](asked)[0], _HEATS[heat](asked)[0]
+    # The compiler does not see that a second pass would be the same.
+    once = asked._replace(embed=lambda images: features)
+    similar = _HEATS["upsampling"](once)[0]
+    if heat == "upsampling":
+      return similar, similar
+    return similar, _HEATS[heat](asked)[0]
 
   return jax.jit(maps)
