@@ -4,8 +4,8 @@ python benchmarks/start.py [--config=FILE:VARIANTS] [--json=FILE]
 
 Runs train.py twice in a fresh process each, first with an empty cache of
 compiled programs, then with what the first run left there, and stops it after
-the first update of every stage but the last ones. Prints a Markdown table of
-seconds since the process began.
+the first updates of its first two stages of gradient descent. Prints a Markdown
+table of seconds since the process began.
 """
 
 import argparse
@@ -17,11 +17,12 @@ import sys
 import tempfile
 import time
 
-ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT))
+sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from benchmarks import harness
 from protojax import parallel
+
+_ROOT = Path(__file__).parents[1]
 
 # What the process runs: train.py, which tells the time after first updates.
 _TOLD = """
@@ -53,11 +54,10 @@ def rows(config: str) -> Iterator[harness.Row]:
     programs = Path(folder) / "programs"
     for number, name in enumerate(("nothing compiled", "all compiled")):
       environment = {**os.environ, "JAX_COMPILATION_CACHE_DIR": str(programs)}
-      workdir = f"--workdir={folder}/{number}"
-      began = time.time()
+      flags = f"--config={config}", f"--workdir={folder}/{number}"
       done = subprocess.run(
-        [sys.executable, "-c", _TOLD, str(began), f"--config={config}", workdir],
-        cwd=ROOT,
+        [sys.executable, "-c", _TOLD, str(time.time()), *flags],
+        cwd=_ROOT,
         env=environment,
         stdout=subprocess.PIPE,
         text=True,
