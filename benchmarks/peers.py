@@ -67,13 +67,14 @@ def maps(quick: bool) -> Iterator[ratios.Pair]:
 def _ours(
   model: Network, state: State, image: UInt8[np.ndarray, "H W 3"], heat: str
 ) -> Callable[[], Any]:
-  answers, looks = jax.jit(model.answers), look.Look(model, state, heat)
-  state = jax.device_put(state)
+  embed, answers = jax.jit(model.embed), jax.jit(model.answers)
+  looks, state = look.Look(model, state, heat), jax.device_put(state)
 
   def explained() -> Any:
-    found = answers(state, {"image": image[None]})
+    embedded = embed(state, image[None])
+    found = answers(state, {"embedded": embedded})
     nearest = np.argsort(-np.asarray(found["similarities"][0]))[:_ASKED]
-    return looks(image, nearest.tolist())
+    return looks(image, nearest.tolist(), embedded=embedded[0])
 
   return explained
 

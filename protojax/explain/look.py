@@ -10,7 +10,7 @@ from typing import NamedTuple, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import UInt8
+from jaxtyping import Float, UInt8
 import numpy as np
 from scipy import ndimage
 
@@ -126,6 +126,7 @@ class Look:
     image: UInt8[ArrayLike, "H W 3"],
     prototypes: Sequence[int],
     index: int = 0,
+    embedded: Float[ArrayLike, "h w d"] | None = None,
   ) -> list[tuple[Box, Picture]]:
     """Of each prototype the 95th percentile's box and the heat map.
 
@@ -133,6 +134,7 @@ class Look:
       image: where to look.
       prototypes: those that look.
       index: position of the image in its source, for what is random.
+      embedded: features of the image, where they have been made already.
 
     Raises:
       UserError: the network takes a step that the attribution has no rule for.
@@ -141,7 +143,7 @@ class Look:
     for start in range(0, len(prototypes), self._AT_ONCE):
       some = np.array(prototypes[start : start + self._AT_ONCE], np.int32)
       padded = np.pad(some, (0, self._AT_ONCE - len(some)), mode="edge")
-      found = self._maps(self._state, image, padded, np.int32(index))
+      found = self._maps(self._state, image, padded, np.int32(index), embedded)
       similar, heat = (np.asarray(x)[: len(some)] for x in found)
       images = np.repeat(np.asarray(image)[None], len(some), axis=0)
       heats = colormap.overlay(images, _smooth(heat) if self._rough else heat)
@@ -173,11 +175,20 @@ def _receptive(model: Explainable, state: State) -> ReceptiveField:
 
 @functools.lru_cache(maxsize=16)
 def _maps(model: Explainable, heat: str) -> Callable[..., tuple[Array, Array]]:
-  """(state, image, prototypes q, index) -> similarity and heat, both q H W."""
+  """(state, image, prototypes q, index, features) -> two maps q H W.
 
-  def maps(state: State, image: Array, prototypes: Array, index: Array):
+  Of similarity, and the heat map. Features are those of the image, or None.
+  """
+
+  def maps(
+    state: State,
+    image: Array,
+    prototypes: Array,
+    index: Array,
+    embedded: Array | None,
+  ) -> tuple[Array, Array]:
     embed, images = functools.partial(model.embed, state), image[None]
-    features = embed(images)
+    features = embed(images) if embedded is None else embedded[None]
     _, cells = model.nearest(state, features)
     asked = _Asked(
       embed,

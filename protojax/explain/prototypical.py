@@ -9,6 +9,9 @@ from collections.abc import Callable, Generator, Iterator
 import dataclasses
 from typing import Any
 
+from jaxtyping import Float
+import numpy as np
+
 from protojax.explain import native, overview, patches, portrait, presets
 from protojax.explain.evidence import (
   GlobalExplanation,
@@ -156,6 +159,7 @@ def _images(
     subject.preset,
     source=subject.source,
     by_points=subject.model.groups.by_points,
+    keep_features=scope != "global",
     **options,
   ):
     if isinstance(part, Totals):
@@ -163,10 +167,11 @@ def _images(
       continue
     if correlation is not None:
       correlation.add(part.similarities[:, alive])
-    if scope != "global":
-      for explained in sheets(part, stream.source.name):
+    if part.embedded is not None:
+      found = sheets(part, stream.source.name)
+      for explained, embedded in zip(found, part.embedded, strict=True):
         if choose(explained):
-          explained = _with_pictures(subject, explained, rows_shown)
+          explained = _with_pictures(subject, explained, embedded, rows_shown)
           compared.update(r.prototype for r in explained.evidence)
         yield explained
     progress(len(part.index))
@@ -174,13 +179,16 @@ def _images(
 
 
 def _with_pictures(
-  subject: Subject, explained: LocalExplanation, rows: int
+  subject: Subject,
+  explained: LocalExplanation,
+  embedded: Float[np.ndarray, "h w d"],
+  rows: int,
 ) -> LocalExplanation:
   """The same with the image, and where its most similar prototypes look."""
   look = subject.look
   image = subject.stream.examples([explained.index])["image"][0]
   shown = [row.prototype for row in explained.evidence[:rows]]
-  seen = look(image, shown, explained.index)
+  seen = look(image, shown, explained.index, embedded)
   pictured = [
     dataclasses.replace(
       row,

@@ -91,6 +91,7 @@ class Rows(NamedTuple):
     similarity, score, cell, delta: of those prototypes.
     whole: similarity, cell and delta of all prototypes, if they were asked
       for.
+    embedded: features, if they were asked for.
   """
 
   index: Int[np.ndarray, " b"]
@@ -103,6 +104,7 @@ class Rows(NamedTuple):
   cell: Int[np.ndarray, "b t"]
   delta: Float[np.ndarray, "b m t"]
   whole: Local | None
+  embedded: Float[np.ndarray, "b h w d"] | None
 
 
 class Totals(NamedTuple):
@@ -138,6 +140,7 @@ def sweep(
   replicates: int = 200,
   keep_all: bool = False,
   by_points: bool = False,
+  keep_features: bool = False,
 ) -> Iterator[Rows | Totals]:
   """Local and global scores in one pass, one compiled step per batch.
 
@@ -155,6 +158,7 @@ def sweep(
     keep_all: bring back the scores of all prototypes.
     by_points: which of them come back is told by their points for the class
       predicted, of scores above 0, and not by similarity.
+    keep_features: bring back the features, too.
 
   Yields:
     The rows of every batch, and at the end the totals.
@@ -169,7 +173,7 @@ def sweep(
     ),
     "counts": np.zeros((len(example), totals.BINS), np.int32),
   }
-  step = _step(model, preset, top, keep_all, by_points)
+  step = _step(model, preset, top, keep_all, by_points, keep_features)
   run = parallel.Sweep(step, (state, jnp.asarray(source)), carry)
   sums: dict[str, Sums] = {}
   for _, found in run.rows(batches):
@@ -195,7 +199,12 @@ def sweep(
 
 @functools.lru_cache(maxsize=16)
 def _step(
-  model: Scored, preset: Preset, top: int, keep_all: bool, by_points: bool
+  model: Scored,
+  preset: Preset,
+  top: int,
+  keep_all: bool,
+  by_points: bool,
+  keep_features: bool,
 ) -> Callable[..., tuple[PyTree, PyTree]]:
   """One function per setting, so that the second split compiles nothing."""
 
@@ -229,6 +238,8 @@ def _step(
     rows["score"] = jnp.take_along_axis(scores, jnp.maximum(chosen, 0), axis=1)
     if keep_all:
       rows["whole"] = local
+    if keep_features:
+      rows["embedded"] = embedded
     # One row for each device.
     rows["sums"] = {
       name: jax.tree.map(
@@ -285,6 +296,9 @@ def _cut(found: PyTree) -> Rows:
   whole = found.get("whole")
   if whole is not None:
     whole = Local(*(x[kept] for x in whole))
+  embedded = found.get("embedded")
+  if embedded is not None:
+    embedded = embedded[kept]
   return Rows(
     index,
     label,
@@ -296,4 +310,5 @@ def _cut(found: PyTree) -> Rows:
     cell,
     delta,
     whole,
+    embedded,
   )

@@ -47,6 +47,21 @@ def test_boxes_frame_similarity_and_heat_shows_what_was_asked(heat):
       assert not map_[~inside].any()
 
 
+def test_features_that_are_there_are_not_made_again():
+  model, state = fakes.trained()
+  images, _, _ = _whole(model, state)
+  look = Look(model, state)
+  embedded = np.asarray(model.embed(state, images))[0]
+  for (box, heat), (same_box, same_heat) in zip(
+    look(images[0], PROTOTYPES),
+    look(np.zeros_like(images[0]), PROTOTYPES, embedded=embedded),
+    strict=True,
+  ):
+    assert box == same_box
+    # The black picture shows the heat alone.
+    assert np.abs(heat.astype(int) - images[0] / 2 - same_heat).max() <= 1
+
+
 def test_noise_is_of_the_image_alone():
   model, state = fakes.trained()
   image = fakes.photographs(1, seed=4)[0]
