@@ -292,6 +292,8 @@ class Sweep:
     state_axes = jax.tree.flatten(axes(state, split), lambda x: x is None)
     self._step = _mapped(step, tuple(state_axes[0]), state_axes[1])
     self._state = distribute(state, split)
+    # Every call writes over the carry: the caller's buffers stay his.
+    carry = jax.tree.map(np.array, to_host(carry))
     if split:
       self._carry = jax.tree.map(lambda x: _put_parts(x, 0), carry)
     else:
@@ -340,7 +342,7 @@ def _mapped(
   step: Callable[..., Any], state_axes: tuple[int | None, ...], treedef: Any
 ) -> Callable[..., Any]:
   in_axes = jax.tree.unflatten(treedef, state_axes), 0, 0
-  return pmap(step, in_axes, out_axes=0)
+  return pmap(step, in_axes, out_axes=0, donate=(1,))
 
 
 def fold(
