@@ -16,17 +16,11 @@ import sys
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from benchmarks import explain, harness, prototypes, push, ratios, train
+from benchmarks import explain, harness, prototypes, push, ratios
 from protojax import parallel
 
 _FILE = Path(__file__).with_name("ratios.json")
-_MEASURED = (
-  explain.forwards,
-  explain.texture,
-  push.sweeps,
-  prototypes.scores,
-  train.fed,
-)
+_MEASURED = (explain.forwards, explain.texture, push.sweeps, prototypes.scores)
 _TURNS = 3
 # What a ratio may lose of itself.
 _LOSS = 1 / 3
