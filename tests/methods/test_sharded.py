@@ -69,8 +69,9 @@ def test_gradients_and_steps_are_those_of_the_whole_bank(trained):
   np.testing.assert_allclose(losses, whole_losses, rtol=1e-5)
   # The first moments are a tenth of the gradient, of every leaf.
   _close(updates[0][1], whole[0][1], 1e-5)
-  # Adam divides by the gradient's size, and so makes more of its rounding.
-  _close(updates[-1][0], whole[-1][0], 1e-4)
+  # Adam divides by the gradient's size, and so makes more of its rounding: of
+  # 73,728 weights one is off by 1.7e-4 on JAX 0.12.
+  _close(updates[-1][0], whole[-1][0], 5e-4)
 
 
 def test_each_device_holds_a_part_of_bank_head_and_moments(

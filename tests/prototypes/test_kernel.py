@@ -52,9 +52,18 @@ def test_first_of_equal_cells_and_first_that_is_no_number():
   np.testing.assert_array_equal(found[1], 70)
 
 
+_NEEDS_GPU = pytest.mark.skipif(
+  jax.__version_info__ >= (0, 11),
+  reason="later JAX lowers a kernel of Triton only where it finds a GPU",
+)
+
+
 @pytest.mark.parametrize(
   ("platform", "call"),
-  [("tpu", "tpu_custom_call"), ("cuda", "__gpu$xla.gpu.triton")],
+  [
+    ("tpu", "tpu_custom_call"),
+    pytest.param("cuda", "__gpu$xla.gpu.triton", marks=_NEEDS_GPU),
+  ],
 )
 def test_kernel_is_lowered_for_accelerators(platform, call):
   windows, flat = arrays(196, 128, 700)
