@@ -212,16 +212,5 @@ def _method(case: Case) -> Any:
   )
   names = tuple(f"class {k}" for k in range(case.classes))
   method = methods.load(config.lock(), names)
-  method._sources["train"] = _Unread(names)
+  method._sources["train"] = harness.Unread(names, COMPILED_FOR * _BATCH)
   return method
-
-
-class _Unread:
-  """As many images as a batch has, of which none is ever read."""
-
-  def __init__(self, class_names: tuple[str, ...]) -> None:
-    self.class_names = class_names
-    self.labels = np.zeros(COMPILED_FOR * _BATCH, np.int32)
-
-  def __len__(self) -> int:
-    return len(self.labels)

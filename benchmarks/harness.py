@@ -14,6 +14,7 @@ from typing import Any
 
 import jax
 from ml_collections import ConfigDict
+import numpy as np
 
 from protojax import methods, parallel
 from protojax.train import stage
@@ -61,6 +62,22 @@ def train(
     state, moments[shared] = step.on_host(last)
     after(step.name, method, state)
   return method, state
+
+
+class Unread:
+  """A source of images for what is compiled or given features: none is read.
+
+  Attributes:
+    class_names: of its classes.
+    labels: all of the first class.
+  """
+
+  def __init__(self, class_names: tuple[str, ...], count: int) -> None:
+    self.class_names = class_names
+    self.labels = np.zeros(count, np.int32)
+
+  def __len__(self) -> int:
+    return len(self.labels)
 
 
 def changed(

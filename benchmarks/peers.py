@@ -118,42 +118,14 @@ def _cabrnet(
   tensors: dict[str, np.ndarray], model: Network, state: State
 ) -> Any:
   """CaBRNet's ProtoPNet with the same weights; its answers are ours."""
-  from cabrnet.archs.generic.model import CaBRNet
   import torch
 
-  from benchmarks import torch_reference
+  from benchmarks import torch_reference, torch_training
 
   torch.set_num_threads(_THREADS)
   count, channels = state.params["prototypes"]["prototypes"].shape[::3]
   classes = len(model.class_names)
-  pointwise = {"out_channels": channels, "kernel_size": 1}
-  other: Any = CaBRNet.build_from_config(
-    {
-      "extractor": {
-        "backbone": {"arch": "resnet18", "weights": "", "layer": "layer4"},
-        "add_on": {
-          "conv_1": {"type": "Conv2d", "params": dict(pointwise)},
-          "relu": {"type": "ReLU"},
-          "conv_2": {"type": "Conv2d", "params": dict(pointwise)},
-          "sigmoid": {"type": "Sigmoid"},
-        },
-      },
-      "classifier": {
-        "module": "cabrnet.archs.protopnet.decision",
-        "name": "ProtoPNetClassifier",
-        "params": {
-          "num_classes": classes,
-          "num_features": channels,
-          "num_proto_per_class": count // classes,
-        },
-      },
-      "similarity": {"name": "ProtoPNetSimilarity"},
-      "top_arch": {
-        "module": "cabrnet.archs.protopnet.model",
-        "name": "ProtoPNet",
-      },
-    }
-  ).eval()
+  other = torch_training.cabrnet(classes, channels, count // classes).eval()
   other.extractor.convnet.load_state_dict(
     {
       name: torch.tensor(tensor)

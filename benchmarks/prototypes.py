@@ -177,19 +177,8 @@ def _method(kind: str, per_class: int) -> Any:
   )
   names = tuple(f"class {k}" for k in range(_CLASSES))
   method = methods.load(config.lock(), names)
-  method._sources["train"] = _Unread(names)
+  method._sources["train"] = harness.Unread(names, _BATCH)
   return method
-
-
-class _Unread:
-  """As many images as a batch has, of which none is ever read."""
-
-  def __init__(self, class_names: tuple[str, ...]) -> None:
-    self.class_names = class_names
-    self.labels = np.zeros(_BATCH, np.int32)
-
-  def __len__(self) -> int:
-    return _BATCH
 
 
 def _batch(channels: int) -> dict[str, np.ndarray]:

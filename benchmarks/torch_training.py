@@ -138,7 +138,23 @@ def cabrnet_step(
   """
   count, channels = model.prototype_vectors.shape[:2]
   classes = len(model.own)
-  theirs = cabrnet_model.ProtoPNet.build_from_config(
+  theirs = cabrnet(classes, channels, count // classes)
+  theirs.load_state_dict(model.state_dict())
+  theirs.classifier.last_layer.requires_grad_(False)
+  trained = [p for p in theirs.parameters() if p.requires_grad]
+  optimizer = torch.optim.Adam(trained, lr=1e-4, weight_decay=1e-3)
+  batch = _inputs(images), torch.tensor(labels, dtype=torch.long)
+
+  def run() -> float:
+    data = {"train_set": [batch]}
+    return theirs._train_epoch(data, optimizer, device="cpu")["train_set/loss"]
+
+  return run
+
+
+def cabrnet(classes: int, channels: int, per_class: int) -> Any:
+  """CaBRNet's ProtoPNet on a ResNet-18 with random weights."""
+  return cabrnet_model.ProtoPNet.build_from_config(
     {
       "extractor": {
         "backbone": {"arch": "resnet18", "weights": "", "layer": "layer4"},
@@ -156,7 +172,7 @@ def cabrnet_step(
         "params": {
           "num_classes": classes,
           "num_features": channels,
-          "num_proto_per_class": count // classes,
+          "num_proto_per_class": per_class,
         },
       },
       "top_arch": {
@@ -165,17 +181,6 @@ def cabrnet_step(
       },
     }
   )
-  theirs.load_state_dict(model.state_dict())
-  theirs.classifier.last_layer.requires_grad_(False)
-  trained = [p for p in theirs.parameters() if p.requires_grad]
-  optimizer = torch.optim.Adam(trained, lr=1e-4, weight_decay=1e-3)
-  batch = _inputs(images), torch.tensor(labels, dtype=torch.long)
-
-  def run() -> float:
-    data = {"train_set": [batch]}
-    return theirs._train_epoch(data, optimizer, device="cpu")["train_set/loss"]
-
-  return run
 
 
 def _pointwise(channels: int) -> dict[str, int]:

@@ -44,13 +44,8 @@ _FILES, _SIDE = 4 * _BATCH, 400
 
 def against_torch(quick: bool) -> Iterator[ratios.Pair]:
   """Step and forward pass against plain PyTorch."""
-  # Not installed with protojax, and not needed for `input`.
-  theirs = importlib.import_module("benchmarks.torch_training")
   for size in _sizes(quick):
-    model = theirs.ProtoPNet(len(_PHOTOGRAPHS), _PER_CLASS, _CHANNELS)
-    batch = _batch(size)
-    method, state = _method(size, model.tensors())
-    images = np.asarray(method.network.backbone.normalise(batch["image"]))
+    theirs, model, (method, state, batch), images = _sides(size)
     ours = _step(method, state, _Ready(batch))
     other = theirs.step(model, images, batch["label"])
     yield from _same(f"joint step, {size} px / PyTorch", ours, other)
@@ -61,15 +56,22 @@ def against_torch(quick: bool) -> Iterator[ratios.Pair]:
 
 def against_cabrnet(quick: bool) -> Iterator[ratios.Pair]:
   """The step against that of CaBRNet's loop."""
-  theirs = importlib.import_module("benchmarks.torch_training")
   for size in _sizes(quick):
-    model = theirs.ProtoPNet(len(_PHOTOGRAPHS), _PER_CLASS, _CHANNELS)
-    batch = _batch(size)
-    method, state = _method(size, model.tensors())
-    images = np.asarray(method.network.backbone.normalise(batch["image"]))
+    theirs, model, (method, state, batch), images = _sides(size)
     ours = _step(method, state, _Ready(batch))
     other = theirs.cabrnet_step(model, images, batch["label"])
     yield from _same(f"joint step, {size} px / CaBRNet", ours, other)
+
+
+def _sides(size: int) -> tuple[Any, Any, tuple[Any, State, Batch], np.ndarray]:
+  """Their module and model; ours of the same weights; their form of images."""
+  # Not installed with protojax, and not needed for `input`.
+  theirs = importlib.import_module("benchmarks.torch_training")
+  model = theirs.ProtoPNet(len(_PHOTOGRAPHS), _PER_CLASS, _CHANNELS)
+  method, state = _method(size, model.tensors())
+  batch = _batch(size)
+  images = np.asarray(method.network.backbone.normalise(batch["image"]))
+  return theirs, model, (method, state, batch), images
 
 
 def fed(quick: bool) -> Iterator[ratios.Pair]:
