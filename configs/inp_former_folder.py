@@ -59,11 +59,13 @@ def get_config(variants: str = "") -> ConfigDict:
         "dtype": "float32",
         "remat": False,
       },
-      # Levels from shallow to deep, an even number; cells on a side; levels
-      # brought around zero and to one scale.
+      # Levels from shallow to deep; cells on a side; sides of the image, as
+      # shares, at which the levels are read (times the levels an even number);
+      # levels brought around zero and to one scale.
       "encoder": {
         "levels": ("stage_3", "stage_4", "stage_5", "stage_6"),
         "grid": 14,
+        "scales": (1.0,),
         "standardise": True,
       },
       "prototypes": {"count": 6, "heads": 4, "static": False},
@@ -81,8 +83,15 @@ def get_config(variants: str = "") -> ConfigDict:
         "weight_decay": 1e-4,
         "clip_norm": 0.1,
       },
-      # "reconstruction", or "distance" to the prototypes for zero-shot.
-      "map": {"kind": "reconstruction", "size": 256, "share": 0.01},
+      # "reconstruction", or "distance" to the prototypes for zero-shot; the
+      # share of the highest pixels that is the score; the power of a cell's
+      # relative length that its error is multiplied by (0: the paper's).
+      "map": {
+        "kind": "reconstruction",
+        "size": 256,
+        "share": 0.01,
+        "length": 0.0,
+      },
       "threshold": {"false_positive_rate": 0.05},
     }
   )

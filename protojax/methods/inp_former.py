@@ -43,6 +43,7 @@ _LEAST = {
   "decoder.blocks": 2,
   "decoder.heads": 1,
   "map.size": 1,
+  "map.length": 0,
 }
 _TRAINED = ("prototypes", "bottleneck", "decoder")
 
@@ -76,6 +77,7 @@ class Method:
         backbones.load(b.name, b.dtype, b.remat),
         tuple(c.encoder.levels),
         c.encoder.grid,
+        tuple(c.encoder.scales),
       ),
       intrinsic.Extractor(
         c.prototypes.count, c.prototypes.heads, c.prototypes.static
@@ -90,6 +92,7 @@ class Method:
       c.map.kind,
       c.map.size,
       c.map.share,
+      c.map.length,
     )
 
   def stream(self, split: str) -> pipeline.Stream:

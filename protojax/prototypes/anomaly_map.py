@@ -28,6 +28,21 @@ def distance(
   return jnp.clip(1.0 - jnp.sum(encoded * decoded, axis=-1), 0.0, 2.0)
 
 
+def relative_length(
+  encoded: Float[ArrayLike, "g b n d"],
+) -> Float[jax.Array, "g b n"]:
+  """Length of every token over the median length in its group and image.
+
+  Tokens are measured from the mean of the normal ones, so that a long one is
+  far from all that is normal. Its angle, which is all that `distance` sees,
+  does not tell.
+  """
+  length = jnp.linalg.norm(jnp.asarray(encoded, jnp.float32), axis=-1)
+  middle = jnp.median(length, axis=-1, keepdims=True)
+  # All alike, and zeros, say nothing.
+  return jnp.where(middle > 0, length / jnp.where(middle > 0, middle, 1.0), 1.0)
+
+
 def at_pixels(
   maps: Float[ArrayLike, "g b h w"], image_size: int, map_size: int
 ) -> Float[jax.Array, "b H W"]:

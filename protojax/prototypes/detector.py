@@ -50,6 +50,8 @@ class Detector:
       needs no training on the data (section 6).
     map_size: pixels on a side of an anomaly map.
     share: of the pixels of a map, the highest, whose mean is the score.
+    length: power of a token's `anomaly_map.relative_length` that its
+      reconstruction error is multiplied by; 0, the paper's, leaves it out.
   """
 
   encoder: Encoder
@@ -59,6 +61,7 @@ class Detector:
   kind: str
   map_size: int
   share: float
+  length: float = 0.0
 
   def __post_init__(self) -> None:
     if self.kind not in _MAPS:
@@ -167,11 +170,14 @@ class Detector:
   def values(
     self, state: State, images: UInt8[ArrayLike, "b H W 3"]
   ) -> Float[Array, "b n"]:
-    """How odd each cell of an image is, 0 to 2, row-major."""
+    """How odd each cell of an image is, row-major; see `length`."""
     found = self.forward(state.params, state, {"image": images})
     return jnp.mean(self._groups(found), axis=0)
 
   def _groups(self, found: Rebuilt) -> Float[Array, "g b n"]:
     if self.kind == "distance":
       return found.distance[None]
-    return anomaly_map.distance(found.encoded, found.decoded)
+    errors = anomaly_map.distance(found.encoded, found.decoded)
+    if not self.length:
+      return errors
+    return errors * anomaly_map.relative_length(found.encoded) ** self.length

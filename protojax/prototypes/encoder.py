@@ -29,19 +29,23 @@ class Encoder:
 
   Attributes:
     backbone: what the levels are taken from.
-    names: of its levels, from shallow to deep, an even number.
+    names: of its levels, from shallow to deep; times `scales` an even number.
     grid: cells on a side; every level is brought to it by linear
       interpolation.
+    scales: sides of the image, as shares of its own, at which the levels are
+      read; all levels at the first scale come before all at the second, and
+      shallow to deep is fine to coarse.
   """
 
   backbone: Backbone
   names: tuple[str, ...]
   grid: int
+  scales: tuple[float, ...] = (1.0,)
 
   @functools.cached_property
   def levels(self) -> tuple[Level, ...]:
-    """The levels by name; raises UserError where there is no such level."""
-    return self.backbone.chosen(self.names)
+    """The levels at each scale; raises UserError where one is not known."""
+    return self.backbone.chosen(self.names) * len(self.scales)
 
   @property
   def widths(self) -> tuple[int, ...]:
@@ -59,10 +63,16 @@ class Encoder:
       "params": state.params["backbone"],
       **state.statistics["backbone"],
     }
-    maps = self.backbone.maps(variables, batch["image"], self.names)
-    shape = len(batch["image"]), self.grid, self.grid
+    images = jnp.asarray(batch["image"], jnp.float32)
+    b, height, width, _ = images.shape
+    maps = []
+    for scale in self.scales:
+      shape = b, round(scale * height), round(scale * width), 3
+      scaled = jax.image.resize(images, shape, "linear")
+      maps += self.backbone.maps(variables, scaled, self.names)
     resized = [
-      jax.image.resize(x, (*shape, x.shape[-1]), "linear") for x in maps
+      jax.image.resize(x, (b, self.grid, self.grid, x.shape[-1]), "linear")
+      for x in maps
     ]
     return jax.lax.stop_gradient(jnp.concatenate(resized, axis=-1))
 

@@ -33,6 +33,17 @@ def test_what_is_rebuilt_is_at_distance_zero_and_its_reverse_at_two():
   assert reverse.max() <= 2
 
 
+def test_lengths_are_told_by_the_median_of_the_image():
+  encoded = normal(2, 3, 5, 8)
+  encoded[1, 2] = 0
+  found = np.asarray(anomaly_map.relative_length(7.0 * encoded))
+  for g, b in np.ndindex(2, 3):
+    length = np.sqrt((np.float64(encoded[g, b]) ** 2).sum(axis=-1))
+    middle = np.sort(length)[2]
+    expected = length / middle if middle else np.ones(5)
+    np.testing.assert_allclose(found[g, b], expected, rtol=1e-6)
+
+
 def upsampled(grid):
   """Bilinear with aligned corners, as SciPy interpolates."""
   ends = [np.linspace(0, n - 1, IMAGE) for n in grid.shape]

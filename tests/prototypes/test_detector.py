@@ -141,6 +141,19 @@ def test_values_alone_are_the_values_of_an_inspection():
   np.testing.assert_allclose(found["values"], values, atol=1e-5)
 
 
+def test_errors_of_long_tokens_weigh_by_a_power_of_their_length():
+  model = dataclasses.replace(detector(), length=0.5)
+  found, errors = passes(), passes()["reconstruction"]
+  groups = found["whole"]
+  rows = jax.device_get(jax.jit(model.inspect)(state(), fakes.images()))
+  length = np.linalg.norm(groups.encoded, axis=-1)
+  weight = np.sqrt(length / np.median(length, axis=-1, keepdims=True))
+  each = anomaly_map.distance(groups.encoded, groups.decoded)
+  expected = np.mean(np.asarray(each) * weight, axis=0)
+  np.testing.assert_allclose(rows["values"], expected, atol=1e-5)
+  assert not np.allclose(rows["values"], errors["values"], atol=1e-2)
+
+
 def test_the_distance_is_told_without_the_decoder():
   """Zero-shot maps come of what has been trained elsewhere alone."""
   other = {

@@ -7,11 +7,13 @@ import encoder_fakes as fakes
 import jax
 import jax.numpy as jnp
 import numpy as np
+from PIL import Image
 import pytest
 
 from protojax.prototypes.encoder import Encoder
 from protojax.types import State, UserError
 
+LINEAR = Image.Resampling.BILINEAR
 NAMES = ("fine", "middle", "coarse", "last")
 
 
@@ -23,8 +25,8 @@ def weights():
   return fakes.large(jax.eval_shape(module.init, key, blank)["params"])
 
 
-def encoder(names=NAMES, grid=4):
-  return Encoder(fakes.backbone(), names, grid)
+def encoder(names=NAMES, grid=4, scales=(1.0,)):
+  return Encoder(fakes.backbone(), names, grid, scales)
 
 
 def state(model, scaled=False):
@@ -98,6 +100,39 @@ def test_levels_of_one_width_share_their_channels():
   # The mean of two levels, one of which is zero there.
   np.testing.assert_allclose(deep[..., 3:8], coarse / 2, atol=1e-6)
   np.testing.assert_allclose(deep[..., 8:], last / 2, atol=1e-6)
+
+
+def test_levels_are_read_once_more_from_a_smaller_image():
+  """Fine and coarse are the groups; a level shares its channels at both."""
+  model = encoder(("coarse",), scales=(1.0, 0.5))
+  assert model.widths == (5, 5)
+  assert model.channels == 5
+  shallow, deep = groups(model)
+  np.testing.assert_allclose(
+    shallow, maps()["coarse"].reshape(3, 16, 5), atol=1e-6
+  )
+  side = (fakes.SIZE // 2,) * 2
+  # The filter of Pillow, like that of JAX, is as wide as what it leaves out.
+  half = [
+    np.stack(
+      [
+        np.asarray(Image.fromarray(np.float32(x[..., c])).resize(side, LINEAR))
+        for c in range(3)
+      ],
+      axis=-1,
+    )
+    for x in fakes.images()
+  ]
+  variables = {"params": weights()}
+  small = fakes.backbone().maps(variables, np.stack(half), ("coarse",))[0]
+  for found, expected in zip(deep, np.asarray(small), strict=True):
+    expected = cv2.resize(expected, (4, 4), interpolation=cv2.INTER_LINEAR)
+    np.testing.assert_allclose(found.reshape(4, 4, 5), expected, atol=1e-5)
+
+
+def test_scales_and_levels_fall_into_two_halves():
+  with pytest.raises(UserError, match="3 levels"):
+    groups(encoder(("coarse",), scales=(1.0, 0.5, 0.25)))
 
 
 def test_cosines_within_a_level_stay_what_they_are():
