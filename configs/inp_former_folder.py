@@ -107,8 +107,10 @@ VARIANTS = {
       # The third to the tenth of twelve, without the final norm (section 3).
       "levels": tuple(f"block_{n}" for n in range(3, 11)),
       "grid": 28,
+      "scales": (1.0,),
       "standardise": False,
     },
+    "map": {"share": 0.01, "length": 0.0},
     "prototypes": {"heads": 12},
     "decoder": {"blocks": 8, "heads": 12},
     "optimizer": {"warmup": 100},
