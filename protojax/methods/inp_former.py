@@ -353,3 +353,9 @@ def _require_shares(config: ConfigDict) -> None:
     raise UserError(
       f"--config.map.share is {share}; it must be above 0 and at most 1."
     )
+  scales = tuple(config.encoder.scales)
+  if not scales or min(scales) <= 0:
+    raise UserError(
+      f"--config.encoder.scales is {scales}; it must hold sides of the image as"
+      " shares above 0, such as 1.0,0.5."
+    )

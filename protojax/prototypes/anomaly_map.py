@@ -33,9 +33,9 @@ def relative_length(
 ) -> Float[jax.Array, "g b n"]:
   """Length of every token over the median length in its group and image.
 
-  Tokens are measured from the mean of the normal ones, so that a long one is
-  far from all that is normal. Its angle, which is all that `distance` sees,
-  does not tell.
+  Standardised tokens are measured from the mean of the normal ones, so that a
+  long one is far from all that is normal. Its angle, which is all that
+  `distance` sees, does not tell.
   """
   length = jnp.linalg.norm(jnp.asarray(encoded, jnp.float32), axis=-1)
   middle = jnp.median(length, axis=-1, keepdims=True)

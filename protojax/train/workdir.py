@@ -27,7 +27,15 @@ _LATER = {
     "pretrain.epochs": 0,
     "pretrain.backbone": 1e-3,
     "pretrain.weight_decay": 1e-3,
+    "accumulate": 1,
+    "prototypes.head": "dense",
+    "prototypes.kernel": "xla",
+    "prototypes.sharded": False,
+    "last.solver": "adam",
+    "last.ridge": 1e-4,
+    "last.steps": 1000,
   },
+  "inp_former": {"encoder.scales": [1.0], "map.length": 0.0},
 }
 
 

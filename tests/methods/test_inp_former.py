@@ -436,6 +436,9 @@ def test_a_backbone_without_weights_cannot_start_pretrained(fresh):
     ({"threshold.false_positive_rate": 5.0}, "rate is 5.0; .*0 and 1"),
     ({"map.share": 1.5}, "share is 1.5; it must be above 0 and at most 1"),
     ({"map.share": 0.0}, "share is 0.0"),
+    ({"map.length": -1.0}, "length is -1.0; it must be 0 or more"),
+    ({"encoder.scales": ()}, r"scales is \(\); .* shares above 0"),
+    ({"encoder.scales": (1.0, 0.0)}, r"scales is \(1.0, 0.0\)"),
     ({"backbone.name": "convnext"}, "did you mean 'convnet'"),
   ],
 )

@@ -101,11 +101,11 @@ def test_a_run_from_before_a_key_came(tmp_path):
 
 def test_keys_that_came_later_are_those_of_the_configs(tmp_path):
   of_methods = {
-    "protopnet": protopnet_folder.get_config().to_dict(),
-    "inp_former": inp_former_folder.get_config().to_dict(),
+    "protopnet": protopnet_folder.get_config(),
+    "inp_former": inp_former_folder.get_config(),
   }
   for method, later in workdir._LATER.items():
     for known in [of_methods[method]] if method else of_methods.values():
-      flat = workdir._flat(known)
+      flat = workdir._flat(json.loads(known.to_json()))
       for key, value in later.items():
         assert type(flat[key]) is type(value), key
