@@ -26,7 +26,7 @@ def get_config(variants: str = "") -> ConfigDict:
   # uneven tile is told from farther away than a crack.
   config.encoder.update(levels=("stage_6",), scales=(1.0, 0.75), grid=8)
   config.decoder.blocks = 4
-  # Rebuilt for longer, defects are rebuilt as well.
+  # Longer training finds no more.
   config.epochs = 50
   config.map.update(length=0.75, share=0.2)
   return apply(config, variants, inp_former_folder.VARIANTS)
