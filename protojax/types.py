@@ -5,10 +5,11 @@ Axes are named alike everywhere: `b` batch, `h w` grid of cells, `H W` pixels,
 """
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from flax import struct
 import jax
+from jaxtyping import UInt8
 import numpy as np
 
 Array = jax.Array
@@ -21,6 +22,18 @@ Metrics = Mapping[str, float | int]
 # [b] (position in its source), "mask" bool [b] (False: padding), and whatever
 # a stage's prefix adds.
 Batch = Mapping[str, Any]
+
+
+Picture = UInt8[np.ndarray, "H W 3"]
+
+
+class Box(NamedTuple):
+  """A rectangle in pixels of the network's input; bottom and right excluded."""
+
+  top: int
+  left: int
+  bottom: int
+  right: int
 
 
 class State(struct.PyTreeNode):

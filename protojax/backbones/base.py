@@ -15,15 +15,13 @@ from jaxtyping import Float
 import numpy as np
 
 from protojax.backbones import weights
+from protojax.backbones.conv import Padding
 from protojax.backbones.layout import Layout, Tensors, convert
 from protojax.types import ArrayLike, PyTree, UserError
 
 # What the classifier of a network's weights does with the last map: the mean
 # over cells and a linear layer, a LayerNorm between the two, or anything else.
 Readout = Literal["mean", "normed mean", "other"]
-
-# TensorFlow's "SAME" depends on the size of the map; numbers do not.
-Padding = Literal["SAME", "VALID"] | tuple[int, int]
 
 # Mean and deviation of ImageNet's pixels, by which most weights were trained.
 IMAGENET_MEAN = (0.485, 0.456, 0.406)

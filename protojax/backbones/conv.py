@@ -7,6 +7,7 @@ do their gradients. Only the backbones' nets stand on this.
 """
 
 import functools
+from typing import Literal
 
 from flax import linen as nn
 import jax
@@ -14,13 +15,15 @@ from jax import lax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from protojax.backbones.base import Padding
 from protojax.types import UserError
 
 # Cells on the way out up to which patches and one matmul beat XLA's loop.
 _TINY = 16
 # Cells of a map that stay in the first-level cache while all taps pass them.
 _BLOCK = 128
+
+# TensorFlow's "SAME" depends on the size of the map; numbers do not.
+Padding = Literal["SAME", "VALID"] | tuple[int, int]
 
 # Cells added (before, after) rows and columns.
 Pads = tuple[tuple[int, int], ...]

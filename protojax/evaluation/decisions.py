@@ -10,10 +10,10 @@ from jaxtyping import Float, Int, Num
 import numpy as np
 
 from protojax import parallel
-from protojax.explain.look import Explainable
 from protojax.metrics import interpretability as metrics
 from protojax.metrics.means import Mean, mean
 from protojax.prototypes import head
+from protojax.prototypes.explainable import Explainable
 from protojax.types import Array, ArrayLike, Batch, State
 
 

@@ -10,9 +10,9 @@ from protojax import parallel
 from protojax.data import concepts, objects
 from protojax.evaluation import heats
 from protojax.evaluation.decisions import gathered
-from protojax.explain.look import Explainable
 from protojax.metrics import interpretability as metrics
 from protojax.metrics.means import Mean, mean
+from protojax.prototypes.explainable import Explainable
 from protojax.types import ArrayLike, Batch, State
 
 # Images of a prototype that its purity is taken over (PIP-Net).

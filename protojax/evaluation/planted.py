@@ -20,10 +20,10 @@ import numpy as np
 from protojax import loading
 from protojax.evaluation import recipes
 from protojax.explain import presets
-from protojax.explain.look import Explainable
 from protojax.explain.perturb import CHARACTERISTICS, Modification
 from protojax.explain.presets import Preset
 from protojax.explain.sweep import Totals, sweep
+from protojax.prototypes.explainable import Explainable
 from protojax.types import State, UserError
 
 # The first decides.

@@ -11,8 +11,8 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from protojax import methods
-from protojax.explain.look import Explainable
 from protojax.methods.base import Compares
+from protojax.prototypes.explainable import Explainable
 from protojax.types import UserError
 
 

@@ -18,11 +18,10 @@ from scipy import ndimage
 from protojax import parallel
 from protojax.data import truths
 from protojax.explain import native, presets
-from protojax.explain.evidence import Box
 from protojax.explain.importance import of_batch
 from protojax.explain.inspection import Inspection, Intrinsic, Threshold
 from protojax.explain.presets import Preset
-from protojax.types import ArrayLike, Batch, PyTree, State
+from protojax.types import ArrayLike, Batch, Box, PyTree, State
 
 # Patches of an image that are shown for each of its prototypes.
 _PATCHES = 3

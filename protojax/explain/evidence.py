@@ -14,8 +14,8 @@ import numpy as np
 from protojax.explain.redundancy import Group
 from protojax.explain.totals import Scores
 from protojax.prototypes.groups import CLASS, Note
+from protojax.types import Box, Picture
 
-Picture = UInt8[np.ndarray, "H W 3"]
 Crop = UInt8[np.ndarray, "side side 3"]
 
 
@@ -34,15 +34,6 @@ class Stored(NamedTuple):
 
 
 Shown = Picture | Stored
-
-
-class Box(NamedTuple):
-  """A rectangle in pixels of the network's input; bottom and right excluded."""
-
-  top: int
-  left: int
-  bottom: int
-  right: int
 
 
 @dataclasses.dataclass(frozen=True)

@@ -13,8 +13,8 @@ from jaxtyping import Bool, Float, Int
 import numpy as np
 
 from protojax.data.collection import NORMAL
-from protojax.explain.evidence import Box, Picture
 from protojax.metrics import ranking
+from protojax.types import Box, Picture
 
 # Images of each verdict that get pictures, and mistakes of each kind.
 WORST = 20

@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from protojax.explain import colormap, page
-from protojax.explain.evidence import Box, Picture
+from protojax.types import Box, Picture
 
 # Told apart by the colour-blind too (Okabe and Ito, 2008), without its black.
 PALETTE = (

@@ -10,7 +10,6 @@ from scipy.special import betaincinv
 
 from protojax.data.collection import NORMAL
 from protojax.explain import text
-from protojax.explain.evidence import Box
 from protojax.explain.inspection import (
   Inspection,
   Intrinsic,
@@ -18,6 +17,7 @@ from protojax.explain.inspection import (
   tally,
   worst_first,
 )
+from protojax.types import Box
 
 # The control may be off by rounding, not by more.
 _CONTROL = 1e-3

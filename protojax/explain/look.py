@@ -6,7 +6,7 @@ prototypes; `locate` and `colormap` make them out of similarity maps.
 
 from collections.abc import Callable, Mapping, Sequence
 import functools
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -14,15 +14,13 @@ from jaxtyping import Float, UInt8
 import numpy as np
 from scipy import ndimage
 
-from protojax.backbones import Backbone, receptive_field
+from protojax.backbones import receptive_field
 from protojax.backbones.receptive_field import ReceptiveField
 from protojax.explain import attribution, colormap, locate
-from protojax.explain.evidence import Box, Picture
 from protojax.explain.perturb import require_known
-from protojax.explain.sweep import Scored
-from protojax.prototypes.groups import Groups, Note
+from protojax.prototypes.explainable import Explainable
 from protojax.prototypes.similarity import Similarity
-from protojax.types import Array, ArrayLike, State
+from protojax.types import Array, ArrayLike, Box, Picture, State
 
 
 class _Asked(NamedTuple):
@@ -57,43 +55,6 @@ _ROUGH = ("saliency", "smoothgrad", "prp")
 # Of the side of a map: how far a rough one is blurred for the eye.
 _BLUR = 1 / 48
 _BRIGHTEST = 99.5  # percentile that it is cut at
-
-
-@runtime_checkable
-class Explainable(Scored, Protocol):
-  """A model with prototypes that are patches; hashable.
-
-  Its `State` also holds the buffer "provenance" of `prototypes.push`.
-  """
-
-  @property
-  def class_names(self) -> tuple[str, ...]:
-    """By label."""
-    ...
-
-  @property
-  def groups(self) -> Groups:
-    """What its prototypes are sorted under."""
-    ...
-
-  def notes(self, state: State) -> Sequence[Mapping[str, Note]]:
-    """What else there is to say of each prototype, by name."""
-    ...
-
-  @property
-  def image_size(self) -> int:
-    """Side of the network's input in pixels."""
-    ...
-
-  @property
-  def backbone(self) -> Backbone:
-    """Its layers give the receptive field of a cell."""
-    ...
-
-  @property
-  def grid(self) -> tuple[int, int]:
-    """Rows and columns of the cells."""
-    ...
 
 
 class Look:

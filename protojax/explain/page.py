@@ -19,7 +19,7 @@ import jinja2
 import numpy as np
 from PIL import Image
 
-from protojax.explain.evidence import Box, Picture
+from protojax.types import Box, Picture
 
 # Rows of bars; controls belong to the numbers, not to the bars.
 ORDER = ("hue", "shape", "texture", "contrast", "saturation", "brightness")

@@ -20,10 +20,10 @@ from protojax.explain.evidence import (
   LocalExplanation,
   Overview,
   Patch,
-  Picture,
   Shown,
   Stored,
 )
+from protojax.types import Picture
 from protojax.writing import writing
 
 _PIECE = 104

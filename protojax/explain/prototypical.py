@@ -18,12 +18,12 @@ from protojax.explain.evidence import (
   LocalExplanation,
   Overview,
 )
-from protojax.explain.look import Explainable
 from protojax.explain.presets import Preset
 from protojax.explain.redundancy import Correlation
 from protojax.explain.sheet import Sheets
 from protojax.explain.subject import Subject
 from protojax.explain.sweep import Totals, sweep
+from protojax.prototypes.explainable import Explainable
 from protojax.types import Batch, State
 
 # Of the images whose class was not recognised, shown on top of the others.

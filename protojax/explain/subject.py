@@ -12,9 +12,10 @@ from jaxtyping import Float, Int
 import numpy as np
 
 from protojax import parallel
-from protojax.explain.look import Explainable, Look
+from protojax.explain.look import Look
 from protojax.explain.presets import Preset
 from protojax.prototypes import push
+from protojax.prototypes.explainable import Explainable
 from protojax.prototypes.groups import Note
 from protojax.types import State
 

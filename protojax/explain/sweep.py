@@ -6,11 +6,11 @@ prototypes of each image only; the global scores need no rows at all.
 
 from collections.abc import Callable, Iterable, Iterator
 import functools
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Float, Int
 import numpy as np
 
 from protojax import parallel
@@ -19,61 +19,9 @@ from protojax.explain.importance import Local, of_batch
 from protojax.explain.presets import Preset
 from protojax.explain.totals import Replicates, Scores, Sums
 from protojax.prototypes import head, neighbours
+from protojax.prototypes.explainable import Scored
 from protojax.prototypes.neighbours import Neighbours
-from protojax.prototypes.similarity import Similarity
 from protojax.types import ArrayLike, Batch, PyTree, State
-
-
-@runtime_checkable
-class Scored(Protocol):
-  """A model whose similarities can be explained; hashable.
-
-  Its `State` holds buffers "class_of" and "alive" of its p prototypes, and
-  params["prototypes"]["prototypes"] of shape [p, h1, w1, d].
-  """
-
-  @property
-  def similarity(self) -> Similarity:
-    """What likeness means."""
-    ...
-
-  def embed(
-    self, state: State, images: UInt8[ArrayLike, "b H W 3"]
-  ) -> Float[jax.Array, "b h w d"]:
-    """Features, which the prototypes are compared with."""
-    ...
-
-  def nearest(
-    self, state: State, embedded: Float[ArrayLike, "b h w d"]
-  ) -> tuple[Float[jax.Array, "b p"], Int[jax.Array, "b p"]]:
-    """Similarity to the nearest cell, and that cell (row-major)."""
-    ...
-
-  def at(
-    self,
-    state: State,
-    embedded: Float[ArrayLike, "b h w d"],
-    cells: Int[ArrayLike, "b p"],
-  ) -> Float[jax.Array, "b p"]:
-    """Similarity at given cells."""
-    ...
-
-  def scores(
-    self,
-    state: State,
-    embedded: Float[ArrayLike, "b h w d"],
-    similarity: Float[ArrayLike, "b p"],
-  ) -> Float[jax.Array, "b p"]:
-    """What the head weighs: as a rule the similarity itself."""
-    ...
-
-  def weights(self, state: State) -> Float[jax.Array, "k p"]:
-    """Weights of the head; columns of dead prototypes are 0."""
-    ...
-
-  def bias(self, state: State) -> Float[jax.Array, " k"]:
-    """Of the head: what a class has before any prototype speaks."""
-    ...
 
 
 class Rows(NamedTuple):

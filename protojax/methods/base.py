@@ -12,7 +12,7 @@ from protojax.data import sources
 from protojax.data.pipeline import Stream
 from protojax.explain.folder import Folder
 from protojax.explain.inspection import Threshold
-from protojax.explain.look import Explainable
+from protojax.prototypes.explainable import Explainable
 from protojax.prototypes.groups import Groups
 from protojax.train.stage import Fit, Pass
 from protojax.types import Array, ArrayLike, Batch, Metrics, State, UserError

@@ -6,9 +6,9 @@ import functools
 import numpy as np
 import skimage.data
 
-from protojax.explain.evidence import Box
 from protojax.explain.inspection import Inspection, Intrinsic, Threshold
 from protojax.explain.presets import REFERENCE
+from protojax.types import Box
 
 SIZE, GRID = 64, 8
 THRESHOLD = Threshold(0.25, 0.05, 39)

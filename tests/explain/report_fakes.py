@@ -3,8 +3,9 @@
 import numpy as np
 
 from protojax.explain import evidence
-from protojax.explain.evidence import Because, Box, Interval
+from protojax.explain.evidence import Because, Interval
 from protojax.explain.totals import Scores
+from protojax.types import Box
 
 NAMES = ("identity", "contrast", "saturation", "hue", "shape", "texture")
 SIDE = 48

@@ -11,9 +11,8 @@ from numpy.testing import assert_allclose, assert_array_equal
 from PIL import Image
 
 from protojax.explain import anomalous, perturb
-from protojax.explain.evidence import Box
 from protojax.explain.inspection import Threshold
-from protojax.types import State
+from protojax.types import Box, State
 
 SIZE, GRID, TILE = 32, 4, 8
 STATE = State(params={"gain": np.float32(0.7)}, statistics={}, buffers={})

@@ -1,12 +1,7 @@
 import numpy as np
 
-from protojax.explain.evidence import (
-  Because,
-  Box,
-  GlobalExplanation,
-  Patch,
-  merge,
-)
+from protojax.explain.evidence import Because, GlobalExplanation, Patch, merge
+from protojax.types import Box
 
 PICTURE = np.zeros((4, 4, 3), np.uint8)
 

@@ -9,7 +9,7 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from protojax.explain import inspection
-from protojax.explain.evidence import Box
+from protojax.types import Box
 
 
 @pytest.mark.parametrize(

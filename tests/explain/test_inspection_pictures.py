@@ -9,7 +9,7 @@ from PIL import Image, ImageColor
 import pytest
 
 from protojax.explain import inspection_pictures as pictures
-from protojax.explain.evidence import Box
+from protojax.types import Box
 
 GREY = np.full((32, 32, 3), 100, np.uint8)
 

@@ -3,8 +3,8 @@ import numpy as np
 import pytest
 
 from protojax.explain import inspection_text as text
-from protojax.explain.evidence import Box
 from protojax.explain.inspection import Intrinsic, Threshold
+from protojax.types import Box
 
 
 def test_all_about_an_image():

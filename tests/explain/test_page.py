@@ -11,7 +11,7 @@ from PIL import Image
 import pytest
 
 from protojax.explain import page
-from protojax.explain.evidence import Box
+from protojax.types import Box
 
 
 def test_bars_start_at_zero_and_end_at_the_score():

@@ -12,8 +12,8 @@ import pytest
 from configs import csr_composites
 from protojax import methods, parallel
 from protojax.data.places import Places
-from protojax.explain.look import Explainable
 from protojax.methods.base import Intervenes
+from protojax.prototypes.explainable import Explainable
 from protojax.train import stage as stages
 from protojax.types import UserError
 from tests.conftest import ArraySource
