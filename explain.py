@@ -25,7 +25,7 @@ from rich.progress import (
 )
 
 from protojax import configuration, loading, parallel
-from protojax.data import pipeline, skipped, sources
+from protojax.data import files, pipeline, skipped
 from protojax.explain import look, presets
 from protojax.methods.base import Classifies, Explains
 from protojax.train import workdir
@@ -167,7 +167,7 @@ def _tasks(
         "--scope=global explains prototypes over a data set; with --images"
         " use --scope=local."
       )
-    source = sources.images(_IMAGES.value)
+    source = files.images(_IMAGES.value)
     at_once = min(len(source), _AT_ONCE)
     stream = pipeline.ordered(source, size, at_once, cache_bytes=0)
     return [("images", "local", stream)]

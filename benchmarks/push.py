@@ -23,7 +23,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from benchmarks import ratios
 from protojax import backbones, parallel
-from protojax.data import photos, pipeline, sources
+from protojax.data import photos, pipeline
+from protojax.data.source import Source, Subset
 from protojax.prototypes import prune, push, similarity, start
 from protojax.prototypes.layer import AddOn, PrototypeLayer
 from protojax.prototypes.network import Network
@@ -74,7 +75,7 @@ def _sweep(name: str, count: int) -> ratios.Pair:
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class _Classes(sources.Part):
+class _Classes(Subset):
   """Photographs under labels of many classes."""
 
   @property
@@ -86,7 +87,7 @@ class _Classes(sources.Part):
     return np.arange(len(self), dtype=np.int32) % _CLASSES
 
 
-def _photographs(count: int) -> sources.Source:
+def _photographs(count: int) -> Source:
   whole = photos.load("", "train")
   rows = np.linspace(0, len(whole) - 1, count).astype(np.int32)
   return _Classes(whole, rows)

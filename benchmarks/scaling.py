@@ -35,7 +35,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from benchmarks import accelerators, harness, programs
 from configs import protopnet_photos
 from protojax import methods, parallel
-from protojax.data import sources
+from protojax.data.source import Subset
 from protojax.explain import presets, sweep
 from protojax.train import stage
 from protojax.train.checkpoint import flatten
@@ -62,7 +62,7 @@ def _method(sharded: bool, quick: bool) -> tuple[Any, State]:
   for split in ("train", "test"):
     source = method.stream(split).source
     some = np.linspace(0, len(source) - 1, _IMAGES).astype(np.int32)
-    method._sources[split] = sources.Part(source, some)
+    method._sources[split] = Subset(source, some)
   state = jax.jit(method.init)(parallel.init_key(0))
   return method, parallel.to_host(state)
 

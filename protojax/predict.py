@@ -31,7 +31,7 @@ import numpy as np
 from rich.console import Console
 
 from protojax import loading, parallel
-from protojax.data import pipeline, sources
+from protojax.data import files, pipeline
 from protojax.methods.base import Classifies, Detects
 from protojax.train import log, workdir
 from protojax.types import State, UserError
@@ -91,7 +91,7 @@ def run(args: argparse.Namespace) -> int:
   parallel.setup()
   with opened(args.output) as file:
     folder = Path(args.workdir or workdir.newest(Path("runs")))
-    source = sources.images(*args.paths)
+    source = files.images(*args.paths)
     method, state, config = loading.load(folder)
     kind = next((k for k in _ANSWERS if isinstance(method, k)), None)
     if kind is None:

@@ -14,7 +14,7 @@ from typing import Any
 from jaxtyping import Bool, Int32, UInt8
 import numpy as np
 
-from protojax.data import elpv, folder, layouts, prepare, shots, textures
+from protojax.data import elpv, layouts, prepare, shots, splits, textures
 from protojax.data import images as images_lib
 from protojax.data.collection import (
   NORMAL,
@@ -30,7 +30,7 @@ SPLITS = ("train", "calibration", "test")
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Anomalies:
-  """A source of normal and defective images; see `sources.Source`.
+  """A source of normal and defective images; see `source.Source`.
 
   Attributes:
     collection: holds the images.
@@ -205,7 +205,7 @@ def _splits(
 
   def ranked(purpose: str, some: list[int]) -> list[int]:
     names = {r: f"{purpose}\0{entries[r].name}" for r in some}
-    return sorted(some, key=lambda r: folder.draw(seed, names[r]))
+    return sorted(some, key=lambda r: splits.draw(seed, names[r]))
 
   given = {s: [r for r in rows if entries[r].split == s] for s in ("", *SPLITS)}
   train, held_out, test = (given[split] for split in SPLITS)

@@ -13,7 +13,9 @@ import os
 from pathlib import Path
 
 from protojax import parallel
-from protojax.data import cache, images
+from protojax.data import images
+from protojax.types import UserError
+from protojax.writing import replacing
 
 _LOG = logging.getLogger(__name__)
 _MANY = 5000  # images worth a word before the wait
@@ -79,6 +81,7 @@ def _recall(memory: Path) -> dict[str, tuple[list, str]]:
 
 def _remember(memory: Path, known: dict[str, tuple[list, str]]) -> None:
   try:
-    cache.write_atomically(memory, json.dumps(known).encode())
-  except OSError as e:
+    with replacing(memory) as file:
+      json.dump(known, file)
+  except UserError as e:
     _LOG.info("the check of the images is not remembered: %s", e)

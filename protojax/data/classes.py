@@ -5,7 +5,7 @@ below one folder. Without splits, 40 % of each class become the test images.
 """
 
 from protojax.data import files as files_lib
-from protojax.data import folder
+from protojax.data import splits
 from protojax.data.archive import Archive
 from protojax.data.collection import printable
 from protojax.data.labelled import Listing, Photo
@@ -97,7 +97,7 @@ def _drawn(
         " split into train and test needs 2: add some"
       )
     names = [path.removeprefix(root) for path in paths]
-    drawn = folder.held_out(names, _TEST_FRACTION, _SEED)
+    drawn = splits.held_out(names, _TEST_FRACTION, _SEED)
     test = {paths[i] for i in drawn}
     split["train"][class_name] = [path for path in paths if path not in test]
     split["test"][class_name] = [path for path in paths if path in test]

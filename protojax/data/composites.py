@@ -89,7 +89,7 @@ Crop = UInt8[np.ndarray, "s s 3"]
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Composites:
-  """A split of composites; see `sources.Source` and `concepts.Conceptual`.
+  """A split of composites; see `source.Source` and `concepts.Conceptual`.
 
   Attributes:
     split: "train" or "test".

@@ -10,7 +10,7 @@ from jaxtyping import Bool
 import numpy as np
 
 from protojax.data.places import Places
-from protojax.data.sources import Part, Source
+from protojax.data.source import Source, Subset
 
 
 @runtime_checkable
@@ -34,7 +34,7 @@ class Conceptual(Protocol):
 
 def names(source: Source) -> tuple[str, ...]:
   """The concepts of a source, by number; its classes where it has none."""
-  if isinstance(source, Part):
+  if isinstance(source, Subset):
     return names(source.whole)
   if isinstance(source, Conceptual):
     return source.concept_names
@@ -43,7 +43,7 @@ def names(source: Source) -> tuple[str, ...]:
 
 def present(source: Source) -> Bool[np.ndarray, "n c"]:
   """Which concepts each image shows: its class alone where there are none."""
-  if isinstance(source, Part):
+  if isinstance(source, Subset):
     return present(source.whole)[source.rows]
   if isinstance(source, Conceptual):
     return source.concepts
@@ -52,6 +52,6 @@ def present(source: Source) -> Bool[np.ndarray, "n c"]:
 
 def places(source: Source, i: int) -> Places | None:
   """Where the concepts of an image are; None where nobody knows."""
-  if isinstance(source, Part):
+  if isinstance(source, Subset):
     return places(source.whole, int(source.rows[i]))
   return source.places(i) if isinstance(source, Conceptual) else None

@@ -17,7 +17,7 @@ from protojax.types import UserError
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Files:
-  """A source of image files; see `sources.Source`.
+  """A source of image files; see `source.Source`.
 
   Attributes:
     root: the folder the names are relative to.

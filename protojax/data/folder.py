@@ -6,12 +6,12 @@ is split by a seed.
 
 from collections.abc import Sequence
 import dataclasses
-import hashlib
 import os
 
 import numpy as np
 
 from protojax.data import check, files
+from protojax.data import splits as splits_lib
 from protojax.data.files import Files
 from protojax.types import UserError
 
@@ -111,7 +111,8 @@ def _part(source: Files, test: bool, fraction: float, seed: int) -> Files:
         f"class {class_name!r} in {source.root} has 1 readable image and the"
         " split into train and test needs 2: add some"
       )
-    drawn = held_out([source.names[i] for i in members], fraction, seed)
+    names = [source.names[i] for i in members]
+    drawn = splits_lib.held_out(names, fraction, seed)
     held = members[drawn]
     chosen += list(held if test else np.setdiff1d(members, held))
   return dataclasses.replace(
@@ -119,33 +120,6 @@ def _part(source: Files, test: bool, fraction: float, seed: int) -> Files:
     names=tuple(source.names[i] for i in chosen),
     labels=source.labels[chosen],
   )
-
-
-def held_out(names: Sequence[str], fraction: float, seed: int) -> list[int]:
-  """Which of two or more names are drawn to be held out: some, never all.
-
-  A name keeps its rank in the draw when others come or go.
-
-  Args:
-    names: of the images of one class.
-    fraction: the share to hold out, between 0 and 1.
-    seed: of the draw.
-
-  Returns:
-    Their positions, in order.
-  """
-  ranked = sorted(range(len(names)), key=lambda i: draw(seed, names[i]))
-  count = min(max(round(len(names) * fraction), 1), len(names) - 1)
-  return sorted(ranked[:count])
-
-
-def draw(seed: int, name: str) -> bytes:
-  """One draw a file, from its name, to rank files by.
-
-  Neither the order of the listing nor the other files change it.
-  """
-  key = int(seed).to_bytes(16, "little", signed=True)
-  return hashlib.blake2b(os.fsencode(name), key=key).digest()
 
 
 def _require_folder(root: str) -> None:

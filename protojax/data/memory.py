@@ -6,7 +6,7 @@ from jaxtyping import Int32, UInt8
 import numpy as np
 
 from protojax.data import transforms
-from protojax.data.sources import Source
+from protojax.data.source import Source
 
 
 class ImageMemory:

@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float
 import numpy as np
 
 from protojax.data.places import Places
-from protojax.data.sources import Source
+from protojax.data.source import Source
 
 
 @runtime_checkable

@@ -16,7 +16,7 @@ import numpy as np
 
 from protojax import parallel
 from protojax.data import memory, transforms
-from protojax.data.sources import Source
+from protojax.data.source import Source
 from protojax.types import Batch, UserError
 
 _CACHE_BYTES = 2 << 30

@@ -52,7 +52,7 @@ Patch = UInt8[np.ndarray, "s s 3"]
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Planted:
-  """A split of planted images; see `sources.Source`.
+  """A split of planted images; see `source.Source`.
 
   Attributes:
     characteristic: what is planted, one of `LEVELS`.

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 import os
 
-from protojax.data.sources import Source
+from protojax.data.source import Source
 
 # Lines for one source; a folder of broken files shall not flood the terminal.
 _NAMED = 10

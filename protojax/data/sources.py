@@ -1,102 +1,14 @@
 """Data sets behind one interface: embedded photos, a folder, any of TFDS."""
 
-from collections.abc import Sequence
-import dataclasses
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
-from jaxtyping import Int32, UInt8
-import numpy as np
-
-from protojax.data import (
-  composites,
-  files,
-  folder,
-  photos,
-  planted,
-  tfds,
-  windows,
-)
+from protojax.data import composites, folder, photos, planted, tfds, windows
+from protojax.data import splits as splits_lib
+from protojax.data.source import Source
 from protojax.types import UserError
 
-SPLITS = ("train", "validation", "test")
 # Their images are not cut to boxes.
 _WITHOUT_BOXES = ("photos", "planted", "folder", "composites", "boxes")
-
-
-@runtime_checkable
-class Source(Protocol):
-  """Images by index; what the rest of protojax knows of a data set."""
-
-  @property
-  def class_names(self) -> tuple[str, ...]:
-    """By label; empty if the images have no labels."""
-    ...
-
-  @property
-  def skipped(self) -> tuple[tuple[str, str], ...]:
-    """Name and reason of each image that could not be read."""
-    ...
-
-  @property
-  def labels(self) -> Int32[np.ndarray, "n"]:
-    """Class of each image; -1 is unknown."""
-    ...
-
-  def __len__(self) -> int: ...
-
-  def __getitem__(self, i: int) -> dict:
-    """{"image": uint8 [H, W, 3] RGB as it is, "label": int, "name": str}."""
-    ...
-
-  def name(self, i: int) -> str:
-    """What to call an image, without decoding it."""
-    ...
-
-  def digest(self, i: int) -> UInt8[np.ndarray, "16"]:
-    """Hash of the pixels: the same image, whatever its file."""
-    ...
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Part:
-  """Some of the images of a source.
-
-  Attributes:
-    whole: the source.
-    rows: which of its images, in this order.
-  """
-
-  whole: Source
-  rows: Int32[np.ndarray, "n"]
-
-  @property
-  def class_names(self) -> tuple[str, ...]:
-    """Those of the whole, by label."""
-    return self.whole.class_names
-
-  @property
-  def skipped(self) -> tuple[tuple[str, str], ...]:
-    """Those of the whole."""
-    return self.whole.skipped
-
-  @property
-  def labels(self) -> Int32[np.ndarray, "n"]:
-    """Class of each image."""
-    return self.whole.labels[self.rows]
-
-  def __len__(self) -> int:
-    return len(self.rows)
-
-  def __getitem__(self, i: int) -> dict:
-    return self.whole[int(self.rows[i])]
-
-  def name(self, i: int) -> str:
-    """What the whole calls the image."""
-    return self.whole.name(int(self.rows[i]))
-
-  def digest(self, i: int) -> UInt8[np.ndarray, "16"]:
-    """Hash of the pixels of one image."""
-    return self.whole.digest(int(self.rows[i]))
 
 
 def load(config_data: Any, split: str, seed: int = 0) -> Source:
@@ -116,12 +28,13 @@ def load(config_data: Any, split: str, seed: int = 0) -> Source:
     UserError: the data are not there, or not as expected.
   """
   c = config_data
-  if split not in SPLITS:
-    raise UserError(f"split {split!r}: use one of {', '.join(SPLITS)}")
+  if split not in splits_lib.SPLITS:
+    known = ", ".join(splits_lib.SPLITS)
+    raise UserError(f"split {split!r}: use one of {known}")
   seed = seed if c.split_seed < 0 else c.split_seed
   source = _open(c, "test" if split == "test" else "train", seed)
   if split == "validation" or (split == "train" and c.validation_fraction):
-    train, validation = divided(source, c.validation_fraction, seed)
+    train, validation = splits_lib.divided(source, c.validation_fraction, seed)
     source = train if split == "train" else validation
   unknown = int((source.labels < 0).sum())
   if unknown:
@@ -167,49 +80,3 @@ def _open(c: Any, split: str, seed: int) -> Source:
       c.root, chosen, splits=splits, test_fraction=c.test_fraction, seed=seed
     )
   return tfds.load(c.name, c.root, chosen, c.crop)
-
-
-def images(*paths: str) -> Source:
-  """Opens images without labels: files, folders (all below them), patterns.
-
-  Raises:
-    UserError: nothing is there, or none of it can be read.
-  """
-  return files.images(*paths)
-
-
-def divided(source: Source, fraction: float, seed: int) -> tuple[Part, Part]:
-  """The images to train on, and those of each class held out to choose by.
-
-  Of a class with one image none is held out.
-
-  Args:
-    source: the training images.
-    fraction: the share of each class that is held out.
-    seed: of the draw.
-
-  Raises:
-    UserError: the share is no share, or nothing could be held out.
-  """
-  if not 0 < fraction < 1:
-    raise UserError(
-      f"--config.data.validation_fraction={fraction} leaves a part empty; give"
-      " a share between 0 and 1, or 0 to hold nothing out"
-    )
-  held: list[int] = []
-  for label in range(len(source.class_names)):
-    members = np.flatnonzero(source.labels == label)
-    if len(members) > 1:
-      names = [str(member) for member in members]
-      held += members[folder.held_out(names, fraction, seed)].tolist()
-  if not held:
-    raise UserError(
-      "no class has two training images, of which one could be held out to"
-      " validate on: set --config.data.validation_fraction=0"
-    )
-  rest = np.setdiff1d(np.arange(len(source)), held)
-  return _part(source, rest), _part(source, sorted(held))
-
-
-def _part(source: Source, rows: Sequence[int] | np.ndarray) -> Part:
-  return Part(source, np.asarray(rows, np.int32))

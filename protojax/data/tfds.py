@@ -5,7 +5,6 @@ import dataclasses
 import difflib
 import functools
 import hashlib
-import io
 import operator
 import os
 from pathlib import Path
@@ -15,10 +14,11 @@ from jaxtyping import Float, Int32, UInt8
 import numpy as np
 
 from protojax import parallel
-from protojax.data import boxes, cache
+from protojax.data import boxes
 from protojax.data import images as images_lib
 from protojax.data.places import Places
 from protojax.types import UserError
+from protojax.writing import replacing
 
 _CONVERTED = "array_record"
 # Data sets that TFDS does not have -> what `python -m protojax prepare` calls
@@ -33,7 +33,7 @@ _OURS = {
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Records:
-  """A source of TFDS records; see `sources.Source`.
+  """A source of TFDS records; see `source.Source`.
 
   Attributes:
     title: how messages and names call this data set.
@@ -300,11 +300,9 @@ def _labels(builder: Any, split: str, records: Any) -> Int32[np.ndarray, "n"]:
   except (OSError, ValueError, EOFError):
     pass  # not there yet, or damaged: it only saves time
   labels = np.array([r["label"] for r in records], np.int32)
-  content = io.BytesIO()
-  np.save(content, labels)
   # A cache that cannot be written costs time and nothing else.
-  with contextlib.suppress(OSError):
-    cache.write_atomically(memory, content.getvalue())
+  with contextlib.suppress(UserError), replacing(memory, "wb") as file:
+    np.save(file, labels)
   return labels
 
 

@@ -5,7 +5,7 @@ import dataclasses
 from jaxtyping import Int32, UInt8
 import numpy as np
 
-from protojax.data.sources import Source
+from protojax.data.source import Source
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

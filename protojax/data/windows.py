@@ -19,8 +19,9 @@ from typing import NamedTuple
 from jaxtyping import Bool, Int32, UInt8
 import numpy as np
 
-from protojax.data import check, files, folder, truths
+from protojax.data import check, files, truths
 from protojax.data import images as images_lib
+from protojax.data import splits as splits_lib
 from protojax.data.places import Places
 from protojax.types import UserError
 
@@ -51,7 +52,7 @@ class _Window(NamedTuple):
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Windows:
-  """A split of windows; see `sources.Source` and `concepts.Conceptual`.
+  """A split of windows; see `source.Source` and `concepts.Conceptual`.
 
   Attributes:
     root: the folder of the photographs.
@@ -143,7 +144,7 @@ def load(
       f"{len(paths)} readable images in {place}, and the split into train and"
       " test needs 2: add some"
     )
-  held = set(folder.held_out(paths, test_fraction, seed))
+  held = set(splits_lib.held_out(paths, test_fraction, seed))
   test = split == splits[1]
   chosen = [path for i, path in enumerate(paths) if (i in held) == test]
   windows = [window for path in chosen for window in _cut(place, path, side)]

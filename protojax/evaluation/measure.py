@@ -10,7 +10,7 @@ import statistics
 from typing import Any, NamedTuple
 
 from protojax import loading
-from protojax.data import pipeline, sources
+from protojax.data import files, pipeline
 from protojax.evaluation import decisions, explanations, recipes
 from protojax.metrics.means import Mean
 
@@ -77,7 +77,7 @@ def measure(
   stream = method.stream("test")
   others = None
   if outliers:
-    source = sources.images(outliers)
+    source = files.images(outliers)
     size, batch = config.data.image_size, min(config.batch_size, len(source))
     others = pipeline.ordered(source, size, batch)
   found = {

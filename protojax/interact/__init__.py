@@ -24,8 +24,8 @@ import sys
 import threading
 
 from protojax import loading, parallel
-from protojax.data import skipped, sources
-from protojax.data.sources import Source
+from protojax.data import files, skipped
+from protojax.data.source import Source
 from protojax.interact import batch
 from protojax.interact.answers import Answer, Model, intervene
 from protojax.interact.atlas import Atlas
@@ -128,7 +128,7 @@ def run(args: argparse.Namespace) -> int:
 def _source(method, paths: list[str]) -> Source:
   """The images, and on stderr those that cannot be read."""
   split = "images" if paths else "test"
-  source = sources.images(*paths) if paths else method.stream(split).source
+  source = files.images(*paths) if paths else method.stream(split).source
   for line in skipped.report({split: source}):
     _say(line)
   return source

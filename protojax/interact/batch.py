@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from protojax.data.sources import Source
+from protojax.data.source import Source
 from protojax.interact import records
 from protojax.interact.answers import Model
 from protojax.interact.intervention import Intervention, nearest, parse

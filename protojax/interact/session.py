@@ -15,7 +15,7 @@ from jaxtyping import UInt8
 import numpy as np
 from PIL import Image
 
-from protojax.data.sources import Source
+from protojax.data.source import Source
 from protojax.explain import page
 from protojax.interact import records
 from protojax.interact.answers import Answer, Model

@@ -8,8 +8,8 @@ import jax
 from jaxtyping import Bool, Float, UInt8
 from ml_collections import ConfigDict
 
-from protojax.data import sources
 from protojax.data.pipeline import Stream
+from protojax.data.splits import SPLITS
 from protojax.explain.folder import Folder
 from protojax.explain.inspection import Threshold
 from protojax.prototypes.explainable import Explainable
@@ -189,7 +189,7 @@ def splits(validation_fraction: float, patience: int) -> tuple[str, ...]:
       f"--config.joint.patience={patience} needs images to validate on: set"
       " --config.data.validation_fraction=0.1, or patience to 0."
     )
-  return sources.SPLITS if validation_fraction else ("train", "test")
+  return SPLITS if validation_fraction else ("train", "test")
 
 
 def at_least(config: ConfigDict, bounds: Mapping[str, int]) -> None:

@@ -20,6 +20,7 @@ from protojax import backbones, parallel
 from protojax.data import concepts as concepts_lib
 from protojax.data import pipeline, sources
 from protojax.data.pipeline import Stream
+from protojax.data.source import Source
 from protojax.explain import prototypical
 from protojax.explain.output import Output
 from protojax.methods.base import at_least
@@ -64,9 +65,9 @@ class Method:
     _require_known(config)
     self.config = config
     self._class_names = class_names
-    self._sources: dict[str, sources.Source] = {}
+    self._sources: dict[str, Source] = {}
 
-  def _source(self, split: str) -> sources.Source:
+  def _source(self, split: str) -> Source:
     if split not in self._sources:
       c = self.config
       self._sources[split] = sources.load(c.data, split, c.seed)
@@ -390,7 +391,7 @@ def _require_known(config: ConfigDict) -> None:
     )
 
 
-def _require_concepts(config: ConfigDict, source: sources.Source) -> None:
+def _require_concepts(config: ConfigDict, source: Source) -> None:
   named = tuple(config.data.concepts) or source.class_names
   found = concepts_lib.names(source)
   if named != found:

@@ -19,6 +19,7 @@ from protojax import backbones, parallel
 from protojax.backbones import classifier
 from protojax.backbones.base import Backbone
 from protojax.data import pipeline, sources, unlabelled
+from protojax.data.source import Source
 from protojax.explain import prototypical
 from protojax.explain.output import Output
 from protojax.methods.base import at_least, splits
@@ -68,7 +69,7 @@ class Method:
     self.config = config
     self._own = own
     self._class_names = class_names
-    self._sources: dict[str, sources.Source] = {}
+    self._sources: dict[str, Source] = {}
 
   @functools.cached_property
   def _backbone(self) -> Backbone:
@@ -100,7 +101,7 @@ class Method:
       return classifier.Head(*pretrain.readout_head(channels, count))
     return None
 
-  def _source(self, split: str) -> sources.Source:
+  def _source(self, split: str) -> Source:
     """The images; without labels, where these are not of a head's classes."""
     if split not in self._sources:
       c = self.config

@@ -14,6 +14,7 @@ import numpy as np
 
 from protojax import backbones, parallel
 from protojax.data import pipeline, sources
+from protojax.data.source import Source
 from protojax.explain import prototypical
 from protojax.explain.output import Output
 from protojax.losses import prototype as losses
@@ -68,9 +69,9 @@ class Method:
     self.splits = splits(config.data.validation_fraction, config.joint.patience)
     self.config = config
     self._class_names = class_names
-    self._sources: dict[str, sources.Source] = {}
+    self._sources: dict[str, Source] = {}
 
-  def _source(self, split: str) -> sources.Source:
+  def _source(self, split: str) -> Source:
     if split not in self._sources:
       c = self.config
       self._sources[split] = sources.load(c.data, split, c.seed)

@@ -17,6 +17,7 @@ import optax
 
 from protojax import backbones, parallel
 from protojax.data import pipeline, sources
+from protojax.data.source import Source
 from protojax.explain import prototypical
 from protojax.explain.output import Output
 from protojax.losses import geometry
@@ -73,9 +74,9 @@ class Method:
     self.config = config
     self.kinds = _kinds(config.branches)
     self._class_names = class_names
-    self._sources: dict[str, sources.Source] = {}
+    self._sources: dict[str, Source] = {}
 
-  def _source(self, split: str) -> sources.Source:
+  def _source(self, split: str) -> Source:
     if split not in self._sources:
       c = self.config
       self._sources[split] = sources.load(c.data, split, c.seed)

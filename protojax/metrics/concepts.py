@@ -12,7 +12,7 @@ import optax
 
 from protojax.data import concepts
 from protojax.data.places import holds
-from protojax.data.sources import Source
+from protojax.data.source import Source
 from protojax.metrics import ranking
 from protojax.types import ArrayLike
 

@@ -10,7 +10,8 @@ import numpy as np
 from PIL import Image
 import pytest
 
-from protojax.data import anomaly, pipeline, sources, transforms
+from protojax.data import anomaly, pipeline, transforms
+from protojax.data.source import Source
 from protojax.types import UserError
 from tests.conftest import ROOT
 from tests.data import anomaly_fakes as fakes
@@ -33,7 +34,7 @@ def names(source):
 def test_a_source_with_truth(make_folder):
   root = make_folder(fakes.mvtec("cable", "bottle"))
   test = load(root, "test")
-  assert isinstance(test, sources.Source)
+  assert isinstance(test, Source)
   assert test.class_names == ("normal", "crack", "hole")
   assert test.category_names == ("bottle", "cable")
   assert test.has_truth

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from protojax.data import sources
+from protojax.data import files, sources
 from protojax.types import UserError
 
 
@@ -83,7 +83,7 @@ def test_a_data_set_without_boxes(data_config):
 
 
 def test_images(make_folder):
-  source = sources.images(make_folder({"a.png": 1, "b.png": 1, "c.png": 2}))
+  source = files.images(make_folder({"a.png": 1, "b.png": 1, "c.png": 2}))
   assert len(source) == 3
   assert source[0]["label"] == -1
   # The same pixels have the same digest, another file or not.

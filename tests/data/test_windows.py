@@ -5,7 +5,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from PIL import Image
 import pytest
 
-from protojax.data import concepts, sources, windows
+from protojax.data import concepts, splits, windows
 from protojax.data.places import holds
 from protojax.types import UserError
 
@@ -151,7 +151,7 @@ def test_wrong_lists_get_one_line(root):
 
 def test_parts_keep_their_concepts(root):
   source = whole(root)
-  train, held = sources.divided(source, 0.5, 0)
+  train, held = splits.divided(source, 0.5, 0)
   for part in (train, held):
     assert concepts.names(part) == ("white", "red")
     assert_array_equal(concepts.present(part), source.concepts[part.rows])

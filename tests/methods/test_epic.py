@@ -11,7 +11,7 @@ from scipy.stats import ortho_group
 from configs import epic_folder
 from protojax import loading, methods, parallel, training
 from protojax.backbones import classifier
-from protojax.data import sources
+from protojax.data import splits
 from protojax.methods import epic
 from protojax.prototypes import folding
 from protojax.train import stage as stages
@@ -137,7 +137,7 @@ def test_whitening_and_turning_undo_it_too():
       "rotation.most": 40,
     },
   )
-  train, held_out = sources.divided(method._sources["train"], 0.2, 0)
+  train, held_out = splits.divided(method._sources["train"], 0.2, 0)
   method._sources.update(train=train, validation=held_out)
   state, found = _run(method)
   purity = {
