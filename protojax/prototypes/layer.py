@@ -4,6 +4,8 @@
 `PrototypeLayer` holds the prototypes and finds each one's nearest patch.
 """
 
+from typing import Any, Protocol, runtime_checkable
+
 from flax import linen as nn
 import jax
 import jax.numpy as jnp
@@ -79,6 +81,37 @@ class AddOn(nn.Module):
       widths += [max(self.channels, channels // 2)] * 2
       channels //= 2
     return widths
+
+
+@runtime_checkable
+class Layer(Protocol):
+  """A Linen module that holds p prototypes; see `PrototypeLayer`.
+
+  Attributes:
+    count: p.
+    channels: d, as many as the features have.
+    height: cells a prototype spans.
+    width: cells a prototype spans.
+    similarity: the metric.
+  """
+
+  count: int
+  channels: int
+  height: int
+  width: int
+  similarity: Similarity
+
+  def init(self, *arguments: Any) -> Any:
+    """Variables, from a key and features."""
+    ...
+
+  def apply(self, *arguments: Any) -> Any:
+    """`pooling.Nearest` of every prototype, from variables and features."""
+    ...
+
+  def clone(self, **changes: Any) -> Any:
+    """The same layer with other attributes."""
+    ...
 
 
 class PrototypeLayer(nn.Module):

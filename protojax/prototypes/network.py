@@ -16,9 +16,8 @@ from jaxtyping import Float, Int, Num
 
 from protojax.backbones.base import Backbone
 from protojax.prototypes import head, pooling, push
-from protojax.prototypes.branches import BranchedAddOn, BranchedLayer
 from protojax.prototypes.groups import CLASS, Groups, Note
-from protojax.prototypes.layer import AddOn, PrototypeLayer
+from protojax.prototypes.layer import Layer
 from protojax.prototypes.parts import WHOLE, Parts, Whole
 from protojax.prototypes.similarity import Similarity
 from protojax.types import Array, ArrayLike, Batch, PyTree, State, UserError
@@ -58,8 +57,8 @@ class Network:
   """
 
   backbone: Backbone
-  add_on: AddOn | BranchedAddOn
-  layer: PrototypeLayer | BranchedLayer
+  add_on: nn.Module
+  layer: Layer
   image_size: int
   class_names: tuple[str, ...]
   describe: Callable[..., Sequence[Mapping[str, Note]]] | None = None
@@ -330,6 +329,8 @@ class Network:
     return head.load(params["head"], len(self.class_names))
 
 
-def _apply(module: nn.Module, variables: PyTree, *inputs: ArrayLike) -> Any:
+def _apply(
+  module: nn.Module | Layer, variables: PyTree, *inputs: ArrayLike
+) -> Any:
   """What a module gives; `apply` itself is typed as if it might give a pair."""
   return module.apply(variables, *inputs)
