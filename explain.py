@@ -25,10 +25,13 @@ from rich.progress import (
 )
 
 from protojax import configuration, loading, parallel
-from protojax.data import files, pipeline, skipped
-from protojax.explain import look, presets
+from protojax.data import skipped
+from protojax.data import stream as stream_lib
+from protojax.datasets import files
+from protojax.engine import workdir
+from protojax.heat import maps
 from protojax.methods.base import Classifies, Explains
-from protojax.train import workdir
+from protojax.modify import presets
 from protojax.types import UserError
 
 _WORKDIR = flags.DEFINE_string(
@@ -78,7 +81,7 @@ _CODEC = flags.DEFINE_enum(
 _HEAT = flags.DEFINE_enum(
   "heat",
   "upsampling",
-  look.ATTRIBUTIONS,
+  maps.ATTRIBUTIONS,
   "What heat maps show: the similarity map (upsampling), what a cell can see"
   " (receptive_field), gradients (saliency, smoothgrad) or relevance (prp).",
 )
@@ -158,7 +161,7 @@ def main() -> int:
 
 def _tasks(
   method: Any, config: ConfigDict
-) -> list[tuple[str, str, pipeline.Stream]]:
+) -> list[tuple[str, str, stream_lib.Stream]]:
   """(split, scope, stream) of every sweep."""
   scope, size = _scope(method, config.method), config.data.image_size
   if _IMAGES.value:
@@ -169,7 +172,7 @@ def _tasks(
       )
     source = files.images(_IMAGES.value)
     at_once = min(len(source), _AT_ONCE)
-    stream = pipeline.ordered(source, size, at_once, cache_bytes=0)
+    stream = stream_lib.ordered(source, size, at_once, cache_bytes=0)
     return [("images", "local", stream)]
   if _SPLIT.value != "both":
     return [(_SPLIT.value, scope, _stream(method, _SPLIT.value))]
@@ -191,7 +194,7 @@ def _scope(method: Any, name: str) -> str:
   return _SCOPE.value
 
 
-def _stream(method: Any, split: str) -> pipeline.Stream:
+def _stream(method: Any, split: str) -> stream_lib.Stream:
   """The images of a split, whose classes are those of the run.
 
   Raises:

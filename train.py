@@ -13,7 +13,7 @@ from pathlib import Path
 from absl import flags
 
 from protojax import configuration, parallel, training
-from protojax.train import seeds
+from protojax.engine import seeds
 
 _CONFIG = configuration.define_flag("configs/protopnet_photos.py")
 _WORKDIR = flags.DEFINE_string(

@@ -14,7 +14,7 @@ import numpy as np
 from benchmarks import harness, programs
 from configs import protopnet_folder
 from protojax import methods, parallel
-from protojax.train import stage
+from protojax.engine import stage
 from protojax.types import PyTree
 
 COMPILED_FOR = 8

@@ -30,7 +30,7 @@ from benchmarks import harness
 from benchmarks.csr_runs import Bottleneck, Trained, centre, padded
 from configs import csr_bccd, csr_composites
 from protojax.data.places import holds
-from protojax.metrics import concepts as metrics
+from protojax.metrics import concept_scores as metrics
 from protojax.prototypes import distance
 from protojax.types import State
 

@@ -15,11 +15,10 @@ import optax
 from protojax import loading, methods, parallel, training
 from protojax.data import concepts
 from protojax.data.places import holds
-from protojax.losses import concept as losses
-from protojax.metrics import concepts as metrics
-from protojax.prototypes import atlas
-from protojax.prototypes.interventions import importance_map, predict_with
-from protojax.train import stage
+from protojax.engine import stage
+from protojax.methods.csr import atlas, losses
+from protojax.methods.csr.interventions import importance_map, predict_with
+from protojax.metrics import concept_scores as metrics
 from protojax.types import Array, State
 
 # Where runs are kept, so that every table of a seed reads the same one.

@@ -28,11 +28,10 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from benchmarks import harness
 from configs import epic_folder
-from protojax import methods, parallel
-from protojax.data import sources
-from protojax.prototypes import channels, folding, rotation
-from protojax.train import stage
-from protojax.train.kept import Kept
+from protojax import datasets, methods, parallel
+from protojax.engine import stage
+from protojax.engine.cached import Kept
+from protojax.methods.epic import channels, folding, rotation
 from protojax.types import State
 
 # Channels whose cells are taken from an image, as the paper shows them.
@@ -94,7 +93,7 @@ class Measured:
     # The folder's own classes, also where the head has others.
     config = method.config
     self.labels = {
-      s: sources.load(config.data, s, config.seed).labels for s in self.streams
+      s: datasets.load(config.data, s, config.seed).labels for s in self.streams
     }
 
   def batches(self, split: str) -> Iterator[Any]:

@@ -33,8 +33,9 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from benchmarks import ratios
 from protojax import backbones, parallel
-from protojax.data import photos
-from protojax.explain import importance, native, nlm, presets, sweep
+from protojax.datasets import photos
+from protojax.explain import importance, native, sweep
+from protojax.modify import nlm, presets
 from protojax.prototypes import similarity
 from protojax.prototypes.layer import AddOn, PrototypeLayer
 from protojax.prototypes.network import Network

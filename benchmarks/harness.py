@@ -17,7 +17,7 @@ from ml_collections import ConfigDict
 import numpy as np
 
 from protojax import methods, parallel
-from protojax.train import stage
+from protojax.engine import stage
 from protojax.types import State
 
 Row = dict[str, Any]

@@ -25,10 +25,12 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from benchmarks import harness
 from configs import inp_former_magtile, inp_former_textures
 from protojax import parallel
-from protojax.data import anomaly, pipeline
+from protojax.data import stream as stream_lib
+from protojax.datasets import anomalies
+from protojax.engine import stage
+from protojax.methods.inp_former import anomaly_map
 from protojax.metrics import anomaly as metrics
-from protojax.prototypes import anomaly_map, distance
-from protojax.train import stage
+from protojax.prototypes import distance
 from protojax.types import Array, State
 
 # What each ablation takes away (2503.02424, section 4).
@@ -53,8 +55,8 @@ def ablations(args: argparse.Namespace) -> Iterator[harness.Row]:
   def measure(seed: int, name: str) -> dict[str, dict[str, float]]:
     method, state = harness.train(_config(args, seed, _ABLATIONS[name]))
     test = method.stream("test")
-    shifted = anomaly.shifted(test.source, *_LIGHT)
-    dark = pipeline.ordered(shifted, test.image_size, test.batch_size)
+    shifted = anomalies.shifted(test.source, *_LIGHT)
+    dark = stream_lib.ordered(shifted, test.image_size, test.batch_size)
     plain, dim = (method.evaluate(state, stream) for stream in (test, dark))
     return {name: _shown(plain) | _shown(dim, "shifted ")}
 

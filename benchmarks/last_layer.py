@@ -23,11 +23,12 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from benchmarks import ratios
 from protojax import parallel
-from protojax.data import pipeline
+from protojax.data import stream
+from protojax.engine import stage
+from protojax.engine.optimizer import grouped
 from protojax.losses import prototype as losses
+from protojax.methods.protopnet import convex, last_layer
 from protojax.prototypes import head as heads
-from protojax.train import convex, last_layer, stage
-from protojax.train.optimizer import grouped
 from protojax.types import State
 
 _L1, _RIDGE, _TOLERANCE, _MOST = 1e-4, 1e-4, 1e-5, 1000
@@ -106,7 +107,7 @@ def _solver(problem: _Problem) -> Any:
   penalty = convex.Penalty(
     {"weight": own + off}, {"weight": _L1 * off}, {"weight": own}, _RIDGE
   )
-  ordered = pipeline.ordered(problem, 1, 1024)
+  ordered = stream.ordered(problem, 1, 1024)
   data = convex.batches({"scores": problem.scores}, ordered)
 
   def solve(steps: int) -> Any:
@@ -129,7 +130,7 @@ def _adam(problem: _Problem) -> Any:
     count = jnp.float32(len(batch["label"]))
     return entropy + count * _L1 * l1, count, stage.Aux({}, {})
 
-  shuffled = pipeline.training(problem, 1, problem.batch_size, seed=0)
+  shuffled = stream.training(problem, 1, problem.batch_size, seed=0)
   adam = grouped({"head": problem.rate})
   fit = stage.Fit("adam", loss, shuffled, adam, stage.epochs(20))
   moments = jax.tree.map(np.asarray, adam.init(problem.state.params))

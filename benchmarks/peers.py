@@ -24,7 +24,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from benchmarks import explain, ratios
 from protojax import backbones
-from protojax.explain import look
+from protojax.heat import maps as maps_lib
 from protojax.prototypes.network import Network
 from protojax.types import State
 
@@ -68,7 +68,7 @@ def _ours(
   model: Network, state: State, image: UInt8[np.ndarray, "H W 3"], heat: str
 ) -> Callable[[], Any]:
   embed, answers = jax.jit(model.embed), jax.jit(model.answers)
-  looks, state = look.Look(model, state, heat), jax.device_put(state)
+  looks, state = maps_lib.Look(model, state, heat), jax.device_put(state)
 
   def explained() -> Any:
     embedded = embed(state, image[None])

@@ -28,10 +28,10 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from benchmarks import harness, ratios
 from configs import protopnet_folder
 from protojax import methods, parallel
+from protojax.engine import stage
+from protojax.engine.optimizer import grouped
 from protojax.prototypes import pooling, similarity
 from protojax.prototypes.distance import PRECISION
-from protojax.train import stage
-from protojax.train.optimizer import grouped
 from protojax.types import Array
 
 _GRID, _CHANNELS, _IMAGES = 7, 128, 8

@@ -23,9 +23,11 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from benchmarks import ratios
 from protojax import backbones, parallel
-from protojax.data import photos, pipeline
+from protojax.data import stream as stream_lib
 from protojax.data.source import Source, Subset
-from protojax.prototypes import prune, push, similarity, start
+from protojax.datasets import photos
+from protojax.methods.protopnet import prune
+from protojax.prototypes import push, similarity, start
 from protojax.prototypes.layer import AddOn, PrototypeLayer
 from protojax.prototypes.network import Network
 from protojax.types import Batch, State
@@ -55,7 +57,7 @@ def _sweep(name: str, count: int) -> ratios.Pair:
   state = parallel.to_host(network.init(parallel.init_key(0), _CLASS_OF))
   if network.backbone.pretrained is not None:
     state = start.pretrained(state, network.backbone, name)
-  stream = pipeline.ordered(_photographs(count), 224, _BATCH)
+  stream = stream_lib.ordered(_photographs(count), 224, _BATCH)
   batches = [jnp.asarray(batch["image"]) for batch in stream.batches()]
   forward = jax.jit(network.features)
   variables = jax.device_put((state.params, state.statistics))

@@ -36,9 +36,10 @@ from benchmarks import accelerators, harness, programs
 from configs import protopnet_photos
 from protojax import methods, parallel
 from protojax.data.source import Subset
-from protojax.explain import presets, sweep
-from protojax.train import stage
-from protojax.train.checkpoint import flatten
+from protojax.engine import stage
+from protojax.engine.checkpoint import flatten
+from protojax.explain import sweep
+from protojax.modify import presets
 from protojax.types import PyTree, State
 
 _DEVICES = (1, 2, 4, 8)

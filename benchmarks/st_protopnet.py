@@ -33,13 +33,14 @@ from configs import (
 )
 from protojax import methods, parallel
 from protojax.data import objects
-from protojax.data.pipeline import Stream
-from protojax.explain import locate
+from protojax.data.stream import Stream
+from protojax.engine import cached, stage
+from protojax.heat import locate
+from protojax.methods.st_protopnet import boundary
 from protojax.metrics import localisation
 from protojax.metrics.means import mean
-from protojax.prototypes import boundary, start
+from protojax.prototypes import start
 from protojax.prototypes.network import Network
-from protojax.train import kept, stage
 from protojax.types import Array, ArrayLike, Batch, PyTree, State
 
 # Ten prototypes of a class, 128 channels, and as many epochs for all.
@@ -184,7 +185,7 @@ def _features(method: Any, stream: Stream) -> Float[np.ndarray, "n h w c"]:
   state = start.pretrained(
     state, method.network.backbone, backbone.name, backbone.weights
   )
-  rows = kept.rows(method.network.backbone_rows, state, stream)
+  rows = cached.rows(method.network.backbone_rows, state, stream)
   assert rows is not None
   return rows["features"]
 

@@ -28,7 +28,7 @@ _ROOT = Path(__file__).parents[1]
 _TOLD = """
 import os, runpy, sys, time
 import jax
-from protojax.train import loop
+from protojax.engine import run
 fit, began, told = loop.fit, float(sys.argv[1]), set()
 
 def first(stage, *rest):

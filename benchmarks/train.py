@@ -28,11 +28,12 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from benchmarks import harness, ratios
 from configs import protopnet_folder
 from protojax import methods, parallel
-from protojax.backbones import pytorch
-from protojax.data import folder, photos, pipeline
-from protojax.importing import classifier, protopnet
-from protojax.train import stage
+from protojax.data import stream
+from protojax.datasets import folder, photos
+from protojax.engine import stage
+from protojax.methods.protopnet import foreign, foreign_state
 from protojax.types import Batch, State
+from protojax.weights import pytorch
 
 _PER_CLASS, _CHANNELS = 10, 128
 _BATCH = 16
@@ -82,7 +83,7 @@ def fed(quick: bool) -> Iterator[ratios.Pair]:
     for size in _sizes(quick):
       method, state = _method(size)
       for name, limit in (("memory", 1 << 30), ("files", 0)):
-        data = pipeline.training(source, size, _BATCH, 0, cache_bytes=limit)
+        data = stream.training(source, size, _BATCH, 0, cache_bytes=limit)
         if limit:
           data.images.read(np.arange(len(source)))
         yield _pair(
@@ -99,7 +100,7 @@ class _Ready:
   """A stream whose one batch is there already.
 
   Attributes:
-    batch: as a `pipeline.Stream` gives it.
+    batch: as a `stream.Stream` gives it.
   """
 
   batch: Batch
@@ -134,9 +135,9 @@ def _method(
   key = parallel.init_key(0)
   if tensors is None:
     return method, parallel.to_host(jax.jit(method.init)(key))
-  found = protopnet.read(pytorch.Module({}, dict(tensors), {}), size)
+  found = foreign.read(pytorch.Module({}, dict(tensors), {}), size)
   template = jax.eval_shape(method.init, key)
-  return method, classifier.state(found, template, method.network.backbone)
+  return method, foreign_state.state(found, template, method.network.backbone)
 
 
 def _step(method: Any, state: State, data: Any) -> Callable[[], float]:

@@ -12,19 +12,34 @@ from typing import NoReturn
 
 # Name -> its module, and what --help says of it.
 _COMMANDS = {
-  "evaluate": ("protojax.evaluation", "judge models and compare methods"),
-  "predict": ("protojax.predict", "name the classes or defects of images"),
+  "evaluate": (
+    "protojax.commands.evaluate",
+    "judge models and compare methods",
+  ),
+  "predict": (
+    "protojax.commands.predict",
+    "name the classes or defects of images",
+  ),
   "interact": (
-    "protojax.interact",
+    "protojax.commands.interact",
     "tell a concept model where to look, and see what it says then",
   ),
-  "export": ("protojax.exporting", "write a model for use without protojax"),
-  "import": ("protojax.importing", "take over a model of ProtoPNet or CaBRNet"),
+  "export": (
+    "protojax.commands.export",
+    "write a model for use without protojax",
+  ),
+  "import": (
+    "protojax.commands.import_",
+    "take over a model of ProtoPNet or CaBRNet",
+  ),
   "import-config": (
-    "protojax.importing.recipe",
+    "protojax.commands.import_config",
     "turn CaBRNet's YAML files into one config",
   ),
-  "prepare": ("protojax.prepare", "turn a folder of images into one data set"),
+  "prepare": (
+    "protojax.commands.prepare",
+    "turn a folder of images into one data set",
+  ),
 }
 
 

@@ -10,8 +10,8 @@ import jax
 from ml_collections import ConfigDict
 
 from protojax import methods, parallel
-from protojax.train import checkpoint
-from protojax.train import workdir as workdir_lib
+from protojax.engine import checkpoint
+from protojax.engine import workdir as workdir_lib
 from protojax.types import State
 
 if TYPE_CHECKING:

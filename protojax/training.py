@@ -10,9 +10,9 @@ from ml_collections import ConfigDict
 
 from protojax import methods, parallel
 from protojax.data import skipped
+from protojax.engine import adopt, summary, workdir
+from protojax.engine.run import Interrupted, Run
 from protojax.methods.base import Classifies
-from protojax.train import adopt, summary, workdir
-from protojax.train.loop import Interrupted, Run
 
 
 def train(

@@ -90,6 +90,15 @@ def array_source():
   return ArraySource
 
 
+@pytest.fixture
+def torch():
+  """As much of torch as the pickles of foreign files name, for one test."""
+  from tests.weights import foreign_files
+
+  with foreign_files.stand_ins() as module:
+    yield module
+
+
 def run_script(*arguments, **environment):
   """Runs a script of the repository as a user would; the finished process."""
   return subprocess.run(

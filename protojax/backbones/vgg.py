@@ -19,10 +19,10 @@ from protojax.backbones.base import (
   Level,
   recomputed,
 )
-from protojax.backbones.conv import Conv
-from protojax.backbones.layout import Layout, naming
-from protojax.backbones.norm import BatchNorm
-from protojax.backbones.pool import max_pool
+from protojax.layers.conv import Conv
+from protojax.layers.norm import BatchNorm
+from protojax.layers.pool import max_pool
+from protojax.weights.naming import Layout, naming
 
 # Depth -> convolutions of each stage, which ends in a pooling.
 _DEPTHS = {

@@ -24,9 +24,9 @@ from protojax.backbones.base import (
   Level,
   recomputed,
 )
-from protojax.backbones.conv import Conv
-from protojax.backbones.layout import Layout, Tensors, naming
-from protojax.backbones.norm import layer_norm
+from protojax.layers.conv import Conv
+from protojax.layers.norm import layer_norm
+from protojax.weights.naming import Layout, Tensors, naming
 
 
 class _Size(NamedTuple):

@@ -7,9 +7,9 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from protojax import training
+from protojax.engine import seeds, workdir
 from protojax.evaluation.measure import over_seeds
 from protojax.metrics.means import Mean
-from protojax.train import seeds, workdir
 from protojax.types import UserError
 
 Measure = Callable[[Path], dict[str, Mean]]

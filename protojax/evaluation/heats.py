@@ -15,10 +15,11 @@ from jaxtyping import Float, Int
 
 from protojax import parallel
 from protojax.evaluation.decisions import Decision, decide
-from protojax.explain import locate, perturb, presets
+from protojax.heat import locate
 from protojax.metrics import interpretability as metrics
 from protojax.metrics import localisation, parts
 from protojax.metrics.deletion import blurred
+from protojax.modify import perturb, presets
 from protojax.prototypes.explainable import Explainable
 from protojax.types import Array, ArrayLike, Batch, State
 

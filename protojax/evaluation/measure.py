@@ -10,7 +10,8 @@ import statistics
 from typing import Any, NamedTuple
 
 from protojax import loading
-from protojax.data import files, pipeline
+from protojax.data import stream as stream_lib
+from protojax.datasets import files
 from protojax.evaluation import decisions, explanations, recipes
 from protojax.metrics.means import Mean
 
@@ -79,7 +80,7 @@ def measure(
   if outliers:
     source = files.images(outliers)
     size, batch = config.data.image_size, min(config.batch_size, len(source))
-    others = pipeline.ordered(source, size, batch)
+    others = stream_lib.ordered(source, size, batch)
   found = {
     **decisions.measure(model, state, stream, others),
     **explanations.measure(model, state, stream, images),

@@ -6,7 +6,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from protojax.evaluation import planted
+from protojax.evaluation import known_causes
 from protojax.evaluation.measure import FIGURES
 
 _ABSENT = "-"
@@ -45,17 +45,17 @@ def _told(found: Mapping[str, Any] | None) -> str:
 
 def show_planted(content: Mapping[str, Any], console: Console) -> None:
   """Prints the tables of both presets, the one that decides first."""
-  for preset in planted.PRESETS:
-    decides = preset is planted.PRESETS[0]
+  for preset in known_causes.PRESETS:
+    decides = preset is known_causes.PRESETS[0]
     _show_preset(
       preset.name, content if decides else content[preset.name], console
     )
   console.print(
     "In bold the largest of a column: it should stand where row and column"
     " meet. First: share of the prototypes with the cause before all else;"
-    f" {planted.FIRST} is asked for. r: of global scores over training images"
-    f" with those over test images; {planted.CORRELATION} is asked for. r*:"
-    " without each prototype's own image. Identity control:"
+    f" {known_causes.FIRST} is asked for. r: of global scores over training"
+    f" images with those over test images; {known_causes.CORRELATION} is asked"
+    " for. r*: without each prototype's own image. Identity control:"
     f" {content['control']:.2g}."
   )
 

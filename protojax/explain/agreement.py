@@ -14,8 +14,8 @@ import numpy as np
 from scipy import special
 
 from protojax.explain import statistics
-from protojax.explain.perturb import CHARACTERISTICS
 from protojax.explain.statistics import Split
+from protojax.modify.perturb import CHARACTERISTICS
 
 
 @dataclasses.dataclass(frozen=True)

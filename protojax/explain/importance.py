@@ -15,10 +15,10 @@ import jax.numpy as jnp
 from jaxtyping import Float, Int, UInt8
 import numpy as np
 
-from protojax.backbones.conv import on_cpu
-from protojax.explain import perturb
-from protojax.explain.perturb import Modification
-from protojax.explain.presets import Preset
+from protojax.layers.conv import on_cpu
+from protojax.modify import perturb
+from protojax.modify.perturb import Modification
+from protojax.modify.presets import Preset
 from protojax.types import ArrayLike, Batch
 
 Embed = Callable[[ArrayLike], jax.Array]

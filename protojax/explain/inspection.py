@@ -12,7 +12,7 @@ from typing import NamedTuple
 from jaxtyping import Bool, Float, Int
 import numpy as np
 
-from protojax.data.collection import NORMAL
+from protojax.datasets.collection import NORMAL
 from protojax.metrics import ranking
 from protojax.types import Box, Picture
 

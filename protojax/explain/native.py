@@ -22,9 +22,9 @@ from PIL import Image
 
 from protojax.data import images as images_lib
 from protojax.data import transforms
-from protojax.explain import perturb
-from protojax.explain.perturb import Modification
-from protojax.explain.presets import Preset
+from protojax.modify import perturb
+from protojax.modify.perturb import Modification
+from protojax.modify.presets import Preset
 from protojax.types import ArrayLike, Batch, UserError
 
 _THREADS = 4  # each holds one image and its copies at full size

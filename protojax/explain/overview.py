@@ -9,13 +9,14 @@ from typing import Any
 from jaxtyping import UInt8
 import numpy as np
 
-from protojax.explain import agreement, native, perturb, sanity, statistics
+from protojax.explain import agreement, native, sanity, statistics
 from protojax.explain import redundancy as redundancy_lib
+from protojax.explain.context import Subject
 from protojax.explain.evidence import Histogram, Overview, Redundancy, Sample
 from protojax.explain.redundancy import Correlation
-from protojax.explain.subject import Subject
 from protojax.explain.sweep import Totals
 from protojax.explain.totals import Scores
+from protojax.modify import perturb
 from protojax.types import State
 
 Evaluate = Callable[[State], float]

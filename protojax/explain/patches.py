@@ -12,9 +12,9 @@ from jaxtyping import Int
 import numpy as np
 
 from protojax.data import images as images_lib
+from protojax.explain.context import Subject
 from protojax.explain.evidence import Crop, Neighbour, Patch
 from protojax.explain.perceptual import sized
-from protojax.explain.subject import Subject
 from protojax.prototypes.neighbours import Neighbours
 from protojax.types import Box, Picture, UserError
 

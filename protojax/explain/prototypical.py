@@ -12,17 +12,18 @@ from typing import Any
 from jaxtyping import Float
 import numpy as np
 
-from protojax.explain import native, overview, patches, portrait, presets
+from protojax.explain import native, overview, patches, prototype_evidence
+from protojax.explain.context import Subject
 from protojax.explain.evidence import (
   GlobalExplanation,
   LocalExplanation,
   Overview,
 )
-from protojax.explain.presets import Preset
 from protojax.explain.redundancy import Correlation
-from protojax.explain.sheet import Sheets
-from protojax.explain.subject import Subject
+from protojax.explain.scoring_sheet import Sheets
 from protojax.explain.sweep import Totals, sweep
+from protojax.modify import presets
+from protojax.modify.presets import Preset
 from protojax.prototypes.explainable import Explainable
 from protojax.types import Batch, State
 
@@ -117,7 +118,7 @@ def explain(
       redundant = overview.redundancy(subject, totals, correlation, evaluate)
       partners = overview.partners(redundant)
     yield overview.overview(subject, totals, redundant)
-  for explained in portrait.portraits(
+  for explained in prototype_evidence.portraits(
     subject,
     every,
     totals,

@@ -6,7 +6,7 @@ anything, and stops; here the report says what it found.
 
 import numpy as np
 
-from protojax.explain.subject import Subject
+from protojax.explain.context import Subject
 from protojax.prototypes.groups import CLASS
 
 _SHOWN = 5

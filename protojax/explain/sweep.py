@@ -16,8 +16,8 @@ import numpy as np
 from protojax import parallel
 from protojax.explain import totals
 from protojax.explain.importance import Local, of_batch
-from protojax.explain.presets import Preset
 from protojax.explain.totals import Replicates, Scores, Sums
+from protojax.modify.presets import Preset
 from protojax.prototypes import head, neighbours
 from protojax.prototypes.explainable import Scored
 from protojax.prototypes.neighbours import Neighbours

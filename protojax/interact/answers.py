@@ -20,7 +20,7 @@ from protojax.interact.intervention import (
   parse,
 )
 from protojax.methods.base import Intervenes
-from protojax.prototypes import interventions
+from protojax.methods.csr import interventions
 from protojax.types import Array, State
 
 # Rows of top, left, bottom and right.

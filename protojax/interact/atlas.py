@@ -13,7 +13,7 @@ import numpy as np
 
 from protojax import parallel
 from protojax.data import images, transforms
-from protojax.data.pipeline import Stream
+from protojax.data.stream import Stream
 from protojax.types import State, UserError
 
 

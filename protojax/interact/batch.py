@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from protojax.data.source import Source
-from protojax.interact import records
+from protojax.interact import saved
 from protojax.interact.answers import Model
 from protojax.interact.intervention import Intervention, nearest, parse
 from protojax.types import UserError
@@ -33,12 +33,12 @@ def read(
     concept_names: those of the model.
 
   Raises:
-    UserError: the file is not as `records` describes it, or names an image that
+    UserError: the file is not as `saved` describes it, or names an image that
       is not there.
   """
   positions = {source.name(i): i for i in range(len(source))}
   asked = []
-  for n, one in enumerate(records.read(path)):
+  for n, one in enumerate(saved.read(path)):
     name = one["image"]
     if name not in positions:
       raise UserError(
@@ -66,7 +66,7 @@ def apply(
   for index, intervention in asked:
     image = source[index]["image"]
     before, after = model(image), model(image, intervention)
-    yield records.record(
+    yield saved.record(
       source.name(index), intervention, before, after, model.method
     )
 

@@ -16,8 +16,7 @@ import numpy as np
 from PIL import Image
 
 from protojax.data.source import Source
-from protojax.explain import page
-from protojax.interact import records
+from protojax.interact import saved as saved_lib
 from protojax.interact.answers import Answer, Model
 from protojax.interact.atlas import Atlas
 from protojax.interact.intervention import (
@@ -27,6 +26,7 @@ from protojax.interact.intervention import (
   mapping,
   parse,
 )
+from protojax.report import page
 from protojax.types import UserError
 
 # Of the two most probable classes: a smaller margin is worth a look (CSR).
@@ -62,7 +62,7 @@ class Session:
 
   def _load(self) -> dict[str, Mapping[str, Any]]:
     """What the file holds, by the name of the image."""
-    found = records.read(self.path) if self.path.exists() else ()
+    found = saved_lib.read(self.path) if self.path.exists() else ()
     return {one["image"]: one for one in found}
 
   def _read(self, index: int) -> UInt8[np.ndarray, "H W 3"]:
@@ -190,14 +190,14 @@ class Session:
     index, asked = self._parse(content)
     name, before = self.source.name(index), self._before(index)
     after = self.model(self._image(index), asked)
-    kept = records.record(name, asked, before, after, self.model.method)
+    kept = saved_lib.record(name, asked, before, after, self.model.method)
     with self._saving:
       # Read again: somebody else may have saved beside this one.
       saved = self._load()
       saved.pop(name, None)
       if asked.look or asked.ignore or asked.rejected:
         saved[name] = kept
-      records.write(self.path, list(saved.values()))
+      saved_lib.write(self.path, list(saved.values()))
       self._saved = saved
     return {"saved": name in saved, "count": len(saved)}
 
@@ -221,7 +221,7 @@ class Session:
 
   def _shown(self, answer: Answer) -> dict[str, Any]:
     """An answer with what the page draws of it."""
-    found = records.described(answer, self.model.method)
+    found = saved_lib.described(answer, self.model.method)
     # Lists: the browser would sort names that look like numbers.
     return {
       "class": found["class"],

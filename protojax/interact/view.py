@@ -7,7 +7,7 @@ from typing import Any
 
 import jinja2
 
-_FOLDERS = ("protojax.interact", "protojax.explain")
+_FOLDERS = ("protojax.interact", "protojax.report.templates")
 
 
 def page(title: str, facts: Mapping[str, Any], nonce: str) -> str:

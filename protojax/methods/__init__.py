@@ -1,4 +1,7 @@
-"""The methods by name: a module here is a method, nothing to register."""
+"""The methods by name: a folder here is a method, nothing to register.
+
+Its module `method` holds the class `Method`.
+"""
 
 from collections.abc import Callable
 import difflib
@@ -14,16 +17,15 @@ if TYPE_CHECKING:
   from protojax.methods.base import Method
 
 
+_FOLDER = Path(__file__).parent
+
 # (config, class names of a run that was trained, or None) -> the method.
 Make = Callable[[ConfigDict, tuple[str, ...] | None], "Method"]
 
 
 def names() -> tuple[str, ...]:
   """The methods there are."""
-  files = Path(__file__).parent.glob("*.py")
-  return tuple(
-    sorted(f.stem for f in files if f.stem not in ("__init__", "base"))
-  )
+  return tuple(sorted(p.parent.name for p in _FOLDER.glob("*/method.py")))
 
 
 def load(
@@ -45,5 +47,5 @@ def load(
       f"config.method is {config.method!r}; expected one of"
       f" {', '.join(names())}.{hint}"
     )
-  module = importlib.import_module(f"{__name__}.{config.method}")
+  module = importlib.import_module(f"{__name__}.{config.method}.method")
   return module.Method(config, class_names)

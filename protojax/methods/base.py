@@ -8,13 +8,13 @@ import jax
 from jaxtyping import Bool, Float, UInt8
 from ml_collections import ConfigDict
 
-from protojax.data.pipeline import Stream
 from protojax.data.splits import SPLITS
-from protojax.explain.folder import Folder
+from protojax.data.stream import Stream
+from protojax.engine.stage import Fit, Pass
 from protojax.explain.inspection import Threshold
 from protojax.prototypes.explainable import Explainable
 from protojax.prototypes.groups import Groups
-from protojax.train.stage import Fit, Pass
+from protojax.report.output import Folder
 from protojax.types import Array, ArrayLike, Batch, Metrics, State, UserError
 
 

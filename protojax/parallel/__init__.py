@@ -24,7 +24,14 @@ from protojax.parallel.processes import (  # noqa: F401
   process_index_count,
   say,
 )
-from protojax.parallel.split import WHOLE, Split, axes, joined, map_axes, parted
+from protojax.parallel.sharding import (
+  WHOLE,
+  Split,
+  axes,
+  joined,
+  map_axes,
+  parted,
+)
 from protojax.types import ArrayLike, Batch, PyTree, UserError
 
 AXIS = "devices"

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Float
 
-from protojax.backbones.conv import on_cpu
+from protojax.layers.conv import on_cpu
 from protojax.types import ArrayLike
 
 # TF32 or bf16 products move a self-similarity from 9.2 to 5.8 or 3.8.

@@ -16,9 +16,9 @@ from jaxtyping import Float, Int, Num
 
 from protojax.backbones.base import Backbone
 from protojax.prototypes import head, pooling, push
+from protojax.prototypes.bank import WHOLE, Parts, Whole
 from protojax.prototypes.groups import CLASS, Groups, Note
 from protojax.prototypes.layer import Layer
-from protojax.prototypes.parts import WHOLE, Parts, Whole
 from protojax.prototypes.similarity import Similarity
 from protojax.types import Array, ArrayLike, Batch, PyTree, State, UserError
 

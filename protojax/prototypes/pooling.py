@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Float, Int, Num
 
-from protojax.backbones.conv import on_cpu
+from protojax.layers.conv import on_cpu
 from protojax.prototypes import distance
 from protojax.prototypes import kernel as kernels
 from protojax.prototypes.similarity import Similarity

@@ -20,7 +20,7 @@ import numpy as np
 from protojax import parallel
 from protojax.data import images as images_lib
 from protojax.prototypes import distance
-from protojax.prototypes.parts import WHOLE, Parts, Whole
+from protojax.prototypes.bank import WHOLE, Parts, Whole
 from protojax.prototypes.similarity import Similarity
 from protojax.types import ArrayLike, Batch, PyTree, State
 

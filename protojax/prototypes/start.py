@@ -17,9 +17,9 @@ from jaxtyping import Float, Int
 import numpy as np
 
 from protojax import parallel
-from protojax.backbones import weights
 from protojax.backbones.base import Backbone
 from protojax.types import Batch, PyTree, State, UserError
+from protojax.weights import reading
 
 
 def tell_of_small_classes(
@@ -49,7 +49,7 @@ def pretrained(
     state: whose backbone gets them.
     backbone: what they are for.
     name: of that backbone, for messages.
-    source: a file of weights or a name on the hub (`weights.fetch`); '' takes
+    source: a file of weights or a name on the hub (`reading.fetch`); '' takes
       those that the backbone comes with.
 
   Raises:
@@ -57,7 +57,7 @@ def pretrained(
       another network.
   """
   if source:
-    tensors = weights.read(weights.fetch(source))
+    tensors = reading.read(reading.fetch(source))
     try:
       loaded = dict(backbone.convert(tensors))
     except UserError as error:

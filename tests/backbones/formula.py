@@ -12,12 +12,12 @@ from flax import traverse_util
 import numpy as np
 
 from protojax import backbones
-from protojax.backbones import weights
 from protojax.backbones.convnext import ConvNeXt
 from protojax.backbones.densenet import DenseNet
-from protojax.backbones.layout import Layout
 from protojax.backbones.resnet import ResNet
 from protojax.backbones.vit import ViT
+from protojax.weights import reading
+from protojax.weights.naming import Layout
 
 
 class Net(NamedTuple):
@@ -108,7 +108,7 @@ def images(size):
 def checkpoint(backbone, layout, shapes=()):
   """The tensors of a network by their names in one of its layouts."""
   shapes, tensors = dict(shapes), {}
-  template = traverse_util.flatten_dict(weights.shapes(backbone.module))
+  template = traverse_util.flatten_dict(reading.shapes(backbone.module))
   for path, leaf in template.items():
     name, shape = layout.foreign_name(path), leaf.shape
     if path[-1] == "kernel":

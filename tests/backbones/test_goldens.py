@@ -4,10 +4,11 @@
 whose tensors have these names.
 """
 
-import formula
 import jax
 import numpy as np
 import pytest
+
+from tests.backbones import formula
 
 # Projections of a map, as `projected` has them.
 GOLDENS = {

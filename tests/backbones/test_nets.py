@@ -2,7 +2,6 @@
 
 import functools
 
-import formula
 import jax
 import jax.extend
 import jax.numpy as jnp
@@ -10,10 +9,12 @@ import numpy as np
 import pytest
 
 from protojax import backbones
-from protojax.backbones import receptive_field, weights
 from protojax.backbones.resnet import ResNet
 from protojax.backbones.vit import ViT
+from protojax.heat import receptive_field
 from protojax.types import UserError
+from protojax.weights import reading
+from tests.backbones import formula
 
 # At least one of each module, and of each way to build it.
 KINDS = (
@@ -41,7 +42,7 @@ def filled(module):
     values = rng.normal(size=leaf.shape, scale=0.1)
     return np.float32(values + (path[-1].key in ("scale", "var")))
 
-  return jax.tree_util.tree_map_with_path(fill, weights.shapes(module))
+  return jax.tree_util.tree_map_with_path(fill, reading.shapes(module))
 
 
 @functools.cache
@@ -147,7 +148,7 @@ def test_products_are_of_bfloat16_and_blocks_are_computed_anew(name, blocks):
     module = module.clone(dtype=jnp.bfloat16, remat=True)
   else:
     module = backbones.load(name, dtype="bfloat16", remat=True).module
-  variables = weights.shapes(module)
+  variables = reading.shapes(module)
   images = jax.ShapeDtypeStruct((1, 96, 96, 3), jnp.float32)
   program = jax.make_jaxpr(module.apply)(variables, images)
   types = {}

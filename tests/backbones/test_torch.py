@@ -5,13 +5,13 @@ Run with `-s` to see the differences.
 
 import functools
 
-import formula
 import jax
 import numpy as np
 import pytest
-from test_goldens import GOLDENS, projected
 
 from protojax import backbones
+from tests.backbones import formula
+from tests.backbones.test_goldens import GOLDENS, projected
 
 torch = pytest.importorskip("torch")
 models = pytest.importorskip("torchvision").models

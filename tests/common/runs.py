@@ -13,10 +13,10 @@ import jax
 import numpy as np
 
 from protojax import methods, parallel
-from protojax.explain import presets
-from protojax.train import stage as stages
-from protojax.train.checkpoint import Checkpoints, Progress, flatten, unflatten
-from protojax.train.loop import Run, slug
+from protojax.engine import stage as stages
+from protojax.engine.checkpoint import Checkpoints, Progress, flatten, unflatten
+from protojax.engine.run import Run, slug
+from protojax.modify import presets
 from protojax.types import State
 
 # Of every stage of gradient descent. Many more would not agree: of a hundred

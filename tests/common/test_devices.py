@@ -9,7 +9,7 @@ import signal
 import numpy as np
 import pytest
 
-from protojax.train.checkpoint import Checkpoints
+from protojax.engine.checkpoint import Checkpoints
 from tests.common.processes import finish, start
 from tests.conftest import DEBUG
 

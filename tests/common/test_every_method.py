@@ -15,7 +15,7 @@ from protojax import methods, parallel
 from protojax.methods.base import Explains
 from tests.common import runs
 from tests.common.processes import finish, start
-from tests.explain.page_reader import Page
+from tests.report.page_reader import Page
 
 NAMES = methods.names()
 

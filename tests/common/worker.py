@@ -15,7 +15,7 @@ import traceback
 import numpy as np
 
 from protojax import parallel
-from protojax.train.checkpoint import flatten
+from protojax.engine.checkpoint import flatten
 from tests.common import runs
 
 

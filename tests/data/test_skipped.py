@@ -2,7 +2,8 @@
 
 import dataclasses
 
-from protojax.data import files, skipped
+from protojax.data import skipped
+from protojax.datasets import files
 
 
 def _source(make_folder, *pairs):

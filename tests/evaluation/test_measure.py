@@ -7,7 +7,7 @@ import numpy as np
 from numpy.testing import assert_allclose
 import pytest
 
-from protojax.data import pipeline
+from protojax.data import stream
 from protojax.data.places import Places
 from protojax.evaluation import decisions, explanations, heats
 from protojax.evaluation.measure import over_seeds
@@ -41,7 +41,7 @@ class _Known(_Source):
 
 
 def _stream(source):
-  return pipeline.ordered(source, 32, 4)
+  return stream.ordered(source, 32, 4)
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ import numpy as np
 
 from protojax.backbones import Layer
 from protojax.data import images as images_lib
-from protojax.explain import presets
+from protojax.modify import presets
 from protojax.prototypes import push
 from protojax.prototypes import similarity as similarities
 from protojax.prototypes.groups import CLASS, Groups

@@ -6,8 +6,8 @@ import pytest
 from scipy import stats
 
 from protojax.explain import agreement
-from protojax.explain.perturb import CHARACTERISTICS
 from protojax.explain.statistics import Split
+from protojax.modify.perturb import CHARACTERISTICS
 
 NAMES = ("identity", *CHARACTERISTICS)
 

@@ -1,20 +1,21 @@
 """Models whose prototypes have no class, and whose head has a bias."""
 
-import explain_fakes as fakes
 import jax.numpy as jnp
 import numpy as np
 from numpy.testing import assert_allclose
 import pytest
 
-from protojax.explain import html, page, prototypical, report, sanity, text
+from protojax.explain import prototypical, sanity
+from protojax.explain.context import Subject
 from protojax.explain.evidence import (
   GlobalExplanation,
   LocalExplanation,
   Overview,
 )
-from protojax.explain.pictures import Pictures
-from protojax.explain.subject import Subject
 from protojax.prototypes.groups import Groups
+from protojax.report import class_page, class_report, page, sentences
+from protojax.report.pictures import Pictures
+from tests.explain import explain_fakes as fakes
 
 _BIAS = np.array([0.5, -1.0, 0.25], np.float32)
 
@@ -76,7 +77,7 @@ def test_points_of_scores_and_the_bias_sum_to_the_logit(explained):
     assert_allclose(
       e.other_points, own[left] @ weight[k, left], rtol=1e-3, atol=1e-5
     )
-    sheet = text.sheet(e)
+    sheet = sentences.sheet(e)
     assert sheet.factor == "score"
     assert sheet.bias == f"{best.bias:.2f}"
 
@@ -89,7 +90,7 @@ def test_prototypes_are_sorted_by_concept(explained):
     assert e.speaks_for == model.class_names[weight[:, j].argmax()]
     assert_allclose(e.weight, weight[:, j].max())
     assert e.notes == {"vectors": j}
-  groups = html.groups(prototypes, images)
+  groups = class_page.groups(prototypes, images)
   assert [g.name for g in groups[:4]] == list(model.groups.names)
   assert {g.name for g in groups[4:]} == set(model.class_names)
 
@@ -103,7 +104,7 @@ def test_images_of_any_class_may_hold_a_concept(explained):
 def test_the_report_says_whom_a_prototype_speaks_for(explained, tmp_path):
   *_, (images, prototypes, overviews) = explained
   with Pictures(tmp_path) as pictures:
-    report.write(
+    class_report.write(
       pictures, page.Run("run"), prototypes, images, {"test": overviews[0]}
     )
   said = (tmp_path / "report.html").read_text()

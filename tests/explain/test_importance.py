@@ -1,25 +1,25 @@
 import functools
 import math
 
-import explain_fakes as fakes
 import jax
 import jax.numpy as jnp
 import numpy as np
 from numpy.testing import assert_allclose, assert_array_equal
 import pandas
-import plain_script as script
 import pytest
 from skimage import data
 from sklearn.cluster import KMeans
 
 from protojax import backbones
-from protojax.explain import perturb, presets
 from protojax.explain.importance import Local, from_maps, importance, of_batch
 from protojax.explain.sweep import Rows, Totals, sweep
 from protojax.explain.totals import Replicates, Sums
+from protojax.modify import perturb, presets
 from protojax.prototypes import similarity as similarities
 from protojax.prototypes.layer import AddOn, PrototypeLayer
 from protojax.prototypes.network import Network
+from tests.explain import explain_fakes as fakes
+from tests.modify import plain_script as script
 
 NAMES = fakes.FEW
 MODIFICATIONS = fakes.PRESET.modifications

@@ -3,13 +3,13 @@
 import dataclasses
 import math
 
-import inspection_fakes as fakes
 import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
 from protojax.explain import inspection
 from protojax.types import Box
+from tests.report import inspection_fakes as fakes
 
 
 @pytest.mark.parametrize(

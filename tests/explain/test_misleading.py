@@ -6,9 +6,9 @@ from PIL import Image, ImageEnhance
 import pytest
 from scipy import ndimage
 
-from protojax.data import photos
+from protojax.datasets import photos
 from protojax.explain import misleading, perceptual
-from protojax.explain.perturb import CHARACTERISTICS
+from protojax.modify.perturb import CHARACTERISTICS
 
 SIDE = 64
 # Colourful ones: in a grey photograph no hue can differ.

@@ -1,17 +1,18 @@
 """Mode "reference": images of any size against the paper's procedure."""
 
-import explain_fakes as fakes
 import jax
 import numpy as np
 from numpy.testing import assert_allclose, assert_array_equal
-import plain_script as script
 import pytest
 from skimage import data
 from skimage.transform import resize
 
-from protojax.explain import native, perturb, presets
+from protojax.explain import native
 from protojax.explain.importance import compare
+from protojax.modify import perturb, presets
 from protojax.types import UserError
+from tests.explain import explain_fakes as fakes
+from tests.modify import plain_script as script
 
 SIZE = 32
 PRESETS = {

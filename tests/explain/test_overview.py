@@ -2,13 +2,14 @@
 
 import dataclasses
 
-import explain_fakes as fakes
 import numpy as np
 from numpy.testing import assert_allclose, assert_array_equal
 import pytest
 
-from protojax.explain import perturb, prototypical
+from protojax.explain import prototypical
 from protojax.explain.evidence import GlobalExplanation, LocalExplanation
+from protojax.modify import perturb
+from tests.explain import explain_fakes as fakes
 
 COUNT = 10
 

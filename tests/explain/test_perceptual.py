@@ -8,9 +8,9 @@ from PIL import Image
 from scipy import ndimage, stats
 from scipy.spatial import distance
 
-from protojax.data import photos
+from protojax.datasets import photos
 from protojax.explain import perceptual
-from protojax.explain.perturb import CHARACTERISTICS
+from protojax.modify.perturb import CHARACTERISTICS
 
 SIDE = perceptual.SIDE
 COLUMN = {name: i for i, name in enumerate(CHARACTERISTICS)}

@@ -1,16 +1,17 @@
-import explain_fakes as fakes
 import numpy as np
 from numpy.testing import assert_allclose, assert_array_equal
 import pytest
 
-from protojax.explain import locate, prototypical
+from protojax.explain import prototypical
 from protojax.explain.evidence import (
   GlobalExplanation,
   LocalExplanation,
   Overview,
 )
-from protojax.explain.look import Look
+from protojax.heat import locate
+from protojax.heat.maps import Look
 from protojax.types import UserError
+from tests.explain import explain_fakes as fakes
 
 
 def _explain(model, state, stream, **options):

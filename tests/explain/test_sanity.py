@@ -1,10 +1,10 @@
 """What is told of a model whose prototypes are not what they should be."""
 
-import explain_fakes as fakes
 import numpy as np
 
 from protojax.explain import sanity
-from protojax.explain.subject import Subject
+from protojax.explain.context import Subject
+from tests.explain import explain_fakes as fakes
 
 
 def _check(model, state, split="train"):

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from protojax import backbones
-from protojax.backbones import layout, weights
 from protojax.prototypes.start import pretrained, random_patches
 from protojax.types import State, UserError
+from protojax.weights import naming, reading
 
 
 class _Stream:
@@ -82,12 +82,12 @@ def test_the_seed_decides():
 @pytest.fixture
 def file_of_weights(tmp_path):
   """A backbone, and weights of it as another library would save them."""
-  own = layout.Layout("own", layout.naming())
+  own = naming.Layout("own", naming.naming())
   backbone = dataclasses.replace(backbones.load("convnet"), layouts=(own,))
   rng = np.random.default_rng(0)
   foreign = {}
   for path, leaf in traverse_util.flatten_dict(
-    weights.shapes(backbone.module)
+    reading.shapes(backbone.module)
   ).items():
     array = rng.normal(size=leaf.shape).astype(np.float32)
     array = array.transpose(3, 2, 0, 1) if array.ndim == 4 else array

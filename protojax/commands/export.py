@@ -1,0 +1,278 @@
+"""Exports a trained classifier as programs that run without protojax.
+
+  python -m protojax export --workdir=DIR --output=DIR2
+
+DIR2 gets predict.jax and maps.jax (StableHLO for CPU, CUDA and TPU, for any
+number of images), weights.npz, and prototypes.json: the classes, and for each
+prototype its class, weight and source. Images go in as uint8 pixels of the
+model's size, [b, size, size, 3]. Pruned prototypes are left out. What the
+programs give is compared with the model before anything is written.
+"""
+
+import argparse
+from collections.abc import Callable, Mapping
+import dataclasses
+import importlib.metadata
+import importlib.util
+import io
+import json
+from pathlib import Path
+import sys
+from typing import Any, Protocol, runtime_checkable
+
+import jax
+from jax import export
+import jax.numpy as jnp
+import numpy as np
+
+from protojax import loading, parallel
+from protojax.engine import checkpoint, workdir
+from protojax.methods.base import Classifies
+from protojax.methods.protopnet import prune
+from protojax.prototypes.network import Network
+from protojax.types import Array, ArrayLike, State, UserError
+from protojax.writing import replacing
+
+# Flat name -> array, as checkpoints name them; tracers inside of a program.
+Weights = Mapping[str, Any]
+
+_PLATFORMS = ("cpu", "cuda", "tpu")
+# Images to compare with the model on, and how far it may be off, of 1 or of
+# the value if that is greater.
+_COMPARED = 4
+_TOLERANCE = 1e-5
+
+
+@runtime_checkable
+class _Classifier(Classifies, Protocol):
+  """A method whose forward pass is a `Network`."""
+
+  @property
+  def network(self) -> Network: ...
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+  """Declares what the command takes."""
+  parser.add_argument(
+    "--workdir",
+    default="",
+    metavar="DIR",
+    help="folder of a run; the newest under runs/ where not given",
+  )
+  parser.add_argument(
+    "--output", required=True, metavar="DIR2", help="folder to write to"
+  )
+
+
+def run(args: argparse.Namespace) -> int:
+  """Writes the programs; says on stderr how far they are from the model.
+
+  Raises:
+    UserError: the run has nothing to export, or its export is not the model.
+  """
+  if importlib.util.find_spec("flatbuffers") is None:
+    raise UserError(
+      "programs are written with the package 'flatbuffers', which is not"
+      " installed: python -m pip install -e '.[export]'"
+    )
+  parallel.setup()
+  folder = Path(args.workdir or workdir.newest(Path("runs")))
+  method, state, config = loading.load(folder)
+  if not (
+    isinstance(method, _Classifier) and isinstance(method.network, Network)
+  ):
+    raise UserError(f"{folder}: {config.method} cannot be exported yet")
+  state = parallel.to_host(state)
+  if not np.any(state.buffers["alive"]):
+    raise UserError(f"no prototype of {folder} is alive, so it says nothing")
+  small = prune.compact(state)
+  weights = checkpoint.flatten(_needed(small))
+  programs = serialized(method.network, small)
+  off = difference(programs, weights, method.network, state)
+  if not off <= _TOLERANCE:
+    raise UserError(
+      f"what was exported differs by {off:.2g} from the model in {folder}, more"
+      f" than {_TOLERANCE:g}; nothing is written. Export it on a CPU."
+    )
+  facts = {
+    **described(method, state),
+    "difference": off,
+    "versions": {
+      name: importlib.metadata.version(name) for name in ("protojax", "jax")
+    },
+  }
+  _write(Path(args.output), programs, weights, facts)
+  print(
+    f"written: {args.output}, {len(small.buffers['alive'])} prototypes of"
+    f" {len(method.class_names)} classes; greatest difference from the model:"
+    f" {off:.2g}",
+    file=sys.stderr,
+  )
+  return 0
+
+
+def serialized(network: Network, state: State) -> dict[str, bytes]:
+  """The programs of a network whose prototypes are all alive.
+
+  "predict" (weights, images uint8 [b, S, S, 3]) -> "logits" and
+  "probabilities" [b, k]; "similarities", "cells" and "points" [b, p], those of
+  the class of the greatest logit. "maps" (weights, images, prototypes int32
+  [q]) -> similarity maps [b, h, w, q].
+
+  Args:
+    network: of the model.
+    state: compacted; shapes are enough.
+  """
+  count = len(state.params["prototypes"]["prototypes"])
+  network = dataclasses.replace(network, layer=network.layer.clone(count=count))
+  needed = _needed(state)
+  size = network.image_size
+  b, q = export.symbolic_shape("b, q")
+  weights = {
+    name: jax.ShapeDtypeStruct(array.shape, array.dtype)
+    for name, array in checkpoint.flatten(needed).items()
+  }
+  images = jax.ShapeDtypeStruct((b, size, size, 3), jnp.uint8)
+  chosen = jax.ShapeDtypeStruct((q,), jnp.int32)
+
+  def laid_out(weights: Weights) -> State:
+    return checkpoint.unflatten(needed, weights)
+
+  # Mapped over single images: the forward pass chooses its blocks by the number
+  # of images, which is not known here.
+  def predict(weights: Weights, images: Array) -> dict[str, Array]:
+    state = laid_out(weights)
+    found = jax.vmap(lambda x: network.answers(state, {"image": x[None]}))(
+      images
+    )
+    return {name: rows[:, 0] for name, rows in found.items()}
+
+  def maps(weights: Weights, images: Array, prototypes: Array) -> Array:
+    state = laid_out(weights)
+    return jax.vmap(
+      lambda image: network.maps(state, image[None], prototypes)[0]
+    )(images)
+
+  return {
+    name: bytes(
+      export.export(jax.jit(f), platforms=_PLATFORMS)(*shapes).serialize()
+    )
+    for name, f, shapes in (
+      ("predict", predict, (weights, images)),
+      ("maps", maps, (weights, images, chosen)),
+    )
+  }
+
+
+def _needed(state: State) -> State:
+  """What the forward pass reads."""
+  read = {name: state.buffers[name] for name in ("alive", "class_of")}
+  return state.replace(buffers=read)
+
+
+def difference(
+  programs: Mapping[str, bytes],
+  weights: Weights,
+  network: Network,
+  state: State,
+) -> float:
+  """How far programs are from the model, on images of noise.
+
+  Args:
+    programs: from `serialized`.
+    weights: what they are called with.
+    network: of the model.
+    state: of the model, before it was compacted.
+
+  Returns:
+    The greatest difference in logits, similarities and maps, of the value
+    itself where that is above 1.
+  """
+  size = network.image_size
+  images = np.random.default_rng(0).integers(
+    0, 256, (_COMPARED, size, size, 3), np.uint8
+  )
+  alive = np.flatnonzero(state.buffers["alive"]).astype(np.int32)
+  call = {
+    name: export.deserialize(bytearray(program)).call
+    for name, program in programs.items()
+  }
+  found = call["predict"](weights, images)
+  some = np.arange(min(len(alive), _COMPARED), dtype=np.int32)
+  maps = call["maps"](weights, images, some)
+
+  @jax.jit
+  def model(state, images):
+    found = network.answers(state, {"image": images})
+    return found, network.maps(state, images, alive[some])
+
+  expected, expected_maps = model(state, images)
+  return max(
+    _apart(found["logits"], expected["logits"]),
+    _apart(found["similarities"], expected["similarities"][:, alive]),
+    _apart(maps, expected_maps),
+  )
+
+
+def _apart(found: ArrayLike, expected: ArrayLike) -> float:
+  a, b = np.asarray(found), np.asarray(expected)
+  return float(np.max(np.abs(a - b) / np.maximum(1, np.abs(b)), initial=0))
+
+
+def described(method: Any, state: State) -> dict[str, Any]:
+  """Classes and living prototypes, as data for JSON.
+
+  Args:
+    method: a classifier with a `Network`.
+    state: of the model, before it was compacted.
+  """
+  network, buffers = method.network, state.buffers
+  source, weights = buffers["provenance"], np.asarray(network.weights(state))
+  name = _image_names(method)
+  columns = network.grid[1]
+  prototypes = [
+    {
+      # Its number in the run and in its reports.
+      "prototype": int(j),
+      "class": method.class_names[buffers["class_of"][j]],
+      "weight": float(weights[buffers["class_of"][j], j]),
+      "image": name(int(source.image[j])),
+      "cell": [int(x) for x in divmod(int(source.cell[j]), columns)],
+      "content": bytes(source.content[j]).hex(),
+    }
+    for j in np.flatnonzero(buffers["alive"])
+  ]
+  return {
+    "image_size": network.image_size,
+    "grid": list(network.grid),
+    "similarity": network.similarity.name,
+    "classes": list(method.class_names),
+    "stale": bool(method.stale(state)),
+    "prototypes": prototypes,
+  }
+
+
+def _image_names(method: Any) -> Callable[[int], str | int | None]:
+  """Position of a training image -> its name, or the position if it is gone."""
+  try:
+    source = method.stream("train").source
+  except UserError:
+    return lambda i: None if i < 0 else i
+  return lambda i: None if i < 0 else source.name(i) if i < len(source) else i
+
+
+def _write(
+  folder: Path,
+  programs: Mapping[str, bytes],
+  weights: Weights,
+  facts: Mapping[str, Any],
+) -> None:
+  arrays = io.BytesIO()
+  np.savez(arrays, **weights)
+  files = {f"{name}.jax": content for name, content in programs.items()}
+  for name, content in {**files, "weights.npz": arrays.getvalue()}.items():
+    with replacing(folder / name, "wb") as file:
+      file.write(content)
+  with replacing(folder / "prototypes.json") as file:
+    json.dump(facts, file, indent=2)
+    file.write("\n")

@@ -1,0 +1,240 @@
+"""Takes over a classifier that ProtoPNet's code or CaBRNet has trained.
+
+  python -m protojax import FILE.pth --output=DIR [--data=DIR --push]
+
+FILE.pth is what ProtoPNet saves (its pickled module or a state dict), or
+CaBRNet's model_state.pth with model_arch.yml beside it. Nothing in it is
+executed, and PyTorch is not needed. DIR becomes a workdir, for
+
+  python -m protojax predict --workdir=DIR IMAGE...
+  python explain.py --workdir=DIR --images=PATH --allow_stale
+
+A file does not hold the images that its prototypes were taken from, so
+explanations ask for --allow_stale. With --push every prototype becomes its
+nearest patch among the training images of --data, and is known from there on.
+"""
+
+import argparse
+from collections.abc import Iterator, Mapping
+import contextlib
+from pathlib import Path
+import runpy
+import sys
+from typing import Any
+
+import jax
+from ml_collections import ConfigDict
+
+from protojax import parallel, writing
+from protojax.data import skipped
+from protojax.engine import workdir
+from protojax.engine.checkpoint import Checkpoints, Progress
+from protojax.methods.protopnet import cabrnet, foreign, foreign_state
+from protojax.methods.protopnet.foreign_state import Classifier
+from protojax.methods.protopnet.method import Method
+from protojax.types import State, UserError
+from protojax.weights import reading
+from protojax.weights.yaml_keys import Keys
+
+_BASE = "configs/protopnet_folder.py:paper"
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+  """Declares what the command takes."""
+  parser.add_argument("file", metavar="FILE", help="checkpoint to take over")
+  parser.add_argument(
+    "--output", required=True, metavar="DIR", help="workdir to write"
+  )
+  parser.add_argument(
+    "--model-arch",
+    default="",
+    metavar="FILE",
+    help="CaBRNet's model_arch.yml; the one beside the checkpoint if not given",
+  )
+  parser.add_argument(
+    "--image-size",
+    default=0,
+    type=_positive,
+    metavar="PIXELS",
+    help="side of an image, which state dicts do not say",
+  )
+  parser.add_argument(
+    "--classes",
+    default="",
+    metavar="FILE",
+    help="text with the name of a class on each line, in the model's order",
+  )
+  parser.add_argument(
+    "--data",
+    default="",
+    metavar="DIR",
+    help="the images: train/CLASS/* and test/CLASS/*; names the classes too",
+  )
+  parser.add_argument(
+    "--push",
+    action="store_true",
+    help="make each prototype its nearest patch of the training images",
+  )
+  parser.add_argument(
+    "--config",
+    default=_BASE,
+    metavar="FILE",
+    help=f"config for what the checkpoint does not say; {_BASE} if not given",
+  )
+
+
+def run(args: argparse.Namespace) -> int:
+  """Writes the workdir; says on stderr what was assumed.
+
+  Raises:
+    UserError: the checkpoint cannot be read or taken over, or DIR holds a run.
+  """
+  parallel.setup()
+  if args.push and not args.data:
+    raise UserError("--push needs the training images: give --data=DIR")
+  folder = Path(args.output)
+  if workdir.has_begun(folder):
+    raise UserError(f"{folder} holds a run; give --output another folder")
+  found = read(Path(args.file), args.model_arch, args.image_size)
+  for note in found.notes:
+    _say(f"note: {note}")
+  with _importing(args.file):
+    config = _config(args.config, foreign_state.settings(found), args.data)
+  names = _class_names(args, config, found.classes)
+  method = Method(config, names)
+  template = jax.eval_shape(method.init, parallel.init_key(config.seed))
+  with _importing(args.file):
+    state = foreign_state.state(found, template, method.network.backbone)
+  if args.push:
+    state = _pushed(method, state)
+  _write(folder, config, names, state, args.file)
+  _say(_summary(found, folder, args))
+  return 0
+
+
+def read(file: Path, model_arch: str = "", image_size: int = 0) -> Classifier:
+  """What a checkpoint of ProtoPNet or CaBRNet says.
+
+  Args:
+    file: the checkpoint.
+    model_arch: path of CaBRNet's file; '': the one beside the checkpoint.
+    image_size: overrules the checkpoint, where it is not 0.
+
+  Raises:
+    UserError: it cannot be read, or is of something else.
+  """
+  module = reading.read_module(file)
+  with _importing(file):
+    if not cabrnet.recognised(module.tensors):
+      return foreign.read(module, image_size)
+    arch = Path(model_arch or file.with_name("model_arch.yml"))
+    return cabrnet.read(module.tensors, Keys.read(arch), image_size)
+
+
+@contextlib.contextmanager
+def _importing(file: str | Path) -> Iterator[None]:
+  """Says of a mistake in which file it is."""
+  try:
+    yield
+  except UserError as error:
+    raise UserError(f"cannot import {file}: {error}") from error
+
+
+def _pushed(method: Method, state: State) -> State:
+  """The state with its prototypes projected onto training images."""
+  stream = method.stream("train")
+  for line in skipped.report({"train": stream.source}):
+    _say(line)
+  _say(f"pushing to {len(stream)} training images")
+  state, moved = method.push(state, stream)
+  _say(
+    f"prototypes moved by {moved['moved_mean']:.3g} on average, by"
+    f" {moved['moved_max']:.3g} at most"
+  )
+  return state
+
+
+def _config(base: str, settings: Mapping[str, Any], data: str) -> ConfigDict:
+  """The base config with what the checkpoint decides."""
+  file, _, variants = base.partition(":")
+  try:
+    config = runpy.run_path(file)["get_config"](variants).unlock()
+  except (OSError, ImportError, KeyError, ValueError) as error:
+    raise UserError(
+      f"--config={base} is no config that can be read ({error}); run this from"
+      " the repository's root, or name a config of ProtoPNet"
+    ) from error
+  if config.method != "protopnet":
+    raise UserError(f"--config={base} is of {config.method}, not of protopnet")
+  config.update_from_flattened_dict(
+    {**settings, "data.name": "folder", "data.root": data}
+  )
+  return config.lock()
+
+
+def _class_names(
+  args: argparse.Namespace, config: ConfigDict, count: int
+) -> tuple[str, ...]:
+  """Names by --classes, by --data, or by number."""
+  if args.classes:
+    lines = _lines(Path(args.classes))
+    names, source = tuple(filter(None, lines)), args.classes
+  elif args.data:
+    names, source = Method(config).class_names, args.data
+  else:
+    return tuple(f"class {k}" for k in range(count))
+  if len(names) != count or len(set(names)) != count:
+    raise UserError(
+      f"{source} names {len(set(names))} classes, and the checkpoint has"
+      f" {count}; name each once, in the order of the checkpoint"
+    )
+  return names
+
+
+def _lines(path: Path) -> list[str]:
+  try:
+    text = path.read_text(encoding="utf-8")
+  except (OSError, UnicodeDecodeError) as error:
+    raise UserError(f"cannot read {path}: {writing.reason(error)}") from error
+  return [line.strip() for line in text.splitlines()]
+
+
+def _write(folder, config, names, state: State, source: str) -> None:
+  """A run that is finished; what is half written is no run."""
+  workdir.claim(folder, config)
+  workdir.claim_classes(folder, names)
+  checkpoints = Checkpoints(folder)
+  checkpoints.save(Progress(finished=True), state, {})
+  checkpoints.close()
+  alive = state.buffers["alive"]
+  workdir.write_json(
+    folder / "summary.json",
+    {
+      "imported_from": source,
+      "prototypes": len(alive),
+      "alive": int(alive.sum()),
+      "class_names": list(names),
+    },
+  )
+
+
+def _summary(found: Classifier, folder: Path, args: argparse.Namespace) -> str:
+  explain = f"python explain.py --workdir={folder}"
+  explain += "" if args.data else " --images=PATH"
+  explain += "" if args.push else " --allow_stale"
+  return (
+    f"written: {folder}, {found.backbone} with {len(found.prototypes)}"
+    f" prototypes of {found.classes} classes, images of {found.image_size}"
+    f" pixels\nNext: python -m protojax predict --workdir={folder} IMAGE...\n"
+    f"      {explain}"
+  )
+
+
+def _say(message: str) -> None:
+  print(message, file=sys.stderr)
+
+
+def _positive(text: str) -> int:
+  if not text.isdecimal() or not int(text):
+    raise argparse.ArgumentTypeError(f"{text!r} is not a number of 1 or more")
+  return int(text)

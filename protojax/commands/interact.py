@@ -1,0 +1,165 @@
+"""Puts a concept model right, and shows what it would say then.
+
+  python -m protojax interact --workdir=DIR
+
+opens a page on this machine: draw where in an image the model shall look or
+not, reject concepts, and see its answer change. What is saved there goes into
+DIR/interventions.json. The same without a browser:
+
+  python -m protojax interact --workdir=DIR --boxes=FILE
+
+where FILE is such a JSON file, prints what each of its interventions changes,
+as CSV with the columns
+
+  image,class_before,probability_before,class_after,probability_after,changed
+
+or, with --format=json, as the page saves it. From Python it is
+`protojax.interact.intervene`.
+"""
+
+import argparse
+import ipaddress
+from pathlib import Path
+import sys
+import threading
+
+from protojax import loading, parallel
+from protojax.data import skipped
+from protojax.data.source import Source
+from protojax.datasets import files
+from protojax.engine import workdir
+from protojax.interact import batch
+from protojax.interact.answers import Answer, Model, intervene
+from protojax.interact.atlas import Atlas
+from protojax.interact.server import Server
+from protojax.interact.session import Session
+from protojax.methods.base import Intervenes
+from protojax.types import UserError
+from protojax.writing import opened
+
+__all__ = ["Answer", "Model", "arguments", "intervene", "run"]
+
+_PORT = 8642
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+  """Declares what the command takes."""
+  parser.add_argument(
+    "--workdir",
+    default="",
+    metavar="DIR",
+    help="folder of a run; the newest under runs/ where not given",
+  )
+  parser.add_argument(
+    "--images",
+    default=[],
+    nargs="+",
+    metavar="PATH",
+    help="images, folders or patterns of your own, not the test images",
+  )
+  parser.add_argument(
+    "--boxes",
+    default="",
+    metavar="FILE",
+    help="apply the interventions of a JSON file, and open no page",
+  )
+  parser.add_argument(
+    "--format",
+    default="csv",
+    choices=["csv", "json"],
+    help="of what --boxes gives; csv by default",
+  )
+  parser.add_argument(
+    "--output",
+    default="",
+    metavar="FILE",
+    help="write that to FILE, whole or not at all, and not to the terminal",
+  )
+  parser.add_argument(
+    "--host",
+    default="127.0.0.1",
+    help="address to listen on; any but the default lets other machines in",
+  )
+  parser.add_argument(
+    "--port",
+    default=_PORT,
+    type=int,
+    help=f"{_PORT} by default; 0 takes one that is free",
+  )
+
+
+def run(args: argparse.Namespace) -> int:
+  """Applies a file, or serves the page until Ctrl-C.
+
+  Raises:
+    UserError: no run, nothing in it to intervene in, no images, a mistake in
+      the file, or an address that cannot be listened on.
+  """
+  parallel.setup()
+  folder = Path(args.workdir or workdir.newest(Path("runs")))
+  method, state, config = loading.load(folder)
+  if not isinstance(method, Intervenes):
+    raise UserError(
+      f"{folder}: {config.method} has no concepts to intervene in; train a"
+      " model that has, with one of configs/csr_*.py"
+    )
+  # The last that train.py writes.
+  if not (folder / "summary.json").exists():
+    _say(f"note: {folder} is not trained to its end")
+  source = _source(method, args.images)
+  model = Model(method, state)
+  if args.boxes:
+    asked = batch.read(Path(args.boxes), source, method.concept_names)
+    with opened(args.output) as file:
+      batch.write(batch.apply(model, source, asked), file, args.format)
+    return 0
+  session = Session(
+    model,
+    source,
+    folder / "interventions.json",
+    Atlas(method, state, method.grid),
+  )
+  title = folder.resolve().name
+  with Server(session, title, args.host, args.port) as server:
+    _serve(server, session)
+  _say(f"{session.saved_count} interventions saved in {session.path}")
+  return 0
+
+
+def _source(method, paths: list[str]) -> Source:
+  """The images, and on stderr those that cannot be read."""
+  split = "images" if paths else "test"
+  source = files.images(*paths) if paths else method.stream(split).source
+  for line in skipped.report({split: source}):
+    _say(line)
+  return source
+
+
+def _serve(server: Server, session: Session) -> None:
+  """Answers until Ctrl-C, and meanwhile fills the list of images."""
+  _say("compiling ...")
+  session.opened(0)
+  if not _is_loopback(server.server_address[0]):
+    _say(
+      "note: other machines can reach this page. Whoever has its address sees"
+      " the images and can save interventions; nothing is encrypted."
+    )
+  print(f"open {server.address} (Ctrl-C ends)", flush=True)
+  stop = threading.Event()
+  listing = threading.Thread(target=session.predict_all, args=(stop,))
+  listing.start()
+  try:
+    server.serve_forever()
+  except KeyboardInterrupt:
+    _say("")  # The terminal has written ^C.
+  finally:
+    stop.set()
+    listing.join()
+
+
+def _is_loopback(address) -> bool:
+  return ipaddress.ip_address(str(address)).is_loopback
+
+
+def _say(message: str) -> None:
+  print(message, file=sys.stderr, flush=True)

@@ -1,0 +1,234 @@
+"""Names the classes of images, or the defective ones.
+
+The model is the newest checkpoint of a run; its training images may be gone.
+
+Of a model with classes, CSV has one row for each of the top prototypes of each
+image, rank 1 being the most similar; the columns are always
+
+  image,class,probability,rank,prototype,prototype_class,similarity,points
+
+where points are what the prototype adds to the logit of the class, and
+prototype_class is the concept of a prototype that belongs to one. With
+--top 0 each image has one row, whose last five columns are empty. JSON is a
+list with the same for each image, and the probabilities of all classes.
+
+Of a model that detects anomalies, each image has one row:
+
+  image,score,threshold,defective
+
+where a score above the threshold is defective, 1.
+"""
+
+import argparse
+from collections.abc import Callable, Iterable, Iterator
+import csv
+import json
+from pathlib import Path
+import sys
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+
+from protojax import loading, parallel
+from protojax.data import stream as stream_lib
+from protojax.datasets import files
+from protojax.engine import log, workdir
+from protojax.methods.base import Classifies, Detects
+from protojax.types import State, UserError
+from protojax.writing import opened
+
+_CLASSIFIED = (
+  "image",
+  "class",
+  "probability",
+  "rank",
+  "prototype",
+  "prototype_class",
+  "similarity",
+  "points",
+)
+_DETECTED = ("image", "score", "threshold", "defective")
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+  """Declares what the command takes."""
+  parser.add_argument(
+    "paths",
+    nargs="+",
+    metavar="PATH",
+    help="an image, a folder (with all below it) or a pattern",
+  )
+  parser.add_argument(
+    "--workdir",
+    default="",
+    metavar="DIR",
+    help="folder of a run; the newest under runs/ where not given",
+  )
+  parser.add_argument(
+    "--format", default="csv", choices=["csv", "json"], help="csv by default"
+  )
+  parser.add_argument(
+    "--top",
+    default=3,
+    type=_count,
+    metavar="N",
+    help="prototypes listed for each image, 3 by default",
+  )
+  parser.add_argument(
+    "--output",
+    default="",
+    metavar="FILE",
+    help="write to FILE, whole or not at all, and not to the terminal",
+  )
+
+
+def run(args: argparse.Namespace) -> int:
+  """Predicts; writes to stdout or to a file, and of its progress to stderr.
+
+  Raises:
+    UserError: no run, no image, or a file that cannot be written.
+  """
+  parallel.setup()
+  with opened(args.output) as file:
+    folder = Path(args.workdir or workdir.newest(Path("runs")))
+    source = files.images(*args.paths)
+    method, state, config = loading.load(folder)
+    kind = next((k for k in _ANSWERS if isinstance(method, k)), None)
+    if kind is None:
+      raise UserError(f"{folder}: {config.method} has nothing to predict")
+    describe, columns, as_rows = _ANSWERS[kind]
+    if isinstance(method, Detects):
+      method.threshold(state)  # Before the first line is written.
+    # The last that train.py writes.
+    if not (folder / "summary.json").exists():
+      _say(f"note: {folder} is not trained to its end")
+    for name, reason in source.skipped:
+      _say(f"skipped {name}: {reason}")
+
+    stream = stream_lib.ordered(
+      source,
+      config.data.image_size,
+      min(len(source), config.batch_size),
+      cache_bytes=0,
+    )
+    found = predictions(method, state, stream, describe, args.top)
+    found = _one_by_one(found, len(source))
+    if args.format == "json":
+      json.dump(list(found), file, indent=2)
+      file.write("\n")
+    else:
+      writer = csv.writer(file, lineterminator="\n")
+      writer.writerow(columns)
+      for one in found:
+        writer.writerows(as_rows(one))
+  _say(f"images: {len(source)}, skipped: {len(source.skipped)}")
+  return 0
+
+
+def predictions(
+  method: Any,
+  state: State,
+  stream: stream_lib.Stream,
+  describe: Callable[..., dict[str, Any]],
+  top: int,
+) -> Iterator[list[dict[str, Any]]]:
+  """What is found in the images of each batch of a stream, in its order.
+
+  Args:
+    method: gives the rows that `describe` reads.
+    state: of the model.
+    stream: the images.
+    describe: (method, state, row, top) -> what is said of an image.
+    top: how many prototypes to list, the most similar first.
+  """
+  for batch, rows in parallel.each(method.predict, state, stream.batches()):
+    found = []
+    for i in np.flatnonzero(batch["mask"]):
+      row = {name: value[i] for name, value in rows.items()}
+      name = stream.source.name(int(batch["index"][i]))
+      found.append({"image": name, **describe(method, state, row, top)})
+    yield found
+
+
+def _classified(method, state, row, top) -> dict[str, Any]:
+  names, shares = method.class_names, row["probabilities"]
+  best = int(np.argmax(shares))
+  return {
+    "class": names[best],
+    "probability": _number(shares[best]),
+    "probabilities": dict(zip(names, map(_number, shares), strict=True)),
+    "prototypes": _prototypes(row, state, method.groups.names, top),
+  }
+
+
+def _detected(method, state, row, top) -> dict[str, Any]:
+  del top
+  threshold = method.threshold(state).value
+  return {
+    "score": _number(row["score"]),
+    "threshold": _number(np.float32(threshold)),
+    # As in an inspection: what is not a number has not been found normal.
+    "defective": not row["score"] <= threshold,
+  }
+
+
+def _prototypes(row, state, names, top) -> list[dict[str, Any]]:
+  if "points" not in row:
+    return []
+  alive = np.flatnonzero(state.buffers["alive"])
+  order = alive[np.argsort(-row["similarities"][alive], kind="stable")]
+  return [
+    {
+      "prototype": int(j),
+      "class": names[state.buffers["class_of"][j]],
+      "similarity": _number(row["similarities"][j]),
+      "points": _number(row["points"][j]),
+    }
+    for j in order[:top]
+  ]
+
+
+def _number(value: np.floating) -> float:
+  # No more digits than a float32 has.
+  return float(f"{value:.8g}")
+
+
+def _classified_rows(one: dict[str, Any]) -> Iterator[tuple]:
+  image = one["image"], one["class"], one["probability"]
+  for rank, prototype in enumerate(one["prototypes"], 1):
+    yield (*image, rank, *prototype.values())
+  if not one["prototypes"]:
+    yield (*image, "", "", "", "", "")
+
+
+def _detected_rows(one: dict[str, Any]) -> Iterator[tuple]:
+  yield one["image"], one["score"], one["threshold"], int(one["defective"])
+
+
+# What a method answers: how an image is described, its columns and rows.
+_ANSWERS = {
+  Classifies: (_classified, _CLASSIFIED, _classified_rows),
+  Detects: (_detected, _DETECTED, _detected_rows),
+}
+
+
+def _one_by_one(
+  batches: Iterable[list[dict[str, Any]]], total: int
+) -> Iterator[dict[str, Any]]:
+  """What was found in all batches, with a progress bar on the side."""
+  with log.bar(Console(stderr=True)) as bar:
+    task = bar.add_task("predict", total=total, note="")
+    for batch in batches:
+      yield from batch
+      bar.advance(task, len(batch))
+
+
+def _say(message: str) -> None:
+  print(message, file=sys.stderr)
+
+
+def _count(text: str) -> int:
+  if not text.isdecimal():
+    raise argparse.ArgumentTypeError(f"{text!r} is not a number of 0 or more")
+  return int(text)

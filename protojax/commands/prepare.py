@@ -1,0 +1,107 @@
+"""Prepares a data set for training: many files become few.
+
+  python -m protojax prepare cub200 --source=CUB_200_2011.tgz --output=DIR
+  python -m protojax prepare folder --source=DIR_OR_ARCHIVE --output=DIR
+
+reads a data set as it came, unpacked or not, and writes it as a TFDS data set,
+which is then trained on with --config.data.root=DIR.
+
+  python -m protojax prepare anomaly --source=DIR --output=DIR
+
+reads a folder laid out as MVTec-AD, VisA, Real-IAD or as KIND/* (see
+protojax.datasets.layouts).
+"""
+
+import argparse
+from collections.abc import Callable, Mapping
+import functools
+import signal
+import sys
+
+from rich.console import Console
+
+from protojax import parallel
+from protojax.datasets import cars196, classes, cub200, dogs, labelled, prepared
+from protojax.engine import log
+
+_TRAIN = "python train.py --config=configs/"
+# What data are for -> how they are written, what --help says, what uses them.
+_WRITERS: Mapping[str, tuple[Callable, str, str]] = {
+  "cub200": (
+    functools.partial(labelled.write, cub200.read),
+    "birds: CUB_200_2011.tgz, or a folder of what it holds",
+    f"{_TRAIN}protopnet_cub200.py",
+  ),
+  "cars196": (
+    functools.partial(labelled.write, cars196.read),
+    "Stanford Cars: a folder with its archives and lists, packed or not",
+    f"{_TRAIN}protopnet_cars196.py",
+  ),
+  "dogs": (
+    functools.partial(labelled.write, dogs.read),
+    "Stanford Dogs: a folder with its archives, packed or not",
+    f"{_TRAIN}protopnet_dogs.py",
+  ),
+  "folder": (
+    functools.partial(labelled.write, classes.read),
+    "images in folders of classes, with or without train/ and test/",
+    f"{_TRAIN}protopnet_tfds.py --config.data.name=prepared",
+  ),
+  "anomaly": (
+    prepared.write,
+    "normal and defective images, with their masks",
+    f"{_TRAIN}inp_former_folder.py --config.data.name=prepared",
+  ),
+}
+_NAMED = 10  # lines for one kind of note
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+  """Declares what the command takes."""
+  commands = parser.add_subparsers(dest="data", metavar="DATA", required=True)
+  for name, (_, purpose, _) in _WRITERS.items():
+    command = commands.add_parser(name, help=purpose, description=purpose)
+    command.add_argument(
+      "--source", required=True, metavar="PATH", help="a folder or an archive"
+    )
+    command.add_argument(
+      "--output", required=True, metavar="DIR", help="folder to write to"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+  """Prepares; says on stderr what was left out and what is in two splits.
+
+  Raises:
+    UserError: the source is not as expected, or the output cannot be written.
+  """
+  parallel.setup()
+  write, _, train = _WRITERS[args.data]
+  # Told to stop, it takes away what it has begun, as after Ctrl-C.
+  signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+  with log.bar(Console(stderr=True)) as bar:
+    task = bar.add_task("prepare", total=None, note="checking")
+    outcome = write(
+      args.source,
+      args.output,
+      lambda total: bar.update(task, total=total, note=""),
+      lambda: bar.advance(task),
+    )
+  _tell([f"skipped {name}: {reason}" for name, reason in outcome.skipped])
+  _tell([f"the same file: {a} and {b}" for a, b in outcome.overlap])
+  counts = [f"{split}: {n:,}" for split, n in outcome.counts.items()]
+  _tell(
+    [
+      f"written: {args.output}, {', '.join(counts)}, skipped:"
+      f" {len(outcome.skipped)}, in two splits: {len(outcome.overlap)}",
+      f"Next: {train} --config.data.root={args.output}",
+    ]
+  )
+  return 0
+
+
+def _tell(lines: list[str]) -> None:
+  for line in lines[:_NAMED]:
+    print(line, file=sys.stderr)
+  if len(lines) > _NAMED:
+    print(f"and {len(lines) - _NAMED} more", file=sys.stderr)

@@ -1,0 +1,77 @@
+"""Stanford Cars: 16,185 cars of 196 models, with boxes.
+
+Krause et al., 3D Object Representations for Fine-Grained Categorization, 2013.
+Read as it came: cars_train.tgz, cars_test.tgz, car_devkit.tgz, and
+cars_test_annos_withlabels.mat, in one folder or unpacked there.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from protojax.datasets import matlab
+from protojax.datasets.archive import Archive
+from protojax.datasets.labelled import Listing, Photo
+from protojax.types import UserError
+
+_CLASSES = "cars_meta.mat"
+# The list of a split -> the folder of its images.
+_SPLITS = {
+  "train": ("cars_train_annos.mat", "cars_train"),
+  "test": ("cars_test_annos_withlabels.mat", "cars_test"),
+}
+
+
+def read(files: Archive) -> Listing:
+  """Lists the cars.
+
+  Raises:
+    UserError: a list is missing, or not as expected.
+  """
+  names = [_CLASSES, *(annotations for annotations, _ in _SPLITS.values())]
+  lists = matlab.lists(files, names)
+  try:
+    class_names = np.atleast_1d(lists[_CLASSES]["class_names"])
+    photos = [
+      photo
+      for split, (name, folder) in _SPLITS.items()
+      for photo in _photos(files, lists[name]["annotations"], split, folder)
+    ]
+    if not all(0 <= photo.label < len(class_names) for photo in photos):
+      raise ValueError(f"a class beyond the {len(class_names)} that are named")
+  except (ValueError, KeyError, IndexError, TypeError) as e:
+    raise UserError(
+      f"the lists of {files.title} are not those of Stanford Cars ({e!r})"
+    ) from e
+  return Listing(
+    name="cars",  # cars196 is what TFDS itself makes of them
+    class_names=tuple(str(name) for name in class_names),
+    photos=tuple(photos),
+    boxes="bbox",
+  )
+
+
+def _photos(
+  files: Archive, annotations: Any, split: str, folder: str
+) -> Iterator[Photo]:
+  # The folder may lie in another, which some mirrors call by the same name.
+  places = {
+    tuple(name.split("/")[-2:]): name
+    for name in files.names
+    if f"/{folder}/" in f"/{name}"
+  }
+  for row in np.atleast_1d(annotations):
+    name = str(row["fname"])
+    left, top, right, bottom = (
+      int(row[f"bbox_{edge}"]) for edge in ("x1", "y1", "x2", "y2")
+    )
+    # Matlab counts from one, and the last pixel is in the box.
+    box = (left - 1, top - 1, right - left + 1, bottom - top + 1)
+    yield Photo(
+      path=places.get((folder, name), f"{folder}/{name}"),
+      name=f"{folder}/{name}",
+      label=int(row["class"]) - 1,
+      split=split,
+      boxes=(box,),
+    )

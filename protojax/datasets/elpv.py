@@ -1,0 +1,51 @@
+"""2,624 solar cells, with and without defects, from the package elpv-dataset.
+
+Electroluminescence images, each with the probability that its cell is
+defective: experts were sure of some and not of others. Used are those of
+probability 0, which are normal, and of 1; the cells of mono- and
+polycrystalline silicon are two categories. Which pixels are defective is not
+known. Deitsch et al., "Automatic classification of defective photovoltaic
+module cells in electroluminescence images", Solar Energy 185 (2019); CC
+BY-NC-SA 4.0.
+"""
+
+import importlib.util
+import os
+
+from protojax.datasets.collection import NORMAL, Entry, OfFiles
+from protojax.types import UserError
+
+_KIND = "defective"
+_INSTALL = "python -m pip install 'protojax[elpv]'"
+
+
+def load() -> OfFiles:
+  """Lists the cells, by category and name.
+
+  Raises:
+    UserError: the package is not installed, or not as expected.
+  """
+  # Found, not imported: its import is not needed to read files.
+  spec = importlib.util.find_spec("elpv_dataset")
+  if spec is None or not spec.submodule_search_locations:
+    raise UserError(
+      f"the solar cells need the package elpv-dataset (90 MB): {_INSTALL}"
+    )
+  root = os.path.join(spec.submodule_search_locations[0], "data")
+  try:
+    with open(os.path.join(root, "labels.csv"), encoding="utf-8") as file:
+      rows = [line.split() for line in file if line.strip()]
+    cells = [(cell, float(chance), name) for name, chance, cell in rows]
+  except (OSError, ValueError) as e:
+    raise UserError(
+      f"the labels of elpv-dataset in {root} cannot be read ({e}): install it"
+      f" again with {_INSTALL} --force-reinstall"
+    ) from e
+  entries = [
+    Entry(name, cell, _KIND, "test")
+    if chance
+    else Entry(name, cell, NORMAL, "")
+    for cell, chance, name in sorted(cells)
+    if chance in (0, 1)
+  ]
+  return OfFiles(root, tuple(entries), ("",) * len(entries), has_truth=False)

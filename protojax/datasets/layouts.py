@@ -1,0 +1,251 @@
+"""The folder layouts of data sets for anomaly detection, told apart by content.
+
+- MVTec-AD: CATEGORY/{train/good,test/KIND,ground_truth/KIND}, or one such
+  category alone;
+- VisA: CATEGORY/Data/{Images,Masks} with the list split_csv/1cls.csv;
+- Real-IAD: realiad_1024/CATEGORY (or 512, or 256) with the lists
+  realiad_jsons/CATEGORY.json;
+- plain: KIND/*, where one folder is called good, normal, ok or free. The mask
+  of a defective image lies beside it or in ground_truth/KIND.
+
+A mask is called as its image is, with or without _mask at the end.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+import csv
+import itertools
+import json
+import os
+from typing import Any
+
+from protojax.datasets import files
+from protojax.datasets.collection import NORMAL, Entry, OfFiles
+from protojax.types import UserError
+
+_NORMAL = frozenset(("good", "normal", "ok", "free"))
+_TRUTH = "ground_truth"
+
+_Found = Iterator[tuple[Entry, str]]  # an image and its mask
+
+
+def load(root: str) -> OfFiles:
+  """Lists the images of a folder, whatever its layout; reads none of them.
+
+  Args:
+    root: an existing folder.
+
+  Raises:
+    UserError: the layout is not known, or a list in it is not as expected.
+  """
+  found = sorted(
+    _layout(root)(root),
+    key=lambda pair: (pair[0].category, pair[0].kind != NORMAL, pair[0].name),
+  )
+  if not found:
+    raise UserError(f"no image in {root}")
+  entries, masks = zip(*found, strict=True)
+  names = [entry.name for entry in entries]
+  if len(set(names)) < len(names):
+    twice = next(a for a, b in itertools.pairwise(sorted(names)) if a == b)
+    raise UserError(f"{root} lists {twice} twice")
+  for entry in entries:
+    if entry.split == "train" and entry.kind != NORMAL:
+      raise UserError(
+        f"{root} has {entry.name} for training, which is {entry.kind!r}: only"
+        " normal images are trained on, such as those in train/good"
+      )
+  return OfFiles(root, entries, masks)
+
+
+def _layout(root: str) -> Any:
+  inside = files.folders(root)
+  if "realiad_jsons" in inside:
+    return _real_iad
+  if os.path.exists(os.path.join(root, "split_csv", "1cls.csv")):
+    return _visa
+  if any(os.path.isdir(os.path.join(root, f, "Data/Images")) for f in inside):
+    raise UserError(
+      f"{root} looks like VisA and has no split_csv/1cls.csv: put that list of"
+      " its splits there"
+    )
+  if _is_mvtec(root):
+    return lambda root: _mvtec(root, "", _basename(root))
+  categories = [f for f in inside if _is_mvtec(os.path.join(root, f))]
+  if categories:
+    return lambda root: (
+      pair for name in categories for pair in _mvtec(root, name, name)
+    )
+  if _normal_folders(inside):
+    return _plain
+  raise UserError(
+    f"{root} is not laid out as a data set of defects: expected"
+    " CATEGORY/train/good and CATEGORY/test/KIND (MVTec-AD), split_csv/1cls.csv"
+    " (VisA), realiad_jsons (Real-IAD), or folders of images one of which is"
+    f" called {', '.join(sorted(_NORMAL))}"
+  )
+
+
+def _mvtec(root: str, prefix: str, category: str) -> _Found:
+  for split in ("train", "test"):
+    where = os.path.join(root, prefix, split)
+    for folder in files.folders(where) if os.path.isdir(where) else ():
+      kind = NORMAL if folder.lower() in _NORMAL else folder
+      images = os.path.join(prefix, split, folder)
+      mask_of = _masks(root, os.path.join(prefix, _TRUTH, folder))
+      for stem, name in _below(root, images):
+        mask = "" if kind == NORMAL else mask_of(stem)
+        yield Entry(name, category, kind, split), mask
+
+
+def _visa(root: str) -> _Found:
+  path = os.path.join(root, "split_csv", "1cls.csv")
+  with open(path, newline="", encoding="utf-8", errors="replace") as file:
+    rows = list(csv.DictReader(file))
+  columns = ("object", "split", "label", "image", "mask")
+  for number, row in enumerate(rows, 2):
+    if any(row.get(column) is None for column in columns):
+      raise UserError(
+        f"{path} line {number} has not the columns {', '.join(columns)}"
+      )
+    kind, split, mask = row["label"], row["split"], row["mask"]
+    if split not in ("train", "test"):
+      raise UserError(f"{path} line {number} has the split {split!r}")
+    if kind != NORMAL and not mask:
+      raise UserError(f"{path} line {number} has no mask for a defective image")
+    mask = "" if kind == NORMAL else _native(mask)
+    yield Entry(_native(row["image"]), row["object"], kind, split), mask
+
+
+def _real_iad(root: str) -> _Found:
+  lists = os.path.join(root, "realiad_jsons")
+  if "realiad_jsons" in files.folders(lists):  # as it is unpacked
+    lists = os.path.join(lists, "realiad_jsons")
+  names = [f for f in sorted(os.listdir(lists)) if f.endswith(".json")]
+  if not names:
+    raise UserError(f"{lists} has no CATEGORY.json, the lists of Real-IAD")
+  for name in names:
+    path = os.path.join(lists, name)
+    try:
+      with open(path, encoding="utf-8") as file:
+        content = json.load(file)
+      yield from _real_iad_category(root, name[: -len(".json")], content)
+    except (ValueError, KeyError, TypeError, AttributeError) as e:
+      raise UserError(
+        f"{path} is not a list of Real-IAD: expected meta, train and test, each"
+        f" image with anomaly_class and image_path ({type(e).__name__}: {e})"
+      ) from e
+
+
+def _real_iad_category(root: str, category: str, content: dict) -> _Found:
+  meta = content["meta"]
+  first = (content["train"] + content["test"])[:1]
+  home = _home(root, (meta.get("prefix", ""), category), first)
+  for split in ("train", "test"):
+    for item in content[split]:
+      normal = item["anomaly_class"] == meta["normal_class"]
+      kind = NORMAL if normal else item["anomaly_class"]
+      name = os.path.join(home, _native(item["image_path"]))
+      mask = item.get("mask_path")
+      beside = f"{os.path.splitext(name)[0]}.png"
+      mask = os.path.join(home, _native(mask)) if mask else beside
+      yield Entry(name, category, kind, split), "" if normal else mask
+
+
+def _home(root: str, prefixes: Sequence[str], first: Sequence[dict]) -> str:
+  """Where the images of a category of Real-IAD lie, of the largest size."""
+  sizes = [f for f in files.folders(root) if f != "realiad_jsons"]
+  sizes.sort(key=lambda f: int("0" + "".join(filter(str.isdigit, f))))
+  for prefix in prefixes:
+    for size in (*sizes[::-1], ""):
+      home = os.path.normpath(os.path.join(size, _native(prefix)))
+      paths = (_native(item["image_path"]) for item in first)
+      if all(os.path.exists(os.path.join(root, home, path)) for path in paths):
+        return home
+  return _native(prefixes[0])
+
+
+def _plain(root: str) -> _Found:
+  folders = files.folders(root)
+  normal = _normal_folders(folders)
+  if len(normal) > 1:
+    raise UserError(
+      f"{root} has {' and '.join(normal)}: one folder holds the normal images"
+    )
+  for folder in folders:
+    if folder == _TRUTH:
+      continue
+    images, beside = _apart(_below(root, folder))
+    elsewhere = _masks(root, os.path.join(_TRUTH, folder), folder)
+    kind = NORMAL if folder in normal else folder
+    for stem, name in images:
+      if kind == NORMAL:
+        yield Entry(name, _basename(root), kind, ""), ""
+      else:
+        mask = beside.get(name) or elsewhere(stem)
+        yield Entry(name, _basename(root), kind, "test"), mask
+
+
+def _apart(
+  found: Iterable[tuple[str, str]],
+) -> tuple[list[tuple[str, str]], dict[str, str]]:
+  """The (stem, name) of images among their masks, and the mask of each."""
+  found = list(found)
+  by_stem: dict[str, list[str]] = {}
+  for stem, name in found:
+    by_stem.setdefault(stem, []).append(name)
+  masks = {}
+  for stem, names in by_stem.items():
+    # Of two files with one stem, the one in the format of masks is the mask.
+    same = [n for n in names if n.lower().endswith(".png")]
+    same = same if len(same) < len(names) else []
+    for name in (n for n in names if n not in same):
+      for mask in (*same, *by_stem.get(f"{stem}_mask", ()))[:1]:
+        masks[name] = mask
+  taken = set(masks.values())
+  return [pair for pair in found if pair[1] not in taken], masks
+
+
+def _masks(root: str, folder: str, expected: str = "") -> Callable[[str], str]:
+  """Function from the stem of an image to its mask, there or not.
+
+  Args:
+    root: of the data set.
+    folder: of the masks of one kind, which need not exist.
+    expected: where a mask that is not there should lie, if not in `folder`.
+  """
+  present = dict(_below(root, folder))
+
+  def mask(stem: str) -> str:
+    missing = os.path.join(expected or folder, f"{stem}_mask.png")
+    return present.get(f"{stem}_mask") or present.get(stem) or missing
+
+  return mask
+
+
+def _below(root: str, folder: str) -> Iterator[tuple[str, str]]:
+  """Path in the folder without suffix, and path in the root, of each image."""
+  where = os.path.join(root, folder)
+  for path in files.below(where):
+    stem = os.path.splitext(os.path.relpath(path, where))[0]
+    yield stem, os.path.relpath(path, root)
+
+
+def _normal_folders(names: Iterable[str]) -> list[str]:
+  return [name for name in names if name.lower() in _NORMAL]
+
+
+def _is_mvtec(path: str) -> bool:
+  for split in ("train", "test"):
+    where = os.path.join(path, split)
+    if os.path.isdir(where) and _normal_folders(files.folders(where)):
+      return True
+  return False
+
+
+def _basename(root: str) -> str:
+  return os.path.basename(os.path.realpath(root))
+
+
+def _native(path: str) -> str:
+  # Lists that were made on Windows have its separators.
+  return os.path.normpath(path.replace("\\", "/"))

@@ -1,0 +1,196 @@
+"""The embedded data set: crops of 13 photographs, one photograph a class.
+
+The photographs come inside the wheels of scikit-image and scikit-learn (the
+`demo` extra), so nothing is downloaded. Training crops lie in the left 60 % of
+a photograph and test crops in the right 40 %: no pixel is in both. Written
+once, as a TFDS data set in the user's cache, then read like any other.
+"""
+
+from collections.abc import Iterator
+import contextlib
+import importlib.util
+import io
+import os
+from pathlib import Path
+import shutil
+import tempfile
+from typing import Any
+
+from jaxtyping import Int, UInt8
+import numpy as np
+from PIL import Image
+
+from protojax import parallel
+from protojax.data import images as images_lib
+from protojax.datasets import tfds as tfds_lib
+from protojax.types import UserError
+
+# Another draw of crops needs another version: the cache is kept by it.
+VERSION = "1.1.0"
+CROPS = {"train": 60, "test": 30}  # of each photograph
+# Pixels; the size of the network's input in the default config, so that the
+# network sees the photograph's own pixels, not resized ones.
+_SIDE = 96
+_TRAIN_SHARE = 0.6  # of the width
+# Standard deviation below which a crop shows next to nothing (the black rim of
+# the retina, the night sky behind the rocket), in grey levels.
+_FLAT = 6.0
+
+_FOLDERS = {"skimage": "data", "sklearn": "datasets/images"}
+_PHOTOGRAPHS = {
+  "astronaut": ("skimage", "astronaut.png"),
+  "brick": ("skimage", "brick.png"),
+  "chelsea": ("skimage", "chelsea.png"),
+  "china": ("sklearn", "china.jpg"),
+  "coffee": ("skimage", "coffee.png"),
+  "flower": ("sklearn", "flower.jpg"),
+  "grass": ("skimage", "grass.png"),
+  "gravel": ("skimage", "gravel.png"),
+  "hubble_deep_field": ("skimage", "hubble_deep_field.jpg"),
+  "immunohistochemistry": ("skimage", "ihc.png"),
+  "retina": ("skimage", "retina.jpg"),
+  "rocket": ("skimage", "rocket.jpg"),
+  "stereo_motorcycle": ("skimage", "motorcycle_left.png"),
+}
+CLASS_NAMES = tuple(_PHOTOGRAPHS)
+# Not classes here: other data sets take pieces of them.
+_OTHERS = {"coins": ("skimage", "coins.png"), "page": ("skimage", "page.png")}
+
+
+def load(root: str, split: str) -> tfds_lib.Records:
+  """Opens the photographs, cutting them first if this was never done.
+
+  Args:
+    root: folder of the prepared data set; '' is the user's cache.
+    split: "train", "test" or a slice of them.
+
+  Raises:
+    UserError: scikit-image or scikit-learn is missing, or the folder cannot be
+      written.
+  """
+  import tensorflow_datasets as tfds
+
+  where = Path(os.path.expanduser(root)) if root else parallel.cache_dir()
+  folder = where / "protojax_photos" / VERSION
+  if not folder.is_dir():
+    try:
+      _prepare(where, folder)
+    except OSError as e:
+      raise UserError(
+        f"cannot write the photos to {where} ({e.strerror or e}): free some"
+        " space or set --config.data.root=DIR"
+      ) from e
+  return tfds_lib.open_split(tfds.builder_from_directory(str(folder)), split)
+
+
+def photograph(name: str) -> UInt8[np.ndarray, "H W 3"]:
+  """One of `CLASS_NAMES`, "coins" or "page" in full, RGB.
+
+  Raises:
+    UserError: the package that holds it is not installed.
+  """
+  package, file = {**_PHOTOGRAPHS, **_OTHERS}[name]
+  # Found, not imported: importing scikit-image takes a second.
+  spec = importlib.util.find_spec(package)
+  if spec is None or not spec.submodule_search_locations:
+    raise UserError(
+      "the photos need scikit-image and scikit-learn: python -m pip install"
+      " 'protojax[demo]', or use a folder of your own with"
+      " --config.data.name=folder --config.data.root=DIR"
+    )
+  path = Path(spec.submodule_search_locations[0]) / _FOLDERS[package] / file
+  try:
+    return images_lib.decode(path)
+  except ValueError as e:
+    raise UserError(
+      f"this {package} does not hold {path.name} ({e}): install the 'demo'"
+      " extra's version, python -m pip install --upgrade 'protojax[demo]'"
+    ) from e
+
+
+def boxes(
+  name: str, image: UInt8[np.ndarray, "H W 3"], split: str
+) -> Int[np.ndarray, "n 4"]:
+  """Where the crops of a photograph lie: x, y, width, height in pixels.
+
+  Drawn from the name and the split alone. A crop that shows next to nothing is
+  drawn again.
+  """
+  height, width, _ = image.shape
+  border = int(width * _TRAIN_SHARE)
+  left, right = (0, border) if split == "train" else (border, width)
+  seed = [CLASS_NAMES.index(name), list(CROPS).index(split)]
+  generator = np.random.default_rng(seed)
+  chosen = []
+  while len(chosen) < CROPS[split]:
+    x = int(generator.integers(left, right - _SIDE + 1))
+    y = int(generator.integers(0, height - _SIDE + 1))
+    crop, box = image[y : y + _SIDE, x : x + _SIDE], (x, y, _SIDE, _SIDE)
+    if crop.std(axis=(0, 1)).mean() >= _FLAT and box not in chosen:
+      chosen.append(box)
+  return np.array(chosen)
+
+
+def _crops(split: str) -> Iterator[tuple[str, dict]]:
+  """(key, example) of every crop, the image as PNG bytes."""
+  for name in CLASS_NAMES:
+    image = photograph(name)
+    for i, (x, y, w, h) in enumerate(boxes(name, image, split)):
+      content = io.BytesIO()
+      Image.fromarray(image[y : y + h, x : x + w]).save(content, "PNG")
+      key = f"{name}-{split}-{i:02d}"
+      yield key, {"image": content.getvalue(), "label": name, "name": key}
+
+
+def _prepare(where: Path, folder: Path) -> None:
+  """Writes the data set beside its place and moves it there in one step."""
+  for name in CLASS_NAMES:  # before anything is written
+    photograph(name)
+  where.mkdir(parents=True, exist_ok=True)
+  workshop = tempfile.mkdtemp(dir=where, prefix=".photos-")
+  try:
+    made = _builder(workshop)
+    folder.parent.mkdir(exist_ok=True)
+    try:
+      os.rename(made.data_dir, folder)
+    except OSError:
+      if not folder.is_dir():  # else another process was quicker: the same
+        raise
+  finally:
+    shutil.rmtree(workshop, ignore_errors=True)
+
+
+def _builder(data_dir: str) -> Any:
+  import tensorflow_datasets as tfds
+
+  class Photos(tfds.core.GeneratorBasedBuilder, skip_registration=True):
+    """Crops of the photographs in scikit-image and scikit-learn."""
+
+    name = "protojax_photos"
+    VERSION = tfds.core.Version(VERSION)
+
+    def _info(self):
+      features = tfds.features.FeaturesDict(
+        {
+          "image": tfds.features.Image(
+            shape=(None, None, 3), encoding_format="png"
+          ),
+          "label": tfds.features.ClassLabel(names=CLASS_NAMES),
+          "name": tfds.features.Text(),
+        }
+      )
+      return tfds.core.DatasetInfo(builder=self, features=features)
+
+    def _split_generators(self, dl_manager):
+      del dl_manager  # nothing is downloaded
+      return {split: _crops(split) for split in CROPS}
+
+    def _generate_examples(self):
+      raise NotImplementedError("the splits bring their own generators")
+
+  builder = Photos(data_dir=data_dir, file_format="array_record")
+  # TFDS speaks of downloads, which would only puzzle: there are none.
+  tfds.disable_progress_bar()
+  with contextlib.redirect_stdout(io.StringIO()):
+    builder.download_and_prepare()
+  return builder

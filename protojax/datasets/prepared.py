@@ -1,0 +1,195 @@
+"""A folder of normal and defective images as one TFDS data set.
+
+Many small files become few large ones, which are read by index; a network file
+system likes them better. `write` makes them from any layout of `layouts`, and
+`load` opens them with the same images, in the same order, as the folder.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+import dataclasses
+import functools
+import itertools
+import os
+from typing import Any
+
+from jaxtyping import Bool, UInt8
+import numpy as np
+
+from protojax.data import images as images_lib
+from protojax.datasets import array_records as records
+from protojax.datasets import layouts, truths
+from protojax.datasets.collection import NORMAL, Entry, OfFiles, printable
+from protojax.types import UserError
+
+NAME = "protojax_anomaly"
+VERSION = "1.0.0"
+_COLUMNS = ("name", "category", "kind", "split")
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Prepared:
+  """A collection of TFDS records.
+
+  Attributes:
+    title: the folder it was opened from.
+    entries: as they were in the folder it was made from.
+    records: split -> {"image", "truth": encoded bytes, ...} by index.
+  """
+
+  title: str
+  entries: tuple[Entry, ...]
+  records: dict[str, Any]
+  has_truth: bool = True
+
+  @functools.cached_property
+  def _place(self) -> tuple[tuple[str, int], ...]:
+    """The split each image is kept in, and its index there."""
+    counts = {split: itertools.count() for split in self.records}
+    splits = [_split(entry) for entry in self.entries]
+    return tuple((split, next(counts[split])) for split in splits)
+
+  def broken(self, rows: Sequence[int]) -> dict[int, str]:
+    """None: they were read when the data set was made."""
+    del rows
+    return {}
+
+  def require_truth(self, rows: Sequence[int]) -> None:
+    """Nothing to require: the masks were read when it was made."""
+
+  def image(self, row: int) -> UInt8[np.ndarray, "H W 3"]:
+    """The pixels of an image."""
+    return self._read(row, "image", images_lib.decode)
+
+  def truth(self, row: int) -> Bool[np.ndarray, "H W"]:
+    """The defective pixels of an image."""
+    return self._read(row, "truth", truths.read)
+
+  def _read(self, row: int, feature: str, decode: Callable) -> np.ndarray:
+    split, position = self._place[row]
+    try:
+      return decode(self.records[split][position][feature])
+    except ValueError as e:
+      raise UserError(
+        f"{self.title} is damaged at {self.entries[row].name} ({e}); prepare"
+        " it again"
+      ) from e
+
+
+def load(root: str) -> Prepared:
+  """Opens what `write` wrote.
+
+  Args:
+    root: an existing folder, the `output` of `write`.
+
+  Raises:
+    UserError: there is no such data set in it.
+  """
+  import tensorflow_datasets as tfds
+
+  folder = records.home(root, NAME, VERSION)
+  if not folder.is_dir():
+    raise UserError(
+      f"{root} holds no prepared data set: make one with python -m protojax"
+      f" prepare anomaly --source=DIR --output={root}"
+    )
+  builder = tfds.builder_from_directory(str(folder))
+  encoded = ("image", "truth")
+  decoders: Any = {name: tfds.decode.SkipDecoding() for name in encoded}
+  try:
+    columns = [builder.info.metadata[column] for column in _COLUMNS]
+    by_split = {
+      split: builder.as_data_source(split, decoders=decoders)
+      for split in builder.info.splits
+    }
+    entries = tuple(Entry(*row) for row in zip(*columns, strict=True))
+    return Prepared(root, entries, by_split)
+  except (KeyError, ValueError, OSError) as e:
+    raise UserError(f"{folder} is damaged ({e!r}); prepare it again") from e
+
+
+def write(
+  source: str,
+  output: str,
+  begin: Callable[[int], Any] = lambda total: None,
+  advance: Callable[[], Any] = lambda: None,
+) -> records.Outcome:
+  """Writes the data set of a folder, whole or not at all.
+
+  The image files go into it as they are, the masks as black and white.
+
+  Args:
+    source: a folder in one of the layouts.
+    output: the folder to write to; made if it is not there.
+    begin: called with the number of images, before the first is written.
+    advance: called after each image.
+
+  Raises:
+    UserError: the folder is not as expected, or the data set cannot be written.
+  """
+  if not os.path.isdir(source):
+    raise UserError(f"--source={source} is not a folder")
+  records.require_room(output, NAME, VERSION)
+  collection = layouts.load(source)
+  entries = collection.entries
+  bad = collection.broken(range(len(entries)))
+  rows = [row for row in range(len(entries)) if row not in bad]
+  if not rows:
+    raise UserError(f"no image in {source} can be read")
+  collection.require_truth([r for r in rows if entries[r].kind != NORMAL])
+  begin(len(rows))
+  records.write(output, _content(collection, rows, advance))
+  splits = [_split(entries[row]) for row in rows]
+  return records.Outcome(
+    {split: splits.count(split) for split in sorted(set(splits))},
+    tuple((printable(entries[row].name), why) for row, why in bad.items()),
+  )
+
+
+def _content(
+  collection: OfFiles, rows: Sequence[int], advance: Callable
+) -> records.Content:
+  import tensorflow_datasets as tfds
+
+  entries = [collection.entries[row] for row in rows]
+  kinds = sorted({entry.kind for entry in entries} - {NORMAL})
+
+  def examples() -> Iterator[tuple[str, dict]]:
+    for row in rows:
+      yield _split(collection.entries[row]), _example(collection, row)
+      advance()
+
+  return records.Content(
+    name=NAME,
+    version=VERSION,
+    description="Normal and defective images, with their defective pixels.",
+    features={
+      "image": tfds.features.Image(shape=(None, None, None)),
+      "truth": tfds.features.Image(
+        shape=(None, None, 1), encoding_format="png"
+      ),
+      "label": tfds.features.ClassLabel(
+        names=[printable(kind) for kind in (NORMAL, *kinds)]
+      ),
+      "category": tfds.features.Text(),
+      "name": tfds.features.Text(),
+    },
+    splits=sorted({_split(entry) for entry in entries}),
+    examples=examples(),
+    metadata=lambda: {c: [getattr(e, c) for e in entries] for c in _COLUMNS},
+  )
+
+
+def _example(collection: OfFiles, row: int) -> dict[str, str | bytes]:
+  entry = collection.entries[row]
+  return {
+    "image": collection.content(row),
+    "truth": truths.png(collection.truth(row)),
+    "label": printable(entry.kind),
+    "category": printable(entry.category),
+    "name": printable(entry.name),
+  }
+
+
+def _split(entry: Entry) -> str:
+  """Where it is kept; whether a normal image is for testing may be open."""
+  return entry.split or "train"

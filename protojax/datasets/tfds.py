@@ -1,0 +1,310 @@
+"""Prepared TFDS data sets, read by index and without TensorFlow."""
+
+import contextlib
+import dataclasses
+import difflib
+import functools
+import hashlib
+import operator
+import os
+from pathlib import Path
+from typing import Any
+
+from jaxtyping import Float, Int32, UInt8
+import numpy as np
+
+from protojax import parallel
+from protojax.data import images as images_lib
+from protojax.data.places import Places
+from protojax.datasets import boxes
+from protojax.types import UserError
+from protojax.writing import replacing
+
+_CONVERTED = "array_record"
+# Data sets that TFDS does not have -> what `python -m protojax prepare` calls
+# them.
+_OURS = {
+  "cub200": "cub200",
+  "cars": "cars196",
+  "dogs": "dogs",
+  "prepared": "folder",
+}
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Records:
+  """A source of TFDS records; see `source.Source`.
+
+  Attributes:
+    title: how messages and names call this data set.
+    records: gives {"image": encoded bytes, "label": int, ...} by index.
+    labels: class of each; -1 is unknown.
+    class_names: by label.
+    named: the feature that holds the name of an image; '' without one.
+    boxed: where the boxes lie, such as ("objects", "bbox"); () for none.
+    crop: whether images are cut to them.
+    parted: whether records hold "parts", as `cub200` writes them.
+  """
+
+  title: str
+  records: Any
+  labels: Int32[np.ndarray, "n"]
+  class_names: tuple[str, ...]
+  named: str
+  boxed: tuple[str, ...] = ()
+  crop: bool = False
+  parted: bool = False
+  skipped: tuple[tuple[str, str], ...] = ()
+
+  def __len__(self) -> int:
+    return len(self.labels)
+
+  def __getitem__(self, i: int) -> dict:
+    record = self.records[int(i)]
+    try:
+      image = images_lib.decode(record["image"])
+    except ValueError as e:
+      raise UserError(
+        f"record {i} of {self.title} holds a broken image ({e}); prepare the"
+        " data set again"
+      ) from e
+    name = self._name(i, record)
+    if self.crop:
+      image = boxes.cut(image, self._boxes(record))
+    return {"image": image, "label": int(self.labels[i]), "name": name}
+
+  def name(self, i: int) -> str:
+    """The name that the record holds, or the data set and its number."""
+    return self._name(i, self.records[int(i)] if self.named else {})
+
+  def digest(self, i: int) -> UInt8[np.ndarray, "16"]:
+    """Hash of the pixels of one image."""
+    return images_lib.digest(self[i]["image"])
+
+  def places(self, i: int) -> Places | None:
+    """See `objects.Boxed`; of images that are cut to their boxes unknown."""
+    if self.crop or not self.boxed:
+      return None
+    found = self._boxes(self.records[int(i)])
+    return Places(np.zeros(len(found), np.int64), found)
+
+  def parts(self, i: int) -> Float[np.ndarray, "r 3"] | None:
+    """See `objects.Parted`; of an image cut to its box in shares of the cut."""
+    if not self.parted:
+      return None
+    record = self.records[int(i)]
+    height, width, _ = images_lib.decode(record["image"]).shape
+    found = self._boxes(record)[: None if self.crop else 0]
+    top, left, bottom, right = boxes.largest(found, height, width)
+    x, y, seen = np.asarray(record["parts"], np.float32).T
+    row, column = (y - top) / (bottom - top), (x - left) / (right - left)
+    return np.stack([row, column, seen], axis=1)
+
+  def _boxes(self, record: dict) -> Float[np.ndarray, "n 4"]:
+    found: Any = functools.reduce(operator.getitem, self.boxed, record)
+    return np.reshape(found, (-1, 4))
+
+  def _name(self, i: int, record: dict) -> str:
+    if self.named:
+      return record[self.named].decode("utf-8", "backslashreplace")
+    return f"{self.title}-{int(i):06d}"
+
+
+def load(name: str, root: str, split: str, crop: bool = False) -> Records:
+  """Opens a split of a data set that TFDS knows or that lies in `root`.
+
+  Args:
+    name: as in `tfds.builder`, such as "mnist" or "imagenet2012:5.1.0".
+    root: TFDS's data_dir; '' is its default.
+    split: as in TFDS, such as "train[:80%]".
+    crop: cut images to their bounding boxes.
+
+  Raises:
+    UserError: there is no such data set or split, it is not prepared or not as
+      ArrayRecord, has no image and label, or no boxes to crop to.
+  """
+  return open_split(_builder(name, root), split, crop)
+
+
+def open_split(builder: Any, split: str, crop: bool = False) -> Records:
+  """Opens a split of a TFDS builder.
+
+  Args and errors are those of `load`.
+
+  Raises:
+    UserError: as `load`.
+  """
+  import tensorflow_datasets as tfds
+
+  title = builder.info.full_name
+  _require_prepared(builder)
+  _require_features(builder)
+  decoders = {n: tfds.decode.SkipDecoding() for n in _left_encoded(builder)}
+  try:
+    count = builder.info.splits[split].num_examples
+  except (KeyError, ValueError) as e:
+    names = ", ".join(builder.info.splits)
+    raise UserError(
+      f"{title} has no split {split!r}; it has {names} (and slices such as"
+      " 'train[:80%]')"
+    ) from e
+  if not count:
+    raise UserError(f"split {split!r} of {title} holds no image")
+  records = builder.as_data_source(split, decoders=decoders)
+  return Records(
+    title=f"{builder.info.name}-{split}",
+    records=records,
+    labels=_labels(builder, split, records),
+    class_names=tuple(builder.info.features["label"].names),
+    named=_named(builder),
+    boxed=_boxed(builder, crop),
+    crop=crop,
+    parted=_parted(builder),
+  )
+
+
+def _builder(name: str, root: str) -> Any:
+  import tensorflow_datasets as tfds
+
+  root = os.path.expanduser(root)
+  if root and not os.path.isdir(root):
+    raise UserError(
+      f"no folder {root}: --config.data.root takes the data_dir of TFDS"
+    )
+  try:
+    return tfds.builder(name, data_dir=root or None)
+  except tfds.core.DatasetNotFoundError as e:
+    if name in _OURS:
+      raise UserError(
+        f"no data set {name!r} in {root or 'the default folder of TFDS'}: make"
+        f" it with python -m protojax prepare {_OURS[name]} --source=PATH"
+        " --output=DIR, and give --config.data.root=DIR"
+      ) from e
+    known = tfds.list_builders(with_community_datasets=False)
+    near = difflib.get_close_matches(name, known, 3)
+    hint = f"; near: {', '.join(near)}" if near else ""
+    raise UserError(
+      f"no data set {name!r} in TFDS nor in {root or 'its default folder'}"
+      f"{hint}. For folders of images use --config.data.name=folder"
+    ) from e
+  except (ValueError, ImportError, AssertionError) as e:
+    raise UserError(f"TFDS cannot open {name!r}: {_one_line(e)}") from e
+
+
+def _require_prepared(builder: Any) -> None:
+  from tensorflow_datasets.core import file_adapters
+
+  title, info = builder.info.full_name, builder.info
+  if not builder.is_prepared() or not info.splits:
+    root = str(builder.data_path.parents[title.count("/")])
+    raise UserError(
+      f"{title} is not prepared in {root}. Prepare it once: python -c"
+      f' "import tensorflow_datasets as t; t.builder({info.name!r},'
+      f" data_dir={root!r}, file_format='{_CONVERTED}')"
+      '.download_and_prepare()"'
+    )
+  formats = {info.file_format, *info.alternative_file_formats}
+  readable = {
+    file_adapters.FileFormat.ARRAY_RECORD,
+    file_adapters.FileFormat.PARQUET,
+  }
+  if not formats & readable:
+    found = ", ".join(f.value for f in formats if f)
+    raise UserError(
+      f"{title} is prepared as {found}, which cannot be read by index. Convert"
+      " it where TensorFlow is installed: tfds convert_format"
+      f" --dataset_version_dir={builder.data_dir}"
+      f" --out_file_format={_CONVERTED}"
+    )
+
+
+def _require_features(builder: Any) -> None:
+  """Requires an image of whole numbers and a label."""
+  import tensorflow_datasets as tfds
+
+  features = builder.info.features
+  kinds = {"image": tfds.features.Image, "label": tfds.features.ClassLabel}
+  nested = isinstance(features, tfds.features.FeaturesDict)
+  found: dict[str, Any] = dict(features) if nested else {}
+  fits = all(isinstance(found.get(n), kind) for n, kind in kinds.items())
+  if not fits:
+    typed = [f"{n} ({type(f).__name__})" for n, f in sorted(found.items())]
+    described = ", ".join(typed)
+    raise UserError(
+      f"{builder.info.full_name} has the features {described or features};"
+      " needed are image (Image) and label (ClassLabel)"
+    )
+  if found["image"].np_dtype not in (np.uint8, np.uint16):
+    raise UserError(
+      f"the images of {builder.info.full_name} are"
+      f" {np.dtype(found['image'].np_dtype).name}; needed is uint8 or uint16"
+    )
+
+
+def _named(builder: Any) -> str:
+  """The feature that holds the name of an image, '' if none does."""
+  import tensorflow_datasets as tfds
+
+  features = builder.info.features
+  candidates = [n for n in ("name", "image/filename") if n in features]
+  texts = [n for n in candidates if isinstance(features[n], tfds.features.Text)]
+  return texts[0] if texts else ""
+
+
+def _boxed(builder: Any, required: bool) -> tuple[str, ...]:
+  """Where the boxes of an image lie: one, or one for each object."""
+  import tensorflow_datasets as tfds
+
+  features = dict(builder.info.features)
+  objects = getattr(features.get("objects"), "feature", None)  # of a sequence
+  nested = isinstance(objects, tfds.features.FeaturesDict)
+  candidates = {
+    ("bbox",): features.get("bbox"),
+    ("objects", "bbox"): dict(objects).get("bbox") if nested else None,
+  }
+  for place, feature in candidates.items():
+    if isinstance(feature, tfds.features.BBoxFeature):
+      return place
+  if not required:
+    return ()
+  raise UserError(
+    f"{builder.info.full_name} has no bounding boxes (a feature bbox or"
+    " objects/bbox): set --config.data.crop=False"
+  )
+
+
+def _parted(builder: Any) -> bool:
+  """Whether each image has a table of parts: x, y and whether it is seen."""
+  feature = dict(builder.info.features).get("parts")
+  return feature is not None and tuple(feature.shape[1:]) == (3,)
+
+
+def _left_encoded(builder: Any) -> list[str]:
+  """The image, which `images.decode` reads, and pictures nobody asked for."""
+  import tensorflow_datasets as tfds
+
+  features = dict(builder.info.features)
+  return [n for n, f in features.items() if isinstance(f, tfds.features.Image)]
+
+
+def _labels(builder: Any, split: str, records: Any) -> Int32[np.ndarray, "n"]:
+  """The labels of all records, remembered: reading them reads every record."""
+  facts = Path(builder.data_dir) / "dataset_info.json"
+  key = (str(facts.resolve()), facts.stat().st_mtime_ns, split)
+  key = hashlib.blake2b(repr(key).encode(), digest_size=16).hexdigest()
+  memory = parallel.cache_dir() / "labels" / f"{key}.npy"
+  try:
+    labels = np.load(memory)
+    if labels.shape == (len(records),) and labels.dtype == np.int32:
+      return labels
+  except (OSError, ValueError, EOFError):
+    pass  # not there yet, or damaged: it only saves time
+  labels = np.array([r["label"] for r in records], np.int32)
+  # A cache that cannot be written costs time and nothing else.
+  with contextlib.suppress(UserError), replacing(memory, "wb") as file:
+    np.save(file, labels)
+  return labels
+
+
+def _one_line(error: Exception) -> str:
+  return str(error).strip().split("\n")[0][:200]

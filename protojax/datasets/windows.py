@@ -1,0 +1,273 @@
+"""Windows of photographs in which things are boxed: concepts with places.
+
+`root/images/*` beside `root/boxes.csv`, which has a row for each thing: the
+columns filename, xmin, xmax, ymin, ymax (pixels) and one more, of any name,
+that says what it is. Whole photographs tend to show every kind of thing, so
+they are cut into windows, whose contents differ. A kind is a concept; the class
+of a window is the first kind of a list that it shows, as somebody would sort
+fields of view who looks for the rare first. Photographs, not windows, are
+divided into training and test.
+"""
+
+from collections.abc import Mapping, Sequence
+import csv
+import dataclasses
+import functools
+import os
+from typing import NamedTuple
+
+from jaxtyping import Bool, Int32, UInt8
+import numpy as np
+
+from protojax.data import images as images_lib
+from protojax.data import splits as splits_lib
+from protojax.data.places import Places
+from protojax.datasets import files, readable, truths
+from protojax.types import UserError
+
+# The class of a window that shows nothing of the list.
+OTHER = "none of them"
+_EDGES = ("xmin", "ymin", "xmax", "ymax")
+
+
+class _Thing(NamedTuple):
+  """One row of the list: a kind of thing, and its box in pixels."""
+
+  kind: str
+  left: int
+  top: int
+  right: int
+  bottom: int
+
+
+class _Window(NamedTuple):
+  """A part of a photograph, in pixels."""
+
+  photograph: str
+  left: int
+  top: int
+  width: int
+  height: int
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Windows:
+  """A split of windows; see `source.Source` and `concepts.Conceptual`.
+
+  Attributes:
+    root: the folder of the photographs.
+    windows: where each is cut from.
+    concept_names: the kinds of things, by number.
+    concepts: which of them each window shows.
+    found: where, box by box.
+    labels: class of each.
+    class_names: by label.
+    skipped: (name, reason) of each photograph and each row that is of no use.
+  """
+
+  root: str
+  windows: tuple[_Window, ...]
+  concept_names: tuple[str, ...]
+  concepts: Bool[np.ndarray, "n c"]
+  found: tuple[Places, ...]
+  labels: Int32[np.ndarray, " n"]
+  class_names: tuple[str, ...]
+  skipped: tuple[tuple[str, str], ...]
+
+  def __len__(self) -> int:
+    return len(self.windows)
+
+  def __getitem__(self, i: int) -> dict:
+    w = self.windows[i]
+    whole = _decoded(os.path.join(self.root, w.photograph))
+    image = whole[w.top : w.top + w.height, w.left : w.left + w.width]
+    return {"image": image, "label": int(self.labels[i]), "name": self.name(i)}
+
+  def name(self, i: int) -> str:
+    """The photograph and the window's left upper corner."""
+    w = self.windows[i]
+    name = os.fsencode(w.photograph).decode("utf-8", "backslashreplace")
+    return f"{name} at {w.left},{w.top}"
+
+  def digest(self, i: int) -> UInt8[np.ndarray, " 16"]:
+    """Hash of the pixels of one window."""
+    return images_lib.digest(self[i]["image"])
+
+  def places(self, i: int) -> Places:
+    """Where the things are; also those seen in part, which do not count."""
+    return self.found[i]
+
+
+def load(
+  root: str,
+  split: str,
+  *,
+  concepts: Sequence[str],
+  task: Sequence[str],
+  side: int,
+  visible: float = 0.25,
+  splits: tuple[str, str] = ("train", "test"),
+  test_fraction: float = 0.4,
+  seed: int = 0,
+) -> Windows:
+  """Opens one split of the windows.
+
+  Args:
+    root: the folder that holds images/ and boxes.csv.
+    split: which of `splits`.
+    concepts: the kinds of things, in the order of their numbers.
+    task: some of them; a window's class is the first that it shows.
+    side: of a window in pixels; the windows of a photograph are spread evenly,
+      as many as cover it. A smaller photograph is one window.
+    visible: the share of a thing's box that must be in a window to count.
+    splits: what the training and the test split are called.
+    test_fraction: the share of the photographs that is test.
+    seed: of that draw.
+
+  Raises:
+    UserError: the folder does not hold what is described here.
+  """
+  root = os.path.expanduser(root)
+  things, bad_rows = _listed(root)
+  _require_kinds(root, concepts, task, things)
+  if not 0 < test_fraction < 1:
+    raise UserError(
+      f"--config.data.test_fraction={test_fraction} leaves a split empty; give"
+      " a share between 0 and 1"
+    )
+  place = os.path.join(root, "images")
+  paths = [os.path.relpath(path, place) for path in files.below(place)]
+  bad = readable.unreadable(place, paths)
+  paths = [path for path in paths if path not in bad]
+  if len(paths) < 2:
+    raise UserError(
+      f"{len(paths)} readable images in {place}, and the split into train and"
+      " test needs 2: add some"
+    )
+  held = set(splits_lib.held_out(paths, test_fraction, seed))
+  test = split == splits[1]
+  chosen = [path for i, path in enumerate(paths) if (i in held) == test]
+  windows = [window for path in chosen for window in _cut(place, path, side)]
+  numbers = {name: number for number, name in enumerate(concepts)}
+  seen = [
+    _seen(window, things.get(window.photograph, ()), numbers, visible)
+    for window in windows
+  ]
+  present = np.stack([shown for shown, _ in seen])
+  asked = present[:, [numbers[name] for name in task]]
+  labels = np.where(asked.any(axis=1), asked.argmax(axis=1), len(task))
+  lost = sorted(set(things) - set(paths) - set(bad))
+  return Windows(
+    root=place,
+    windows=tuple(windows),
+    concept_names=tuple(concepts),
+    concepts=present,
+    found=tuple(where for _, where in seen),
+    labels=labels.astype(np.int32),
+    class_names=(*task, OTHER),
+    skipped=(
+      *bad.items(),
+      *bad_rows,
+      *((name, "it has boxes, but is not in images/") for name in lost),
+    ),
+  )
+
+
+def _listed(root: str) -> tuple[dict[str, list[_Thing]], list[tuple[str, str]]]:
+  """The things of each photograph, and the rows that hold none."""
+  if not root:
+    raise UserError("no folder of images given: set --config.data.root=DIR")
+  path = os.path.join(root, "boxes.csv")
+  try:
+    with open(path, newline="", encoding="utf-8") as file:
+      rows = csv.DictReader(file)
+      kind = _kind_column(path, rows.fieldnames or ())
+      things, bad = {}, []
+      for row in rows:
+        try:
+          edges = [int(row[edge]) for edge in _EDGES]
+        except (TypeError, ValueError):
+          edges = []
+        if not edges or edges[0] >= edges[2] or edges[1] >= edges[3]:
+          why = "its box has no area" if edges else "its box is not of numbers"
+          bad.append((f"boxes.csv, line {rows.line_num}", why))
+          continue
+        things.setdefault(row["filename"], []).append(_Thing(row[kind], *edges))
+  except (OSError, UnicodeDecodeError, csv.Error) as error:
+    raise UserError(
+      f"{path} cannot be read ({error}): --config.data.root takes a folder with"
+      " images/ and boxes.csv"
+    ) from error
+  return things, bad
+
+
+def _kind_column(path: str, names: Sequence[str]) -> str:
+  more = [name for name in names if name not in ("filename", *_EDGES)]
+  if len(more) != 1 or len(names) != 6:
+    raise UserError(
+      f"{path} has the columns {', '.join(names) or 'none'}; expected filename,"
+      f" {', '.join(_EDGES)} and one that says what is in the box"
+    )
+  return more[0]
+
+
+def _require_kinds(
+  root: str,
+  concepts: Sequence[str],
+  task: Sequence[str],
+  things: Mapping[str, Sequence[_Thing]],
+) -> None:
+  kinds = {thing.kind for listed in things.values() for thing in listed}
+  for key, wanted, known in (
+    ("concepts", concepts, kinds),
+    ("task", task, set(concepts)),
+  ):
+    unknown = [name for name in wanted if name not in known]
+    if unknown or not wanted:
+      raise UserError(
+        f"--config.data.{key} is {', '.join(wanted) or 'empty'}; choose from"
+        f" {', '.join(sorted(known))} ({root})"
+      )
+
+
+def _cut(place: str, path: str, side: int) -> list[_Window]:
+  """As many windows as cover a photograph, spread evenly."""
+  height, width = truths.size(os.path.join(place, path))
+  rows, columns = min(side, height), min(side, width)
+  return [
+    _Window(path, int(left), int(top), columns, rows)
+    for top in np.linspace(0, height - rows, -(-height // rows)).round()
+    for left in np.linspace(0, width - columns, -(-width // columns)).round()
+  ]
+
+
+def _seen(
+  window: _Window,
+  things: Sequence[_Thing],
+  numbers: Mapping[str, int],
+  visible: float,
+) -> tuple[Bool[np.ndarray, " c"], Places]:
+  """Which concepts a window shows, and the parts of boxes within it."""
+  known = [thing for thing in things if thing.kind in numbers]
+  concepts = np.array([numbers[thing.kind] for thing in known], np.int64)
+  edges = np.array([thing[1:] for thing in known], np.float64).reshape(-1, 4)
+  corner, size = [window.left, window.top], [window.width, window.height]
+  shares = (edges.reshape(-1, 2, 2) - corner) / size
+  area = np.prod(shares[:, 1] - shares[:, 0], axis=1)
+  left, top, right, bottom = np.clip(shares, 0, 1).reshape(-1, 4).T
+  boxes = np.stack([top, left, bottom, right], axis=1)
+  within = (right - left) * (bottom - top)
+  shown = np.isin(np.arange(len(numbers)), concepts[within >= visible * area])
+  inside = within > 0
+  return shown, Places(concepts[inside], boxes[inside])
+
+
+@functools.lru_cache(maxsize=16)
+def _decoded(path: str) -> UInt8[np.ndarray, "H W 3"]:
+  """A photograph; its windows are read one after the other."""
+  try:
+    return images_lib.decode(path)
+  except ValueError as error:
+    raise UserError(
+      f"{path} was readable when the data were opened and is not now: {error}"
+    ) from error

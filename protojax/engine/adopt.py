@@ -1,0 +1,75 @@
+"""Starting from a trained model, also with other classes."""
+
+from pathlib import Path
+
+import numpy as np
+
+from protojax import parallel
+from protojax.engine import workdir
+from protojax.engine.checkpoint import Checkpoints, flatten, unflatten
+from protojax.types import State, UserError
+
+
+def take_over(
+  state: State, init_from: str, class_names: tuple[str, ...] | None
+) -> State:
+  """A fresh state with all that fits from another run's newest checkpoint.
+
+  Buffers (class and source of each prototype) always start anew.
+
+  Args:
+    state: the fresh one.
+    init_from: workdir of the other run; '' leaves the state as it is.
+    class_names: of the new run.
+
+  Raises:
+    UserError: that folder holds no checkpoint, or one of another backbone.
+  """
+  if not init_from:
+    return state
+  fresh = flatten(state)
+  taken = fitting(state, init_from, class_names)
+  missing = set(fresh) - set(taken)
+  if any(name.startswith("params.backbone.") for name in missing):
+    raise UserError(
+      f"the backbone of {init_from} is another one; give config.backbone.name"
+      " its name, or train without --init-from."
+    )
+  anew = sorted(
+    {
+      ".".join(name.split(".")[:2])
+      for name in missing
+      if not name.startswith("buffers.")
+    }
+  )
+  parallel.say(
+    f"{len(taken)} arrays taken over from {init_from}; anew:"
+    f" {', '.join(anew) or 'none'}"
+  )
+  return unflatten(state, {**fresh, **taken})
+
+
+def fitting(
+  state: State, init_from: str, class_names: tuple[str, ...] | None
+) -> dict[str, np.ndarray]:
+  """Parameters and statistics of a run that have a place in a state.
+
+  Those of the same name and shape; prototypes and head only if they stand for
+  the same classes.
+  """
+  checkpoints = Checkpoints(Path(init_from))
+  _, arrays = checkpoints.restore()
+  checkpoints.close()
+  fresh = flatten(state)
+  same = workdir.class_names(Path(init_from)) == class_names
+  of_classes = ("params.prototypes.", "params.head.")
+  found = {}
+  for name, array in arrays.items():
+    name = name.removeprefix("state.")
+    if not name.startswith(("params.", "statistics.")):
+      continue
+    if name.startswith(of_classes) and not same:
+      continue
+    if name in fresh and fresh[name].shape == array.shape:
+      found[name] = array
+  return found

@@ -1,0 +1,327 @@
+"""Runs the stages of a method one after the other, from wherever it stands."""
+
+from collections.abc import Callable, Iterable, Mapping
+import contextlib
+import dataclasses
+from pathlib import Path
+import signal
+import time
+from typing import Any
+
+import jax
+
+from protojax import parallel
+from protojax.engine.checkpoint import Checkpoints, Progress, unflatten
+from protojax.engine.log import Log, bar, rounded
+from protojax.engine.stage import Fit, Pass, Update, fit
+from protojax.types import Metrics, PyTree, State
+
+# An epoch longer than this is logged in parts.
+_LOG_STEPS = 100
+
+
+class Interrupted(Exception):
+  """The run was told to stop, and saved where it stands."""
+
+  def __init__(self, signal_number: int, where: str) -> None:
+    super().__init__(where)
+    self.signal_number = signal_number
+
+
+@dataclasses.dataclass
+class Run:
+  """One training run: state, position, and where both are kept.
+
+  Attributes:
+    workdir: its folder.
+    seed: its root of randomness.
+    save_seconds: a checkpoint at least this often, besides every stage's end.
+  """
+
+  workdir: Path
+  seed: int
+  save_seconds: float = 60.0
+
+  def __post_init__(self) -> None:
+    self.checkpoints = Checkpoints(self.workdir)
+    self.progress = Progress()
+    self.optimizers: dict[str, PyTree] = {}
+    self.best: State | None = None
+    self._saved = time.monotonic()
+    self._signal = 0
+
+  def train(
+    self,
+    init: Callable[[jax.Array], State],
+    stages: Iterable[Fit | Pass],
+    evaluate: Callable[[State], Metrics],
+    adopt: Callable[[State], State] = lambda state: state,
+    validate: Callable[[State], Metrics] | None = None,
+  ) -> State:
+    """Goes through all stages not yet done.
+
+    Args:
+      init: a state from a key.
+      stages: the method's.
+      evaluate: metrics of a state, measured after every stage.
+      adopt: what is done to a fresh state, such as taking over another run's.
+      validate: metrics on images held out of training, which stages with
+        patience are ended by.
+
+    Returns:
+      The final state.
+
+    Raises:
+      Interrupted: SIGTERM or SIGINT came; the run was saved.
+      UserError: a checkpoint could not be read or written.
+    """
+    stages, self._evaluate, self._validate = list(stages), evaluate, validate
+    key = parallel.key(self.seed)
+    if self.checkpoints.exists():
+      self._restore(init, stages)
+    else:
+      fresh = jax.jit(init)(parallel.init_key(self.seed))
+      self.state = adopt(parallel.to_host(fresh))
+    progress = self.progress
+    self.log = Log(
+      self.workdir, progress.stage, progress.step, progress.total_steps
+    )
+    with self._signals(), bar() as self._bar:
+      for number, stage in enumerate(stages, 1):
+        if number >= progress.stage:
+          self._stage(
+            f"{number:02d}-{slug(stage.name)}",
+            stage,
+            jax.random.fold_in(key, number),
+          )
+      if not progress.finished:
+        progress.finished = True
+        self._save()
+    self.log.close()
+    self.checkpoints.close()
+    return self.state
+
+  def finished(self) -> bool:
+    """Whether an earlier command has done all stages."""
+    return self.checkpoints.exists() and self.checkpoints.progress().finished
+
+  def _restore(
+    self, init: Callable[[jax.Array], State], stages: list[Fit | Pass]
+  ) -> None:
+    self.progress, arrays = self.checkpoints.restore()
+    template = jax.eval_shape(init, parallel.init_key(self.seed))
+    self.state = unflatten({"state": template}, arrays)["state"]
+    if self.progress.best:
+      self.best = unflatten({"best": template}, arrays)["best"]
+    for number, stage in enumerate(stages[: self.progress.stage], 1):
+      name = _optimizer_name(f"{number:02d}-{slug(stage.name)}", stage)
+      stored = f"optimizers.{name}."
+      kept = any(array.startswith(stored) for array in arrays)
+      if isinstance(stage, Fit) and kept:
+        moments = jax.eval_shape(stage.optimizer.init, template.params)
+        tree = {"optimizers": {name: moments}}
+        self.optimizers[name] = unflatten(tree, arrays)["optimizers"][name]
+
+  def _stage(self, stage_id: str, stage: Fit | Pass, key: jax.Array) -> None:
+    """Does one stage, measures it, and saves."""
+    progress = self.progress
+    began = time.monotonic() - progress.seconds
+    if isinstance(stage, Fit):
+      metrics = self._fit(stage_id, stage, key, began)
+      images = progress.step * stage.data.batch_size
+    else:
+      metrics = self._pass(stage_id, stage)
+      images = len(stage.data)
+    # Training ends here: the measurement below is not part of its speed.
+    seconds = time.monotonic() - began
+    measured = self._measure(stage_id, stage, "test", self._evaluate)
+    done: dict[str, Any] = {
+      "id": stage_id,
+      "seconds": seconds,
+      "images_per_second": images / seconds if seconds else 0.0,
+      "metrics": {**metrics, **measured},
+    }
+    if progress.best:
+      done["validation"], self.best = progress.best, None
+      progress.best = {}
+    elif self._validate:
+      done["validation"] = self._measure(
+        stage_id, stage, "validation", self._validate
+      )
+    progress.stages.append(done)
+    if parallel.is_primary():
+      self._bar.console.print(
+        f"{stage_id}: {rounded({**metrics, **measured})}"
+        f" ({seconds:.1f} s, {images / seconds:,.0f} images/s)"
+      )
+    if not (isinstance(stage, Fit) and stage.optimizer_id):
+      self.optimizers.pop(stage_id, None)
+    progress.stage, progress.step, progress.seconds = progress.stage + 1, 0, 0.0
+    self._save()
+
+  def _measure(
+    self,
+    stage_id: str,
+    stage: Fit | Pass,
+    split: str,
+    measure: Callable[[State], Metrics],
+  ) -> Metrics:
+    """Metrics of the state as it is, which the log has too."""
+    progress = self.progress
+    metrics = measure(self.state)
+    self.log.event(
+      stage_id,
+      progress.step // _epoch(stage),
+      max(progress.step, 1),
+      split,
+      metrics,
+      progress.total_steps,
+    )
+    return metrics
+
+  def _pass(self, stage_id: str, stage: Pass) -> Metrics:
+    task = self._bar.add_task(stage_id, total=None, note="")
+    self.state, metrics = stage.sweep(self.state, stage.data)
+    self._bar.remove_task(task)
+    if metrics:
+      self.log.event(
+        stage_id, 0, 1, "train", metrics, self.progress.total_steps
+      )
+    return metrics
+
+  def _fit(
+    self, stage_id: str, stage: Fit, key: jax.Array, began: float
+  ) -> Metrics:
+    progress, name = self.progress, _optimizer_name(stage_id, stage)
+    if name not in self.optimizers:
+      self.optimizers[name] = stage.optimizer.init(self.state.params)
+    size = stage.data.batch_size
+    task = self._bar.add_task(
+      stage_id,
+      total=stage.total_steps * size,
+      completed=progress.step * size,
+      note="",
+    )
+    pending: list[Mapping[str, jax.Array]] = []
+    metrics: Metrics = {}
+    for update in fit(
+      stage, self.state, self.optimizers[name], key, progress.step
+    ):
+      if pending:
+        # One step ahead of the devices, not more.
+        jax.block_until_ready(pending[-1])
+      pending.append(update.metrics)
+      progress.step += 1
+      progress.total_steps += 1
+      self._bar.advance(task, size)
+      within = progress.step % _epoch(stage)
+      last = progress.step == stage.total_steps
+      if within == 0 and stage.patience:
+        self._keep(stage, update, name, pending, began)
+        last = self._tired(stage_id, stage) or last
+      if last or within == 0 or within % _LOG_STEPS == 0:
+        metrics = self._log_mean(stage_id, stage, pending)
+        self._bar.update(task, note=rounded(metrics))
+      if last or self._should_save():
+        self._keep(stage, update, name, pending, began)
+        if not last:
+          self._save()
+      if last:
+        break
+    if self.best is not None:
+      self.state = self.best
+    self._bar.remove_task(task)
+    return metrics
+
+  def _tired(self, stage_id: str, stage: Fit) -> bool:
+    """Whether the best state, which is kept, has not been bettered for long."""
+    assert self._validate is not None, "patience needs images to validate on"
+    progress, epoch = self.progress, self.progress.step // _epoch(stage)
+    found = self._measure(stage_id, stage, "validation", self._validate)
+    if found["accuracy"] > progress.best.get("accuracy", -1.0):
+      progress.best, self.best = {**found, "epoch": epoch}, self.state
+    return epoch - progress.best["epoch"] >= stage.patience
+
+  def _keep(
+    self,
+    stage: Fit,
+    update: Update,
+    name: str,
+    pending: list[Mapping[str, jax.Array]],
+    began: float,
+  ) -> None:
+    """Brings a step's outcome to the host."""
+    self.state, self.optimizers[name] = stage.on_host(update)
+    self._sum(pending)
+    self.progress.seconds = time.monotonic() - began
+
+  def _sum(self, pending: list[Mapping[str, jax.Array]]) -> None:
+    """Adds pending metrics in order, so that a resumed sum is the same."""
+    for metrics in parallel.to_host(pending):
+      for key, value in metrics.items():
+        self.progress.sums[key] = self.progress.sums.get(key, 0.0) + float(
+          value
+        )
+      self.progress.counted += 1
+    pending.clear()
+
+  def _log_mean(
+    self, stage_id: str, stage: Fit, pending: list[Mapping[str, jax.Array]]
+  ) -> Metrics:
+    progress = self.progress
+    self._sum(pending)
+    mean = {k: v / progress.counted for k, v in progress.sums.items()}
+    progress.sums, progress.counted = {}, 0
+    epoch = -(-progress.step // _epoch(stage))
+    self.log.event(
+      stage_id, epoch, progress.step, "train", mean, progress.total_steps
+    )
+    return mean
+
+  def _should_save(self) -> bool:
+    due = time.monotonic() - self._saved > self.save_seconds
+    return parallel.any_process(due or bool(self._signal))
+
+  def _save(self) -> None:
+    self.checkpoints.save(self.progress, self.state, self.optimizers, self.best)
+    self._saved = time.monotonic()
+    if parallel.any_process(bool(self._signal)) and not self.progress.finished:
+      self.log.close()
+      self.checkpoints.close()
+      raise Interrupted(
+        self._signal or signal.SIGTERM,
+        f"stage {self.progress.stage}, step {self.progress.step}",
+      )
+
+  @contextlib.contextmanager
+  def _signals(self) -> Any:
+    """Turns SIGTERM and SIGINT into a wish to stop at the next step."""
+
+    def remember(number: int, frame: object) -> None:
+      del frame
+      self._signal = number
+
+    before = {
+      number: signal.signal(number, remember)
+      for number in (signal.SIGTERM, signal.SIGINT)
+    }
+    try:
+      yield
+    finally:
+      for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+def _epoch(stage: Fit | Pass) -> int:
+  return stage.data.steps_per_epoch if isinstance(stage, Fit) else 1
+
+
+def _optimizer_name(stage_id: str, stage: Fit | Pass) -> str:
+  if isinstance(stage, Pass):
+    return ""
+  return stage.optimizer_id or stage_id
+
+
+def slug(name: str) -> str:
+  """A stage's name as part of its id: `last layer` -> `last-layer`."""
+  return "-".join(name.lower().split())

@@ -1,0 +1,339 @@
+"""Stages: gradient descent (`Fit`) and sweeps over data (`Pass`).
+
+Everything that is reduced over devices while training is reduced here.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+import dataclasses
+from typing import Any, NamedTuple, Protocol, runtime_checkable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from protojax import parallel
+from protojax.data import stream
+from protojax.data.stream import Stream
+from protojax.data.transforms import augment
+from protojax.engine import cached
+from protojax.types import Batch, Metrics, PyTree, State, UserError
+
+
+class Aux(NamedTuple):
+  """What a loss hands back beside its sum and count.
+
+  Attributes:
+    statistics: the running averages of BatchNorm, equal on all devices.
+    metrics: name -> sum over this device's examples.
+  """
+
+  statistics: PyTree
+  metrics: Mapping[str, jax.Array]
+
+
+@runtime_checkable
+class Loss(Protocol):
+  """`(params, state, batch, key) -> (sum, count, Aux)` of one device's slice.
+
+  A sum and a count, since the mean over all devices is psum / psum.
+  """
+
+  def __call__(
+    self, params: PyTree, state: State, batch: Batch, key: jax.Array
+  ) -> tuple[jax.Array, jax.Array, Aux]:
+    """Sum over the slice, how many, and the rest."""
+    ...
+
+
+@dataclasses.dataclass(frozen=True)
+class Length:
+  """How long a stage trains, in epochs or steps."""
+
+  count: int
+  unit: str
+
+  def steps(self, steps_per_epoch: int) -> int:
+    """The length in steps."""
+    return self.count * (steps_per_epoch if self.unit == "epochs" else 1)
+
+
+def epochs(count: int) -> Length:
+  """A length in passes over the data."""
+  return Length(count, "epochs")
+
+
+def steps(count: int) -> Length:
+  """A length in updates."""
+  return Length(count, "steps")
+
+
+@dataclasses.dataclass(frozen=True)
+class Fit:
+  """Gradient descent.
+
+  Attributes:
+    name: what the stage is called.
+    loss: see `Loss`.
+    data: shuffled batches.
+    optimizer: from `optimizer.grouped`; a group not named there is frozen.
+    length: in epochs or steps.
+    prefix: `(state, batch) -> rows` of all that comes before the first
+      trainable parameter; the loss finds the rows in the batch. Computed once
+      a stage when the data has no random transform.
+    through: what the prefix gets for its images where they have been through
+      part of the network already; it then finds those rows in its batch.
+    after_step: `state -> state`, after every update; of what is split it sees
+      this device's part.
+    optimizer_id: stages with the same one share moments and schedule counts.
+    patience: epochs without a better accuracy on the validation images after
+      which the stage ends; it then leaves the best state it had. 0: it trains
+      to its end and leaves the last.
+    accumulate: parts in which a device takes its slice of a batch, one after
+      the other: the memory of a part, the gradient of the whole. BatchNorm by
+      the batch is then by the part, and its averages move once a part.
+    split: of state and moments, what is split over the devices; see
+      `parallel.split`. The loss finds this device's part, and the optimiser has
+      to be one that moves each number by itself.
+  """
+
+  name: str
+  loss: Loss
+  data: Stream
+  optimizer: optax.GradientTransformation
+  length: Length
+  prefix: Callable[[State, Batch], Mapping[str, Any]] | None = None
+  through: cached.Kept | None = None
+  after_step: Callable[[State], State] | None = None
+  optimizer_id: str | None = None
+  patience: int = 0
+  accumulate: int = 1
+  split: parallel.Split = dataclasses.field(default_factory=dict)
+
+  @property
+  def total_steps(self) -> int:
+    """Updates from the stage's start to its end."""
+    return self.length.steps(self.data.steps_per_epoch)
+
+  def on_host(self, update: "Update") -> tuple[State, PyTree]:
+    """State and optimiser's state after a step, whole, as NumPy."""
+    return parallel.to_host((update.state, update.optimizer_state), self.split)
+
+
+@dataclasses.dataclass(frozen=True)
+class Pass:
+  """One sweep over data that rewrites the state.
+
+  Attributes:
+    name: what the stage is called.
+    sweep: `(state, data) -> (state, metrics)`.
+    data: batches in source order.
+  """
+
+  name: str
+  sweep: Callable[[State, Stream], tuple[State, Metrics]]
+  data: Stream
+
+
+class Update(NamedTuple):
+  """What one step of a `Fit` leaves, on the devices; see `Fit.on_host`."""
+
+  state: State
+  optimizer_state: PyTree
+  metrics: Mapping[str, jax.Array]
+
+
+def fit(
+  stage: Fit,
+  state: State,
+  optimizer_state: PyTree,
+  key: jax.Array,
+  start: int = 0,
+  cache_prefix: bool = True,
+) -> Iterator[Update]:
+  """Trains from step `start` to the stage's end, yielding after every step.
+
+  Args:
+    stage: what to do.
+    state: the state at step `start`.
+    optimizer_state: the optimiser's, at step `start`.
+    key: the stage's key; a step's key is folded from it.
+    start: steps done already.
+    cache_prefix: compute the prefix once where that gives the same rows.
+
+  Raises:
+    UserError: the batch does not divide over devices and parts.
+  """
+  _check_parts(stage)
+  fixed = stage.prefix is not None and not stage.data.augment
+  rows = _prefix_rows(stage, state) if fixed and cache_prefix else None
+  # The caller's buffers stay his: the step overwrites its own copies.
+  state, optimizer_state = parallel.distribute(
+    jax.tree.map(np.array, parallel.to_host((state, optimizer_state))),
+    stage.split,
+  )
+  step = mapped(stage, state, optimizer_state, key, rows is not None)
+  batches = stage.data.batches(
+    start, stage.total_steps, read_images=rows is None
+  )
+  for number, batch in enumerate(batches, start):
+    if rows is not None:
+      batch = cached.taken(rows, batch)
+    update = step(
+      state, optimizer_state, parallel.shard(batch), np.int32(number)
+    )
+    state, optimizer_state, _ = update
+    yield update
+
+
+def mapped(
+  stage: Fit,
+  state: State,
+  optimizer_state: PyTree,
+  key: jax.Array,
+  prefixed: bool = False,
+) -> Callable[..., Update]:
+  """A step over all devices, compiled at its first call.
+
+  Args:
+    stage: what to do.
+    state, optimizer_state: trees as the step will get them.
+    key: the stage's.
+    prefixed: whether batches hold the rows of the prefix.
+
+  Returns:
+    `(state, optimizer_state, sharded batch, number) -> Update`, which takes the
+    place of what it was given.
+  """
+  axes = (
+    parallel.axes(state, stage.split),
+    parallel.axes(optimizer_state, stage.split),
+  )
+  means: Any = None  # The same on all devices.
+  return parallel.pmap(
+    _step(stage, key, prefixed),
+    in_axes=(*axes, 0, None),
+    out_axes=Update(*axes, means),
+    donate=(0, 1),
+  )
+
+
+def _check_parts(stage: Fit) -> None:
+  devices, size = parallel.device_count(), stage.data.batch_size
+  whole = devices * stage.accumulate
+  if stage.accumulate > 1 and size % whole:
+    raise UserError(
+      f"batch_size {size} does not divide over {devices} devices and"
+      f" accumulate={stage.accumulate} parts; use a multiple of {whole}, or"
+      " another accumulate."
+    )
+
+
+def _prefix_rows(stage: Fit, state: State) -> cached.Rows | None:
+  assert stage.prefix is not None
+  data = stage.data
+  ordered = stream.ordered(data.source, data.image_size, data.batch_size)
+  batches = stage.through.batches(state, ordered) if stage.through else None
+  return cached.rows(stage.prefix, state, ordered, batches)
+
+
+def _step(
+  stage: Fit, stage_key: jax.Array, prefixed: bool
+) -> Callable[..., Update]:
+  def step(
+    state: State, optimizer_state: PyTree, batch: Batch, number: jax.Array
+  ) -> Update:
+    key = jax.random.fold_in(stage_key, number)
+
+    def sums(statistics: PyTree, batch: Batch) -> tuple[PyTree, PyTree]:
+      batch = _augmented(stage.data.augment, batch, key)
+      given = state.replace(statistics=statistics)
+      if stage.prefix is not None and not prefixed:
+        rows = jax.lax.stop_gradient(stage.prefix(given, batch))
+        batch = {**batch, **rows}
+      return _sums(stage.loss, given, batch, key)
+
+    statistics, found = _added(sums, state.statistics, batch, stage.accumulate)
+    gradients, metrics, count = _over_devices(found, stage.split)
+    gradients, means = jax.tree.map(lambda x: x / count, (gradients, metrics))
+    updates, optimizer_state = stage.optimizer.update(
+      gradients, optimizer_state, state.params
+    )
+    state = state.replace(
+      params=optax.apply_updates(state.params, updates), statistics=statistics
+    )
+    if stage.after_step is not None:
+      state = stage.after_step(state)
+    return Update(state, optimizer_state, means)
+
+  return step
+
+
+def _sums(
+  loss: Loss, state: State, batch: Batch, key: jax.Array
+) -> tuple[PyTree, tuple[PyTree, PyTree, jax.Array]]:
+  """Statistics; gradients, metrics and count, summed over the examples."""
+
+  def total(params: PyTree) -> tuple[jax.Array, tuple[jax.Array, Aux]]:
+    total, count, aux = loss(params, state, batch, key)
+    return total, (count, aux)
+
+  (value, (count, aux)), gradients = jax.value_and_grad(total, has_aux=True)(
+    state.params
+  )
+  return aux.statistics, (gradients, {"loss": value, **aux.metrics}, count)
+
+
+def _added(
+  sums: Callable[[PyTree, Batch], tuple[PyTree, PyTree]],
+  statistics: PyTree,
+  batch: Batch,
+  parts: int,
+) -> tuple[PyTree, PyTree]:
+  """What `sums` gives of the parts of a batch, added one after the other."""
+  if parts == 1:
+    return sums(statistics, batch)
+  batches = jax.tree.map(
+    lambda x: x.reshape(parts, len(x) // parts, *x.shape[1:]), batch
+  )
+  first = jax.tree.map(lambda x: x[0], batches)
+  _, shapes = jax.eval_shape(sums, statistics, first)
+  zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
+
+  def add(carry: tuple, part: Batch) -> tuple[tuple, None]:
+    statistics, total = carry
+    statistics, found = sums(statistics, part)
+    return (statistics, jax.tree.map(jnp.add, total, found)), None
+
+  return jax.lax.scan(add, (statistics, zeros), batches)[0]
+
+
+def _over_devices(
+  found: PyTree, split: parallel.Split
+) -> tuple[PyTree, PyTree, jax.Array]:
+  """Gradients, metrics and count, summed over devices.
+
+  The gradient of what is split is not reduced: a loss is of a device's own
+  examples, and what brings its part to those of the others (`parallel.gather`
+  and `scatter_sum`) has brought it their gradients. Each would come so many
+  times as there are devices if they all took the loss of the whole batch.
+  """
+  gradients, metrics, count = found
+  whole = parallel.map_axes(
+    lambda x, axis: x if axis is None else None, gradients, split
+  )
+  whole, metrics, count = parallel.psum((whole, metrics, count))
+  gradients = jax.tree.map(
+    lambda part, total: part if total is None else total, gradients, whole
+  )
+  return gradients, metrics, count
+
+
+def _augmented(name: str, batch: Batch, key: jax.Array) -> Batch:
+  """The batch with its images changed at random, each by its own key."""
+  if not name:
+    return batch
+  keys = parallel.example_keys(key, batch["index"])
+  images = batch["image"].astype("float32")
+  changed = jax.vmap(lambda x, k: augment(name, x, k))(images, keys)
+  return {**batch, "image": changed}

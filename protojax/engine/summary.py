@@ -1,0 +1,98 @@
+"""What a finished run says of itself: summary.json and the last tables."""
+
+from collections.abc import Mapping, Sequence
+import importlib.metadata
+from pathlib import Path
+import platform
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from protojax import parallel
+from protojax.engine.workdir import write_json
+
+_PACKAGES = ("protojax", "jax", "jaxlib", "flax", "optax", "numpy")
+
+
+def write(
+  workdir: Path,
+  stages: Sequence[Mapping[str, Any]],
+  seed: int,
+  of_method: Mapping[str, Any],
+) -> dict[str, Any]:
+  """Writes WORKDIR/summary.json and returns what it holds.
+
+  Args:
+    workdir: the run's folder.
+    stages: id, seconds, images per second and metrics of every stage.
+    seed: the run's.
+    of_method: the method's own entries.
+  """
+  versions = {name: importlib.metadata.version(name) for name in _PACKAGES}
+  last = stages[-1]
+  content = {
+    "metrics": last["metrics"],
+    **({"validation": last["validation"]} if "validation" in last else {}),
+    **of_method,
+    "stages": stages,
+    "versions": {"python": platform.python_version(), **versions},
+    "devices": parallel.describe(),
+    "seed": seed,
+  }
+  if parallel.is_primary():
+    write_json(workdir / "summary.json", content)
+  return content
+
+
+def show(summary: Mapping[str, Any], console: Console | None = None) -> None:
+  """Prints the stages and the outcome as two tables.
+
+  Beside each stage stands the metric that the method calls its "headline".
+  """
+  console = console or Console()
+  headline = summary.get("headline", "accuracy")
+  stages = Table(
+    "stage", "seconds", "images/s", headline, box=None, pad_edge=False
+  )
+  for stage in summary["stages"]:
+    value = stage["metrics"].get(headline)
+    stages.add_row(
+      stage["id"],
+      f"{stage['seconds']:.1f}",
+      f"{stage['images_per_second']:,.0f}",
+      "" if value is None else f"{value:.3f}",
+    )
+  for column in stages.columns[1:]:
+    column.justify = "right"
+  outcome = Table(show_header=False, box=None, pad_edge=False)
+  for name, value in summary.get("accuracy", {}).items():
+    outcome.add_row(f"accuracy {name.replace('_', ' ')}", f"{value:.3f}")
+  if "accuracy" in summary.get("validation", {}):
+    value = summary["validation"]["accuracy"]
+    outcome.add_row("accuracy on validation images", f"{value:.3f}")
+  if "accuracy" not in summary:
+    for name, value in summary["metrics"].items():
+      outcome.add_row(name, f"{value:.4g}")
+  if "prototypes" in summary:
+    alive, count = summary["alive"], summary["prototypes"]
+    outcome.add_row("prototypes alive", f"{alive} of {count}")
+    outcome.add_row("duplicates", str(summary["duplicates"]))
+  console.print(stages)
+  console.print()
+  console.print(outcome)
+
+
+def milestones(stages: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+  """Accuracy before and after the last push, its last layer, the pruning."""
+  names = [stage["id"].split("-", 1)[1] for stage in stages]
+  accuracy = [stage["metrics"]["accuracy"] for stage in stages]
+  last = len(names) - 1 - names[::-1].index("push")
+  found = {
+    "before_push": accuracy[last - 1],
+    "after_push": accuracy[last],
+    "after_last_layer": accuracy[last + 1],
+  }
+  if "last-layer-after-prune" in names:
+    found["after_prune"] = accuracy[names.index("last-layer-after-prune")]
+  return found

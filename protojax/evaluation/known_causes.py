@@ -1,0 +1,245 @@
+"""Tests explanations where it is known what they must say.
+
+For each of five embedded data sets whose labels have one cause
+(protojax.datasets.planted) a model is trained, and its prototypes are explained
+over images held out. Told is which share of the importance falls on each
+characteristic: each should have its largest share where it is the cause.
+"""
+
+from collections.abc import Mapping, Sequence
+import dataclasses
+from pathlib import Path
+import statistics
+from typing import Any
+
+import jax
+from jaxtyping import Float
+from ml_collections import ConfigDict
+import numpy as np
+
+from protojax import loading
+from protojax.evaluation import recipes
+from protojax.explain.sweep import Totals, sweep
+from protojax.modify import presets
+from protojax.modify.perturb import CHARACTERISTICS, Modification
+from protojax.modify.presets import Preset
+from protojax.prototypes.explainable import Explainable
+from protojax.types import State, UserError
+
+# The first decides.
+PRESETS = (presets.BALANCED, presets.REFERENCE)
+# Images explained of each split.
+IMAGES = 250
+# What explanations must reach.
+FIRST = 0.8
+CORRELATION = 0.85
+
+# What is said of a model: the share of each characteristic, how many of the
+# prototypes have the cause first, how good it is, and how far global scores
+# over training images, all or without each prototype's own, agree with those
+# over test images.
+FIGURES = (
+  "shares",
+  "first",
+  "accuracy",
+  "train_test_correlation",
+  "others_test_correlation",
+)
+
+
+def chosen(only: str) -> list[str]:
+  """The characteristics of a list with commas, in their order.
+
+  Raises:
+    UserError: one does not exist.
+  """
+  names = [name.strip() for name in only.split(",")]
+  unknown = [name for name in names if name not in CHARACTERISTICS]
+  if unknown:
+    raise UserError(f"--only={only}: choose from {', '.join(CHARACTERISTICS)}")
+  return [name for name in CHARACTERISTICS if name in names]
+
+
+def config(method: str, name: str, seeds: int, debug: bool) -> ConfigDict:
+  """The runs of a method on a planted characteristic.
+
+  Raises:
+    UserError: the method has no config for them.
+  """
+  variants = f"{name},debug" if debug else name
+  return recipes.load(method, "planted", variants, {"seeds": seeds})
+
+
+@dataclasses.dataclass(frozen=True)
+class Measured:
+  """What the explanations of one run say.
+
+  Attributes:
+    accuracy: on the test images.
+    scores: by preset and images: global scores of the living prototypes,
+      columns as in `CHARACTERISTICS`. Images are "test", "train", and "others":
+      the training images without each prototype's own source, where the
+      similarity is steepest and one image may outweigh the rest.
+    control: the largest score of the modification that changes nothing.
+  """
+
+  accuracy: float
+  scores: Mapping[str, Mapping[str, Float[np.ndarray, "p c"]]]
+  control: float
+
+
+def measure(folder: Path, images: int = IMAGES) -> Measured:
+  """Explains a finished run over so many images of each split."""
+  method, state, _ = loading.load(folder)
+  model = recipes.explainable(method)
+  preset = together(PRESETS)
+  alive = np.asarray(state.buffers["alive"])
+  train, test = (
+    _totals(model, state, split, method.stream(split), preset, images)
+    for split in ("train", "test")
+  )
+  found = {
+    "train": train.all.importance[:, alive],
+    "others": train.others.importance[:, alive],
+    "test": test.all.importance[:, alive],
+  }
+  return Measured(
+    method.evaluate(state, method.stream("test"))["accuracy"],
+    {
+      one.name: {
+        name: scores[_rows(one, preset)].T for name, scores in found.items()
+      }
+      for one in PRESETS
+    },
+    max(float(np.abs(scores[0]).max()) for scores in found.values()),
+  )
+
+
+def together(parts: Sequence[Preset]) -> Preset:
+  """The modifications of several presets, each once, named by what they do.
+
+  Most are common to them, so that one sweep is little more than that of one.
+  """
+  each = {_name(m): m for part in parts for m in part.modifications}
+  return Preset(
+    "+".join(part.name for part in parts),
+    tuple(dataclasses.replace(m, name=name) for name, m in each.items()),
+  )
+
+
+def _name(modification: Modification) -> str:
+  return " ".join(map(str, (modification.change, *modification.strengths)))
+
+
+def _rows(preset: Preset, whole: Preset) -> list[int]:
+  """Where a preset's characteristics stand in what `together` made."""
+  of = {m.name: whole.names.index(_name(m)) for m in preset.modifications}
+  return [of[name] for name in CHARACTERISTICS]
+
+
+def _totals(
+  model: Explainable,
+  state: State,
+  split: str,
+  stream: Any,
+  preset: Preset,
+  images: int,
+) -> Totals:
+  """Global scores over so many images of a split."""
+  source = np.asarray(state.buffers["provenance"].image)
+  parts = sweep(
+    model,
+    state,
+    stream.spread(images),
+    preset,
+    source=source if split == "train" else np.full_like(source, -1),
+    replicates=1,
+  )
+  (totals,) = (part for part in parts if isinstance(part, Totals))
+  return totals
+
+
+def outcome(measured: Mapping[str, Sequence[Measured]]) -> dict[str, Any]:
+  """What the JSON file holds: see the module's first lines.
+
+  Args:
+    measured: planted characteristic -> the measurements of its seeds.
+  """
+  balanced, reference = (table(measured, p.name) for p in PRESETS)
+  by_seed = [
+    {name: [one] for name, one in zip(measured, row, strict=True)}
+    for row in zip(*measured.values(), strict=True)
+  ]
+  return {
+    **balanced,
+    "verdicts": verdicts(balanced),
+    "reference": {**reference, "verdicts": verdicts(reference)},
+    "seeds": {
+      p.name: [table(of_seed, p.name) for of_seed in by_seed] for p in PRESETS
+    },
+    "control": max(m.control for row in measured.values() for m in row),
+  }
+
+
+def table(
+  measured: Mapping[str, Sequence[Measured]], preset: str
+) -> dict[str, dict[str, Any]]:
+  """Name of a figure -> planted characteristic -> its mean over the seeds."""
+  rows = {
+    name: [_figures(name, one, preset) for one in of_seeds]
+    for name, of_seeds in measured.items()
+  }
+  return {
+    figure: {
+      name: jax.tree.map(
+        lambda *x: statistics.fmean(x), *[r[figure] for r in row]
+      )
+      for name, row in rows.items()
+    }
+    for figure in FIGURES
+  }
+
+
+def _figures(name: str, measured: Measured, preset: str) -> dict[str, Any]:
+  """Of one run; a share is what a mean score is of the sum of all five."""
+  scores = measured.scores[preset]
+  test = scores["test"]
+  means = test.mean(axis=0)
+  shares = (means / means.sum()).tolist()
+  best = np.argmax(test, axis=1) == CHARACTERISTICS.index(name)
+  return {
+    "shares": dict(zip(CHARACTERISTICS, shares, strict=True)),
+    "first": float(best.mean()),
+    "accuracy": measured.accuracy,
+    "train_test_correlation": _correlation(scores["train"], test),
+    "others_test_correlation": _correlation(scores["others"], test),
+  }
+
+
+def _correlation(a: np.ndarray, b: np.ndarray) -> float:
+  return float(np.corrcoef(a.ravel(), b.ravel())[0, 1])
+
+
+def verdicts(found: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+  """Whether the explanations say what they must.
+
+  Args:
+    found: figure -> planted characteristic -> its value, as from `table`.
+
+  Returns:
+    "columns": characteristic -> whether its share is largest where it is the
+    cause; "rows": cause -> whether enough prototypes have it first;
+    "correlations": cause -> whether train and test agree.
+  """
+  shares = found["shares"]
+  return {
+    "columns": {
+      name: max(shares, key=lambda planted: shares[planted][name]) == name
+      for name in shares
+    },
+    "rows": {name: value >= FIRST for name, value in found["first"].items()},
+    "correlations": {
+      name: value >= CORRELATION
+      for name, value in found["train_test_correlation"].items()
+    },
+  }

@@ -1,0 +1,125 @@
+"""Portraits: what each prototype is, and what carries the likeness to it.
+
+`prototypical` asks for them at the end of a sweep, when the global scores are
+known.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from protojax.explain import patches, statistics
+from protojax.explain.context import Subject
+from protojax.explain.evidence import Because, GlobalExplanation, Interval
+from protojax.explain.sweep import Totals
+from protojax.explain.totals import Scores
+from protojax.prototypes.groups import CLASS
+
+# Prototypes whose pictures are in memory at once.
+_AT_ONCE = 100
+
+
+def portraits(
+  subject: Subject,
+  prototypes: Sequence[int],
+  totals: Totals | None,
+  training: Callable[[], Any] | None,
+  shown: int,
+  *,
+  allow_changed: bool,
+  optional: bool,
+) -> Iterator[GlobalExplanation]:
+  """Explains prototypes; some at a time, which bounds the pictures held.
+
+  Args:
+    subject: see there.
+    prototypes: those to explain.
+    totals: of the sweep over the images; None for no scores.
+    training: gives the images that the prototypes were pushed to; None leaves
+      out where they were taken from.
+    shown: how many prototypes get pictures, the living first.
+    allow_changed, optional: see `patches.sources`.
+  """
+  alive, split = subject.buffers["alive"], subject.split
+  groups = subject.model.groups
+  pictured = set(np.argsort(~alive, kind="stable")[:shown].tolist())
+  copies = _duplicates(subject.buffers)
+  for start in range(0, len(prototypes), _AT_ONCE):
+    some = prototypes[start : start + _AT_ONCE]
+    taken, near = {}, {}
+    if training is not None:
+      taken = patches.sources(
+        training,
+        subject,
+        some,
+        pictured,
+        allow_changed=allow_changed,
+        optional=optional,
+      )
+    if totals is not None:
+      near = patches.nearest(subject, totals.nearest, some, pictured)
+    for j in some:
+      because, without_source = _scores(subject, totals, j)
+      k = _speaks_for(subject, j)
+      yield GlobalExplanation(
+        prototype=j,
+        group=groups.names[subject.buffers["class_of"][j]],
+        alive=bool(alive[j]),
+        weight=float(subject.weights[k, j]),
+        duplicate_of=copies.get(j),
+        patch=taken.get(j),
+        because=because,
+        without_source=without_source,
+        nearest={split: near[j]} if near else {},
+        stale=subject.stale,
+        kind=groups.kind,
+        speaks_for=subject.model.class_names[k],
+        notes=subject.notes[j],
+      )
+
+
+def _speaks_for(subject: Subject, j: int) -> int:
+  """A prototype's class or, if it has none, that of its largest weight."""
+  if subject.model.groups.kind == CLASS:
+    return int(subject.buffers["class_of"][j])
+  return int(subject.weights[:, j].argmax())
+
+
+def _scores(
+  subject: Subject, totals: Totals | None, j: int
+) -> tuple[dict[str, Because], dict[str, Because]]:
+  """By split: scores with the prototype's own image, and without it."""
+  if totals is None:
+    return {}, {}
+  names, split = subject.preset.names, subject.split
+  because = {split: _because(totals.all, names, j)}
+  if split != "train":
+    return because, {}
+  return because, {split: _because(totals.others, names, j)}
+
+
+def _duplicates(buffers: Mapping[str, Any]) -> dict[int, int]:
+  """Living prototype -> the first living one that is the same patch."""
+  provenance, first, copies = buffers["provenance"], {}, {}
+  for j in np.flatnonzero(buffers["alive"] & (provenance.image >= 0)).tolist():
+    place = int(provenance.image[j]), int(provenance.cell[j])
+    if first.setdefault(place, j) != j:
+      copies[j] = first[place]
+  return copies
+
+
+def _because(scores: Scores, names: Sequence[str], j: int) -> Because:
+  def by_name(values):
+    return dict(zip(names, values.tolist(), strict=True))
+
+  ends = statistics.interval(scores.replicates[:, :, j])
+  intervals = map(Interval, *(end.tolist() for end in ends))
+  return Because(
+    scores=by_name(scores.importance[:, j]),
+    similarity=float(scores.similarity[j]),
+    images=scores.images,
+    intervals=dict(zip(names, intervals, strict=True)),
+    relative=by_name(scores.relative[:, j]),
+    distance=by_name(scores.distance[:, j]),
+  )

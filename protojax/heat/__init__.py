@@ -1,0 +1,1 @@
+"""Which pixels: similarity maps, gradients, relevance, receptive fields."""

@@ -1,0 +1,200 @@
+"""Relevance of pixels for features: layer-wise relevance propagation (LRP).
+
+`vjp` is `jax.vjp` with another backward pass: what is put in at the features
+arrives at the pixels, no more and no less. It reads the steps of a function
+from its jaxpr, so it knows no module by name and refuses a step that it has no
+rule for. `attribution.prp` puts in what makes a patch like a prototype.
+
+The rules (Bach et al., PLoS ONE 2015; Montavon et al., "Layer-Wise Relevance
+Propagation: An Overview", 2019):
+
+  weighted sum   y_j = sum_i x_i w_ij + b_j: R_i = sum_j R_j z_ij / sum_i z_ij,
+                 where z_ij is the size of x_i w_ij if it has the sign of y_j,
+                 else 0. For y_j > 0, as behind a ReLU, that is the z+ rule
+                 (alpha 1, beta 0). The bias takes nothing.
+  pixels         z^B rule: in the first weighted sum x_i stands at its distance
+                 from the lowest value for a positive weight, from the highest
+                 for a negative one: z_ij = (x_i - l) w_ij+ + (x_i - h) w_ij-.
+  BatchNorm      folded into the weighted sum before it; where there is none
+                 (as in a DenseNet) all to the one input.
+  x + y          a weighted sum of two terms.
+  ReLU, sigmoid  all to the one input.
+  max pooling    all to the largest input.
+  moves          reshaping, padding, joining: to where it came from.
+
+A sum none of whose terms has its sign, such as one of zeros and a bias, would
+lose its relevance. So each x_i and w_ij counts a trifle more than it is, which
+shares it out by the weights, or evenly, and changes no other sum.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+from jax.extend.core import JaxprEqn
+import jax.numpy as jnp
+from jaxtyping import Num
+import numpy as np
+
+from protojax.heat import program
+from protojax.heat.units import Flow, Sum, Units, hand, joined, whole
+from protojax.types import Array, ArrayLike, UserError
+
+
+def vjp(
+  function: Callable[[ArrayLike], Array],
+  images: Num[ArrayLike, "b H W c"],
+  low: float = 0.0,
+  high: float = 255.0,
+) -> tuple[Array, Callable[[Array], Array]]:
+  """`jax.vjp` whose cotangents are relevances.
+
+  The sum over pixels of what `pull` returns equals the sum of what it got.
+  Relevances of many targets are pulled by `jax.vmap(pull)`, from one forward
+  pass. That takes two to four products for each of `jax.vjp`'s, and keeps two
+  to three times the maps.
+
+  Args:
+    function: images -> features.
+    images: what to explain, in pixels.
+    low: the smallest value a pixel can have.
+    high: the largest.
+
+  Returns:
+    The features and `pull`, relevances of features -> relevances of pixels.
+
+  Raises:
+    UserError: the function takes a step that there is no rule for.
+  """
+  # With TF32 products, what the terms share out is not what they sum up to.
+  with jax.default_matmul_precision("highest"):
+    closed = jax.make_jaxpr(function)(images)
+
+  def forward(pixels: Array) -> Array:
+    units = Units.of_pixels(pixels, low, high)
+    (features,) = program.run(
+      closed.jaxpr, closed.consts, [units], (Units, Sum), _rule
+    )
+    return features.units.value
+
+  features, pull = jax.vjp(forward, jnp.asarray(images, jnp.float32))
+  return features, lambda relevance: pull(relevance)[0]
+
+
+def _rule(eqn: JaxprEqn) -> program.Rule:
+  name = eqn.primitive.name
+  if name in program.CALLS:
+    if program.is_product(eqn):
+      return _weighted
+    return _largest if program.is_maximum(eqn) else None
+  return _RULES.get(name, _unknown)
+
+
+def _weighted(eqn: JaxprEqn, *inputs) -> Flow:
+  """Sums, or sums weighted by one constant."""
+  flows = [isinstance(x, Flow) for x in inputs]
+  if sum(flows) > 1:
+    return _unknown(eqn)
+  at = flows.index(True)
+
+  def layer(x: Array, *weights: Any) -> Array:
+    (y,) = program.bind(eqn, [*weights[:at], x, *weights[at:]])
+    return y
+
+  return Sum.of(inputs[at].units, layer, *inputs[:at], *inputs[at + 1 :])
+
+
+def _added(eqn: JaxprEqn, a: Any, b: Any) -> Flow:
+  del eqn
+  if not isinstance(b, Flow):
+    return a.shifted(b)
+  return joined(a.units, b.units) if isinstance(a, Flow) else b.shifted(a)
+
+
+def _subtracted(eqn: JaxprEqn, a: Any, b: Any) -> Flow:
+  return _added(eqn, a, b.scaled(-1.0) if isinstance(b, Flow) else -b)
+
+
+def _multiplied(eqn: JaxprEqn, a: Any, b: Any) -> Flow:
+  if isinstance(a, Flow) and isinstance(b, Flow):
+    return _unknown(eqn)
+  return a.scaled(b) if isinstance(a, Flow) else b.scaled(a)
+
+
+def _divided(eqn: JaxprEqn, a: Any, b: Any) -> Flow:
+  return _unknown(eqn) if isinstance(b, Flow) else a.scaled(1 / b)
+
+
+def _negated(eqn: JaxprEqn, x: Flow) -> Flow:
+  del eqn
+  return x.scaled(-1.0)
+
+
+def _activation(eqn: JaxprEqn, *inputs) -> Flow:
+  """A function of one unit, between constants."""
+  flows = [x.units for x in inputs if isinstance(x, Flow)]
+  if len(flows) > 1:
+    return _unknown(eqn)
+  fixed = [x.units.fixed if isinstance(x, Flow) else x for x in inputs]
+  (y,) = program.bind(eqn, fixed)
+  name = eqn.primitive.name
+  sure = [_not_negative(x) for x in inputs if not isinstance(x, Flow)]
+  positive = flows[0].minus is None and all(sure)
+  positive |= name == "logistic" or (name == "max" and any(sure))
+  return Units.of(hand(flows[0].value, y, whole), signed=not positive)
+
+
+def _not_negative(c: Any) -> bool:
+  """Whether a constant is at least 0 in every run of the program."""
+  return not isinstance(c, jax.core.Tracer) and bool(np.all(np.asarray(c) >= 0))
+
+
+def _largest(eqn: JaxprEqn, x: Flow) -> Units:
+  """The gradient goes to where the largest was, and so does relevance."""
+  (y,) = program.bind(eqn, [x.units.value])
+  return Units.of(y, signed=x.units.minus is not None)
+
+
+def _moved(eqn: JaxprEqn, *inputs) -> list[Units]:
+  """Units that come to stand elsewhere, between constants."""
+  flows = [x.units for x in inputs if isinstance(x, Flow)]
+
+  def part(name: str) -> list[Array]:
+    return program.bind(eqn, [_part(x, name) for x in inputs])
+
+  signed = any(x.minus is not None for x in flows)
+  minus = part("minus") if signed else [None] * len(eqn.outvars)
+  parts = zip(part("value"), part("plus"), minus, strict=True)
+  pixels = all(x.pixels for x in flows)
+  return [Units(*each, pixels) for each in parts]
+
+
+def _part(x: Any, name: str) -> Array:
+  if isinstance(x, Flow):
+    return x.units.part(name)
+  return x if name == "value" else jnp.zeros_like(x)
+
+
+def _unknown(eqn: JaxprEqn, *inputs) -> Flow:
+  del inputs
+  raise UserError(
+    f"relevance has no rule for '{eqn.primitive.name}' in"
+    f" {eqn.source_info.name_stack or 'the network'}: it knows convolutions,"
+    " sums, pooling, BatchNorm, ReLU and sigmoid. Take another attribution,"
+    " such as saliency."
+  )
+
+
+_RULES = {
+  **dict.fromkeys(program.MOVES, _moved),
+  **dict.fromkeys(("clamp", "logistic", "max", "min", "tanh"), _activation),
+  **dict.fromkeys(("conv_general_dilated", "dot_general"), _weighted),
+  **dict.fromkeys(("reduce_max", "reduce_window_max"), _largest),
+  **dict.fromkeys(("reduce_sum", "reduce_window_sum"), _weighted),
+  "add": _added,
+  "add_any": _added,
+  "div": _divided,
+  "mul": _multiplied,
+  "neg": _negated,
+  "sub": _subtracted,
+}

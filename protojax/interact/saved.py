@@ -1,0 +1,115 @@
+"""Interventions and their effect as records, and the files that hold them.
+
+  {"interventions": [{"image": NAME, ..., "before": {...}, "after": {...}}]}
+
+is what the page saves and what `--boxes` reads, which takes no notice of
+"before" and "after".
+"""
+
+from collections.abc import Mapping, Sequence
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from protojax.engine import workdir
+from protojax.interact.answers import Answer
+from protojax.interact.intervention import Intervention, mapping, sequence
+from protojax.methods.base import Intervenes
+from protojax.types import UserError
+
+_KEY = "interventions"
+
+
+def record(
+  image: str,
+  intervention: Intervention,
+  before: Answer,
+  after: Answer,
+  method: Intervenes,
+) -> dict[str, Any]:
+  """What is kept of an intervention.
+
+  Args:
+    image: its name.
+    intervention: what was said of it.
+    before: the model's answer without it.
+    after: and with it.
+    method: the model.
+  """
+  return {
+    "image": image,
+    **intervention.as_json(),
+    "before": described(before, method),
+    "after": described(after, method),
+  }
+
+
+def described(answer: Answer, method: Intervenes) -> dict[str, Any]:
+  """An answer as JSON: the class, and the share of each concept in it."""
+  names, k = method.class_names, answer.predicted
+  return {
+    "class": names[k],
+    "probability": number(answer.probabilities[k]),
+    "margin": number(answer.margin),
+    "probabilities": dict(
+      zip(names, map(number, answer.probabilities), strict=True)
+    ),
+    "concepts": {
+      name: {"score": number(score), "contribution": number(contribution)}
+      for name, score, contribution in zip(
+        method.concept_names,
+        answer.concept_scores,
+        answer.contributions,
+        strict=True,
+      )
+    },
+  }
+
+
+def number(value: float | np.floating) -> float:
+  """The value with no more digits than a float32 has."""
+  return float(f"{value:.8g}")
+
+
+def read(path: Path) -> list[Mapping[str, Any]]:
+  """The records of a file, each with the name of an image.
+
+  What else they hold is for `intervention.parse` to read.
+
+  Raises:
+    UserError: the file cannot be read, or is not as described above.
+  """
+  try:
+    content = json.loads(path.read_text("utf-8"))
+  except OSError as error:
+    raise UserError(
+      f"{path} cannot be read: {(error.strerror or str(error)).lower()}"
+    ) from error
+  except (ValueError, RecursionError) as error:
+    raise UserError(f"{path} is not valid JSON: {error}") from error
+  content = mapping(content, f"the content of {path}")
+  if set(content) != {_KEY}:
+    raise UserError(
+      f"{path} has the keys {', '.join(map(repr, content)) or '(none)'}; it"
+      f' must have "{_KEY}", a list, alone'
+    )
+  records = []
+  for n, one in enumerate(sequence(content[_KEY], f"{path}: {_KEY}")):
+    one = mapping(one, f"{path}: {_KEY}[{n}]")
+    if not isinstance(one.get("image"), str):
+      raise UserError(
+        f'{path}: {_KEY}[{n}] does not say of which "image" it is'
+      )
+    records.append(one)
+  return records
+
+
+def write(path: Path, records: Sequence[Mapping[str, Any]]) -> None:
+  """Writes a file that `read` reads; whoever reads meanwhile has the old one.
+
+  Raises:
+    UserError: there is no room, or no right to write.
+  """
+  workdir.write_json(path, {_KEY: list(records)})

@@ -1,0 +1,1 @@
+"""CSR (Huy et al., CVPR 2025)."""

@@ -1,0 +1,403 @@
+"""CSR: concept-based similarity reasoning (Huy et al., CVPR 2025, 2503.06873).
+
+Concept scores are similarities of single cells to concept prototypes, so each
+has a place in the image, and a person can say where to look, reject a concept,
+and throw prototypes out.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+import functools
+from typing import Any
+
+from flax import linen as nn
+import jax
+import jax.numpy as jnp
+from jaxtyping import Bool, Float, UInt8
+from ml_collections import ConfigDict
+import numpy as np
+
+from protojax import backbones, datasets, parallel
+from protojax.data import concepts as concepts_lib
+from protojax.data import stream as stream_lib
+from protojax.data.source import Source
+from protojax.data.stream import Stream
+from protojax.engine import adopt, cached
+from protojax.engine.optimizer import adam, grouped
+from protojax.engine.stage import Fit, Pass, epochs
+from protojax.explain import prototypical
+from protojax.methods.base import at_least
+from protojax.methods.csr import atlas, kmeans
+from protojax.methods.csr import network as networks
+from protojax.methods.csr import stages as stages_lib
+from protojax.methods.csr.concepts import Projector
+from protojax.methods.csr.network import ConceptNetwork
+from protojax.metrics import concept_scores as metrics
+from protojax.prototypes import push, start
+from protojax.prototypes.groups import Groups
+from protojax.report.classes import Output
+from protojax.types import Array, ArrayLike, Batch, Metrics, State, UserError
+
+# The least that a run can be made of.
+_LEAST = {
+  "seed": 0,
+  "batch_size": 1,
+  "data.image_size": 1,
+  "prototypes.per_concept": 1,
+  "prototypes.channels": 1,
+  "prototypes.rounds": 1,
+  "prototypes.iterations": 0,
+  "concepts.epochs": 0,
+  "warm.epochs": 0,
+  "prototypes.epochs": 0,
+  "task.epochs": 0,
+}
+
+
+class Method:
+  """CSR as its config says; see `configs/csr_composites.py`."""
+
+  splits = ("train", "test")
+  scopes = ("local", "global")
+  output = Output
+
+  def __init__(
+    self, config: ConfigDict, class_names: tuple[str, ...] | None = None
+  ) -> None:
+    at_least(config, _LEAST)
+    _require_known(config)
+    self.config = config
+    self._class_names = class_names
+    self._sources: dict[str, Source] = {}
+
+  def _source(self, split: str) -> Source:
+    if split not in self._sources:
+      c = self.config
+      self._sources[split] = datasets.load(c.data, split, c.seed)
+      _require_concepts(c, self._sources[split])
+    return self._sources[split]
+
+  @property
+  def class_names(self) -> tuple[str, ...]:
+    """The classes, in the order of the logits."""
+    return self._class_names or self._source("train").class_names
+
+  @property
+  def concept_names(self) -> tuple[str, ...]:
+    """The concepts, by number; the classes where the config names none."""
+    return tuple(self.config.data.concepts) or self.class_names
+
+  @property
+  def groups(self) -> Groups:
+    """Prototypes are sorted by concept."""
+    return self.network.groups
+
+  @property
+  def image_size(self) -> int:
+    """Side of the network's input in pixels."""
+    return self.network.image_size
+
+  @property
+  def grid(self) -> tuple[int, int]:
+    """Rows and columns of the cells."""
+    return self.network.grid
+
+  @functools.cached_property
+  def network(self) -> ConceptNetwork:
+    """Backbone, concept head, projector, prototypes and task head."""
+    c, b = self.config.prototypes, self.config.backbone
+    return ConceptNetwork(
+      backbones.load(b.name, b.dtype, b.remat),
+      Projector(c.channels),
+      c.per_concept,
+      self.config.data.image_size,
+      self.class_names,
+      self.concept_names,
+      self.config.reject,
+    )
+
+  def stream(self, split: str) -> Stream:
+    """The images of a split in source order, without augmentation."""
+    c = self.config
+    return stream_lib.ordered(
+      self._source(split), c.data.image_size, c.batch_size
+    )
+
+  def _shuffled(self, augment: str = "") -> Stream:
+    c = self.config
+    return stream_lib.training(
+      self._source("train"), c.data.image_size, c.batch_size, c.seed, augment
+    )
+
+  # The algorithm.
+
+  def init(self, key: Array) -> State:
+    """A random start."""
+    c = self.config.backbone
+    return self.network.init(
+      key, blank_backbone=bool(c.pretrained or c.weights)
+    )
+
+  def stages(self) -> Iterator[Fit | Pass]:
+    """Start; concepts; prototypes from k-means, re-seeded; atlas; task.
+
+    With prototypes to remove: those go, and the task head learns anew.
+    """
+    c, ordered = self.config, self.stream("train")
+    if c.refine.remove:
+      yield Pass("refine", self.refine, ordered)
+    else:
+      yield Pass("start", self.start, ordered)
+      yield from self._learn(ordered)
+    yield Pass("atlas", self.atlas, ordered)
+    yield stages_lib.task(
+      self.network,
+      self._shuffled(),
+      grouped({"head": adam(c.task.head, c.task.weight_decay)}),
+      epochs(c.task.epochs),
+      features=self._features,
+      dropout=c.task.concept_dropout,
+    )
+
+  def _learn(self, ordered: Stream) -> Iterator[Fit | Pass]:
+    """What the concepts are, and what they look like."""
+    c = self.config
+    yield self._concept_stage()
+    if c.warm.epochs:
+      yield self._prototype_stage("warm", c.warm.epochs)
+    yield Pass("k-means", self.begin, ordered)
+    for number in range(c.prototypes.rounds):
+      if number:
+        yield Pass("re-seed", self.reseed, ordered)
+      yield self._prototype_stage("prototypes", c.prototypes.epochs)
+
+  def _concept_stage(self) -> Fit:
+    """Concept head and, unless its rate is 0, backbone."""
+    c = self.config.concepts
+    rates = {"concepts": adam(c.head, c.weight_decay)}
+    if c.backbone:
+      rates["backbone"] = adam(c.backbone, c.weight_decay)
+    return stages_lib.presence(
+      self.network,
+      self._present,
+      self._shuffled(self.config.data.augment if c.backbone else ""),
+      grouped(rates),
+      epochs(c.epochs),
+      features=self._features,
+      frozen=not c.backbone,
+      train_norm=c.train_norm,
+    )
+
+  def _prototype_stage(self, name: str, length: int) -> Fit:
+    """Behind a frozen concept head; every round begins with fresh moments."""
+    c, loss = self.config.prototypes, self.config.loss
+    rates = {
+      "projector": adam(c.projector, c.weight_decay),
+      "prototypes": adam(c.rate),
+    }
+    return stages_lib.likeness(
+      name,
+      self.network,
+      self._present,
+      self._shuffled(),
+      grouped(rates),
+      epochs(length),
+      features=self._features,
+      gamma=loss.gamma,
+      scale=loss.scale,
+      margin=loss.margin_sign * loss.margin,
+    )
+
+  @functools.cached_property
+  def _features(self) -> cached.Kept:
+    """Of whole splits; all stages after the first, and metrics, begin there."""
+    return cached.Kept(self.network.feature_rows, self.network.feature_part)
+
+  @functools.cached_property
+  def _present(self) -> Bool[np.ndarray, "n c"]:
+    """Which concepts each training image shows."""
+    return concepts_lib.present(self._source("train"))
+
+  # The sweeps between the stages of gradient descent.
+
+  def start(self, state: State, data: Stream) -> tuple[State, Metrics]:
+    """Pretrained weights, features of unit variance.
+
+    What was taken over from another run stays as it is.
+    """
+    c, backbone = self.config, self.network.backbone
+    if c.init_from and adopt.fitting(state, c.init_from, self.class_names):
+      return state, {}
+    if c.backbone.pretrained or c.backbone.weights:
+      state = start.pretrained(
+        state, backbone, c.backbone.name, c.backbone.weights
+      )
+    if c.prototypes.standardise:
+      shift, scale = start.standardisation(
+        self.network.backbone_map, state, data, backbone.channels
+      )
+      statistics = {**state.statistics, "shift": shift, "scale": scale}
+      state = state.replace(statistics=statistics)
+    return state, {}
+
+  def begin(self, state: State, data: Stream) -> tuple[State, Metrics]:
+    """Every concept's prototypes become centres of its vectors (k-means)."""
+    c, vectors = self.config.prototypes, self._projected(state, data)
+    centres = kmeans.begin(vectors, self._present, c.per_concept, c.iterations)
+    return self._with_prototypes(state, centres), {}
+
+  def reseed(self, state: State, data: Stream) -> tuple[State, Metrics]:
+    """Prototypes that no vector chooses move to the worst covered vectors."""
+    shape = (len(self.concept_names), -1, self.config.prototypes.channels)
+    moved, count = kmeans.reseed(
+      self._projected(state, data),
+      self._present,
+      state.params["prototypes"]["prototypes"].reshape(shape),
+    )
+    return self._with_prototypes(state, moved), {"moved": count}
+
+  def _projected(
+    self, state: State, data: Stream
+  ) -> Float[np.ndarray, "n c d"]:
+    batches = self._features.batches(state, data)
+    rows = parallel.each(self.network.projected_rows, state, batches)
+    return np.concatenate([r["projected"][b["mask"]] for b, r in rows])
+
+  def _with_prototypes(self, state: State, found: ArrayLike) -> State:
+    shape = state.params["prototypes"]["prototypes"].shape
+    prototypes = np.asarray(found).reshape(shape)
+    params = {**state.params, "prototypes": {"prototypes": prototypes}}
+    return state.replace(params=params)
+
+  def refine(self, state: State, data: Stream) -> tuple[State, Metrics]:
+    """Removes the prototypes that a person has thrown out."""
+    del data
+    c, alive = self.config, np.array(state.buffers["alive"])
+    unknown = [j for j in c.refine.remove if not 0 <= j < len(alive)]
+    if unknown or not c.init_from:
+      raise UserError(
+        "--config.refine.remove takes numbers of prototypes, 0 to"
+        f" {len(alive) - 1}, of a run that --config.init_from names; found"
+        f" {', '.join(map(str, unknown)) or 'no such run'}"
+      )
+    alive[list(c.refine.remove)] = False
+    return atlas.without(state, alive), {"alive": int(alive.sum())}
+
+  def atlas(self, state: State, data: Stream) -> tuple[State, Metrics]:
+    """Which training image shows each prototype best (eq. 11)."""
+    batches = self._features.batches(state, data)
+    found = atlas.atlas(self.network, state, data, batches, self._present)
+    used = found["vectors"] > 0
+    buffers = {**state.buffers, **found}
+    return state.replace(buffers=buffers), {"used": int(used.sum())}
+
+  # What the commands ask for.
+
+  def predict(self, state: State, batch: Batch) -> Mapping[str, Array]:
+    """Logits, probabilities; each prototype's similarity, cell, and points.
+
+    Points are those of the predicted class.
+    """
+    found = self.network.rows(state, batch)
+    answer = jnp.argmax(found["logits"], axis=1)
+    return {
+      "logits": found["logits"],
+      "probabilities": nn.softmax(found["logits"]),
+      "points": found["scores"] * self.network.weights(state)[answer],
+      "similarities": found["similarities"],
+      "cells": found["cells"],
+    }
+
+  def intervene(
+    self,
+    state: State,
+    images: UInt8[ArrayLike, "b H W 3"],
+    importance: Float[ArrayLike, "b h w"],
+    rejected: Bool[ArrayLike, "b c"],
+  ) -> Mapping[str, Array]:
+    """What the model says once it was told what counts (section 6)."""
+    return self.network.intervene(state, images, importance, rejected)
+
+  def evaluate(self, state: State, data: Stream) -> Metrics:
+    """How well classes and concepts are told, and where concepts point.
+
+    "pointing" is of each concept's best prototype, "map_pointing" of the
+    concept head's map; without places there are neither.
+    """
+    batches = self._features.batches(state, data)
+    parts = [
+      {name: x[batch["mask"]] for name, x in rows.items()}
+      for batch, rows in parallel.each(self._measured, state, batches)
+    ]
+    found = jax.tree.map(lambda *x: np.concatenate(x), *parts)
+    return metrics.measure(data.source, found, self.grid)
+
+  def _measured(self, state: State, batch: Batch) -> dict[str, Array]:
+    found = self.network.rows(state, batch)
+    best = self.network.best(state, found["scores"])
+    return {
+      "logits": found["logits"],
+      "concept_logits": found["concept_logits"],
+      "map_cells": found["map_cells"],
+      "best_cells": jnp.take_along_axis(found["cells"], best, axis=1),
+    }
+
+  def stale(self, state: State) -> bool:
+    """Whether the atlas is of another backbone, projector or prototypes."""
+    return push.stale(state)
+
+  def explain(
+    self, state: State, data: Stream, **options: Any
+  ) -> Iterator[Any]:
+    """Why images and prototypes look alike: see `prototypical.explain`."""
+
+    def accuracy(state: State) -> float:
+      return self.evaluate(state, self.stream("test"))["accuracy"]
+
+    return prototypical.explain(
+      self.network,
+      state,
+      data,
+      training=lambda: self.stream("train"),
+      evaluate=accuracy,
+      **options,
+    )
+
+  def summary(
+    self, state: State, stages: Sequence[Mapping[str, Any]]
+  ) -> Mapping[str, Any]:
+    """The metrics at the end, and what became of the prototypes."""
+    alive = np.asarray(state.buffers["alive"])
+    used = alive & (np.asarray(state.buffers["vectors"]) > 0)
+    return {
+      "headline": "macro_f1",
+      "prototypes": len(alive),
+      "alive": int(alive.sum()),
+      "used": int(used.sum()),
+      "duplicates": push.duplicates(state.buffers["provenance"], alive),
+      "class_names": list(self.class_names),
+      "concept_names": list(self.concept_names),
+    }
+
+
+def _require_known(config: ConfigDict) -> None:
+  """Refuses now what would end the run after its training."""
+  if config.reject not in networks.REJECTIONS:
+    raise UserError(
+      f"--config.reject is {config.reject!r}; choose one of"
+      f" {', '.join(networks.REJECTIONS)}."
+    )
+  if not 0 <= config.task.concept_dropout < 1:
+    raise UserError(
+      f"--config.task.concept_dropout is {config.task.concept_dropout}; it must"
+      " be at least 0 and less than 1."
+    )
+
+
+def _require_concepts(config: ConfigDict, source: Source) -> None:
+  named = tuple(config.data.concepts) or source.class_names
+  found = concepts_lib.names(source)
+  if named != found:
+    raise UserError(
+      f"--config.data.concepts is {', '.join(named)}; these data have"
+      f" {', '.join(found)}"
+    )

@@ -1,0 +1,346 @@
+"""The network of a concept model: image -> concept prototypes -> logits.
+
+Backbone, concept head, projector, prototypes and task head in one place, so
+that every stage, the atlas, interventions and explanations read the same
+forward pass (CSR, section 3).
+"""
+
+from collections.abc import Mapping, Sequence
+import dataclasses
+import functools
+from typing import Any
+
+from flax import linen as nn
+import jax
+import jax.numpy as jnp
+from jaxtyping import Bool, Float, Int, Num
+import numpy as np
+
+from protojax.backbones.base import Backbone
+from protojax.methods.csr import concepts, interventions
+from protojax.methods.csr.concepts import ConceptHead, Projector
+from protojax.prototypes import distance, pooling, push
+from protojax.prototypes import similarity as similarity_lib
+from protojax.prototypes.groups import Groups, Note
+from protojax.prototypes.similarity import Similarity
+from protojax.types import Array, ArrayLike, Batch, PyTree, State
+
+CONCEPT = "concept"
+# What a rejected concept's scores become.
+REJECTIONS = ("zero", "absent_mean")
+
+
+@dataclasses.dataclass(frozen=True)
+class ConceptNetwork:
+  """Backbone -> concept head, projector -> prototypes -> task head.
+
+  Prototype j belongs to concept j // per_concept.
+
+  Attributes:
+    backbone: image -> features.
+    projector: features -> directions that prototypes are compared with.
+    per_concept: prototypes of each concept, M.
+    image_size: pixels on a side.
+    class_names: in the order of the logits.
+    concept_names: in the order of the concepts' scores.
+    reject: what the scores of a rejected concept become: "zero", or
+      "absent_mean", their means over training images without it.
+  """
+
+  backbone: Backbone
+  projector: Projector
+  per_concept: int
+  image_size: int
+  class_names: tuple[str, ...]
+  concept_names: tuple[str, ...]
+  reject: str = "zero"
+
+  def init(self, key: Array, blank_backbone: bool = False) -> State:
+    """Random weights, prototypes normal (section 3), the task head at 0.
+
+    Args:
+      key: of the randomness.
+      blank_backbone: zeros for a backbone whose weights will be loaded.
+    """
+    keys = jax.random.split(key, 4)
+    channels, width = self.backbone.channels, self.projector.channels
+    backbone = self.backbone.init(keys[0], self.image_size, blank_backbone)
+    cell = jnp.zeros((1, 1, 1, channels))
+    head = self._concept_head.init(keys[1], cell)
+    projector = self.projector.init(keys[2], cell)
+    count = self.per_concept * len(self.concept_names)
+    prototypes = jax.random.normal(keys[3], (count, 1, 1, width))
+    classes = len(self.class_names)
+    return State(
+      params={
+        "backbone": backbone.pop("params"),
+        "concepts": head["params"],
+        "projector": projector["params"],
+        "prototypes": {"prototypes": prototypes},
+        "head": {
+          "weight": jnp.zeros((classes, count)),
+          "bias": jnp.zeros(classes),
+        },
+      },
+      statistics={
+        "backbone": backbone,
+        "shift": jnp.zeros(channels),
+        "scale": jnp.ones(channels),
+      },
+      buffers={
+        "class_of": jnp.arange(count, dtype=jnp.int32) // self.per_concept,
+        "alive": jnp.ones(count, bool),
+        "provenance": push.Provenance.empty(count),
+        "vectors": jnp.zeros(count, jnp.int32),
+        "absent": jnp.zeros(count),
+      },
+    )
+
+  @property
+  def _concept_head(self) -> ConceptHead:
+    return ConceptHead(len(self.concept_names))
+
+  @property
+  def similarity(self) -> Similarity:
+    """The cosine."""
+    return similarity_lib.load("cosine")
+
+  @property
+  def groups(self) -> Groups:
+    """Prototypes are sorted by concept."""
+    return Groups(CONCEPT, self.concept_names)
+
+  @functools.cached_property
+  def grid(self) -> tuple[int, int]:
+    """Rows and columns of the cells."""
+    return self.backbone.grid(self.image_size)
+
+  # The forward path, in the order of its steps.
+
+  def features(
+    self,
+    params: PyTree,
+    statistics: PyTree,
+    images: ArrayLike,
+    train: bool = False,
+  ) -> tuple[Float[Array, "b h w e"], PyTree]:
+    """Standardised features and, in training, the moved statistics."""
+    features, moved = self.backbone.features(
+      params["backbone"], statistics["backbone"], images, train
+    )
+    features = jnp.asarray(features, jnp.float32)
+    shift = statistics["shift"][None, None, None]
+    scale = statistics["scale"][None, None, None]
+    return (features - shift) * scale, {**statistics, "backbone": moved}
+
+  def concept_maps(
+    self, params: PyTree, features: Float[ArrayLike, "b h w e"]
+  ) -> Float[Array, "b h w c"]:
+    """Where the concept head sees each concept: its cam."""
+    return _apply(self._concept_head, {"params": params["concepts"]}, features)
+
+  def concept_logits(
+    self, params: PyTree, features: Float[ArrayLike, "b h w e"]
+  ) -> Float[Array, "b c"]:
+    """Whether it sees it: the mean of the map."""
+    return jnp.mean(self.concept_maps(params, features), axis=(1, 2))
+
+  def project(
+    self, params: PyTree, vectors: Float[ArrayLike, "*n e"]
+  ) -> Float[Array, "*n d"]:
+    """Vectors or cells in the prototypes' space, of length one."""
+    return _apply(self.projector, {"params": params["projector"]}, vectors)
+
+  def cosines(
+    self, params: PyTree, projected: Float[ArrayLike, "b c d"]
+  ) -> Float[Array, "b c c m"]:
+    """Of every vector to the prototypes of every concept."""
+    flat = params["prototypes"]["prototypes"][:, 0, 0]
+    found = jnp.einsum(
+      "bcd,pd->bcp",
+      projected,
+      distance.direction(flat),
+      precision=distance.PRECISION,
+    )
+    return found.reshape(*found.shape[:2], -1, self.per_concept)
+
+  def logits(
+    self, params: PyTree, state: State, scores: Float[ArrayLike, "b p"]
+  ) -> Float[Array, "b k"]:
+    """Of scores; the dead prototypes are left out."""
+    head, alive = params["head"], jnp.asarray(state.buffers["alive"])[None]
+    scores = jnp.where(alive, scores, 0.0)
+    weight = jnp.where(alive, head["weight"], 0.0)
+    points = jnp.matmul(scores, weight.T, precision=distance.PRECISION)
+    return points + head["bias"][None]
+
+  def rejected(
+    self,
+    state: State,
+    scores: Float[ArrayLike, "b p"],
+    rejected: Bool[ArrayLike, "b c"],
+  ) -> Float[Array, "b p"]:
+    """Scores without what some concepts say."""
+    reject = jax.vmap(interventions.rejected_scores, (0, 0, None, None))
+    class_of = state.buffers["class_of"]
+    return reject(scores, rejected, class_of, self._absent(state))
+
+  def _absent(self, state: State) -> Float[Array, " p"]:
+    absent = jnp.asarray(state.buffers["absent"])
+    return absent if self.reject == "absent_mean" else jnp.zeros_like(absent)
+
+  # What a stage computes once. Batches may have features in place of images.
+
+  def feature_rows(self, state: State, batch: Batch) -> dict[str, Array]:
+    """Prefix of a stage that trains the concept head alone."""
+    if "features" in batch:
+      return {"features": batch["features"]}
+    features, _ = self.features(state.params, state.statistics, batch["image"])
+    return {"features": features}
+
+  def feature_part(self, state: State) -> PyTree:
+    """What features depend on."""
+    return state.params["backbone"], state.statistics
+
+  def vector_rows(self, state: State, batch: Batch) -> dict[str, Array]:
+    """Prefix of a stage that trains projector and prototypes."""
+    features = self.feature_rows(state, batch)["features"]
+    maps = self.concept_maps(state.params, features)
+    return {"vectors": concepts.local_vectors(features, maps)}
+
+  def projected_rows(self, state: State, batch: Batch) -> dict[str, Array]:
+    """Vectors as prototypes are compared with them, for passes."""
+    vectors = self.vector_rows(state, batch)["vectors"]
+    return {"projected": self.project(state.params, vectors)}
+
+  def score_rows(self, state: State, batch: Batch) -> dict[str, Array]:
+    """Prefix of a stage that trains the task head."""
+    features = self.feature_rows(state, batch)["features"]
+    embedded = self.project(state.params, features)
+    similarity, _ = self.nearest(state, embedded)
+    return {"scores": self.scores(state, embedded, similarity)}
+
+  def rows(self, state: State, batch: Batch) -> dict[str, Array]:
+    """All that the atlas and the metrics read, from one forward pass."""
+    params = state.params
+    features = self.feature_rows(state, batch)["features"]
+    maps = self.concept_maps(params, features)
+    embedded = self.project(params, features)
+    similarity, cells = self.nearest(state, embedded)
+    scores = self.scores(state, embedded, similarity)
+    vectors = concepts.local_vectors(features, maps)
+    return {
+      "concept_logits": jnp.mean(maps, axis=(1, 2)),
+      "map_cells": jnp.argmax(maps.reshape(len(maps), -1, maps.shape[-1]), 1),
+      "projected": self.project(params, vectors),
+      "similarities": similarity,
+      "scores": scores,
+      "cells": cells,
+      "logits": self.logits(params, state, scores),
+    }
+
+  # What sweeps, explanations and people call.
+
+  def backbone_map(self, state: State, batch: Batch) -> Float[Array, "b h w e"]:
+    """Features of a batch, to measure their scale."""
+    return self.feature_rows(state, batch)["features"]
+
+  def embed(
+    self, state: State, images: Num[ArrayLike, "b H W 3"]
+  ) -> Float[Array, "b h w d"]:
+    """Image -> the directions that prototypes are compared with."""
+    features, _ = self.features(state.params, state.statistics, images)
+    return self.project(state.params, features)
+
+  def nearest(
+    self, state: State, embedded: Float[ArrayLike, "b h w d"]
+  ) -> tuple[Float[Array, "b p"], Int[Array, "b p"]]:
+    """Cosine of each prototype's most similar cell, and that cell (eq. 10)."""
+    prototypes = state.params["prototypes"]["prototypes"]
+    near = pooling.nearest(embedded, prototypes, self.similarity)
+    return self.similarity.activation(near.distances), near.cells
+
+  def at(
+    self,
+    state: State,
+    embedded: Float[ArrayLike, "b h w d"],
+    cells: Int[ArrayLike, "b p"],
+  ) -> Float[Array, "b p"]:
+    """Cosine of each prototype to a given cell."""
+    prototypes = state.params["prototypes"]["prototypes"]
+    return self.similarity.activation(
+      pooling.at(embedded, prototypes, cells, self.similarity)
+    )
+
+  def scores(
+    self,
+    state: State,
+    embedded: Float[ArrayLike, "b h w d"],
+    similarity: Float[ArrayLike, "b p"],
+  ) -> Float[Array, "b p"]:
+    """What the head weighs: cosines, 0 where they are negative.
+
+    So that an importance of 1 everywhere changes nothing.
+    """
+    del state, embedded
+    return jnp.maximum(similarity, 0.0)
+
+  def weights(self, state: State) -> Float[Array, "k p"]:
+    """The head's weights; those of dead prototypes are 0."""
+    weight, alive = state.params["head"]["weight"], state.buffers["alive"]
+    return jnp.where(jnp.asarray(alive)[None], weight, 0.0)
+
+  def bias(self, state: State) -> Float[Array, " k"]:
+    """Of the head."""
+    return jnp.asarray(state.params["head"]["bias"])
+
+  def notes(self, state: State) -> Sequence[Mapping[str, Note]]:
+    """No patch; and of how many training images' vectors it is the nearest."""
+    counts = np.asarray(state.buffers["vectors"]).tolist()
+    return [{"kind": "free vector", "vectors": str(n)} for n in counts]
+
+  def best(
+    self, state: State, scores: Float[ArrayLike, "b p"]
+  ) -> Int[Array, "b c"]:
+    """The living prototype of each concept that has the best score."""
+    concepts = jnp.arange(len(self.concept_names))[:, None]
+    own = jnp.asarray(state.buffers["class_of"])[None] == concepts
+    own &= jnp.asarray(state.buffers["alive"])[None]
+    ranked = jnp.where(own[None], jnp.asarray(scores)[:, None], -1.0)
+    return jnp.argmax(ranked, axis=2).astype(jnp.int32)
+
+  def readout(self, state: State) -> interventions.Readout:
+    """What interventions need besides the features of an image."""
+    return interventions.Readout(
+      prototypes=state.params["prototypes"]["prototypes"][:, 0, 0],
+      concept_of=state.buffers["class_of"],
+      alive=state.buffers["alive"],
+      weight=state.params["head"]["weight"],
+      bias=state.params["head"]["bias"],
+      absent=self._absent(state),
+    )
+
+  def intervene(
+    self,
+    state: State,
+    images: Num[ArrayLike, "b H W 3"],
+    importance: Float[ArrayLike, "b h w"],
+    rejected: Bool[ArrayLike, "b c"],
+  ) -> dict[str, Array]:
+    """What `methods.base.Intervenes` gives (eqs. 12-13)."""
+    ask = jax.vmap(interventions.predict_with, (0, None, 0, 0))
+    embedded = self.embed(state, images)
+    found = ask(embedded, self.readout(state), importance, rejected)
+    return {
+      "logits": found.logits,
+      "probabilities": nn.softmax(found.logits),
+      "concept_scores": found.concept_scores,
+      "contributions": found.contributions,
+      "best": found.best,
+      "maps": found.maps,
+    }
+
+
+def _apply(module: nn.Module, variables: PyTree, *inputs: ArrayLike) -> Any:
+  """What a module gives; `apply` itself is typed as if it might give a pair."""
+  return module.apply(variables, *inputs)

@@ -1,0 +1,186 @@
+"""The three stages of gradient descent of a concept model (CSR, section 5).
+
+Which concepts are there; what they look like; which class they speak for. Each
+leaves what the one before has learned as it is, so the second and the third
+begin where features are kept.
+"""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Bool
+import numpy as np
+import optax
+
+from protojax import parallel
+from protojax.data.stream import Stream
+from protojax.engine.cached import Kept
+from protojax.engine.stage import Aux, Fit, Length
+from protojax.losses.prototype import cross_entropy
+from protojax.methods.csr import losses
+from protojax.methods.csr.network import ConceptNetwork
+from protojax.types import Array, Batch, PyTree, State
+
+Present = Bool[np.ndarray, "n c"]
+
+
+def presence(
+  network: ConceptNetwork,
+  present: Present,
+  data: Stream,
+  optimizer: optax.GradientTransformation,
+  length: Length,
+  *,
+  features: Kept,
+  frozen: bool,
+  train_norm: bool,
+) -> Fit:
+  """Stage 1: binary cross entropy of the means of the concept maps.
+
+  Args:
+    network: whose concept head learns.
+    present: which concepts each training image shows.
+    data: shuffled batches.
+    optimizer: of the group "concepts" and, unless frozen, "backbone".
+    length: in epochs or steps.
+    features: of the frozen backbone.
+    frozen: the backbone stays as it is, and its features are kept.
+    train_norm: BatchNorm by the batch, where the backbone learns.
+  """
+
+  def loss(
+    params: PyTree, state: State, batch: Batch, key: Array
+  ) -> tuple[Array, Array, Aux]:
+    del key
+    statistics, maps = state.statistics, batch.get("features")
+    if maps is None:
+      maps, statistics = network.features(
+        params, statistics, batch["image"], train_norm
+      )
+    logits = network.concept_logits(params, maps)
+    shown = jnp.asarray(present)[batch["index"]]
+    entropy = jnp.sum(losses.presence(logits, shown))
+    right = jnp.mean((logits > 0) == shown, axis=1)
+    found = {"cross_entropy": entropy, "concept_accuracy": jnp.sum(right)}
+    return entropy, jnp.float32(len(logits)), Aux(statistics, found)
+
+  if not frozen:
+    return Fit("concepts", loss, data, optimizer, length)
+  return Fit(
+    "concepts",
+    loss,
+    data,
+    optimizer,
+    length,
+    prefix=network.feature_rows,
+    through=features,
+  )
+
+
+def likeness(
+  name: str,
+  network: ConceptNetwork,
+  present: Present,
+  data: Stream,
+  optimizer: optax.GradientTransformation,
+  length: Length,
+  *,
+  features: Kept,
+  gamma: float,
+  scale: float,
+  margin: float,
+) -> Fit:
+  """Stage 2: prototypes draw the vectors of their concept (eqs. 6-9).
+
+  The sum over the concepts an image shows, mean over the images.
+
+  Args:
+    name: of the stage.
+    network: whose projector and prototypes learn.
+    present: which concepts each training image shows.
+    data: shuffled batches.
+    optimizer: of the groups "projector" and "prototypes".
+    length: in epochs or steps.
+    features: of the frozen backbone.
+    gamma, scale, margin: see `losses.concept`.
+  """
+
+  def loss(
+    params: PyTree, state: State, batch: Batch, key: Array
+  ) -> tuple[Array, Array, Aux]:
+    del key
+    projected = network.project(params, batch["vectors"])
+    similar = losses.relaxed_maximum(network.cosines(params, projected), gamma)
+    shown = jnp.asarray(present)[batch["index"]]
+    contrast = losses.concept_contrast(similar, scale, margin)
+    total = jnp.sum(jnp.where(shown, contrast, 0.0))
+    own = jnp.argmax(similar, axis=2) == jnp.arange(shown.shape[1])[None]
+    found = {
+      "concepts_shown": jnp.sum(shown, dtype=jnp.float32),
+      "concepts_told": jnp.sum(shown & own, dtype=jnp.float32),
+    }
+    # Not by vectors: a batch without any concept would be divided by 0.
+    return total, jnp.float32(len(shown)), Aux(state.statistics, found)
+
+  return Fit(
+    name,
+    loss,
+    data,
+    optimizer,
+    length,
+    prefix=network.vector_rows,
+    through=features,
+  )
+
+
+def task(
+  network: ConceptNetwork,
+  data: Stream,
+  optimizer: optax.GradientTransformation,
+  length: Length,
+  *,
+  features: Kept,
+  dropout: float,
+) -> Fit:
+  """Stage 3: cross entropy of the classes, from the scores.
+
+  Args:
+    network: whose task head learns.
+    data: shuffled batches.
+    optimizer: of the group "head".
+    length: in epochs or steps.
+    features: of the frozen backbone.
+    dropout: how often a concept of an image is rejected, as a person might;
+      the head then learns to do without it.
+  """
+  concepts = len(network.concept_names)
+
+  def loss(
+    params: PyTree, state: State, batch: Batch, key: Array
+  ) -> tuple[Array, Array, Aux]:
+    scores, labels = batch["scores"], batch["label"]
+    if dropout:
+      draw = functools.partial(
+        jax.random.bernoulli, p=dropout, shape=(concepts,)
+      )
+      dropped = jax.vmap(draw)(parallel.example_keys(key, batch["index"]))
+      scores = network.rejected(state, scores, dropped)
+    logits = network.logits(params, state, scores)
+    entropy = jnp.sum(cross_entropy(logits, labels))
+    correct = jnp.argmax(logits, axis=1) == labels
+    found = {
+      "cross_entropy": entropy,
+      "accuracy": jnp.sum(correct.astype(jnp.float32)),
+    }
+    return entropy, jnp.float32(len(labels)), Aux(state.statistics, found)
+
+  return Fit(
+    "task head",
+    loss,
+    data,
+    optimizer,
+    length,
+    prefix=network.score_rows,
+    through=features,
+  )

@@ -1,0 +1,1 @@
+"""EPIC (Borycki et al., AAAI 2026)."""

@@ -1,0 +1,316 @@
+"""Sweeps over images by channel: who fires most, and where each should point.
+
+What a channel stands for are the images that fire most in it (EPIC, section
+4). The functions take batches with rows (`Rotated.map_rows`) or with images.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+import functools
+import math
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Float, Int
+import numpy as np
+
+from protojax import parallel
+from protojax.methods.epic import rotation
+from protojax.methods.epic.folding import basis, folded
+from protojax.methods.epic.network import Rotated
+from protojax.prototypes import neighbours, push
+from protojax.prototypes.distance import PRECISION
+from protojax.prototypes.neighbours import Neighbours
+from protojax.types import Array, ArrayLike, Batch, PyTree, State
+
+# Less than what images say, more than the rounding of their sums: it keeps
+# channels that never fire where they are.
+_NEAR = 1e-4
+_PERCENTILES = (5, 50, 95)
+# The stages that measure purity without U, and in the end.
+_STAGES = {"before": "before", "after": "prototypes"}
+
+
+def ranked(
+  network: Rotated, state: State, batches: Iterable[Batch], images: int
+) -> Int[np.ndarray, "p m"]:
+  """The images with the largest v of each channel, the largest first.
+
+  The mean over the cells is h w times smaller than the paper's sum, and ranks
+  alike; U commutes with it, so that "pooled" rows are enough. Of equal ones
+  the smaller index is first; -1 where there are too few.
+  """
+  empty = neighbours.empty(network.backbone.channels, images)
+  found = parallel.fold(_ranked(network), state, empty, batches)
+  return neighbours.gathered(found).images.astype(np.int32)
+
+
+@functools.lru_cache(maxsize=16)
+def _ranked(network: Rotated) -> Callable[..., Neighbours]:
+  def step(state: State, carry: Neighbours, batch: Batch) -> Neighbours:
+    pooled = batch.get("pooled")
+    if pooled is None:
+      pooled = network.pooled_rows(state, batch)["pooled"]
+    value = rotation.rotated(pooled, basis(state))
+    return neighbours.add(carry, -value, batch)
+
+  return step
+
+
+def strongest(
+  network: Rotated, state: State, batches: Iterable[Batch], images: int
+) -> Neighbours:
+  """The same as neighbours, whose "distances" are -v.
+
+  Of each: its "purity", the "cell" of its largest value, and that "value".
+  """
+  number, place = np.zeros((), np.float32), np.zeros((), np.int32)
+  more = {"purity": number, "cell": place, "value": number}
+  empty = neighbours.empty(network.backbone.channels, images, more)
+  found = parallel.fold(_strongest(network), state, empty, batches)
+  return neighbours.gathered(found)
+
+
+@functools.lru_cache(maxsize=16)
+def _strongest(network: Rotated) -> Callable[..., Neighbours]:
+  def step(state: State, carry: Neighbours, batch: Batch) -> Neighbours:
+    features = network.embedded(state, batch)
+    value, cell = network.nearest(state, features)
+    purity = rotation.purity(features, basis(state))
+    more = {"purity": purity, "cell": cell, "value": value}
+    score = network.pooled(state, features)
+    return neighbours.add(carry, -score, batch, more)
+
+  return step
+
+
+def purities(found: Neighbours) -> Float[np.ndarray, " p"]:
+  """Mean purity of each channel over the images found for it."""
+  there = found.images >= 0
+  total = np.sum(np.where(there, found.more["purity"], 0.0), axis=1)
+  return (total / np.maximum(there.sum(axis=1), 1)).astype(np.float32)
+
+
+def spread(
+  purity: Float[ArrayLike, " p"], name: str = "purity"
+) -> dict[str, float]:
+  """Mean over the channels under a name, and percentiles under NAME_5, ...
+
+  All channels share one U: the mean can rise while some fall.
+  """
+  values = np.asarray(purity)
+  found = {name: float(values.mean())}
+  for q in _PERCENTILES:
+    found[f"{name}_{q}"] = float(np.percentile(values, q))
+  return found
+
+
+def figures(
+  rows: Mapping[str, Float[np.ndarray, " n"]],
+  found: Neighbours,
+  labels: Int[np.ndarray, " n"],
+) -> dict[str, float]:
+  """The metrics of a stream of images.
+
+  Args:
+    rows: from `compared`.
+    found: from `strongest`.
+    labels: of the images; no accuracy where one is unknown.
+  """
+  metrics = {
+    "logit_difference": _bound(float(rows["difference"].max())),
+    "changed": float(rows["changed"].sum()),
+    "dropped": float(rows["dropped"].mean()),
+    **spread(purities(found)),
+  }
+  if np.any(labels < 0):
+    return metrics
+  return {
+    "accuracy": float(rows["correct"].mean()),
+    "cross_entropy": float(rows["entropy"].mean()),
+    **metrics,
+  }
+
+
+def _bound(difference: float) -> float:
+  """The next power of ten: how floats round depends on the machine."""
+  if not difference:
+    return 0.0
+  return 10.0 ** math.ceil(math.log10(difference))
+
+
+def before_and_after(
+  stages: Sequence[Mapping[str, Any]],
+) -> dict[str, dict[str, dict[str, float]]]:
+  """Purity "before" and "after", of "train" and "held_out" images.
+
+  Args:
+    stages: "id" and "metrics" of each, "before" and "prototypes" among them.
+  """
+  found = {s["id"].split("-", 1)[1]: s["metrics"] for s in stages}
+
+  def named(stage: str, name: str) -> dict[str, float]:
+    metrics = found[stage]
+    rest = {str(q): metrics[f"{name}_{q}"] for q in _PERCENTILES}
+    return {"mean": metrics[name], **rest}
+
+  return {
+    split: {when: named(stage, name) for when, stage in _STAGES.items()}
+    for split, name in (("train", "train_purity"), ("held_out", "purity"))
+  }
+
+
+def named(
+  found: Neighbours, state: State, stream: Any
+) -> tuple[State, dict[str, float]]:
+  """The state with these prototypes, and their purity before and after.
+
+  A channel's picture is the place that fires most in its first image.
+
+  Args:
+    found: from `strongest`.
+    state: that they were found with.
+    stream: the images, in the order of their source.
+  """
+  image = found.images[:, 0].astype(np.int32)
+  source = push.Provenance(
+    image=image,
+    cell=found.more["cell"][:, 0].astype(np.int32),
+    distance=-found.more["value"][:, 0].astype(np.float32),
+    content=push.contents(stream, image),
+    embedder=push.embedder_digest(state.params, state.statistics),
+  )
+  before = state.buffers["purity"]["before"]
+  purity = {"before": before, "after": purities(found)}
+  buffers = {**state.buffers, "provenance": source, "purity": purity}
+  return state.replace(buffers=buffers), {
+    **spread(purity["after"], "train_purity"),
+    **spread(before, "train_purity_before"),
+  }
+
+
+def compared(
+  network: Rotated, state: State, batches: Iterable[Batch]
+) -> dict[str, Float[np.ndarray, " n"]]:
+  """What `Rotated.compared` says of each image of a stream."""
+  parts: dict[str, list[np.ndarray]] = {}
+  for batch, rows in parallel.each(network.compared, state, batches):
+    for name, values in rows.items():
+      parts.setdefault(name, []).append(values[batch["mask"]])
+  return {k: np.concatenate(x).astype(np.float64) for k, x in parts.items()}
+
+
+def whitened(
+  network: Rotated, state: State, batches: Iterable[Batch], shrinkage: float
+) -> tuple[State, float]:
+  """U takes away what channels have in common on all patches of a stream.
+
+  Args:
+    network: what maps the images.
+    state: with a buffer "whitening".
+    batches: of the images.
+    shrinkage: see `rotation.whitening`.
+
+  Returns:
+    The state, and the condition of U.
+  """
+  channels = network.backbone.channels
+  empty = {
+    "products": np.zeros((channels, channels), np.float32),
+    "patches": np.zeros((), np.float32),
+  }
+  sums = parallel.fold(_moment(network), state, empty, batches)
+  total = {k: np.sum(x, axis=0, dtype=np.float64) for k, x in sums.items()}
+  moment = np.asarray(total["products"] / total["patches"])
+  s, undone = rotation.whitening(moment, shrinkage)
+  white = {"matrix": np.float32(s), "inverse": np.float32(undone)}
+  state = state.replace(buffers={**state.buffers, "whitening": white})
+  return folded(state, s, undone), float(np.linalg.cond(s))
+
+
+@functools.lru_cache(maxsize=16)
+def _moment(network: Rotated) -> Callable[..., PyTree]:
+  def step(state: State, carry: PyTree, batch: Batch) -> PyTree:
+    features = network.embedded(state, batch)
+    features = jnp.where(batch["mask"][:, None, None, None], features, 0.0)
+    cells = features.reshape(-1, features.shape[-1])
+    patches = jnp.sum(batch["mask"]) * (len(cells) // len(features))
+    return {
+      "products": carry["products"] + rotation.rotated(cells.T, cells.T),
+      "patches": carry["patches"] + patches,
+    }
+
+  return step
+
+
+def aligned(
+  network: Rotated, state: State, batches: Iterable[Batch], inertia: float = 0.0
+) -> tuple[State, float]:
+  """Turns U to what is best for the pixels of the current one.
+
+  U = R S, where S stays (a whitening, or the identity) and R is orthogonal.
+  With images and pixels fixed the mean purity is <R, A>, where row k of A is
+  the mean of S z / |S z| over channel k's pixels; the polar factor of A has
+  the largest (Procrustes). So there is no exponential of a large matrix to
+  differentiate, and no rate.
+
+  Args:
+    network: what maps the images.
+    state: its U, and the images "chosen" for each channel.
+    batches: of all these images; others count nothing.
+    inertia: of how much weight the current R is beside A: a small step where
+      few images would have U learn them by heart.
+
+  Returns:
+    The state with the new U, and the mean purity under the current one.
+  """
+  channels = network.backbone.channels
+  empty = {
+    "alignment": np.zeros((channels, channels), np.float32),
+    "purity": np.zeros((), np.float32),
+    "pairs": np.zeros(channels, np.float32),
+  }
+  sums = parallel.fold(_aligned(network), state, empty, batches)
+  total = {k: np.sum(x, axis=0, dtype=np.float64) for k, x in sums.items()}
+  pairs = total["pairs"]
+  mean = total["alignment"] / np.maximum(pairs, 1.0)[:, None]
+  now = np.asarray(_turn(state))
+  turn = rotation.polar(mean + max(inertia, _NEAR) * now)
+  white = state.buffers.get("whitening")
+  purity = float(total["purity"] / np.maximum(pairs.sum(), 1.0))
+  if white is None:
+    return folded(state, turn), purity
+  s, undone = (np.asarray(white[k], np.float64) for k in ("matrix", "inverse"))
+  return folded(state, turn @ s, undone @ turn.T), purity
+
+
+def _turn(state: State) -> Float[Array, "p d"]:
+  """R of U = R S."""
+  u, white = basis(state), state.buffers.get("whitening")
+  if white is None:
+    return u
+  return jnp.matmul(u, white["inverse"], precision=PRECISION)
+
+
+@functools.lru_cache(maxsize=16)
+def _aligned(network: Rotated) -> Callable[..., PyTree]:
+  def step(state: State, carry: PyTree, batch: Batch) -> PyTree:
+    features = network.embedded(state, batch)
+    pairs = rotation.pairs(state.buffers["chosen"], batch)
+    if "whitening" in state.buffers:
+      white = state.buffers["whitening"]["matrix"]
+      features = rotation.rotated(features, white)
+
+    def total(turn: Array) -> Array:
+      return jnp.sum(pairs * rotation.purity(features, turn, orthogonal=True))
+
+    # Lengths stay, so the gradient by R is the sum of directions.
+    purity, alignment = jax.value_and_grad(total)(_turn(state))
+    more = {
+      "alignment": alignment,
+      "purity": purity,
+      "pairs": jnp.sum(pairs, axis=0),
+    }
+    return jax.tree.map(jnp.add, carry, more)
+
+  return step

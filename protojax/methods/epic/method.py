@@ -1,0 +1,404 @@
+"""EPIC: prototypes for a classifier that is trained already (2505.12897).
+
+Borycki et al., AAAI 2026. Backbone and head stay as they are; a matrix U on the
+channels between them is trained until each channel's strongest patches are its
+own, and U^-1 goes into the head, so that no prediction changes. The images
+that fire most in a channel are its prototypes.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+import functools
+from typing import Any
+
+import jax.numpy as jnp
+from jaxtyping import Float
+from ml_collections import ConfigDict
+import numpy as np
+
+from protojax import backbones, datasets, parallel
+from protojax.backbones import classifier
+from protojax.backbones.base import Backbone
+from protojax.data import stream as stream_lib
+from protojax.data import unlabelled
+from protojax.data.source import Source
+from protojax.engine import pretrain
+from protojax.engine.cached import Kept
+from protojax.engine.optimizer import adam, grouped
+from protojax.engine.stage import Aux, Fit, Pass, epochs
+from protojax.explain import prototypical
+from protojax.methods.base import at_least, splits
+from protojax.methods.epic import channels, folding, probe, rotation
+from protojax.methods.epic.network import Rotated
+from protojax.prototypes import push, start
+from protojax.prototypes.groups import Groups
+from protojax.prototypes.neighbours import Neighbours
+from protojax.report.classes import Output
+from protojax.types import Array, Batch, Metrics, PyTree, State, UserError
+
+# The least that a run can be made of.
+_LEAST = {
+  "seed": 0,
+  "batch_size": 1,
+  "data.image_size": 1,
+  "pretrain.epochs": 0,
+  "probe.epochs": 0,
+  "rotation.rounds": 0,
+  "rotation.most": 1,
+  "rotation.least": 1,
+  "rotation.sweeps": 1,
+  "rotation.epochs": 1,
+  "rotation.prototypes": 1,
+}
+HEADS = ("probe", "weights", "readout")
+
+
+class Method:
+  """EPIC as its config says; see `configs/epic_folder.py`."""
+
+  scopes = ("local", "global")
+  output = Output
+
+  def __init__(
+    self,
+    config: ConfigDict,
+    class_names: tuple[str, ...] | None = None,
+    own: tuple[Backbone, classifier.Head] | None = None,
+  ) -> None:
+    """Of a config; `own` backbone and head stand for those that it names."""
+    at_least(config, _LEAST)
+    _require(config)
+    self.splits = splits(config.data.validation_fraction, patience=0)
+    self.config = config
+    self._own = own
+    self._class_names = class_names
+    self._sources: dict[str, Source] = {}
+
+  @functools.cached_property
+  def _backbone(self) -> Backbone:
+    b = self.config.backbone
+    if self._own is not None:
+      return self._own[0]
+    return backbones.load(b.name, b.dtype, b.remat)
+
+  @property
+  def _brings_head(self) -> bool:
+    """Whether there is a head already, whose classes need not be the data's."""
+    return self._own is not None or self.config.head == "weights"
+
+  @property
+  def _pretrained(self) -> bool:
+    b = self.config.backbone
+    return bool(self._own is not None or b.pretrained or b.weights)
+
+  @functools.cached_property
+  def _head(self) -> classifier.Head | None:
+    """The head that there is already, or that no training makes."""
+    if self._own is not None:
+      return self._own[1]
+    b, head = self.config.backbone, self.config.head
+    if head == "weights":
+      return classifier.head(self._backbone, b.name, b.weights)
+    if head == "readout":
+      channels, count = self._backbone.channels, len(self.class_names)
+      return classifier.Head(*pretrain.readout_head(channels, count))
+    return None
+
+  def _source(self, split: str) -> Source:
+    """The images; without labels, where these are not of a head's classes."""
+    if split not in self._sources:
+      c = self.config
+      source = datasets.load(c.data, split, c.seed)
+      if self._brings_head:
+        names = classifier.class_names(self._head, source.class_names)
+        source = unlabelled.of_classes(source, self._class_names or names)
+      self._sources[split] = source
+    return self._sources[split]
+
+  @property
+  def class_names(self) -> tuple[str, ...]:
+    """The classes, in the order of the logits."""
+    return self._class_names or tuple(self._source("train").class_names)
+
+  @property
+  def groups(self) -> Groups:
+    """What prototypes are sorted under."""
+    return self.network.groups
+
+  @functools.cached_property
+  def network(self) -> Rotated:
+    """The classifier with U between backbone and head."""
+    c, backbone = self.config, self._backbone
+    normed = self._brings_head and backbone.readout == "normed mean"
+    return Rotated(
+      backbone, c.data.image_size, self.class_names, normed, c.rotation.kind
+    )
+
+  def stream(self, split: str) -> stream_lib.Stream:
+    """The images of a split in source order, without augmentation."""
+    c, source = self.config, self._source(split)
+    return stream_lib.ordered(source, c.data.image_size, c.batch_size)
+
+  def _shuffled(self, augment: str = "") -> stream_lib.Stream:
+    c, source = self.config, self._source("train")
+    return stream_lib.training(
+      source, c.data.image_size, c.batch_size, c.seed, augment
+    )
+
+  # The algorithm.
+
+  def init(self, key: Array) -> State:
+    """A random start with U = I."""
+    c = self.config
+    return self.network.init(
+      key,
+      max(c.rotation.most, c.rotation.least),
+      generator=c.rotation.solver == "adam",
+      blank_backbone=self._pretrained,
+      kept="validation" in self.splits,
+    )
+
+  def stages(self) -> Iterator[Fit | Pass]:
+    """The classifier; rounds on fewer and fewer images; the prototypes."""
+    c = self.config
+    train, ordered = self._shuffled(), self.stream("train")
+    if c.pretrain.epochs:
+      yield pretrain.pretraining(
+        self.network.features,
+        len(self.class_names),
+        self._shuffled(c.data.augment),
+        grouped(
+          {"backbone": adam(c.pretrain.backbone, c.pretrain.weight_decay)}
+        ),
+        epochs(c.pretrain.epochs),
+      )
+    yield Pass("start", self.start, ordered)
+    if c.head == "probe" and self._own is None:
+      yield probe.probing(
+        self.network.pooled_rows,
+        train,
+        grouped({"head": adam(c.probe.rate, c.probe.weight_decay)}),
+        epochs(c.probe.epochs),
+        through=self._maps,
+        after_step=folding.as_it_is,
+      )
+    yield Pass("before", self.before, ordered)
+    r = c.rotation
+    if r.kind == "invertible" and r.solver == "procrustes":
+      yield Pass("whiten", self.whiten, ordered)
+    for images in rotation.schedule(r.schedule, r.rounds, r.most, r.least):
+      if r.solver == "procrustes":
+        purify = functools.partial(self.purify, images=images)
+        yield Pass("purify", purify, ordered)
+        continue
+      choose = functools.partial(self.choose, images=images)
+      yield Pass("choose", choose, ordered)
+      yield Fit(
+        "purify",
+        self.loss,
+        train,
+        grouped({"rotation": adam(r.rate, r.weight_decay)}),
+        epochs(r.epochs),
+        prefix=self.network.map_rows,
+        through=self._maps,
+        optimizer_id="rotation",
+      )
+    yield Pass("prototypes", self.prototypes, ordered)
+
+  def loss(
+    self, params: PyTree, state: State, batch: Batch, key: Array
+  ) -> tuple[Array, Array, Aux]:
+    """The mean purity of the pairs of image and channel, negated (section 4).
+
+    A batch is of images, and counts the pairs that they are in.
+    """
+    del key
+    kind = self.config.rotation.kind
+    basis = rotation.matrix(params["rotation"]["generator"], kind)
+    purity = rotation.purity(batch["features"], basis, kind == "orthogonal")
+    pairs = rotation.pairs(state.buffers["chosen"], batch)
+    # A batch of images that no channel chose moves nothing.
+    count = jnp.maximum(jnp.sum(pairs), 1e-6)
+    return -jnp.sum(pairs * purity), count, Aux(state.statistics, {})
+
+  # The sweeps.
+
+  @functools.cached_property
+  def _maps(self) -> Kept:
+    """Z of the images, where that fits into memory."""
+    return Kept(self.network.map_rows, self.network.frozen)
+
+  @functools.cached_property
+  def _pooled(self) -> Kept:
+    """Means of Z over the cells."""
+    network = self.network
+    return Kept(network.pooled_rows, network.frozen, through=self._maps)
+
+  def start(
+    self, state: State, data: stream_lib.Stream
+  ) -> tuple[State, Metrics]:
+    """Pretrained weights, and the head that is there already; U = I."""
+    del data
+    c, b = self.config, self.config.backbone
+    if self._pretrained and not c.init_from:
+      weights = b.weights if self._own is None else ""
+      state = start.pretrained(state, self._backbone, b.name, weights)
+    if self._head is not None:
+      state = folding.with_head(state, self._head)
+    return folding.folded(state, np.eye(self._backbone.channels)), {}
+
+  def before(
+    self, state: State, data: stream_lib.Stream
+  ) -> tuple[State, Metrics]:
+    """The classifier is what it is now; how pure its channels are as such."""
+    purity = channels.purities(self._strongest(state, data))
+    kept = {"before": purity, "after": purity}
+    state = state.replace(buffers={**state.buffers, "purity": kept})
+    return self._kept(state), channels.spread(purity, "train_purity")
+
+  def whiten(
+    self, state: State, data: stream_lib.Stream
+  ) -> tuple[State, Metrics]:
+    """U takes away what channels have in common, before it is turned."""
+    batches = self._maps.batches(state, data)
+    state, condition = channels.whitened(
+      self.network, state, batches, self.config.rotation.shrinkage
+    )
+    return self._kept(state), {"condition": condition}
+
+  def choose(
+    self, state: State, data: stream_lib.Stream, images: int
+  ) -> tuple[State, Metrics]:
+    """For each channel the images that fire most in it, to be trained on."""
+    most = state.buffers["chosen"].shape[1]
+    if "rotation" in state.params:
+      state = self._kept(self._turned(state))
+    batches = self._pooled.batches(state, data)
+    chosen = channels.ranked(self.network, state, batches, most).copy()
+    chosen[:, images:] = -1
+    buffers = {**state.buffers, "chosen": chosen}
+    return state.replace(buffers=buffers), {"images": images}
+
+  def purify(
+    self, state: State, data: stream_lib.Stream, images: int
+  ) -> tuple[State, Metrics]:
+    """Chooses images, and turns U to what is best for their pixels."""
+    purity = 0.0
+    for _ in range(self.config.rotation.sweeps):
+      state, _ = self.choose(state, data, images)
+      chosen = state.buffers["chosen"]
+      batches = self._maps.batches(state, data, np.unique(chosen[chosen >= 0]))
+      state, purity = channels.aligned(
+        self.network, state, batches, self.config.rotation.inertia
+      )
+    return self._kept(state), {"images": images, "chosen_purity": purity}
+
+  def prototypes(
+    self, state: State, data: stream_lib.Stream
+  ) -> tuple[State, Metrics]:
+    """Each channel's prototypes, and whether the classifier is what it was.
+
+    Raises:
+      UserError: logits have moved by more than rounding.
+    """
+    state = self._kept(self._turned(state))
+    if "best" in state.buffers:
+      state = folding.best(state)
+    moved = self._compared(state, data)["difference"].max()
+    folding.require_same(state, float(moved))
+    return channels.named(self._strongest(state, data), state, data)
+
+  def _turned(self, state: State) -> State:
+    """The state with the U that its generator has come to, if it has one."""
+    if "rotation" not in state.params:
+      return state
+    generator = parallel.to_host(state.params["rotation"]["generator"])
+    kind = self.config.rotation.kind
+    return folding.folded(state, *rotation.exact(generator, kind))
+
+  def _kept(self, state: State) -> State:
+    """Remembers U if no other was as pure on images that are held out."""
+    if "best" not in state.buffers:
+      return state
+    found = self._strongest(state, self.stream("validation"))
+    return folding.keep(state, float(channels.purities(found).mean()))
+
+  def _strongest(self, state: State, data: stream_lib.Stream) -> Neighbours:
+    batches = self._maps.batches(state, data)
+    count = self.config.rotation.prototypes
+    return channels.strongest(self.network, state, batches, count)
+
+  def _compared(
+    self, state: State, data: stream_lib.Stream
+  ) -> dict[str, Float[np.ndarray, " n"]]:
+    batches = self._maps.batches(state, data)
+    return channels.compared(self.network, state, batches)
+
+  # What the commands ask for.
+
+  def predict(self, state: State, batch: Batch) -> Mapping[str, Array]:
+    """Logits, probabilities; each channel's similarity, cell, and points.
+
+    Points are those of the predicted class: what the channel's mean adds to
+    its logit. The paper's score is their positive part.
+    """
+    return self.network.answers(state, batch)
+
+  def evaluate(self, state: State, data: stream_lib.Stream) -> Metrics:
+    """How good the classifier is, and how pure its channels on these images.
+
+    See `Rotated.compared` for what compares it with itself without U.
+    """
+    return channels.figures(
+      self._compared(state, data), self._strongest(state, data), data.labels
+    )
+
+  def stale(self, state: State) -> bool:
+    """Whether U or the classifier has changed since prototypes were found."""
+    return push.stale(state)
+
+  def explain(
+    self, state: State, data: stream_lib.Stream, **options: Any
+  ) -> Iterator[Any]:
+    """Why images and prototypes look alike: see `prototypical.explain`."""
+    folding.require_same(state)
+    return prototypical.explain(
+      self.network,
+      state,
+      data,
+      training=lambda: self.stream("train"),
+      evaluate=self._test_accuracy if np.all(data.labels >= 0) else None,
+      **options,
+    )
+
+  def _test_accuracy(self, state: State) -> float:
+    rows = self._compared(state, self.stream("test"))
+    return float(rows["correct"].mean())
+
+  def summary(
+    self, state: State, stages: Sequence[Mapping[str, Any]]
+  ) -> Mapping[str, Any]:
+    """Purity before and after, on training images and on others."""
+    alive = np.asarray(state.buffers["alive"])
+    return {
+      "headline": "purity",
+      "purity": channels.before_and_after(stages),
+      "prototypes": len(alive),
+      "alive": int(alive.sum()),
+      "duplicates": push.duplicates(state.buffers["provenance"], alive),
+      "class_names": list(self.class_names),
+    }
+
+
+def _require(config: ConfigDict) -> None:
+  """Refuses settings that do not exist, or not together."""
+  if config.head not in HEADS:
+    raise UserError(
+      f"--config.head={config.head!r}: choose from {', '.join(HEADS)}."
+    )
+  r = config.rotation
+  rotation.require_known(r.kind, r.solver, r.schedule)
+  if config.head == "readout" and not config.pretrain.epochs:
+    raise UserError(
+      "--config.head=readout is the head of a backbone that is trained as a"
+      " classifier first: set --config.pretrain.epochs, or --config.head=probe."
+    )

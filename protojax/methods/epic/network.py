@@ -1,0 +1,291 @@
+"""A trained classifier whose rotated channels are its prototypes (EPIC).
+
+Image -> frozen backbone -> map Z -> U Z -> mean over cells v -> logits
+(A U^-1) v + b. Row c of U is prototype c: its similarity to a patch z is
+<U_c, z>, its score in an image v_c.
+"""
+
+from collections.abc import Mapping, Sequence
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Float, Int, Num
+import numpy as np
+import optax
+
+from protojax.backbones import classifier
+from protojax.backbones.base import Backbone
+from protojax.methods.epic import rotation
+from protojax.methods.epic.folding import basis
+from protojax.prototypes import head, push, similarity
+from protojax.prototypes.groups import FAVOURITE, Groups, Note
+from protojax.prototypes.similarity import Similarity
+from protojax.types import Array, ArrayLike, Batch, PyTree, State
+
+# Keeps what is relative to logits of zero finite.
+_TINY = 1e-30
+
+
+@dataclasses.dataclass(frozen=True)
+class Rotated:
+  """All functions are of the state's U, params["prototypes"].
+
+  The head A U^-1 is params["head"], the classifier's own params["classifier"].
+
+  Attributes:
+    backbone: images -> features.
+    image_size: pixels on a side.
+    class_names: in the order of the logits.
+    normed: a LayerNorm stands between mean and head; see `classifier.normed`.
+    kind: of U, "orthogonal" or "invertible".
+  """
+
+  backbone: Backbone
+  image_size: int
+  class_names: tuple[str, ...]
+  normed: bool = False
+  kind: str = "orthogonal"
+
+  def init(
+    self,
+    key: Array,
+    most: int,
+    generator: bool = False,
+    blank_backbone: bool = False,
+    kept: bool = False,
+  ) -> State:
+    """The backbone at random, U = I, a head of zeros.
+
+    Args:
+      key: of the randomness.
+      most: images that a channel is trained on at once.
+      generator: whether U is trained through one.
+      blank_backbone: zeros for a backbone whose weights will be loaded.
+      kept: whether the best U so far is kept.
+    """
+    channels, classes = self.backbone.channels, len(self.class_names)
+    backbone = self.backbone.init(key, self.image_size, blank_backbone)
+
+    def blank() -> PyTree:
+      return {
+        "weight": jnp.zeros((classes, channels)),
+        "bias": jnp.zeros(classes),
+      }
+
+    params = {
+      "backbone": backbone.pop("params"),
+      "prototypes": {"prototypes": jnp.eye(channels)[:, None, None]},
+      "classifier": blank(),
+      "head": blank(),
+    }
+    if self.normed:
+      norm = {"scale": jnp.ones(channels), "bias": jnp.zeros(channels)}
+      params["norm"] = norm
+    if generator:
+      params["rotation"] = {"generator": jnp.zeros((channels, channels))}
+    more: dict[str, PyTree] = {}
+    if self.kind == "invertible" and not generator:
+      unit = jnp.eye(channels)
+      more["whitening"] = {"matrix": unit, "inverse": unit}
+    if kept:
+      more["best"] = {
+        "purity": jnp.float32(-1),
+        "prototypes": jnp.zeros((channels, 1, 1, channels)),
+        "weight": jnp.zeros((classes, channels)),
+      }
+    return State(
+      params=params,
+      statistics={"backbone": backbone},
+      buffers={
+        **more,
+        "class_of": jnp.zeros(channels, jnp.int32),
+        "alive": jnp.ones(channels, bool),
+        "provenance": push.Provenance.empty(channels),
+        "chosen": jnp.full((channels, most), -1, jnp.int32),
+        "purity": {"before": jnp.zeros(channels), "after": jnp.zeros(channels)},
+      },
+    )
+
+  @property
+  def similarity(self) -> Similarity:
+    """The projection <U_c, z>."""
+    return similarity.load("projection")
+
+  @property
+  def groups(self) -> Groups:
+    """Channels are sorted by the class that they speak most for."""
+    return Groups(FAVOURITE, self.class_names)
+
+  @property
+  def grid(self) -> tuple[int, int]:
+    """Rows and columns of the map."""
+    return self.backbone.grid(self.image_size)
+
+  # The forward path.
+
+  def features(
+    self,
+    params: PyTree,
+    statistics: PyTree,
+    images: ArrayLike,
+    train: bool = False,
+  ) -> tuple[Array, PyTree]:
+    """Features of the backbone and, in training, the moved statistics."""
+    features, moved = self.backbone.features(
+      params["backbone"], statistics["backbone"], images, train
+    )
+    return features, {**statistics, "backbone": moved}
+
+  def embed(
+    self, state: State, images: Num[ArrayLike, "b H W 3"]
+  ) -> Float[Array, "b h w d"]:
+    """The map Z whose mean the classifier's linear layer takes."""
+    features, _ = self.features(state.params, state.statistics, images)
+    if self.normed:
+      norm = state.params["norm"]
+      features = classifier.normed(features, norm["scale"], norm["bias"])
+    return features
+
+  def embedded(self, state: State, batch: Batch) -> Float[Array, "b h w d"]:
+    """Maps of a batch, which may have them already."""
+    if "features" in batch:
+      return batch["features"]
+    return self.embed(state, batch["image"])
+
+  def nearest(
+    self, state: State, embedded: Float[ArrayLike, "b h w d"]
+  ) -> tuple[Float[Array, "b p"], Int[Array, "b p"]]:
+    """Each channel's largest value, and its cell (row-major)."""
+    maps = self._maps(state, embedded)
+    cells = jnp.argmax(maps, axis=1).astype(jnp.int32)
+    return jnp.max(maps, axis=1), cells
+
+  def at(
+    self,
+    state: State,
+    embedded: Float[ArrayLike, "b h w d"],
+    cells: Int[ArrayLike, "b p"],
+  ) -> Float[Array, "b p"]:
+    """Each channel's value at a given cell."""
+    maps = self._maps(state, embedded)
+    return jnp.take_along_axis(maps, cells[:, None], axis=1)[:, 0]
+
+  def _maps(self, state: State, embedded: ArrayLike) -> Array:
+    """U z at every cell, b cells p; no larger than the map itself."""
+    cells = embedded.reshape(len(embedded), -1, embedded.shape[-1])
+    return rotation.rotated(cells, basis(state))
+
+  def pooled(
+    self, state: State, embedded: Float[ArrayLike, "b h w d"]
+  ) -> Float[Array, "b p"]:
+    """v, the mean of each channel over the cells."""
+    return rotation.rotated(jnp.mean(embedded, axis=(1, 2)), basis(state))
+
+  def scores(
+    self,
+    state: State,
+    embedded: Float[ArrayLike, "b h w d"],
+    similarity: Float[ArrayLike, "b p"],
+  ) -> Float[Array, "b p"]:
+    """What the head weighs: v, of either sign."""
+    del similarity
+    return self.pooled(state, embedded)
+
+  def logits(
+    self, state: State, embedded: Float[ArrayLike, "b h w d"]
+  ) -> Float[Array, "b k"]:
+    """Of the rotated classifier."""
+    points = head.logits(
+      self.pooled(state, embedded), self.weights(state), state.buffers["alive"]
+    )
+    return points + self.bias(state)[None]
+
+  def own_logits(
+    self, state: State, embedded: Float[ArrayLike, "b h w d"]
+  ) -> Float[Array, "b k"]:
+    """Of the classifier as it was, without U."""
+    own = state.params["classifier"]
+    return classifier.logits(
+      classifier.Head(own["weight"], own["bias"]), embedded
+    )
+
+  def weights(self, state: State) -> Float[Array, "k p"]:
+    """A U^-1; columns of dead prototypes are 0."""
+    weight, alive = state.params["head"]["weight"], state.buffers["alive"]
+    return jnp.where(jnp.asarray(alive)[None], weight, 0.0)
+
+  def bias(self, state: State) -> Float[Array, " k"]:
+    """b, the classifier's own."""
+    return jnp.asarray(state.params["head"]["bias"])
+
+  def notes(self, state: State) -> Sequence[Mapping[str, Note]]:
+    """How pure each channel is on its prototypes, and was without U."""
+    purity = state.buffers["purity"]
+    pairs = zip(
+      np.asarray(purity["after"]).tolist(),
+      np.asarray(purity["before"]).tolist(),
+      strict=True,
+    )
+    return [{"purity": now, "purity before": then} for now, then in pairs]
+
+  # What sweeps call; a batch has its rows, or else its images.
+
+  def map_rows(self, state: State, batch: Batch) -> dict[str, Array]:
+    """Z."""
+    return {"features": self.embedded(state, batch)}
+
+  def pooled_rows(self, state: State, batch: Batch) -> dict[str, Array]:
+    """The mean of Z over the cells: all that a selection needs."""
+    return {"pooled": jnp.mean(self.embedded(state, batch), axis=(1, 2))}
+
+  def frozen(self, state: State) -> PyTree:
+    """What rows depend on."""
+    params = {
+      k: x for k, x in state.params.items() if k in ("backbone", "norm")
+    }
+    return params, state.statistics
+
+  def answers(self, state: State, batch: Batch) -> dict[str, Array]:
+    """Logits, probabilities; each channel's similarity, cell, and points.
+
+    Points are those of the predicted class: what the channel's mean adds to
+    its logit. The paper's score is their positive part.
+    """
+    features = self.embedded(state, batch)
+    similarity, cells = self.nearest(state, features)
+    logits = self.logits(state, features)
+    answer = jnp.argmax(logits, axis=1)
+    return {
+      "logits": logits,
+      "probabilities": jax.nn.softmax(logits),
+      "points": self.pooled(state, features) * self.weights(state)[answer],
+      "similarities": similarity,
+      "cells": cells,
+    }
+
+  def compared(self, state: State, batch: Batch) -> dict[str, Array]:
+    """Of each image: how right the model is, and how like the classifier.
+
+    "difference" of logits, relative to the classifier's largest; whether its
+    answer "changed"; and "dropped", what channels that fire negatively add to
+    the predicted logit.
+    """
+    features = self.embedded(state, batch)
+    logits = self.logits(state, features)
+    own = self.own_logits(state, features)
+    answer = jnp.argmax(logits, axis=1)
+    scores = self.pooled(state, features)
+    points = scores * self.weights(state)[answer]
+    # An unknown label (-1) is nobody's.
+    labels = jnp.maximum(batch["label"], 0)
+    size = jnp.maximum(jnp.max(jnp.abs(own), axis=1), _TINY)
+    return {
+      "correct": answer == batch["label"],
+      "entropy": optax.softmax_cross_entropy_with_integer_labels(
+        logits, labels
+      ),
+      "difference": jnp.max(jnp.abs(logits - own), axis=1) / size,
+      "changed": answer != jnp.argmax(own, axis=1),
+      "dropped": jnp.sum(jnp.where(scores < 0, points, 0.0), axis=1),
+    }

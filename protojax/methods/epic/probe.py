@@ -1,0 +1,57 @@
+"""A linear probe: the head of a classifier whose backbone stays as it is."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax.numpy as jnp
+import optax
+
+from protojax.data.stream import Stream
+from protojax.engine.cached import Kept
+from protojax.engine.stage import Aux, Fit, Length
+from protojax.types import Array, Batch, PyTree, State
+
+
+def probing(
+  pooled: Callable[[State, Batch], Mapping[str, Any]],
+  data: Stream,
+  optimizer: optax.GradientTransformation,
+  length: Length,
+  *,
+  through: Kept | None = None,
+  after_step: Callable[[State], State] | None = None,
+) -> Fit:
+  """The stage: cross entropy of params["head"], "weight" [k d] and "bias" [k].
+
+  Args:
+    pooled: (state, batch) -> {"pooled": b d}, the features it stands on.
+    data: shuffled batches.
+    optimizer: of the head.
+    length: in epochs or steps.
+    through: what `pooled` gets in place of images; see `Fit`.
+    after_step: state -> state, after every update.
+  """
+  return Fit(
+    "probe",
+    _loss,
+    data,
+    optimizer,
+    length,
+    prefix=pooled,
+    through=through,
+    after_step=after_step,
+  )
+
+
+def _loss(
+  params: PyTree, state: State, batch: Batch, key: Array
+) -> tuple[Array, Array, Aux]:
+  del key
+  head, labels = params["head"], batch["label"]
+  logits = jnp.matmul(batch["pooled"], head["weight"].T) + head["bias"][None]
+  entropy = jnp.sum(
+    optax.softmax_cross_entropy_with_integer_labels(logits, labels)
+  )
+  correct = jnp.sum(jnp.argmax(logits, axis=1) == labels)
+  metrics = {"accuracy": correct.astype(jnp.float32), "cross_entropy": entropy}
+  return entropy, jnp.float32(len(labels)), Aux(state.statistics, metrics)

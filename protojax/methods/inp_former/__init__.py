@@ -1,0 +1,1 @@
+"""INP-Former (Luo et al., CVPR 2025)."""

@@ -1,0 +1,365 @@
+"""INP-Former: what an image's own normal parts cannot rebuild is its anomaly.
+
+Luo et al., CVPR 2025 (2503.02424). A few intrinsic normal prototypes are found
+in every image; a decoder that sees them alone rebuilds the image's features.
+There are no classes and no push, and the answer is a map.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+import functools
+from typing import Any
+
+import jax.numpy as jnp
+from jaxtyping import Bool
+from ml_collections import ConfigDict
+import numpy as np
+
+from protojax import backbones, parallel
+from protojax.data import stream as stream_lib
+from protojax.datasets import anomalies, truths
+from protojax.engine import adopt
+from protojax.engine.optimizer import grouped, stable_adamw, warmup_cosine
+from protojax.engine.stage import Aux, Fit, Pass, epochs
+from protojax.explain.inspection import Threshold
+from protojax.methods.base import at_least
+from protojax.methods.inp_former import explanation, intrinsic, losses
+from protojax.methods.inp_former.encoder import Encoder
+from protojax.methods.inp_former.network import Detector
+from protojax.metrics import anomaly as metrics
+from protojax.prototypes import start
+from protojax.report.defects import Inspections
+from protojax.types import Array, Batch, Metrics, PyTree, State, UserError
+
+# The least that a run can be made of.
+_LEAST = {
+  "seed": 0,
+  "batch_size": 1,
+  "epochs": 0,
+  "data.image_size": 1,
+  "data.shots": 0,
+  "encoder.grid": 1,
+  "prototypes.count": 1,
+  "prototypes.heads": 1,
+  "decoder.blocks": 2,
+  "decoder.heads": 1,
+  "map.size": 1,
+  "map.length": 0,
+}
+_TRAINED = ("prototypes", "bottleneck", "decoder")
+
+
+class Method:
+  """INP-Former as its config says; see `configs/inp_former_textures.py`."""
+
+  splits = ("train", "test")
+  scopes = ("local",)
+  output = Inspections
+
+  def __init__(self, config: ConfigDict, class_names: None = None) -> None:
+    del class_names  # There are none.
+    at_least(config, _LEAST)
+    _require_shares(config)
+    self.config = config
+    self._sources: dict[str, anomalies.Anomalies] = {}
+
+  def _source(self, split: str) -> anomalies.Anomalies:
+    if split not in self._sources:
+      c = self.config
+      self._sources[split] = anomalies.load(c.data, split, c.seed)
+    return self._sources[split]
+
+  @functools.cached_property
+  def detector(self) -> Detector:
+    """Encoder, prototypes and decoder."""
+    c, b = self.config, self.config.backbone
+    return Detector(
+      Encoder(
+        backbones.load(b.name, b.dtype, b.remat),
+        tuple(c.encoder.levels),
+        c.encoder.grid,
+        tuple(c.encoder.scales),
+      ),
+      intrinsic.Extractor(
+        c.prototypes.count, c.prototypes.heads, c.prototypes.static
+      ),
+      intrinsic.Decoder(
+        c.decoder.blocks,
+        c.decoder.heads,
+        c.decoder.attention,
+        c.decoder.residual,
+      ),
+      c.data.image_size,
+      c.map.kind,
+      c.map.size,
+      c.map.share,
+      c.map.length,
+    )
+
+  def stream(self, split: str) -> stream_lib.Stream:
+    """The images of "train", "calibration" or "test" in source order."""
+    c = self.config
+    return stream_lib.ordered(
+      self._source(split), c.data.image_size, c.batch_size
+    )
+
+  # The algorithm.
+
+  def init(self, key: Array) -> State:
+    """A random start."""
+    c = self.config.backbone
+    blank = bool(c.pretrained or c.weights)
+    return self.detector.init(key, blank_backbone=blank)
+
+  def stages(self) -> Iterator[Fit | Pass]:
+    """Start; train on normal images; choose the threshold on others."""
+    c = self.config
+    train = self.stream("train")
+    yield Pass("start", self.start, train)
+    if c.epochs:
+      shuffled = stream_lib.training(
+        train.source, c.data.image_size, c.batch_size, c.seed
+      )
+      steps = c.epochs * shuffled.steps_per_epoch
+      o = c.optimizer
+      rate = warmup_cosine(o.rate, o.warmup, steps, o.end)
+      rules = {
+        name: stable_adamw(rate, o.weight_decay, stacked=name == "decoder")
+        for name in _TRAINED
+      }
+      yield Fit(
+        "train",
+        self.loss,
+        shuffled,
+        grouped(rules, o.clip_norm),
+        epochs(c.epochs),
+        prefix=self.detector.encoder_rows,
+      )
+    yield Pass("threshold", self.choose_threshold, self.stream("calibration"))
+
+  def loss(
+    self, params: PyTree, state: State, batch: Batch, key: Array
+  ) -> tuple[Array, Array, Aux]:
+    """Soft mining loss + 0.2 coherence (section 3), summed over the slice."""
+    del key
+    c = self.config.loss
+    found = self.detector.forward(params, state, batch)
+    mining = losses.soft_mining(
+      found.encoded, found.decoded, c.gamma, parallel.pmean
+    )
+    mining = jnp.sum(mining)
+    coherence = jnp.sum(losses.coherence(found.distance))
+    count = jnp.float32(len(found.distance))
+    aux = Aux(state.statistics, {"mining": mining, "coherence": coherence})
+    return mining + c.coherence * coherence, count, aux
+
+  # The sweeps around it.
+
+  def start(
+    self, state: State, data: stream_lib.Stream
+  ) -> tuple[State, Metrics]:
+    """Pretrained weights, and levels around zero, of one scale.
+
+    What was taken over from another run stays as it is.
+    """
+    c, encoder = self.config, self.detector.encoder
+    taken = adopt.fitting(state, c.init_from, None) if c.init_from else {}
+    if not (c.epochs or taken):
+      parallel.say(
+        "note: with --config.epochs=0 nothing is trained; give --init-from=RUN"
+        " of another data set, or the maps mean nothing."
+      )
+    if "statistics.shift" in taken:
+      return state, {}
+    if (c.backbone.pretrained or c.backbone.weights) and not taken:
+      state = start.pretrained(
+        state, encoder.backbone, c.backbone.name, c.backbone.weights
+      )
+    if c.encoder.standardise:
+      shift, scale = start.standardisation(
+        encoder.side_by_side, state, data, sum(encoder.widths)
+      )
+      scale = encoder.by_level(scale)
+      statistics = {**state.statistics, "shift": shift, "scale": scale}
+      state = state.replace(statistics=statistics)
+    return state, {}
+
+  def choose_threshold(
+    self, state: State, data: stream_lib.Stream
+  ) -> tuple[State, Metrics]:
+    """The score that few normal images exceed, on images held out."""
+    wanted = self.config.threshold.false_positive_rate
+    scores = self._scores(state, data)
+    chosen = metrics.threshold(scores, wanted)
+    if self.config.data.shots:
+      parallel.say(
+        "note: with so few images the threshold is chosen on those it was"
+        " trained on; expect more false alarms."
+      )
+    elif chosen.rate > wanted:
+      parallel.say(
+        f"note: {len(scores)} normal images hold the rate of false alarms to"
+        f" {chosen.rate:.1%} at best, not to {wanted:.1%}; hold out more with"
+        " --config.data.calibration_fraction."
+      )
+    buffers = {
+      "threshold": np.float32(chosen.value),
+      "false_positive_rate": np.float32(chosen.rate),
+      "normal_images": np.int32(len(scores)),
+    }
+    return state.replace(buffers=buffers), {"threshold": chosen.value}
+
+  def _scores(self, state: State, data: stream_lib.Stream) -> np.ndarray:
+    return np.concatenate(
+      [
+        rows["score"][batch["mask"]]
+        for batch, rows in parallel.each(self._score, state, data.batches())
+      ]
+    )
+
+  def _score(self, state: State, batch: Batch) -> Mapping[str, Array]:
+    return {"score": self.predict(state, batch)["score"]}
+
+  # What the commands ask for.
+
+  def predict(self, state: State, batch: Batch) -> Mapping[str, Array]:
+    """Map, score, and what `Detector.inspect` finds besides."""
+    return self.detector.inspect(state, batch["image"])
+
+  def evaluate(self, state: State, data: stream_lib.Stream) -> Metrics:
+    """Image and pixel metrics, means over the categories (section 7).
+
+    A category in which a metric is not defined is left out of its mean.
+    """
+    by_category = self._by_category(state, data)
+    means = {}
+    for name in next(iter(by_category.values())):
+      values = [found[name] for found in by_category.values()]
+      if not np.isnan(values).all():
+        means[name] = float(np.nanmean(values))
+    return means
+
+  def _by_category(
+    self, state: State, data: stream_lib.Stream
+  ) -> dict[str, dict[str, float]]:
+    source: Any = data.source
+    found = {}
+    for number, name in enumerate(source.category_names):
+      own = np.flatnonzero(source.categories == number)
+      if not len(own):
+        continue  # It has images to train on alone.
+      sweep = parallel.Sweep(self._measure, state, metrics.Counts.empty())
+      scores = [
+        rows["score"][batch["mask"]]
+        for batch, rows in sweep.rows(
+          self._with_weights(source, data.some(own))
+        )
+      ]
+      labels = source.labels[own] > 0
+      found[name] = metrics.image_metrics(labels, np.concatenate(scores))
+      if source.has_truth:
+        found[name] |= metrics.pixel_metrics(sweep.carry())
+    return found
+
+  def _measure(
+    self, state: State, carry: PyTree, batch: Batch
+  ) -> tuple[PyTree, PyTree]:
+    found = self.detector.inspect(state, batch["image"])
+    weights, mask = batch["weights"], batch["mask"]
+    carry = metrics.count(carry, found["map"], weights, mask)
+    return carry, {"score": found["score"]}
+
+  def _with_weights(self, source: Any, batches: Any) -> Iterator[Batch]:
+    """Batches with the share of each defective pixel in its region."""
+    for batch in batches:
+      found = [self.truth(source, int(i)) for i in batch["index"]]
+      weights = np.stack([metrics.region_weights(truth) for truth in found])
+      yield {**batch, "weights": weights}
+
+  def truth(
+    self, source: anomalies.Anomalies, i: int
+  ) -> Bool[np.ndarray, "S S"]:
+    """Defective pixels at the size of the map, by the nearest (section 7).
+
+    None where only images have labels.
+    """
+    size = self.config.map.size
+    if not source.has_truth:
+      return np.zeros((size, size), bool)
+    return truths.resized(source.truth(i), size)
+
+  def stale(self, state: State) -> bool:
+    """Never: the prototypes are those of the image that is explained."""
+    del state
+    return False
+
+  def threshold(self, state: State) -> Threshold:
+    """From which score on an image is called defective.
+
+    Raises:
+      UserError: the run has not come to choose it.
+    """
+    if not state.buffers["normal_images"]:
+      raise UserError(
+        "this run has not chosen its threshold yet, the last that train.py"
+        " does; let it finish with the same command that began it."
+      )
+    names = "threshold", "false_positive_rate", "normal_images"
+    value, rate, images = (state.buffers[name] for name in names)
+    return Threshold(float(value), float(rate), int(images))
+
+  def explain(
+    self,
+    state: State,
+    data: stream_lib.Stream,
+    scope: str = "local",
+    allow_changed: bool = False,
+    sources: bool = False,
+    keep_all: bool = False,
+    heat: str = "",
+    **options: Any,
+  ) -> Iterator[Any]:
+    """What is odd in each image: see `explanation.explain`.
+
+    What concerns prototypes that outlive an image does not apply, and all
+    scores of an image come in any case.
+    """
+    del scope, allow_changed, sources, keep_all, heat
+    return explanation.explain(
+      self.detector, state, data, self.threshold(state), **options
+    )
+
+  def summary(
+    self, state: State, stages: Sequence[Mapping[str, Any]]
+  ) -> Mapping[str, Any]:
+    """The metrics, each category's own, and the threshold."""
+    found = self._by_category(state, self.stream("test"))
+    finite = {
+      name: {k: v for k, v in values.items() if np.isfinite(v)}
+      for name, values in found.items()
+    }
+    return {
+      "headline": "image_auroc",
+      **stages[-1]["metrics"],
+      "categories": finite,
+      "threshold": self.threshold(state)._asdict(),
+    }
+
+
+def _require_shares(config: ConfigDict) -> None:
+  """Refuses now what would end the run after its training."""
+  rate, share = config.threshold.false_positive_rate, config.map.share
+  if not 0 < rate < 1:
+    raise UserError(
+      f"--config.threshold.false_positive_rate is {rate}; it must be between 0"
+      " and 1, say 0.01: one normal image in a hundred is flagged."
+    )
+  if not 0 < share <= 1:
+    raise UserError(
+      f"--config.map.share is {share}; it must be above 0 and at most 1."
+    )
+  scales = tuple(config.encoder.scales)
+  if not scales or min(scales) <= 0:
+    raise UserError(
+      f"--config.encoder.scales is {scales}; it must hold sides of the image as"
+      " shares above 0, such as 1.0,0.5."
+    )

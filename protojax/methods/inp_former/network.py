@@ -1,0 +1,183 @@
+"""The network of INP-Former: image -> tokens -> what cannot be rebuilt.
+
+Encoder, extractor, bottleneck and decoder in one place (2503.02424, figure 2),
+so that loss, scores and explanations read the same forward pass.
+"""
+
+import dataclasses
+from typing import Any
+
+from flax import struct
+import jax
+import jax.numpy as jnp
+from jaxtyping import Float, UInt8
+
+from protojax.methods.inp_former import anomaly_map, intrinsic
+from protojax.methods.inp_former.encoder import Encoder
+from protojax.types import Array, ArrayLike, Batch, PyTree, State, UserError
+
+_MAPS = ("reconstruction", "distance")
+
+
+@struct.dataclass
+class Rebuilt:
+  """What one forward pass gives; jit drops what a caller ignores.
+
+  Attributes:
+    encoded: groups of the encoder's tokens, [g b n d].
+    decoded: groups of the decoder's tokens, [g b n d].
+    distance: of each token to the nearest intrinsic prototype, [b n].
+    assignment: which prototype that is, [b n].
+  """
+
+  # Any, since tree transformations put shapes and whole stacks in.
+  encoded: Any
+  decoded: Any
+  distance: Any
+  assignment: Any
+
+
+@dataclasses.dataclass(frozen=True)
+class Detector:
+  """Says of every cell of an image how odd it is.
+
+  Attributes:
+    encoder: image -> tokens, frozen.
+    extractor: tokens -> the image's intrinsic prototypes.
+    decoder: prototypes -> tokens again.
+    image_size: pixels on a side.
+    kind: "reconstruction" error, or "distance" to the nearest prototype, which
+      needs no training on the data (section 6).
+    map_size: pixels on a side of an anomaly map.
+    share: of the pixels of a map, the highest, whose mean is the score.
+    length: power of a token's `anomaly_map.relative_length` that its
+      reconstruction error is multiplied by; 0, the paper's, leaves it out.
+  """
+
+  encoder: Encoder
+  extractor: intrinsic.Extractor
+  decoder: intrinsic.Decoder
+  image_size: int
+  kind: str
+  map_size: int
+  share: float
+  length: float = 0.0
+
+  def __post_init__(self) -> None:
+    if self.kind not in _MAPS:
+      raise UserError(
+        f"--config.map.kind is {self.kind!r}; choose {' or '.join(_MAPS)}."
+      )
+
+  def init(self, key: Array, blank_backbone: bool = False) -> State:
+    """Random weights (section 4 of the paper's code), features as they are.
+
+    Args:
+      key: of the randomness.
+      blank_backbone: zeros for an encoder whose weights will be loaded.
+    """
+    encoder, keys = self.encoder, jax.random.split(key, 4)
+    tokens = jnp.zeros((1, encoder.grid**2, encoder.channels))
+    found = jnp.zeros((1, self.extractor.count, encoder.channels))
+    bottleneck = intrinsic.Bottleneck()
+    backbone = encoder.backbone.init(keys[0], self.image_size, blank_backbone)
+    width = sum(encoder.widths)
+    return State(
+      params={
+        "backbone": backbone.pop("params"),
+        "prototypes": self.extractor.init(keys[1], tokens)["params"],
+        "bottleneck": bottleneck.init(keys[2], tokens)["params"],
+        "decoder": self.decoder.init(keys[3], tokens, found)["params"],
+      },
+      statistics={
+        "backbone": backbone,
+        "shift": jnp.zeros(width),
+        "scale": jnp.ones(width),
+      },
+      buffers={
+        "threshold": jnp.float32(jnp.inf),
+        "false_positive_rate": jnp.float32(0),
+        "normal_images": jnp.int32(0),
+      },
+    )
+
+  @property
+  def grid(self) -> tuple[int, int]:
+    """Rows and columns of cells."""
+    return self.encoder.grid, self.encoder.grid
+
+  @property
+  def count(self) -> int:
+    """Intrinsic prototypes of an image."""
+    return self.extractor.count
+
+  def forward(self, params: PyTree, state: State, batch: Batch) -> Rebuilt:
+    """Everything from the images, or from a stage's prefix of them.
+
+    Args:
+      params: what the gradient is taken of; otherwise `state.params`.
+      state: gives the encoder.
+      batch: "image", or in its place "encoded" [b g n d].
+    """
+    if "encoded" in batch:
+      encoded = jnp.moveaxis(batch["encoded"], 1, 0)
+    else:
+      encoded = self.encoder.groups(state, batch["image"])
+    tokens = jnp.mean(encoded, axis=0)
+    # `apply` is typed as if it might give a pair.
+    extract: Any = self.extractor.apply
+    decode: Any = self.decoder.apply
+    prototypes = extract({"params": params["prototypes"]}, tokens)
+    start = intrinsic.Bottleneck().apply(
+      {"params": params["bottleneck"]}, tokens
+    )
+    decoded = decode({"params": params["decoder"]}, start, prototypes)
+    distance, assignment = intrinsic.distance(tokens, prototypes)
+    return Rebuilt(
+      encoded, intrinsic.group_decoded(decoded), distance, assignment
+    )
+
+  def encoder_rows(self, state: State, batch: Batch) -> dict[str, Array]:
+    """Prefix of the training: the encoder's groups of tokens."""
+    groups = self.encoder.groups(state, batch["image"])
+    return {"encoded": jnp.moveaxis(groups, 0, 1)}
+
+  def inspect(
+    self, state: State, images: UInt8[ArrayLike, "b H W 3"]
+  ) -> dict[str, Array]:
+    """What is found in images.
+
+    Returns:
+      "map" [b S S] of `map_size` pixels and "score" [b]; "values" [b n], how
+      odd each cell is; "distance" and "assignment" [b n] to the nearest
+      intrinsic prototype.
+    """
+    found = self.forward(state.params, state, {"image": images})
+    groups = self._groups(found)
+    maps = anomaly_map.at_pixels(
+      groups.reshape(*groups.shape[:2], *self.grid),
+      self.image_size,
+      self.map_size,
+    )
+    return {
+      "map": maps,
+      "score": anomaly_map.image_score(maps, self.share),
+      "values": jnp.mean(groups, axis=0),
+      "distance": found.distance,
+      "assignment": found.assignment,
+    }
+
+  def values(
+    self, state: State, images: UInt8[ArrayLike, "b H W 3"]
+  ) -> Float[Array, "b n"]:
+    """How odd each cell of an image is, row-major; see `length`."""
+    found = self.forward(state.params, state, {"image": images})
+    return jnp.mean(self._groups(found), axis=0)
+
+  def _groups(self, found: Rebuilt) -> Float[Array, "g b n"]:
+    if self.kind == "distance":
+      return found.distance[None]
+    errors = anomaly_map.distance(found.encoded, found.decoded)
+    if not self.length:
+      return errors
+    return errors * anomaly_map.relative_length(found.encoded) ** self.length

@@ -1,0 +1,1 @@
+"""ProtoPNet (Chen et al., NeurIPS 2019)."""

@@ -1,0 +1,131 @@
+"""The stage that trains the head alone, as a problem with one solution.
+
+What follows a push or a pruning: the scores are fixed, so the head's weights
+are those of the smallest cross entropy (ProtoPNet, section 2.2, stage 3). The
+ridge draws to +1 for the own class and 0 for the others, which is where the L1
+term draws to, and where the search begins: the weights depend on the scores
+alone.
+"""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+
+from protojax.data.stream import Stream
+from protojax.engine import cached
+from protojax.engine.stage import Pass
+from protojax.losses import prototype as losses
+from protojax.methods.protopnet import convex
+from protojax.prototypes import head as heads
+from protojax.prototypes.network import Network
+from protojax.types import Array, Batch, Metrics, PyTree, State, UserError
+
+# Of the scores of all training images.
+_BYTES = 8 << 30
+# The residual that ends the search. Weights are then within 1e-3 of the best,
+# and the loss within 1e-8.
+_TOLERANCE = 1e-5
+
+
+def solved(solver: str) -> bool:
+  """Whether it is "convex", and not "adam"; `UserError` for any other."""
+  if solver not in ("convex", "adam"):
+    raise UserError(f"--config.last.solver={solver!r}: choose convex or adam.")
+  return solver == "convex"
+
+
+def stage(
+  name: str,
+  network: Network,
+  data: Stream,
+  features: cached.Kept,
+  l1: float,
+  ridge: float,
+  steps: int,
+) -> Pass:
+  """A stage that solves for the head; see `solve` for the settings.
+
+  Raises:
+    UserError: the scores are more than memory shall hold.
+  """
+  count, prototypes = len(data), network.layer.count
+  size = 4 * count * prototypes
+  if size > _BYTES:
+    raise UserError(
+      f"the scores of {count} images for {prototypes} prototypes take"
+      f" {size / 2**30:.0f} GiB, more than the {_BYTES >> 30} GiB that the last"
+      " layer is solved in: train it with --config.last.solver=adam."
+    )
+
+  def sweep(state: State, data: Stream) -> tuple[State, Metrics]:
+    return solve(network, state, data, features, l1, ridge, steps)
+
+  return Pass(name, sweep, data)
+
+
+def solve(
+  network: Network,
+  state: State,
+  data: Stream,
+  features: cached.Kept,
+  l1: float,
+  ridge: float,
+  steps: int,
+) -> tuple[State, Metrics]:
+  """The head's weights at the minimum of CE + l1 |w off class| + the ridge.
+
+  Args:
+    network: whose scores the head weighs.
+    state: its state; dead prototypes' weights stay as they are.
+    data: all images in source order, without augmentation.
+    features: keeps those of the backbone.
+    l1: weight of the L1 term.
+    ridge: half of it times the square of what the weights are away from +1 and
+      0. Cross entropy alone would let those to the own class grow without end.
+    steps: at most.
+
+  Returns:
+    The state, and "loss", "iterations", "residual", and "off_class", how many
+    weights of living prototypes to other classes are not 0.
+  """
+  # Twice, since the padding of the last batch counts there.
+  batches = features.batches(state, data)
+  rows = cached.rows(network.score_rows, state, data, batches, 2 * _BYTES)
+  assert rows is not None, "`stage` has seen to it"
+  buffers = {name: state.buffers[name] for name in ("class_of", "alive")}
+  count = len(network.class_names)
+  own, off = heads.load(state.params["head"], count).entries(**buffers)
+  found = convex.solve(
+    loss(count),
+    state.params["head"],
+    buffers,
+    convex.batches(rows, data),
+    convex.Penalty(
+      entries=jax.tree.map(jnp.add, own, off),
+      l1=jax.tree.map(lambda x: l1 * x, off),
+      centre=jax.tree.map(lambda x: jnp.asarray(x) > 0, own),
+      ridge=ridge,
+    ),
+    steps,
+    _TOLERANCE,
+  )
+  weights, entries = heads.load(found.params, count).off_class(**buffers)
+  metrics = {
+    "loss": found.loss,
+    "iterations": found.iterations,
+    "residual": found.residual,
+    "off_class": float(jnp.sum(jnp.where(weights != 0, entries, 0))),
+  }
+  return state.replace(params={**state.params, "head": found.params}), metrics
+
+
+@functools.lru_cache(maxsize=8)
+def loss(count: int) -> convex.Loss:
+  """Cross entropy of each image's scores; one function for each `count`."""
+
+  def of_scores(head: PyTree, buffers: PyTree, batch: Batch) -> Array:
+    logits = heads.load(head, count).logits(batch["scores"], **buffers)
+    return losses.cross_entropy(logits, batch["label"])
+
+  return of_scores

@@ -1,0 +1,403 @@
+"""ProtoPNet: this looks like that (Chen et al., NeurIPS 2019, 1806.10574).
+
+Logits are weighted sums of how much some patch of the image looks like each
+prototype, and every prototype is a patch of a training image.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+import functools
+from typing import Any
+
+import jax.numpy as jnp
+from ml_collections import ConfigDict
+import numpy as np
+
+from protojax import backbones, datasets, parallel
+from protojax.data import stream as stream_lib
+from protojax.data.source import Source
+from protojax.engine import pretrain, summary
+from protojax.engine.cached import Kept
+from protojax.engine.initial_state import begin
+from protojax.engine.optimizer import adam, grouped, step_decay
+from protojax.engine.stage import Aux, Fit, Pass, epochs
+from protojax.explain import prototypical
+from protojax.losses import prototype as losses
+from protojax.methods.base import at_least, splits
+from protojax.methods.protopnet import last_layer, prune
+from protojax.metrics import classification
+from protojax.prototypes import push, similarity
+from protojax.prototypes.groups import Groups
+from protojax.prototypes.layer import AddOn, PrototypeLayer
+from protojax.prototypes.network import Network
+from protojax.report.classes import Output
+from protojax.types import Array, Batch, Metrics, PyTree, State, UserError
+
+# The least that a run can be made of.
+_LEAST = {
+  "seed": 0,
+  "batch_size": 1,
+  "accumulate": 1,
+  "rounds": 1,
+  "data.image_size": 1,
+  "data.copies": 1,
+  "prototypes.per_class": 1,
+  "prototypes.channels": 1,
+  "prototypes.height": 1,
+  "prototypes.width": 1,
+  "pretrain.epochs": 0,
+  "warm.epochs": 0,
+  "joint.epochs": 0,
+  "joint.drop_epochs": 1,
+  "joint.patience": 0,
+  "last.epochs": 0,
+  "last.steps": 1,
+  "last.ridge": 0,
+  "prune.nearest": 0,
+  "prune.epochs": 0,
+}
+
+
+class Method:
+  """ProtoPNet as its config says; see `configs/protopnet_photos.py`."""
+
+  scopes = ("local", "global")
+  output = Output
+
+  def __init__(
+    self, config: ConfigDict, class_names: tuple[str, ...] | None = None
+  ) -> None:
+    at_least(config, _LEAST)
+    self.splits = splits(config.data.validation_fraction, config.joint.patience)
+    self.config = config
+    self._class_names = class_names
+    self._sources: dict[str, Source] = {}
+
+  def _source(self, split: str) -> Source:
+    if split not in self._sources:
+      c = self.config
+      self._sources[split] = datasets.load(c.data, split, c.seed)
+    return self._sources[split]
+
+  @property
+  def class_names(self) -> tuple[str, ...]:
+    """The classes, in the order of the logits."""
+    return self._class_names or self._source("train").class_names
+
+  @property
+  def groups(self) -> Groups:
+    """Prototypes are sorted by class."""
+    return self.network.groups
+
+  @functools.cached_property
+  def network(self) -> Network:
+    """Backbone, add-on, prototypes and head."""
+    c, image_size = self.config.prototypes, self.config.data.image_size
+    layer = PrototypeLayer(
+      c.per_class * len(self.class_names),
+      c.channels,
+      similarity.load(c.similarity),
+      c.height,
+      c.width,
+      c.kernel,
+    )
+    add_on = AddOn(c.channels, c.add_on, c.activation)
+    b = self.config.backbone
+    backbone = backbones.load(b.name, b.dtype, b.remat)
+    network = Network(
+      backbone, add_on, layer, image_size, self.class_names, head_kind=c.head
+    )
+    if min(network.grid) < 1:
+      rows, columns = network.grid
+      raise UserError(
+        f"prototypes of {c.height} x {c.width} cells do not fit into the"
+        f" {rows + c.height - 1} x {columns + c.width - 1} cells that"
+        f" {self.config.backbone.name} makes of {image_size} pixels; lower"
+        " --config.prototypes.height and width, or raise"
+        " --config.data.image_size."
+      )
+    return network
+
+  @functools.cached_property
+  def _trained(self) -> Network:
+    """The network as it is trained: its prototypes whole, or shared out."""
+    if self.config.prototypes.sharded:
+      return self.network.over(parallel.device_count())
+    return self.network
+
+  def stream(self, split: str) -> stream_lib.Stream:
+    """The images of a split in source order, without augmentation."""
+    c = self.config
+    return stream_lib.ordered(
+      self._source(split), c.data.image_size, c.batch_size
+    )
+
+  def _shuffled(self, augment: str = "") -> stream_lib.Stream:
+    c, data, source = self.config, self.config.data, self._source("train")
+    return stream_lib.training(
+      source, data.image_size, c.batch_size, c.seed, augment, copies=data.copies
+    )
+
+  @functools.cached_property
+  def _features(self) -> Kept:
+    """Of whole splits, for as long as the backbone stays as it is."""
+    return Kept(self.network.backbone_rows, self.network.backbone_part)
+
+  # The algorithm.
+
+  def init(self, key: Array) -> State:
+    """A random start; prototype j belongs to class j // per_class."""
+    classes = jnp.arange(len(self.class_names))
+    class_of = jnp.repeat(classes, self.config.prototypes.per_class)
+    c = self.config.backbone
+    blank = bool(c.pretrained or c.weights)
+    return self.network.init(key, class_of, blank_backbone=blank)
+
+  def stages(self) -> Iterator[Fit | Pass]:
+    """Pretrain; start; warm; joint, push, last layer in rounds; prune."""
+    c = self.config
+    train, ordered = self._shuffled(), self.stream("train")
+    augmented = self._shuffled(c.data.augment)
+    if c.pretrain.epochs:
+      yield pretrain.pretraining(
+        self.network.features,
+        len(self.class_names),
+        augmented,
+        grouped(
+          {"backbone": adam(c.pretrain.backbone, c.pretrain.weight_decay)}
+        ),
+        epochs(c.pretrain.epochs),
+      )
+    yield Pass("start", self.start, ordered)
+    if c.warm.epochs:
+      yield self._frozen(
+        "warm",
+        train,
+        {
+          "add_on": adam(c.warm.add_on, c.warm.weight_decay),
+          "prototypes": c.warm.prototypes,
+        },
+        c.warm.epochs,
+        self.network.backbone_rows,
+      )
+    for _ in range(c.rounds):
+      if c.joint.epochs:
+        yield Fit(
+          "joint",
+          functools.partial(self.loss, train=c.joint.train_norm),
+          augmented,
+          grouped(self._joint_rates(augmented.steps_per_epoch)),
+          epochs(c.joint.epochs),
+          optimizer_id="joint",
+          patience=c.joint.patience,
+          accumulate=c.accumulate,
+          split=self._trained.bank.split,
+        )
+      yield Pass("push", self.push, ordered)
+      yield self._last_layer("last layer", c.last.epochs)
+    if c.prune.nearest:
+      yield Pass("prune", self.prune, ordered)
+      yield self._last_layer("last layer after prune", c.prune.epochs)
+
+  def _last_layer(self, name: str, length: int) -> Fit | Pass:
+    """The head alone: solved, or trained for so many epochs of Adam."""
+    c, last, data = self.config, self.config.last, self.stream("train")
+    if last_layer.solved(last.solver):
+      return last_layer.stage(
+        name,
+        self.network,
+        data,
+        self._features,
+        c.loss.l1,
+        last.ridge,
+        last.steps,
+      )
+    scored = self.network.distance_rows
+    if c.prototypes.sharded:
+      # Distances to all of them are more than a device shall hold.
+      scored = self.network.embedded_rows
+    return self._frozen(
+      name, self._shuffled(), {"head": last.head}, length, scored, name
+    )
+
+  def _frozen(
+    self,
+    name: str,
+    data: stream_lib.Stream,
+    groups: Mapping[str, Any],
+    length: int,
+    prefix: Any,
+    optimizer_id: str | None = None,
+  ) -> Fit:
+    """A stage behind a frozen backbone: BatchNorm by running averages.
+
+    With `batch_norm_parity` by the batch, as the paper's code has it, which
+    moves the features away from the pushed prototypes.
+    """
+    parity = self.config.batch_norm_parity
+    loss = functools.partial(self.loss, train=parity)
+    return Fit(
+      name,
+      loss,
+      data,
+      grouped(groups),
+      epochs(length),
+      prefix=None if parity else prefix,
+      through=self._features,
+      optimizer_id=optimizer_id,
+      accumulate=self.config.accumulate,
+      split=self._trained.bank.split,
+    )
+
+  def _joint_rates(self, epoch: int) -> Mapping[str, Any]:
+    c = self.config.joint
+
+    def rate(start: float) -> Any:
+      # One epoch early: the paper's code steps its scheduler first.
+      return step_decay(start, c.drop_epochs * epoch, c.drop, offset=epoch)
+
+    return {
+      "backbone": adam(rate(c.backbone), c.weight_decay),
+      "add_on": adam(rate(c.add_on), c.weight_decay),
+      "prototypes": rate(c.prototypes),
+    }
+
+  def loss(
+    self,
+    params: PyTree,
+    state: State,
+    batch: Batch,
+    key: Array,
+    train: bool = False,
+  ) -> tuple[Array, Array, Aux]:
+    """CE + Clst + Sep + L1 (section 2.2), summed over the slice."""
+    del key
+    c, buffers, labels = self.config.loss, state.buffers, batch["label"]
+    bank = self._trained.bank
+    found, statistics = self._trained.forward(params, state, batch, train)
+    classes = buffers["class_of"], buffers["alive"]
+    near = found.distances, bank.meet(labels), *classes
+    entropy = jnp.sum(losses.cross_entropy(found.logits, labels))
+    cluster, _ = bank.smallest(*losses.cluster(*near))
+    separation, _ = bank.smallest(*losses.separation(*near))
+    cluster, separation = jnp.sum(cluster), jnp.sum(separation)
+    l1 = bank.total(losses.l1_off_class(*self.network.off_class(params, state)))
+    count = jnp.float32(len(labels))
+    total = (
+      entropy
+      + c.cluster * cluster
+      + c.separation * separation
+      + c.l1 * l1 * count
+    )
+    correct = jnp.argmax(found.logits, axis=1) == labels
+    metrics = {
+      "cross_entropy": entropy,
+      "cluster": cluster,
+      "separation": separation,
+      "accuracy": jnp.sum(correct.astype(jnp.float32)),
+    }
+    return total, count, Aux(statistics, metrics)
+
+  # The sweeps between the stages of gradient descent.
+
+  def start(
+    self, state: State, data: stream_lib.Stream
+  ) -> tuple[State, Metrics]:
+    """Pretrained weights, features of unit variance, prototypes of patches."""
+    c = self.config
+    state = begin(
+      self.network,
+      state,
+      data,
+      self._features,
+      backbone=c.backbone.name,
+      pretrained=c.backbone.pretrained,
+      weights=c.backbone.weights,
+      per_class=c.prototypes.per_class,
+      standardise=c.prototypes.standardise,
+      patches=c.prototypes.patches,
+      seed=c.seed,
+      init_from=c.init_from,
+      class_names=self.class_names,
+    )
+    return state, {}
+
+  def push(
+    self, state: State, data: stream_lib.Stream
+  ) -> tuple[State, Metrics]:
+    """Every prototype becomes its nearest training patch (eq. 3)."""
+    prototypes, provenance, metrics = push.push(
+      self.network.embedded_map,
+      state,
+      self._features.fed(state, data),
+      self.network.similarity,
+      bank=self._trained.bank,
+    )
+    return state.replace(
+      params={**state.params, "prototypes": {"prototypes": prototypes}},
+      buffers={**state.buffers, "provenance": provenance},
+    ), metrics
+
+  def prune(
+    self, state: State, data: stream_lib.Stream
+  ) -> tuple[State, Metrics]:
+    """Drops prototypes whose nearest images are of other classes."""
+    c = self.config.prune
+    near = prune.nearest_images(
+      self.network.embedded_map,
+      state,
+      self._features.fed(state, data),
+      self.network.similarity,
+      c.nearest,
+      self._trained.bank,
+    )
+    return prune.pruned(state, near, self.class_names, c.threshold)
+
+  # What the commands ask for.
+
+  def predict(self, state: State, batch: Batch) -> Mapping[str, Array]:
+    """Logits, probabilities; each prototype's similarity, cell, and points.
+
+    Points are those of the predicted class.
+    """
+    return self.network.answers(state, batch)
+
+  def evaluate(self, state: State, data: stream_lib.Stream) -> Metrics:
+    """Accuracy and mean cross entropy."""
+    batches = self._features.batches(state, data)
+    return classification.evaluate(self.network.answers, state, batches)
+
+  def stale(self, state: State) -> bool:
+    """Whether a prototype is no longer the patch it was pushed to."""
+    return push.stale(state)
+
+  def explain(
+    self, state: State, data: stream_lib.Stream, **options: Any
+  ) -> Iterator[Any]:
+    """Why images and prototypes look alike: see `prototypical.explain`."""
+    return prototypical.explain(
+      self.network,
+      state,
+      data,
+      training=lambda: self.stream("train"),
+      evaluate=self._test_accuracy,
+      **options,
+    )
+
+  def _test_accuracy(self, state: State) -> float:
+    # Image by image, so that any number of them can be explained.
+    batches = self.stream("test").once().batches()
+    answers = self.network.answers
+    return classification.evaluate(answers, state, batches)["accuracy"]
+
+  def summary(
+    self, state: State, stages: Sequence[Mapping[str, Any]]
+  ) -> Mapping[str, Any]:
+    """Accuracy around the last push, and what became of the prototypes."""
+    alive = np.asarray(state.buffers["alive"])
+    return {
+      "accuracy": summary.milestones(stages),
+      "prototypes": len(alive),
+      "alive": int(alive.sum()),
+      "duplicates": push.duplicates(state.buffers["provenance"], alive),
+      "class_names": list(self.class_names),
+    }

@@ -1,0 +1,161 @@
+"""Prune: prototypes whose nearest images are of other classes are dropped.
+
+After the push, one sweep finds the k training images nearest to each
+prototype; too few of its own class among them, and it shows background
+(ProtoPNet, supplement on pruning). A dead prototype stays in place behind the
+mask `alive`, so that no shape changes; `compact` takes the dead out for good.
+"""
+
+from collections.abc import Sequence
+import dataclasses
+import functools
+from typing import Any
+
+from absl import logging
+from jaxtyping import Bool, Int
+import numpy as np
+
+from protojax import parallel
+from protojax.prototypes import head, neighbours, pooling, push
+from protojax.prototypes.bank import WHOLE, Parts, Whole
+from protojax.prototypes.neighbours import Neighbours
+from protojax.prototypes.similarity import Similarity
+from protojax.types import ArrayLike, Batch, Metrics, State
+
+
+def nearest_images(
+  embed: push.Embed,
+  state: State,
+  stream: Any,
+  similarity: Similarity,
+  k: int = 6,
+  bank: Whole | Parts = WHOLE,
+) -> Neighbours:
+  """The k images nearest to each prototype, in one sweep.
+
+  Args:
+    embed: (state, batch) -> features b h w d; always the same function object,
+      since it is compiled once.
+    state: params["prototypes"]["prototypes"] is read here, the rest by
+      `embed`.
+    stream: `batches()` of all images, without augmentation.
+    similarity: its metric is what "nearest" means.
+    k: images per prototype; 6 in the paper's code.
+    bank: whether each device looks for all prototypes, among its own images,
+      or for a part of them, among all images.
+  """
+  stacked = parallel.fold(
+    _step(embed, similarity, bank),
+    state,
+    neighbours.empty(len(state.buffers["class_of"]), k),
+    stream.batches(),
+    bank.split,
+  )
+  return neighbours.gathered(stacked)
+
+
+def votes(
+  labels: Int[ArrayLike, "p n"], class_of: Int[ArrayLike, " p"]
+) -> Int[np.ndarray, " p"]:
+  """How many of its nearest images are of the prototype's own class."""
+  return np.sum(np.asarray(labels) == np.asarray(class_of)[:, None], axis=1)
+
+
+def prune(
+  labels: Int[ArrayLike, "p n"],
+  class_of: Int[ArrayLike, " p"],
+  alive: Bool[ArrayLike, " p"],
+  class_names: Sequence[str],
+  threshold: int = 3,
+) -> tuple[Bool[np.ndarray, " p"], tuple[str, ...]]:
+  """Which prototypes live on, and the classes that have none left.
+
+  A prototype dies with fewer than `threshold` votes (3 of 6 in the paper's
+  code); where there are fewer images than that, all must be of its class.
+
+  Args:
+    labels: classes of the nearest images; -1 where there is none.
+    class_of: the class of each prototype.
+    alive: prototypes not pruned before; the dead stay dead.
+    class_names: what to call classes 0, 1, ...
+    threshold: votes that a prototype needs to live.
+  """
+  there = np.sum(np.asarray(labels) >= 0, axis=1)
+  enough = votes(labels, class_of) >= np.minimum(threshold, there)
+  kept = np.asarray(alive) & enough
+  living = np.bincount(np.asarray(class_of)[kept], minlength=len(class_names))
+  emptied = tuple(
+    name for name, n in zip(class_names, living, strict=True) if n == 0
+  )
+  return kept, emptied
+
+
+def pruned(
+  state: State, near: Neighbours, class_names: Sequence[str], threshold: int = 3
+) -> tuple[State, Metrics]:
+  """The state without those that `prune` drops; warns of emptied classes.
+
+  Returns:
+    The state, and how many are "alive" and how many "classes_without".
+  """
+  buffers = state.buffers
+  classed = buffers["class_of"], buffers["alive"]
+  alive, emptied = prune(near.labels, *classed, class_names, threshold)
+  if emptied and parallel.is_primary():
+    logging.warning(
+      "pruning leaves no prototype to %s: nothing speaks for these classes"
+      " any more. Train longer, or lower config.prune.threshold.",
+      ", ".join(emptied),
+    )
+  metrics = {"alive": int(alive.sum()), "classes_without": len(emptied)}
+  return state.replace(buffers={**buffers, "alive": alive}), metrics
+
+
+def compact(state: State) -> State:
+  """The same model without its dead prototypes, for export; host arrays.
+
+  Rows of prototypes and of every buffer that has one per prototype, and the
+  head's columns. Logits stay as they were; so does whether the prototypes are
+  stale.
+  """
+  state = parallel.to_host(state)
+  alive = state.buffers["alive"]
+  source = state.buffers["provenance"]
+  params = {
+    **state.params,
+    "prototypes": {
+      "prototypes": state.params["prototypes"]["prototypes"][alive]
+    },
+    "head": head.some(state.params["head"], alive),
+  }
+  buffers = {
+    **state.buffers,
+    "class_of": state.buffers["class_of"][alive],
+    "alive": alive[alive],
+    "provenance": push.Provenance(
+      image=source.image[alive],
+      cell=source.cell[alive],
+      distance=source.distance[alive],
+      content=source.content[alive],
+      embedder=(
+        source.embedder
+        if push.stale(state)
+        else push.embedder_digest(params, state.statistics)
+      ),
+    ),
+  }
+  return dataclasses.replace(state, params=params, buffers=buffers)
+
+
+@functools.lru_cache(maxsize=16)
+def _step(embed, similarity, bank):
+  """One function per setting, so that a second sweep compiles nothing."""
+
+  def step(state: State, carry: Neighbours, batch: Batch) -> Neighbours:
+    prototypes = state.params["prototypes"]["prototypes"]
+    names = {key: batch[key] for key in ("index", "label", "mask")}
+    features, met = bank.meet((embed(state, batch), names))
+    found = pooling.nearest(features, prototypes, similarity)
+    return neighbours.add(carry, found.distances, met)
+
+  return step

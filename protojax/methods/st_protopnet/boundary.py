@@ -1,0 +1,129 @@
+"""How far a patch, or a prototype, is from the decision between classes.
+
+A cell's features have logits of their own, as an image has that shows this
+patch everywhere. They are linear in the features where the similarity is, so
+that the patch has a distance to the boundary, as a point has to a hyperplane.
+"""
+
+from collections.abc import Mapping, Sequence
+import dataclasses
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Float, Int
+import numpy as np
+
+from protojax.methods.st_protopnet.branches import cut
+from protojax.prototypes.distance import PRECISION
+from protojax.prototypes.groups import Note
+from protojax.prototypes.network import Network
+from protojax.prototypes.similarity import Similarity
+from protojax.types import ArrayLike, State
+
+_AT_ONCE = 64
+
+
+class Boundary(NamedTuple):
+  """Where patches stand; below zero on the side of another class.
+
+  Attributes:
+    margin: own logit minus the greatest other, in points.
+    distance: Euclidean distance to the nearest boundary with another class, in
+      units of the features; unlike the margin it does not grow with the head.
+  """
+
+  margin: Float[jax.Array, " n"]
+  distance: Float[jax.Array, " n"]
+
+
+def boundary(
+  patches: Float[ArrayLike, "n e"],
+  labels: Int[ArrayLike, " n"],
+  prototypes: Float[ArrayLike, "p 1 1 e"],
+  weights: Float[ArrayLike, "k p"],
+  similarity: Similarity,
+) -> Boundary:
+  """Margin and distance to the decision boundary of single patches.
+
+  With l the logits of a patch z of class c,
+
+    margin   = min over k != c of l_c - l_k
+    distance = min over k != c of (l_c - l_k) / |d(l_c - l_k) / dz|
+
+  exact for a similarity that is linear in z, otherwise to first order.
+
+  Args:
+    patches: features of single cells.
+    labels: the class of each.
+    prototypes: of the size of a cell.
+    weights: of the head.
+    similarity: what the head weighs.
+  """
+  flat = jnp.asarray(prototypes)[:, 0, 0]
+
+  def logits(z: Float[jax.Array, " e"]) -> Float[jax.Array, " k"]:
+    scores = similarity.activation(similarity.paired(z[None], flat))
+    return jnp.matmul(weights, scores, precision=PRECISION)
+
+  def one(patch: tuple[jax.Array, jax.Array]) -> Boundary:
+    z, label = patch
+    lead = logits(z)[label] - logits(z)
+    slopes = jax.jacrev(logits)(z)
+    steepness = jnp.linalg.norm(slopes[label][None] - slopes, axis=1)
+    others = jnp.arange(len(lead)) != label
+    return Boundary(
+      jnp.min(jnp.where(others, lead, jnp.inf)),
+      # Two classes that weigh all alike have no boundary.
+      jnp.min(jnp.where(others & (steepness > 0), lead / steepness, jnp.inf)),
+    )
+
+  pairs = jnp.asarray(patches), jnp.asarray(labels)
+  return jax.lax.map(one, pairs, batch_size=min(_AT_ONCE, len(pairs[0])))
+
+
+def of_state(network: Network, state: State, branches: int) -> Boundary:
+  """Where the prototypes stand between the classes that their branch tells.
+
+  A branch is trained as a classifier of its own, so it has boundaries of its
+  own; what other branches see at the same place says nothing of a prototype.
+
+  Args:
+    network: has branches.
+    state: its state; after a push the prototypes are patches.
+    branches: how many.
+  """
+  blocks = cut(state.params["prototypes"]["prototypes"], branches)
+  class_of = jnp.reshape(state.buffers["class_of"], (branches, -1))
+  weights = network.weights(state)
+  weights = jnp.reshape(weights, (len(weights), branches, -1))
+  found = [
+    boundary(
+      z, class_of[b], z[:, None, None], weights[:, b], network.similarity
+    )
+    for b, z in enumerate(blocks)
+  ]
+  return Boundary(*(jnp.concatenate(x) for x in zip(*found, strict=True)))
+
+
+@dataclasses.dataclass(frozen=True)
+class Notes:
+  """What a report says of each prototype: its branch, and where it stands.
+
+  Attributes:
+    kinds: what the branches are called, in order.
+  """
+
+  kinds: tuple[str, ...]
+
+  def __call__(
+    self, network: Network, state: State
+  ) -> Sequence[Mapping[str, Note]]:
+    """One mapping a prototype."""
+    place = of_state(network, state, len(self.kinds))
+    distances = np.asarray(place.distance)
+    kinds = np.repeat(self.kinds, len(distances) // len(self.kinds))
+    return [
+      {"kind": kind, "boundary distance": float(distance)}
+      for kind, distance in zip(kinds.tolist(), distances, strict=True)
+    ]

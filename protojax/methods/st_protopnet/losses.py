@@ -1,0 +1,170 @@
+"""Losses of branches that train in turn (ST-ProtoPNet, section 3).
+
+Every step computes all branches, which is cheap beside the backbone, and takes
+the loss of one: so the backbone learns from each in turn, and no gradient
+reaches the branches that rest (`optimizer.in_turn`).
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+from jaxtyping import Bool
+
+from protojax.engine.stage import Aux
+from protojax.losses import prototype as losses
+from protojax.methods.st_protopnet import branches, geometry
+from protojax.prototypes import head
+from protojax.prototypes.network import Activations, Network
+from protojax.types import Array, Batch, PyTree, State
+
+
+class Branch(NamedTuple):
+  """What a branch is trained for.
+
+  Attributes:
+    name: of the branch, for metrics.
+    weights: of its terms: "cluster", "separation", "orthogonality", "l1" and
+      `term`.
+    term: what `between` is called.
+    between: prototypes by class [k m d] -> its term on those of different
+      classes.
+  """
+
+  name: str
+  weights: Mapping[str, float]
+  term: str
+  between: Callable[[Array], Array]
+
+
+class Turns:
+  """The losses of a network with branches, and whose turn it is.
+
+  The buffer "step" counts the updates over all stages; branch `step` modulo
+  their number has its turn.
+  """
+
+  def __init__(
+    self, network: Network, parts: tuple[Branch, ...], alternate: bool = True
+  ) -> None:
+    """Of these branches; all at once, by the mean, unless they alternate."""
+    self._network, self._parts, self._alternate = network, parts, alternate
+
+  def alive(self, state: State, number: int) -> Bool[Array, " p"]:
+    """The living prototypes of a branch."""
+    alive = jnp.asarray(state.buffers["alive"])
+    branch = jnp.arange(len(alive)) // (len(alive) // len(self._parts))
+    return alive & (branch == number)
+
+  def shares(self, state: State) -> list[Any]:
+    """What each branch has of this step's loss."""
+    count = len(self._parts)
+    if not self._alternate:
+      return [1.0 / count] * count
+    number = jnp.asarray(state.buffers["step"]) % count
+    return [(number == b).astype(jnp.float32) for b in range(count)]
+
+  def loss(
+    self,
+    params: PyTree,
+    state: State,
+    batch: Batch,
+    key: Array,
+    train: bool = False,
+  ) -> tuple[Array, Array, Aux]:
+    """CE + Clst + Sep + Orth + (Discr or Close) + L1, summed over the slice.
+
+    Clst and Sep are of cosines, whatever the head weighs.
+    """
+    del key
+    found, cosine, statistics = self._forward(params, state, batch, train)
+    labels, class_of = batch["label"], state.buffers["class_of"]
+    count = jnp.float32(len(labels))
+    total, metrics = self._heads(params, state, found, labels)
+    bank = branches.cut(params["prototypes"]["prototypes"], len(self._parts))
+    classes = len(self._network.class_names)
+    for b, (part, share) in enumerate(self._shared(state)):
+      classed = labels, class_of, self.alive(state, b)
+      cluster, _ = losses.cluster(cosine, *classed)
+      separation, _ = losses.separation(cosine, *classed)
+      by_class = bank[b].reshape(classes, -1, bank.shape[-1])
+      terms = {
+        "cluster": jnp.sum(cluster),
+        "separation": jnp.sum(separation),
+        "orthogonality": count * geometry.orthogonality(by_class),
+        part.term: count * part.between(by_class),
+      }
+      weighed = [part.weights[term] * x for term, x in terms.items()]
+      total = total + share * sum(weighed)
+      metrics |= {f"{part.name}_{term}": x for term, x in terms.items()}
+    return total, count, Aux(statistics, metrics)
+
+  def last_loss(
+    self, params: PyTree, state: State, batch: Batch, key: Array
+  ) -> tuple[Array, Array, Aux]:
+    """CE + L1: all of the loss that reaches a head."""
+    del key
+    found, statistics = self._network.forward(params, state, batch)
+    total, metrics = self._heads(params, state, found, batch["label"])
+    return total, jnp.float32(len(batch["label"])), Aux(statistics, metrics)
+
+  def retracted(self, state: State) -> State:
+    """After a step: the prototypes that it moved back at length one."""
+    bank, count = state.params["prototypes"]["prototypes"], len(self._parts)
+    unit = branches.diagonal(branches.cut(bank, count))
+    # Those of the others keep every bit.
+    moved = jnp.repeat(
+      jnp.stack([jnp.asarray(x) > 0 for x in self.shares(state)]),
+      len(bank) // count,
+    )
+    bank = jnp.where(moved[:, None, None, None], unit, bank)
+    params = {**state.params, "prototypes": {"prototypes": bank}}
+    return self.counted(state.replace(params=params))
+
+  def counted(self, state: State) -> State:
+    """After a step: the next branch's turn."""
+    step = state.buffers["step"] + 1
+    return state.replace(buffers={**state.buffers, "step": step})
+
+  def _shared(self, state: State) -> list[tuple[Branch, Any]]:
+    return list(zip(self._parts, self.shares(state), strict=True))
+
+  def _heads(
+    self, params: PyTree, state: State, found: Activations, labels: Array
+  ) -> tuple[Array, dict[str, Array]]:
+    """CE + L1, each branch by its own logits; accuracy by their sum."""
+    weight, class_of = params["head"]["weight"], state.buffers["class_of"]
+    correct = jnp.argmax(found.logits, axis=1) == labels
+    metrics = {"accuracy": jnp.sum(correct.astype(jnp.float32))}
+    total = jnp.zeros(())
+    for b, (part, share) in enumerate(self._shared(state)):
+      alive = self.alive(state, b)
+      logits = head.logits(found.scores, weight, alive)
+      entropy = jnp.sum(losses.cross_entropy(logits, labels))
+      l1 = losses.l1_off_class(*head.Dense(weight).off_class(class_of, alive))
+      l1 = part.weights["l1"] * l1 * len(labels)
+      total = total + share * (entropy + l1)
+      metrics[f"{part.name}_cross_entropy"] = entropy
+    return total, metrics
+
+  def _forward(
+    self, params: PyTree, state: State, batch: Batch, train: bool
+  ) -> tuple[Activations, Array, PyTree]:
+    """The activations, cosine distances [b p], and the statistics."""
+    network, statistics = self._network, state.statistics
+    features = batch.get("features")
+    if features is None:
+      features, statistics = network.features(
+        params, statistics, batch["image"], train
+      )
+    z = network.embedded(params, statistics, features)
+    bank = {"params": params["prototypes"]}
+    near: Any = network.layer.apply(bank, z)
+    rows = {"distances": near.distances, "cells": near.cells}
+    found, _ = network.forward(params, state, rows)
+    if network.similarity.name != "projection":
+      return found, near.distances, statistics
+    alike: Any = network.layer.clone(similarity=branches.load("cosine")).apply(
+      bank, branches.directions(z, len(self._parts))
+    )
+    return found, alike.distances, statistics

@@ -1,0 +1,375 @@
+"""ST-ProtoPNet: support and trivial prototypes (Wang et al., ICCV 2023).
+
+Two branches on one backbone (2301.04011): trivial prototypes are driven far
+from the boundaries between the classes, as ProtoPNet's are, and support
+prototypes close to them, as the support vectors of an SVM. Logits are added.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+import dataclasses
+import functools
+from typing import Any
+
+import jax.numpy as jnp
+from ml_collections import ConfigDict
+import numpy as np
+import optax
+
+from protojax import backbones, datasets, parallel
+from protojax.data import stream as stream_lib
+from protojax.data.source import Source
+from protojax.engine import pretrain, summary
+from protojax.engine.cached import Kept
+from protojax.engine.initial_state import begin
+from protojax.engine.optimizer import adam, grouped, in_turn, step_decay
+from protojax.engine.stage import Fit, Pass, epochs
+from protojax.explain import prototypical
+from protojax.methods.base import at_least, splits
+from protojax.methods.st_protopnet import boundary, branches, geometry
+from protojax.methods.st_protopnet.branches import BranchedAddOn, BranchedLayer
+from protojax.methods.st_protopnet.losses import Branch, Turns
+from protojax.metrics import classification
+from protojax.prototypes import push
+from protojax.prototypes.groups import Groups
+from protojax.prototypes.layer import AddOn
+from protojax.prototypes.network import Network
+from protojax.report.classes import Output
+from protojax.types import Array, Batch, Metrics, State, UserError
+
+# What a branch is called -> its term on prototypes of different classes.
+_BETWEEN = {
+  "trivial": ("discrimination", geometry.discrimination),
+  "support": ("closeness", geometry.closeness),
+}
+
+# The least that a run can be made of.
+_LEAST = {
+  "seed": 0,
+  "batch_size": 1,
+  "rounds": 1,
+  "data.image_size": 1,
+  "data.copies": 1,
+  "prototypes.per_class": 1,
+  "prototypes.channels": 1,
+  "pretrain.epochs": 0,
+  "warm.epochs": 0,
+  "joint.epochs": 0,
+  "joint.drop_epochs": 1,
+  "joint.patience": 0,
+  "last.epochs": 0,
+}
+
+
+class Method:
+  """ST-ProtoPNet as its config says; see `configs/st_protopnet_folder.py`."""
+
+  scopes = ("local", "global")
+  output = Output
+
+  def __init__(
+    self, config: ConfigDict, class_names: tuple[str, ...] | None = None
+  ) -> None:
+    at_least(config, _LEAST)
+    self.splits = splits(config.data.validation_fraction, config.joint.patience)
+    self.config = config
+    self.kinds = _kinds(config.branches)
+    self._class_names = class_names
+    self._sources: dict[str, Source] = {}
+
+  def _source(self, split: str) -> Source:
+    if split not in self._sources:
+      c = self.config
+      self._sources[split] = datasets.load(c.data, split, c.seed)
+    return self._sources[split]
+
+  @property
+  def class_names(self) -> tuple[str, ...]:
+    """The classes, in the order of the logits."""
+    return self._class_names or self._source("train").class_names
+
+  @property
+  def groups(self) -> Groups:
+    """Prototypes are sorted by class."""
+    return self.network.groups
+
+  @functools.cached_property
+  def network(self) -> Network:
+    """Backbone, and add-ons, prototypes and heads of all branches."""
+    c, b, count = self.config.prototypes, self.config.backbone, len(self.kinds)
+    similarity = branches.load(c.similarity)
+    return Network(
+      backbones.load(b.name, b.dtype, b.remat),
+      BranchedAddOn(
+        AddOn(c.channels, c.add_on, c.activation, c.hidden),
+        count,
+        unit=similarity.name != "projection",
+      ),
+      BranchedLayer(
+        count * c.per_class * len(self.class_names),
+        count * c.channels,
+        count,
+        similarity,
+      ),
+      self.config.data.image_size,
+      self.class_names,
+      boundary.Notes(self.kinds),
+    )
+
+  @functools.cached_property
+  def turns(self) -> Turns:
+    """The losses of the branches, and whose turn it is."""
+    return Turns(
+      self.network,
+      tuple(
+        Branch(kind, self.config[kind].to_dict(), *_BETWEEN[kind])
+        for kind in self.kinds
+      ),
+      self.config.alternate,
+    )
+
+  def stream(self, split: str) -> stream_lib.Stream:
+    """The images of a split in source order, without augmentation."""
+    c = self.config
+    return stream_lib.ordered(
+      self._source(split), c.data.image_size, c.batch_size
+    )
+
+  def _shuffled(self, augment: str = "") -> stream_lib.Stream:
+    c, data, source = self.config, self.config.data, self._source("train")
+    return stream_lib.training(
+      source, data.image_size, c.batch_size, c.seed, augment, copies=data.copies
+    )
+
+  @functools.cached_property
+  def _features(self) -> Kept:
+    """Of whole splits, for as long as the backbone stays as it is."""
+    return Kept(self.network.backbone_rows, self.network.backbone_part)
+
+  # The algorithm.
+
+  def init(self, key: Array) -> State:
+    """A random start; prototypes by branch, in a branch by class."""
+    classes = jnp.arange(len(self.class_names))
+    of_branch = jnp.repeat(classes, self.config.prototypes.per_class)
+    class_of = jnp.tile(of_branch, len(self.kinds))
+    c = self.config.backbone
+    blank = bool(c.pretrained or c.weights)
+    state = self.network.init(key, class_of, blank_backbone=blank)
+    # Updates so far, which say whose turn it is.
+    step = jnp.zeros((), jnp.int32)
+    return state.replace(buffers={**state.buffers, "step": step})
+
+  def stages(self) -> Iterator[Fit | Pass]:
+    """Pretrain; start; warm; joint, push and last layer in rounds."""
+    c = self.config
+    train, ordered = self._shuffled(), self.stream("train")
+    augmented = self._shuffled(c.data.augment)
+    if c.pretrain.epochs:
+      yield pretrain.pretraining(
+        self.network.features,
+        len(self.class_names),
+        augmented,
+        grouped(
+          {"backbone": adam(c.pretrain.backbone, c.pretrain.weight_decay)}
+        ),
+        epochs(c.pretrain.epochs),
+      )
+    yield Pass("start", self.start, ordered)
+    if c.warm.epochs:
+      yield Fit(
+        "warm",
+        self.turns.loss,
+        train,
+        grouped(
+          {
+            "add_on": self._in_turn(adam(c.warm.add_on, c.warm.weight_decay)),
+            "prototypes": self._in_turn(adam(c.warm.prototypes)),
+          }
+        ),
+        epochs(c.warm.epochs),
+        prefix=self.network.backbone_rows,
+        through=self._features,
+        after_step=self.turns.retracted,
+      )
+    for _ in range(c.rounds):
+      if c.joint.epochs:
+        yield Fit(
+          "joint",
+          functools.partial(self.turns.loss, train=c.joint.train_norm),
+          augmented,
+          grouped(self._joint_rates(augmented.steps_per_epoch)),
+          epochs(c.joint.epochs),
+          after_step=self.turns.retracted,
+          optimizer_id="joint",
+          patience=c.joint.patience,
+        )
+      yield Pass("push", self.push, ordered)
+      yield Fit(
+        "last layer",
+        self.turns.last_loss,
+        train,
+        grouped({"head": self._in_turn(adam(c.last.head), axis=1)}),
+        epochs(c.last.epochs),
+        prefix=self.network.distance_rows,
+        through=self._features,
+        after_step=self.turns.counted,
+        optimizer_id="last layer",
+      )
+
+  def _in_turn(
+    self, inner: optax.GradientTransformation, axis: int = 0
+  ) -> optax.GradientTransformation:
+    return in_turn(inner, len(self.kinds), axis)
+
+  def _joint_rates(self, epoch: int) -> Mapping[str, Any]:
+    c = self.config.joint
+    # A branch's schedule counts its own updates.
+    turns = len(self.kinds) if self.config.alternate else 1
+
+    def rate(start: float, turns: int) -> Any:
+      own = max(1, epoch // turns)
+      # One epoch early: the paper's code steps its scheduler first.
+      return step_decay(start, c.drop_epochs * own, c.drop, offset=own)
+
+    return {
+      "backbone": adam(rate(c.backbone, 1), c.weight_decay),
+      "add_on": self._in_turn(adam(rate(c.add_on, turns), c.weight_decay)),
+      "prototypes": self._in_turn(adam(rate(c.prototypes, turns))),
+    }
+
+  # The sweeps between the stages of gradient descent.
+
+  def start(
+    self, state: State, data: stream_lib.Stream
+  ) -> tuple[State, Metrics]:
+    """Pretrained weights, features of unit variance, prototypes of patches."""
+    c = self.config
+    state = begin(
+      self.network,
+      state,
+      data,
+      self._features,
+      backbone=c.backbone.name,
+      pretrained=c.backbone.pretrained,
+      weights=c.backbone.weights,
+      per_class=len(self.kinds) * c.prototypes.per_class,
+      standardise=c.prototypes.standardise,
+      patches=c.prototypes.patches,
+      seed=c.seed,
+      init_from=c.init_from,
+      class_names=self.class_names,
+    )
+    return self._own(state), {}
+
+  def push(
+    self, state: State, data: stream_lib.Stream
+  ) -> tuple[State, Metrics]:
+    """Every prototype becomes the direction of its nearest training patch."""
+    found, provenance, metrics = push.push(
+      self.network.embedded_map,
+      state,
+      self._features.fed(state, data),
+      self.network.similarity,
+    )
+    pushed = self._own(_with_prototypes(state, found))
+    # Of what the prototypes are now, without other branches' channels.
+    digest = push.embedder_digest(pushed.params, pushed.statistics)
+    provenance = dataclasses.replace(provenance, embedder=digest)
+    buffers = {**pushed.buffers, "provenance": provenance}
+    return pushed.replace(buffers=buffers), metrics
+
+  def _own(self, state: State) -> State:
+    """Prototypes in their branch's channels alone, at length one."""
+    bank = state.params["prototypes"]["prototypes"]
+    own = branches.diagonal(branches.cut(bank, len(self.kinds)))
+    return _with_prototypes(state, parallel.to_host(own))
+
+  # What the commands ask for.
+
+  def predict(self, state: State, batch: Batch) -> Mapping[str, Array]:
+    """Logits, probabilities; each prototype's similarity, cell, and points.
+
+    Points are those of the predicted class.
+    """
+    return self.network.answers(state, batch)
+
+  def evaluate(self, state: State, data: stream_lib.Stream) -> Metrics:
+    """Accuracy and mean cross entropy."""
+    batches = self._features.batches(state, data)
+    return classification.evaluate(self.network.answers, state, batches)
+
+  def stale(self, state: State) -> bool:
+    """Whether a prototype is no longer the patch it was pushed to."""
+    return push.stale(state)
+
+  def explain(
+    self, state: State, data: stream_lib.Stream, **options: Any
+  ) -> Iterator[Any]:
+    """Why images and prototypes look alike: see `prototypical.explain`."""
+    return prototypical.explain(
+      self.network,
+      state,
+      data,
+      training=lambda: self.stream("train"),
+      evaluate=self._test_accuracy,
+      **options,
+    )
+
+  def _test_accuracy(self, state: State) -> float:
+    # Image by image, so that any number of them can be explained.
+    batches = self.stream("test").once().batches()
+    answers = self.network.answers
+    return classification.evaluate(answers, state, batches)["accuracy"]
+
+  def summary(
+    self, state: State, stages: Sequence[Mapping[str, Any]]
+  ) -> Mapping[str, Any]:
+    """Accuracy around the last push, and where the prototypes stand.
+
+    "geometry" has, of each branch, the means over pairs of classes of the
+    least and the greatest similarity of their prototypes, and over prototypes
+    of `boundary.Boundary`.
+    """
+    alive = np.asarray(state.buffers["alive"])
+    return {
+      "accuracy": summary.milestones(stages),
+      "prototypes": len(alive),
+      "alive": int(alive.sum()),
+      "duplicates": push.duplicates(state.buffers["provenance"], alive),
+      "geometry": self.geometry(state),
+      "class_names": list(self.class_names),
+    }
+
+  def geometry(self, state: State) -> dict[str, dict[str, float]]:
+    """By branch, where its prototypes stand; see `summary`."""
+    place = boundary.of_state(self.network, state, len(self.kinds))
+    bank = branches.cut(
+      state.params["prototypes"]["prototypes"], len(self.kinds)
+    )
+    found = {}
+    for b, kind in enumerate(self.kinds):
+      by_class = bank[b].reshape(len(self.class_names), -1, bank.shape[-1])
+      own = self.turns.alive(state, b)
+      found[kind] = {
+        "least_similarity": float(-geometry.closeness(by_class)),
+        "greatest_similarity": float(geometry.discrimination(by_class)),
+        "margin": float(jnp.mean(place.margin[own])),
+        "boundary_distance": float(jnp.mean(place.distance[own])),
+      }
+    return found
+
+
+def _with_prototypes(state: State, prototypes: np.ndarray) -> State:
+  params = {**state.params, "prototypes": {"prototypes": prototypes}}
+  return state.replace(params=params)
+
+
+def _kinds(names: str) -> tuple[str, ...]:
+  kinds = tuple(names.split(","))
+  if not set(kinds) <= set(_BETWEEN) or len(set(kinds)) < len(kinds):
+    raise UserError(
+      f"--config.branches={names} is not a list of branches; it must be one"
+      f" or more of {', '.join(_BETWEEN)}, each once, such as"
+      f" {','.join(_BETWEEN)}."
+    )
+  return kinds

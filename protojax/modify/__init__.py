@@ -1,0 +1,1 @@
+"""Image -> the same image with one visual characteristic changed."""

@@ -1,0 +1,228 @@
+"""Which modifications go together: the columns of a table of scores.
+
+A `Preset` travels with its scores, since scores of two presets do not compare.
+`load` knows those of this module, files of one's own, and sweeps over the
+strength of one modification.
+"""
+
+from collections.abc import Sequence
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+from protojax.modify import preset_file
+from protojax.modify.perturb import CHANGES, Modification, require_known
+from protojax.types import UserError
+
+# "fast" modifies images at the size of the network's input, on the device;
+# "reference" at their own size, before they are resized, as the paper's code.
+MODES = ("fast", "reference")
+# "reference" sends all images through JPEG, as the paper's code does, which
+# saves them before the network reads them.
+CODECS = ("none", "reference")
+
+# Qualities of that JPEG, the defaults of the two libraries: OpenCV saves the
+# originals and what it changes itself, Pillow all else.
+_OPENCV, _PILLOW = 95, 75
+_CHANGED_BY_OPENCV = ("warp", "bars", "texture")
+
+
+@dataclasses.dataclass(frozen=True)
+class Preset:
+  """Modifications and what is made of them; hashable.
+
+  Attributes:
+    name: what to call it.
+    modifications: the axis m of all scores; the first is "identity", the
+      control that changes nothing.
+    own_cell: compare with the nearest cell of the modified image itself
+      instead of that of the unchanged one.
+    weighted: weigh images by their similarity in the global scores instead of
+      taking the plain mean.
+    mode: one of `MODES`.
+    jpeg: quality at which the unchanged image goes through JPEG; None leaves
+      it out.
+
+  Raises:
+    UserError: no control, two modifications of one name, no such mode, or
+      JPEG in another mode than "reference".
+  """
+
+  name: str
+  modifications: tuple[Modification, ...]
+  own_cell: bool = False
+  weighted: bool = True
+  mode: str = "fast"
+  jpeg: int | None = None
+
+  def __post_init__(self):
+    if self.names[:1] != ("identity",):
+      raise UserError(
+        f"preset {self.name}: its first modification must be identity, the"
+        f" control; the modifications are {', '.join(self.names) or 'none'}"
+      )
+    twice = sorted({n for n in self.names if self.names.count(n) > 1})
+    if twice:
+      raise UserError(
+        f"preset {self.name}: several modifications are called"
+        f" {', '.join(twice)}; give each a name of its own"
+      )
+    require_known("mode", self.mode, MODES)
+    if self.mode != "reference" and self.codec != "none":
+      raise UserError(
+        f"codec {self.codec} in mode {self.mode}: images go through JPEG at"
+        " their own size, so use mode reference with it"
+      )
+
+  @property
+  def names(self) -> tuple[str, ...]:
+    """Of the modifications."""
+    return tuple(m.name for m in self.modifications)
+
+  @property
+  def codec(self) -> str:
+    """One of `CODECS`."""
+    through = (self.jpeg, *(m.jpeg for m in self.modifications))
+    return "none" if set(through) == {None} else "reference"
+
+  def record(self) -> dict[str, Any]:
+    """What to store with the scores, so that none are mixed."""
+    return {
+      "name": self.name,
+      "mode": self.mode,
+      "codec": self.codec,
+      "own_cell": self.own_cell,
+      "weighted": self.weighted,
+      "modifications": [
+        {"name": m.name, "change": m.change, **m.settings}
+        for m in self.modifications
+      ],
+    }
+
+
+def _five(**changes: Modification) -> tuple[Modification, ...]:
+  """Identity, the paper's five and brightness, some of them replaced.
+
+  The strengths are those of the reference implementation, which computes
+  brightness, too, but does not count it among the characteristics.
+  """
+  reference = (
+    Modification("identity", "identity"),
+    Modification("contrast", "contrast", (0.45,)),
+    Modification("saturation", "saturation", (0.7,)),
+    Modification("hue", "hue", (0.1,)),
+    Modification("shape", "warp", (4.0, 0.05)),
+    Modification("texture", "texture", (4.0,)),
+    Modification("brightness", "brightness", (0.8,)),
+  )
+  return tuple(changes.get(m.name, m) for m in reference)
+
+
+REFERENCE = Preset("reference", _five())
+
+# Contrast that leaves the chroma alone, and saturation as far as contrast:
+# the reference's contrast shrinks the chroma to 0.45 of what it was, its
+# saturation to 0.7 only, so that a model of saturation looks like one of
+# contrast.
+BALANCED = Preset(
+  "balanced",
+  _five(
+    contrast=Modification("contrast", "contrast_luma", (0.45,)),
+    saturation=Modification("saturation", "saturation", (0.45,)),
+  ),
+)
+
+# The paper's first version (arXiv 2011.02863v1), from the notebooks of its
+# time; they draw the bars anew for every image. Brightness came later.
+V1 = Preset(
+  "v1",
+  _five(
+    contrast=Modification("contrast", "contrast", (0.5,)),
+    saturation=Modification("saturation", "saturation", (0.5,)),
+    hue=Modification("hue", "hue", (0.5,)),
+    shape=Modification("shape", "bars", (10, 25)),
+    texture=Modification("texture", "texture", (10.0, 11, 21)),
+  ),
+  own_cell=True,
+  weighted=False,
+)
+
+PRESETS = {preset.name: preset for preset in (REFERENCE, BALANCED, V1)}
+
+
+def load(preset: str, mode: str = "fast", codec: str = "none") -> Preset:
+  """The preset of that name, of a JSON file, or a sweep over strengths.
+
+  Args:
+    preset: one of `PRESETS`; a file as `preset_file` describes it; or
+      "contrast=0.2,0.45,0.7", one modification at several strengths.
+    mode: one of `MODES`.
+    codec: one of `CODECS`. With "reference" there are two controls, one for
+      each quality: "identity" for what goes through Pillow, "identity_95" for
+      what goes through OpenCV.
+
+  Raises:
+    UserError: there is none, or it makes no sense.
+  """
+  require_known("mode", mode, MODES)
+  require_known("codec", codec, CODECS)
+  found = dataclasses.replace(_find(preset), mode=mode)
+  return found if codec == "none" else _saved(found)
+
+
+def over(
+  modification: Modification, strengths: Sequence[float | int]
+) -> Preset:
+  """One modification at several strengths: how its score grows with them."""
+  told = [f"{strength:g}" for strength in strengths]
+  return Preset(
+    f"{modification.name}={','.join(told)}",
+    (
+      Modification("identity", "identity"),
+      *(
+        dataclasses.replace(
+          modification.at(strength), name=f"{modification.name} {text}"
+        )
+        for strength, text in zip(strengths, told, strict=True)
+      ),
+    ),
+  )
+
+
+def _find(preset: str) -> Preset:
+  if preset in PRESETS:
+    return PRESETS[preset]
+  if preset.endswith(".json"):
+    return Preset(**preset_file.read(Path(preset)))
+  name, given, numbers = preset.partition("=")
+  if not given:
+    forms = "FILE.json", "contrast=0.2,0.5"
+    require_known("preset", preset, (*PRESETS, *forms))
+  return _over(name, numbers)
+
+
+def _over(name: str, numbers: str) -> Preset:
+  known = {m.name: m for m in REFERENCE.modifications}
+  require_known("modification", name, dict.fromkeys((*known, *CHANGES)))
+  try:
+    strengths = [float(number) for number in numbers.split(",")]
+  except ValueError as error:
+    raise UserError(
+      f"{name}={numbers}: strengths are numbers, as in {name}=0.2,0.5"
+    ) from error
+  first = known.get(name) or Modification(name, name, (strengths[0],))
+  return over(first, strengths)
+
+
+def _saved(preset: Preset) -> Preset:
+  """The preset with each image saved as the paper's code does."""
+  through = (
+    dataclasses.replace(
+      m, jpeg=_OPENCV if m.change in _CHANGED_BY_OPENCV else _PILLOW
+    )
+    for m in preset.modifications
+  )
+  control = Modification(f"identity_{_OPENCV}", "identity", jpeg=_OPENCV)
+  return dataclasses.replace(
+    preset, modifications=(*through, control), jpeg=_OPENCV
+  )

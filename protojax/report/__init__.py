@@ -1,0 +1,1 @@
+"""Evidence -> pages, tables, sentences and pictures."""

@@ -1,0 +1,239 @@
+"""What stands in the report of classes, ready for its templates.
+
+Sorts explanations into classes and says on which scale their bars are;
+`characteristics` looks at all prototypes at once, and `report` makes one page
+or many of it.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+import dataclasses
+from typing import Any
+
+from protojax.explain.evidence import (
+  Because,
+  GlobalExplanation,
+  Interval,
+  LocalExplanation,
+  Overview,
+)
+from protojax.prototypes.groups import CLASS, FAVOURITE
+from protojax.report import characteristics, page, sentences, wording
+
+_STAGES = {
+  "before_push": "before the push",
+  "after_push": "after the push",
+  "after_last_layer": "after the last layer",
+  "after_prune": "after pruning",
+}
+_UNLABELLED = "Without a label"
+
+
+@dataclasses.dataclass(frozen=True)
+class Group:
+  """A class: what stands for it, and which of its images are shown.
+
+  Attributes:
+    name: of the class.
+    alive: its prototypes.
+    dead: numbers of those that were pruned.
+    images: explained one by one.
+  """
+
+  name: str
+  alive: tuple[GlobalExplanation, ...]
+  dead: tuple[int, ...]
+  images: tuple[LocalExplanation, ...]
+
+
+def values(
+  run: page.Run,
+  prototypes: Sequence[GlobalExplanation],
+  images: Sequence[LocalExplanation],
+  overviews: Mapping[str, Overview],
+  statistics: Sequence[Mapping[str, Any]],
+) -> dict[str, Any]:
+  """What the templates ask for, whatever the form of the report.
+
+  Args:
+    run: the head.
+    prototypes: one explanation each, with the scores of all splits.
+    images: those without a picture are left out.
+    overviews: split -> what its images say as a whole.
+    statistics: rows of `statistics.rows`.
+  """
+  images = [e for e in images if e.picture is not None]
+  alive = [e for e in prototypes if e.alive]
+  scored = {e.prototype: e for e in alive if e.because}
+  names = _names(prototypes, images)
+  order = page.ordered(names)
+  kind = next((e.kind for e in prototypes), CLASS)
+  return {
+    "run": run,
+    "texts": sentences,
+    "said": wording,
+    "accuracy": [
+      (_STAGES.get(name, name), f"{value:.1%}")
+      for name, value in run.accuracy.items()
+    ],
+    "kind": kind,
+    "noted": [
+      name for name in wording.NOTES if any(name in e.notes for e in prototypes)
+    ],
+    "by_points": kind == FAVOURITE,
+    "names": names,
+    "order": order,
+    # Of a sweep over strengths, no name is that of a characteristic.
+    "ranked": [n for n in order if n in sentences.CHARACTERISTICS] or order,
+    "splits": _splits(prototypes, images),
+    "groups": groups(prototypes, images),
+    "scored": scored,
+    **_all_prototypes(alive),
+    **_all_images(order, scored, overviews),
+    "statistics": characteristics.figures(statistics),
+    **_overall(alive, images),
+    **_ranges(scored, images),
+    "last": _last,
+    "scores_of": _scores,
+    "intervals_of": _intervals,
+    "shown_line": _shown_line(images),
+    "cautions": _cautions(run, names, scored),
+  }
+
+
+def groups(
+  prototypes: Iterable[GlobalExplanation], images: Sequence[LocalExplanation]
+) -> list[Group]:
+  """By class, in the order of the prototypes.
+
+  Images without a label come first: they are what the reader has asked about.
+  """
+  found: dict[str, tuple[list, list, list]] = {}
+  if any(e.label is None for e in images):
+    found[_UNLABELLED] = [], [], []
+  for e in prototypes:
+    alive, dead, _ = found.setdefault(e.group, ([], [], []))
+    if e.alive:
+      alive.append(e)
+    else:
+      dead.append(e.prototype)
+  for e in images:
+    name = _UNLABELLED if e.label is None else e.label
+    found.setdefault(name, ([], [], []))[2].append(e)
+  return [Group(name, *map(tuple, of)) for name, of in found.items()]
+
+
+def _names(prototypes, images) -> tuple[str, ...]:
+  """Of the modifications."""
+  return next(
+    (tuple(b.scores) for e in prototypes for b in e.because.values()),
+    next((tuple(r.because) for e in images for r in e.evidence), ()),
+  )
+
+
+def _splits(prototypes, images) -> list[str]:
+  found = [split for e in prototypes for split in e.because]
+  return list(dict.fromkeys(found + [e.split for e in images]))
+
+
+def _last(e: GlobalExplanation) -> Because:
+  """The scores that a prototype is ranked by: images it has not seen."""
+  return list(e.because.values())[-1]
+
+
+def _scores(e: GlobalExplanation) -> dict[str, Mapping[str, float]]:
+  return {split: because.scores for split, because in e.because.items()}
+
+
+def _intervals(e: GlobalExplanation) -> dict[str, Mapping[str, Interval]]:
+  return {split: because.intervals for split, because in e.because.items()}
+
+
+def _all_prototypes(alive) -> dict[str, Any]:
+  """What is known of each, by its number."""
+  flags = {e.prototype: wording.flags(e) for e in alive}
+  return {
+    "flags": flags,
+    "raised": [
+      flag
+      for flag in wording.FLAGS
+      if any(flag in own for own in flags.values())
+    ],
+    "whiskers": any(b.intervals for e in alive for b in e.because.values()),
+    # The picture that stands for a prototype wherever it is small.
+    "pieces": {
+      e.prototype: e.patch.piece
+      for e in alive
+      if e.patch and e.patch.piece is not None
+    },
+  }
+
+
+def _all_images(order, scored, overviews) -> dict[str, Any]:
+  """What whole splits say."""
+  return {
+    "characteristics": [
+      characteristics.characteristic(name, list(scored.values()), overviews)
+      for name in order
+      if scored
+    ],
+    "samples": [s for o in overviews.values() for s in o.samples],
+    "redundancy": next(
+      (o.redundancy for o in overviews.values() if o.redundancy), None
+    ),
+  }
+
+
+def _overall(alive, images) -> dict[str, Any]:
+  """Means over everything, and the scale of their bars."""
+  overall = characteristics.means(alive)
+  local = characteristics.local_means(images)
+  return {
+    "overall": overall,
+    "local_overall": {"local": local},
+    "overall_range": page.score_range([*overall.values(), local]),
+  }
+
+
+def _ranges(scored, images) -> dict[str, tuple[float, float]]:
+  """From the lowest to the highest score that has a bar or an interval."""
+  because = [b for e in scored.values() for b in e.because.values()]
+  rows = [r for e in images for r in e.evidence if r.box]
+  beside = (scored[r.prototype] for r in rows if r.prototype in scored)
+  return {
+    "global_range": page.score_range(
+      scores
+      for b in because
+      for scores in (
+        b.scores,
+        {name: i.low for name, i in b.intervals.items()},
+        {name: i.high for name, i in b.intervals.items()},
+      )
+    ),
+    "local_range": page.score_range(
+      [*(r.because for r in rows), *(_last(e).scores for e in beside)]
+    ),
+  }
+
+
+def _shown_line(images: Sequence[LocalExplanation]) -> str:
+  wrong = sum(e.wrong for e in images)
+  shown = f"{len(images):,} image{'s' if len(images) != 1 else ''} shown"
+  if any(e.label is None for e in images):
+    return f"{shown}."
+  return (
+    f"{shown}: the first of each class, and some whose class was not"
+    f" recognised ({wrong:,} in all). The tables hold every image."
+  )
+
+
+def _cautions(run, names, scored) -> list[str]:
+  texts = [sentences.RECEPTIVE_FIELD, sentences.COMPARE]
+  if run.mode == "fast":
+    texts.append(sentences.FAST)
+  if any("train" in e.because for e in scored.values()):
+    texts.append(sentences.SOURCE)
+  if "brightness" in names:
+    texts.append(sentences.BRIGHTNESS)
+  if "identity" in names:
+    texts.append(sentences.IDENTITY)
+  return texts

@@ -1,0 +1,227 @@
+"""What a run of `explain.py` leaves: tables, a summary and the report.
+
+Takes explanations one by one, so that tables grow as they come and only what
+the report shows stays in memory.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+import dataclasses
+from typing import Any
+
+import numpy as np
+from rich.table import Table
+
+from protojax.explain import judged, overview
+from protojax.explain.evidence import (
+  GlobalExplanation,
+  LocalExplanation,
+  Overview,
+  merge,
+)
+from protojax.report import class_report, json_lines, png, sentences, tables
+from protojax.report.output import Folder
+from protojax.report.pictures import Pictures
+from protojax.writing import replacing
+
+# Measured beside the characteristics, and not one of them.
+_ASIDE = ("identity", "identity_95", "brightness")
+
+
+class Output(Folder):
+  """Explanations of classes: why images look like prototypes."""
+
+  FILES = (
+    "global_train.csv",
+    "global_test.csv",
+    "local.csv",
+    "prototypes.csv",
+    "statistics.csv",
+    "local.npz",
+    "explanations.jsonl",
+    "png",
+    "report",
+    "report.html",
+    "report.txt",
+    "summary.json",
+  )
+  FORMATS = ("html", "csv", "json", "npz", "png")
+
+  def __init__(self, *arguments: Any, **options: Any) -> None:
+    """Prepares to write; see `Folder`.
+
+    The form "npz" needs explanations with all scores.
+    """
+    super().__init__(*arguments, **options)
+    self._globals: list[GlobalExplanation] = []
+    self._overviews: dict[str, Overview] = {}
+    self._shown: list[LocalExplanation] = []
+    self._whole: list[LocalExplanation] = []
+    self._counted = self._right = 0
+    self._add_row: Callable[[LocalExplanation], None] | None = None
+    self._add_record: Callable[[json_lines.Record], None] | None = None
+
+  def __enter__(self) -> "Output":
+    super().__enter__()
+    enter = self._files.enter_context
+    self._pictures = enter(Pictures(self.folder))
+    return self
+
+  def add(
+    self, explained: LocalExplanation | Overview | GlobalExplanation
+  ) -> None:
+    """Takes an explanation in."""
+    if isinstance(explained, LocalExplanation):
+      self._add_image(explained)
+    elif isinstance(explained, GlobalExplanation):
+      self._add_prototype(explained)
+    else:
+      kept = self._pictures.of_overview(explained)
+      self._overviews[explained.split] = kept
+
+  def _add_image(self, explained: LocalExplanation) -> None:
+    if "csv" in self.formats:
+      if self._add_row is None:
+        rows = tables.local_table(self._path("local.csv"))
+        self._add_row = self._files.enter_context(rows)
+      self._add_row(explained)
+    if explained.label is not None:
+      self._counted += 1
+      self._right += not explained.wrong
+    if "npz" in self.formats:
+      self._whole.append(dataclasses.replace(explained, picture=None))
+    explained = dataclasses.replace(explained, whole=None)
+    if explained.picture is None:
+      self._record(json_lines.of_image, explained)
+      return
+    if "png" in self.formats:
+      png.of_image(self.folder / "png", explained)
+    self._shown.append(self._pictures.of_image(explained))
+
+  def _add_prototype(self, explained: GlobalExplanation) -> None:
+    if "png" in self.formats:
+      png.of_prototype(self.folder / "png", explained)
+    self._globals.append(self._pictures.of_prototype(explained))
+
+  def _record(self, form: Callable[[Any], Any], explained: Any) -> None:
+    """Adds a line to the JSON, if there is to be one."""
+    if "json" in self.formats:
+      if self._add_record is None:
+        lines = json_lines.lines(self._path("explanations.jsonl"))
+        self._add_record = self._files.enter_context(lines)
+      self._add_record(form(explained))
+
+  def _write(self) -> dict[str, Any]:
+    prototypes, shown = judged.judged(merge(self._globals), self._shown)
+    statistics = overview.statistics_rows(self._overviews)
+    told = (alert for o in self._overviews.values() for alert in o.alerts)
+    alerts = list(dict.fromkeys(told))
+    summary = {
+      **self._counts(),
+      "importance": _overall(prototypes),
+      **_redundancy(self._overviews),
+      "misleading": _misleading(prototypes, shown),
+      "alerts": alerts,
+    }
+    accuracy = self._of_run().get("accuracy", {})
+    facts = self._facts(prototypes)
+    head = self._head(facts, summary, accuracy, alerts)
+    if "csv" in self.formats:
+      self._write_tables(prototypes, statistics)
+    if self._whole:
+      tables.local_arrays(
+        self._path("local.npz"), self._whole, self.preset.names
+      )
+    if "json" in self.formats:
+      for explained in shown:
+        self._record(json_lines.of_image, explained)
+      for explained in prototypes:
+        self._record(json_lines.of_prototype, explained)
+      self._record(json_lines.of_run, head)
+    if "png" in self.formats:
+      self._path("png")
+    if "html" in self.formats:
+      with replacing(self._path("report.txt")) as file:
+        file.write(sentences.document(prototypes, shown))
+      self.written += class_report.write(
+        self._pictures, head, prototypes, shown, self._overviews, statistics
+      )
+    tables.summary(self._path("summary.json"), summary)
+    return summary
+
+  def _write_tables(
+    self,
+    prototypes: Sequence[GlobalExplanation],
+    statistics: Sequence[Mapping[str, Any]],
+  ) -> None:
+    for split in dict.fromkeys(s for e in prototypes for s in e.because):
+      alive = {e.prototype: e.because[split] for e in prototypes if e.alive}
+      tables.global_table(self._path(f"global_{split}.csv"), alive)
+    # With the images alone, only the prototypes they are compared with come.
+    if any(e.because for e in prototypes):
+      tables.prototype_table(self._path("prototypes.csv"), prototypes)
+    if statistics:
+      tables.statistics_table(self._path("statistics.csv"), statistics)
+
+  def _facts(
+    self, prototypes: Sequence[GlobalExplanation]
+  ) -> list[tuple[str, str]]:
+    facts = []
+    if self._counted:
+      facts.append(
+        ("Recognised of these", f"{self._right / self._counted:.1%}")
+      )
+    if any(e.because for e in prototypes):
+      alive = sum(e.alive for e in prototypes)
+      copies = sum(e.duplicate_of is not None for e in prototypes)
+      facts.append(("Prototypes alive", f"{alive} of {len(prototypes)}"))
+      facts.append(("Duplicates", str(copies)))
+    return facts
+
+  def _tables(self) -> list[Table]:
+    importance = self.summary["importance"]
+    if not importance:
+      return []
+    splits = list(importance)
+    table = Table("similarity lost without", *splits, box=None, pad_edge=False)
+    for name in importance[splits[-1]]:
+      scores = (importance[split] for split in splits)
+      table.add_row(name, *(f"{s.get(name, 0):.3f}" for s in scores))
+    return [table]
+
+
+def _overall(
+  prototypes: Sequence[GlobalExplanation],
+) -> dict[str, dict[str, float]]:
+  """split -> characteristic -> mean over living prototypes, the highest first.
+
+  Prototypes that no image is like at all have no score and are left out.
+  """
+  found = {}
+  for split in dict.fromkeys(s for e in prototypes for s in e.because):
+    scores = [e.because[split].scores for e in prototypes if e.alive]
+    names = dict.fromkeys(name for s in scores for name in s)
+    means = {
+      name: float(np.nanmean([s[name] for s in scores]))
+      for name in names
+      if name not in _ASIDE and not np.isnan([s[name] for s in scores]).all()
+    }
+    found[split] = dict(sorted(means.items(), key=lambda item: -item[1]))
+  return found
+
+
+def _redundancy(overviews: Mapping[str, Overview]) -> dict[str, Any]:
+  """Groups of prototypes, and the accuracy with one of each; if looked for."""
+  for seen in overviews.values():
+    if seen.redundancy is not None:
+      return {"redundancy": dataclasses.asdict(seen.redundancy)}
+  return {}
+
+
+def _misleading(
+  prototypes: Sequence[GlobalExplanation], images: Sequence[LocalExplanation]
+) -> dict[str, int]:
+  """How many of the pairs that are shown mislead."""
+  near = (n for e in prototypes for of in e.nearest.values() for n in of)
+  rows = (row for e in images for row in e.evidence)
+  found = [x.misleading for x in (*near, *rows) if x.misleading is not None]
+  return {"pairs": len(found), "misleading": sum(found)}

@@ -1,0 +1,150 @@
+"""The report for inspectors: odd images, the worst first, on one page.
+
+Puts inspections on a page; `page` makes one file of it. Pictures are made
+here, of the few images that are shown.
+"""
+
+from collections.abc import Sequence
+import math
+from pathlib import Path
+from typing import Any
+
+from protojax.explain import inspection
+from protojax.explain.inspection import Inspection, Intrinsic
+from protojax.report import defect_pictures, defect_scores, page, sentences
+from protojax.report import defect_sentences as texts
+from protojax.writing import replacing
+
+# What a run may say of itself, and the names that people know it by.
+FIGURES = {
+  "image_auroc": "Image AUROC",
+  "image_ap": "Image AP",
+  "image_f1_max": "Image F1-max",
+  "pixel_auroc": "Pixel AUROC",
+  "pixel_ap": "Pixel AP",
+  "pixel_f1_max": "Pixel F1-max",
+  "aupro": "AUPRO",
+}
+
+
+def write(path: Path, run: page.Run, inspections: Sequence[Inspection]) -> None:
+  """Renders the report and puts it in its place in one go."""
+  content = render(run, inspections)
+  with replacing(path) as file:
+    file.write(content)
+
+
+def render(run: page.Run, inspections: Sequence[Inspection]) -> str:
+  """The report as HTML.
+
+  Args:
+    run: the head.
+    inspections: all of them; those that have pictures are shown, the others
+      stand in the table.
+  """
+  ordered = inspection.worst_first(inspections)
+  numbered = list(enumerate(ordered, 1))
+  shown = [(n, e) for n, e in numbered if e.picture is not None]
+  names = next((tuple(e.because) for e in ordered if e.because), ())
+  overall = inspection.mean_because(ordered, shares=True)
+  shares = [e.shares for _, e in shown]
+  return page.render(
+    "inspection.html.jinja",
+    run=run,
+    texts=texts,
+    pictures=defect_pictures,
+    accuracy=[
+      (FIGURES.get(name, name), f"{value:.3f}")
+      for name, value in run.accuracy.items()
+    ],
+    said=texts.found(ordered),
+    thresholds=[
+      texts.chosen(t) for t in dict.fromkeys(e.threshold for e in ordered)
+    ],
+    drawing=defect_scores.draw(ordered),
+    categories=_rows(ordered, "category"),
+    kinds=_rows(ordered, "kind"),
+    splits=list(dict.fromkeys(e.split for e in ordered)),
+    labelled=any(e.kind is not None for e in ordered),
+    marked=any(e.truth is not None and e.truth.any() for _, e in shown),
+    sections=[
+      _section("defective", [(n, e) for n, e in shown if e.defective], ordered),
+      _section(
+        "normal", [(n, e) for n, e in shown if not e.defective], ordered
+      ),
+    ],
+    mistakes=[(n, e) for n, e in numbered if e.wrong],
+    everything=numbered,
+    shown={n for n, _ in shown},
+    order=[name for name in page.ORDER if name in names],
+    overall=overall,
+    overall_range=page.score_range([overall]),
+    share_range=page.score_range(shares),
+    control=texts.control(ordered),
+    meter=_meter(ordered),
+    main_reason=_main_reason,
+    by_share=_by_share,
+    cautions=cautions(ordered, run.mode),
+  )
+
+
+def cautions(
+  inspections: Sequence[Inspection], mode: str = "fast"
+) -> list[str]:
+  """What to be careful about, as far as it applies; see `presets.MODES`."""
+  names = {name for e in inspections for name in e.because}
+  found = [texts.BOX]
+  if any(e.prototypes for e in inspections):
+    found.append(texts.ELSEWHERE)
+  if names:
+    found.append(texts.SHARES)
+  if names and mode == "fast":
+    found.append(sentences.FAST)
+  if "brightness" in names:
+    found.append(sentences.BRIGHTNESS)
+  if "identity" in names:
+    found.append(sentences.IDENTITY)
+  return found
+
+
+def _rows(
+  inspections: Sequence[Inspection], by: str
+) -> list[tuple[str, inspection.Tally]]:
+  """Counts by category or kind, where there is more than one."""
+  groups = inspection.grouped(inspections, by)
+  if len(groups) < 2:
+    return []
+  return [(name, inspection.tally(group)) for name, group in groups.items()]
+
+
+def _section(
+  verdict: str,
+  shown: Sequence[tuple[int, Inspection]],
+  inspections: Sequence[Inspection],
+) -> dict[str, Any]:
+  """The images of one verdict, and how many there are of it."""
+  wanted = verdict == "defective"
+  count = sum(e.defective == wanted for e in inspections)
+  return {"verdict": verdict, "images": shown, "count": count}
+
+
+def _meter(inspections: Sequence[Inspection]) -> tuple[float, float]:
+  """The range of the bars of scores, thresholds among them."""
+  values = [x for e in inspections for x in (e.score, e.threshold.value)]
+  values = [x for x in values if math.isfinite(x)]
+  return min([0.0, *values]), max([1e-6, *values])
+
+
+def _main_reason(e: Inspection) -> str:
+  """The characteristic with the largest share, if that is not hardly any."""
+  own = {n: s for n, s in e.shares.items() if n in sentences.CHARACTERISTICS}
+  if not own:
+    return ""
+  name, share = max(own.items(), key=lambda item: item[1])
+  return (
+    f"{name} {texts.percent(share)}" if share >= sentences.HARDLY else "none"
+  )
+
+
+def _by_share(prototypes: Sequence[Intrinsic]) -> list[Intrinsic]:
+  return sorted(prototypes, key=lambda p: (-p.share, p.number))

@@ -1,0 +1,161 @@
+"""Pictures of inspections: where an image is odd, and what it is made of.
+
+Made on the host, only of what the page shows.
+"""
+
+from collections.abc import Sequence
+import functools
+
+from jaxtyping import Bool, Float, Int, UInt8
+import numpy as np
+from PIL import Image
+
+from protojax.heat import colormap
+from protojax.report import page
+from protojax.types import Box, Picture
+
+# Told apart by the colour-blind too (Okabe and Ito, 2008), without its black.
+PALETTE = (
+  "#0072b2",
+  "#e69f00",
+  "#009e73",
+  "#cc79a7",
+  "#56b4e9",
+  "#d55e00",
+  "#f0e442",
+  "#999999",
+)
+# Of pictures under something else. The image itself keeps its size.
+_SIDE = 256
+# Of a patch with what is around it, and between two of them.
+_PATCH, _GAP = 48, 2
+_GREY = 128
+
+
+def swatch(number: int) -> str:
+  """CSS of the number of an intrinsic prototype on its colour."""
+  name = PALETTE[(number - 1) % len(PALETTE)]
+  ink = "#fff" if name == PALETTE[0] else "#000"
+  return f"background:{name};color:{ink}"
+
+
+def heat(
+  picture: Picture,
+  anomaly_map: Float[np.ndarray, "rows columns"],
+  threshold: float,
+) -> UInt8[np.ndarray, "height width 3"]:
+  """The image under its anomaly map, on the scale of the threshold.
+
+  Blue is no anomaly, green as much as the threshold, red twice that or more,
+  in every image alike. Where little is odd the image shows through. With a
+  threshold that is not above zero the map fills the scale by itself.
+  """
+  picture = _at_most(picture)
+  height, width, _ = picture.shape
+  low, high = 0.0, 2 * threshold
+  if not high > 0:
+    low, high = float(anomaly_map.min()), float(anomaly_map.max())
+  scaled = (anomaly_map - low) / max(high - low, 1e-12)
+  resized = Image.fromarray(scaled.astype(np.float32)).resize(
+    (width, height), Image.Resampling.BILINEAR
+  )
+  part = np.clip(np.asarray(resized), 0, 1)
+  scale = _scale()
+  colours = scale[np.rint((len(scale) - 1) * part).astype(int)]
+  weight = 0.6 * np.clip(2 * part, 0, 1)[..., None] ** 2
+  mixed = (1 - weight) * picture + weight * colours
+  return np.rint(mixed).astype(np.uint8)
+
+
+def regions(
+  picture: Picture, assignment: Int[np.ndarray, "h w"]
+) -> UInt8[np.ndarray, "height width 3"]:
+  """The image in grey, every cell in the colour of its nearest prototype."""
+  picture = _at_most(picture)
+  size = picture.shape[:2]
+  grey = picture.astype(float) @ np.array([0.299, 0.587, 0.114])
+  table = np.array([_rgb(name) for name in PALETTE])
+  colours = table[(assignment - 1) % len(PALETTE)]
+  rows, columns = (
+    np.arange(n) * cells // n
+    for n, cells in zip(size, assignment.shape, strict=True)
+  )
+  mixed = 0.45 * grey[..., None] + 0.55 * colours[rows[:, None], columns[None]]
+  return np.rint(mixed).astype(np.uint8)
+
+
+def strip(
+  picture: Picture, patches: Sequence[Box]
+) -> UInt8[np.ndarray, "height width 3"]:
+  """Patches of an image side by side, each with a little around it."""
+  least = picture.shape[0] // 8
+  pieces = [page.cut(picture, box, _PATCH, least) for box in patches]
+  gap = np.full((_PATCH, _GAP, 3), _GREY, np.uint8)
+  joined = [part for piece in pieces for part in (gap, piece)]
+  return np.concatenate(joined[1:], axis=1)
+
+
+def outline(truth: Bool[np.ndarray, "H W"]) -> str:
+  """The border of the true cells as an SVG path, one unit to a pixel."""
+  padded = np.pad(truth, 1)
+  across = padded[1:, 1:-1] != padded[:-1, 1:-1]
+  down = padded[1:-1, 1:] != padded[1:-1, :-1]
+  lines = [f"M{x} {y}h{n}" for y, x, n in _runs(across)]
+  lines += [f"M{x} {y}v{n}" for x, y, n in _runs(down.T)]
+  return "".join(lines)
+
+
+def middles(
+  assignment: Int[np.ndarray, "h w"],
+) -> list[tuple[int, float, float]]:
+  """Where to write the number of each prototype: deep inside its cells.
+
+  Returns:
+    Number, share of the width and of the height.
+  """
+  h, w = assignment.shape
+  found = []
+  for number in np.unique(assignment).tolist():
+    rest = deepest = assignment == number
+    while rest.any():
+      deepest = rest
+      padded = np.pad(rest, 1)
+      rest = (
+        padded[1:-1, 1:-1]
+        & padded[:-2, 1:-1]
+        & padded[2:, 1:-1]
+        & padded[1:-1, :-2]
+        & padded[1:-1, 2:]
+      )
+    cells = np.argwhere(deepest)
+    row, column = cells[len(cells) // 2].tolist()
+    found.append((number, (column + 0.5) / w, (row + 0.5) / h))
+  return found
+
+
+def _runs(edges: Bool[np.ndarray, "h w"]) -> list[tuple[int, int, int]]:
+  """Line, start and length of every run of true edges along the lines."""
+  steps = np.diff(np.pad(edges, ((0, 0), (1, 1))).astype(np.int8), axis=1)
+  lines, starts = np.nonzero(steps == 1)
+  ends = np.nonzero(steps == -1)[1]
+  lengths = ends - starts
+  return list(
+    zip(lines.tolist(), starts.tolist(), lengths.tolist(), strict=True)
+  )
+
+
+def _at_most(picture: Picture) -> UInt8[np.ndarray, "height width 3"]:
+  """A picture no larger than it is needed for what lies over it."""
+  image = Image.fromarray(picture)
+  image.thumbnail((_SIDE, _SIDE), Image.Resampling.BOX)
+  return np.asarray(image)
+
+
+@functools.cache
+def _scale() -> UInt8[np.ndarray, "levels 3"]:
+  """From pure blue to pure red: the dark ends would hide the image."""
+  return colormap.heat(np.arange(256.0)[None, None])[0, 0, 32:224]
+
+
+def _rgb(name: str) -> tuple[int, int, int]:
+  return int(name[1:3], 16), int(name[3:5], 16), int(name[5:7], 16)

@@ -1,0 +1,258 @@
+"""Inspections in words: what was found, where, and what carries it.
+
+The sentences say no more than the numbers do. They stand on the page beside
+the pictures, and alone in `report.txt`, for whoever cannot see those.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from scipy.special import betaincinv
+
+from protojax.datasets.collection import NORMAL
+from protojax.explain.inspection import (
+  Inspection,
+  Intrinsic,
+  Threshold,
+  tally,
+  worst_first,
+)
+from protojax.report import sentences
+from protojax.types import Box
+
+# The control may be off by rounding, not by more.
+_CONTROL = 1e-3
+# Read aloud, as a hyphen is not.
+_MINUS = "\N{MINUS SIGN}"
+
+SHARES = (
+  "A share says how much of the anomaly at the worst place is gone when one"
+  " characteristic of the whole image is changed. The shares need not add up"
+  " to 100 %: the changes are not equally strong, they overlap, and a change"
+  " can make a place odder, which gives a share below zero."
+)
+ELSEWHERE = (
+  "The prototypes are taken from the image itself. A defect that fills most"
+  " of it can become one of them and then looks normal."
+)
+BOX = (
+  "The box marks the worst place of the anomaly map, not the outline of the"
+  " defect; other places of the image may be odd too."
+)
+
+
+def sentence(e: Inspection) -> str:
+  """All about an image in one paragraph."""
+  score, threshold = figures(e.score, e.threshold.value)
+  parts = [
+    f"{e.image}: {verdict(e)}. Score {score}, threshold {threshold} (at most"
+    f" {percent(e.threshold.rate)} of normal images score higher)."
+  ]
+  if e.kind is not None:
+    parts.append(f"{judged(e)}.")
+  parts.append(place(e))
+  if e.because:
+    parts.append(carried(e))
+  if covering := [p for p in e.prototypes if p.share > 0]:
+    parts.append(_divided(covering))
+  return " ".join(parts)
+
+
+def verdict(e: Inspection) -> str:
+  """What the score says of the image."""
+  return "defective" if e.defective else NORMAL
+
+
+def judged(e: Inspection) -> str:
+  """The verdict beside the kind, which must be known."""
+  if not e.wrong:
+    return f"Right: labelled {e.kind}"
+  mistake = "False alarm" if e.defective else "Missed"
+  return f"{mistake}: labelled {e.kind}"
+
+
+def place(e: Inspection) -> str:
+  """Where the worst place is, and whether a defect is marked there."""
+  if e.worst is None:
+    return "No place is odder than the others."
+  found = f"The worst place is {where(e.worst, e.size)}"
+  if e.met is not None:
+    how_much = "some" if e.met else "none"
+    found += f"; {how_much} of the marked defect is in its box"
+  return found + "."
+
+
+def where(box: Box, size: int) -> str:
+  """A box in words, and its sides in shares of the image."""
+  rows = _third((box.top + box.bottom) / 2 / size, "top", "bottom")
+  columns = _third((box.left + box.right) / 2 / size, "left", "right")
+  name = " ".join(filter(None, (rows, columns)))
+  if rows and columns:
+    name = name.replace("top", "upper").replace("bottom", "lower")
+  sides = [round(100 * side / size) for side in box]
+  return (
+    f"{'at the ' + name if name else 'in the middle'}, {sides[1]} to"
+    f" {sides[3]} % from the left and {sides[0]} to {sides[2]} % from the top"
+  )
+
+
+def carried(e: Inspection) -> str:
+  """What carries the anomaly of the worst place, and the control."""
+  shares = e.shares
+  if not shares:
+    return "There is no anomaly at its worst place to be carried."
+  said = f"Its oddness ({figure(e.worst_value)}) {reason(shares)}."
+  control = shares.get("identity", 0.0)
+  if not abs(control) <= _CONTROL:
+    said += (
+      f" The control is {percent(control)} where it should be 0: these shares"
+      " were not measured well."
+    )
+  return said
+
+
+def reason(shares: Mapping[str, float]) -> str:
+  """The clause "is carried mainly by contrast (62 %), also by shape (9 %)".
+
+  At least a quarter is "mainly", at least a twentieth "also", less "hardly",
+  and below minus a twentieth the place would be odder without.
+  """
+  mainly, also, hardly, against = sentences.weighed(shares, 1.0)
+  parts = []
+  if mainly:
+    parts.append(f"is carried mainly by {_listed(mainly)}")
+    if also:
+      parts.append(f"also by {_listed(also)}")
+  elif also:
+    parts.append(f"is carried in part by {_listed(also)}")
+  else:
+    parts.append("is carried by none of the five characteristics")
+  if hardly:
+    verb = "hardly matters" if len(hardly) == 1 else "hardly matter"
+    names = sentences.join([name for name, _ in hardly])
+    numbers = ", ".join(percent(share) for _, share in hardly)
+    parts.append(f"{names} {verb} ({numbers})")
+  if against:
+    parts.append(f"it would be odder still without {_listed(against)}")
+  return "; ".join(parts)
+
+
+def control(inspections: Iterable[Inspection]) -> str:
+  """What the unchanged images show of the measurement; "" without any."""
+  found = [abs(e.shares["identity"]) for e in inspections if _has_control(e)]
+  if not found:
+    return ""
+  # nan, too, is not small.
+  much = [share for share in found if not share <= _CONTROL]
+  if not much:
+    return "The control, the images put in unchanged, is 0 everywhere."
+  return (
+    f"The control, the images put in unchanged, is not 0 for {len(much)} of"
+    f" {len(found)} images: their shares were not measured well."
+  )
+
+
+def chosen(threshold: Threshold) -> str:
+  """How a threshold came about, and how well its rate is known."""
+  images = (
+    "1 normal image"
+    if threshold.images == 1
+    else (f"{threshold.images} normal images")
+  )
+  return (
+    f"The threshold {figure(threshold.value)} was chosen on {images} that the"
+    " model was not trained on, so that at most"
+    f" {percent(threshold.rate)} of normal images are expected to score"
+    " higher. With so many images to choose it on, 95 times in 100 the true"
+    f" share is below {percent(rate_bound(threshold))}, as long as new images"
+    " are taken in the same way."
+  )
+
+
+def rate_bound(threshold: Threshold) -> float:
+  """A false-positive rate that is not exceeded, with a confidence of 95 %.
+
+  The threshold is the k-th largest of n normal scores. The share of all
+  normal images above it is then distributed as Beta(k, n + 1 - k), whatever
+  the distribution of the scores is.
+  """
+  count = threshold.images + 1
+  rank = min(max(round(threshold.rate * count), 1), threshold.images)
+  return float(betaincinv(rank, count - rank, 0.95))
+
+
+def found(inspections: Sequence[Inspection]) -> str:
+  """How many were found defective, and how many mistakes are known."""
+  all_ = tally(inspections)
+  images = "1 image" if all_.images == 1 else f"{all_.images} images"
+  parts = [f"{all_.found} of {images} found defective."]
+  if all_.normal:
+    parts.append(
+      f"{all_.false_alarms} of {all_.normal} normal images are false alarms."
+    )
+  if all_.defective:
+    parts.append(
+      f"{all_.missed} of {all_.defective} defective images were missed."
+    )
+  return " ".join(parts)
+
+
+def document(
+  title: str, inspections: Iterable[Inspection], cautions: Sequence[str]
+) -> str:
+  """All inspections to read or to listen to, the worst first."""
+  inspections = worst_first(inspections)
+  thresholds = dict.fromkeys(e.threshold for e in inspections)
+  parts = [title, found(inspections), *map(chosen, thresholds)]
+  parts += map(sentence, inspections)
+  return "\n\n".join([*parts, *cautions]) + "\n"
+
+
+def percent(share: float) -> str:
+  """Whole percents, from ten down two figures, no minus before zero."""
+  hundredths = 100 * share
+  if abs(hundredths) < 0.005:
+    hundredths = 0.0
+  digits = ".0f" if abs(hundredths) >= 9.95 else ".2g"
+  return f"{hundredths:{digits}} %".replace("-", _MINUS)
+
+
+def figure(value: float, digits: int = 3) -> str:
+  """A score, to three figures or more."""
+  written = f"{value:#.{digits}g}".rstrip(".")
+  return written.replace("-", _MINUS)
+
+
+def figures(score: float, threshold: float) -> tuple[str, str]:
+  """Both to three figures, or to as many as tell them apart."""
+  digits = 3
+  while digits < 9 and score != threshold:
+    if f"{score:.{digits}g}" != f"{threshold:.{digits}g}":
+      break
+    digits += 1
+  return figure(score, digits), figure(threshold, digits)
+
+
+def _has_control(e: Inspection) -> bool:
+  return "identity" in e.shares
+
+
+def _divided(prototypes: Sequence[Intrinsic]) -> str:
+  shares = sorted((p.share for p in prototypes), reverse=True)
+  if len(shares) == 1:
+    return "Its own normal prototypes: a single one covers the image."
+  return (
+    f"Its own {len(shares)} normal prototypes cover"
+    f" {sentences.join([percent(share) for share in shares])} of the image."
+  )
+
+
+def _third(at: float, first: str, last: str) -> str:
+  if at < 1 / 3:
+    return first
+  return last if at > 2 / 3 else ""
+
+
+def _listed(shares: Sequence[tuple[str, float]]) -> str:
+  return sentences.join(
+    [f"{name} ({percent(share)})" for name, share in shares]
+  )

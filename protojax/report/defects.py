@@ -1,0 +1,230 @@
+"""What `explain.py` leaves of a method that finds anomalies: inspections.
+
+Takes inspections one by one; only what the report shows keeps its pictures.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+import contextlib
+import csv
+import dataclasses
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.table import Table
+
+from protojax.explain import inspection
+from protojax.explain.inspection import Inspection
+from protojax.report import defect_page, defect_sentences, tables
+from protojax.report.output import Folder
+from protojax.writing import replacing
+
+# Pictures are looked through when there may be that many too many.
+_OFTEN = 40
+
+
+class Inspections(Folder):
+  """Explanations of anomalies: how odd images are, where and why."""
+
+  FILES = (
+    "inspections.csv",
+    "maps.npz",
+    "report.html",
+    "report.txt",
+    "summary.json",
+  )
+
+  FORMATS = ("html", "csv", "npz")
+
+  def __init__(self, *arguments: Any, **options: Any) -> None:
+    """Prepares to write; see `Folder`.
+
+    The form "npz" needs the map of every inspection.
+    """
+    super().__init__(*arguments, **options)
+    self._all: list[Inspection] = []
+    self._maps: list[np.ndarray] = []
+    self._pictures = 0
+    self._add_row: Any = None
+
+  def add(self, explained: Inspection) -> None:
+    """Takes an inspection in.
+
+    Raises:
+      ValueError: it has no map, and all maps are to be kept.
+    """
+    if "csv" in self.formats:
+      if self._add_row is None:
+        rows = table(self._path("inspections.csv"), self.preset.names)
+        self._add_row = self._files.enter_context(rows)
+      self._add_row(explained)
+    if "npz" in self.formats:
+      if explained.anomaly_map is None:
+        raise ValueError(f"{explained.image} has no map to keep")
+      self._maps.append(explained.anomaly_map)
+    self._all.append(explained)
+    self._pictures += explained.picture is not None
+    if self._pictures > 2 * inspection.WORST + 2 * inspection.MISTAKES + _OFTEN:
+      self._forget()
+
+  def _forget(self) -> None:
+    """Drops the pictures of all that will not be shown."""
+    shown = inspection.to_show(self._all)
+    self._all = [
+      e if i in shown else _without_pictures(e) for i, e in enumerate(self._all)
+    ]
+    self._pictures = len(shown)
+
+  def _write(self) -> dict[str, Any]:
+    self._forget()
+    if self._maps:
+      _write_maps(self._path("maps.npz"), self._all, self._maps)
+    summary = {**self._counts(), **_found(self._all)}
+    tables.summary(self._path("summary.json"), summary)
+    if "html" in self.formats:
+      self._write_report(summary)
+    return summary
+
+  def _write_report(self, summary: dict[str, Any]) -> None:
+    of_run = self._of_run()
+    head = self._head(
+      _facts(self._all),
+      summary,
+      {k: of_run[k] for k in defect_page.FIGURES if k in of_run},
+    )
+    cautions = defect_page.cautions(self._all, self.preset.mode)
+    with replacing(self._path("report.txt")) as file:
+      file.write(defect_sentences.document(self.run.name, self._all, cautions))
+    defect_page.write(self._path("report.html"), head, self._all)
+
+  def _tables(self) -> list[Table]:
+    found = Table("kind", "images", "found defective", box=None, pad_edge=False)
+    for kind, counts in self.summary["by_kind"].items():
+      found.add_row(kind, str(counts["images"]), str(counts["found"]))
+    found.add_row("all", str(len(self._all)), str(self.summary["found"]))
+    shares = Table("anomaly lost without", "share", box=None, pad_edge=False)
+    for name, share in self.summary["because_shares"].items():
+      shares.add_row(name, defect_sentences.percent(share))
+    return [found, *([shares] if shares.row_count else [])]
+
+
+@contextlib.contextmanager
+def table(path: Path, modifications: Sequence[str]) -> Iterator[Any]:
+  """Opens `inspections.csv`; give its inspections to `add` as they come.
+
+  The box is "top left bottom right" in pixels of the network's input, bottom
+  and right excluded. The columns of the modifications are phi, by how much
+  the anomaly of the worst cell, `worst_value`, falls.
+  """
+  with replacing(path) as file:
+    writer = csv.writer(file)
+    writer.writerow(
+      (
+        "image",
+        "split",
+        "category",
+        "kind",
+        "score",
+        "threshold",
+        "defective",
+        "worst_box",
+        "worst_value",
+        *modifications,
+      )
+    )
+
+    def add(e: Inspection) -> None:
+      because = (e.because.get(name) for name in modifications)
+      writer.writerow(
+        (
+          e.image,
+          e.split,
+          e.category,
+          "" if e.kind is None else e.kind,
+          tables.number(e.score),
+          tables.number(e.threshold.value),
+          int(e.defective),
+          "" if e.worst is None else " ".join(map(str, e.worst)),
+          tables.number(e.worst_value),
+          *("" if phi is None else tables.number(phi) for phi in because),
+        )
+      )
+
+    yield add
+
+
+def _without_pictures(e: Inspection) -> Inspection:
+  return dataclasses.replace(
+    e, picture=None, anomaly_map=None, assignment=None, truth=None
+  )
+
+
+def _write_maps(
+  path: Path, inspections: Sequence[Inspection], maps: Sequence[np.ndarray]
+) -> None:
+  """Arrays: image [n] (names), split [n], score [n], anomaly_map [n H W]."""
+  with replacing(path, "wb") as file:
+    np.savez(
+      file,
+      image=np.array([e.image for e in inspections], np.str_),
+      split=np.array([e.split for e in inspections], np.str_),
+      score=np.array([e.score for e in inspections]),
+      anomaly_map=np.stack(maps),
+    )
+
+
+def _found(inspections: Sequence[Inspection]) -> dict[str, Any]:
+  """What `summary.json` says besides the counts."""
+  return {
+    **_verdicts(inspection.tally(inspections)),
+    "thresholds": [
+      threshold._asdict()
+      for threshold in dict.fromkeys(e.threshold for e in inspections)
+    ],
+    "by_kind": _by_name(inspection.grouped(inspections, "kind")),
+    "by_category": _by_name(inspection.grouped(inspections, "category")),
+    "because": inspection.mean_because(inspections),
+    "because_shares": inspection.mean_because(inspections, shares=True),
+  }
+
+
+def _by_name(
+  groups: Mapping[str, Sequence[Inspection]],
+) -> dict[str, dict[str, int | float]]:
+  """Counts by category or kind; what is not known is left out."""
+  return {
+    name: {"images": len(group), **_verdicts(inspection.tally(group))}
+    for name, group in groups.items()
+  }
+
+
+def _verdicts(tally: inspection.Tally) -> dict[str, int | float]:
+  found: dict[str, int | float] = {"found": tally.found}
+  if tally.normal:
+    found["false_positives"] = tally.false_alarms
+  if tally.defective:
+    found["false_negatives"] = tally.missed
+  if math.isfinite(tally.auroc):
+    found["image_auroc"] = tally.auroc
+  return found
+
+
+def _facts(inspections: Sequence[Inspection]) -> list[tuple[str, str]]:
+  """The head of the report, after the numbers of images."""
+  tally = inspection.tally(inspections)
+  facts = [("Found defective", f"{tally.found} of {tally.images}")]
+  if tally.normal:
+    facts.append(("False alarms", f"{tally.false_alarms} of {tally.normal}"))
+  if tally.defective:
+    facts.append(("Missed", f"{tally.missed} of {tally.defective}"))
+  if math.isfinite(tally.auroc):
+    facts.append(("Image AUROC", f"{tally.auroc:.3f}"))
+  thresholds = {e.threshold for e in inspections}
+  for value, rate, images in thresholds if len(thresholds) == 1 else ():
+    facts.append(("Threshold", defect_sentences.figure(value)))
+    facts.append(
+      ("False alarms expected", f"≤ {defect_sentences.percent(rate)}")
+    )
+    facts.append(("Chosen on normal images", str(images)))
+  return facts

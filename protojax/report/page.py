@@ -1,0 +1,182 @@
+"""What the reports share: templates, pictures and bars.
+
+Nothing is loaded from elsewhere, so that a page can be sent to whoever has to
+see it, and every name is escaped. `html` and `inspection_html` say what stands
+on the pages.
+"""
+
+import base64
+from collections.abc import Callable, Iterable, Mapping, Sequence
+import dataclasses
+import functools
+from importlib import resources
+import io
+import math
+from typing import Any
+
+from jaxtyping import UInt8
+import jinja2
+import numpy as np
+from PIL import Image
+
+from protojax.types import Box, Picture
+
+# Rows of bars; controls belong to the numbers, not to the bars.
+ORDER = ("hue", "shape", "texture", "contrast", "saturation", "brightness")
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+  """What the head of a report says.
+
+  Attributes:
+    title: of the run.
+    facts: name and value of each figure shown at the top.
+    accuracy: what the run says of itself: name of a figure -> 0 to 1.
+    strengths: parameters of the modifications.
+    alerts: sentences on what is not as it should be.
+    version: of protojax.
+    mode: "fast" if images were modified at the size of the network's input.
+  """
+
+  title: str
+  facts: Sequence[tuple[str, str]] = ()
+  accuracy: Mapping[str, float] = dataclasses.field(default_factory=dict)
+  strengths: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+  alerts: Sequence[str] = ()
+  version: str = ""
+  mode: str = "fast"
+
+
+def render(template: str, **values: Any) -> str:
+  """A template of this folder, filled in.
+
+  Raises:
+    jinja2.UndefinedError: the template asks for a value that is not given.
+  """
+  return _environment().get_template(template).render(values)
+
+
+def is_control(name: str) -> bool:
+  """Whether a modification changes nothing but, perhaps, the JPEG."""
+  return name.partition("_")[0] == "identity"
+
+
+def ordered(names: Iterable[str]) -> list[str]:
+  """The modifications that get a bar: those of `ORDER`, then any others."""
+  names = [name for name in names if not is_control(name)]
+  known = [name for name in ORDER if name in names]
+  return known + [name for name in names if name not in known]
+
+
+def score_range(scores: Iterable[Mapping[str, float]]) -> tuple[float, float]:
+  """From the lowest to the highest score that has a bar, zero among them."""
+  values = [
+    score
+    for row in scores
+    for name, score in row.items()
+    if not is_control(name) and math.isfinite(score)
+  ]
+  low, high = min(values, default=0.0), max(values, default=0.0)
+  return min(low, 0.0), max(high, 1e-6)
+
+
+def bar(score: float, range_: tuple[float, float]) -> str:
+  """A bar from zero to the score, as CSS."""
+  if not math.isfinite(score):
+    return "width:0"
+  low, high = range_
+  start = (min(score, 0.0) - low) / (high - low)
+  return f"left:{100 * start:.2f}%;width:{100 * abs(score) / (high - low):.2f}%"
+
+
+def span(low: float, high: float, range_: tuple[float, float]) -> str:
+  """From one value to another, as CSS; nothing where one is unknown."""
+  if not (math.isfinite(low) and math.isfinite(high)):
+    return "display:none"
+  left, right = float(_at(low, range_)), float(_at(high, range_))
+  return f"left:{left:.2f}%;width:{right - left:.2f}%"
+
+
+def jpeg(picture: Picture) -> bytes:
+  """A picture as the content of a file."""
+  file = io.BytesIO()
+  Image.fromarray(np.asarray(picture)).save(file, "JPEG", quality=88)
+  return file.getvalue()
+
+
+def uri(picture: Picture | bytes) -> str:
+  """A picture, or the JPEG that it is, as an address that holds it."""
+  content = picture if isinstance(picture, bytes) else jpeg(picture)
+  data = base64.b64encode(content).decode("ascii")
+  return f"data:image/jpeg;base64,{data}"
+
+
+def cut(
+  picture: Picture, box: Box, side: int, at_least: int = 1
+) -> UInt8[np.ndarray, "{side} {side} 3"]:
+  """A square around a box, brought to `side` pixels.
+
+  Args:
+    picture: to cut from; square.
+    box: what the square must hold.
+    side: of the result.
+    at_least: side of the square in the picture, where the box is smaller.
+  """
+  size = picture.shape[0]
+  extent = max(box.bottom - box.top, box.right - box.left, at_least)
+  extent = min(size, extent)
+  top = (box.top + box.bottom - extent) // 2
+  left = (box.left + box.right - extent) // 2
+  top, left = (max(0, min(at, size - extent)) for at in (top, left))
+  piece = Image.fromarray(picture[top : top + extent, left : left + extent])
+  return np.asarray(piece.resize((side, side), Image.Resampling.BICUBIC))
+
+
+@functools.lru_cache(maxsize=1)
+def _environment() -> jinja2.Environment:
+  folder = resources.files("protojax.report.templates")
+  environment = jinja2.Environment(
+    loader=jinja2.FunctionLoader(lambda n: (folder / n).read_text("utf-8")),
+    autoescape=True,
+    undefined=jinja2.StrictUndefined,
+    trim_blocks=True,
+  )
+  filters: dict[str, Callable[..., str]] = {
+    "uri": uri,
+    "place": _place,
+    "bar": bar,
+    "span": span,
+    "at": _at,
+    "minus": _minus,
+    "signed": lambda x: _minus(f"{x:.2f}".replace("-0.00", "0.00")),
+    "five": lambda x: _minus(f"{x:.5f}"),
+    "percent": lambda x: f"{x:.1%}",
+    "share": lambda x: _minus(f"{100 * x:.0f} %".replace("-0 %", "0 %")),
+    # Numbers stay with their signs.
+    "firm": lambda words: words.replace(" %", "\N{NO-BREAK SPACE}%"),
+  }
+  environment.filters.update(filters)
+  return environment
+
+
+def _at(value: float, range_: tuple[float, float]) -> str:
+  """Where a value lies, in percent of the range."""
+  low, high = range_
+  return f"{100 * (value - low) / (high - low):.2f}"
+
+
+def _minus(number: str) -> str:
+  """A number with a minus sign as wide as a plus, not a hyphen."""
+  return number.replace("-", "\N{MINUS SIGN}")
+
+
+def _place(box: Box, size: int) -> str:
+  """A box as CSS, in shares of the picture."""
+  sides = {
+    "left": box.left,
+    "top": box.top,
+    "width": box.right - box.left,
+    "height": box.bottom - box.top,
+  }
+  return ";".join(f"{k}:{100 * v / size:.2f}%" for k, v in sides.items())

@@ -1,0 +1,129 @@
+"""Pictures of explanations as files, written while explanations are made.
+
+A data set has more pictures than memory holds. So each becomes a file as it
+comes, an image once however often it is shown, and the explanation goes on
+with a `Stored` in its place. `report` puts pages beside the files, or the
+files into a page.
+"""
+
+import dataclasses
+import os
+from pathlib import Path
+import shutil
+from typing import Any
+
+import numpy as np
+
+from protojax.explain.evidence import (
+  GlobalExplanation,
+  LocalExplanation,
+  Overview,
+  Patch,
+  Shown,
+  Stored,
+)
+from protojax.report import page
+from protojax.types import Picture
+from protojax.writing import writing
+
+_PIECE = 104
+
+
+class Pictures:
+  """The pictures of a report, as they come.
+
+  A context: the files are gone when it ends, unless a report took them over.
+
+  Attributes:
+    folder: where the report will be.
+    pages: the folder that its pages are put together in, meanwhile.
+    size: of all files, in bytes.
+  """
+
+  def __init__(self, folder: Path) -> None:
+    self.folder = folder
+    self.pages = folder / f".report.{os.getpid()}"
+    self.size = 0
+    self._stored: dict[str, Stored] = {}
+
+  def __enter__(self) -> "Pictures":
+    return self
+
+  def __exit__(self, *error: Any) -> None:
+    shutil.rmtree(self.pages, ignore_errors=True)
+
+  def of_image(self, e: LocalExplanation) -> LocalExplanation:
+    """The same explanation, with files in the place of its pictures.
+
+    Raises:
+      UserError: there is no room, or no right to write; so for the others.
+    """
+    name = f"{e.split}/{e.index}"
+    rows = (
+      dataclasses.replace(r, heat=self._if_any(f"{name}-{r.prototype}", r.heat))
+      for r in e.evidence
+    )
+    return dataclasses.replace(
+      e, picture=self._if_any(name, e.picture), evidence=tuple(rows)
+    )
+
+  def of_prototype(self, e: GlobalExplanation) -> GlobalExplanation:
+    """The same for a prototype: its patch, and its neighbours."""
+    patch = e.patch and self._patch(e.patch, f"prototypes/{e.prototype}")
+    nearest = {
+      split: tuple(
+        dataclasses.replace(
+          n, picture=self._if_any(f"{split}/{n.index}", n.picture)
+        )
+        for n in neighbours
+      )
+      for split, neighbours in e.nearest.items()
+    }
+    return dataclasses.replace(e, patch=patch, nearest=nearest)
+
+  def of_overview(self, e: Overview) -> Overview:
+    """The same for the samples of a split."""
+    samples = tuple(
+      dataclasses.replace(
+        sample,
+        pictures={
+          name: self._put(f"changed/{e.split}-{n}-{m}", picture)
+          for m, (name, picture) in enumerate(sample.pictures.items())
+        },
+      )
+      for n, sample in enumerate(e.samples)
+    )
+    return dataclasses.replace(e, samples=samples)
+
+  def _patch(self, patch: Patch, name: str) -> Patch:
+    """The files of a patch, its piece cut out if it is not there yet."""
+    piece = patch.piece
+    if piece is None and isinstance(patch.picture, np.ndarray):
+      around = patch.picture.shape[0] // 5
+      piece = page.cut(patch.picture, patch.box, _PIECE, around)
+    return dataclasses.replace(
+      patch,
+      picture=self._if_any(f"train/{patch.index}", patch.picture),
+      heat=self._if_any(f"{name}-heat", patch.heat),
+      piece=self._if_any(name, piece),
+    )
+
+  def _if_any(self, name: str, picture: Shown | None) -> Stored | None:
+    return None if picture is None else self._put(name, picture)
+
+  def _put(self, name: str, picture: Shown) -> Stored:
+    """The file of that name, which is written if it is not there yet."""
+    if isinstance(picture, Stored):
+      return picture
+    if name not in self._stored:
+      self._stored[name] = self._write(f"pictures/{name}.jpg", picture)
+    return self._stored[name]
+
+  def _write(self, path: str, picture: Picture) -> Stored:
+    content = page.jpeg(picture)
+    file = self.pages / path
+    with writing(file):
+      file.parent.mkdir(parents=True, exist_ok=True)
+      file.write_bytes(content)
+    self.size += len(content)
+    return Stored(path, picture.shape[0], len(content))

@@ -1,0 +1,291 @@
+"""Explanations in words: ranked lists, sentences and what to be careful about.
+
+The forms are those of "This Looks Like That, Because ..." (Figure 1 and the
+authors' notebooks); the sentences are ours. Only the five characteristics are
+put into sentences: brightness and the identity control are not among them.
+"""
+
+from collections.abc import Iterable, Mapping
+import math
+from typing import NamedTuple
+
+from protojax.explain.evidence import (
+  Evidence,
+  GlobalExplanation,
+  LocalExplanation,
+)
+from protojax.modify.perturb import CHARACTERISTICS
+from protojax.prototypes.groups import Note
+
+# Shares of the similarity that a characteristic carries.
+MAINLY = 0.25
+HARDLY = 0.05
+
+RECEPTIVE_FIELD = (
+  "The box marks where the similarity map is highest. It is not all that the"
+  " network can see there: through its layers a cell looks at the whole of"
+  " its receptive field, the dashed outline, which is often the whole image."
+)
+COMPARE = (
+  "Compare one characteristic between prototypes rather than the"
+  " characteristics of one prototype: the changes are not equally strong."
+  " The sine warp (shape) makes jagged edges and counts in every model;"
+  " lower contrast also makes colours paler; texture means fine, weak grain"
+  " only."
+)
+BRIGHTNESS = (
+  "Brightness is not one of the five characteristics. It stands beside them"
+  " because changes of hue, saturation and contrast all move it a little."
+)
+IDENTITY = (
+  "Identity is the control: the image is put in unchanged, so its score must"
+  " be 0. Anything else would be an error of measurement."
+)
+SOURCE = (
+  "The training images hold the very patch that each prototype was taken"
+  " from. There the similarity is at its peak, so that this one image weighs"
+  " most in the training score; the score without it stands beside."
+)
+FAST = (
+  "The changes are made to images at the size of the network's input, not"
+  " to the originals; scores of the two ways must not be mixed."
+)
+
+
+class Weighed(NamedTuple):
+  """Characteristics and their scores, by weight, each the largest first."""
+
+  mainly: list[tuple[str, float]]
+  also: list[tuple[str, float]]
+  hardly: list[tuple[str, float]]
+  against: list[tuple[str, float]]
+
+
+def ranked(because: Mapping[str, float]) -> str:
+  """The five characteristics by falling local score, four decimals.
+
+  The form of Figure 1: "Hue 2.2473, Shape 1.0077, Texture .7546".
+  """
+  return ", ".join(
+    f"{name.capitalize()} {_bare(score)}" for name, score in _sorted(because)
+  )
+
+
+def important(because: Mapping[str, float]) -> str:
+  """A numbered list of global scores, five decimals, in two parts.
+
+  From the first negative score on the characteristics are unimportant (the
+  authors' notebook of version 1).
+  """
+  lines = ["IMPORTANT"]
+  negative = False
+  for rank, (name, score) in enumerate(_sorted(because), 1):
+    if score < 0 and not negative:
+      lines.append("UNIMPORTANT")
+      negative = True
+    lines.append(f"{rank}. {name} {score:.5f}")
+  return "\n".join(lines)
+
+
+def local_sentence(row: Evidence) -> str:
+  """Why this patch of the image looks like that prototype."""
+  return (
+    f"Prototype {row.prototype} (similarity {row.similarity:.2f}) looks like"
+    f" this patch {reason(row.because, row.similarity)}."
+  )
+
+
+def global_sentence(explained: GlobalExplanation, split: str) -> str:
+  """What carries the likeness to a prototype over the images of a split."""
+  because = explained.because[split]
+  if not math.isfinite(because.similarity):
+    return f"No {split} image is like prototype {explained.prototype} at all."
+  return (
+    f"Over the {split} images, patches look like prototype"
+    f" {explained.prototype} (mean similarity {because.similarity:.2f})"
+    f" {reason(because.scores, because.similarity)}."
+  )
+
+
+def reason(because: Mapping[str, float], similarity: float) -> str:
+  """The clause "mainly because of hue (2.25), ...; contrast hardly matters".
+
+  Thresholds are shares of the similarity g: at least a quarter is "mainly",
+  at least a twentieth "also", less "hardly", and below minus a twentieth the
+  likeness would be greater without.
+  """
+  mainly, also, hardly, against = weighed(because, max(abs(similarity), 1e-6))
+  parts = []
+  if mainly:
+    parts.append("mainly because of " + _chain(mainly))
+    if also:
+      parts.append("also " + _listed(also))
+  elif also:
+    parts.append("in part because of " + _listed(also))
+  else:
+    parts.append("for no reason among the five characteristics")
+  if hardly and (mainly or also):
+    verb = "hardly matters" if len(hardly) == 1 else "hardly matter"
+    names = join([name for name, _ in hardly])
+    scores = ", ".join(_two(score) for _, score in hardly)
+    parts.append(f"{names} {verb} ({scores})")
+  if against:
+    parts.append("it would be even more similar without " + _listed(against))
+  return "; ".join(parts)
+
+
+def weighed(because: Mapping[str, float], whole: float) -> Weighed:
+  """The five characteristics by what share of the whole they carry."""
+  found = Weighed([], [], [], [])
+  for name, score in _sorted(because):
+    share = score / whole
+    if share >= MAINLY:
+      found.mainly.append((name, score))
+    elif share >= HARDLY:
+      found.also.append((name, score))
+    elif share > -HARDLY:
+      found.hardly.append((name, score))
+    else:
+      found.against.append((name, score))
+  return found
+
+
+def join(words: Iterable[str]) -> str:
+  """Words as a list in a sentence: "hue, shape and texture"."""
+  *most, last = words
+  return f"{', '.join(most)} and {last}" if most else last
+
+
+def document(
+  prototypes: Iterable[GlobalExplanation], images: Iterable[LocalExplanation]
+) -> str:
+  """All explanations to read in a terminal: sentences, lists and sheets."""
+  parts = [_about_prototype(e) for e in prototypes if e.alive and e.because]
+  parts += [_about_image(e) for e in images]
+  return "\n\n".join(parts) + "\n"
+
+
+def _about_prototype(explained: GlobalExplanation) -> str:
+  lines = [f"Prototype {explained.prototype}: {explained.group}"]
+  if explained.patch is not None:
+    lines.append(f"from {explained.patch.image}")
+  if explained.notes:
+    lines.append(
+      ", ".join(f"{n} {_noted(x)}" for n, x in explained.notes.items())
+    )
+  for split, because in explained.because.items():
+    lines += [global_sentence(explained, split), important(because.scores)]
+  return "\n".join(lines)
+
+
+def _noted(note: Note) -> str:
+  return note if isinstance(note, str) else f"{note:.2f}"
+
+
+def _about_image(explained: LocalExplanation) -> str:
+  best, scores = explained.predicted, sheet(explained)
+  lines = [
+    f"{explained.image}: {best.class_name}, probability"
+    f" {best.probability:.3f}, logit {scores.logit}"
+  ]
+  for row, line in zip(explained.evidence, scores.rows, strict=True):
+    lines.append(
+      f"{line.points} = {line.product}: prototype {line.prototype}"
+      f" ({line.group}); {ranked(row.because)}"
+    )
+  if explained.others:
+    lines.append(f"{scores.others} from {explained.others} other prototypes")
+  if scores.bias is not None:
+    lines.append(f"{scores.bias} before any prototype speaks")
+  return "\n".join(lines)
+
+
+class Line(NamedTuple):
+  """One row of a scoring sheet, as it is printed."""
+
+  prototype: int
+  group: str
+  product: str
+  points: str
+
+
+class Sheet(NamedTuple):
+  """A scoring sheet, as it is printed: the points sum to the logit.
+
+  Attributes:
+    factor: what is weighed, "similarity" or, where that is not it, "score".
+    rows: the prototypes that are listed.
+    others: points of all other prototypes together.
+    bias: what the class has without any; None for nothing.
+    logit: the sum.
+  """
+
+  factor: str
+  rows: tuple[Line, ...]
+  others: str
+  bias: str | None
+  logit: str
+
+
+def sheet(explained: LocalExplanation, answer: int = 0) -> Sheet:
+  """The points of the predicted class (answer 0) or the runner-up (1).
+
+  The last row takes up what rounding has cost, so that the column adds up
+  as it stands; where no other prototype is left, the largest row does.
+  """
+  weights = [
+    row.runner_up_weight if answer else row.weight for row in explained.evidence
+  ]
+  hundredths = [
+    round(100 * row.score * weight)
+    for row, weight in zip(explained.evidence, weights, strict=True)
+  ]
+  logit = round(100 * explained.answers[answer].logit)
+  bias = round(100 * explained.answers[answer].bias)
+  others = logit - bias - sum(hundredths)
+  if not explained.others and hundredths:
+    hundredths[0] += others
+    others = 0
+  rows = tuple(
+    Line(
+      row.prototype,
+      row.group,
+      f"{_two(row.score)} × {_two(weight)}",
+      _two(points / 100),
+    )
+    for row, weight, points in zip(
+      explained.evidence, weights, hundredths, strict=True
+    )
+  )
+  own = all(row.score == row.similarity for row in explained.evidence)
+  return Sheet(
+    "similarity" if own else "score",
+    rows,
+    _two(others / 100),
+    _two(bias / 100) if bias else None,
+    _two(logit / 100),
+  )
+
+
+def _sorted(because: Mapping[str, float]) -> list[tuple[str, float]]:
+  own = [(name, because[name]) for name in CHARACTERISTICS if name in because]
+  return sorted(own, key=lambda item: -item[1])
+
+
+def _chain(scores: list[tuple[str, float]]) -> str:
+  return ", then ".join(f"{name} ({_two(score)})" for name, score in scores)
+
+
+def _listed(scores: list[tuple[str, float]]) -> str:
+  return join([f"{name} ({_two(score)})" for name, score in scores])
+
+
+def _two(score: float) -> str:
+  """Two decimals, without a minus before zero."""
+  return f"{score:.2f}".replace("-0.00", "0.00")
+
+
+def _bare(score: float) -> str:
+  """Four decimals, without the zero before the point."""
+  written = f"{score:.4f}"
+  return written.replace("0.", ".", 1) if abs(score) < 1 else written

@@ -1,0 +1,1 @@
+"""Files of strangers -> arrays; nothing in them is run."""

@@ -1,0 +1,224 @@
+"""Foreign checkpoints -> parameters, without executing what is in them.
+
+`read` knows safetensors, npz and PyTorch's two formats by their first bytes
+and gives tensors by name; `convert` puts them where a module expects them.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+import contextlib
+import hashlib
+import importlib.util
+import mmap
+from pathlib import Path
+from typing import Any
+
+from flax import linen as nn
+from flax import traverse_util
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from protojax import writing
+from protojax.types import PyTree, UserError
+from protojax.weights import npz, pytorch, safetensors, zipped
+
+# Begins a name on the Hugging Face hub.
+_HUB = "hf:"
+
+# Where training scripts put the model among what else they save.
+_WRAPPERS = ("state_dict", "model_state_dict", "model")
+
+# What one error names of all that does not fit.
+_COMPLAINTS = 20
+
+
+def locate(package: str, file: str, extra: str) -> Path:
+  """The path of a file inside an installed package, which is not imported.
+
+  Raises UserError, naming the extra that installs it, where it is missing.
+  """
+  spec = importlib.util.find_spec(package)
+  folders = (spec.submodule_search_locations or ()) if spec else ()
+  for folder in folders:
+    if (Path(folder) / file).is_file():
+      return Path(folder) / file
+  raise UserError(
+    f"the weights are in the package '{package.replace('_', '-')}', which is "
+    f"not installed: python -m pip install -e '.[{extra}]'"
+  )
+
+
+def fetch(source: str) -> Path:
+  """The file that a path or a name on the Hugging Face hub stands for.
+
+  Args:
+    source: a path; or "hf:owner/name", whose model.safetensors is fetched and
+      kept in the hub's cache, or "hf:owner/name/file" for another file.
+
+  Raises:
+    UserError: the hub's client is not installed, or has no such file.
+  """
+  name = source.removeprefix(_HUB)
+  if name == source:
+    return Path(source)
+  owner, _, rest = name.partition("/")
+  repository, _, file = rest.partition("/")
+  if not owner or not repository:
+    raise UserError(
+      f"{source!r} should be hf:owner/name, or hf:owner/name/file"
+    )
+  try:
+    hub = importlib.import_module("huggingface_hub")
+  except ImportError as error:
+    raise UserError(
+      f"{source} is fetched by the package 'huggingface_hub', which is not"
+      " installed: python -m pip install -e '.[hf]'"
+    ) from error
+  try:
+    file = file or "model.safetensors"
+    return Path(hub.hf_hub_download(f"{owner}/{repository}", file))
+  # The hub's own errors, those of its HTTP client, and names that it forbids.
+  except Exception as error:
+    raise UserError(
+      f"cannot fetch {file} of {owner}/{repository}: {type(error).__name__}:"
+      f" {writing.first_line(error)} Give the path of a file instead."
+    ) from error
+
+
+def read(path: str | Path, sha256: str | None = None) -> dict[str, np.ndarray]:
+  """The tensors by name in a file of weights; views of it, not to be written.
+
+  Safetensors, npz, or what torch.save makes of a state dict, alone or under
+  the key "state_dict", "model_state_dict" or "model".
+
+  Args:
+    path: the file.
+    sha256: of the file; another one is refused before anything is read.
+
+  Raises:
+    UserError: the file is missing, altered, cut short, or holds anything but
+      tensors by name.
+  """
+  with _opened(Path(path), sha256) as data:
+    if safetensors.recognised(data):
+      return safetensors.read(data)
+    members = _members(data)
+    if any(name.endswith(".npy") for name in members):
+      return npz.read(members)
+    return pytorch.tensors(_root(data, members), _WRAPPERS)
+
+
+def read_module(path: str | Path) -> pytorch.Module:
+  """What torch.save wrote of a whole module, or of its state dict alone.
+
+  The module's classes are neither looked for nor made: see `pytorch.Module`.
+
+  Raises:
+    UserError: the file is missing, cut short, or holds no module.
+  """
+  with _opened(Path(path)) as data:
+    root = _root(data, _members(data), objects=True)
+    return pytorch.module(root, _WRAPPERS)
+
+
+def _members(data: mmap.mmap) -> dict[str, memoryview]:
+  """The files in a zip archive; none where it is no archive."""
+  return zipped.members(data) if data[:4] == b"PK\x03\x04" else {}
+
+
+def _root(
+  data: mmap.mmap, members: dict[str, memoryview], objects: bool = False
+) -> Any:
+  """What torch.save was given."""
+  if members:
+    return pytorch.read_zip(members, objects)
+  if data[:1] == b"\x80":
+    return pytorch.read_legacy(data, objects)
+  raise UserError(
+    "it is neither safetensors nor npz nor of PyTorch; it begins with"
+    f" {data[:16]!r}"
+  )
+
+
+@contextlib.contextmanager
+def _opened(path: Path, sha256: str | None = None) -> Iterator[mmap.mmap]:
+  """A file's bytes; whatever reading them raises is a `UserError`.
+
+  The file is mapped, so that nothing can be longer than it is.
+  """
+  try:
+    with path.open("rb") as file:
+      data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    _check(data, sha256)
+    yield data
+  except OSError as error:
+    raise UserError(f"cannot read {path}: {writing.reason(error)}") from error
+  except UserError as error:
+    raise UserError(f"cannot read {path}: {error}") from error
+  except Exception as error:  # Damaged bytes make parsers raise anything.
+    raise UserError(
+      f"cannot read {path}: it is cut short or damaged"
+      f" ({type(error).__name__}: {writing.first_line(error)})"
+    ) from error
+
+
+def _check(data: mmap.mmap, sha256: str | None) -> None:
+  found = sha256 and hashlib.sha256(data).hexdigest()
+  if found != sha256:
+    raise UserError(
+      f"it is not the file it should be: sha256 {found}, expected {sha256};"
+      " install the package that holds it again"
+    )
+
+
+def shapes(module: nn.Module, image_size: int = 64) -> PyTree:
+  """The variables of a backbone as shapes, without computing them."""
+  images = jax.ShapeDtypeStruct((1, image_size, image_size, 3), jnp.float32)
+  return jax.eval_shape(module.init, jax.random.key(0), images)
+
+
+def convert(
+  tensors: Mapping[str, np.ndarray],
+  template: PyTree,
+  foreign_name: Callable[[tuple[str, ...]], str],
+  ignore: tuple[str, ...] = (),
+) -> PyTree:
+  """The tree of `template` filled with PyTorch's tensors.
+
+  Args:
+    tensors: by PyTorch's names; kernels [out, in, h, w] become [h, w, in, out].
+    template: arrays or shapes, {"params": ..., "batch_stats": ...}.
+    foreign_name: the name of the tensor that belongs at a path of `template`.
+    ignore: beginnings of names that `template` has no place for, by intent.
+
+  Raises:
+    UserError: lists all tensors that are missing, superfluous or misshapen.
+  """
+  flat: dict[tuple[str, ...], Any] = traverse_util.flatten_dict(template)
+  wanted = {path: foreign_name(path) for path in flat}
+  filled, complaints = {}, []
+  for path, name in wanted.items():
+    place, shape = "/".join(path), flat[path].shape
+    if name not in tensors:
+      complaints.append(f"missing {name} for {place}")
+      continue
+    array = tensors[name]
+    array = array.transpose(2, 3, 1, 0) if array.ndim == 4 else array
+    if array.shape != shape:
+      complaints.append(
+        f"{name} has shape {array.shape} where {place} has {shape}"
+      )
+      continue
+    filled[path] = np.array(array, flat[path].dtype, order="C")
+  known = set(wanted.values())
+  for name in tensors:
+    counter = name.endswith("num_batches_tracked")
+    if name not in known and not counter and not name.startswith(ignore):
+      complaints.append(f"superfluous {name}")
+  if complaints:
+    more = len(complaints) - _COMPLAINTS
+    raise UserError(
+      f"the weights do not fit: {'; '.join(complaints[:_COMPLAINTS])}"
+      + (f"; and {more} more" if more > 0 else "")
+    )
+  return traverse_util.unflatten_dict(filled)

@@ -1,0 +1,212 @@
+"""`python -m protojax import`: from a file of others to a run of ours."""
+
+import json
+
+import jax
+import numpy as np
+import pytest
+import yaml
+
+from configs import protopnet_folder
+from protojax import __main__ as command_line
+from protojax import loading
+from protojax.commands import import_ as import_lib
+from protojax.engine import workdir
+from tests.methods.protopnet import foreign_nets, test_cabrnet_checkpoints
+from tests.weights import foreign_files
+
+# Of the same weights and images by PyTorch 2.14.1, in ProtoPNet's formulas.
+_LOGITS = [[-0.6412032, 0.636853, 1.0754027], [-0.699151, 0.6821942, 1.1445177]]
+_DISTANCES = [
+  [1.6242807, 2.0620308, 2.0981917, 2.3027382, 1.7310116, 1.9570746],
+  [1.4975026, 1.8482065, 2.0981917, 2.0031047, 1.645016, 1.8288307],
+]
+_CLASSES = "ant\nbee 'n' \"co\"\n<b>../ü\n"
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory):
+  """What ProtoPNet saves: its module, in the format before PyTorch 1.6."""
+  path = tmp_path_factory.mktemp("protopnet") / "10_18push0.7812.pth"
+  with foreign_files.stand_ins():
+    net, storages = foreign_nets.pickled_protopnet()
+    path.write_bytes(foreign_files.legacy(net, storages))
+  return path
+
+
+@pytest.fixture(scope="module")
+def run(checkpoint):
+  folder = checkpoint.parent / "run"
+  (checkpoint.parent / "classes.txt").write_text(_CLASSES, encoding="utf-8")
+  code = command_line.main(
+    [
+      "import",
+      str(checkpoint),
+      f"--output={folder}",
+      f"--classes={checkpoint.parent / 'classes.txt'}",
+    ]
+  )
+  assert code == 0
+  return folder
+
+
+def test_logits_and_distances_are_those_of_pytorch(run):
+  method, state, config = loading.load(run)
+  assert config.backbone.name == "resnet18"
+  assert config.data.image_size == foreign_nets.SIZE
+  assert method.class_names == ("ant", "bee 'n' \"co\"", "<b>../ü")
+  found, _ = jax.jit(
+    lambda state, batch: method.network.forward(state.params, state, batch)
+  )(state, {"image": foreign_nets.images()})
+  np.testing.assert_allclose(found.logits, _LOGITS, atol=1e-4)
+  np.testing.assert_allclose(found.distances, _DISTANCES, atol=1e-4)
+
+
+def test_prototypes_without_a_known_source_are_stale(run, capsys):
+  method, state, _ = loading.load(run)
+  assert method.stale(state)
+  assert np.all(state.buffers["provenance"].image == -1)
+  summary = json.loads((run / "summary.json").read_text())
+  assert (summary["prototypes"], summary["alive"]) == (6, 6)
+
+
+def test_its_config_has_the_keys_of_a_run(run):
+  config = workdir.load_config(run)
+  paper = protopnet_folder.get_config("paper")
+  assert config.to_dict().keys() == paper.to_dict().keys()
+  assert config.warm == paper.warm
+  assert config.prototypes.per_class == 2
+
+
+def test_a_run_is_not_written_over(checkpoint, run, capsys):
+  before = (run / "config.json").read_bytes()
+  argv = ["import", str(checkpoint), f"--output={run}"]
+  assert command_line.main(argv) == 2
+  assert "holds a run; give --output another" in capsys.readouterr().err
+  assert (run / "config.json").read_bytes() == before
+
+
+def test_a_pruned_cabrnet_with_disabled_prototypes(tmp_path, capsys):
+  kept = [0, 1, 2, 4, 5]
+  classes = foreign_nets.class_map()[kept]
+  head = foreign_nets.wave(2, 3, 5)
+  classes[1], head[:, 1] = 0, 0
+  arrays = {
+    **{f"extractor.convnet.{k}": x for k, x in foreign_nets.features().items()},
+    **foreign_nets.add_on("extractor.add_on.", ("conv1", "conv2")),
+    "classifier.prototypes": foreign_nets.wave(1, 5, 8, 1, 1),
+    "classifier.proto_class_map": classes,
+    "classifier.last_layer.weight": head,
+  }
+  with foreign_files.stand_ins():
+    content = foreign_files.zipped(*foreign_files.state_dict(arrays))
+  (tmp_path / "model_state.pth").write_bytes(content)
+  argv = ["import", str(tmp_path / "model_state.pth")]
+  argv += [f"--output={tmp_path / 'run'}", "--image-size=32"]
+  assert command_line.main(argv) == 2
+  assert "model_arch.yml: no such file" in capsys.readouterr().err
+  assert not (tmp_path / "run").exists()
+
+  text = yaml.safe_dump(test_cabrnet_checkpoints.arch(), sort_keys=False)
+  (tmp_path / "model_arch.yml").write_text(text)
+  assert command_line.main(argv) == 0
+  assert "resnet18 with 5 prototypes of 3" in capsys.readouterr().err
+  method, state, config = loading.load(tmp_path / "run")
+  assert method.class_names == ("class 0", "class 1", "class 2")
+  assert config.data.image_size == 32
+  buffers = state.buffers
+  np.testing.assert_array_equal(buffers["alive"], [1, 0, 1, 1, 1, 0])
+  np.testing.assert_array_equal(buffers["class_of"], [0, 0, 1, 2, 2, 1])
+  np.testing.assert_array_equal(
+    state.params["prototypes"]["prototypes"][:5, 0, 0],
+    arrays["classifier.prototypes"][:, :, 0, 0],
+  )
+  np.testing.assert_array_equal(state.params["head"]["weight"][:, :5], head)
+
+
+def test_push_to_the_images_of_a_folder(checkpoint, tmp_path, capsys):
+  from PIL import Image
+
+  rng = np.random.default_rng(0)
+  for split in "train", "test":
+    for name in "ant", "bee", "cat":
+      folder = tmp_path / "data" / split / name
+      folder.mkdir(parents=True)
+      for i in range(2):
+        pixels = rng.integers(0, 255, (32, 32, 3)).astype("u1")
+        Image.fromarray(pixels).save(folder / f"{i}.png")
+  run = tmp_path / "run"
+  argv = ["import", str(checkpoint), f"--output={run}", "--push"]
+  argv += ["--image-size=32"]
+  assert command_line.main(argv) == 2
+  assert "give --data=DIR" in capsys.readouterr().err
+  assert command_line.main([*argv, f"--data={tmp_path / 'data'}"]) == 0
+  printed = capsys.readouterr().err
+  assert "pushing to 6 training images\nprototypes moved by" in printed
+  method, state, _ = loading.load(run)
+  assert not method.stale(state)
+  assert method.class_names == ("ant", "bee", "cat")
+  labels = method.stream("train").labels
+  source = state.buffers["provenance"].image
+  np.testing.assert_array_equal(labels[source], [0, 0, 1, 1, 2, 2])
+
+
+@pytest.mark.parametrize(
+  ("extra", "message"),
+  [
+    (["--classes=absent.txt"], "absent.txt: no such file"),
+    (["--config=configs/absent.py"], "run this from the repository"),
+    (["--config=configs/protopnet_folder.py:papr"], "no variant 'papr'"),
+    (["--config=configs/inp_former_folder.py"], "is of inp_former, not"),
+  ],
+)
+def test_mistakes_are_one_line(checkpoint, tmp_path, capsys, extra, message):
+  argv = ["import", str(checkpoint), f"--output={tmp_path / 'run'}", *extra]
+  assert command_line.main(argv) == 2
+  printed = capsys.readouterr().err
+  assert message in printed
+  assert printed.count("\n") == 1
+  assert not (tmp_path / "run").exists()
+
+
+def test_weights_that_do_not_fit_are_listed_with_their_file(tmp_path, capsys):
+  arrays = foreign_nets.protopnet()
+  arrays["features.layer1.0.bn1.weight"] = np.ones(3, "f4")
+  del arrays["features.layer2.0.bn1.bias"]
+  with foreign_files.stand_ins():
+    content = foreign_files.zipped(*foreign_files.state_dict(arrays))
+  (tmp_path / "x.pth").write_bytes(content)
+  argv = ["import", str(tmp_path / "x.pth"), f"--output={tmp_path / 'run'}"]
+  assert command_line.main(argv) == 2
+  line = capsys.readouterr().err.splitlines()[-1]
+  assert line.startswith(f"error: cannot import {tmp_path / 'x.pth'}: the weig")
+  assert "layer1.0.bn1.weight has shape (3,)" in line
+  assert "missing layer2.0.bn1.bias" in line
+  assert not (tmp_path / "run").exists()
+
+
+def test_the_number_of_classes_is_checked(checkpoint, tmp_path, capsys):
+  for text, count in ("a\nb\n", 2), ("a\nb\nb\n", 2), ("", 0):
+    (tmp_path / "classes.txt").write_text(text)
+    argv = ["import", str(checkpoint), f"--output={tmp_path / 'run'}"]
+    argv += [f"--classes={tmp_path / 'classes.txt'}"]
+    assert command_line.main(argv) == 2
+    assert f"names {count} classes, and the che" in capsys.readouterr().err
+
+
+def test_files_that_are_no_classifier(tmp_path, capsys):
+  path = tmp_path / "x.pth"
+  np.savez(tmp_path / "x.npz", x=np.zeros(1))
+  for content, message in (
+    (b"\x80\x02K\x03.", "cut short or damaged"),
+    ((tmp_path / "x.npz").read_bytes(), "neither PyTorch's nor NumPy's"),
+  ):
+    path.write_bytes(content)
+    argv = ["import", str(path), f"--output={tmp_path / 'run'}"]
+    assert command_line.main(argv) == 2
+    assert message in capsys.readouterr().err
+  assert not (tmp_path / "run").exists()
+
+
+def test_what_is_read_is_a_classifier(checkpoint):
+  assert import_lib.read(checkpoint, image_size=32).image_size == 32

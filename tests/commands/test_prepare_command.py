@@ -1,0 +1,85 @@
+"""`python -m protojax prepare`: what it says, and what stopping it leaves."""
+
+import argparse
+import signal
+
+import pytest
+
+from protojax.commands import prepare
+from protojax.datasets import cub200, labelled
+from protojax.datasets import tfds as tfds_lib
+from protojax.types import UserError
+from tests.datasets import archive_fakes as fakes
+
+
+@pytest.fixture(autouse=True)
+def _signals():
+  """The command changes what a signal does, for the rest of its process."""
+  before = signal.getsignal(signal.SIGTERM)
+  yield
+  signal.signal(signal.SIGTERM, before)
+
+
+def run(*arguments):
+  parser = argparse.ArgumentParser()
+  prepare.arguments(parser)
+  return prepare.run(parser.parse_args([str(a) for a in arguments]))
+
+
+def test_what_it_says(tmp_path, capsys):
+  tree = fakes.cub()
+  first, second, *_, last = (name for name in tree if name.endswith(".jpg"))
+  tree[last], tree[second] = tree[first], b"junk"
+  source, output = fakes.pack(tmp_path, tree, "tgz"), tmp_path / "out"
+  assert run("cub200", f"--source={source}", f"--output={output}") == 0
+  said = capsys.readouterr()
+  assert said.out == ""
+  lines = [line for line in said.err.splitlines() if line.strip()]
+  names = [n.removeprefix("CUB_200_2011/images/") for n in (first, last)]
+  assert lines[-4].endswith("_1.jpg: not an image that Pillow can read")
+  assert lines[-3] == f"the same file: {names[0]} and {names[1]}"
+  assert lines[-2] == (
+    f"written: {output}, test: 2, train: 3, skipped: 1, in two splits: 1"
+  )
+  assert lines[-1] == (
+    "Next: python train.py --config=configs/protopnet_cub200.py"
+    f" --config.data.root={output}"
+  )
+  with pytest.raises(UserError, match=r"cub200/1\.0\.0 is there already"):
+    run("cub200", f"--source={source}", f"--output={output}")
+
+
+def test_many_notes_are_counted(tmp_path, capsys):
+  tree = fakes.cub(20)
+  for name in list(tree)[1:16]:
+    tree[name] = b"junk"
+  source, output = fakes.pack(tmp_path, tree, "zip"), tmp_path / "out"
+  run("cub200", f"--source={source}", f"--output={output}")
+  said = capsys.readouterr().err
+  assert said.count("skipped 0") == 10
+  assert "and 5 more\n" in said
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_stopped_it_leaves_nothing_and_starts_again(
+  tmp_path, monkeypatch, number
+):
+  source, output = fakes.pack(tmp_path, fakes.cub(), "tgz"), tmp_path / "out"
+  command = ("cub200", f"--source={source}", f"--output={output}")
+
+  def stopped(source, output, begin, advance):
+    def stop():
+      signal.raise_signal(number)
+
+    return labelled.write(cub200.read, source, output, begin, stop)
+
+  with monkeypatch.context() as patch:
+    entry = (stopped, *prepare._WRITERS["cub200"][1:])
+    patch.setattr(prepare, "_WRITERS", {"cub200": entry})
+    with pytest.raises((SystemExit, KeyboardInterrupt)) as stop:
+      run(*command)
+  if number == signal.SIGTERM:
+    assert stop.value.code == 128 + signal.SIGTERM
+  assert list(output.iterdir()) == []
+  assert run(*command) == 0
+  assert len(tfds_lib.load("cub200", str(output), "train")) == 4

@@ -1,0 +1,279 @@
+"""Batches by step: order, padding, shares of a process, memory."""
+
+import gc
+import threading
+
+import numpy as np
+import pytest
+
+from protojax import parallel
+from protojax.data import memory
+from protojax.data import stream as stream_lib
+from protojax.types import UserError
+
+
+class Planted:
+  """Images that tell their index; counts how often each is decoded."""
+
+  class_names = ("a", "b", "c")
+  skipped = ()
+
+  def __init__(self, count=23):
+    self.labels = (np.arange(count) % 3).astype(np.int32)
+    self.decoded = []
+
+  def __len__(self):
+    return len(self.labels)
+
+  def __getitem__(self, i):
+    self.decoded.append(int(i))
+    image = np.full((6, 9, 3), i, np.uint8)
+    return {"image": image, "label": int(self.labels[i]), "name": self.name(i)}
+
+  def name(self, i):
+    return f"{i}"
+
+  def digest(self, i):
+    return np.full(16, i, np.uint8)
+
+
+def check(batch, source, size=4):
+  """Every row is the example that its index says."""
+  rows = len(batch["index"])
+  assert {k: v.dtype for k, v in batch.items()} == {
+    "label": np.int32,
+    "index": np.int32,
+    "mask": bool,
+    "image": np.uint8,
+  }
+  expected = np.broadcast_to(
+    batch["index"][:, None, None, None], (rows, size, size, 3)
+  )
+  np.testing.assert_array_equal(batch["image"], expected)
+  np.testing.assert_array_equal(batch["label"], source.labels[batch["index"]])
+
+
+def indices(stream, *args):
+  batches = stream.batches(*args, read_images=False)
+  return np.concatenate([b["index"] for b in batches])
+
+
+def test_ordered_pads_the_last_batch_and_masks_it():
+  source = Planted()
+  # Rounded up from 5: a batch divides over the two devices.
+  stream = stream_lib.ordered(source, 4, 5)
+  assert stream.batch_size == 6
+  assert len(stream) == 23
+  assert stream.steps_per_epoch == 4
+  assert stream.image_size == 4
+  assert stream.augment == ""
+  batches = list(stream.batches())
+  for batch in batches:
+    check(batch, source)
+  index = np.concatenate([b["index"] for b in batches])
+  mask = np.concatenate([b["mask"] for b in batches])
+  np.testing.assert_array_equal(index[mask], np.arange(23))
+  assert index[~mask].tolist() == [22]
+  (third,) = stream.batches(2, 3)
+  assert third["index"].tolist() == [12, 13, 14, 15, 16, 17]
+
+
+def test_chosen_examples_come_in_the_order_given():
+  source = Planted()
+  batches = list(stream_lib.ordered(source, 4, 4).some([20, 3, 11, 7, 5]))
+  for batch in batches:
+    check(batch, source)
+  index = np.concatenate([b["index"] for b in batches])
+  mask = np.concatenate([b["mask"] for b in batches])
+  assert index.tolist() == [20, 3, 11, 7, 5, 5, 5, 5]
+  assert mask.tolist() == 5 * [True] + 3 * [False]
+
+
+def test_a_limit_is_spread_over_the_source():
+  stream = stream_lib.ordered(Planted(), 4, 4)
+  (batch,) = stream.spread(3)
+  assert batch["index"][batch["mask"]].tolist() == [0, 11, 22]
+  for limit in (None, 23, 99):
+    assert sum(int(b["mask"].sum()) for b in stream.spread(limit)) == 23
+
+
+def test_training_covers_each_epoch_once_in_another_order():
+  source = Planted(24)
+  stream = stream_lib.training(source, 4, 6, seed=3, augment="flip")
+  assert stream.steps_per_epoch == 4
+  epochs = indices(stream, 0, 40).reshape(10, 24)
+  np.testing.assert_array_equal(
+    np.sort(epochs), np.tile(np.arange(24), (10, 1))
+  )
+  assert len({tuple(e) for e in epochs}) == 10
+  for batch in stream.batches(0, 8):
+    check(batch, source)
+    assert batch["mask"].all()
+
+
+def test_training_drops_the_remainder():
+  stream = stream_lib.training(Planted(23), 4, 6, seed=0)
+  epochs = indices(stream, 0, 12 * 3).reshape(12, 18)
+  assert all(len(set(e)) == 18 for e in epochs)
+  # Another remainder each time: no example is left out for ever.
+  assert set(epochs.ravel()) == set(range(23))
+
+
+def test_an_epoch_may_have_every_image_several_times():
+  once = stream_lib.training(Planted(), 4, 6, seed=3)
+  often = stream_lib.training(Planted(), 4, 6, seed=3, copies=30)
+  assert often.steps_per_epoch == 30 * once.steps_per_epoch == 90
+  # The batches are the same; only what counts as an epoch differs.
+  np.testing.assert_array_equal(indices(often, 0, 9), indices(once, 0, 9))
+
+
+def test_any_step_is_read_directly():
+  stream = stream_lib.training(Planted(), 4, 5, seed=7)
+  whole = indices(stream, 0, 30)
+  np.testing.assert_array_equal(indices(stream, 13, 21), whole[13 * 5 : 21 * 5])
+  far = indices(stream, 10**6, 10**6 + 1)
+  assert len(set(far)) == 5
+  assert list(stream.batches(3, 3)) == []
+
+
+def test_order_depends_on_the_seed_alone():
+  first = indices(stream_lib.training(Planted(), 4, 5, seed=1), 0, 8)
+  again = indices(stream_lib.training(Planted(), 4, 5, seed=1), 0, 8)
+  other = indices(stream_lib.training(Planted(), 4, 5, seed=2), 0, 8)
+  np.testing.assert_array_equal(first, again)
+  assert (first != other).any()
+  indices(stream_lib.training(Planted(), 4, 5, seed=-1), 0, 1)
+
+
+@pytest.mark.parametrize("make", [
+  lambda s: stream_lib.training(s, 4, 6, seed=1),
+  lambda s: stream_lib.ordered(s, 4, 6),
+])  # fmt: skip
+@pytest.mark.parametrize("count", [2, 3])
+def test_processes_share_every_batch(make, count, monkeypatch):
+  source = Planted()
+  whole = list(make(source).batches(0, 4))
+  parts = []
+  for number in range(count):
+    monkeypatch.setattr(
+      parallel, "process_index_count", lambda n=number: (n, count)
+    )
+    parts.append(list(make(source).batches(0, 4)))
+  for step, batch in enumerate(whole):
+    for key, value in batch.items():
+      joined = np.concatenate([part[step][key] for part in parts])
+      np.testing.assert_array_equal(joined, value)
+
+
+def test_batch_must_divide_over_processes(monkeypatch):
+  monkeypatch.setattr(parallel, "process_index_count", lambda: (0, 4))
+  stream = stream_lib.ordered(Planted(), 4, 6)
+  with pytest.raises(UserError, match="batch_size 6 does not divide over 4"):
+    stream.batches()
+
+
+def test_labels_without_images_touch_no_file():
+  source = Planted()
+  (batch, *_) = stream_lib.ordered(source, 4, 5).batches(read_images=False)
+  assert set(batch) == {"label", "index", "mask"}
+  assert source.decoded == []
+
+
+def test_chosen_examples():
+  source = Planted()
+  stream = stream_lib.training(source, 4, 5, seed=0)
+  batch = stream.examples([7, 3, 3])
+  check(batch, source)
+  assert batch["index"].tolist() == [7, 3, 3]
+  assert batch["mask"].all()
+  np.testing.assert_array_equal(stream.labels, source.labels)
+
+
+def test_each_image_is_decoded_once_for_all_streams():
+  source = Planted(20)
+  ordered = stream_lib.ordered(source, 4, 5)
+  training = stream_lib.training(source, 4, 5, seed=0)
+  list(ordered.batches())
+  assert sorted(source.decoded) == list(range(20))
+  for batch in training.batches(0, 8):
+    check(batch, source)
+  assert len(source.decoded) == 20
+  list(stream_lib.ordered(source, 5, 5).batches())  # another size
+  assert len(source.decoded) == 40
+
+
+def test_the_memory_keeps_to_its_limit():
+  source = Planted(24)
+  stream = stream_lib.ordered(source, 4, 6, cache_bytes=8 * 4 * 4 * 3)
+  for _ in range(2):
+    for batch in stream.batches():
+      check(batch, source)
+  assert len(source.decoded) == 24 + 16
+  assert not stream.images.complete
+
+
+def test_a_stream_for_one_pass_keeps_nothing():
+  source = Planted(20)
+  stream = stream_lib.ordered(source, 4, 5).once()
+  for _ in range(2):
+    for batch in stream.batches():
+      check(batch, source)
+  assert len(source.decoded) == 40
+  assert not stream.images.complete
+
+
+def test_the_memory_goes_with_its_streams():
+  gc.collect()
+  before = len(memory._MEMORIES)
+  stream = stream_lib.ordered(Planted(), 4, 5)
+  assert len(memory._MEMORIES) == before + 1
+  del stream
+  gc.collect()
+  assert len(memory._MEMORIES) == before
+
+
+def test_worker_processes_read_the_same_and_fill_the_memory():
+  source = Planted()
+  stream = stream_lib.ordered(source, 4, 5, workers=2)
+  by_threads = list(stream_lib.ordered(Planted(), 4, 5).batches())
+  for got, expected in zip(stream.batches(), by_threads, strict=True):
+    for key, value in expected.items():
+      np.testing.assert_array_equal(got[key], value)
+  assert source.decoded == []  # not in this process
+  assert stream.images.complete
+  for batch in stream.batches():
+    check(batch, source)
+  assert source.decoded == []
+
+
+def test_a_stream_left_early_stops_its_threads():
+  before = threading.active_count()
+  stream = stream_lib.training(Planted(), 4, 5, seed=0)
+  batches = stream.batches(0, 1000)
+  next(batches)
+  batches.close()
+  gc.collect()
+  for thread in threading.enumerate():
+    if thread.name.startswith("grain-prefetch"):
+      thread.join(5)
+  assert threading.active_count() <= before
+
+
+def test_errors_of_the_source_reach_the_reader():
+  class Broken(Planted):
+    def __getitem__(self, i):
+      raise UserError(f"image {i} is broken")
+
+  with pytest.raises(UserError, match="is broken"):
+    list(stream_lib.ordered(Broken(), 4, 5).batches())
+
+
+def test_bad_streams():
+  with pytest.raises(UserError, match="23 training images are fewer than"):
+    stream_lib.training(Planted(), 4, 24, seed=0)
+  with pytest.raises(UserError, match="no augmentation 'flop'"):
+    stream_lib.training(Planted(), 4, 5, seed=0, augment="flop")
+  with pytest.raises(UserError, match="batch_size 0 must be positive"):
+    stream_lib.ordered(Planted(), 4, 0)
+  with pytest.raises(ValueError, match="give stop"):
+    stream_lib.training(Planted(), 4, 5, seed=0).batches()

@@ -1,0 +1,122 @@
+"""Archives of every kind, and what is wrong with them."""
+
+import io
+import os
+from pathlib import Path
+import tarfile
+import zipfile
+
+import pytest
+
+from protojax.datasets import archive
+from protojax.types import UserError
+from tests.datasets import archive_fakes as fakes
+
+TREE = {
+  "a/one.txt": b"1",
+  'a/deep/two\'s "ü".txt': b"22",
+  "b": None,
+  "three": b"",
+}
+
+
+@pytest.mark.parametrize("kind", fakes.KINDS)
+def test_the_same_files_whatever_holds_them(tmp_path, kind):
+  files = archive.load(fakes.pack(tmp_path, TREE, kind))
+  expected = {name: c for name, c in TREE.items() if c is not None}
+  assert set(files.names) == set(expected)
+  assert files.folders == {"a", "a/deep", "b"}
+  assert dict(files.read(expected)) == expected
+  assert list(files.read(["three", "a/one.txt", "four"])) == [
+    (name, TREE[name]) for name in files.names if name in ("three", "a/one.txt")
+  ]
+
+
+def test_archives_in_a_folder_count_as_unpacked(tmp_path):
+  home = tmp_path / "set"
+  fakes.pack(tmp_path, {"x/1": b"mine"}, "folder")
+  fakes.pack(home, {"x/1": b"other", "x/2": b"2"}, "tgz", "one")
+  fakes.pack(home, {"x/3": b"3"}, "zip", "two")
+  files = archive.load(str(home))
+  wanted = ["x/1", "x/2", "x/3"]
+  assert dict(files.read(wanted)) == {"x/1": b"mine", "x/2": b"2", "x/3": b"3"}
+
+
+def member(name, kind=tarfile.REGTYPE, link=""):
+  found = tarfile.TarInfo(name)
+  found.type, found.linkname = kind, link
+  return found
+
+
+def test_what_leads_out_of_an_archive_is_not_in_it(tmp_path):
+  with tarfile.open(tmp_path / "a.tar", "w") as file:
+    for found in (
+      member("../up"),
+      member("x/../../up"),
+      member("/root"),
+      member("link", tarfile.SYMTYPE, "/etc/passwd"),
+      member("hard", tarfile.LNKTYPE, "./good"),
+      member("device", tarfile.CHRTYPE),
+      member("pipe", tarfile.FIFOTYPE),
+      member("./good"),
+    ):
+      file.addfile(found)
+  assert list(archive.load(str(tmp_path / "a.tar")).names) == ["good"]
+  with zipfile.ZipFile(tmp_path / "a.zip", "w") as file:
+    for name in ("../up", "/root", "good", "good/../../up"):
+      file.writestr(name, b"")
+  assert list(archive.load(str(tmp_path / "a.zip")).names) == ["good"]
+  assert sorted(os.listdir(tmp_path)) == ["a.tar", "a.zip"]
+
+
+def test_a_file_that_is_there_twice_is_read_once(tmp_path):
+  with tarfile.open(tmp_path / "a.tar", "w") as file:
+    for content in (b"1", b"22"):
+      found = member("x")
+      found.size = len(content)
+      file.addfile(found, io.BytesIO(content))
+  files = archive.load(str(tmp_path / "a.tar"))
+  assert list(files.read(["x"])) == [("x", b"1")]
+
+
+def test_a_file_that_vanishes(tmp_path):
+  root = fakes.pack(tmp_path, {"x": b"1", "y": b"2"}, "folder")
+  files = archive.load(root)
+  os.remove(os.path.join(root, "x"))
+  with pytest.raises(UserError, match=r"x was in .* opened and is not now"):
+    list(files.read(["x", "y"]))
+
+
+@pytest.mark.parametrize("kind", ["tar", "tgz", "zip"])
+def test_a_damaged_archive_is_one_line(tmp_path, kind):
+  tree = {f"{i}.jpg": fakes.jpeg(i, 64, 64) for i in range(4)}
+  place = Path(fakes.pack(tmp_path, tree, kind))
+  content = place.read_bytes()
+  place.write_bytes(content[: len(content) // 2])
+  with pytest.raises(UserError, match=rf"set\.{kind} is damaged or cut short"):
+    archive.load(str(place))
+  place.write_bytes(b"no archive at all")
+  with pytest.raises(UserError, match="is damaged or cut short"):
+    archive.load(str(place))
+
+
+def test_a_damaged_file_inside(tmp_path):
+  place = Path(fakes.pack(tmp_path, {"x": b"abcdefgh" * 50}, "zip"))
+  content = bytearray(place.read_bytes())
+  content[35] ^= 255
+  place.write_bytes(content)
+  files = archive.load(str(place))
+  with pytest.raises(UserError, match="is damaged or cut short"):
+    list(files.read(["x"]))
+
+
+def test_what_is_too_large_or_no_archive(tmp_path, monkeypatch):
+  place = fakes.pack(tmp_path, {"x": b"12345"}, "tgz")
+  monkeypatch.setattr(archive, "_LARGEST", 4)
+  with pytest.raises(UserError, match=r"x in .*set\.tgz has 0 MB: no image"):
+    list(archive.load(place).read(["x"]))
+  with pytest.raises(UserError, match=r"--source=.*nowhere is not there"):
+    archive.load(str(tmp_path / "nowhere"))
+  (tmp_path / "x.rar").write_bytes(b"")
+  with pytest.raises(UserError, match=r"neither a folder nor one of \.tar"):
+    archive.load(str(tmp_path / "x.rar"))

@@ -1,0 +1,92 @@
+"""What a config opens."""
+
+import numpy as np
+import pytest
+
+from protojax import datasets
+from protojax.datasets import files
+from protojax.types import UserError
+
+
+def test_folder_by_config(make_folder, data_config):
+  root = make_folder({f"{c}/{i}.png": i for c in "ab" for i in range(10)})
+  config = data_config(name="folder", root=root, test_fraction=0.2)
+  train, test = datasets.load(config, "train"), datasets.load(config, "test")
+  assert (len(train), len(test)) == (16, 4)
+  # The split is the data's, whatever the run's seed...
+  assert datasets.load(config, "test", seed=5).names == test.names
+  # ... unless it is asked to follow it.
+  config = data_config(name="folder", root=root, split_seed=-1)
+  draws = {datasets.load(config, "test", seed=s).names for s in range(5)}
+  assert len(draws) > 1
+
+
+def test_given_folders_have_the_names_of_the_splits(make_folder, data_config):
+  root = make_folder(
+    {f"{s}/a/{i}.png": i for s in ("x", "y") for i in range(3)}
+  )
+  config = data_config(name="folder", root=root, train="x", test="y")
+  assert datasets.load(config, "test").name(0).startswith("y")
+
+
+def test_bad_splits(data_config):
+  with pytest.raises(UserError, match="use one of train, validation"):
+    datasets.load(data_config(), "val")
+  with pytest.raises(UserError, match=r"are both 'train': give two splits"):
+    datasets.load(data_config(test="train"), "train")
+
+
+def test_validation_images_are_held_out_of_each_class(make_folder, data_config):
+  contents = {
+    f"{split}/{c}/{i}.png": 9 * i + ord(c)
+    for split, counts in (("train", {"a": 10, "b": 5, "c": 1}), ("test", None))
+    for c, count in (counts or dict.fromkeys("abc", 2)).items()
+    for i in range(count)
+  }
+  root = make_folder(contents)
+  whole = datasets.load(data_config(name="folder", root=root), "train")
+  config = data_config(name="folder", root=root, validation_fraction=0.2)
+  parts = [datasets.load(config, s) for s in ("train", "validation", "test")]
+  counts = [np.bincount(part.labels, minlength=3).tolist() for part in parts]
+  assert counts == [[8, 4, 1], [2, 1, 0], [2, 2, 2]]
+  names = [[part.name(i) for i in range(len(part))] for part in parts[:2]]
+  assert sorted(names[0] + names[1]) == sorted(whole.names)
+  for part in parts[:2]:
+    assert part.class_names == whole.class_names
+    for i in range(len(part)):
+      item, row = part[i], whole.names.index(part.name(i))
+      assert item["label"] == part.labels[i] == whole.labels[row]
+      np.testing.assert_array_equal(item["image"], whole[row]["image"])
+      np.testing.assert_array_equal(part.digest(i), whole.digest(row))
+  again = [datasets.load(config, "validation", seed).rows for seed in (1, 2)]
+  # The split is the data's, whatever the run's seed.
+  np.testing.assert_array_equal(again[0], again[1])
+
+
+def test_bad_shares_to_validate_on(make_folder, data_config):
+  root = make_folder(
+    {f"{s}/{c}/0.png": 1 for s in ("train", "test") for c in "ab"}
+  )
+  for fraction, message in (
+    (1.5, "leaves a part empty"),
+    (0.5, "no class has two"),
+  ):
+    config = data_config(name="folder", root=root, validation_fraction=fraction)
+    with pytest.raises(UserError, match=message):
+      datasets.load(config, "train")
+  with pytest.raises(UserError, match=r"validation_fraction=0\.0 leaves"):
+    datasets.load(data_config(name="folder", root=root), "validation")
+
+
+def test_a_data_set_without_boxes(data_config):
+  with pytest.raises(UserError, match="'photos' has no bounding boxes"):
+    datasets.load(data_config(crop=True), "train")
+
+
+def test_images(make_folder):
+  source = files.images(make_folder({"a.png": 1, "b.png": 1, "c.png": 2}))
+  assert len(source) == 3
+  assert source[0]["label"] == -1
+  # The same pixels have the same digest, another file or not.
+  assert source.digest(0).tolist() == source.digest(1).tolist()
+  assert source.digest(0).tolist() != source.digest(2).tolist()

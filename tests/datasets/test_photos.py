@@ -1,0 +1,126 @@
+"""The embedded photographs: disjoint, repeatable, written whole."""
+
+import importlib.util
+import os
+
+import numpy as np
+import pytest
+
+from protojax import datasets
+from protojax.datasets import photos
+from protojax.types import UserError
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory):
+  root = tmp_path_factory.mktemp("photos")
+  with pytest.MonkeyPatch.context() as patch:
+    patch.setenv("XDG_CACHE_HOME", str(root))
+    photos.load(str(root), "train")
+  return str(root)
+
+
+@pytest.fixture
+def few(monkeypatch):
+  """One crop of each photograph, which is quicker."""
+  monkeypatch.setattr(photos, "CROPS", {"train": 1, "test": 1})
+
+
+@pytest.mark.parametrize("name", photos.CLASS_NAMES)
+def test_no_pixel_is_in_both_splits(name):
+  image = photos.photograph(name)
+  seen = {}
+  for split, count in photos.CROPS.items():
+    boxes = photos.boxes(name, image, split)
+    assert boxes.shape == (count, 4)
+    assert (boxes[:, 2:] == 96).all()
+    assert len(np.unique(boxes, axis=0)) == count
+    seen[split] = np.zeros(image.shape[:2], bool)
+    for x, y, w, h in boxes:
+      assert seen[split][y : y + h, x : x + w].shape == (h, w)
+      seen[split][y : y + h, x : x + w] = True
+    np.testing.assert_array_equal(boxes, photos.boxes(name, image, split))
+  assert not (seen["train"] & seen["test"]).any()
+  assert not seen["train"][:, int(image.shape[1] * 0.6) :].any()
+  assert not seen["test"][:, : int(image.shape[1] * 0.6)].any()
+
+
+def test_records_are_the_crops(prepared, data_config):
+  for split, count in photos.CROPS.items():
+    source = datasets.load(data_config(root=prepared), split)
+    assert source.class_names == photos.CLASS_NAMES
+    assert len(photos.CLASS_NAMES) == 13
+    assert np.bincount(source.labels).tolist() == [count] * 13
+    names = {source.name(i): i for i in range(len(source))}
+    assert len(names) == len(source)
+    for name in ("coffee", "brick"):
+      image = photos.photograph(name)
+      for j, (x, y, w, h) in enumerate(photos.boxes(name, image, split)):
+        item = source[names[f"{name}-{split}-{j:02d}"]]
+        np.testing.assert_array_equal(
+          item["image"], image[y : y + h, x : x + w]
+        )
+        assert source.class_names[item["label"]] == name
+
+
+def test_same_place_next_time_and_same_order_elsewhere(
+  prepared, tmp_path, data_config
+):
+  default = datasets.load(data_config(), "test")  # the user's cache
+  other = datasets.load(data_config(root=prepared), "test")
+  assert [default.name(i) for i in range(20)] == [
+    other.name(i) for i in range(20)
+  ]
+  np.testing.assert_array_equal(default.digest(7), other.digest(7))
+
+
+def test_a_killed_writer_leaves_nothing_half_read(tmp_path, monkeypatch):
+  def killed(split):
+    yield from []
+    raise KeyboardInterrupt
+
+  monkeypatch.setattr(photos, "_crops", killed)
+  with pytest.raises(KeyboardInterrupt):
+    photos.load(str(tmp_path), "test")
+  assert not list(tmp_path.rglob("1.0.0"))
+  monkeypatch.undo()
+  monkeypatch.setattr(photos, "CROPS", {"train": 1, "test": 1})
+  (tmp_path / ".photos-killed").mkdir()  # what a SIGKILL leaves
+  assert len(photos.load(str(tmp_path), "test")) == 13
+
+
+def test_the_slower_of_two_writers_takes_the_others(tmp_path, few, monkeypatch):
+  write, sizes = photos._builder, []
+
+  def overtaken(data_dir):
+    made = write(data_dir)
+    if not sizes:  # the other one starts and ends while this one writes
+      sizes.append(0)
+      sizes.append(len(photos.load(str(tmp_path), "test")))
+    return made
+
+  monkeypatch.setattr(photos, "_builder", overtaken)
+  assert len(photos.load(str(tmp_path), "test")) == 13
+  assert sizes[1] == 13
+  assert os.listdir(tmp_path) == ["protojax_photos"]
+
+
+def test_missing_packages_name_the_extra(tmp_path, monkeypatch):
+  find = importlib.util.find_spec
+  monkeypatch.setattr(
+    importlib.util, "find_spec", lambda n: None if n == "sklearn" else find(n)
+  )
+  with pytest.raises(UserError, match=r"scikit-learn: .*protojax\[demo\]"):
+    photos.load(str(tmp_path), "train")
+  assert not list(tmp_path.rglob("*"))
+
+
+def test_a_place_that_cannot_be_written(tmp_path):
+  (tmp_path / "file").write_text("")
+  with pytest.raises(UserError, match=r"cannot write the photos .*data\.root"):
+    photos.load(str(tmp_path / "file"), "train")
+
+
+def test_unknown_split(prepared):
+  with pytest.raises(UserError, match="no split 'val'"):
+    photos.load(prepared, "val")

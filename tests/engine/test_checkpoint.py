@@ -1,0 +1,223 @@
+"""Checkpoints: what comes back, and what is said when it does not."""
+
+import logging
+import pathlib
+import shutil
+import sys
+
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from protojax.engine.adopt import take_over
+from protojax.engine.checkpoint import (
+  Checkpoints,
+  Progress,
+  flatten,
+  restore_state,
+  unflatten,
+)
+from protojax.types import State, UserError
+
+
+def _state(classes=3, seed=0):
+  rng = np.random.default_rng(seed)
+
+  def normal(*shape):
+    return rng.normal(size=shape).astype(np.float32)
+
+  return State(
+    params={"backbone": {"w": normal(4, 4)}, "head": {"w": normal(classes)}},
+    statistics={"shift": normal(4)},
+    buffers={
+      "alive": np.array([True, False]),
+      "content": np.arange(32, dtype=np.uint8).reshape(2, 16),
+      "empty": np.zeros((0, 3), np.float32),
+    },
+  )
+
+
+def _same(a, b):
+  a, b = flatten(a), flatten(b)
+  assert a.keys() == b.keys()
+  for name in a:
+    np.testing.assert_array_equal(a[name], b[name])
+    assert a[name].dtype == b[name].dtype, name
+
+
+def test_round_trip_with_optimizer(tmp_path):
+  state = _state()
+  moments = optax.adam(1e-3).init(state.params)
+  progress = Progress(stage=2, step=7, sums={"loss": 1 / 3}, counted=2)
+  writer = Checkpoints(tmp_path)
+  writer.save(progress, state, {"joint": moments})
+  writer.close()
+
+  found, arrays = Checkpoints(tmp_path).restore()
+  assert found == progress  # floats too: JSON keeps every bit of them
+  tree = unflatten({"state": state, "optimizers": {"joint": moments}}, arrays)
+  _same(tree["state"], state)
+  _same(tree["optimizers"]["joint"], moments)
+  assert tree["state"].buffers["empty"].shape == (0, 3)
+
+
+def test_newest_wins_and_two_are_kept(tmp_path):
+  writer = Checkpoints(tmp_path)
+  for step in range(4):
+    writer.save(Progress(step=step), _state(seed=step), {})
+  writer.close()
+  state, progress = restore_state(tmp_path, _state())
+  assert progress.step == 3
+  _same(state, _state(seed=3))
+  kept = [p for p in (tmp_path / "checkpoints").iterdir() if p.name.isdigit()]
+  assert len(kept) == 2
+
+
+def test_truncated_checkpoint_names_the_folder(tmp_path):
+  writer = Checkpoints(tmp_path)
+  for step in range(2):
+    writer.save(Progress(step=step), _state(), {})
+  writer.close()
+  newest = tmp_path / "checkpoints" / "2"
+  for path in newest.rglob("*"):
+    if path.is_file() and "arrays" in path.parts and path.stat().st_size > 20:
+      path.write_bytes(path.read_bytes()[:20])
+  with pytest.raises(UserError, match=r"checkpoints/2 is damaged.*delete"):
+    Checkpoints(tmp_path).restore()
+
+
+def test_no_checkpoint_says_how_to_get_one(tmp_path):
+  with pytest.raises(UserError, match="holds no checkpoint; train first"):
+    Checkpoints(tmp_path).restore()
+
+
+def test_another_model_lists_what_differs(tmp_path):
+  writer = Checkpoints(tmp_path)
+  writer.save(Progress(), _state(classes=3), {})
+  writer.close()
+  with pytest.raises(UserError, match=r"head\.w has shape \(3,\), expected"):
+    restore_state(tmp_path, _state(classes=5))
+
+
+def test_a_disk_that_is_full_is_said_so(tmp_path, monkeypatch):
+  writer = Checkpoints(tmp_path)
+  writer.save(Progress(), _state(), {})
+
+  def full(*args, **kwargs):
+    raise OSError(28, "No space left on device")
+
+  monkeypatch.setattr(writer._manager, "save", full)
+  with pytest.raises(UserError, match=r"disk is full.*one before it is intact"):
+    writer.save(Progress(step=1), _state(), {})
+  monkeypatch.undo()
+  assert writer.restore()[0].step == 0
+  writer.close()
+
+
+def test_an_error_without_words_is_told_too(tmp_path, monkeypatch):
+  writer = Checkpoints(tmp_path)
+  writer.save(Progress(), _state(), {})
+
+  def fail(*args, **kwargs):
+    raise RuntimeError
+
+  monkeypatch.setattr(writer._manager, "save", fail)
+  with pytest.raises(UserError, match="could not be written: no details"):
+    writer.save(Progress(step=1), _state(), {})
+  writer.close()
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path):
+  (tmp_path / "checkpoints").write_text("a file")
+  writer = Checkpoints(tmp_path)
+  assert not writer.exists()
+  with pytest.raises(
+    UserError, match=r"checkpoints could not .*another place"
+  ) as told:
+    writer.save(Progress(), _state(), {})
+  assert "before it" not in str(told.value)
+
+
+def test_a_folder_that_cannot_be_read_is_named(tmp_path, monkeypatch):
+  def refuse(self):
+    raise PermissionError(13, "Permission denied", str(self))
+
+  monkeypatch.setattr(pathlib.Path, "is_dir", refuse)
+  with pytest.raises(UserError, match=r"not be read: permission denied\. Make"):
+    Checkpoints(tmp_path).exists()
+
+
+def test_progress_is_read_without_the_arrays(tmp_path):
+  writer = Checkpoints(tmp_path)
+  progress = Progress(stage=3, step=5, finished=True)
+  writer.save(progress, _state(), {})
+  writer.close()
+  shutil.rmtree(tmp_path / "checkpoints" / "1" / "arrays" / "d")
+  reader = Checkpoints(tmp_path)
+  assert reader.progress() == progress
+  with pytest.raises(UserError, match="damaged"):
+    reader.restore()
+  reader.close()
+
+
+def test_errors_of_others_are_shown_again_after_saving(tmp_path):
+  hook, logger = sys.unraisablehook, logging.getLogger("absl")
+  filters = list(logger.filters)
+  writer = Checkpoints(tmp_path)
+  writer.save(Progress(), _state(), {})
+  writer.close()
+  assert sys.unraisablehook is hook
+  assert logger.filters == filters
+
+
+def test_take_over_keeps_what_fits(tmp_path, capsys):
+  trained = _state(classes=3, seed=1)
+  writer = Checkpoints(tmp_path)
+  writer.save(Progress(), trained, {})
+  writer.close()
+  fresh = _state(classes=5, seed=2)
+  state = take_over(fresh, str(tmp_path), None)
+  np.testing.assert_array_equal(
+    state.params["backbone"]["w"], trained.params["backbone"]["w"]
+  )
+  np.testing.assert_array_equal(
+    state.params["head"]["w"], fresh.params["head"]["w"]
+  )
+  assert "anew: params.head" in capsys.readouterr().out
+
+
+def test_take_over_from_another_backbone_is_refused(tmp_path):
+  trained = _state()
+  trained = trained.replace(params={"backbone": {"w": np.ones(7)}})
+  writer = Checkpoints(tmp_path)
+  writer.save(Progress(), trained, {})
+  writer.close()
+  with pytest.raises(UserError, match=r"the backbone of .* is another one"):
+    take_over(_state(), str(tmp_path), None)
+
+
+def test_take_over_of_nothing_changes_nothing():
+  state = _state()
+  assert take_over(state, "", None) is state
+  assert jnp.all(state.params["head"]["w"] == _state().params["head"]["w"])
+
+
+def test_take_over_for_other_classes_of_the_same_number(tmp_path, capsys):
+  trained, fresh = _state(seed=1), _state(seed=2)
+  writer = Checkpoints(tmp_path)
+  writer.save(Progress(), trained, {})
+  writer.close()
+  (tmp_path / "classes.json").write_text('["ant", "bee", "wasp"]')
+  same = take_over(fresh, str(tmp_path), ("ant", "bee", "wasp"))
+  np.testing.assert_array_equal(
+    same.params["head"]["w"], trained.params["head"]["w"]
+  )
+  other = take_over(fresh, str(tmp_path), ("ant", "bee", "fly"))
+  np.testing.assert_array_equal(
+    other.params["head"]["w"], fresh.params["head"]["w"]
+  )
+  np.testing.assert_array_equal(
+    other.params["backbone"]["w"], trained.params["backbone"]["w"]
+  )
+  assert "anew: none" in capsys.readouterr().out

@@ -1,0 +1,95 @@
+"""metrics.jsonl: one line an event, none twice after a restart."""
+
+import json
+import math
+import struct
+
+import pytest
+from tensorboardX.proto.event_pb2 import Event, SessionLog
+
+from protojax.engine.log import Log
+from protojax.types import UserError
+
+
+def _events(path):
+  lines = (path / "metrics.jsonl").read_text().splitlines()
+  return [json.loads(line) for line in lines]
+
+
+def test_events_past_the_restored_position_are_cut(tmp_path):
+  log = Log(tmp_path)
+  for step in (10, 20, 30):
+    log.event("01-warm", step // 10, step, "train", {"loss": 1.0 / step}, step)
+  log.event("01-warm", 3, 30, "test", {"accuracy": 0.5}, 30)
+  log.event("02-push", 0, 1, "test", {"accuracy": 0.4}, 30)
+  log.close()
+
+  log = Log(tmp_path, stage=1, step=20, total_steps=20)
+  log.event("01-warm", 3, 30, "train", {"loss": 0.25}, 30)
+  log.close()
+  events = _events(tmp_path)
+  assert [(e["stage"], e["step"], e["split"]) for e in events] == [
+    ("01-warm", 10, "train"),
+    ("01-warm", 20, "train"),
+    ("01-warm", 30, "train"),
+  ]
+  assert events[-1]["loss"] == 0.25
+  assert events[0]["loss"] == 0.1
+
+
+def test_a_torn_last_line_is_dropped(tmp_path):
+  log = Log(tmp_path)
+  log.event("01-warm", 1, 10, "train", {"loss": 1.0}, 10)
+  log.close()
+  with (tmp_path / "metrics.jsonl").open("a") as file:
+    file.write('{"stage": "01-warm", "epo')
+  Log(tmp_path, stage=1, step=10, total_steps=10).close()
+  assert len(_events(tmp_path)) == 1
+
+
+def test_tensorboard_events_are_written(tmp_path):
+  log = Log(tmp_path)
+  log.event("01-warm", 1, 10, "train", {"loss": 1.0}, 10)
+  log.close()
+  files = list((tmp_path / "tensorboard").glob("events.out.tfevents.*"))
+  assert len(files) == 1
+  assert b"train/loss" in files[0].read_bytes()
+
+
+def test_a_damaged_line_is_dropped(tmp_path):
+  path = tmp_path / "metrics.jsonl"
+  path.write_bytes(b'{"stage": "01-a", "step": 1}\n\xff\n3\n{"stage": 1}\n')
+  Log(tmp_path, stage=1, step=1).close()
+  assert path.read_text() == '{"stage": "01-a", "step": 1}\n'
+
+
+def test_tensorboard_reads_the_events(tmp_path):
+  log = Log(tmp_path, total_steps=6)
+  log.event("01-warm", 1, 10, "train", {"loss": 0.5, "bad": math.nan}, 10)
+  log.close()
+  (file,) = (tmp_path / "tensorboard").iterdir()
+  data, events = file.read_bytes(), []
+  while data:
+    (size,) = struct.unpack("Q", data[:8])
+    events.append(Event.FromString(data[12 : 12 + size]))
+    data = data[16 + size :]
+  version, start, loss = events
+  assert version.file_version == "brain.Event:2"
+  assert start.step == 7
+  assert start.session_log.status == SessionLog.START
+  assert loss.step == 10
+  assert loss.wall_time > 1e9
+  (value,) = loss.summary.value
+  assert (value.tag, value.simple_value) == ("train/loss", 0.5)
+
+
+@pytest.mark.parametrize("name", ["", "metrics.jsonl", "tensorboard"])
+def test_a_place_that_cannot_be_written_is_named(tmp_path, name):
+  place = tmp_path / "run" / name
+  place.parent.mkdir(exist_ok=True)
+  if name == "metrics.jsonl":
+    place.mkdir()
+  else:
+    place.write_text("a file")
+  with pytest.raises(UserError, match=rf"{name}.* could not be written: .*\."):
+    Log(tmp_path / "run")

@@ -1,0 +1,112 @@
+"""Stages with patience: ended by validation, with the best state, resumable."""
+
+import json
+
+import jax.numpy as jnp
+import optax
+import pytest
+
+from protojax.data import stream
+from protojax.engine import stage as stages
+from protojax.engine.checkpoint import Checkpoints
+from protojax.engine.run import Interrupted, Run
+from protojax.types import State
+
+# Accuracy on the validation images after each epoch of three steps.
+REACHED = (0.2, 0.5, 0.4, 0.5, 0.9, 0.9)
+
+
+def _init(key):
+  del key
+  return State(params={"p": jnp.zeros(())}, statistics={}, buffers={})
+
+
+def _loss(params, state, batch, key):
+  """Falls by one for each unit of `p`, which so counts the steps."""
+  del state, key
+  count = jnp.float32(len(batch["label"]))
+  return -params["p"] * count, count, stages.Aux({}, {})
+
+
+def _fit(source, patience, epochs=6):
+  data = stream.training(source, 8, 8, seed=0)
+  length = stages.epochs(epochs)
+  return stages.Fit(
+    "fit", _loss, data, optax.sgd(1.0), length, patience=patience
+  )
+
+
+def _count(state):
+  return {"accuracy": float(state.params["p"])}
+
+
+def _validate(state):
+  return {"accuracy": REACHED[round(float(state.params["p"]) / 3) - 1]}
+
+
+def _events(folder):
+  lines = (folder / "metrics.jsonl").read_text().splitlines()
+  return [json.loads(line) for line in lines]
+
+
+@pytest.mark.parametrize(
+  ("patience", "best", "steps"), [(0, 6, 18), (1, 2, 9), (2, 2, 12), (3, 5, 18)]
+)
+def test_it_ends_with_the_best_state(
+  tmp_path, array_source, patience, best, steps
+):
+  run = Run(tmp_path, seed=0)
+  fit = _fit(array_source(24), patience)
+  state = run.train(_init, [fit], _count, validate=_validate)
+  assert state.params["p"] == 3 * best
+  (stage,) = run.progress.stages
+  assert stage["metrics"]["accuracy"] == 3 * best
+  assert stage["validation"]["accuracy"] == REACHED[best - 1]
+  events = _events(tmp_path)
+  keys = [(e["stage"], e["step"], e["split"]) for e in events]
+  assert len(set(keys)) == len(keys)
+  assert max(e["step"] for e in events) == steps
+
+
+def test_the_next_stage_goes_on_from_the_best(tmp_path, array_source):
+  run = Run(tmp_path, seed=0)
+  fits = [_fit(array_source(24), 1), _fit(array_source(24), 0, epochs=1)]
+  state = run.train(_init, fits, _count, validate=_validate)
+  assert state.params["p"] == 3 * (2 + 1)
+  assert run.progress.stages[1]["validation"] == {"accuracy": REACHED[2]}
+  assert run.best is None
+  assert run.progress.best == {}
+
+
+def test_stopped_it_goes_on_with_the_best_so_far(tmp_path, array_source):
+  fit = _fit(array_source(24), 2)
+  whole = Run(tmp_path / "whole", seed=0)
+  expected = whole.train(_init, [fit], _count, validate=_validate)
+  run = Run(tmp_path / "stopped", seed=0)
+
+  def validate(state):
+    if state.params["p"] == 9:
+      run._signal = 15
+    return _validate(state)
+
+  with pytest.raises(Interrupted):
+    run.train(_init, [fit], _count, validate=validate)
+  progress, arrays = Checkpoints(tmp_path / "stopped").restore()
+  assert progress.best == {"accuracy": 0.5, "epoch": 2}
+  assert (arrays["state.params.p"], arrays["best.params.p"]) == (9, 6)
+  again = Run(tmp_path / "stopped", seed=0)
+  state = again.train(_init, [fit], _count, validate=_validate)
+  assert state.params["p"] == expected.params["p"] == 6
+  assert _events(tmp_path / "stopped") == _events(tmp_path / "whole")
+
+
+def test_without_patience_every_stage_is_validated_once(tmp_path, array_source):
+  run = Run(tmp_path, seed=0)
+  fit = _fit(array_source(24), 0, epochs=2)
+  run.train(_init, [fit], _count, validate=_validate)
+  assert run.progress.stages[0]["validation"] == {"accuracy": REACHED[1]}
+  splits = [e["split"] for e in _events(tmp_path)]
+  assert splits.count("validation") == splits.count("test") == 1
+  run = Run(tmp_path / "none", seed=0)
+  run.train(_init, [fit], _count)
+  assert "validation" not in run.progress.stages[0]

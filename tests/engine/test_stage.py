@@ -1,0 +1,215 @@
+"""Gradient descent over devices: reductions, prefixes, frozen groups."""
+
+import dataclasses
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from protojax import parallel
+from protojax.data import stream as stream_lib
+from protojax.engine import stage as stages
+from protojax.engine.optimizer import grouped
+from protojax.types import State, UserError
+
+
+def _state(seed=0):
+  rng = np.random.default_rng(seed)
+
+  def normal(*s):
+    return 0.1 * rng.normal(size=s).astype(np.float32)
+
+  return State(
+    params={"body": normal(3, 4), "head": normal(4, 3)},
+    statistics={"seen": np.float32(0)},
+    buffers={},
+  )
+
+
+def _body(state, batch, params=None):
+  pixels = batch["image"].astype("float32").mean((1, 2)) / 255
+  return jnp.tanh(pixels @ (params or state.params)["body"])
+
+
+def _prefix(state, batch):
+  return {"hidden": _body(state, batch)}
+
+
+def _loss(params, state, batch, key):
+  del key
+  hidden = batch["hidden"] if "hidden" in batch else _body(state, batch, params)
+  terms = optax.softmax_cross_entropy_with_integer_labels(
+    hidden @ params["head"], batch["label"]
+  )
+  # Rows count unequally, so that a mean of means would be wrong.
+  weight = 1.0 + batch["label"].astype("float32")
+  seen = state.statistics["seen"] + parallel.psum(jnp.sum(weight))
+  return (
+    jnp.sum(terms * weight),
+    jnp.sum(weight),
+    stages.Aux({"seen": seen}, {"hits": jnp.sum(weight)}),
+  )
+
+
+def _fit(source, groups, length, prefix=None, **kwargs):
+  data = stream_lib.training(source, 16, 8, seed=1, **kwargs)
+  return stages.Fit("fit", _loss, data, grouped(groups), length, prefix)
+
+
+def _run(fit, state, start=0, optimizer_state=None, **kwargs):
+  if optimizer_state is None:
+    optimizer_state = fit.optimizer.init(state.params)
+  key = parallel.key(0)
+  updates = stages.fit(fit, state, optimizer_state, key, start, **kwargs)
+  return [parallel.to_host(update) for update in updates]
+
+
+def test_steps_equal_whole_batches_on_one_device(array_source):
+  """psum / psum over two devices is the gradient of the whole batch."""
+  fit = _fit(array_source(), {"body": 0.01, "head": 0.02}, stages.steps(5))
+  state = _state()
+  updates = _run(fit, state)
+  params, moments = state.params, fit.optimizer.init(state.params)
+  for step, batch in enumerate(fit.data.batches(0, 5)):
+
+    def mean(params, batch=batch):
+      terms = optax.softmax_cross_entropy_with_integer_labels(
+        _body(None, batch, params) @ params["head"], batch["label"]
+      )
+      weight = 1.0 + batch["label"]
+      return jnp.sum(terms * weight) / jnp.sum(weight)
+
+    value, gradients = jax.value_and_grad(mean)(params)
+    np.testing.assert_allclose(updates[step].metrics["loss"], value, rtol=1e-5)
+    change, moments = fit.optimizer.update(gradients, moments, params)
+    params = optax.apply_updates(params, change)
+  for name in params:
+    np.testing.assert_allclose(
+      updates[-1].state.params[name], params[name], atol=1e-5
+    )
+
+
+def test_replicas_stay_equal(array_source):
+  fit = _fit(array_source(), {"body": 0.01, "head": 0.02}, stages.epochs(2))
+  state = _state()
+  for update in stages.fit(
+    fit, state, fit.optimizer.init(state.params), parallel.key(0)
+  ):
+    last = update
+  assert jax.device_count() == 2
+  for leaf in jax.tree.leaves((last.state, last.optimizer_state)):
+    first, second = (np.asarray(s.data) for s in leaf.addressable_shards)
+    np.testing.assert_array_equal(first, second)
+
+
+def test_cached_prefix_gives_the_same_steps(array_source):
+  fit = _fit(array_source(), {"head": 0.02}, stages.epochs(2), _prefix)
+  cached = _run(fit, _state())
+  fresh = _run(fit, _state(), cache_prefix=False)
+  for a, b in zip(cached, fresh, strict=True):
+    np.testing.assert_allclose(
+      a.state.params["head"], b.state.params["head"], atol=1e-6
+    )
+    np.testing.assert_array_equal(
+      a.state.params["body"], _state().params["body"]
+    )
+
+
+def test_cached_prefix_reads_no_image(array_source, monkeypatch):
+  fit = _fit(array_source(), {"head": 0.02}, stages.epochs(1), _prefix)
+  asked = []
+  batches = stream_lib.Stream.batches
+
+  def spy(stream, *args, **kwargs):
+    asked.append((stream.seed, kwargs.get("read_images", True)))
+    return batches(stream, *args, **kwargs)
+
+  monkeypatch.setattr(stream_lib.Stream, "batches", spy)
+  _run(fit, _state())
+  assert asked == [(None, True), (1, False)]
+
+
+def test_prefix_behind_random_images_is_not_cached(array_source):
+  fit = _fit(
+    array_source(), {"head": 0.02}, stages.epochs(1), _prefix, augment="flip"
+  )
+  updates = _run(fit, _state())
+  assert len(updates) == fit.data.steps_per_epoch
+
+
+def test_resumed_steps_are_bitwise_the_same(array_source):
+  fit = _fit(
+    array_source(),
+    {"body": 0.01, "head": 0.02},
+    stages.epochs(3),
+    augment="crop,flip",
+  )
+  whole = _run(fit, _state())
+  middle = whole[3]
+  rest = _run(fit, middle.state, 4, middle.optimizer_state)
+  assert len(rest) == len(whole) - 4
+  for a, b in zip(whole[4:], rest, strict=True):
+    jax.tree.map(np.testing.assert_array_equal, a, b)
+
+
+def test_after_step_runs_after_every_update(array_source):
+  fit = _fit(array_source(), {"head": 0.02}, stages.steps(3))
+
+  def clip(s):
+    return s.replace(
+      params={**s.params, "head": jnp.clip(s.params["head"], -0.01, 0.01)}
+    )
+
+  fit = dataclasses.replace(fit, after_step=clip)
+  for update in _run(fit, _state()):
+    assert np.abs(update.state.params["head"]).max() <= np.float32(0.01)
+
+
+def test_batch_that_does_not_divide_is_refused(array_source):
+  data = stream_lib.training(array_source(), 16, 7, seed=1)
+  fit = stages.Fit("fit", _loss, data, grouped({"head": 0.1}), stages.steps(1))
+  with pytest.raises(UserError, match="batch_size 7 does not divide over 2"):
+    _run(fit, _state())
+
+
+def test_parts_of_a_batch_add_up_to_the_whole(array_source):
+  """Also of images changed at random, since noise follows the example."""
+  fit = _fit(
+    array_source(),
+    {"body": 0.01, "head": 0.02},
+    stages.steps(3),
+    augment="flip",
+  )
+  whole = _run(fit, _state())
+  parts = _run(dataclasses.replace(fit, accumulate=4), _state())
+  for a, b in zip(jax.tree.leaves(whole), jax.tree.leaves(parts), strict=True):
+    np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
+  # Running averages have seen every part.
+  assert parts[-1].state.statistics["seen"] > 0
+
+
+def test_batch_that_does_not_divide_into_parts_is_refused(array_source):
+  fit = _fit(array_source(), {"head": 0.1}, stages.steps(1))
+  fit = dataclasses.replace(fit, accumulate=3)
+  with pytest.raises(UserError, match="2 devices and accumulate=3 parts"):
+    _run(fit, _state())
+
+
+def test_noise_follows_the_example_not_the_device(array_source):
+  """The same images meet the same noise whatever their place in the batch."""
+  batch = next(stream_lib.ordered(array_source(), 16, 8).batches())
+  augmented = functools.partial(
+    stages._augmented, "crop,flip", key=parallel.key(3)
+  )
+  order = np.array([3, 1, 0, 2, 7, 6, 5, 4])
+  whole = augmented(batch)["image"]
+  mixed = augmented({k: v[order] for k, v in batch.items()})["image"]
+  np.testing.assert_array_equal(whole[order], mixed)
+
+
+def test_length_in_epochs_and_steps():
+  assert stages.epochs(3).steps(7) == 21
+  assert stages.steps(3).steps(7) == 3

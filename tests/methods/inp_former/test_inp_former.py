@@ -1,0 +1,453 @@
+"""INP-Former: its loss, what is measured, the threshold, the takeover."""
+
+import dataclasses
+import shutil
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from sklearn import metrics as oracle
+
+from configs import inp_former_textures
+from protojax import methods, parallel
+from protojax.datasets import anomalies
+from protojax.engine import adopt, workdir
+from protojax.engine.checkpoint import Checkpoints, Progress
+from protojax.methods.base import Classifies, Detects, Explains
+from protojax.methods.inp_former import explanation
+from protojax.methods.inp_former.network import Rebuilt
+from protojax.metrics import anomaly as metrics
+from protojax.types import State, UserError
+
+
+def load(**changes):
+  config = inp_former_textures.get_config("debug").unlock()
+  config.update_from_flattened_dict(changes)
+  return methods.load(config.lock())
+
+
+@pytest.fixture(scope="module")
+def method():
+  return load()
+
+
+@pytest.fixture(scope="module")
+def fresh(method):
+  """Some weights, on the host; the real initialisers compile for seconds."""
+  rng = np.random.default_rng(0)
+
+  def fill(path, x):
+    values = rng.normal(size=x.shape, scale=0.1)
+    return np.float32(values + (path[-1].key in ("scale", "var")))
+
+  shapes = jax.eval_shape(method.init, parallel.init_key(0))
+  backbone = jax.tree_util.tree_map_with_path(
+    fill, shapes.statistics["backbone"]
+  )
+  width = shapes.statistics["shift"].shape
+  return State(
+    params=jax.tree_util.tree_map_with_path(fill, shapes.params),
+    statistics={
+      "backbone": jax.tree.map(np.abs, backbone),
+      "shift": np.zeros(width, np.float32),
+      "scale": np.ones(width, np.float32),
+    },
+    buffers={
+      "threshold": np.float32(np.inf),
+      "false_positive_rate": np.float32(0),
+      "normal_images": np.int32(0),
+    },
+  )
+
+
+@pytest.fixture(scope="module")
+def started(method, fresh):
+  """After the stage before training."""
+  return method.start(fresh, method.stream("train"))[0]
+
+
+@pytest.fixture(scope="module")
+def rows(method, started):
+  """What `predict` says of the test images, in their order."""
+  test = method.stream("test")
+  found = [
+    {name: x[batch["mask"]] for name, x in rows.items()}
+    for batch, rows in parallel.each(method.predict, started, test.batches())
+  ]
+  return {name: np.concatenate([r[name] for r in found]) for name in found[0]}
+
+
+def test_it_detects_and_explains_and_does_not_classify(method):
+  assert isinstance(method, Detects)
+  assert isinstance(method, Explains)
+  assert not isinstance(method, Classifies)
+  assert isinstance(method.detector, explanation.Inspectable)
+  assert method.detector is method.detector
+  assert {method.detector: 1}
+
+
+def test_the_stages(method):
+  found = list(method.stages())
+  assert [s.name for s in found] == ["start", "train", "threshold"]
+  assert found[1].data.seed is not None
+  assert not found[1].data.augment
+  assert found[2].data.source.collection is not None
+  (held_out,) = {len(found[2].data)}
+  assert held_out == len(method.stream("calibration"))
+  without = [s.name for s in load(epochs=0).stages()]
+  assert without == ["start", "threshold"]
+
+
+def test_the_splits_share_no_image(method):
+  names = [
+    {s.source.name(i) for i in range(len(s))}
+    for s in map(method.stream, anomalies.SPLITS)
+  ]
+  assert not names[0] & names[1] | names[0] & names[2] | names[1] & names[2]
+
+
+def test_loss_is_the_sum_of_its_terms():
+  """Against section 4, written out in NumPy, for what a forward pass gave."""
+  method = load(**{"loss.gamma": 2.0, "loss.coherence": 0.3})
+  rng = np.random.default_rng(0)
+  encoded, decoded = np.float32(rng.normal(size=(2, 2, 4, 5, 6)))
+  distance = np.float32(rng.uniform(0, 2, (4, 5)))
+
+  class Given:
+    def forward(self, params, state, batch):
+      own = {name: x[:, batch["image"]] for name, x in params.items()}
+      distance = state.buffers["distance"][batch["image"]]
+      return Rebuilt(own["encoded"], own["decoded"], distance, None)
+
+  method.detector = Given()
+  buffers = {"distance": jnp.asarray(distance)}
+  state = State(params={}, statistics={}, buffers=buffers)
+
+  def loss(params, rows):
+    batch = {"image": rows}
+    total, count, aux = method.loss(params, state, batch, parallel.key(0))
+    return total, (count, aux.metrics)
+
+  # Two devices of two images each.
+  mapped = jax.vmap(
+    jax.value_and_grad(loss, has_aux=True),
+    in_axes=(None, 0),
+    axis_name=parallel.AXIS,
+  )
+  params = {"encoded": jnp.asarray(encoded), "decoded": jnp.asarray(decoded)}
+  (total, (count, named)), gradient = jax.jit(mapped)(
+    params, np.arange(4).reshape(2, 2)
+  )
+  assert count.tolist() == [2, 2]
+
+  flat = [np.float64(x).reshape(2, 4, 30) for x in (encoded, decoded)]
+  mining = (1 - _cosine(*flat)).mean(axis=0)
+  np.testing.assert_allclose(named["mining"].sum(), mining.sum(), rtol=1e-5)
+  coherence = distance.mean(axis=1)
+  np.testing.assert_allclose(
+    named["coherence"].sum(), coherence.sum(), rtol=1e-5
+  )
+  np.testing.assert_allclose(
+    total.sum(), mining.sum() + 0.3 * coherence.sum(), rtol=1e-5
+  )
+  away = 1 - _cosine(np.float64(encoded), np.float64(decoded))
+  factor = (away / away.mean(axis=(1, 2), keepdims=True)) ** 2
+  lengths = [np.linalg.norm(x, axis=-1)[..., None] for x in flat]
+  along = flat[0] / lengths[0]
+  along = along - _cosine(*flat)[..., None] * flat[1] / lengths[1]
+  expected = -(along / lengths[1] / 2).reshape(decoded.shape)
+  np.testing.assert_allclose(
+    gradient["decoded"].sum(axis=0),
+    expected * factor[..., None],
+    rtol=1e-4,
+    atol=1e-6,
+  )
+  assert not gradient["encoded"].any()
+
+
+def _cosine(a, b):
+  lengths = np.linalg.norm(a, axis=-1) * np.linalg.norm(b, axis=-1)
+  return (a * b).sum(axis=-1) / lengths
+
+
+def test_start_brings_every_level_around_zero_and_to_one_scale(
+  method, fresh, started
+):
+  train, encoder = method.stream("train"), method.detector.encoder
+  found = np.concatenate(
+    [
+      rows["x"][batch["mask"]].reshape(-1, sum(encoder.widths))
+      for batch, rows in parallel.each(
+        lambda state, batch: {"x": encoder.side_by_side(state, batch)},
+        fresh,
+        train.batches(),
+      )
+    ]
+  ).astype(np.float64)
+  shift, scale = (started.statistics[name] for name in ("shift", "scale"))
+  np.testing.assert_allclose(shift, found.mean(axis=0), atol=1e-4)
+  standard = (found - shift) * scale
+  for level in np.split(standard, np.cumsum(encoder.widths)[:-1], axis=1):
+    np.testing.assert_allclose((level**2).sum(axis=1).mean(), 1, rtol=1e-3)
+    assert level.std(axis=0).min() < 0.5 * level.std(axis=0).max()
+
+
+def test_features_may_stay_as_they_are(fresh):
+  method = load(**{"encoder.standardise": False})
+  state, _ = method.start(fresh, method.stream("train"))
+  assert state is fresh
+
+
+def test_evaluation_is_the_exact_one_of_what_is_predicted(
+  method, started, rows
+):
+  """Mean over the categories, the last batch of each of which is padded."""
+  test = method.stream("test")
+  source, found = test.source, method.evaluate(started, test)
+  truths = np.stack([source.truth(i) for i in range(len(source))])
+  # The nearest pixel of 128 for each of 32.
+  truths = truths[:, 2::4, 2::4]
+  assert truths.any(axis=(1, 2)).sum() == (source.labels > 0).sum()
+  expected = []
+  for number in range(len(source.category_names)):
+    own = source.categories == number
+    assert own.sum() % test.batch_size
+    labels, scores = source.labels[own] > 0, rows["score"][own]
+    pixels, maps = truths[own], rows["map"][own]
+    expected.append(
+      {
+        **_oracle("image", labels, scores),
+        **_oracle("pixel", pixels.ravel(), maps.ravel()),
+        "aupro": metrics.aupro(pixels, maps),
+      }
+    )
+  assert len(expected) == 3
+  assert set(found) == set(expected[0])
+  for name, value in found.items():
+    mean = np.mean([e[name] for e in expected])
+    # Pixels are counted in bins.
+    off = 1e-6 if name.startswith("image") else 1e-3
+    np.testing.assert_allclose(value, mean, atol=off, err_msg=name)
+
+
+def test_without_truth_images_alone_are_measured(method, started):
+  test = method.stream("test")
+  collection = dataclasses.replace(test.source.collection, has_truth=False)
+  source = dataclasses.replace(test.source, collection=collection)
+  found = method.evaluate(started, dataclasses.replace(test, source=source))
+  assert set(found) == {"image_auroc", "image_ap", "image_f1_max"}
+  whole = method.evaluate(started, test)
+  for name, value in found.items():
+    assert value == whole[name]
+
+
+def test_a_category_without_test_images_is_left_out(method, started):
+  test = method.stream("test")
+  names = (*test.source.category_names, "for training alone")
+  source = dataclasses.replace(test.source, category_names=names)
+  found = method.evaluate(started, dataclasses.replace(test, source=source))
+  assert found == method.evaluate(started, test)
+
+
+def _oracle(of, labels, scores):
+  precision, recall, _ = oracle.precision_recall_curve(labels, scores)
+  f1 = 2 * precision * recall / np.maximum(precision + recall, 1e-12)
+  return {
+    f"{of}_auroc": oracle.roc_auc_score(labels, scores),
+    f"{of}_ap": oracle.average_precision_score(labels, scores),
+    f"{of}_f1_max": f1.max(),
+  }
+
+
+def test_the_summary_tells_each_category(method, started):
+  buffers = {**started.buffers, "normal_images": np.int32(45)}
+  started = started.replace(buffers=buffers)
+  stages_ = [{"id": "03-threshold", "metrics": {"image_auroc": 0.7}}]
+  found = method.summary(started, stages_)
+  assert found["headline"] == "image_auroc"
+  assert found["image_auroc"] == 0.7
+  assert set(found["categories"]) == {"brick", "grass", "gravel"}
+  means = method.evaluate(started, method.stream("test"))
+  for name, mean in means.items():
+    values = [found["categories"][c][name] for c in found["categories"]]
+    np.testing.assert_allclose(np.mean(values), mean, rtol=1e-6)
+  assert set(found["threshold"]) == {"value", "rate", "images"}
+
+
+def test_the_threshold_is_chosen_on_images_held_out(
+  method, started, monkeypatch
+):
+  held_out = method.stream("calibration")
+  scores = np.concatenate(
+    [
+      rows["score"][batch["mask"]]
+      for batch, rows in parallel.each(
+        method.predict, started, held_out.batches()
+      )
+    ]
+  )
+  # All rows and not the scores alone, since that is compiled.
+  monkeypatch.setattr(method, "_score", method.predict)
+  state, said = method.choose_threshold(started, held_out)
+  found = method.threshold(state)
+  # 45 images: of 46, two may be above at 5 %.
+  assert len(scores) == 45
+  np.testing.assert_allclose(found.value, np.sort(scores)[-2], rtol=1e-6)
+  np.testing.assert_allclose(found.rate, 2 / 46, rtol=1e-6)
+  assert found.images == 45
+  assert said == {"threshold": found.value}
+  jax.tree.map(np.testing.assert_array_equal, state.params, started.params)
+
+
+@pytest.mark.parametrize(
+  ("changes", "count", "notes"),
+  [
+    ({}, 19, []),
+    ({}, 18, ["18 normal images hold the rate of false alarms to 5.3%"]),
+    (
+      {"threshold.false_positive_rate": 0.01},
+      45,
+      ["to 2.2% at best, not to 1.0%"],
+    ),
+    ({"data.shots": 2}, 40, ["chosen on those it was trained on"]),
+    # To hold out more would not help.
+    ({"data.shots": 2}, 6, ["chosen on those it was trained on"]),
+  ],
+)
+def test_a_threshold_that_promises_less_is_noted(
+  fresh, monkeypatch, capsys, changes, count, notes
+):
+  method = load(**changes)
+  scores = np.linspace(0, 1, count, dtype=np.float32)
+  monkeypatch.setattr(method, "_scores", lambda state, data: scores)
+  held_out = method.stream("calibration")
+  state, _ = method.choose_threshold(fresh, held_out)
+  assert method.threshold(state).images == count
+  said = capsys.readouterr().out.splitlines()
+  assert len(said) == len(notes)
+  for line, words in zip(said, notes, strict=True):
+    assert line.startswith("note: ")
+    assert words in line
+
+
+@pytest.fixture(scope="module")
+def trained(started, tmp_path_factory):
+  """A state unlike a fresh one, and the workdir of its run."""
+  folder = tmp_path_factory.mktemp("runs") / "trained"
+  workdir.claim(folder, load().config)
+  state = started.replace(
+    params=jax.tree.map(lambda x: 1.5 * x + 1, dict(started.params)),
+    buffers={**started.buffers, "threshold": np.float32(0.5)},
+  )
+  checkpoints = Checkpoints(folder)
+  checkpoints.save(Progress(finished=True), state, {})
+  checkpoints.close()
+  return state, folder
+
+
+def test_all_is_taken_over_but_the_threshold(trained, fresh, capsys):
+  before, folder = trained
+  state = adopt.take_over(fresh, str(folder), None)
+  assert "anew: none" in capsys.readouterr().out
+  jax.tree.map(np.testing.assert_array_equal, state.params, before.params)
+  jax.tree.map(
+    np.testing.assert_array_equal, state.statistics, before.statistics
+  )
+  assert state.buffers["threshold"] == np.inf
+  # Neither other weights nor another scale come over it.
+  method = load(init_from=str(folder), epochs=0)
+  same, said = method.start(state, method.stream("train"))
+  assert same is state
+  assert said == {}
+
+
+def test_no_prototypes_are_taken_over_from_a_classifier(
+  trained, fresh, tmp_path, capsys
+):
+  shutil.copytree(trained[1], tmp_path / "run")
+  workdir.write_json(tmp_path / "run" / "classes.json", ["cat", "dog"])
+  state = adopt.take_over(fresh, str(tmp_path / "run"), None)
+  assert "params.prototypes" in capsys.readouterr().out
+  jax.tree.map(
+    np.testing.assert_array_equal,
+    state.params["prototypes"],
+    fresh.params["prototypes"],
+  )
+
+
+def test_another_methods_features_are_scaled_anew(fresh, started, tmp_path):
+  """Its own scale is that of other levels, and does not fit."""
+  state = fresh.replace(
+    params={"backbone": fresh.params["backbone"]},
+    statistics={
+      "backbone": fresh.statistics["backbone"],
+      "shift": np.ones(128, np.float32),
+      "scale": np.ones(128, np.float32),
+    },
+  )
+  checkpoints = Checkpoints(tmp_path)
+  checkpoints.save(Progress(finished=True), state, {})
+  checkpoints.close()
+  method = load(init_from=str(tmp_path))
+  scaled, _ = method.start(
+    adopt.take_over(fresh, str(tmp_path), None), method.stream("train")
+  )
+  for name in ("shift", "scale"):
+    np.testing.assert_allclose(
+      scaled.statistics[name], started.statistics[name], rtol=1e-5
+    )
+
+
+def test_nothing_to_train_and_nothing_taken_over_is_noted(fresh, capsys):
+  method = load(epochs=0)
+  method.start(fresh, method.stream("train"))
+  assert "note: with --config.epochs=0" in capsys.readouterr().out
+
+
+def test_before_a_threshold_is_chosen_there_is_none(method, fresh):
+  with pytest.raises(UserError, match="not chosen its threshold yet"):
+    method.threshold(fresh)
+  with pytest.raises(UserError, match="not chosen its threshold yet"):
+    method.explain(fresh, method.stream("test"))
+
+
+def test_a_backbone_without_weights_cannot_start_pretrained(fresh):
+  method = load(**{"backbone.pretrained": True})
+  with pytest.raises(UserError, match="convnet' has no pretrained"):
+    method.start(fresh, method.stream("train"))
+
+
+@pytest.mark.parametrize(
+  ("changes", "message"),
+  [
+    ({"prototypes.count": 0}, "count is 0; it must be 1 or more"),
+    ({"decoder.blocks": 1}, "blocks is 1; it must be 2 or more"),
+    ({"encoder.grid": 0}, "grid is 0; it must be 1 or more"),
+    ({"epochs": -1}, "epochs is -1; it must be 0 or more"),
+    ({"decoder.blocks": 3}, "3 blocks of the decoder .* even number"),
+    ({"decoder.heads": 5}, "5 heads do not divide the 96 channels"),
+    ({"prototypes.heads": 7}, "prototypes.heads"),
+    ({"decoder.attention": "tanh"}, "relu, softmax, self"),
+    ({"map.kind": "x"}, "reconstruction or distance"),
+    ({"encoder.levels": ("stage_9", "stage_1")}, "no level 'stage_9'.*stage_4"),
+    ({"encoder.levels": ("stage_1",)}, "1 levels of the encoder"),
+    ({"threshold.false_positive_rate": 0.0}, "rate is 0.0; .*0 and 1"),
+    ({"threshold.false_positive_rate": 5.0}, "rate is 5.0; .*0 and 1"),
+    ({"map.share": 1.5}, "share is 1.5; it must be above 0 and at most 1"),
+    ({"map.share": 0.0}, "share is 0.0"),
+    ({"map.length": -1.0}, "length is -1.0; it must be 0 or more"),
+    ({"encoder.scales": ()}, r"scales is \(\); .* shares above 0"),
+    ({"encoder.scales": (1.0, 0.0)}, r"scales is \(1.0, 0.0\)"),
+    ({"backbone.name": "convnext"}, "did you mean 'convnet'"),
+  ],
+)
+def test_wrong_configs_are_a_users_error(changes, message):
+  def shapes():
+    method = load(**changes)
+    state = jax.eval_shape(method.init, jax.random.key(0))
+    images = jnp.zeros((1, 32, 32, 3), jnp.uint8)
+    return jax.eval_shape(method.detector.inspect, state, images)
+
+  with pytest.raises(UserError, match=message):
+    shapes()

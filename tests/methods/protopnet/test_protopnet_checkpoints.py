@@ -1,0 +1,160 @@
+"""Checkpoints of ProtoPNet's own code: what is taken over, what is refused."""
+
+import numpy as np
+import pytest
+
+from protojax.methods.protopnet import foreign, foreign_state
+from protojax.types import UserError
+from protojax.weights import pytorch, reading
+from tests.methods.protopnet import foreign_nets
+from tests.weights import foreign_files
+
+
+@pytest.fixture(scope="module")
+def tensors():
+  return foreign_nets.protopnet()
+
+
+def _state_dict(tensors, **changes):
+  return pytorch.Module({}, {**tensors, **changes}, {})
+
+
+def test_a_pickled_module(tmp_path, torch):
+  net, storages = foreign_nets.pickled_protopnet()
+  path = tmp_path / "10push0.7812.pth"
+  path.write_bytes(foreign_files.zipped(net, storages))
+  found = foreign.read(reading.read_module(path))
+  assert found.backbone == "resnet18"
+  assert (found.similarity, found.activation) == ("log", "sigmoid")
+  assert found.image_size == foreign_nets.SIZE
+  assert not found.notes
+  np.testing.assert_array_equal(found.class_of, [0, 0, 1, 1, 2, 2])
+  assert [w.shape[:2] for w, _ in found.add_on] == [(8, 512), (8, 8)]
+  settings = foreign_state.settings(found)
+  assert settings["prototypes.add_on"] == "regular"
+  assert settings["prototypes.per_class"] == 2
+
+
+def test_a_state_dict_says_what_it_does_not_hold(tensors):
+  found = foreign.read(_state_dict(tensors))
+  np.testing.assert_array_equal(found.class_of, [0, 0, 1, 1, 2, 2])
+  assert len(found.notes) == 2
+  assert "2 of each class in turn" in found.notes[0]
+  assert found.image_size == 224
+  assert foreign.read(_state_dict(tensors), 96).image_size == 96
+  parallel = {f"module.{name}": x for name, x in tensors.items()}
+  assert foreign.read(_state_dict(parallel)).backbone == "resnet18"
+
+
+def test_a_pruned_state_dict_goes_by_the_head(tensors):
+  kept = [0, 2, 3, 5]
+  pruned = {
+    "prototype_vectors": tensors["prototype_vectors"][kept],
+    "last_layer.weight": np.eye(3, dtype="f4")[:, [2, 0, 1, 1]],
+  }
+  found = foreign.read(_state_dict(tensors, **pruned))
+  np.testing.assert_array_equal(found.class_of, [2, 0, 1, 1])
+  assert "speaks for the most" in found.notes[0]
+
+
+@pytest.mark.parametrize(
+  ("changes", "message"),
+  [
+    ({"prototype_vectors_support": np.zeros(1)}, "of ST-ProtoPNet, which is"),
+    ({"activation_weight": np.zeros(1)}, "of EvalProtoPNet"),
+    ({"proto_presence": np.zeros(1)}, "of ProtoPool"),
+    ({"extra.weight": np.zeros(1)}, "superfluous extra.weight"),
+    ({"last_layer.weight": np.zeros((3, 5))}, r"head \(3, 5\)"),
+    ({"last_layer.weight": np.zeros(5)}, r"head \(5,\)"),
+    ({"last_layer.weight": np.zeros((0, 6))}, r"head \(0, 6\)"),
+    ({"prototype_vectors": np.zeros((6, 8))}, r"prototypes \(6, 8\)"),
+    ({"prototype_class_identity": np.zeros((3, 6))}, r"classes \(3, 6\)"),
+    ({"features.layer4.1.conv1.weight": np.zeros(1)}, "resnet17, which"),
+  ],
+)
+def test_what_does_not_fit_is_named(tensors, changes, message):
+  with pytest.raises(UserError, match=message):
+    foreign.read(_state_dict(tensors, **changes))
+
+
+def test_missing_parts_are_named_together():
+  with pytest.raises(UserError) as error:
+    foreign.read(pytorch.Module({}, {"features.x": np.zeros(1)}, {}))
+  assert "missing prototype_vectors, missing last_layer.w" in str(error.value)
+
+
+def test_another_backbone_is_named_by_its_tensors(tensors):
+  others = {
+    name.replace("features.", "features.blocks."): x
+    for name, x in tensors.items()
+  }
+  with pytest.raises(UserError, match=r"no ResNet.*blocks\.bn1\.bias"):
+    foreign.read(_state_dict(others))
+
+
+@pytest.mark.parametrize(
+  ("kinds", "attributes", "message"),
+  [
+    ({}, {"img_size": "big"}, "img_size is 'big'"),
+    ({}, {"img_size": (224, 224)}, r"img_size is \(224"),
+    ({}, {"img_size": 10**9}, "img_size is 1000000000, not"),
+    ({}, {"prototype_activation_function": "sin"}, "is sin; 'log'"),
+    ({"": "model.PPNet"}, {}, "is a function of its own"),
+    (
+      {"add_on_layers.0": "n.Conv2d", "add_on_layers.1": "n.Tanh"},
+      {"prototype_activation_function": "log"},
+      "add-on is Conv2d, Tanh",
+    ),
+  ],
+)
+def test_settings_that_we_do_not_have(tensors, kinds, attributes, message):
+  with pytest.raises(UserError, match=message):
+    foreign.read(pytorch.Module(kinds, tensors, attributes))
+
+
+def test_an_add_on_without_an_end(tensors):
+  kinds = {
+    "": "model.PPNet",
+    "add_on_layers.first": "n.Conv2d",
+    "add_on_layers.relu": "n.ReLU",
+    "add_on_layers.last": "n.Conv2d",
+  }
+  attributes = {"prototype_activation_function": "linear"}
+  found = foreign.read(pytorch.Module(kinds, tensors, attributes))
+  assert (found.activation, found.similarity) == ("none", "linear")
+
+
+@pytest.mark.parametrize(
+  "shapes",
+  [[(8, 512, 3, 3)], [(16, 512, 1, 1), (4, 16, 1, 1), (8, 4, 1, 1)], []],
+)
+def test_another_add_on(tensors, shapes):
+  layers = {
+    f"add_on_layers.{i}.weight": np.zeros(shape)
+    for i, shape in enumerate(shapes)
+  }
+  rest = {k: x for k, x in tensors.items() if not k.startswith("add_on")}
+  found = foreign.read(_state_dict({**rest, **layers}))
+  with pytest.raises(UserError, match="regular or bottleneck or single add-on"):
+    foreign_state.settings(found)
+
+
+@pytest.mark.parametrize("name", ["resnet50", "vgg11", "vgg16_bn"])
+def test_backbones_are_known_by_their_tensors(name):
+  tensors = foreign_nets.features(name)
+  assert foreign_state.backbone_name(tensors) == name
+
+
+def test_densenets_are_known_by_their_depth():
+  kernel = np.zeros((1, 1, 1, 1))
+  tensors = {"features.conv0.weight": kernel}
+  for block, layers in enumerate((6, 12, 32, 32), start=1):
+    for layer in range(1, layers + 1):
+      name = f"features.denseblock{block}.denselayer{layer}"
+      tensors |= {
+        f"{name}.conv1.weight": kernel,
+        f"{name}.conv2.weight": kernel,
+      }
+    if block < 4:
+      tensors[f"features.transition{block}.conv.weight"] = kernel
+  assert foreign_state.backbone_name(tensors) == "densenet169"

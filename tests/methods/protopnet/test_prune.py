@@ -1,0 +1,157 @@
+"""Nearest images against a sort in NumPy, the rule by hand, compaction."""
+
+import jax
+import numpy as np
+import pytest
+
+from protojax import parallel
+from protojax.methods.protopnet import prune
+from protojax.prototypes import head, pooling, push, similarity
+from protojax.types import State
+from tests.prototypes.streams import (
+  CLASS_NAMES,
+  ArrayStream,
+  embed,
+  photographs,
+)
+
+CLASS_OF = np.array([0, 0, 1, 1, 2, 2], np.int32)
+LOG = similarity.load("log")
+
+
+def make_state():
+  generator = np.random.default_rng(1)
+  params = {
+    "add_on": {"gain": np.float32(1.0)},
+    "prototypes": {
+      "prototypes": generator.uniform(size=(6, 1, 1, 3)).astype(np.float32)
+    },
+    "head": {"weight": generator.normal(size=(3, 6)).astype(np.float32)},
+  }
+  statistics = {"mean": np.zeros(3, np.float32)}
+  source = push.Provenance.empty(6).replace(
+    image=np.arange(6, dtype=np.int32),
+    embedder=push.embedder_digest(params, statistics),
+  )
+  buffers = {
+    "class_of": CLASS_OF,
+    "alive": np.ones(6, bool),
+    "provenance": source,
+  }
+  return State(params=params, statistics=statistics, buffers=buffers)
+
+
+def in_numpy(state, images, labels, k):
+  prototypes = state.params["prototypes"]["prototypes"]
+  found = pooling.nearest(embed(state, {"image": images}), prototypes, LOG)
+  distances = np.asarray(found.distances).T
+  order = np.argsort(distances, axis=1, kind="stable")[:, :k]
+  return np.take_along_axis(distances, order, axis=1), order, labels[order]
+
+
+@pytest.mark.parametrize("batch_size", [4, 8])
+@pytest.mark.parametrize("k", [1, 6])
+def test_nearest_images_equal_a_sort(k, batch_size):
+  images, labels = photographs()
+  images[11:] = images[:11]  # ties: the smaller index comes first
+  state = make_state()
+  order = np.random.default_rng(0).permutation(len(images))
+  found = prune.nearest_images(
+    embed, state, ArrayStream(images, labels, batch_size, order), LOG, k
+  )
+  distances, indices, classes = in_numpy(state, images, labels, k)
+  np.testing.assert_allclose(found.distances, distances, rtol=1e-5)
+  np.testing.assert_array_equal(found.images, indices)
+  np.testing.assert_array_equal(found.labels, classes)
+
+
+def test_fewer_images_than_neighbours_are_filled_up():
+  images, labels = photographs(5)
+  found = prune.nearest_images(
+    embed, make_state(), ArrayStream(images, labels), LOG, k=7
+  )
+  np.testing.assert_array_equal(np.sort(found.images[:, :5]), [range(5)] * 6)
+  np.testing.assert_array_equal(found.images[:, 5:], -1)
+  np.testing.assert_array_equal(found.labels[:, 5:], -1)
+  assert np.isinf(found.distances[:, 5:]).all()
+
+
+def test_one_device_finds_what_two_find(monkeypatch):
+  images, labels = photographs()
+  arguments = embed, make_state(), ArrayStream(images, labels), LOG
+  expected = prune.nearest_images(*arguments)
+
+  def on_one(step, state, carry, batches, split):
+    assert not split
+    for batch in batches:
+      carry = jax.jit(step)(state, carry, batch)
+    return jax.tree.map(lambda x: np.asarray(x)[None], carry)
+
+  monkeypatch.setattr(parallel, "fold", on_one)
+  found = prune.nearest_images(*arguments)
+  np.testing.assert_allclose(found.distances, expected.distances, rtol=1e-5)
+  np.testing.assert_array_equal(found.images, expected.images)
+  np.testing.assert_array_equal(found.labels, expected.labels)
+
+
+def test_rule_on_lists_written_by_hand():
+  labels = np.array(
+    [
+      [0, 0, 0, 1, 1, 1],  # exactly 3 of 6: lives
+      [0, 0, 1, 1, 2, 2],  # 2: dies
+      [1, 1, 1, 1, 1, 1],
+      [0, 0, 0, 0, 0, 0],  # none of its own: dies
+      [1, 1, 1, 1, 2, 2],  # the last class loses both
+      [0, 2, 0, 2, 0, 0],
+    ]
+  )
+  votes = prune.votes(labels, CLASS_OF)
+  np.testing.assert_array_equal(votes, [3, 2, 6, 0, 2, 2])
+  alive, emptied = prune.prune(labels, CLASS_OF, np.ones(6, bool), CLASS_NAMES)
+  np.testing.assert_array_equal(alive, [1, 0, 1, 0, 0, 0])
+  assert emptied == ("cedar",)
+
+
+def test_dead_stay_dead():
+  labels = np.repeat(CLASS_OF[:, None], 6, axis=1)
+  before = np.array([True, False, False, False, True, True])
+  alive, emptied = prune.prune(labels, CLASS_OF, before, CLASS_NAMES)
+  np.testing.assert_array_equal(alive, before)
+  assert emptied == ("birch",)
+
+
+def test_with_two_images_both_must_be_of_the_class():
+  labels = np.full((6, 6), -1)
+  labels[:, :2] = [[0, 0], [0, 1], [1, 1], [0, 0], [2, 2], [2, 0]]
+  alive, _ = prune.prune(labels, CLASS_OF, np.ones(6, bool), CLASS_NAMES)
+  np.testing.assert_array_equal(alive, [1, 0, 1, 0, 1, 0])
+
+
+@pytest.mark.parametrize("stale", [False, True])
+def test_compaction_changes_neither_logits_nor_staleness(stale):
+  images, _ = photographs()
+  state = make_state()
+  alive = np.array([True, True, False, True, False, True])
+  state = state.replace(buffers={**state.buffers, "alive": alive})
+  if stale:
+    state = state.replace(statistics={"mean": np.ones(3, np.float32)})
+  small = prune.compact(jax.tree.map(jax.numpy.asarray, state))
+
+  def logits(state):
+    prototypes = state.params["prototypes"]["prototypes"]
+    found = pooling.nearest(embed(state, {"image": images}), prototypes, LOG)
+    return head.logits(
+      LOG.activation(found.distances),
+      state.params["head"]["weight"],
+      state.buffers["alive"],
+    )
+
+  assert small.params["prototypes"]["prototypes"].shape == (4, 1, 1, 3)
+  np.testing.assert_allclose(logits(small), logits(state), atol=1e-5)
+  np.testing.assert_array_equal(small.buffers["class_of"], CLASS_OF[alive])
+  source = small.buffers["provenance"]
+  np.testing.assert_array_equal(source.image, [0, 1, 3, 5])
+  current = np.array_equal(
+    source.embedder, push.embedder_digest(small.params, small.statistics)
+  )
+  assert current is not stale

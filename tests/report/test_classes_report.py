@@ -1,0 +1,81 @@
+"""The folder of the explanations, over one run and the next."""
+
+import io
+import re
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from protojax.explain import prototypical
+from protojax.report.classes import Output
+from tests.explain import explain_fakes as fakes
+
+_ALWAYS = {"report.html", "report.txt", "summary.json"}
+
+
+def _run(folder, scope, *, keep_all=False, split="test"):
+  model, state = fakes.trained()
+  stream = fakes.Images(fakes.photographs(6, seed=9), np.arange(6) % 3)
+  formats = ("html", "csv", *["npz"] * keep_all)
+  with Output(folder, folder.parent, fakes.PRESET, formats) as output:
+    for explained in prototypical.explain(
+      model,
+      state,
+      stream,
+      training=lambda: model.train,
+      preset=fakes.PRESET,
+      split=split,
+      scope=scope,
+      keep_all=keep_all,
+      progress=lambda images: output.seen(split, images),
+    ):
+      output.add(explained)
+    output.finish()
+  return {path.name for path in folder.iterdir()}
+
+
+def test_files_of_another_scope_go(tmp_path):
+  folder = tmp_path / "explanations"
+  others = folder / "images" / "local.csv"
+  others.parent.mkdir(parents=True)
+  kept = (others, folder / "notes.csv", tmp_path / "local.csv")
+  for path in (*kept, folder / "global_train.csv"):
+    path.write_text("as it was")
+
+  local = _ALWAYS | {"local.csv", "local.npz", "images", "notes.csv"}
+  assert _run(folder, "local", keep_all=True) == local
+  overall = {"global_test.csv", "prototypes.csv", "statistics.csv"}
+  overall |= {"images", "notes.csv"}
+  assert _run(folder, "global") == _ALWAYS | overall
+  assert all(path.read_text() == "as it was" for path in kept)
+
+
+def test_files_stay_until_the_end(tmp_path):
+  folder = tmp_path / "explanations"
+  folder.mkdir()
+  (folder / "local.csv").write_text("as it was")
+  with pytest.raises(KeyboardInterrupt), Output(folder, tmp_path):
+    raise KeyboardInterrupt
+  assert (folder / "local.csv").read_text() == "as it was"
+
+
+def test_it_says_what_it_found(tmp_path):
+  said = io.StringIO()
+  with Output(tmp_path / "found", tmp_path) as output:
+    output.seen("test", 6)
+    output.finish()
+  output.show(Console(file=said, width=200))
+  lines = said.getvalue().split("\n")
+  assert re.fullmatch(r"6 images in \d+\.\d s \(.* images/s\)", lines[1])
+  assert lines[2:-1] == [str(path) for path in output.written]
+
+  output.summary["importance"] = {
+    "train": {"hue": 0.5, "shape": 0.25},
+    "test": {"shape": 0.75, "hue": 0.125},
+  }
+  output.show(Console(file=said, width=200))
+  table = said.getvalue().split("\n")[len(lines) - 1 :]
+  assert table[0].split() == ["similarity", "lost", "without", "train", "test"]
+  assert table[1].split() == ["shape", "0.250", "0.750"]
+  assert table[2].split() == ["hue", "0.500", "0.125"]

@@ -1,0 +1,151 @@
+"""The folder of inspections: tables, maps, summary and report."""
+
+import dataclasses
+import io
+import json
+
+import numpy as np
+from numpy.testing import assert_allclose, assert_array_equal
+import pandas
+import pytest
+from rich.console import Console
+
+from protojax.explain import inspection
+from protojax.modify.presets import REFERENCE
+from protojax.report.defects import Inspections
+from tests.report import inspection_fakes as fakes
+from tests.report.page_reader import Page
+
+_ALWAYS = {"inspections.csv", "report.html", "report.txt", "summary.json"}
+
+
+def _write(folder, inspections, **options):
+  with Inspections(folder, folder.parent, **options) as output:
+    for e in inspections:
+      output.seen(e.split, 1)
+      output.add(e)
+    output.finish()
+  return output
+
+
+@pytest.fixture(scope="module")
+def some():
+  return fakes.inspections(8)
+
+
+def test_the_table(some, tmp_path):
+  _write(tmp_path / "found", some)
+  table = pandas.read_csv(tmp_path / "found" / "inspections.csv")
+  assert list(table.columns) == [
+    *("image", "split", "category", "kind", "score", "threshold"),
+    *("defective", "worst_box", "worst_value"),
+    *REFERENCE.names,
+  ]
+  assert list(table.image) == [e.image for e in some]
+  assert_allclose(table.score, [e.score for e in some], rtol=1e-7)
+  assert_array_equal(table.defective == 1, table.score > table.threshold)
+  assert list(table.kind) == [e.kind for e in some]
+  box = tuple(map(int, table.worst_box[2].split()))
+  assert box == some[2].worst
+  assert_allclose(table.contrast / table.worst_value, 0.62)
+
+
+def test_what_is_not_known_is_left_empty(tmp_path):
+  plain = fakes.inspection(kind=None, worst=None, because={"hue": 0.125})
+  _write(tmp_path / "found", [plain])
+  table = pandas.read_csv(tmp_path / "found" / "inspections.csv")
+  (row,) = table.itertuples()
+  assert pandas.isna([row.kind, row.worst_box, row.contrast]).all()
+  assert row.hue == 0.125
+
+
+def test_the_summary(some, tmp_path):
+  output = _write(tmp_path / "found", some)
+  summary = json.loads((tmp_path / "found" / "summary.json").read_text())
+  assert summary == output.summary
+  tally = inspection.tally(some)
+  assert summary["images"] == 8
+  assert summary["images_by_split"] == {"test": 8}
+  assert summary["found"] == tally.found
+  assert summary["false_positives"] == tally.false_alarms
+  assert summary["false_negatives"] == tally.missed
+  assert summary["image_auroc"] == pytest.approx(tally.auroc)
+  assert summary["thresholds"] == [{"value": 0.25, "rate": 0.05, "images": 39}]
+  assert list(summary["by_kind"]) == ["normal", "hole", "stain"]
+  assert "false_positives" in summary["by_kind"]["normal"]
+  assert "false_positives" not in summary["by_kind"]["hole"]
+  assert summary["by_category"]["brick"]["images"] == 4
+  assert summary["because"] == pytest.approx(fakes.BECAUSE)
+  assert summary["because_shares"]["contrast"] == pytest.approx(0.62)
+
+
+def test_what_is_not_known_is_not_summed_up(some, tmp_path):
+  unknown = [dataclasses.replace(e, kind=None, category="") for e in some]
+  summary = _write(tmp_path / "found", unknown).summary
+  for name in ("false_positives", "false_negatives", "image_auroc"):
+    assert name not in summary
+  assert summary["by_kind"] == summary["by_category"] == {}
+
+
+def test_files_of_an_earlier_run_go(some, tmp_path):
+  folder = tmp_path / "found"
+  _write(folder, some, formats=("html", "csv", "npz"))
+  assert {p.name for p in folder.iterdir()} == _ALWAYS | {"maps.npz"}
+  (folder / "notes.csv").write_text("as it was")
+  output = _write(folder, some)
+  assert {p.name for p in folder.iterdir()} == _ALWAYS | {"notes.csv"}
+  assert {p.name for p in output.written} == _ALWAYS
+
+
+def test_all_maps(some, tmp_path):
+  _write(tmp_path / "found", some, formats=("html", "csv", "npz"))
+  with np.load(tmp_path / "found" / "maps.npz") as arrays:
+    assert list(arrays["image"]) == [e.image for e in some]
+    assert_array_equal(arrays["anomaly_map"], [e.anomaly_map for e in some])
+    assert_allclose(arrays["score"], [e.score for e in some])
+  bare = fakes.inspection()
+  with pytest.raises(ValueError, match=r"003\.png has no map"):
+    _write(tmp_path / "other", [bare], formats=("html", "csv", "npz"))
+  assert not (tmp_path / "other" / "inspections.csv").exists()
+
+
+def test_only_what_is_shown_keeps_its_pictures(some, tmp_path, monkeypatch):
+  monkeypatch.setattr(inspection, "WORST", 2)
+  monkeypatch.setattr(inspection, "MISTAKES", 1)
+  monkeypatch.setattr("protojax.report.defects._OFTEN", 0)
+  output = _write(tmp_path / "found", some)
+  page = Page((tmp_path / "found" / "report.html").read_text("utf-8"))
+  shown = [a["id"] for tag, a in page.tags if tag == "article"]
+  ordered = inspection.worst_first(some)
+  expected = {
+    f"image-{ordered.index(some[i]) + 1}" for i in inspection.to_show(some)
+  }
+  assert set(shown) == expected
+  assert len(shown) < len(some)
+  kept = [e for e in output._all if e.anomaly_map is not None]
+  assert len(kept) == len(shown)
+
+
+def test_the_head_and_what_the_run_says(some, tmp_path):
+  of_run = {"image_auroc": 0.75, "aupro": 0.5, "method": "inp_former"}
+  (tmp_path / "summary.json").write_text(json.dumps(of_run))
+  _write(tmp_path / "found", some)
+  said = Page((tmp_path / "found" / "report.html").read_text("utf-8")).text
+  tally = inspection.tally(some)
+  assert f"Found defective {tally.found} of 8" in said
+  assert f"Missed {tally.missed} of 4" in said
+  assert "Threshold 0.250 False alarms expected ≤ 5 %" in said
+  assert "Image AUROC 0.750 AUPRO 0.500" in said
+
+
+def test_it_says_what_it_found(some, tmp_path):
+  output = _write(tmp_path / "found", some)
+  said = io.StringIO()
+  output.show(Console(file=said, width=200))
+  lines = [line.split() for line in said.getvalue().splitlines()]
+  tally = inspection.tally(some)
+  assert lines[0] == ["kind", "images", "found", "defective"]
+  assert ["normal", "4", str(tally.false_alarms)] in lines
+  assert ["all", "8", str(tally.found)] in lines
+  assert ["contrast", "62", "%"] in lines
+  assert [str(output.folder / "report.html")] in lines

@@ -1,0 +1,156 @@
+"""The report of a large run as its reader has it: in a browser, no server."""
+
+import numpy as np
+import pytest
+
+from protojax.report import class_report, page
+from protojax.report.pictures import Pictures
+from tests.report import report_fakes as fakes
+
+_CLASSES, _EACH = 200, 10
+_RUN = page.Run("run", [("Images", "9")], {"after_prune": 0.9}, {"hue": 0.1})
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+  """The index of 2000 prototypes, and they themselves."""
+  folder = tmp_path_factory.mktemp("report")
+  with Pictures(folder) as pictures:
+    # One file stands for all pictures, which would take long to make.
+    first = fakes.prototype(0, "any", np.random.default_rng(0))
+    stored = pictures.of_prototype(first).patch.picture
+    prototypes, images, overviews = fakes.run(_CLASSES, _EACH, pictures=stored)
+    images = [e for e in images if e.label == "class 123"]
+    (index,) = class_report.write(pictures, _RUN, prototypes, images, overviews)
+  return index, prototypes
+
+
+def _find(browser, selector):
+  return browser.find_element("css selector", selector)
+
+
+def _rows(browser):
+  """Numbers of the prototypes whose rows are shown, from above."""
+  return browser.execute_script(
+    "return [...document.querySelectorAll('.find tbody tr:not([hidden])')]"
+    ".map(row => parseInt(row.cells[0].textContent))"
+  )
+
+
+def _loaded(browser, selector):
+  """Whether a picture comes, now that it is in view."""
+  return browser.execute_async_script(
+    "const [selector, done] = arguments;"
+    "const image = document.querySelector(selector);"
+    "image.scrollIntoView();"
+    "image.decode().then(() => done(true), () => done(false))",
+    selector,
+  )
+
+
+def test_the_index_is_light(run):
+  index, _ = run
+  assert index.name == "index.html"
+  assert index.stat().st_size < 5_000_000
+  assert len(list(index.parent.glob("class-*.html"))) == _CLASSES
+
+
+def test_the_index_opens_at_once(run, browser):
+  # Whatever else the machine does meanwhile, one of three times it is fast.
+  for _ in range(3):
+    browser.get(run[0].as_uri())
+    milliseconds = browser.execute_script(
+      "return performance.getEntriesByType('navigation')[0].loadEventEnd"
+    )
+    assert milliseconds > 0
+    if milliseconds < 2000:
+      break
+  print(f"loaded after {milliseconds / 1000:.2f} s")
+  assert milliseconds < 2000
+
+
+def test_prototypes_are_found(run, browser):
+  index, prototypes = run
+  browser.get(index.as_uri())
+  assert _rows(browser) == list(range(_CLASSES * _EACH))
+  words = _find(browser, "[name=words]")
+  words.send_keys("source 177 CLASS")
+  names = (f"{e.prototype} {e.group} {e.patch.image}" for e in prototypes)
+  wanted = [n for n, name in enumerate(names) if "177" in name]
+  assert _rows(browser) == wanted
+  assert _find(browser, "output").text == f"{len(wanted)} of 2,000 shown"
+  words.clear()
+  _find(browser, "[name=flag][value=misleading]").click()
+  assert _rows(browser) == [fakes.MISLEADING]
+  _find(browser, "[type=reset]").click()
+  _find(browser, "[name=group] option[value='3']").click()
+  assert _rows(browser) == list(range(30, 40))
+  _find(browser, "[name=first] option[value=hue], [name=first] option").click()
+  scores = [e.because["test"].scores["hue"] for e in prototypes[30:40]]
+  head = "return document.querySelectorAll('.find th')[3]"
+  button = browser.execute_script(f"{head}.firstChild")
+  button.send_keys("\n")
+  order = sorted(range(10), key=lambda n: -round(scores[n], 2))
+  assert _rows(browser) == [30 + n for n in order]
+  sorting = f"{head}.getAttribute('aria-sort')"
+  assert browser.execute_script(sorting) == "descending"
+  button.click()
+  assert browser.execute_script(sorting) == "ascending"
+
+
+def test_a_class_and_an_image_are_opened(run, browser):
+  browser.get(run[0].as_uri())
+  _find(browser, "[name=words]").send_keys("source 1234")
+  _find(browser, "tr:not([hidden]) td a").click()
+  assert browser.current_url.endswith("report/class-123.html#prototype-1234")
+  assert browser.title.startswith("class 123: ")
+  assert _loaded(browser, "#prototype-1234 img")
+  image = "#image-test-247"
+  assert not _find(browser, f"{image} table").is_displayed()
+  _find(browser, f"{image} > summary").click()
+  assert _find(browser, f"{image} table").is_displayed()
+  assert _loaded(browser, f"{image} .row img")
+  assert _loaded(browser, f"{image} .row figure + figure img")
+  # A link into what is closed opens it.
+  browser.get(browser.current_url.split("#")[0] + image)
+  assert _find(browser, f"{image} table").is_displayed()
+
+
+def test_plots_are_walked_through_by_keys(run, browser):
+  browser.get(run[0].as_uri())
+  browser.execute_script("document.querySelector('.scatter a').focus()")
+  for _ in range(2):
+    browser.switch_to.active_element.send_keys("\ue014")  # arrow right
+  at = browser.execute_script(
+    "return [...document.querySelectorAll('.scatter')[0]"
+    ".querySelectorAll('a')].indexOf(document.activeElement)"
+  )
+  assert at == 2
+  where = browser.execute_script("return document.activeElement.href.baseVal")
+  browser.switch_to.active_element.send_keys("\n")
+  assert browser.current_url.endswith(where)
+
+
+@pytest.mark.parametrize("name", ["index.html", "class-7.html"])
+def test_a_phone_and_the_dark(run, browser, name):
+  browser.execute_cdp_cmd(
+    "Emulation.setDeviceMetricsOverride",
+    {"width": 360, "height": 700, "deviceScaleFactor": 1, "mobile": True},
+  )
+  scheme = {"name": "prefers-color-scheme", "value": "dark"}
+  browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [scheme]})
+  try:
+    browser.get((run[0].parent / name).as_uri())
+    width, colour = browser.execute_script(
+      "return [document.documentElement.scrollWidth,"
+      " getComputedStyle(document.body).backgroundColor]"
+    )
+  finally:
+    browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
+  assert width <= 360
+  assert colour == "rgb(20, 23, 26)"
+
+
+def test_nothing_goes_wrong_meanwhile(browser):
+  assert not browser.get_log("browser")

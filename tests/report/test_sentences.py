@@ -1,0 +1,220 @@
+import dataclasses
+
+from numpy.testing import assert_allclose
+import pytest
+
+from protojax.explain.evidence import (
+  Answer,
+  Because,
+  Evidence,
+  GlobalExplanation,
+  LocalExplanation,
+)
+from protojax.report import sentences
+
+# Figure 1 of "This Looks Like That, Because ...".
+PELICAN = {
+  "contrast": 0.0639,
+  "saturation": 0.5921,
+  "hue": 2.2473,
+  "shape": 1.0077,
+  "texture": 0.7546,
+  "brightness": 0.2,
+  "identity": 0.0,
+}
+WATERTHRUSH = {
+  "texture": 0.2898,
+  "contrast": 0.2336,
+  "shape": 0.1844,
+  "hue": 0.0781,
+  "saturation": -0.0808,
+}
+
+
+def _row(because, similarity, **changes):
+  row = Evidence(
+    prototype=12,
+    group="White Pelican",
+    similarity=similarity,
+    score=similarity,
+    weight=1.0,
+    points=similarity,
+    runner_up_weight=-0.5,
+    cell=0,
+    because=because,
+  )
+  return dataclasses.replace(row, **changes)
+
+
+def test_ranked_lists_of_figure_1():
+  assert sentences.ranked(PELICAN) == (
+    "Hue 2.2473, Shape 1.0077, Texture .7546, Saturation .5921, Contrast .0639"
+  )
+  assert sentences.ranked(WATERTHRUSH) == (
+    "Texture .2898, Contrast .2336, Shape .1844, Hue .0781, Saturation -.0808"
+  )
+
+
+def test_important_and_unimportant():
+  assert sentences.important(WATERTHRUSH) == "\n".join(
+    [
+      "IMPORTANT",
+      "1. texture 0.28980",
+      "2. contrast 0.23360",
+      "3. shape 0.18440",
+      "4. hue 0.07810",
+      "UNIMPORTANT",
+      "5. saturation -0.08080",
+    ]
+  )
+
+
+def test_sentences_of_figure_1():
+  assert sentences.local_sentence(_row(PELICAN, 4.0)) == (
+    "Prototype 12 (similarity 4.00) looks like this patch mainly because of"
+    " hue (2.25), then shape (1.01); also texture (0.75) and saturation"
+    " (0.59); contrast hardly matters (0.06)."
+  )
+  assert sentences.local_sentence(_row(WATERTHRUSH, 1.0)) == (
+    "Prototype 12 (similarity 1.00) looks like this patch mainly because of"
+    " texture (0.29); also contrast (0.23), shape (0.18) and hue (0.08); it"
+    " would be even more similar without saturation (-0.08)."
+  )
+
+
+@pytest.mark.parametrize(
+  ("because", "expected"),
+  [
+    ({"hue": 0.25}, "mainly because of hue (0.25)"),
+    ({"hue": 0.2499}, "in part because of hue (0.25)"),
+    (
+      {"hue": 0.1, "shape": 0.04, "texture": -0.001},
+      "in part because of hue (0.10); shape and texture hardly matter"
+      " (0.04, 0.00)",
+    ),
+    (
+      {"hue": 0.0, "brightness": 0.9},
+      "for no reason among the five characteristics",
+    ),
+    (
+      {"hue": -0.05},
+      "for no reason among the five characteristics; it would be even"
+      " more similar without hue (-0.05)",
+    ),
+  ],
+)
+def test_thresholds_are_shares_of_the_similarity(because, expected):
+  assert sentences.reason(because, 1.0) == expected
+  scaled = {name: 4 * score for name, score in because.items()}
+  assert sentences.reason(scaled, 4.0).split()[0] == expected.split()[0]
+
+
+def test_global_sentence():
+  explained = GlobalExplanation(
+    prototype=3,
+    group="",
+    alive=True,
+    weight=1.0,
+    duplicate_of=None,
+    patch=None,
+    without_source={},
+    because={
+      "test": Because({"shape": 1.0}, 2.0, 9),
+      "train": Because({"shape": float("nan")}, float("nan"), 9),
+    },
+  )
+  assert sentences.global_sentence(explained, "test") == (
+    "Over the test images, patches look like prototype 3 (mean similarity"
+    " 2.00) mainly because of shape (1.00)."
+  )
+  assert "No train image" in sentences.global_sentence(explained, "train")
+
+
+@pytest.mark.parametrize("others", [0, 3])
+@pytest.mark.parametrize("answer", [0, 1])
+@pytest.mark.parametrize("bias", [0.0, -0.256])
+def test_points_as_printed_sum_to_the_logit(others, answer, bias):
+  sheet = [(9.2103, 1.017, -0.2), (1.004, 0.335, 0.5), (3.0, -0.5, 1.0)]
+  rows = tuple(
+    _row({}, g, weight=w, points=g * w, runner_up_weight=v) for g, w, v in sheet
+  )
+  logits = [sum(r.points for r in rows) + bias, 2.3]
+  if others:
+    logits[0] += 0.777
+  explained = LocalExplanation(
+    image="",
+    index=0,
+    split="test",
+    label=None,
+    answers=tuple(Answer(str(i), x, 0.5, bias) for i, x in enumerate(logits)),
+    evidence=rows,
+    others=others,
+  )
+  sheet = sentences.sheet(explained, answer)
+  total = sum(float(line.points) for line in sheet.rows) + float(sheet.others)
+  assert sheet.bias == ("-0.26" if bias else None)
+  total += float(sheet.bias or 0)
+  assert_allclose(total, float(sheet.logit), atol=1e-9)
+  assert sheet.logit == f"{logits[answer]:.2f}"
+  if not answer:
+    assert sheet.rows[0].product == "9.21 × 1.02"
+    assert_allclose(explained.other_points, 0.777 if others else 0, atol=1e-9)
+
+
+def test_document_says_all_there_is_to_read():
+  names = ("contrast", "saturation", "hue", "shape", "texture")
+  because = dict(zip(names, (0.1, -0.2, 2.0, 0.5, 0.0), strict=True))
+  row = Evidence(
+    prototype=7,
+    group="rose",
+    similarity=4.0,
+    score=4.0,
+    weight=1.5,
+    points=6.0,
+    runner_up_weight=-0.5,
+    cell=3,
+    because=because,
+  )
+  image = LocalExplanation(
+    image="a.jpg",
+    index=0,
+    split="test",
+    label="rose",
+    answers=(Answer("rose", 7.25, 0.9),),
+    evidence=(row,),
+    others=2,
+  )
+  prototype = GlobalExplanation(
+    prototype=7,
+    group="rose",
+    alive=True,
+    weight=1.5,
+    duplicate_of=None,
+    patch=None,
+    because={"test": Because(because, 4.0, 12)},
+    without_source={},
+    notes={"kind": "support", "boundary distance": 0.286},
+  )
+  dead = dataclasses.replace(prototype, prototype=8, alive=False)
+  assert (
+    sentences.document([prototype, dead], [image])
+    == """\
+Prototype 7: rose
+kind support, boundary distance 0.29
+Over the test images, patches look like prototype 7 (mean similarity 4.00)\
+ mainly because of hue (2.00); also shape (0.50); contrast and texture hardly\
+ matter (0.10, 0.00); it would be even more similar without saturation (-0.20).
+IMPORTANT
+1. hue 2.00000
+2. shape 0.50000
+3. contrast 0.10000
+4. texture 0.00000
+UNIMPORTANT
+5. saturation -0.20000
+
+a.jpg: rose, probability 0.900, logit 7.25
+6.00 = 4.00 × 1.50: prototype 7 (rose); Hue 2.0000, Shape .5000,\
+ Contrast .1000, Texture .0000, Saturation -.2000
+1.25 from 2 other prototypes
+"""
+  )
