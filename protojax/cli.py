@@ -1,22 +1,99 @@
-"""How every command ends: a user's mistake is one line, never a traceback."""
+"""The commands: how one is found by its name, parsed, and ended.
 
+A command is a module of `protojax.commands` with `arguments(parser)` and
+`run(args)`; its docstring is its help. It is imported when it is called and not
+before, so that `--help` answers at once. A user's mistake is one line, never a
+traceback.
+"""
+
+import argparse
+import ast
 from collections.abc import Callable
 import contextlib
+import functools
+import importlib
+import importlib.util
 import os
+import pkgutil
 import signal
 import sys
+from typing import NoReturn
 
-from protojax.types import UserError
+from protojax import commands
 
 # What a shell expects of a command that was used wrongly.
 EXIT_USER_ERROR = 2
 
 
+class Parser(argparse.ArgumentParser):
+  """Says on one line what was typed wrongly, and guesses no abbreviation."""
+
+  def __init__(self, **options) -> None:
+    super().__init__(allow_abbrev=False, **options)
+
+  def error(self, message: str) -> NoReturn:
+    """Ends the command."""
+    self.exit(EXIT_USER_ERROR, f"error: {message} (see --help)\n")
+
+
+def modules() -> dict[str, str]:
+  """Command -> its module: "import-config" -> "import_config"."""
+  return {
+    module.name.rstrip("_").replace("_", "-"): module.name
+    for module in pkgutil.iter_modules(commands.__path__)
+  }
+
+
+def purpose(module: str) -> str:
+  """The first line of the docstring of a command, which is not imported."""
+  spec = importlib.util.find_spec(f"{commands.__name__}.{module}")
+  if spec is None or spec.origin is None:
+    return ""
+  with open(spec.origin, encoding="utf-8") as file:
+    text = file.read()
+  if not text.startswith('"""'):
+    return ""
+  # To parse the code as well would take longer than all the rest, and so would
+  # the module `inspect`, which cleans docstrings.
+  tree = ast.parse(text[: text.find('"""', 3) + 3])
+  return (ast.get_docstring(tree, clean=False) or "").partition("\n")[0]
+
+
+def run(name: str, argv: list[str], program: str) -> int:
+  """Runs a command and returns its exit code.
+
+  A command that reads some arguments by itself, as `train` reads
+  `--config.key=value`, sets a default for `args.undeclared`: it becomes the
+  list of those that `arguments` does not declare.
+
+  Args:
+    name: of the command.
+    argv: what was typed after the name.
+    program: what was typed before; --help shows it.
+  """
+  module = importlib.import_module(f"{commands.__name__}.{modules()[name]}")
+  parser = Parser(
+    prog=program,
+    description=module.__doc__,
+    formatter_class=argparse.RawDescriptionHelpFormatter,
+  )
+  module.arguments(parser)
+  args, undeclared = parser.parse_known_args(argv)
+  if "undeclared" in args:
+    args.undeclared = undeclared
+  elif undeclared:
+    parser.error(f"unrecognized arguments: {' '.join(undeclared)}")
+  return guarded(functools.partial(module.run, args))
+
+
 def guarded(main: Callable[[], int | None]) -> int:
-  """Runs a command and returns its exit code, whatever ends it.
+  """Calls `main` and returns its exit code, whatever ends it.
 
   A `UserError` is printed on one line and gives 2, Ctrl-C gives 130.
   """
+  # Imported late: it brings JAX along, which takes a second.
+  from protojax.types import UserError
+
   try:
     status = main() or 0
     sys.stdout.flush()
@@ -35,7 +112,7 @@ def guarded(main: Callable[[], int | None]) -> int:
 
 
 def complain(message: str) -> None:
-  """Prints what the one who typed should know, on one line."""
+  """Prints a message to the user on one line."""
   # It may go to a file on the very disk that is full.
   with contextlib.suppress(OSError):
     print(f"error: {' '.join(message.split())}", file=sys.stderr, flush=True)

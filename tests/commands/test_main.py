@@ -1,21 +1,26 @@
 """`python -m protojax`: quick to answer, one line for a mistake."""
 
+import os
 import re
 import subprocess
 import sys
-import types
+import textwrap
 
 import pytest
 
 from protojax import __main__ as command_line
-from protojax.types import UserError
+from protojax import cli, commands
+from tests.conftest import ROOT
 
+_FILES = sorted((ROOT / "protojax" / "commands").glob("[a-z]*.py"))
+_NAMES = [path.stem.rstrip("_").replace("_", "-") for path in _FILES]
 _HEAVY = ("jax", "flax", "numpy", "orbax", "grain", "absl", "PIL", "rich")
 
 
-def test_help_imports_nothing_heavy():
+def test_help_lists_every_file_and_imports_nothing_heavy():
   done = subprocess.run(
     [sys.executable, "-X", "importtime", "-m", "protojax", "--help"],
+    env={**os.environ, "COLUMNS": "200"},
     capture_output=True,
     text=True,
     check=True,
@@ -23,15 +28,17 @@ def test_help_imports_nothing_heavy():
   imported = set(re.findall(r"\|\s+(\w+)", done.stderr))
   assert "argparse" in imported
   assert not imported & set(_HEAVY)
-  for name, (_, purpose) in command_line._COMMANDS.items():
-    assert re.search(rf"^ +{name}\s+{purpose}", done.stdout, re.MULTILINE)
+  listed = re.findall(r"^    (\S+)\s+(\S.*)$", done.stdout, re.MULTILINE)
+  lines = [path.read_text().splitlines()[0][3:] for path in _FILES]
+  assert listed == list(zip(_NAMES, lines, strict=True))
+  assert {"import", "import-config"} <= set(_NAMES)
 
 
-def test_every_command_explains_itself(capsys):
-  for name in command_line._COMMANDS:
-    with pytest.raises(SystemExit, match="0"):
-      command_line.main([name, "--help"])
-    assert f"usage: python -m protojax {name}" in capsys.readouterr().out
+@pytest.mark.parametrize("name", _NAMES)
+def test_every_command_explains_itself(name, capsys):
+  with pytest.raises(SystemExit, match="0"):
+    command_line.main([name, "--help"])
+  assert f"usage: python -m protojax {name}" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -44,6 +51,8 @@ def test_every_command_explains_itself(capsys):
     (["predict", "--top", "few", "."], "'few'"),
     (["predict", "--top=-1", "."], "'-1'"),
     (["predict", "--format", "xml", "."], "'xml'"),
+    (["predict", "--form=csv", "."], "unrecognized arguments: --form=csv"),
+    (["predict", ".", "--config.seed=3"], "--config.seed=3"),
   ],
 )
 def test_a_wrong_command_line_is_one_line(argv, named, capsys):
@@ -56,51 +65,72 @@ def test_a_wrong_command_line_is_one_line(argv, named, capsys):
 
 
 @pytest.fixture
-def command(monkeypatch):
-  """A command "try" that does what the test puts into its `run`."""
-  module = types.ModuleType("protojax_try", "Tries.")
-  module.arguments = lambda parser: parser.add_argument("word")
-  monkeypatch.setitem(sys.modules, "protojax_try", module)
-  monkeypatch.setitem(command_line._COMMANDS, "try", ("protojax_try", "tries"))
-  return module
+def command(tmp_path, monkeypatch):
+  """Makes the command "try-it", whose `run` has the given lines."""
+
+  def make(*lines):
+    body = textwrap.indent("\n".join(lines), "  ")
+    (tmp_path / "try_it.py").write_text(
+      '"""Tries 100 % of it."""\n'
+      "from protojax.types import UserError\n"
+      "def arguments(parser):\n"
+      '  parser.add_argument("word")\n'
+      f"def run(args):\n{body}\n"
+    )
+
+  path = [*commands.__path__, str(tmp_path)]
+  monkeypatch.setattr(commands, "__path__", path)
+  yield make
+  sys.modules.pop("protojax.commands.try_it", None)
+  vars(commands).pop("try_it", None)
 
 
-def test_a_command_gets_its_arguments_and_gives_the_exit_code(command):
-  command.run = lambda args: len(args.word)
-  assert command_line.main(["try", "seven"]) == 5
+def test_a_new_file_is_a_new_command(command, capsys):
+  command("return len(args.word)")
+  assert cli.modules()["try-it"] == "try_it"
+  assert cli.purpose("try_it") == "Tries 100 % of it."
+  assert command_line.main(["try-it", "seven"]) == 5
+  with pytest.raises(SystemExit, match="0"):
+    command_line.main(["--help"])
+  assert "Tries 100 % of it." in capsys.readouterr().out
+
+
+def test_a_command_can_read_arguments_by_itself(command, tmp_path, capsys):
+  command("print(args.undeclared)")
+  path = tmp_path / "try_it.py"
+  declared = '  parser.add_argument("word")\n'
+  more = declared + "  parser.set_defaults(undeclared=[])\n"
+  path.write_text(path.read_text().replace(declared, more))
+  assert command_line.main(["try-it", "a", "--config.b=c", "d"]) == 0
+  assert capsys.readouterr().out == "['--config.b=c', 'd']\n"
+
+
+@pytest.mark.parametrize("text", ["", "'Single.'", "x = 1\n", '"""Open'])
+def test_a_file_without_a_docstring_is_listed_too(command, tmp_path, text):
+  command("pass")
+  (tmp_path / "try_it.py").write_text(text)
+  assert cli.purpose("try_it") == ""
 
 
 def test_a_mistake_is_one_line(command, capsys):
-  def run(args):
-    raise UserError(f"no {args.word}\nanywhere")
-
-  command.run = run
-  assert command_line.main(["try", "cat"]) == 2
+  command('raise UserError(f"no {args.word}\\nanywhere")')
+  assert command_line.main(["try-it", "cat"]) == 2
   assert capsys.readouterr().err == "error: no cat anywhere\n"
 
 
 def test_control_c_is_no_error_report(command, capsys):
-  def run(args):
-    raise KeyboardInterrupt
-
-  command.run = run
-  assert command_line.main(["try", "cat"]) == 130
+  command("raise KeyboardInterrupt")
+  assert command_line.main(["try-it", "cat"]) == 130
   assert capsys.readouterr().err == "interrupted\n"
 
 
-def test_a_reader_that_stops_early_is_no_error():
-  script = """
-import sys, types
-from protojax import __main__ as command_line
-module = types.ModuleType("endless")
-module.arguments = lambda parser: None
-def run(args):
-  while True:
-    print("word " * 1000)
-module.run = run
-sys.modules["endless"] = module
-command_line._COMMANDS["endless"] = ("endless", "")
-sys.exit(command_line.main(["endless"]))
+def test_a_reader_that_stops_early_is_no_error(command, tmp_path):
+  command("while True:", '  print("word " * 1000)')
+  script = f"""
+import sys
+from protojax import __main__ as command_line, commands
+commands.__path__.append({str(tmp_path)!r})
+sys.exit(command_line.main(["try-it", "word"]))
 """
   with subprocess.Popen(
     [sys.executable, "-c", script],
