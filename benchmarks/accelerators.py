@@ -190,7 +190,7 @@ def _batch() -> Mapping[str, PyTree]:
     "image": rows(np.uint8, _SIZE, _SIZE, 3),
     "label": rows(np.int32),
     "index": rows(np.int32),
-    "mask": rows(bool),
+    "valid": rows(bool),
   }
 
 

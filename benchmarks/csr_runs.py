@@ -47,7 +47,7 @@ class Trained:
     """Features of the backbone, [n h w e]."""
     stream = self.method.stream(split)
     batches = self.method._features.batches(self.state, stream)
-    return np.concatenate([b["features"][b["mask"]] for b in batches])
+    return np.concatenate([b["features"][b["valid"]] for b in batches])
 
   @functools.cached_property
   def embedded(self) -> np.ndarray:

@@ -30,7 +30,7 @@ from benchmarks import harness
 from configs import epic_folder
 from protojax import datasets, methods, parallel
 from protojax.engine import stage
-from protojax.engine.cached import Kept
+from protojax.engine.cached import Cached
 from protojax.methods.epic import channels, folding, rotation
 from protojax.types import State
 
@@ -88,7 +88,7 @@ class Measured:
   def __init__(self, method: Any, state: State) -> None:
     self.method, self.state = method, state
     network = method.network
-    self.kept = Kept(network.map_rows, network.frozen)
+    self.kept = Cached(network.map_rows, network.frozen)
     self.streams = {s: method.stream(s) for s in ("train", "test")}
     # The folder's own classes, also where the head has others.
     config = method.config
@@ -159,12 +159,12 @@ class Measured:
       after = np.asarray(own(state, images))
       answer = found["logits"].argmax(axis=1)
       place = np.arange(len(answer)), answer
-      drops += (found["logits"][place] - after[place])[batch["mask"]].tolist()
+      drops += (found["logits"][place] - after[place])[batch["valid"]].tolist()
     return float(np.mean(drops)), float(np.mean(counts[: len(drops)]))
 
   def cells(self, seed: int) -> np.ndarray:
     """Patches of the training images, at most so many."""
-    found = [b["features"][b["mask"]] for b in self.batches("train")]
+    found = [b["features"][b["valid"]] for b in self.batches("train")]
     cells = np.concatenate(found).reshape(-1, found[0].shape[-1])
     chosen = np.random.default_rng(seed).permutation(len(cells))[:_CELLS]
     return cells[chosen]

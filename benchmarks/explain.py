@@ -114,7 +114,7 @@ def _batches(pixels: UInt8[np.ndarray, "n H W 3"]) -> Iterator[Batch]:
       "image": some,
       "label": np.zeros(len(some), np.int32),
       "index": index,
-      "mask": np.ones(len(some), bool),
+      "valid": np.ones(len(some), bool),
     }
 
 

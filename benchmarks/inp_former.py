@@ -136,7 +136,7 @@ def _tokens(
   """Tokens [b n d], the mean of both groups, and the mask of each batch."""
   rows = parallel.each(method.detector.encoder_rows, state, stream.some(chosen))
   for batch, found in rows:
-    yield found["encoded"].mean(axis=1), batch["mask"]
+    yield found["encoded"].mean(axis=1), batch["valid"]
 
 
 def speed(args: argparse.Namespace) -> Iterator[harness.Row]:

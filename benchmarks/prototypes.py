@@ -138,7 +138,7 @@ class Memory:
     given = parallel.distribute((state, moments), fit.split)
     key = parallel.key(0)
     began = time.perf_counter()
-    step = stage.mapped(fit, *given, key, prefixed=True)
+    step = stage.mapped(fit, *given, key, has_rows=True)
     batch = parallel.shard(_batch(method.network.backbone.channels))
     compiled = step.lower(*given, batch, np.int32(0)).compile()
     first = time.perf_counter() - began
@@ -187,7 +187,7 @@ def _batch(channels: int) -> dict[str, np.ndarray]:
     "features": rng.random((_BATCH, _GRID, _GRID, channels), np.float32),
     "label": rng.integers(0, _CLASSES, _BATCH, np.int32),
     "index": np.arange(_BATCH, dtype=np.int32),
-    "mask": np.ones(_BATCH, bool),
+    "valid": np.ones(_BATCH, bool),
   }
 
 

@@ -110,7 +110,7 @@ class _Features:
         "image": self.features[index],
         "label": self.labels[index],
         "index": index,
-        "mask": np.ones(_BATCH, bool),
+        "valid": np.ones(_BATCH, bool),
       }
 
 

@@ -34,7 +34,8 @@ from configs import (
 from protojax import methods, parallel
 from protojax.data import objects
 from protojax.data.stream import Stream
-from protojax.engine import cached, stage
+from protojax.engine import stage
+from protojax.engine.cached import Cached
 from protojax.heat import locate
 from protojax.methods.st_protopnet import boundary
 from protojax.metrics import localisation
@@ -172,7 +173,7 @@ class _Features:
     method._shuffled = lambda augment="": _Rows(shuffled(), self._rows["train"])
     # What comes before the first trained parameter is there already.
     method.stages = lambda: (
-      dataclasses.replace(s, prefix=None) if isinstance(s, stage.Fit) else s
+      dataclasses.replace(s, cached=None) if isinstance(s, stage.Fit) else s
       for s in stages()
     )
     return method
@@ -185,7 +186,7 @@ def _features(method: Any, stream: Stream) -> Float[np.ndarray, "n h w c"]:
   state = start.pretrained(
     state, method.network.backbone, backbone.name, backbone.weights
   )
-  rows = cached.rows(method.network.backbone_rows, state, stream)
+  rows = Cached(method.network.backbone_rows).rows(state, stream)
   assert rows is not None
   return rows["features"]
 
@@ -214,7 +215,7 @@ def _at_patches(method: Any, state: State) -> boundary.Boundary:
   """Of the cells that prototypes were taken from, as both branches see them."""
   source, network = state.buffers["provenance"], method.network
   maps = [
-    found[batch["mask"]]
+    found[batch["valid"]]
     for batch, found in parallel.each(
       network.embedded_map, state, method.stream("train").batches()
     )
@@ -262,9 +263,9 @@ def _on_objects(
     }
     maps = heat(state, chosen, batch["image"], batch["label"])[:, None]
     for name, metric in judged.items():
-      values = np.asarray(metric(maps, known))[batch["mask"], 0]
+      values = np.asarray(metric(maps, known))[batch["valid"], 0]
       found.setdefault(name, []).append(values)
-    share = np.asarray(localisation.coverage(known))[batch["mask"]]
+    share = np.asarray(localisation.coverage(known))[batch["valid"]]
     found.setdefault("the object's share", []).append(share)
   means = {k: float(mean(np.concatenate(v)).value) for k, v in found.items()}
   return {"patches on it": _taken_from(method, state, chosen), **means}

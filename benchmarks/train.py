@@ -167,7 +167,7 @@ def _batch(size: int) -> Batch:
     "image": rng.integers(0, 256, (_BATCH, size, size, 3), np.uint8),
     "label": np.arange(_BATCH, dtype=np.int32) % len(_PHOTOGRAPHS),
     "index": np.arange(_BATCH, dtype=np.int32),
-    "mask": np.ones(_BATCH, bool),
+    "valid": np.ones(_BATCH, bool),
   }
 
 

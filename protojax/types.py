@@ -19,7 +19,7 @@ PyTree = Any
 Metrics = Mapping[str, float | int]
 
 # "image" uint8 [b, H, W, 3], "label" int32 [b] (-1: unknown), "index" int32
-# [b] (position in its source), "mask" bool [b] (False: padding), and whatever
+# [b] (position in its source), "valid" bool [b] (False: padding), and whatever
 # a stage's prefix adds.
 Batch = Mapping[str, Any]
 
@@ -43,7 +43,7 @@ class State(struct.PyTreeNode):
     params: groups of parameters by name, moved by gradient descent.
     statistics: running averages of BatchNorm.
     buffers: what no gradient moves, such as the class of each prototype, the
-      mask of those alive, and where each was taken from.
+      flag of those alive, and where each was taken from.
   """
 
   params: Mapping[str, PyTree]

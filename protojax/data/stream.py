@@ -67,7 +67,7 @@ def ordered(
   workers: int = 0,
   cache_bytes: int = _CACHE_BYTES,
 ) -> "Stream":
-  """A stream in the order of its source, the last batch padded and masked.
+  """A stream in the order of its source, the last batch padded.
 
   The batch is rounded up to what divides over the devices, since a run may be
   explained on other devices than it was trained on.
@@ -159,8 +159,8 @@ class Stream:
     chosen, mine = np.asarray(indices, np.int32), self._share()
 
     def rows(step: int) -> tuple[np.ndarray, np.ndarray]:
-      places, mask = _padded(step, self.batch_size, len(chosen), mine)
-      return chosen[places], mask
+      places, valid = _padded(step, self.batch_size, len(chosen), mine)
+      return chosen[places], valid
 
     steps = range(-(-len(chosen) // self.batch_size))
     return self._read(grain.MapDataset.source(steps).map(rows))
@@ -182,9 +182,9 @@ class Stream:
     images = memory.ImageMemory(self.source, self.image_size, 0)
     return dataclasses.replace(self, images=images)
 
-  def _batch(self, indices: np.ndarray, mask: np.ndarray) -> Batch:
+  def _batch(self, indices: np.ndarray, valid: np.ndarray) -> Batch:
     labels = self.labels[indices]
-    return {"label": labels, "index": indices, "mask": mask}
+    return {"label": labels, "index": indices, "valid": valid}
 
   def _share(self) -> slice:
     """The rows of a batch that are this process's."""
@@ -198,7 +198,7 @@ class Stream:
     return slice(number * size, (number + 1) * size)
 
   def _rows(self) -> Callable[[int], tuple[np.ndarray, np.ndarray]]:
-    """Function from a step to this process's (indices, mask)."""
+    """Function from a step to this process's (indices, valid)."""
     mine = self._share()
     if self.seed is None:
       return lambda step: _padded(step, self.batch_size, len(self), mine)
@@ -219,10 +219,10 @@ class Stream:
       batches = batches.mp_prefetch(grain.MultiprocessingOptions(workers))
     iterator = iter(batches)
     try:
-      for indices, mask, pixels in iterator:
+      for indices, valid, pixels in iterator:
         if workers:  # what a worker decoded is lost with it, unless kept here
           self.images.keep(indices, pixels)
-        yield {**self._batch(indices, mask), "image": pixels}
+        yield {**self._batch(indices, valid), "image": pixels}
     finally:
       iterator.close()
 
@@ -234,15 +234,15 @@ class _Decode:
   images: memory.ImageMemory
 
   def __call__(self, rows: tuple[np.ndarray, np.ndarray]) -> tuple:
-    indices, mask = rows
-    return indices, mask, self.images.read(indices)
+    indices, valid = rows
+    return indices, valid, self.images.read(indices)
 
 
 def _padded(
   step: int, batch_size: int, count: int, mine: slice
 ) -> tuple[np.ndarray, np.ndarray]:
   indices = np.arange(step * batch_size, (step + 1) * batch_size)[mine]
-  mask = indices < count
+  valid = indices < count
   # Padding repeats the last example: it has a valid label, and is decoded with
   # its own batch, once.
-  return np.minimum(indices, count - 1).astype(np.int32), mask
+  return np.minimum(indices, count - 1).astype(np.int32), valid

@@ -1,10 +1,10 @@
-"""Rows that a frozen part of a network makes of images, computed once.
+"""Cached rows: what a frozen part of a network makes of each example.
 
 A stage behind a frozen backbone needs its features in every step, and some
-methods go over them many times between the stages, too.
+methods read them many times between the stages, too.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 import dataclasses
 from typing import Any
 
@@ -21,68 +21,69 @@ from protojax.types import Array, Batch, State
 Function = Callable[[State, Batch], Mapping[str, Array]]
 Rows = Mapping[str, np.ndarray]
 
-# Above this rows are computed whenever they are asked for.
+# Rows of a stream that take more than this are computed at each use.
 _BYTES = 4 << 30
 
 
-def rows(
-  function: Function,
-  state: State,
-  stream: Stream,
-  batches: Iterable[Batch] | None = None,
-  limit: int = _BYTES,
-) -> Rows | None:
-  """Rows of every example in source order, or None if they are too large.
-
-  Args:
-    function: always the same object, since it is compiled once.
-    state: what it reads.
-    stream: in source order, without augmentation.
-    batches: of the stream, where they have more than it reads itself.
-    limit: bytes that are not too large.
-  """
-  parts, size = [], 0
-  if batches is None:
-    batches = stream.batches()
-  for _, found in parallel.each(function, state, batches):
-    parts.append(found)
-    size += sum(x.nbytes for x in jax.tree.leaves(found))
-    if size / len(parts) * stream.steps_per_epoch > limit:
-      return None
-  # Padding stands at the end only.
-  return jax.tree.map(lambda *x: np.concatenate(x)[: len(stream)], *parts)
-
-
-def taken(found: Rows, batch: Batch) -> Batch:
-  """The batch with its examples' rows."""
-  return {**batch, **jax.tree.map(lambda x: x[batch["index"]], found)}
-
-
-class Kept:
-  """The rows of whole streams, for as long as what makes them stays.
+class Cached:
+  """Rows of whole streams, made once and looked up from then on.
 
   Attributes:
-    function: see `rows`.
+    function: (state, batch) -> rows of the examples, by name.
   """
 
   def __init__(
     self,
     function: Function,
-    part: Callable[[State], Any],
-    through: "Kept | None" = None,
+    depends_on: Callable[[State], Any] | None = None,
+    after: "Cached | None" = None,
     limit: int = _BYTES,
   ) -> None:
-    """Keeps nothing yet.
+    """Computes nothing yet.
 
     Args:
-      function: see `rows`.
-      part: state -> the parameters and statistics that rows depend on.
-      through: what its batches are taken from, rather than from images.
-      limit: of the rows of a stream; see `rows`.
+      function: as above.
+      depends_on: state -> the parameters and statistics that rows are made
+        with: rows are reused until these change. None: never reused.
+      after: cached rows that `function` finds in its batches, in place of
+        images.
+      limit: bytes of the rows of a stream; above it they are not cached.
     """
     self.function = function
-    self._part, self._through, self._limit = part, through, limit
+    self._depends_on, self._after, self._limit = depends_on, after, limit
     self._found: dict[tuple[int, int], tuple[Any, bytes, Rows | None]] = {}
+
+  def rows(self, state: State, stream: Stream) -> Rows | None:
+    """Rows of every example in source order; None if they are too large.
+
+    Args:
+      state: what rows are made with.
+      stream: in source order, without augmentation.
+    """
+    if self._depends_on is None:
+      return self._computed(state, stream)
+    part = {"": self._depends_on(state)}
+    digest = push.embedder_digest(part, {}).tobytes()
+    key = id(stream.source), stream.image_size
+    # The source is held beside its rows, so that no other gets its id.
+    source, made_with, found = self._found.get(key, (None, b"", None))
+    if source is None or made_with != digest:
+      found = self._computed(state, stream)
+      self._found[key] = stream.source, digest, found
+    return found
+
+  def _computed(self, state: State, stream: Stream) -> Rows | None:
+    batches = stream.batches()
+    if self._after is not None:
+      batches = self._after.batches(state, stream)
+    parts, size = [], 0
+    for _, found in parallel.each(self.function, state, batches):
+      parts.append(found)
+      size += sum(x.nbytes for x in jax.tree.leaves(found))
+      if size / len(parts) * stream.steps_per_epoch > self._limit:
+        return None
+    # Padding stands at the end only.
+    return jax.tree.map(lambda *x: np.concatenate(x)[: len(stream)], *parts)
 
   def batches(
     self, state: State, stream: Stream, only: Any = None
@@ -92,63 +93,55 @@ class Kept:
     Args:
       state: what rows are made with.
       stream: in source order.
-      only: positions of the images that are wanted. There may be others
-        among the rows, which cost nothing.
+      only: positions of the examples that are wanted; all if None. Others may
+        come along from the cache, where they cost nothing.
     """
-    found = self._rows(state, stream)
+    found = self.rows(state, stream)
     if found is None:
       return stream.batches() if only is None else stream.some(only)
     batches = stream.batches(read_images=False)
-    return (taken(found, batch) for batch in batches)
+    return (with_rows(batch, found) for batch in batches)
 
-  def fed(self, state: State, stream: Stream) -> "Fed":
+  def stream(self, state: State, stream: Stream) -> "CachedStream":
     """The stream with rows in place of images."""
-    return Fed(self, state, stream)
+    return CachedStream(self, state, stream)
 
-  def _rows(self, state: State, stream: Stream) -> Rows | None:
-    made_with = push.embedder_digest({"": self._part(state)}, {}).tobytes()
-    key = id(stream.source), stream.image_size
-    # The source is kept with its rows, so that no other gets its id.
-    source, of, found = self._found.get(key, (None, b"", None))
-    if source is None or of != made_with:
-      batches = None
-      if self._through is not None:
-        batches = self._through.batches(state, stream)
-      found = rows(self.function, state, stream, batches, self._limit)
-      self._found[key] = stream.source, made_with, found
-    return found
+
+def with_rows(batch: Batch, rows: Rows) -> Batch:
+  """The batch with the rows of its examples."""
+  return {**batch, **jax.tree.map(lambda x: x[batch["index"]], rows)}
 
 
 @dataclasses.dataclass(frozen=True)
-class Fed:
+class CachedStream:
   """A stream whose batches have rows in place of images where they fit.
 
   Attributes:
-    kept: what makes and keeps the rows.
+    cached: makes the rows and holds them.
     state: what they are made with.
-    stream: in source order.
+    images: the stream itself, in source order.
   """
 
-  kept: Kept
+  cached: Cached
   state: State
-  stream: Stream
+  images: Stream
 
   def __len__(self) -> int:
-    return len(self.stream)
+    return len(self.images)
 
   @property
   def labels(self) -> Int32[np.ndarray, "n"]:
-    """Of all examples."""
-    return self.stream.labels
+    """Classes of all examples; -1 is unknown."""
+    return self.images.labels
 
   def batches(self) -> Iterator[Batch]:
     """All batches."""
-    return self.kept.batches(self.state, self.stream)
+    return self.cached.batches(self.state, self.images)
 
   def some(self, indices: Sequence[int] | np.ndarray) -> Iterator[Batch]:
     """Batches that have the chosen examples among them."""
-    return self.kept.batches(self.state, self.stream, indices)
+    return self.cached.batches(self.state, self.images, indices)
 
   def examples(self, indices: Sequence[int] | np.ndarray) -> Batch:
     """Chosen examples with their images."""
-    return self.stream.examples(indices)
+    return self.images.examples(indices)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from protojax.data.stream import Stream
 from protojax.engine import adopt
-from protojax.engine.cached import Kept
+from protojax.engine.cached import Cached
 from protojax.prototypes import start
 from protojax.prototypes.network import Network
 from protojax.types import State
@@ -18,7 +18,7 @@ def begin(
   network: Network,
   state: State,
   stream: Stream,
-  features: Kept,
+  features: Cached,
   *,
   backbone: str,
   pretrained: bool,
@@ -36,7 +36,7 @@ def begin(
     network: of the state.
     state: as its `init` gave it, or with what was taken over.
     stream: the training images in source order, without augmentation.
-    features: keeps those of the backbone.
+    features: cached rows of the backbone.
     backbone: its name.
     pretrained: it gets the weights that it comes with.
     weights: it gets those of a file or of the hub; see `start.pretrained`.
@@ -52,15 +52,15 @@ def begin(
   taken = adopt.fitting(state, init_from, names) if init_from else {}
   if (pretrained or weights) and not taken:
     state = start.pretrained(state, network.backbone, backbone, weights)
-  fed = features.fed(state, stream)
+  cached = features.stream(state, stream)
   if standardise and not taken:
     shift, scale = start.standardisation(
-      network.backbone_map, state, fed, network.backbone.channels
+      network.backbone_map, state, cached, network.backbone.channels
     )
     statistics = {**state.statistics, "shift": shift, "scale": scale}
     state = state.replace(statistics=statistics)
   if patches and "params.prototypes.prototypes" not in taken:
-    found = start.random_patches(network.embedded_map, state, fed, seed)
+    found = start.random_patches(network.embedded_map, state, cached, seed)
     params = {**state.params, "prototypes": {"prototypes": found}}
     state = state.replace(params=params)
   return state

@@ -169,7 +169,7 @@ def in_turn(
 
   Args:
     inner: how a part is trained; a schedule counts the part's own updates.
-    parts: into how many each array is split.
+    parts: into how many each array is cut.
     axis: along which.
   """
 

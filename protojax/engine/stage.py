@@ -16,7 +16,7 @@ from protojax import parallel
 from protojax.data import stream
 from protojax.data.stream import Stream
 from protojax.data.transforms import augment
-from protojax.engine import cached
+from protojax.engine.cached import Cached, Rows, with_rows
 from protojax.types import Batch, Metrics, PyTree, State, UserError
 
 
@@ -78,12 +78,10 @@ class Fit:
     data: shuffled batches.
     optimizer: from `optimizer.grouped`; a group not named there is frozen.
     length: in epochs or steps.
-    prefix: `(state, batch) -> rows` of all that comes before the first
-      trainable parameter; the loss finds the rows in the batch. Computed once
-      a stage when the data has no random transform.
-    through: what the prefix gets for its images where they have been through
-      part of the network already; it then finds those rows in its batch.
-    after_step: `state -> state`, after every update; of what is split it sees
+    cached: rows of all that comes before the first trainable parameter; the
+      loss finds them in the batch. Where the data has a random transform, each
+      step makes them of its own images.
+    after_step: `state -> state`, after every update; of what is sharded it sees
       this device's part.
     optimizer_id: stages with the same one share moments and schedule counts.
     patience: epochs without a better accuracy on the validation images after
@@ -92,9 +90,9 @@ class Fit:
     accumulate: parts in which a device takes its slice of a batch, one after
       the other: the memory of a part, the gradient of the whole. BatchNorm by
       the batch is then by the part, and its averages move once a part.
-    split: of state and moments, what is split over the devices; see
-      `parallel.split`. The loss finds this device's part, and the optimiser has
-      to be one that moves each number by itself.
+    sharding: of state and moments, what is sharded over the devices; see
+      `parallel.Sharding`. The loss finds this device's shard, and the optimiser
+      has to be one that moves each number by itself.
   """
 
   name: str
@@ -102,13 +100,12 @@ class Fit:
   data: Stream
   optimizer: optax.GradientTransformation
   length: Length
-  prefix: Callable[[State, Batch], Mapping[str, Any]] | None = None
-  through: cached.Kept | None = None
+  cached: Cached | None = None
   after_step: Callable[[State], State] | None = None
   optimizer_id: str | None = None
   patience: int = 0
   accumulate: int = 1
-  split: parallel.Split = dataclasses.field(default_factory=dict)
+  sharding: parallel.Sharding = dataclasses.field(default_factory=dict)
 
   @property
   def total_steps(self) -> int:
@@ -117,7 +114,9 @@ class Fit:
 
   def on_host(self, update: "Update") -> tuple[State, PyTree]:
     """State and optimiser's state after a step, whole, as NumPy."""
-    return parallel.to_host((update.state, update.optimizer_state), self.split)
+    return parallel.to_host(
+      (update.state, update.optimizer_state), self.sharding
+    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -149,7 +148,7 @@ def fit(
   optimizer_state: PyTree,
   key: jax.Array,
   start: int = 0,
-  cache_prefix: bool = True,
+  use_cache: bool = True,
 ) -> Iterator[Update]:
   """Trains from step `start` to the stage's end, yielding after every step.
 
@@ -159,18 +158,17 @@ def fit(
     optimizer_state: the optimiser's, at step `start`.
     key: the stage's key; a step's key is folded from it.
     start: steps done already.
-    cache_prefix: compute the prefix once where that gives the same rows.
+    use_cache: False makes the rows of `stage.cached` anew in every step.
 
   Raises:
     UserError: the batch does not divide over devices and parts.
   """
   _check_parts(stage)
-  fixed = stage.prefix is not None and not stage.data.augment
-  rows = _prefix_rows(stage, state) if fixed and cache_prefix else None
+  rows = _cached_rows(stage, state) if use_cache else None
   # The caller's buffers stay his: the step overwrites its own copies.
   state, optimizer_state = parallel.distribute(
     jax.tree.map(np.array, parallel.to_host((state, optimizer_state))),
-    stage.split,
+    stage.sharding,
   )
   step = mapped(stage, state, optimizer_state, key, rows is not None)
   batches = stage.data.batches(
@@ -178,7 +176,7 @@ def fit(
   )
   for number, batch in enumerate(batches, start):
     if rows is not None:
-      batch = cached.taken(rows, batch)
+      batch = with_rows(batch, rows)
     update = step(
       state, optimizer_state, parallel.shard(batch), np.int32(number)
     )
@@ -191,7 +189,7 @@ def mapped(
   state: State,
   optimizer_state: PyTree,
   key: jax.Array,
-  prefixed: bool = False,
+  has_rows: bool = False,
 ) -> Callable[..., Update]:
   """A step over all devices, compiled at its first call.
 
@@ -199,19 +197,19 @@ def mapped(
     stage: what to do.
     state, optimizer_state: trees as the step will get them.
     key: the stage's.
-    prefixed: whether batches hold the rows of the prefix.
+    has_rows: whether batches hold the rows of `stage.cached`.
 
   Returns:
     `(state, optimizer_state, sharded batch, number) -> Update`, which takes the
     place of what it was given.
   """
   axes = (
-    parallel.axes(state, stage.split),
-    parallel.axes(optimizer_state, stage.split),
+    parallel.axes(state, stage.sharding),
+    parallel.axes(optimizer_state, stage.sharding),
   )
   means: Any = None  # The same on all devices.
   return parallel.pmap(
-    _step(stage, key, prefixed),
+    _step(stage, key, has_rows),
     in_axes=(*axes, 0, None),
     out_axes=Update(*axes, means),
     donate=(0, 1),
@@ -229,16 +227,16 @@ def _check_parts(stage: Fit) -> None:
     )
 
 
-def _prefix_rows(stage: Fit, state: State) -> cached.Rows | None:
-  assert stage.prefix is not None
+def _cached_rows(stage: Fit, state: State) -> Rows | None:
   data = stage.data
+  if stage.cached is None or data.augment:
+    return None
   ordered = stream.ordered(data.source, data.image_size, data.batch_size)
-  batches = stage.through.batches(state, ordered) if stage.through else None
-  return cached.rows(stage.prefix, state, ordered, batches)
+  return stage.cached.rows(state, ordered)
 
 
 def _step(
-  stage: Fit, stage_key: jax.Array, prefixed: bool
+  stage: Fit, stage_key: jax.Array, has_rows: bool
 ) -> Callable[..., Update]:
   def step(
     state: State, optimizer_state: PyTree, batch: Batch, number: jax.Array
@@ -248,13 +246,13 @@ def _step(
     def sums(statistics: PyTree, batch: Batch) -> tuple[PyTree, PyTree]:
       batch = _augmented(stage.data.augment, batch, key)
       given = state.replace(statistics=statistics)
-      if stage.prefix is not None and not prefixed:
-        rows = jax.lax.stop_gradient(stage.prefix(given, batch))
+      if stage.cached is not None and not has_rows:
+        rows = jax.lax.stop_gradient(stage.cached.function(given, batch))
         batch = {**batch, **rows}
       return _sums(stage.loss, given, batch, key)
 
     statistics, found = _added(sums, state.statistics, batch, stage.accumulate)
-    gradients, metrics, count = _over_devices(found, stage.split)
+    gradients, metrics, count = _over_devices(found, stage.sharding)
     gradients, means = jax.tree.map(lambda x: x / count, (gradients, metrics))
     updates, optimizer_state = stage.optimizer.update(
       gradients, optimizer_state, state.params
@@ -309,18 +307,18 @@ def _added(
 
 
 def _over_devices(
-  found: PyTree, split: parallel.Split
+  found: PyTree, sharding: parallel.Sharding
 ) -> tuple[PyTree, PyTree, jax.Array]:
   """Gradients, metrics and count, summed over devices.
 
-  The gradient of what is split is not reduced: a loss is of a device's own
+  The gradient of what is sharded is not reduced: a loss is of a device's own
   examples, and what brings its part to those of the others (`parallel.gather`
   and `scatter_sum`) has brought it their gradients. Each would come so many
   times as there are devices if they all took the loss of the whole batch.
   """
   gradients, metrics, count = found
   whole = parallel.map_axes(
-    lambda x, axis: x if axis is None else None, gradients, split
+    lambda x, axis: x if axis is None else None, gradients, sharding
   )
   whole, metrics, count = parallel.psum((whole, metrics, count))
   gradients = jax.tree.map(

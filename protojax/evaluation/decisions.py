@@ -58,7 +58,7 @@ def measure(
     stream: images; those of unknown classes tell nothing of accuracy.
     outliers: a stream of images of none of the classes.
   """
-  rows = gathered(_decided(model), state, stream.batches())
+  rows = gathered(functools.partial(_decided, model), state, stream.batches())
   probabilities = jax.nn.softmax(rows["logits"])
   found = _sizes(model, state) | {
     name: mean(rows[name].astype(np.float32))
@@ -71,7 +71,9 @@ def measure(
     found["accuracy"] = mean(right[known].astype(np.float32))
     found["calibration_error"] = _one(error, int(known.sum()))
   if outliers is not None:
-    others = gathered(_decided(model), state, outliers.batches())
+    others = gathered(
+      functools.partial(_decided, model), state, outliers.batches()
+    )
     largest = rows["logits"].max(axis=1), others["logits"].max(axis=1)
     count = len(largest[0]) + len(largest[1])
     found["outlier_auroc"] = _one(metrics.outlier_auroc(*largest), count)
@@ -87,28 +89,25 @@ def gathered(
   """Rows of `parallel.each` and what names them, padding cut off, joined."""
   parts: list[dict[str, np.ndarray]] = []
   for batch, rows in parallel.each(function, state, batches):
-    kept = batch["mask"].astype(bool)
+    kept = batch["valid"].astype(bool)
     named = {name: batch[name] for name in ("index", "label")}
     parts.append({name: x[kept] for name, x in {**named, **rows}.items()})
   return {name: np.concatenate([p[name] for p in parts]) for name in parts[0]}
 
 
-@functools.lru_cache(maxsize=16)
-def _decided(model: Explainable) -> Callable[[State, Batch], Any]:
-  """One function for each model, so that the next stream compiles nothing."""
-
-  def rows(state: State, batch: Batch) -> dict[str, Array]:
-    found = decide(model, state, batch["image"])
-    weights = model.weights(state)
-    asked = found.scores, weights, jnp.argmax(found.logits, axis=1)
-    return {
-      "logits": found.logits,
-      "local_size": metrics.local_size(found.scores, weights),
-      "prediction_size": metrics.prediction_size(*asked),
-      "prediction_sparsity": metrics.prediction_sparsity(*asked),
-    }
-
-  return rows
+def _decided(
+  model: Explainable, state: State, batch: Batch
+) -> dict[str, Array]:
+  """What the model decides in each image of a batch, by name."""
+  found = decide(model, state, batch["image"])
+  weights = model.weights(state)
+  asked = found.scores, weights, jnp.argmax(found.logits, axis=1)
+  return {
+    "logits": found.logits,
+    "local_size": metrics.local_size(found.scores, weights),
+    "prediction_size": metrics.prediction_size(*asked),
+    "prediction_sparsity": metrics.prediction_sparsity(*asked),
+  }
 
 
 def _sizes(model: Explainable, state: State) -> dict[str, Mean]:

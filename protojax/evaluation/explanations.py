@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 import dataclasses
+import functools
 from typing import Any
 
 import numpy as np
@@ -32,7 +33,7 @@ def measure(
   size = parallel.whole_batch(_AT_ONCE * parallel.device_count())
   stream = dataclasses.replace(stream, batch_size=size)
   batches = _with_places(model, stream, images)
-  rows = gathered(heats.judged(model), state, batches)
+  rows = gathered(functools.partial(heats.judged, model), state, batches)
   counted = _own(model, state, stream.source, rows)
   tables = {n: rows.pop(n) for n in ("cells", "noisy_cells", "similarity")}
   named = {n: rows.pop(n) for n in ("at", "noisy_at", "seen") if n in rows}

@@ -6,9 +6,6 @@ that ST-ProtoPNet's code judges. A prototype's own map is judged for those that
 give the predicted class most points.
 """
 
-from collections.abc import Callable
-import functools
-
 import jax
 import jax.numpy as jnp
 from jaxtyping import Float, Int
@@ -33,9 +30,8 @@ _CHANGES = tuple(
 )
 
 
-@functools.lru_cache(maxsize=16)
-def judged(model: Explainable) -> Callable[[State, Batch], dict[str, Array]]:
-  """Makes rows of a batch, by name; always the same function for a model.
+def judged(model: Explainable, state: State, batch: Batch) -> dict[str, Array]:
+  """Rows of a batch, by name.
 
   A batch may hold masks of the "object", and "parts" as `objects.parts` gives
   them. "deletion", "insertion" [b], "drop_focus" and "drop_dual" [b m] are
@@ -44,33 +40,29 @@ def judged(model: Explainable) -> Callable[[State, Batch], dict[str, Array]]:
   of the p prototypes that metrics over images are made of: "cells",
   "noisy_cells", "similarity", and with parts "at", "noisy_at" [b p r], "seen".
   """
-
-  def rows(state: State, batch: Batch) -> dict[str, Array]:
-    images = jnp.asarray(batch["image"])
-    seen = decide(model, state, images)
-    keys = parallel.example_keys(parallel.key(0), batch["index"])
-    noisy = decide(model, state, _bytes(parts.noisy(images, keys)))
-    predicted = jnp.argmax(seen.logits, axis=1)
-    maps, weights = _maps(model, state, seen), model.weights(state)
-    asked, asked_maps = _asked(seen, weights[predicted], maps, images)
-    found = {
-      "cells": seen.cells,
-      "noisy_cells": noisy.cells,
-      "similarity": seen.similarity,
-      **_deleted(model, state, images, _heat(maps, weights, predicted, images)),
-      **_dropped(model, state, images, seen, asked[:, 0], asked_maps[:, 0]),
-    }
-    if "object" in batch:
-      unknown = batch["label"] < 0
-      classes = jnp.where(unknown, predicted, batch["label"])
-      heat = _heat(maps, weights, classes, images)[:, None]
-      found |= _located(heat, asked_maps, batch["object"])
-    if "parts" in batch:
-      after = _maps(model, state, noisy)
-      found |= _parted(maps, after, batch["parts"], images.shape[1])
-    return found
-
-  return rows
+  images = jnp.asarray(batch["image"])
+  seen = decide(model, state, images)
+  keys = parallel.example_keys(parallel.key(0), batch["index"])
+  noisy = decide(model, state, _bytes(parts.noisy(images, keys)))
+  predicted = jnp.argmax(seen.logits, axis=1)
+  maps, weights = _maps(model, state, seen), model.weights(state)
+  asked, asked_maps = _asked(seen, weights[predicted], maps, images)
+  found = {
+    "cells": seen.cells,
+    "noisy_cells": noisy.cells,
+    "similarity": seen.similarity,
+    **_deleted(model, state, images, _heat(maps, weights, predicted, images)),
+    **_dropped(model, state, images, seen, asked[:, 0], asked_maps[:, 0]),
+  }
+  if "object" in batch:
+    unknown = batch["label"] < 0
+    classes = jnp.where(unknown, predicted, batch["label"])
+    heat = _heat(maps, weights, classes, images)[:, None]
+    found |= _located(heat, asked_maps, batch["object"])
+  if "parts" in batch:
+    after = _maps(model, state, noisy)
+    found |= _parted(maps, after, batch["parts"], images.shape[1])
+  return found
 
 
 def _maps(

@@ -66,7 +66,7 @@ def sources(
       raise UserError(
         f"training image {name} is not the one that prototype {own[0]} was"
         " pushed to: the data have changed since. Put the images back, train"
-        " again, or explain all the same with --allow_stale."
+        " again, or explain all the same with --allow-stale."
       )
     if image is None:
       continue

@@ -4,7 +4,7 @@ Takes `importance` to all devices. The rows of a batch hold the most similar
 prototypes of each image only; the global scores need no rows at all.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 import functools
 from typing import NamedTuple
 
@@ -121,7 +121,9 @@ def sweep(
     ),
     "counts": np.zeros((len(example), totals.BINS), np.int32),
   }
-  step = _step(model, preset, top, keep_all, by_points, keep_features)
+  step = functools.partial(
+    _step, model, preset, top, keep_all, by_points, keep_features
+  )
   run = parallel.Sweep(step, (state, jnp.asarray(source)), carry)
   sums: dict[str, Sums] = {}
   for _, found in run.rows(batches):
@@ -145,7 +147,6 @@ def sweep(
     )
 
 
-@functools.lru_cache(maxsize=16)
 def _step(
   model: Scored,
   preset: Preset,
@@ -153,65 +154,62 @@ def _step(
   keep_all: bool,
   by_points: bool,
   keep_features: bool,
-) -> Callable[..., tuple[PyTree, PyTree]]:
-  """One function per setting, so that the second split compiles nothing."""
-
-  def step(states: PyTree, carry: PyTree, batch: Batch):
-    state, source = states
-    local, embedded = of_batch(
-      functools.partial(model.nearest, state),
-      functools.partial(model.at, state),
-      batch,
-      preset,
-      functools.partial(model.embed, state),
+  states: PyTree,
+  carry: PyTree,
+  batch: Batch,
+):
+  """Takes a batch into the totals; gives its local scores."""
+  state, source = states
+  local, embedded = of_batch(
+    functools.partial(model.nearest, state),
+    functools.partial(model.at, state),
+    batch,
+    preset,
+    functools.partial(model.embed, state),
+  )
+  alive, length = state.buffers["alive"], _length(state)
+  weight = jnp.ones_like(local.similarity)
+  if preset.weighted:
+    weight = model.similarity.weight(local.similarity, length)
+  own = batch["index"][:, None] == source[None]
+  weights = {"all": weight, "others": jnp.where(own, 0.0, weight)}
+  rows = {name: batch[name] for name in ("index", "label", "valid")}
+  rows["similarity"] = local.similarity
+  scores = model.scores(state, embedded, local.similarity)
+  points = head.logits(scores, model.weights(state), alive)
+  rows["logits"] = points + model.bias(state)[None]
+  ranked = local.similarity
+  if by_points:
+    # Of positive scores, as EPIC's algorithm 1 has it.
+    answer = jnp.argmax(rows["logits"], axis=1)
+    ranked = jnp.maximum(scores, 0.0) * model.weights(state)[answer]
+  chosen, rows["top"] = _first(local, ranked, alive, top)
+  rows["prototypes"] = chosen
+  rows["score"] = jnp.take_along_axis(scores, jnp.maximum(chosen, 0), axis=1)
+  if keep_all:
+    rows["whole"] = local
+  if keep_features:
+    rows["embedded"] = embedded
+  # One row for each device.
+  rows["sums"] = {
+    name: jax.tree.map(
+      lambda x: x[None], Sums.of(local, w, batch["valid"], model.similarity)
     )
-    alive, length = state.buffers["alive"], _length(state)
-    weight = jnp.ones_like(local.similarity)
-    if preset.weighted:
-      weight = model.similarity.weight(local.similarity, length)
-    own = batch["index"][:, None] == source[None]
-    weights = {"all": weight, "others": jnp.where(own, 0.0, weight)}
-    rows = {name: batch[name] for name in ("index", "label", "mask")}
-    rows["similarity"] = local.similarity
-    scores = model.scores(state, embedded, local.similarity)
-    points = head.logits(scores, model.weights(state), alive)
-    rows["logits"] = points + model.bias(state)[None]
-    ranked = local.similarity
-    if by_points:
-      # Of positive scores, as EPIC's algorithm 1 has it.
-      answer = jnp.argmax(rows["logits"], axis=1)
-      ranked = jnp.maximum(scores, 0.0) * model.weights(state)[answer]
-    chosen, rows["top"] = _first(local, ranked, alive, top)
-    rows["prototypes"] = chosen
-    rows["score"] = jnp.take_along_axis(scores, jnp.maximum(chosen, 0), axis=1)
-    if keep_all:
-      rows["whole"] = local
-    if keep_features:
-      rows["embedded"] = embedded
-    # One row for each device.
-    rows["sums"] = {
-      name: jax.tree.map(
-        lambda x: x[None], Sums.of(local, w, batch["mask"], model.similarity)
-      )
+    for name, w in weights.items()
+  }
+  replicates = carry["draws"]["all"].weight.shape[0]
+  drawn = totals.draws(batch["index"], batch["valid"], replicates)
+  more = {"cell": local.cell, "delta": jnp.swapaxes(local.delta, 1, 2)}
+  counted = batch["valid"][:, None] & jnp.asarray(alive)[None]
+  span = model.similarity.span(length)
+  return {
+    "draws": {
+      name: carry["draws"][name].add(local, w, drawn)
       for name, w in weights.items()
-    }
-    replicates = carry["draws"]["all"].weight.shape[0]
-    drawn = totals.draws(batch["index"], batch["mask"], replicates)
-    more = {"cell": local.cell, "delta": jnp.swapaxes(local.delta, 1, 2)}
-    counted = batch["mask"][:, None] & jnp.asarray(alive)[None]
-    span = model.similarity.span(length)
-    return {
-      "draws": {
-        name: carry["draws"][name].add(local, w, drawn)
-        for name, w in weights.items()
-      },
-      "nearest": neighbours.add(
-        carry["nearest"], -local.similarity, batch, more
-      ),
-      "counts": carry["counts"] + totals.counts(local, counted, span),
-    }, rows
-
-  return step
+    },
+    "nearest": neighbours.add(carry["nearest"], -local.similarity, batch, more),
+    "counts": carry["counts"] + totals.counts(local, counted, span),
+  }, rows
 
 
 def _length(state: State) -> int:
@@ -236,7 +234,7 @@ def _plus(total: Sums | None, parts: Sums, part: int) -> Sums:
 
 
 def _cut(found: PyTree) -> Rows:
-  kept = found["mask"].astype(bool)
+  kept = found["valid"].astype(bool)
   names = ("index", "label", "similarity", "logits", "prototypes")
   index, label, all_, logits, prototypes = (found[x][kept] for x in names)
   similarity, cell, delta = (x[kept] for x in found["top"])

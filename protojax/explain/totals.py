@@ -69,11 +69,11 @@ class Sums(NamedTuple):
     cls,
     local: Local,
     weight: Float[ArrayLike, "b p"],
-    mask: Bool[ArrayLike, " b"],
+    valid: Bool[ArrayLike, " b"],
     similarity: Similarity,
   ) -> "Sums":
-    """Sums of one batch; where the mask is False a row is padding."""
-    weight = jnp.where(mask[:, None], weight, 0.0)
+    """Sums of one batch; where the valid is False a row is padding."""
+    weight = jnp.where(valid[:, None], weight, 0.0)
     g = local.similarity[:, None]
     relative = local.delta / jnp.where(g == 0, jnp.inf, jnp.abs(g))
     distance = similarity.inverse(g - local.delta) - similarity.inverse(g)
@@ -81,7 +81,7 @@ class Sums(NamedTuple):
     return cls(
       jnp.sum(_products(terms, weight), axis=0),
       jnp.sum(weight, axis=0),
-      jnp.sum(mask, dtype=jnp.int32),
+      jnp.sum(valid, dtype=jnp.int32),
     )
 
   def scores(self, replicates: "Replicates") -> Scores:
@@ -140,7 +140,7 @@ class Replicates(NamedTuple):
 
 
 def draws(
-  index: Int[ArrayLike, " b"], mask: Bool[ArrayLike, " b"], replicates: int
+  index: Int[ArrayLike, " b"], valid: Bool[ArrayLike, " b"], replicates: int
 ) -> Float[jax.Array, "b r"]:
   """How often each image counts in each replicate.
 
@@ -154,7 +154,7 @@ def draws(
     return jnp.searchsorted(jnp.asarray(_POISSON), uniform, side="right")
 
   drawn = jax.vmap(one)(jnp.asarray(index))
-  return jnp.where(mask[:, None], drawn, 0).astype(jnp.float32)
+  return jnp.where(valid[:, None], drawn, 0).astype(jnp.float32)
 
 
 def edges(span: float) -> Float[np.ndarray, " edges"]:

@@ -119,7 +119,7 @@ def count(
   counts: Counts,
   maps: Float[ArrayLike, "b H W"],
   weights: Float[ArrayLike, "b H W"],
-  mask: Bool[ArrayLike, " b"],
+  valid: Bool[ArrayLike, " b"],
   low: float = 0.0,
   high: float = 2.0,
 ) -> Counts:
@@ -134,7 +134,7 @@ def count(
     counts: what is counted so far.
     maps: scores; outside of `low` to `high` they go to the end bins.
     weights: `region_weights` of each truth; above 0 a pixel is defective.
-    mask: False for padding.
+    valid: False for padding.
     low: the lowest score there can be; a cosine distance's, unless given.
     high: the highest.
   """
@@ -164,7 +164,7 @@ def count(
   # Map by map: on CPU more than twice as fast as one scatter of the batch, and
   # the float32 sums stay short.
   maps, weights = (jnp.asarray(x, jnp.float32) for x in (maps, weights))
-  return jax.lax.scan(add, counts, (maps, weights, jnp.asarray(mask)))[0]
+  return jax.lax.scan(add, counts, (maps, weights, jnp.asarray(valid)))[0]
 
 
 def pixel_metrics(counts: Counts, limit: float = LIMIT) -> dict[str, float]:

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterable, Mapping
 import functools
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -23,19 +22,17 @@ def evaluate(
   """Accuracy and mean cross entropy of a model over batches.
 
   Args:
-    answers: always the same function, since it is compiled once.
+    answers: (state, batch) -> rows, "logits" [b k] among them.
     state: of the model.
     batches: their padding is left out.
   """
-  return figures(parallel.fold(_count(answers), state, none(), batches))
+  return figures(
+    parallel.fold(functools.partial(_count, answers), state, none(), batches)
+  )
 
 
-@functools.lru_cache(maxsize=16)
-def _count(answers: Answers) -> Callable[..., Any]:
-  def count(state: State, carry: Array, batch: Batch) -> Array:
-    return add(carry, answers(state, batch)["logits"], batch)
-
-  return count
+def _count(answers: Answers, state: State, carry: Array, batch: Batch) -> Array:
+  return add(carry, answers(state, batch)["logits"], batch)
 
 
 def none() -> Float[np.ndarray, " 3"]:
@@ -55,7 +52,7 @@ def add(
   rows = jnp.stack(
     [correct.astype(jnp.float32), entropy, jnp.ones_like(entropy)]
   )
-  counted = jnp.where(batch["mask"][None], rows, 0.0)
+  counted = jnp.where(batch["valid"][None], rows, 0.0)
   return jnp.asarray(sums) + jnp.sum(counted, axis=1)
 
 

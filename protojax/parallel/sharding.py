@@ -1,7 +1,7 @@
-"""Arrays that are split over the devices, in a tree of arrays that are whole.
+"""Arrays that are sharded over the devices, in a tree of arrays that are whole.
 
-A `Split` names them: with {"head.weight": 1} every leaf whose path ends in
-`head.weight` is split along its axis 1, the parameter and an optimiser's
+A `Sharding` names them: with {"head.weight": 1} every leaf whose path ends in
+`head.weight` is sharded along its axis 1, the parameter and an optimiser's
 moments of it alike. On N devices `[k, p]` is then held as `[k, N, p / N]`,
 and a mapped step sees `[k, p / N]`.
 """
@@ -14,23 +14,23 @@ import numpy as np
 
 from protojax.types import ArrayLike, PyTree
 
-Split = Mapping[str, int]
-WHOLE: Split = {}
+Sharding = Mapping[str, int]
+LOCAL: Sharding = {}
 
 
-def axes(tree: PyTree, split: Split) -> PyTree:
-  """The axis that each leaf, or the whole tree, is split along; else None."""
-  return map_axes(lambda _, axis: axis, tree, split) if split else None
+def axes(tree: PyTree, sharding: Sharding) -> PyTree:
+  """The axis that each leaf, or the whole tree, is sharded along; else None."""
+  return map_axes(lambda _, axis: axis, tree, sharding) if sharding else None
 
 
 def map_axes(
-  function: Callable[[Any, int | None], Any], tree: PyTree, split: Split
+  function: Callable[[Any, int | None], Any], tree: PyTree, sharding: Sharding
 ) -> PyTree:
   """`function(leaf, axis)` of every leaf; None for the axis of a whole one."""
 
   def call(path: tuple, leaf: Any) -> Any:
     name = "." + jax.tree_util.keystr(path, simple=True, separator=".")
-    found = (axis for end, axis in split.items() if name.endswith(f".{end}"))
+    found = (axis for end, axis in sharding.items() if name.endswith(f".{end}"))
     return function(leaf, next(found, None))
 
   return jax.tree_util.tree_map_with_path(call, tree)

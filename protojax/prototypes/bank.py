@@ -4,7 +4,7 @@ Of P prototypes each of N devices holds P / N and their columns of the head.
 It compares its own with the features of all devices' images; sums and minima
 over the devices then make each image's logits and nearest prototypes. All of
 it is written once, for either: a network and its loss call the methods of
-`Whole` or of `Parts`.
+`Local` or of `Sharded`.
 """
 
 import dataclasses
@@ -22,18 +22,18 @@ Smallest = tuple[Float[jax.Array, " c"], Bool[jax.Array, " c"]]
 
 
 @dataclasses.dataclass(frozen=True)
-class Whole:
+class Local:
   """Every device holds all prototypes, and meets its own images alone.
 
   Attributes:
-    split: what of the state is held in parts: nothing.
+    sharding: what of the state is held in parts: nothing.
   """
 
-  split: ClassVar[parallel.Split] = parallel.WHOLE
+  sharding: ClassVar[parallel.Sharding] = parallel.LOCAL
 
   @property
-  def parts(self) -> int:
-    """In how many parts it is held."""
+  def shards(self) -> int:
+    """In how many shards it is held."""
     return 1
 
   def meet(self, tree: PyTree) -> PyTree:
@@ -64,20 +64,20 @@ class Whole:
     return x
 
 
-WHOLE = Whole()
+LOCAL = Local()
 
 
 @dataclasses.dataclass(frozen=True)
-class Parts:
+class Sharded:
   """Every device holds a part of the prototypes, which meets all images.
 
-  For mapped steps alone. See `Whole` for the methods.
+  For mapped steps alone. See `Local` for the methods.
 
   Attributes:
-    split: what of the state is held in parts.
+    sharding: what of the state is held in parts.
   """
 
-  split: ClassVar[parallel.Split] = {
+  sharding: ClassVar[parallel.Sharding] = {
     "prototypes.prototypes": 0,
     "head.weight": 1,
     "head.own": 0,
@@ -86,7 +86,7 @@ class Parts:
   }
 
   @property
-  def parts(self) -> int:
+  def shards(self) -> int:
     """As many as there are devices."""
     return parallel.device_count()
 

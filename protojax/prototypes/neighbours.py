@@ -74,10 +74,10 @@ def add(
     kept: of the batches before.
     distances: of each image to each prototype; what is not a number is
       nobody's neighbour.
-    batch: its "index", "label" and "mask".
+    batch: its "index", "label" and "valid".
     more: name -> [b, p, ...].
   """
-  usable = batch["mask"][:, None] & jnp.isfinite(distances)
+  usable = batch["valid"][:, None] & jnp.isfinite(distances)
   new = Neighbours(
     jnp.where(usable, distances, jnp.inf).T,
     jnp.where(usable, batch["index"][:, None], _NO_IMAGE).T,

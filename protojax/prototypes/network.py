@@ -16,7 +16,7 @@ from jaxtyping import Float, Int, Num
 
 from protojax.backbones.base import Backbone
 from protojax.prototypes import head, pooling, push
-from protojax.prototypes.bank import WHOLE, Parts, Whole
+from protojax.prototypes.bank import LOCAL, Local, Sharded
 from protojax.prototypes.groups import CLASS, Groups, Note
 from protojax.prototypes.layer import Layer
 from protojax.prototypes.similarity import Similarity
@@ -63,7 +63,7 @@ class Network:
   class_names: tuple[str, ...]
   describe: Callable[..., Sequence[Mapping[str, Note]]] | None = None
   head_kind: str = "dense"
-  bank: Whole | Parts = WHOLE
+  bank: Local | Sharded = LOCAL
 
   def init(
     self,
@@ -121,7 +121,7 @@ class Network:
         " leave --config.prototypes.sharded out."
       )
     layer = self.layer.clone(count=count // devices)
-    return dataclasses.replace(self, layer=layer, bank=Parts())
+    return dataclasses.replace(self, layer=layer, bank=Sharded())
 
   @property
   def similarity(self) -> Similarity:

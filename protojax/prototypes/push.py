@@ -20,7 +20,7 @@ import numpy as np
 from protojax import parallel
 from protojax.data import images as images_lib
 from protojax.prototypes import distance
-from protojax.prototypes.bank import WHOLE, Parts, Whole
+from protojax.prototypes.bank import LOCAL, Local, Sharded
 from protojax.prototypes.similarity import Similarity
 from protojax.types import ArrayLike, Batch, PyTree, State
 
@@ -76,7 +76,7 @@ def push(
   stream: Any,
   similarity: Similarity,
   own_class: bool = True,
-  bank: Whole | Parts = WHOLE,
+  bank: Local | Sharded = LOCAL,
 ) -> tuple[Float[np.ndarray, "p h1 w1 d"], Provenance, dict[str, int | float]]:
   """Projects the prototypes onto training patches.
 
@@ -87,8 +87,7 @@ def push(
 
   Args:
     embed: (state, batch) -> features b h w d, those that the prototypes are
-      compared with; always the same function object, since it is compiled
-      once.
+      compared with.
     state: params["prototypes"]["prototypes"], buffers "class_of", "alive" and
       "provenance" are read here, the rest by `embed`.
     stream: `batches()` of all images, without augmentation, and
@@ -111,11 +110,11 @@ def push(
   groups = class_of if own_class else np.zeros_like(class_of)
   best = _join(
     parallel.fold(
-      _step(embed, similarity, own_class, bank),
-      {"state": state, "of_class": by_class(groups, alive, bank.parts)},
+      functools.partial(_step, embed, similarity, own_class, bank),
+      {"state": state, "of_class": by_class(groups, alive, bank.shards)},
       _empty_carry(old),
       stream.batches(),
-      {**bank.split, "of_class": 0} if bank.split else {},
+      {**bank.sharding, "of_class": 0} if bank.sharding else {},
     )
   )
   found = np.isfinite(best["distance"])
@@ -230,36 +229,33 @@ def _empty_carry(prototypes):
   }
 
 
-@functools.lru_cache(maxsize=16)
-def _step(embed, similarity, own_class, bank):
-  """One function per setting, so that a second push compiles nothing."""
+def _step(
+  embed, similarity, own_class, bank, given: PyTree, carry: PyTree, batch: Batch
+) -> PyTree:
+  """The nearest patches so far, and those of one batch."""
+  state, of_class = given["state"], given["of_class"]
+  prototypes = state.params["prototypes"]["prototypes"]
+  flat = prototypes.reshape(len(prototypes), -1)
+  windows = distance.patches(embed(state, batch), *prototypes.shape[1:3])
+  windows = windows.reshape(len(windows), -1, windows.shape[-1])
+  names = {key: batch[key] for key in ("index", "label", "valid")}
+  windows, batch = bank.meet((windows, names))
+  label = batch["label"] if own_class else jnp.zeros_like(batch["label"])
+  known = batch["valid"] & (label >= 0) & (label < len(of_class))
+  chosen = jnp.where(known[:, None], of_class[label], len(flat))
 
-  def step(given: PyTree, carry: PyTree, batch: Batch) -> PyTree:
-    state, of_class = given["state"], given["of_class"]
-    prototypes = state.params["prototypes"]["prototypes"]
-    flat = prototypes.reshape(len(prototypes), -1)
-    windows = distance.patches(embed(state, batch), *prototypes.shape[1:3])
-    windows = windows.reshape(len(windows), -1, windows.shape[-1])
-    names = {key: batch[key] for key in ("index", "label", "mask")}
-    windows, batch = bank.meet((windows, names))
-    label = batch["label"] if own_class else jnp.zeros_like(batch["label"])
-    known = batch["mask"] & (label >= 0) & (label < len(of_class))
-    chosen = jnp.where(known[:, None], of_class[label], len(flat))
+  def take(
+    carry: PyTree, images: tuple[jax.Array, jax.Array, jax.Array]
+  ) -> tuple[PyTree, None]:
+    return _nearer(carry, images, flat, similarity), None
 
-    def take(
-      carry: PyTree, images: tuple[jax.Array, jax.Array, jax.Array]
-    ) -> tuple[PyTree, None]:
-      return _nearer(carry, images, flat, similarity), None
-
-    some = len(label) if chosen.size <= _PAIRS else 1
-    images = jax.tree.map(
-      lambda x: x.reshape(-1, some, *x.shape[1:]),
-      (windows, batch["index"], chosen),
-    )
-    carry, _ = jax.lax.scan(take, carry, images)
-    return carry
-
-  return step
+  some = len(label) if chosen.size <= _PAIRS else 1
+  images = jax.tree.map(
+    lambda x: x.reshape(-1, some, *x.shape[1:]),
+    (windows, batch["index"], chosen),
+  )
+  carry, _ = jax.lax.scan(take, carry, images)
+  return carry
 
 
 def _nearer(carry, images, flat, similarity):

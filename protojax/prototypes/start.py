@@ -85,14 +85,14 @@ def standardisation(
   """Shift and scale that bring every channel to mean 0 and variance 1.
 
   Args:
-    features: (state, batch) -> b h w c; always the same function object.
+    features: (state, batch) -> b h w c.
     state: what `features` reads.
     stream: `batches()` of all images, without augmentation.
     channels: c.
   """
   zeros = np.zeros(channels, np.float32)
   carries = parallel.fold(
-    _add_moments(features),
+    functools.partial(_add_moments, features),
     state,
     (zeros, zeros, np.float32(0)),
     stream.batches(),
@@ -105,25 +105,23 @@ def standardisation(
   return np.asarray(mean, np.float32), np.asarray(scale, np.float32)
 
 
-@functools.lru_cache(maxsize=16)
 def _add_moments(
   features: Callable[[State, Batch], jax.Array],
-) -> Callable[[State, PyTree, Batch], PyTree]:
+  state: State,
+  carry: PyTree,
+  batch: Batch,
+) -> PyTree:
   """Adds a batch to the sums of the features, their squares, and the count."""
-
-  def step(state: State, carry: PyTree, batch: Batch) -> PyTree:
-    found = features(state, batch)
-    _, h, w, c = found.shape
-    mask = batch["mask"][:, None, None, None]
-    found = jnp.where(mask, found, 0.0).reshape(-1, c)
-    total, squares, count = carry
-    return (
-      total + jnp.sum(found, 0),
-      squares + jnp.sum(found**2, 0),
-      count + jnp.sum(batch["mask"], dtype=jnp.float32) * float(h * w),
-    )
-
-  return step
+  found = features(state, batch)
+  _, h, w, c = found.shape
+  valid = batch["valid"][:, None, None, None]
+  found = jnp.where(valid, found, 0.0).reshape(-1, c)
+  total, squares, count = carry
+  return (
+    total + jnp.sum(found, 0),
+    squares + jnp.sum(found**2, 0),
+    count + jnp.sum(batch["valid"], dtype=jnp.float32) * float(h * w),
+  )
 
 
 def random_patches(
@@ -139,7 +137,7 @@ def random_patches(
 
   Args:
     embedded: (state, batch) -> features b h w d, those that prototypes
-      are compared with; always the same function object.
+      are compared with.
     state: params["prototypes"]["prototypes"] and the buffer "class_of" are
       read here, the rest by `embedded`.
     stream: `some(indices)`, batches of chosen images without augmentation,
@@ -160,7 +158,7 @@ def random_patches(
   images = np.unique(chosen[chosen >= 0])
   for batch, maps in parallel.each(embedded, state, stream.some(images)):
     rows, columns = maps.shape[1] - height + 1, maps.shape[2] - width + 1
-    for index, z in zip(batch["index"], maps[batch["mask"]], strict=False):
+    for index, z in zip(batch["index"], maps[batch["valid"]], strict=False):
       for j in np.flatnonzero(chosen == index):
         top, left = (places[j] * (rows, columns)).astype(int)
         prototypes[j] = z[top : top + height, left : left + width]

@@ -43,7 +43,7 @@ def check(batch, source, size=4):
   assert {k: v.dtype for k, v in batch.items()} == {
     "label": np.int32,
     "index": np.int32,
-    "mask": bool,
+    "valid": bool,
     "image": np.uint8,
   }
   expected = np.broadcast_to(
@@ -71,7 +71,7 @@ def test_ordered_pads_the_last_batch_and_masks_it():
   for batch in batches:
     check(batch, source)
   index = np.concatenate([b["index"] for b in batches])
-  mask = np.concatenate([b["mask"] for b in batches])
+  mask = np.concatenate([b["valid"] for b in batches])
   np.testing.assert_array_equal(index[mask], np.arange(23))
   assert index[~mask].tolist() == [22]
   (third,) = stream.batches(2, 3)
@@ -84,7 +84,7 @@ def test_chosen_examples_come_in_the_order_given():
   for batch in batches:
     check(batch, source)
   index = np.concatenate([b["index"] for b in batches])
-  mask = np.concatenate([b["mask"] for b in batches])
+  mask = np.concatenate([b["valid"] for b in batches])
   assert index.tolist() == [20, 3, 11, 7, 5, 5, 5, 5]
   assert mask.tolist() == 5 * [True] + 3 * [False]
 
@@ -92,9 +92,9 @@ def test_chosen_examples_come_in_the_order_given():
 def test_a_limit_is_spread_over_the_source():
   stream = stream_lib.ordered(Planted(), 4, 4)
   (batch,) = stream.spread(3)
-  assert batch["index"][batch["mask"]].tolist() == [0, 11, 22]
+  assert batch["index"][batch["valid"]].tolist() == [0, 11, 22]
   for limit in (None, 23, 99):
-    assert sum(int(b["mask"].sum()) for b in stream.spread(limit)) == 23
+    assert sum(int(b["valid"].sum()) for b in stream.spread(limit)) == 23
 
 
 def test_training_covers_each_epoch_once_in_another_order():
@@ -108,7 +108,7 @@ def test_training_covers_each_epoch_once_in_another_order():
   assert len({tuple(e) for e in epochs}) == 10
   for batch in stream.batches(0, 8):
     check(batch, source)
-    assert batch["mask"].all()
+    assert batch["valid"].all()
 
 
 def test_training_drops_the_remainder():
@@ -175,7 +175,7 @@ def test_batch_must_divide_over_processes(monkeypatch):
 def test_labels_without_images_touch_no_file():
   source = Planted()
   (batch, *_) = stream_lib.ordered(source, 4, 5).batches(read_images=False)
-  assert set(batch) == {"label", "index", "mask"}
+  assert set(batch) == {"label", "index", "valid"}
   assert source.decoded == []
 
 
@@ -185,7 +185,7 @@ def test_chosen_examples():
   batch = stream.examples([7, 3, 3])
   check(batch, source)
   assert batch["index"].tolist() == [7, 3, 3]
-  assert batch["mask"].all()
+  assert batch["valid"].all()
   np.testing.assert_array_equal(stream.labels, source.labels)
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 
 from protojax.data import stream as stream_lib
-from protojax.engine.cached import Kept
+from protojax.engine.cached import Cached
 from protojax.types import State
 
 
@@ -27,7 +27,7 @@ def _frozen(state):
 
 def _all(kept, state, stream, name, **options):
   parts = [
-    batch[name][batch["mask"]]
+    batch[name][batch["valid"]]
     for batch in kept.batches(state, stream, **options)
   ]
   return np.concatenate(parts)
@@ -36,7 +36,7 @@ def _all(kept, state, stream, name, **options):
 def test_rows_stand_in_for_images(array_source):
   source = array_source(count=10, size=8)
   stream = stream_lib.ordered(source, 8, 4)
-  kept = Kept(_mean, _frozen)
+  kept = Cached(_mean, _frozen)
   expected = 2 * source.images.mean(axis=(1, 2, 3))
   np.testing.assert_allclose(
     _all(kept, _state(), stream, "mean"), expected, rtol=1e-6
@@ -54,8 +54,8 @@ def test_rows_stand_in_for_images(array_source):
 def test_rows_can_be_made_of_rows(array_source):
   source = array_source(count=6, size=8)
   stream = stream_lib.ordered(source, 8, 4)
-  first = Kept(_mean, _frozen)
-  second = Kept(_twice, _frozen, through=first)
+  first = Cached(_mean, _frozen)
+  second = Cached(_twice, _frozen, after=first)
   expected = 4 * source.images.mean(axis=(1, 2, 3))
   found = _all(second, _state(), stream, "twice")
   np.testing.assert_allclose(found, expected, rtol=1e-6)
@@ -64,7 +64,7 @@ def test_rows_can_be_made_of_rows(array_source):
 def test_what_does_not_fit_stays_with_its_images(array_source):
   source = array_source(count=10, size=8)
   stream = stream_lib.ordered(source, 8, 4)
-  kept = Kept(_mean, _frozen, limit=8)
+  kept = Cached(_mean, _frozen, limit=8)
   assert _all(kept, _state(), stream, "image").shape == (10, 8, 8, 3)
   # Then it pays to ask only for those that are wanted.
   wanted = np.array([1, 7, 8])

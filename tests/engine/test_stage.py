@@ -1,4 +1,4 @@
-"""Gradient descent over devices: reductions, prefixes, frozen groups."""
+"""Gradient descent over devices: reductions, cached rows, frozen groups."""
 
 import dataclasses
 import functools
@@ -12,6 +12,7 @@ import pytest
 from protojax import parallel
 from protojax.data import stream as stream_lib
 from protojax.engine import stage as stages
+from protojax.engine.cached import Cached
 from protojax.engine.optimizer import grouped
 from protojax.types import State, UserError
 
@@ -34,7 +35,7 @@ def _body(state, batch, params=None):
   return jnp.tanh(pixels @ (params or state.params)["body"])
 
 
-def _prefix(state, batch):
+def _rows(state, batch):
   return {"hidden": _body(state, batch)}
 
 
@@ -54,9 +55,10 @@ def _loss(params, state, batch, key):
   )
 
 
-def _fit(source, groups, length, prefix=None, **kwargs):
+def _fit(source, groups, length, rows=None, **kwargs):
   data = stream_lib.training(source, 16, 8, seed=1, **kwargs)
-  return stages.Fit("fit", _loss, data, grouped(groups), length, prefix)
+  cached = None if rows is None else Cached(rows)
+  return stages.Fit("fit", _loss, data, grouped(groups), length, cached)
 
 
 def _run(fit, state, start=0, optimizer_state=None, **kwargs):
@@ -105,10 +107,10 @@ def test_replicas_stay_equal(array_source):
     np.testing.assert_array_equal(first, second)
 
 
-def test_cached_prefix_gives_the_same_steps(array_source):
-  fit = _fit(array_source(), {"head": 0.02}, stages.epochs(2), _prefix)
+def test_cached_rows_gives_the_same_steps(array_source):
+  fit = _fit(array_source(), {"head": 0.02}, stages.epochs(2), _rows)
   cached = _run(fit, _state())
-  fresh = _run(fit, _state(), cache_prefix=False)
+  fresh = _run(fit, _state(), use_cache=False)
   for a, b in zip(cached, fresh, strict=True):
     np.testing.assert_allclose(
       a.state.params["head"], b.state.params["head"], atol=1e-6
@@ -118,8 +120,8 @@ def test_cached_prefix_gives_the_same_steps(array_source):
     )
 
 
-def test_cached_prefix_reads_no_image(array_source, monkeypatch):
-  fit = _fit(array_source(), {"head": 0.02}, stages.epochs(1), _prefix)
+def test_cached_rows_reads_no_image(array_source, monkeypatch):
+  fit = _fit(array_source(), {"head": 0.02}, stages.epochs(1), _rows)
   asked = []
   batches = stream_lib.Stream.batches
 
@@ -132,9 +134,9 @@ def test_cached_prefix_reads_no_image(array_source, monkeypatch):
   assert asked == [(None, True), (1, False)]
 
 
-def test_prefix_behind_random_images_is_not_cached(array_source):
+def test_rows_behind_random_images_is_not_cached(array_source):
   fit = _fit(
-    array_source(), {"head": 0.02}, stages.epochs(1), _prefix, augment="flip"
+    array_source(), {"head": 0.02}, stages.epochs(1), _rows, augment="flip"
   )
   updates = _run(fit, _state())
   assert len(updates) == fit.data.steps_per_epoch

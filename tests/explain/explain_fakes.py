@@ -48,7 +48,7 @@ class Images:
       "image": self.images[indices],
       "label": self.labels[indices],
       "index": indices,
-      "mask": np.ones(len(indices), bool),
+      "valid": np.ones(len(indices), bool),
     }
 
   def batches(self):
@@ -60,7 +60,7 @@ class Images:
     for start in range(0, count, self.batch_size):
       row = np.arange(start, start + self.batch_size)
       mask = row < count
-      yield {**self.examples(chosen[np.where(mask, row, 0)]), "mask": mask}
+      yield {**self.examples(chosen[np.where(mask, row, 0)]), "valid": mask}
 
 
 class Colours:

@@ -143,7 +143,7 @@ def _batch(images, pad=0):
     "image": images[index],
     "label": np.zeros(n, np.int32),
     "index": index.astype(np.int32),
-    "mask": np.arange(n) < len(images),
+    "valid": np.arange(n) < len(images),
   }
 
 

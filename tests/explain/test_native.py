@@ -46,7 +46,10 @@ class Photos:
 
 
 def batch(*index):
-  return {"index": np.array(index, np.int32), "mask": np.ones(len(index), bool)}
+  return {
+    "index": np.array(index, np.int32),
+    "valid": np.ones(len(index), bool),
+  }
 
 
 @pytest.mark.parametrize("name", PHOTOS)
@@ -124,7 +127,7 @@ def test_padding_of_a_batch_repeats_one_of_its_images():
   [found] = native.attach([batch(1, 0, 0)], source, PRESETS["none"], SIZE)
   assert sorted(decoded) == [0, 1]
   assert_array_equal(found["image"], found["copies"][:, 0])
-  assert_array_equal(found["mask"], True)
+  assert_array_equal(found["valid"], True)
   for row, name in enumerate(("tissue", "eye", "eye")):
     expected = native.copies(PHOTOS[name], PRESETS["none"], SIZE)
     assert_array_equal(found["copies"][row], expected)

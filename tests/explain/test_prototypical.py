@@ -165,7 +165,7 @@ def test_changed_training_images_are_noticed():
   model, state = fakes.trained()
   source = state.buffers["provenance"].image[0]
   model.train.images[source, 0, 0, 0] ^= 1
-  with pytest.raises(UserError, match=f"image-{source}.*--allow_stale"):
+  with pytest.raises(UserError, match=f"image-{source}.*--allow-stale"):
     _explain(model, state, _test_images())
   _, prototypes = _explain(model, state, _test_images(), allow_changed=True)
   assert prototypes[0].patch is not None

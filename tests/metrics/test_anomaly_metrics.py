@@ -171,7 +171,7 @@ def test_one_score_for_all_is_chance():
 
 
 def _step(_, counts, batch):
-  return anomaly.count(counts, batch["map"], batch["weight"], batch["mask"])
+  return anomaly.count(counts, batch["map"], batch["weight"], batch["valid"])
 
 
 def test_batches_devices_and_padding_give_the_same():
@@ -179,11 +179,11 @@ def test_batches_devices_and_padding_give_the_same():
   weights, mask = weigh(truths), np.ones(12, bool)
   whole = all_counted(truths, maps)
   batches = [
-    {"map": maps[rows], "weight": weights[rows], "mask": mask[rows]}
+    {"map": maps[rows], "weight": weights[rows], "valid": mask[rows]}
     for rows in np.split(np.arange(12), 3)
   ]
   # Padding repeats a defective example.
-  batches.append({**batches[-1], "mask": np.zeros(4, bool)})
+  batches.append({**batches[-1], "valid": np.zeros(4, bool)})
   parts = parallel.fold(_step, (), anomaly.Counts.empty(), batches)
   assert parts.normal.shape == (parallel.device_count(), BINS)
   for part, all_of_it in zip(parts, whole, strict=True):

@@ -19,7 +19,7 @@ def test_sums_of_padded_batches_are_those_of_scikit_learn():
     for start in starts:
       rows = np.arange(start, start + 3)
       mask = rows < 10
-      batch = {"label": np.where(mask, labels[rows % 10], -1), "mask": mask}
+      batch = {"label": np.where(mask, labels[rows % 10], -1), "valid": mask}
       sums = add(sums, logits[rows % 10], batch)
     devices.append(np.asarray(sums))
   found = classification.figures(np.stack(devices))

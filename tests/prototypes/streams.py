@@ -20,7 +20,7 @@ class ArrayStream:
       mask = np.arange(self.batch_size) < len(index)
       index = np.resize(index, self.batch_size).astype(np.int32)
       index = np.where(mask, index, 0).astype(np.int32)
-      yield {**self.examples(index), "mask": mask}
+      yield {**self.examples(index), "valid": mask}
 
   def examples(self, indices):
     return {

@@ -6,8 +6,9 @@ import numpy as np
 
 from protojax import parallel
 from protojax.losses import prototype as losses
+from protojax.parallel import sharding
 from protojax.prototypes import head
-from protojax.prototypes.bank import WHOLE, Parts
+from protojax.prototypes.bank import LOCAL, Sharded
 
 _LABELS = np.array([0, 1, 2, 3], np.int32)
 _CLASSES = np.array([0, 0, 1, 2, 0, 1, 1, 2], np.int32)
@@ -49,16 +50,16 @@ def test_values_and_gradients_are_those_of_the_whole():
   weight = np.random.default_rng(1).normal(size=(4, 8)).astype(np.float32)
   own = np.arange(4, dtype=np.float32)
   rest = _distances(), weight, _LABELS, _CLASSES, _ALIVE
-  (value, rows), slopes = jax.jit(_slope(WHOLE))(own, *rest)
+  (value, rows), slopes = jax.jit(_slope(LOCAL))(own, *rest)
 
   # Images over devices, prototypes over devices.
   along = 0, 1, 1, 0, 0, 0
   split = [
-    parallel.parted(x, axis, 2)
+    sharding.parted(x, axis, 2)
     for x, axis in zip((own, *rest), along, strict=True)
   ]
   step = parallel.pmap(
-    _slope(Parts()), in_axes=along, out_axes=((0, 0), (1, 1))
+    _slope(Sharded()), in_axes=along, out_axes=((0, 0), (1, 1))
   )
   (parts, part_rows), part_slopes = step(*split)
   np.testing.assert_allclose(parts.sum(), value, rtol=1e-5)
@@ -66,7 +67,7 @@ def test_values_and_gradients_are_those_of_the_whole():
     np.testing.assert_allclose(row, rows[name], rtol=1e-5, err_msg=name)
   for part, slope in zip(part_slopes, slopes, strict=True):
     np.testing.assert_allclose(
-      parallel.joined(np.asarray(part), 1), slope, rtol=1e-5, atol=1e-6
+      sharding.joined(np.asarray(part), 1), slope, rtol=1e-5, atol=1e-6
     )
   # Of two equally near ones the first alone was moved.
   assert rows["cluster"][0] == 0.5

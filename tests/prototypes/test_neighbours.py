@@ -17,7 +17,7 @@ def _stream(distances, payload, batch_size, order):
     batch = {
       "index": index,
       "label": (index % 3).astype(np.int32),
-      "mask": np.arange(batch_size) < len(rows),
+      "valid": np.arange(batch_size) < len(rows),
     }
     yield distances[index], batch, {"cell": payload[index]}
 

@@ -23,7 +23,7 @@ class _Stream:
       index = indices[start : start + self.size]
       mask = np.arange(self.size) < len(index)
       index = np.resize(index, self.size)
-      yield {"image": self.maps[index], "index": index, "mask": mask}
+      yield {"image": self.maps[index], "index": index, "valid": mask}
 
 
 def _rows(state, batch):

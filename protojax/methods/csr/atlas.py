@@ -37,10 +37,10 @@ def atlas(
   """
   projected, scores, cells = [], [], []
   for batch, rows in parallel.each(network.rows, state, batches):
-    mask = batch["mask"]
-    projected.append(rows["projected"][mask])
-    scores.append(rows["scores"][mask])
-    cells.append(rows["cells"][mask])
+    valid = batch["valid"]
+    projected.append(rows["projected"][valid])
+    scores.append(rows["scores"][valid])
+    cells.append(rows["cells"][valid])
   state = parallel.to_host(state)
   class_of, present = state.buffers["class_of"], np.asarray(present)
   prototypes = state.params["prototypes"]["prototypes"][:, 0, 0]

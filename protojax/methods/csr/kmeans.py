@@ -3,7 +3,7 @@
 Prototypes that begin at random mostly end without a vector of their own, since
 the nearest takes all the gradient. So they begin as centres of spherical
 k-means, and those that no vector chooses move to where the others are farthest.
-Vectors and centres have length one; `mask` tells real rows from padding, so
+Vectors and centres have length one; `valid` tells real rows from padding, so
 that `jax.vmap` goes over the concepts.
 """
 
@@ -45,11 +45,11 @@ def reseed(
   """
 
   def of_concept(
-    vectors: jax.Array, mask: jax.Array, centres: jax.Array
+    vectors: jax.Array, valid: jax.Array, centres: jax.Array
   ) -> tuple[jax.Array, jax.Array]:
     centres = distance.direction(centres)
-    idle = counts(vectors, mask, centres) == 0
-    return farthest_points(vectors, mask, centres, idle), jnp.sum(idle)
+    idle = counts(vectors, valid, centres) == 0
+    return farthest_points(vectors, valid, centres, idle), jnp.sum(idle)
 
   each = jax.jit(jax.vmap(of_concept, in_axes=(1, 1, 0)))
   moved, idle = each(vectors, present, centres)
@@ -58,7 +58,7 @@ def reseed(
 
 def spherical_kmeans(
   vectors: Float[ArrayLike, "n d"],
-  mask: Bool[ArrayLike, " n"],
+  valid: Bool[ArrayLike, " n"],
   count: int,
   iterations: int,
 ) -> Float[jax.Array, "m d"]:
@@ -70,16 +70,16 @@ def spherical_kmeans(
 
   Args:
     vectors: of length one.
-    mask: which of them are real.
+    valid: which of them are real.
     count: m.
     iterations: of both steps.
   """
-  vectors, real = jnp.asarray(vectors), jnp.asarray(mask)[:, None]
+  vectors, real = jnp.asarray(vectors), jnp.asarray(valid)[:, None]
   mean = jnp.mean(jnp.where(real, vectors, 0.0), axis=0)
-  first = jnp.argmax(_similar(vectors, mask, distance.direction(mean)[None]))
+  first = jnp.argmax(_similar(vectors, valid, distance.direction(mean)[None]))
   centres = jnp.tile(vectors[first][None], (count, 1))
   others = jnp.arange(count) > 0
-  centres = farthest_points(vectors, mask, centres, others)
+  centres = farthest_points(vectors, valid, centres, others)
 
   def step(centres: jax.Array, _: None) -> tuple[jax.Array, None]:
     chosen = jax.nn.one_hot(nearest(vectors, centres), count)
@@ -93,7 +93,7 @@ def spherical_kmeans(
 
 def farthest_points(
   vectors: Float[ArrayLike, "n d"],
-  mask: Bool[ArrayLike, " n"],
+  valid: Bool[ArrayLike, " n"],
   centres: Float[ArrayLike, "m d"],
   moved: Bool[ArrayLike, " m"],
 ) -> Float[jax.Array, "m d"]:
@@ -113,8 +113,8 @@ def farthest_points(
   ) -> tuple[jax.Array, jax.Array]:
     centre, moves = row
     # Ties, such as all of them where no centre is kept, go to the first.
-    worst = vectors[jnp.argmin(jnp.where(mask, covered, jnp.inf))]
-    centre = jnp.where(moves & jnp.any(mask), worst, centre)
+    worst = vectors[jnp.argmin(jnp.where(valid, covered, jnp.inf))]
+    centre = jnp.where(moves & jnp.any(valid), worst, centre)
     return jnp.maximum(covered, _products(vectors, centre)), centre
 
   _, found = jax.lax.scan(step, covered, (centres, moved))
@@ -130,17 +130,17 @@ def nearest(
 
 def counts(
   vectors: Float[ArrayLike, "n d"],
-  mask: Bool[ArrayLike, " n"],
+  valid: Bool[ArrayLike, " n"],
   centres: Float[ArrayLike, "m d"],
 ) -> Int[jax.Array, " m"]:
   """How many vectors each centre is the nearest of."""
   chosen = jax.nn.one_hot(nearest(vectors, centres), len(centres))
-  kept = jnp.where(jnp.asarray(mask)[:, None], chosen, 0.0)
+  kept = jnp.where(jnp.asarray(valid)[:, None], chosen, 0.0)
   return jnp.sum(kept, axis=0).astype(jnp.int32)
 
 
-def _similar(vectors, mask, centre):
-  return jnp.where(mask, _products(vectors, centre.T)[:, 0], _NEVER)
+def _similar(vectors, valid, centre):
+  return jnp.where(valid, _products(vectors, centre.T)[:, 0], _NEVER)
 
 
 def _products(a, b):

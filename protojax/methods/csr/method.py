@@ -21,7 +21,8 @@ from protojax.data import concepts as concepts_lib
 from protojax.data import stream as stream_lib
 from protojax.data.source import Source
 from protojax.data.stream import Stream
-from protojax.engine import adopt, cached
+from protojax.engine import adopt
+from protojax.engine.cached import Cached
 from protojax.engine.optimizer import adam, grouped
 from protojax.engine.stage import Fit, Pass, epochs
 from protojax.explain import prototypical
@@ -208,9 +209,9 @@ class Method:
     )
 
   @functools.cached_property
-  def _features(self) -> cached.Kept:
+  def _features(self) -> Cached:
     """Of whole splits; all stages after the first, and metrics, begin there."""
-    return cached.Kept(self.network.feature_rows, self.network.feature_part)
+    return Cached(self.network.feature_rows, self.network.feature_part)
 
   @functools.cached_property
   def _present(self) -> Bool[np.ndarray, "n c"]:
@@ -260,7 +261,7 @@ class Method:
   ) -> Float[np.ndarray, "n c d"]:
     batches = self._features.batches(state, data)
     rows = parallel.each(self.network.projected_rows, state, batches)
-    return np.concatenate([r["projected"][b["mask"]] for b, r in rows])
+    return np.concatenate([r["projected"][b["valid"]] for b, r in rows])
 
   def _with_prototypes(self, state: State, found: ArrayLike) -> State:
     shape = state.params["prototypes"]["prototypes"].shape
@@ -325,7 +326,7 @@ class Method:
     """
     batches = self._features.batches(state, data)
     parts = [
-      {name: x[batch["mask"]] for name, x in rows.items()}
+      {name: x[batch["valid"]] for name, x in rows.items()}
       for batch, rows in parallel.each(self._measured, state, batches)
     ]
     found = jax.tree.map(lambda *x: np.concatenate(x), *parts)

@@ -15,7 +15,7 @@ import optax
 
 from protojax import parallel
 from protojax.data.stream import Stream
-from protojax.engine.cached import Kept
+from protojax.engine.cached import Cached
 from protojax.engine.stage import Aux, Fit, Length
 from protojax.losses.prototype import cross_entropy
 from protojax.methods.csr import losses
@@ -32,7 +32,7 @@ def presence(
   optimizer: optax.GradientTransformation,
   length: Length,
   *,
-  features: Kept,
+  features: Cached,
   frozen: bool,
   train_norm: bool,
 ) -> Fit:
@@ -67,15 +67,7 @@ def presence(
 
   if not frozen:
     return Fit("concepts", loss, data, optimizer, length)
-  return Fit(
-    "concepts",
-    loss,
-    data,
-    optimizer,
-    length,
-    prefix=network.feature_rows,
-    through=features,
-  )
+  return Fit("concepts", loss, data, optimizer, length, cached=features)
 
 
 def likeness(
@@ -86,7 +78,7 @@ def likeness(
   optimizer: optax.GradientTransformation,
   length: Length,
   *,
-  features: Kept,
+  features: Cached,
   gamma: float,
   scale: float,
   margin: float,
@@ -129,8 +121,7 @@ def likeness(
     data,
     optimizer,
     length,
-    prefix=network.vector_rows,
-    through=features,
+    cached=Cached(network.vector_rows, after=features),
   )
 
 
@@ -140,7 +131,7 @@ def task(
   optimizer: optax.GradientTransformation,
   length: Length,
   *,
-  features: Kept,
+  features: Cached,
   dropout: float,
 ) -> Fit:
   """Stage 3: cross entropy of the classes, from the scores.
@@ -181,6 +172,5 @@ def task(
     data,
     optimizer,
     length,
-    prefix=network.score_rows,
-    through=features,
+    cached=Cached(network.score_rows, after=features),
   )

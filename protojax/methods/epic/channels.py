@@ -4,7 +4,7 @@ What a channel stands for are the images that fire most in it (EPIC, section
 4). The functions take batches with rows (`Rotated.map_rows`) or with images.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 import functools
 import math
 from typing import Any
@@ -41,20 +41,20 @@ def ranked(
   the smaller index is first; -1 where there are too few.
   """
   empty = neighbours.empty(network.backbone.channels, images)
-  found = parallel.fold(_ranked(network), state, empty, batches)
+  found = parallel.fold(
+    functools.partial(_ranked, network), state, empty, batches
+  )
   return neighbours.gathered(found).images.astype(np.int32)
 
 
-@functools.lru_cache(maxsize=16)
-def _ranked(network: Rotated) -> Callable[..., Neighbours]:
-  def step(state: State, carry: Neighbours, batch: Batch) -> Neighbours:
-    pooled = batch.get("pooled")
-    if pooled is None:
-      pooled = network.pooled_rows(state, batch)["pooled"]
-    value = rotation.rotated(pooled, basis(state))
-    return neighbours.add(carry, -value, batch)
-
-  return step
+def _ranked(
+  network: Rotated, state: State, carry: Neighbours, batch: Batch
+) -> Neighbours:
+  pooled = batch.get("pooled")
+  if pooled is None:
+    pooled = network.pooled_rows(state, batch)["pooled"]
+  value = rotation.rotated(pooled, basis(state))
+  return neighbours.add(carry, -value, batch)
 
 
 def strongest(
@@ -67,21 +67,21 @@ def strongest(
   number, place = np.zeros((), np.float32), np.zeros((), np.int32)
   more = {"purity": number, "cell": place, "value": number}
   empty = neighbours.empty(network.backbone.channels, images, more)
-  found = parallel.fold(_strongest(network), state, empty, batches)
+  found = parallel.fold(
+    functools.partial(_strongest, network), state, empty, batches
+  )
   return neighbours.gathered(found)
 
 
-@functools.lru_cache(maxsize=16)
-def _strongest(network: Rotated) -> Callable[..., Neighbours]:
-  def step(state: State, carry: Neighbours, batch: Batch) -> Neighbours:
-    features = network.embedded(state, batch)
-    value, cell = network.nearest(state, features)
-    purity = rotation.purity(features, basis(state))
-    more = {"purity": purity, "cell": cell, "value": value}
-    score = network.pooled(state, features)
-    return neighbours.add(carry, -score, batch, more)
-
-  return step
+def _strongest(
+  network: Rotated, state: State, carry: Neighbours, batch: Batch
+) -> Neighbours:
+  features = network.embedded(state, batch)
+  value, cell = network.nearest(state, features)
+  purity = rotation.purity(features, basis(state))
+  more = {"purity": purity, "cell": cell, "value": value}
+  score = network.pooled(state, features)
+  return neighbours.add(carry, -score, batch, more)
 
 
 def purities(found: Neighbours) -> Float[np.ndarray, " p"]:
@@ -196,7 +196,7 @@ def compared(
   parts: dict[str, list[np.ndarray]] = {}
   for batch, rows in parallel.each(network.compared, state, batches):
     for name, values in rows.items():
-      parts.setdefault(name, []).append(values[batch["mask"]])
+      parts.setdefault(name, []).append(values[batch["valid"]])
   return {k: np.concatenate(x).astype(np.float64) for k, x in parts.items()}
 
 
@@ -219,7 +219,9 @@ def whitened(
     "products": np.zeros((channels, channels), np.float32),
     "patches": np.zeros((), np.float32),
   }
-  sums = parallel.fold(_moment(network), state, empty, batches)
+  sums = parallel.fold(
+    functools.partial(_moment, network), state, empty, batches
+  )
   total = {k: np.sum(x, axis=0, dtype=np.float64) for k, x in sums.items()}
   moment = np.asarray(total["products"] / total["patches"])
   s, undone = rotation.whitening(moment, shrinkage)
@@ -228,19 +230,17 @@ def whitened(
   return folded(state, s, undone), float(np.linalg.cond(s))
 
 
-@functools.lru_cache(maxsize=16)
-def _moment(network: Rotated) -> Callable[..., PyTree]:
-  def step(state: State, carry: PyTree, batch: Batch) -> PyTree:
-    features = network.embedded(state, batch)
-    features = jnp.where(batch["mask"][:, None, None, None], features, 0.0)
-    cells = features.reshape(-1, features.shape[-1])
-    patches = jnp.sum(batch["mask"]) * (len(cells) // len(features))
-    return {
-      "products": carry["products"] + rotation.rotated(cells.T, cells.T),
-      "patches": carry["patches"] + patches,
-    }
-
-  return step
+def _moment(
+  network: Rotated, state: State, carry: PyTree, batch: Batch
+) -> PyTree:
+  features = network.embedded(state, batch)
+  features = jnp.where(batch["valid"][:, None, None, None], features, 0.0)
+  cells = features.reshape(-1, features.shape[-1])
+  patches = jnp.sum(batch["valid"]) * (len(cells) // len(features))
+  return {
+    "products": carry["products"] + rotation.rotated(cells.T, cells.T),
+    "patches": carry["patches"] + patches,
+  }
 
 
 def aligned(
@@ -270,7 +270,9 @@ def aligned(
     "purity": np.zeros((), np.float32),
     "pairs": np.zeros(channels, np.float32),
   }
-  sums = parallel.fold(_aligned(network), state, empty, batches)
+  sums = parallel.fold(
+    functools.partial(_aligned, network), state, empty, batches
+  )
   total = {k: np.sum(x, axis=0, dtype=np.float64) for k, x in sums.items()}
   pairs = total["pairs"]
   mean = total["alignment"] / np.maximum(pairs, 1.0)[:, None]
@@ -292,25 +294,23 @@ def _turn(state: State) -> Float[Array, "p d"]:
   return jnp.matmul(u, white["inverse"], precision=PRECISION)
 
 
-@functools.lru_cache(maxsize=16)
-def _aligned(network: Rotated) -> Callable[..., PyTree]:
-  def step(state: State, carry: PyTree, batch: Batch) -> PyTree:
-    features = network.embedded(state, batch)
-    pairs = rotation.pairs(state.buffers["chosen"], batch)
-    if "whitening" in state.buffers:
-      white = state.buffers["whitening"]["matrix"]
-      features = rotation.rotated(features, white)
+def _aligned(
+  network: Rotated, state: State, carry: PyTree, batch: Batch
+) -> PyTree:
+  features = network.embedded(state, batch)
+  pairs = rotation.pairs(state.buffers["chosen"], batch)
+  if "whitening" in state.buffers:
+    white = state.buffers["whitening"]["matrix"]
+    features = rotation.rotated(features, white)
 
-    def total(turn: Array) -> Array:
-      return jnp.sum(pairs * rotation.purity(features, turn, orthogonal=True))
+  def total(turn: Array) -> Array:
+    return jnp.sum(pairs * rotation.purity(features, turn, orthogonal=True))
 
-    # Lengths stay, so the gradient by R is the sum of directions.
-    purity, alignment = jax.value_and_grad(total)(_turn(state))
-    more = {
-      "alignment": alignment,
-      "purity": purity,
-      "pairs": jnp.sum(pairs, axis=0),
-    }
-    return jax.tree.map(jnp.add, carry, more)
-
-  return step
+  # Lengths stay, so the gradient by R is the sum of directions.
+  purity, alignment = jax.value_and_grad(total)(_turn(state))
+  more = {
+    "alignment": alignment,
+    "purity": purity,
+    "pairs": jnp.sum(pairs, axis=0),
+  }
+  return jax.tree.map(jnp.add, carry, more)

@@ -22,7 +22,7 @@ from protojax.data import stream as stream_lib
 from protojax.data import unlabelled
 from protojax.data.source import Source
 from protojax.engine import pretrain
-from protojax.engine.cached import Kept
+from protojax.engine.cached import Cached
 from protojax.engine.optimizer import adam, grouped
 from protojax.engine.stage import Aux, Fit, Pass, epochs
 from protojax.explain import prototypical
@@ -174,11 +174,10 @@ class Method:
     yield Pass("start", self.start, ordered)
     if c.head == "probe" and self._own is None:
       yield probe.probing(
-        self.network.pooled_rows,
+        Cached(self.network.pooled_rows, after=self._maps),
         train,
         grouped({"head": adam(c.probe.rate, c.probe.weight_decay)}),
         epochs(c.probe.epochs),
-        through=self._maps,
         after_step=folding.as_it_is,
       )
     yield Pass("before", self.before, ordered)
@@ -198,8 +197,7 @@ class Method:
         train,
         grouped({"rotation": adam(r.rate, r.weight_decay)}),
         epochs(r.epochs),
-        prefix=self.network.map_rows,
-        through=self._maps,
+        cached=self._maps,
         optimizer_id="rotation",
       )
     yield Pass("prototypes", self.prototypes, ordered)
@@ -223,15 +221,15 @@ class Method:
   # The sweeps.
 
   @functools.cached_property
-  def _maps(self) -> Kept:
+  def _maps(self) -> Cached:
     """Z of the images, where that fits into memory."""
-    return Kept(self.network.map_rows, self.network.frozen)
+    return Cached(self.network.map_rows, self.network.frozen)
 
   @functools.cached_property
-  def _pooled(self) -> Kept:
+  def _pooled(self) -> Cached:
     """Means of Z over the cells."""
     network = self.network
-    return Kept(network.pooled_rows, network.frozen, through=self._maps)
+    return Cached(network.pooled_rows, network.frozen, after=self._maps)
 
   def start(
     self, state: State, data: stream_lib.Stream

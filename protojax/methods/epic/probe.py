@@ -1,34 +1,31 @@
 """A linear probe: the head of a classifier whose backbone stays as it is."""
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable
 
 import jax.numpy as jnp
 import optax
 
 from protojax.data.stream import Stream
-from protojax.engine.cached import Kept
+from protojax.engine.cached import Cached
 from protojax.engine.stage import Aux, Fit, Length
 from protojax.types import Array, Batch, PyTree, State
 
 
 def probing(
-  pooled: Callable[[State, Batch], Mapping[str, Any]],
+  pooled: Cached,
   data: Stream,
   optimizer: optax.GradientTransformation,
   length: Length,
   *,
-  through: Kept | None = None,
   after_step: Callable[[State], State] | None = None,
 ) -> Fit:
   """The stage: cross entropy of params["head"], "weight" [k d] and "bias" [k].
 
   Args:
-    pooled: (state, batch) -> {"pooled": b d}, the features it stands on.
+    pooled: cached rows {"pooled": b d}, the features it stands on.
     data: shuffled batches.
     optimizer: of the head.
     length: in epochs or steps.
-    through: what `pooled` gets in place of images; see `Fit`.
     after_step: state -> state, after every update.
   """
   return Fit(
@@ -37,8 +34,7 @@ def probing(
     data,
     optimizer,
     length,
-    prefix=pooled,
-    through=through,
+    cached=pooled,
     after_step=after_step,
   )
 

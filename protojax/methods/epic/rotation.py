@@ -112,11 +112,11 @@ def pairs(
 
   Args:
     chosen: positions of images in their source, by channel; -1 for none.
-    batch: its "index" and "mask".
+    batch: its "index" and "valid".
   """
   index = jnp.asarray(batch["index"])[:, None, None]
   found = jnp.any(jnp.asarray(chosen)[None] == index, axis=2)
-  return (found & batch["mask"][:, None]).astype(jnp.float32)
+  return (found & batch["valid"][:, None]).astype(jnp.float32)
 
 
 def whitening(

@@ -84,12 +84,12 @@ def explain(
     limit: take that many images only, evenly over the stream.
     progress: called with the number of images of each batch that is done.
   """
-  step = _step(model, preset)
+  step = functools.partial(_step, model, preset)
   batches = native.attach(
     stream.spread(limit), stream.source, preset, model.image_size
   )
   for batch, rows in parallel.each(step, state, batches):
-    taken = np.flatnonzero(batch["mask"])
+    taken = np.flatnonzero(batch["valid"])
     images = stream.examples(batch["index"][taken])["image"]
     for i, image in zip(taken, images, strict=True):
       row = {name: value[i] for name, value in rows.items()}
@@ -113,25 +113,20 @@ def explain(
     progress(len(taken))
 
 
-@functools.lru_cache(maxsize=16)
 def _step(
-  model: Inspectable, preset: Preset
-) -> Callable[[State, Batch], PyTree]:
-  """One function per setting, so that the second split compiles nothing."""
-
-  def step(state: State, batch: Batch) -> PyTree:
-    values = functools.partial(model.values, state)
-    local, _ = of_batch(_worst_cell, _at, batch, preset, values)
-    found = model.inspect(state, batch["image"])
-    return {
-      **{name: found[name] for name in ("map", "score")},
-      **{name: found[name] for name in ("distance", "assignment")},
-      "worst": local.similarity[:, 0],
-      "cell": local.cell[:, 0],
-      "delta": local.delta[:, :, 0],
-    }
-
-  return step
+  model: Inspectable, preset: Preset, state: State, batch: Batch
+) -> PyTree:
+  """What is said of each image of a batch, by name."""
+  values = functools.partial(model.values, state)
+  local, _ = of_batch(_worst_cell, _at, batch, preset, values)
+  found = model.inspect(state, batch["image"])
+  return {
+    **{name: found[name] for name in ("map", "score")},
+    **{name: found[name] for name in ("distance", "assignment")},
+    "worst": local.similarity[:, 0],
+    "cell": local.cell[:, 0],
+    "delta": local.delta[:, :, 0],
+  }
 
 
 def _worst_cell(

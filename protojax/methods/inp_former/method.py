@@ -18,6 +18,7 @@ from protojax import backbones, parallel
 from protojax.data import stream as stream_lib
 from protojax.datasets import anomalies, truths
 from protojax.engine import adopt
+from protojax.engine.cached import Cached
 from protojax.engine.optimizer import grouped, stable_adamw, warmup_cosine
 from protojax.engine.stage import Aux, Fit, Pass, epochs
 from protojax.explain.inspection import Threshold
@@ -132,7 +133,7 @@ class Method:
         shuffled,
         grouped(rules, o.clip_norm),
         epochs(c.epochs),
-        prefix=self.detector.encoder_rows,
+        cached=Cached(self.detector.encoder_rows),
       )
     yield Pass("threshold", self.choose_threshold, self.stream("calibration"))
 
@@ -211,7 +212,7 @@ class Method:
   def _scores(self, state: State, data: stream_lib.Stream) -> np.ndarray:
     return np.concatenate(
       [
-        rows["score"][batch["mask"]]
+        rows["score"][batch["valid"]]
         for batch, rows in parallel.each(self._score, state, data.batches())
       ]
     )
@@ -249,7 +250,7 @@ class Method:
         continue  # It has images to train on alone.
       sweep = parallel.Sweep(self._measure, state, metrics.Counts.empty())
       scores = [
-        rows["score"][batch["mask"]]
+        rows["score"][batch["valid"]]
         for batch, rows in sweep.rows(
           self._with_weights(source, data.some(own))
         )
@@ -264,8 +265,8 @@ class Method:
     self, state: State, carry: PyTree, batch: Batch
   ) -> tuple[PyTree, PyTree]:
     found = self.detector.inspect(state, batch["image"])
-    weights, mask = batch["weights"], batch["mask"]
-    carry = metrics.count(carry, found["map"], weights, mask)
+    weights, valid = batch["weights"], batch["valid"]
+    carry = metrics.count(carry, found["map"], weights, valid)
     return carry, {"score": found["score"]}
 
   def _with_weights(self, source: Any, batches: Any) -> Iterator[Batch]:

@@ -20,7 +20,7 @@ import numpy as np
 
 from protojax import parallel
 from protojax.data.stream import Stream
-from protojax.engine import cached
+from protojax.engine.cached import Rows, with_rows
 from protojax.types import Array, Batch, PyTree, UserError
 
 # (params, buffers, batch) -> the loss of each example, convex in the params.
@@ -73,7 +73,7 @@ class Solution(NamedTuple):
   residual: float
 
 
-def batches(rows: cached.Rows, data: Stream) -> list[Batch]:
+def batches(rows: Rows, data: Stream) -> list[Batch]:
   """Rows of all examples over the devices, where they stay if they are few.
 
   Args:
@@ -86,7 +86,7 @@ def batches(rows: cached.Rows, data: Stream) -> list[Batch]:
   whole = dataclasses.replace(data, batch_size=parallel.whole_batch(count))
   laid_out = parallel.placed if stay else parallel.shard
   return [
-    laid_out(cached.taken(rows, batch))
+    laid_out(with_rows(batch, rows))
     for batch in whole.batches(read_images=False)
   ]
 
@@ -250,12 +250,12 @@ def _mapped(loss: Loss) -> tuple[Callable[..., Any], Callable[..., Any]]:
   """
 
   def value(params: PyTree, buffers: PyTree, batch: Batch) -> jax.Array:
-    return jnp.sum(jnp.where(batch["mask"], loss(params, buffers, batch), 0.0))
+    return jnp.sum(jnp.where(batch["valid"], loss(params, buffers, batch), 0.0))
 
   def summed(function: Callable[..., PyTree]) -> Callable[..., Any]:
     def over(params: PyTree, buffers: PyTree, batch: Batch) -> PyTree:
       sums = function(params, buffers, batch)
-      return parallel.psum((sums, jnp.sum(batch["mask"])))
+      return parallel.psum((sums, jnp.sum(batch["valid"])))
 
     return parallel.pmap(over, in_axes=(None, None, 0), out_axes=None)
 

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 
 from protojax.data.stream import Stream
-from protojax.engine import cached
+from protojax.engine.cached import Cached
 from protojax.engine.stage import Pass
 from protojax.losses import prototype as losses
 from protojax.methods.protopnet import convex
@@ -39,7 +39,7 @@ def stage(
   name: str,
   network: Network,
   data: Stream,
-  features: cached.Kept,
+  features: Cached,
   l1: float,
   ridge: float,
   steps: int,
@@ -68,7 +68,7 @@ def solve(
   network: Network,
   state: State,
   data: Stream,
-  features: cached.Kept,
+  features: Cached,
   l1: float,
   ridge: float,
   steps: int,
@@ -90,8 +90,9 @@ def solve(
     weights of living prototypes to other classes are not 0.
   """
   # Twice, since the padding of the last batch counts there.
-  batches = features.batches(state, data)
-  rows = cached.rows(network.score_rows, state, data, batches, 2 * _BYTES)
+  rows = Cached(network.score_rows, after=features, limit=2 * _BYTES).rows(
+    state, data
+  )
   assert rows is not None, "`stage` has seen to it"
   buffers = {name: state.buffers[name] for name in ("class_of", "alive")}
   count = len(network.class_names)

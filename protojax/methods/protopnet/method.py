@@ -16,7 +16,7 @@ from protojax import backbones, datasets, parallel
 from protojax.data import stream as stream_lib
 from protojax.data.source import Source
 from protojax.engine import pretrain, summary
-from protojax.engine.cached import Kept
+from protojax.engine.cached import Cached
 from protojax.engine.initial_state import begin
 from protojax.engine.optimizer import adam, grouped, step_decay
 from protojax.engine.stage import Aux, Fit, Pass, epochs
@@ -138,9 +138,9 @@ class Method:
     )
 
   @functools.cached_property
-  def _features(self) -> Kept:
+  def _features(self) -> Cached:
     """Of whole splits, for as long as the backbone stays as it is."""
-    return Kept(self.network.backbone_rows, self.network.backbone_part)
+    return Cached(self.network.backbone_rows, self.network.backbone_part)
 
   # The algorithm.
 
@@ -177,7 +177,7 @@ class Method:
           "prototypes": c.warm.prototypes,
         },
         c.warm.epochs,
-        self.network.backbone_rows,
+        self._features,
       )
     for _ in range(c.rounds):
       if c.joint.epochs:
@@ -190,7 +190,7 @@ class Method:
           optimizer_id="joint",
           patience=c.joint.patience,
           accumulate=c.accumulate,
-          split=self._trained.bank.split,
+          sharding=self._trained.bank.sharding,
         )
       yield Pass("push", self.push, ordered)
       yield self._last_layer("last layer", c.last.epochs)
@@ -215,8 +215,9 @@ class Method:
     if c.prototypes.sharded:
       # Distances to all of them are more than a device shall hold.
       scored = self.network.embedded_rows
+    rows = Cached(scored, after=self._features)
     return self._frozen(
-      name, self._shuffled(), {"head": last.head}, length, scored, name
+      name, self._shuffled(), {"head": last.head}, length, rows, name
     )
 
   def _frozen(
@@ -225,7 +226,7 @@ class Method:
     data: stream_lib.Stream,
     groups: Mapping[str, Any],
     length: int,
-    prefix: Any,
+    cached: Cached,
     optimizer_id: str | None = None,
   ) -> Fit:
     """A stage behind a frozen backbone: BatchNorm by running averages.
@@ -241,11 +242,10 @@ class Method:
       data,
       grouped(groups),
       epochs(length),
-      prefix=None if parity else prefix,
-      through=self._features,
+      cached=None if parity else cached,
       optimizer_id=optimizer_id,
       accumulate=self.config.accumulate,
-      split=self._trained.bank.split,
+      sharding=self._trained.bank.sharding,
     )
 
   def _joint_rates(self, epoch: int) -> Mapping[str, Any]:
@@ -328,7 +328,7 @@ class Method:
     prototypes, provenance, metrics = push.push(
       self.network.embedded_map,
       state,
-      self._features.fed(state, data),
+      self._features.stream(state, data),
       self.network.similarity,
       bank=self._trained.bank,
     )
@@ -345,7 +345,7 @@ class Method:
     near = prune.nearest_images(
       self.network.embedded_map,
       state,
-      self._features.fed(state, data),
+      self._features.stream(state, data),
       self.network.similarity,
       c.nearest,
       self._trained.bank,

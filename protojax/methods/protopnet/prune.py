@@ -17,7 +17,7 @@ import numpy as np
 
 from protojax import parallel
 from protojax.prototypes import head, neighbours, pooling, push
-from protojax.prototypes.bank import WHOLE, Parts, Whole
+from protojax.prototypes.bank import LOCAL, Local, Sharded
 from protojax.prototypes.neighbours import Neighbours
 from protojax.prototypes.similarity import Similarity
 from protojax.types import ArrayLike, Batch, Metrics, State
@@ -29,13 +29,12 @@ def nearest_images(
   stream: Any,
   similarity: Similarity,
   k: int = 6,
-  bank: Whole | Parts = WHOLE,
+  bank: Local | Sharded = LOCAL,
 ) -> Neighbours:
   """The k images nearest to each prototype, in one sweep.
 
   Args:
-    embed: (state, batch) -> features b h w d; always the same function object,
-      since it is compiled once.
+    embed: (state, batch) -> features b h w d.
     state: params["prototypes"]["prototypes"] is read here, the rest by
       `embed`.
     stream: `batches()` of all images, without augmentation.
@@ -45,11 +44,11 @@ def nearest_images(
       or for a part of them, among all images.
   """
   stacked = parallel.fold(
-    _step(embed, similarity, bank),
+    functools.partial(_step, embed, similarity, bank),
     state,
     neighbours.empty(len(state.buffers["class_of"]), k),
     stream.batches(),
-    bank.split,
+    bank.sharding,
   )
   return neighbours.gathered(stacked)
 
@@ -147,15 +146,12 @@ def compact(state: State) -> State:
   return dataclasses.replace(state, params=params, buffers=buffers)
 
 
-@functools.lru_cache(maxsize=16)
-def _step(embed, similarity, bank):
-  """One function per setting, so that a second sweep compiles nothing."""
-
-  def step(state: State, carry: Neighbours, batch: Batch) -> Neighbours:
-    prototypes = state.params["prototypes"]["prototypes"]
-    names = {key: batch[key] for key in ("index", "label", "mask")}
-    features, met = bank.meet((embed(state, batch), names))
-    found = pooling.nearest(features, prototypes, similarity)
-    return neighbours.add(carry, found.distances, met)
-
-  return step
+def _step(
+  embed, similarity, bank, state: State, carry: Neighbours, batch: Batch
+) -> Neighbours:
+  """The nearest images so far, and those of one batch."""
+  prototypes = state.params["prototypes"]["prototypes"]
+  names = {key: batch[key] for key in ("index", "label", "valid")}
+  features, met = bank.meet((embed(state, batch), names))
+  found = pooling.nearest(features, prototypes, similarity)
+  return neighbours.add(carry, found.distances, met)

@@ -19,7 +19,7 @@ from protojax import backbones, datasets, parallel
 from protojax.data import stream as stream_lib
 from protojax.data.source import Source
 from protojax.engine import pretrain, summary
-from protojax.engine.cached import Kept
+from protojax.engine.cached import Cached
 from protojax.engine.initial_state import begin
 from protojax.engine.optimizer import adam, grouped, in_turn, step_decay
 from protojax.engine.stage import Fit, Pass, epochs
@@ -141,9 +141,9 @@ class Method:
     )
 
   @functools.cached_property
-  def _features(self) -> Kept:
+  def _features(self) -> Cached:
     """Of whole splits, for as long as the backbone stays as it is."""
-    return Kept(self.network.backbone_rows, self.network.backbone_part)
+    return Cached(self.network.backbone_rows, self.network.backbone_part)
 
   # The algorithm.
 
@@ -187,8 +187,7 @@ class Method:
           }
         ),
         epochs(c.warm.epochs),
-        prefix=self.network.backbone_rows,
-        through=self._features,
+        cached=self._features,
         after_step=self.turns.retracted,
       )
     for _ in range(c.rounds):
@@ -210,8 +209,7 @@ class Method:
         train,
         grouped({"head": self._in_turn(adam(c.last.head), axis=1)}),
         epochs(c.last.epochs),
-        prefix=self.network.distance_rows,
-        through=self._features,
+        cached=Cached(self.network.distance_rows, after=self._features),
         after_step=self.turns.counted,
         optimizer_id="last layer",
       )
@@ -268,7 +266,7 @@ class Method:
     found, provenance, metrics = push.push(
       self.network.embedded_map,
       state,
-      self._features.fed(state, data),
+      self._features.stream(state, data),
       self.network.similarity,
     )
     pushed = self._own(_with_prototypes(state, found))

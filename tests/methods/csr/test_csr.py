@@ -148,9 +148,7 @@ def test_kept_features_change_no_step():
   state, _ = start()
   *_, found = make().stages()
   kept = run(found, state)
-  plain = run(
-    dataclasses.replace(found, through=None), state, cache_prefix=False
-  )
+  plain = run(found, state, use_cache=False)
   jax.tree.map(
     functools.partial(assert_allclose, atol=2e-5), kept.params, plain.params
   )

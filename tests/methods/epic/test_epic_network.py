@@ -103,7 +103,12 @@ def _batches(images, size):
     mask = index < len(images)
     index = np.minimum(index, len(images) - 1).astype(np.int32)
     label = np.zeros(size, np.int32)
-    yield {"image": images[index], "index": index, "mask": mask, "label": label}
+    yield {
+      "image": images[index],
+      "index": index,
+      "valid": mask,
+      "label": label,
+    }
 
 
 def test_chosen_images_fire_most_and_depend_on_no_batch(network, state):

@@ -85,7 +85,7 @@ def test_pairs_are_images_that_a_channel_chose():
   chosen = np.array([[4, 2, -1], [7, 4, 9]], np.int32)
   index = np.array([4, 9, 2, 2], np.int32)
   mask = np.array([True, True, True, False])
-  found = rotation.pairs(chosen, {"index": index, "mask": mask})
+  found = rotation.pairs(chosen, {"index": index, "valid": mask})
   np.testing.assert_array_equal(found, [[1, 1], [0, 1], [1, 0], [0, 0]])
 
 

@@ -72,7 +72,7 @@ def rows(method, started):
   """What `predict` says of the test images, in their order."""
   test = method.stream("test")
   found = [
-    {name: x[batch["mask"]] for name, x in rows.items()}
+    {name: x[batch["valid"]] for name, x in rows.items()}
     for batch, rows in parallel.each(method.predict, started, test.batches())
   ]
   return {name: np.concatenate([r[name] for r in found]) for name in found[0]}
@@ -177,7 +177,7 @@ def test_start_brings_every_level_around_zero_and_to_one_scale(
   train, encoder = method.stream("train"), method.detector.encoder
   found = np.concatenate(
     [
-      rows["x"][batch["mask"]].reshape(-1, sum(encoder.widths))
+      rows["x"][batch["valid"]].reshape(-1, sum(encoder.widths))
       for batch, rows in parallel.each(
         lambda state, batch: {"x": encoder.side_by_side(state, batch)},
         fresh,
@@ -281,7 +281,7 @@ def test_the_threshold_is_chosen_on_images_held_out(
   held_out = method.stream("calibration")
   scores = np.concatenate(
     [
-      rows["score"][batch["mask"]]
+      rows["score"][batch["valid"]]
       for batch, rows in parallel.each(
         method.predict, started, held_out.batches()
       )

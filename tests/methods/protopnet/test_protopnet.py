@@ -148,7 +148,7 @@ def test_batch_norm_parity_trains_frozen_stages_by_the_batch(
 ):
   method = make_method(batch_norm_parity=True)
   fit = _stage(method, "warm")
-  assert fit.prefix is None
+  assert fit.cached is None
   before = make_state(method)
   after = _train(fit, before)
   assert _moved(before, after) == {"add_on", "prototypes"}
@@ -157,11 +157,11 @@ def test_batch_norm_parity_trains_frozen_stages_by_the_batch(
 
 
 @pytest.mark.parametrize("name", ["warm", "last layer"])
-def test_the_prefix_changes_no_step(make_method, make_state, name):
+def test_cached_rows_change_no_step(make_method, make_state, name):
   method = make_method(**{"last.solver": "adam"})
   state, fit = make_state(method), _stage(method, name, 4)
   cached = _train(fit, state)
-  whole = _train(dataclasses.replace(fit, prefix=None), state)
+  whole = _train(dataclasses.replace(fit, cached=None), state)
   for a, b in zip(
     jax.tree.leaves(cached.params), jax.tree.leaves(whole.params), strict=True
   ):
@@ -292,7 +292,7 @@ def test_start_brings_features_to_unit_variance(make_method, make_state):
   train = method.stream("train")
   state, _ = method.start(make_state(method), train)
   rows = [
-    r["features"][b["mask"]]
+    r["features"][b["valid"]]
     for b, r in parallel.each(
       method.network.backbone_rows, state, train.batches()
     )
@@ -313,7 +313,7 @@ def test_evaluation_counts_padding_out(make_method, make_state):
   state, test = make_state(method), method.stream("test")
   assert len(test) % test.batch_size
   rows = list(parallel.each(method.predict, state, test.batches()))
-  logits = np.concatenate([r["logits"][b["mask"]] for b, r in rows])
+  logits = np.concatenate([r["logits"][b["valid"]] for b, r in rows])
   accuracy = np.mean(logits.argmax(1) == test.labels)
   metrics = method.evaluate(state, test)
   np.testing.assert_allclose(metrics["accuracy"], accuracy, rtol=1e-6)

@@ -1,0 +1,127 @@
+"""Arrays on their way to the devices and back: sharded, or a copy on each."""
+
+from typing import Any
+
+import jax
+from jax.experimental import multihost_utils
+import numpy as np
+
+from protojax.parallel.mapped import AXIS
+from protojax.parallel.sharding import LOCAL, Sharding, joined, map_axes, parted
+from protojax.types import ArrayLike, Batch, PyTree, UserError
+
+
+def shard(batch: Batch) -> Batch:
+  """Splits this process's rows of a batch: `[b, ...] -> [devices, b', ...]`.
+
+  Raises:
+    UserError: the rows do not divide over the devices.
+  """
+  devices = jax.local_device_count()
+  rows = len(next(iter(jax.tree.leaves(batch))))
+  if rows % devices:
+    total = rows * jax.process_count()
+    raise UserError(
+      f"batch_size {total} does not divide over {jax.device_count()}"
+      f" devices; use a multiple of {jax.device_count()}."
+    )
+  return jax.tree.map(
+    lambda x: np.reshape(x, (devices, rows // devices, *np.shape(x)[1:])), batch
+  )
+
+
+def placed(batch: Batch) -> Batch:
+  """`shard`, with the rows left on the devices, for many steps."""
+  return jax.tree.map(
+    lambda x: jax.make_array_from_process_local_data(_sharding(AXIS), x),
+    shard(batch),
+  )
+
+
+def unshard(tree: PyTree) -> PyTree:
+  """Brings sharded results to every host: `[devices, b', ...] -> [b, ...]`."""
+  return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), stacked(tree))
+
+
+def stacked(tree: PyTree) -> PyTree:
+  """NumPy copies of sharded arrays, of all processes: `[devices, ...]`."""
+  local = jax.device_get(tree)
+  if jax.process_count() == 1:
+    return local
+  return multihost_utils.process_allgather(local, tiled=True)
+
+
+def to_host(tree: PyTree, sharding: Sharding = LOCAL) -> PyTree:
+  """NumPy copies of whole arrays, as every process gets them.
+
+  Args:
+    tree: arrays that every device holds whole, but for those that are sharded.
+    sharding: names these; then all processes must call it.
+  """
+
+  def take(x: Any, axis: int | None) -> np.ndarray:
+    if axis is not None:
+      rows = stacked(np.moveaxis(np.asarray(x), axis, 0))
+      return joined(np.moveaxis(rows, 0, axis), axis)
+    if isinstance(x, jax.Array) and not x.is_fully_addressable:
+      return np.asarray(x.addressable_data(0))
+    return np.asarray(x)
+
+  return map_axes(take, tree, sharding)
+
+
+def replicate(tree: PyTree) -> PyTree:
+  """Puts one copy of every array on every device, once, for many steps."""
+  everywhere = _sharding()
+
+  def put(x: Any) -> jax.Array:
+    if isinstance(x, jax.Array) and x.sharding == everywhere:
+      return x
+    if jax.process_count() == 1:
+      return jax.device_put(x, everywhere)
+    host = np.asarray(x)
+    return jax.make_array_from_callback(
+      host.shape, everywhere, lambda index: host[index]
+    )
+
+  return jax.tree.map(put, tree)
+
+
+def distribute(tree: PyTree, sharding: Sharding) -> PyTree:
+  """Puts arrays on the devices: parts of those that are sharded, else copies.
+
+  A step is then mapped over `axes(tree, sharding)`.
+  """
+
+  def put(x: Any, axis: int | None) -> jax.Array:
+    return replicate(x) if axis is None else put_shards(x, axis)
+
+  return map_axes(put, tree, sharding)
+
+
+def put_shards(x: ArrayLike, axis: int) -> jax.Array:
+  """Puts an array on the devices, sharded along an axis."""
+  parts = parted(np.asarray(x), axis, jax.device_count())
+  along = _sharding(*[None] * axis, AXIS)
+  return jax.make_array_from_callback(parts.shape, along, parts.__getitem__)
+
+
+def on_each_device(tree: PyTree) -> PyTree:
+  """One copy per device, stacked and sharded: `[...] -> [devices, ...]`.
+
+  Laid out as a mapped step returns it, or else its second call would be
+  compiled again.
+  """
+  devices = jax.local_device_count()
+  return jax.tree.map(
+    lambda x: jax.make_array_from_process_local_data(
+      _sharding(AXIS),
+      np.broadcast_to(np.asarray(x)[None], (devices, *np.shape(x))),
+    ),
+    tree,
+  )
+
+
+def _sharding(*axes: str | None) -> jax.sharding.NamedSharding:
+  mesh = jax.sharding.Mesh(np.array(jax.devices()), (AXIS,))
+  return jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec(*axes))

@@ -1,0 +1,76 @@
+"""A step mapped over all devices, and how its slices hear of each other."""
+
+from collections.abc import Callable
+import functools
+from typing import Any
+
+import jax
+
+from protojax.types import PyTree
+
+AXIS = "devices"
+
+
+def pmap(
+  function: Callable[..., Any],
+  in_axes: Any,
+  out_axes: Any,
+  donate: tuple[int, ...] = (),
+) -> Callable[..., Any]:
+  """Maps a step over all devices; axis None means replicated, else sharded."""
+  axes_out, treedef = jax.tree.flatten(out_axes, lambda x: x is None)
+
+  # Several processes need axes that can be hashed, and a dictionary cannot.
+  def flat(*inputs: Any) -> tuple:
+    return tuple(treedef.flatten_up_to(function(*inputs)))
+
+  mapped = jax.pmap(
+    flat,
+    axis_name=AXIS,
+    in_axes=in_axes,
+    out_axes=tuple(axes_out),
+    donate_argnums=donate,
+  )
+
+  @functools.wraps(mapped)  # with its `lower`
+  def call(*inputs: Any) -> Any:
+    return treedef.unflatten(mapped(*inputs))
+
+  return call
+
+
+def psum(tree: PyTree) -> PyTree:
+  """Sums over devices, inside a mapped step."""
+  return _reduced(jax.lax.psum, tree)
+
+
+def pmean(tree: PyTree) -> PyTree:
+  """Averages over devices, inside a mapped step."""
+  return _reduced(jax.lax.pmean, tree)
+
+
+def _reduced(reduce: Callable[[PyTree, str], PyTree], tree: PyTree) -> PyTree:
+  # Of one device, XLA would copy all, and what follows would read the copy.
+  return tree if jax.lax.axis_size(AXIS) == 1 else reduce(tree, AXIS)
+
+
+def gather(tree: PyTree) -> PyTree:
+  """Concatenates the devices' slices of a batch, inside a mapped step."""
+  return jax.lax.all_gather(tree, AXIS, tiled=True)
+
+
+def scatter_sum(tree: PyTree) -> PyTree:
+  """Sums over devices, of which each gets its slice: `[b, ...] -> [b', ...]`.
+
+  Inside a mapped step, as `gather` is, whose transpose it is.
+  """
+  return jax.lax.psum_scatter(tree, AXIS, tiled=True)
+
+
+def exchange(x: jax.Array) -> jax.Array:
+  """What each device found for this one's slice: `[b ...] -> [devices b' ...]`.
+
+  Inside a mapped step, where each has found something for a whole batch.
+  """
+  slices = x.reshape(jax.lax.axis_size(AXIS), -1, *x.shape[1:])
+  return jax.lax.all_to_all(slices, AXIS, 0, 0)

@@ -1,0 +1,161 @@
+"""Passes over a stream of batches, on all devices."""
+
+from collections.abc import Callable, Iterable, Iterator
+import functools
+from typing import Any
+
+import jax
+from jax.experimental import multihost_utils
+import numpy as np
+
+from protojax.parallel import arrays
+from protojax.parallel.mapped import pmap
+from protojax.parallel.sharding import LOCAL, Sharding, axes
+from protojax.types import Batch, PyTree
+
+# What a batch holds that nobody wants back from the devices.
+_PIXELS = ("image", "copies")
+
+
+class Sweep:
+  """One pass over batches: a carry on each device, rows out of each batch.
+
+  `step(state, carry, batch) -> (carry, rows)` is a module's function, a bound
+  method, or a `functools.partial` of one with arguments that can be hashed. It
+  is compiled once for these, however many sweeps there are.
+
+  Where some of the state is sharded, so is the carry, along its axis 0: a step
+  then takes in for its part what it gathers of the batch of all devices.
+  """
+
+  def __init__(
+    self,
+    step: Callable[..., tuple[PyTree, PyTree]],
+    state: PyTree,
+    carry: PyTree,
+    sharding: Sharding = LOCAL,
+  ) -> None:
+    self._state_sharding = sharding
+    # Flat, since it has to be hashable.
+    state_axes = jax.tree.flatten(axes(state, sharding), lambda x: x is None)
+    self._step = _mapped(*_parts(step), tuple(state_axes[0]), state_axes[1])
+    self._state = arrays.distribute(state, sharding)
+    # Every call writes over the carry: the caller's buffers stay his.
+    carry = jax.tree.map(np.array, arrays.to_host(carry))
+    if sharding:
+      self._carry = jax.tree.map(lambda x: arrays.put_shards(x, 0), carry)
+    else:
+      self._carry = arrays.on_each_device(carry)
+
+  def __call__(self, batch: Batch) -> PyTree:
+    """Takes one batch in; returns its rows, still sharded, on the devices."""
+    self._carry, rows = self._step(
+      self._state, self._carry, arrays.shard(batch)
+    )
+    return rows
+
+  def rows(self, batches: Iterable[Batch]) -> Iterator[tuple[Batch, PyTree]]:
+    """Yields each batch, without its images, with its rows on the host.
+
+    Both are of the whole batch, whichever process read it. The next batch is
+    sent to the devices before the last one's rows are fetched, so that reading
+    and computing overlap.
+    """
+    last = None
+    for batch in batches:
+      named = {name: x for name, x in batch.items() if name not in _PIXELS}
+      sent = named, self(batch)
+      if last is not None:
+        yield _whole(last[0]), arrays.unshard(last[1])
+      last = sent
+    if last is not None:
+      yield _whole(last[0]), arrays.unshard(last[1])
+
+  def carry(self) -> PyTree:
+    """The carries of all devices, stacked, as NumPy: `[devices, ...]`.
+
+    A carry that is sharded is whole again, and the only one: `[1, ...]`.
+    """
+    if self._state_sharding:
+      return jax.tree.map(lambda x: x[None], arrays.unshard(self._carry))
+    return arrays.stacked(self._carry)
+
+
+def fold(
+  step: Callable[[PyTree, PyTree, Batch], PyTree],
+  state: PyTree,
+  carry: PyTree,
+  batches: Iterable[Batch],
+  sharding: Sharding = LOCAL,
+) -> PyTree:
+  """Folds `step(state, carry, batch) -> carry` over batches.
+
+  Returns:
+    The carries of all devices: see `Sweep.carry`.
+  """
+  sweep = Sweep(_fixed(_without_rows, step), state, carry, sharding)
+  for batch in batches:
+    sweep(batch)
+  return sweep.carry()
+
+
+def each(
+  function: Callable[[PyTree, Batch], PyTree],
+  state: PyTree,
+  batches: Iterable[Batch],
+) -> Iterator[tuple[Batch, PyTree]]:
+  """Yields every batch with the host rows of `function(state, batch)`."""
+  yield from Sweep(_fixed(_without_carry, function), state, ()).rows(batches)
+
+
+def _whole(batch: Batch) -> Batch:
+  if jax.process_count() == 1:
+    return batch
+  return multihost_utils.process_allgather(batch, tiled=True)
+
+
+def _parts(step: Callable[..., Any]) -> tuple:
+  """A function and its fixed arguments, which are equal from call to call."""
+  if isinstance(step, functools.partial):
+    return step.func, step.args, tuple(sorted(step.keywords.items()))
+  return step, (), ()
+
+
+@functools.lru_cache(maxsize=64)
+def _mapped(
+  function: Callable[..., Any],
+  arguments: tuple,
+  keywords: tuple[tuple[str, Any], ...],
+  state_axes: tuple[int | None, ...],
+  treedef: Any,
+) -> Callable[..., Any]:
+  step = functools.partial(function, *arguments, **dict(keywords))
+  in_axes = jax.tree.unflatten(treedef, state_axes), 0, 0
+  return pmap(step, in_axes, out_axes=0, donate=(1,))
+
+
+def _fixed(adapter: Callable[..., Any], step: Callable[..., Any]) -> Any:
+  function, arguments, keywords = _parts(step)
+  return functools.partial(adapter, function, arguments, keywords)
+
+
+def _without_rows(
+  function: Callable[..., PyTree],
+  arguments: tuple,
+  keywords: tuple,
+  state: PyTree,
+  carry: PyTree,
+  batch: Batch,
+) -> tuple[PyTree, tuple]:
+  return function(*arguments, state, carry, batch, **dict(keywords)), ()
+
+
+def _without_carry(
+  function: Callable[..., PyTree],
+  arguments: tuple,
+  keywords: tuple,
+  state: PyTree,
+  carry: PyTree,
+  batch: Batch,
+) -> tuple[PyTree, PyTree]:
+  return carry, function(*arguments, state, batch, **dict(keywords))
