@@ -86,6 +86,19 @@ def run(name: str, argv: list[str], program: str) -> int:
   return guarded(functools.partial(module.run, args))
 
 
+def whole_number(least: int) -> Callable[[str], int]:
+  """The `type` of an argument that is a whole number, `least` or more."""
+
+  def read(text: str) -> int:
+    if not text.isdecimal() or int(text) < least:
+      raise argparse.ArgumentTypeError(
+        f"{text!r} is not a whole number of {least} or more"
+      )
+    return int(text)
+
+  return read
+
+
 def guarded(main: Callable[[], int | None]) -> int:
   """Calls `main` and returns its exit code, whatever ends it.
 

@@ -40,12 +40,12 @@ def test_a_mistake_of_ours_is_not_hidden():
 
 def test_control_c_ends_a_script_without_a_traceback():
   script = """
-import time
-from protojax import configuration
+import sys, time
+from protojax import cli
 def main():
   print("begun", flush=True)
   time.sleep(60)
-configuration.run(main)
+sys.exit(cli.guarded(main))
 """
   with subprocess.Popen(
     [sys.executable, "-c", script],

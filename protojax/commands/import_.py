@@ -7,10 +7,10 @@ CaBRNet's model_state.pth with model_arch.yml beside it. Nothing in it is
 executed, and PyTorch is not needed. DIR becomes a workdir, for
 
   python -m protojax predict --workdir=DIR IMAGE...
-  python explain.py --workdir=DIR --images=PATH --allow_stale
+  python explain.py --workdir=DIR --images=PATH --allow-stale
 
 A file does not hold the images that its prototypes were taken from, so
-explanations ask for --allow_stale. With --push every prototype becomes its
+explanations ask for --allow-stale. With --push every prototype becomes its
 nearest patch among the training images of --data, and is known from there on.
 """
 
@@ -221,7 +221,7 @@ def _write(folder, config, names, state: State, source: str) -> None:
 def _summary(found: Classifier, folder: Path, args: argparse.Namespace) -> str:
   explain = f"python explain.py --workdir={folder}"
   explain += "" if args.data else " --images=PATH"
-  explain += "" if args.push else " --allow_stale"
+  explain += "" if args.push else " --allow-stale"
   return (
     f"written: {folder}, {found.backbone} with {len(found.prototypes)}"
     f" prototypes of {found.classes} classes, images of {found.image_size}"

@@ -2,7 +2,6 @@
 
 import json
 import os
-from pathlib import Path
 import re
 import shutil
 import subprocess
@@ -16,8 +15,7 @@ import pytest
 from protojax.engine.checkpoint import Checkpoints
 from protojax.prototypes import similarity
 from protojax.types import State
-
-ROOT = Path(__file__).parent.parent
+from tests.conftest import ROOT
 
 
 def _command(script, *arguments, devices=1):
@@ -160,8 +158,8 @@ def test_stale_prototypes_are_refused(run):
   flags = "--limit=2", "--scope=local"
   done = _command("explain.py", f"--workdir={run}", *flags)
   assert done.returncode == 2
-  assert "--allow_stale" in done.stderr
-  _explain(run, *flags, "--allow_stale")
+  assert "--allow-stale" in done.stderr
+  _explain(run, *flags, "--allow-stale")
 
 
 @pytest.mark.slow

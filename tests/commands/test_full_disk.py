@@ -14,7 +14,7 @@ from tests.conftest import run_script
 _SAVE = """
 import pathlib, resource, sys
 import numpy as np
-from protojax import configuration
+from protojax import cli
 from protojax.engine.checkpoint import Checkpoints, Progress
 from protojax.types import State
 
@@ -24,15 +24,13 @@ def state(size):
   return State(params=params, statistics={}, buffers={})
 
 def main():
-  checkpoints = Checkpoints(pathlib.Path(sys.argv.pop()))
-  limit = int(sys.argv.pop())
+  checkpoints = Checkpoints(pathlib.Path(sys.argv[2]))
+  limit = int(sys.argv[1])
   checkpoints.save(Progress(step=1), state(10), {})
   resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
   checkpoints.save(Progress(step=2), state(100_000), {})
 
-folder = sys.argv[-2:]
-del sys.argv[-2:]
-configuration.run(lambda: (sys.argv.extend(folder), main())[1])
+sys.exit(cli.guarded(main))
 """
 
 _LOG = """

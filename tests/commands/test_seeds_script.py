@@ -9,8 +9,7 @@ from tests.conftest import DEBUG, run_script
 # A run that reaches its seed; where "stop" lies in its folder, it is stopped.
 _TRAIN = """
 import sys
-import train
-from protojax import configuration, training
+from protojax import cli, training
 from protojax.engine import workdir
 
 def stand_in(folder, config):
@@ -23,7 +22,7 @@ def stand_in(folder, config):
   return 0
 
 training.train = stand_in
-configuration.run(train.main)
+sys.exit(cli.run("train", sys.argv[1:], "train.py"))
 """
 
 

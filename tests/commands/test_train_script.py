@@ -11,7 +11,8 @@ from PIL import Image
 import pytest
 
 from configs import protopnet_photos
-from protojax import training
+from protojax import __main__ as command_line
+from protojax import configuration, training
 from protojax.engine import workdir
 from protojax.engine.checkpoint import Checkpoints
 from protojax.types import UserError
@@ -118,20 +119,56 @@ def test_another_config_in_the_same_workdir_lists_the_keys(debug_run):
     (["--config.data.rot=x"], "no key 'rot'. Did you mean 'root'"),
     (["--config.lr=1"], "--config.lr=1: the config has no key 'lr'"),
     (["--config.seed=x"], "config.seed"),
-    (["--confg=x"], "Unknown command line flag 'confg'"),
-    (["--config=configs/protopnet_foto.py"], "there is no file"),
+    (["--config.seed"], "Missing value for flag --config.seed (see --help)"),
+    (["--confg=x"], "Unknown command line flag 'confg'. Did you mean: config"),
+    (["--work=x"], "Unknown command line flag 'work'"),
+    (["--config=configs/protopnet_foto.py"], "Did you mean configs/protopnet_"),
     (["--config=configs/protopnet_photos.py:tiny"], "no variant 'tiny'"),
-    (["--config.method=protopnt"], "Did you mean protopnet"),
+    (["--config=configs/variants.py"], "no function get_config"),
     (["stray"], "unexpected argument 'stray'"),
   ],
 )
-def test_a_users_mistake_is_one_line_and_exit_code_2(tmp_path, flags, message):
-  done = _train(tmp_path / "run", *flags)
-  assert done.returncode == 2, done.stderr
+@pytest.mark.parametrize("default", [False, True])
+def test_a_users_mistake_is_one_line_and_exit_code_2(
+  default, flags, message, capsys
+):
+  """In this process, where `train` ends before it touches a device."""
+  if not default:
+    flags = [f"--config={DEBUG}", *flags]
+  assert command_line.main(["train", *flags]) == 2
+  printed = capsys.readouterr()
+  assert printed.out == ""
+  assert printed.err.startswith("error: ")
+  assert message in printed.err
+  assert printed.err.count("\n") == 1
+
+
+def test_a_mistake_in_a_value_is_told_by_the_script(tmp_path):
+  done = _train(tmp_path / "run", "--config.method=protopnt")
+  assert done.returncode == 2
   errors = [x for x in done.stderr.splitlines() if x.startswith("error:")]
   assert len(errors) == 1
-  assert message in errors[0]
+  assert "Did you mean protopnet" in errors[0]
   assert "Traceback" not in done.stderr
+
+
+def test_a_value_may_stand_apart_from_its_key():
+  config = configuration.load(
+    DEBUG,
+    ["--config.seed", "3", "--noconfig.backbone.pretrained"],
+    init_from="",
+  )
+  assert (config.seed, config.backbone.pretrained) == (3, False)
+  assert config.init_from == ""
+  assert config.is_locked
+  # Nothing of it is left for the next config.
+  assert configuration.load(DEBUG).seed == 0
+
+
+def test_a_run_is_named_after_its_config():
+  assert configuration.name("a,b/c.py") == "c"
+  assert configuration.name("a,b/c.py:paper,debug") == "c-paper-debug"
+  assert configuration.name("c.py:paper:debug") == "c-paper-debug"
 
 
 @pytest.mark.parametrize(
@@ -156,13 +193,6 @@ def test_a_mistake_does_not_take_the_workdir(tmp_path, changes, message):
   with pytest.raises(UserError, match=message):
     training.train(tmp_path, wrong.lock())
   workdir.claim(tmp_path, config)
-
-
-def test_a_wrong_key_of_the_default_config(tmp_path):
-  done = run_script("train.py", "--config.lr=1", f"--workdir={tmp_path}/run")
-  assert done.returncode == 2
-  assert "--config.lr=1: the config has no key 'lr'" in done.stderr
-  assert "Traceback" not in done.stderr
 
 
 def _start(folder, *flags):

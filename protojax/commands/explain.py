@@ -1,0 +1,267 @@
+"""Explains a trained run: checkpoint -> explanations -> report.
+
+  python explain.py
+  python explain.py --workdir=DIR --scope=global --split=train
+  python explain.py --images='holiday/*.jpg'
+  python explain.py --preset=balanced --format=html,csv,json
+
+Says which of hue, shape, texture, contrast and saturation makes images look
+like the prototypes, or anomalous. Writes WORKDIR/explanations/report.html and
+tables.
+"""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from ml_collections import ConfigDict
+from rich.console import Console
+from rich.progress import (
+  BarColumn,
+  MofNCompleteColumn,
+  Progress,
+  TextColumn,
+  TimeRemainingColumn,
+)
+
+from protojax import cli, loading, parallel
+from protojax.data import skipped
+from protojax.data import stream as stream_lib
+from protojax.datasets import files
+from protojax.engine import workdir
+from protojax.heat import maps
+from protojax.methods.base import Classifies, Explains
+from protojax.modify import presets
+from protojax.types import UserError
+
+# Images of one's own in a batch, where no config says how many.
+_AT_ONCE = 32
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+  """Declares what the command takes."""
+  parser.add_argument(
+    "--workdir",
+    default="",
+    metavar="DIR",
+    help="folder of the run; the newest one under runs/ by default",
+  )
+  _of_images(parser)
+  _of_explanations(parser)
+  parser.add_argument(
+    "--format",
+    default="html,csv",
+    type=_names,
+    metavar="NAMES",
+    help="what to write, with commas in between; html,csv by default. html: the"
+    " report; csv: tables; json: everything, line by line; npz: all scores of"
+    " all images; png: pictures",
+  )
+  parser.add_argument(
+    "--allow-stale",
+    action="store_true",
+    help="explain prototypes even if they have moved since the push",
+  )
+  parser.add_argument(
+    "--distributed",
+    action="store_true",
+    help="this process is one of several that explain together",
+  )
+
+
+def _of_images(parser: argparse.ArgumentParser) -> None:
+  parser.add_argument(
+    "--scope",
+    default="both",
+    choices=["local", "global", "both"],
+    help="explain images (local), prototypes (global) or both, the default",
+  )
+  parser.add_argument(
+    "--split",
+    default="both",
+    choices=["train", "test", "both"],
+    help="the images to use. With both, the default, prototypes are explained"
+    " once over the training images and once over the test images, and only"
+    " test images are explained one by one",
+  )
+  parser.add_argument(
+    "--images",
+    default="",
+    metavar="PATH",
+    help="explain images of your own instead: a file, a folder or a pattern",
+  )
+  parser.add_argument(
+    "--limit",
+    type=cli.whole_number(1),
+    metavar="N",
+    help="use at most N images of a split, evenly chosen; all by default",
+  )
+
+
+def _of_explanations(parser: argparse.ArgumentParser) -> None:
+  parser.add_argument(
+    "--preset",
+    default="reference",
+    metavar="NAME",
+    help="what is modified and how strongly: reference (the default), balanced,"
+    " v1, a JSON file of your own, or one characteristic at several strengths,"
+    " such as contrast=0.2,0.45,0.7",
+  )
+  parser.add_argument(
+    "--mode",
+    default="fast",
+    choices=presets.MODES,
+    help="fast, the default: modify images at the size of the network's input."
+    " reference: modify them at their own size and resize them afterwards, as"
+    " the paper's code does",
+  )
+  parser.add_argument(
+    "--codec",
+    default="none",
+    choices=presets.CODECS,
+    help="reference: with --mode=reference, save images as JPEG and read them"
+    " again, as the paper's code does; none by default",
+  )
+  parser.add_argument(
+    "--heat",
+    default="upsampling",
+    choices=maps.ATTRIBUTIONS,
+    help="what heat maps show: the similarity map (upsampling, the default),"
+    " what a cell can see (receptive_field), gradients (saliency, smoothgrad)"
+    " or relevance (prp)",
+  )
+
+
+def _names(text: str) -> list[str]:
+  return [name.strip() for name in text.split(",")] if text else []
+
+
+def run(args: argparse.Namespace) -> int:
+  """Explains a run; writes WORKDIR/explanations.
+
+  Raises:
+    UserError: there is no run, it cannot be explained, or its prototypes, its
+      data or the images are not as expected.
+  """
+  parallel.setup(args.distributed)
+  place = Path(args.workdir or workdir.newest(Path("runs")))
+  method, state, config = loading.load(place)
+  if not isinstance(method, Explains):
+    raise UserError(f"{config.method} in {place} has no prototypes to explain.")
+  if method.stale(state) and not args.allow_stale:
+    raise UserError(
+      f"the prototypes in {place} are no longer the patches of the last push,"
+      " or were never pushed, so their pictures would mislead. Let train.py"
+      " finish, or explain them anyway with --allow-stale."
+    )
+  tasks = _tasks(method, config, args)
+  for line in skipped.report({split: s.source for split, _, s in tasks}):
+    parallel.say(line)
+  folder = place / "explanations" / ("images" if args.images else "")
+  preset = presets.load(args.preset, args.mode, args.codec)
+  parallel.say(f"explaining {place} on {parallel.describe()}")
+
+  with (
+    method.output(folder, place, preset, args.format) as output,
+    _progress() as bar,
+  ):
+    for split, scope, stream in tasks:
+      count = min(len(stream), args.limit or len(stream))
+      task = bar.add_task(split, total=count, rate="")
+
+      def advance(images, split=split, task=task):
+        output.seen(split, images)
+        bar.advance(task, images)
+        speed = bar.tasks[task].speed
+        bar.update(task, rate=f"{speed:.3g} images/s" if speed else "")
+
+      for explained in method.explain(
+        state,
+        stream,
+        split=split,
+        scope=scope,
+        preset=preset,
+        heat=args.heat,
+        limit=args.limit,
+        keep_all="npz" in args.format,
+        allow_changed=args.allow_stale,
+        sources=split == tasks[0][0],
+        progress=advance,
+      ):
+        # Every process makes them, since all compute; one writes.
+        if parallel.is_primary():
+          output.add(explained)
+    if parallel.is_primary():
+      output.finish()
+  if parallel.is_primary():
+    output.show(Console())
+  return 0
+
+
+def _tasks(
+  method: Any, config: ConfigDict, args: argparse.Namespace
+) -> list[tuple[str, str, stream_lib.Stream]]:
+  """(split, scope, stream) of every sweep."""
+  scope = _scope(method, config.method, args.scope)
+  if args.images:
+    if scope == "global":
+      raise UserError(
+        "--scope=global explains prototypes over a data set; with --images"
+        " use --scope=local."
+      )
+    source = files.images(args.images)
+    stream = stream_lib.ordered(
+      source, config.data.image_size, min(len(source), _AT_ONCE), cache_bytes=0
+    )
+    return [("images", "local", stream)]
+  if args.split != "both":
+    return [(args.split, scope, _stream(method, args.split))]
+  tasks = [("test", scope, _stream(method, "test"))]
+  if scope != "local":
+    tasks.insert(0, ("train", "global", _stream(method, "train")))
+  return tasks
+
+
+def _scope(method: Any, name: str, asked: str) -> str:
+  """The scope that was asked for, as far as the method has it."""
+  if asked == "both" and "global" not in method.scopes:
+    return "local"
+  if asked not in (*method.scopes, "both"):
+    raise UserError(
+      f"the prototypes of {name} are those of one image each, so that there is"
+      f" no --scope={asked}; use --scope={method.scopes[0]}."
+    )
+  return asked
+
+
+def _stream(method: Any, split: str) -> stream_lib.Stream:
+  """The images of a split, whose classes are those of the run.
+
+  Raises:
+    UserError: the classes have changed, so labels mean others than they did.
+  """
+  stream = method.stream(split).once()
+  if not isinstance(method, Classifies):
+    return stream
+  now, then = stream.source.class_names, method.class_names
+  if tuple(now) != tuple(then):
+    gone = ", ".join(sorted(set(then) - set(now)))
+    new = ", ".join(sorted(set(now) - set(then)))
+    changes = [f"gone: {gone}"] * bool(gone) + [f"new: {new}"] * bool(new)
+    raise UserError(
+      f"the classes of the {split} images are no longer those the run was"
+      f" trained on ({'; '.join(changes) or 'in another order'}). Put the data"
+      " back as they were, or explain images of your own with --images=PATH."
+    )
+  return stream
+
+
+def _progress() -> Progress:
+  return Progress(
+    TextColumn("{task.description}"),
+    BarColumn(),
+    MofNCompleteColumn(),
+    TextColumn("{task.fields[rate]}"),
+    TimeRemainingColumn(),
+    disable=not parallel.is_primary(),
+  )
