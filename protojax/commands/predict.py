@@ -144,7 +144,7 @@ def predictions(
   """
   for batch, rows in parallel.each(method.predict, state, stream.batches()):
     found = []
-    for i in np.flatnonzero(batch["mask"]):
+    for i in np.flatnonzero(batch["valid"]):
       row = {name: value[i] for name, value in rows.items()}
       name = stream.source.name(int(batch["index"][i]))
       found.append({"image": name, **describe(method, state, row, top)})
