@@ -12,7 +12,8 @@ from ml_collections import ConfigDict
 import numpy as np
 import optax
 
-from protojax import loading, methods, parallel, training
+from protojax import loading, methods, parallel
+from protojax.commands.train import train
 from protojax.data import concepts
 from protojax.data.places import holds
 from protojax.engine import stage
@@ -34,7 +35,7 @@ class Trained:
 
   def __init__(self, config: ConfigDict) -> None:
     folder = _RUNS / f"csr-{config.data.name}-{config.seed}"
-    if status := training.train(folder, config):
+    if status := train(folder, config):
       raise SystemExit(status)
     self.method, self.state, _ = loading.load(folder)
     self.network = self.method.network

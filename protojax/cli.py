@@ -17,7 +17,7 @@ import os
 import pkgutil
 import signal
 import sys
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from protojax import commands
 
@@ -28,7 +28,7 @@ EXIT_USER_ERROR = 2
 class Parser(argparse.ArgumentParser):
   """Says on one line what was typed wrongly, and guesses no abbreviation."""
 
-  def __init__(self, **options) -> None:
+  def __init__(self, **options: Any) -> None:
     super().__init__(allow_abbrev=False, **options)
 
   def error(self, message: str) -> NoReturn:
@@ -62,14 +62,23 @@ def purpose(module: str) -> str:
 def run(name: str, argv: list[str], program: str) -> int:
   """Runs a command and returns its exit code.
 
-  A command that reads some arguments by itself, as `train` reads
-  `--config.key=value`, sets a default for `args.undeclared`: it becomes the
-  list of those that `arguments` does not declare.
-
   Args:
     name: of the command.
     argv: what was typed after the name.
-    program: what was typed before; --help shows it.
+    program: what was typed before; `--help` shows it.
+  """
+  module, args = parse(name, argv, program)
+  return guarded(functools.partial(module.run, args))
+
+
+def parse(
+  name: str, argv: list[str], program: str = ""
+) -> tuple[Any, argparse.Namespace]:
+  """The module of a command, and its arguments.
+
+  A command that reads some arguments by itself, as `train` reads
+  `--config.key=value`, sets a default for `args.undeclared`: it becomes the
+  list of those that `arguments` does not declare.
   """
   module = importlib.import_module(f"{commands.__name__}.{modules()[name]}")
   parser = Parser(
@@ -83,7 +92,7 @@ def run(name: str, argv: list[str], program: str) -> int:
     args.undeclared = undeclared
   elif undeclared:
     parser.error(f"unrecognized arguments: {' '.join(undeclared)}")
-  return guarded(functools.partial(module.run, args))
+  return module, args
 
 
 def whole_number(least: int) -> Callable[[str], int]:

@@ -37,7 +37,8 @@ from typing import Any
 from ml_collections import ConfigDict
 from rich.console import Console
 
-from protojax import parallel, training
+from protojax import parallel
+from protojax.commands.train import train
 from protojax.engine import seeds, workdir
 from protojax.evaluation import compare, known_causes, measure, recipes, tables
 from protojax.modify.perturb import CHARACTERISTICS
@@ -218,7 +219,7 @@ def _planted(args: argparse.Namespace) -> Mapping[str, Any]:
     config = known_causes.config(args.method, name, args.seeds, args.debug)
     measured[name] = []
     for folder, of_seed in seeds.runs(root / name, config).items():
-      if code := training.train(folder, of_seed):
+      if code := train(folder, of_seed):
         raise compare.Stopped(code)
       images = _FEW if args.debug else known_causes.IMAGES
       measured[name].append(known_causes.measure(folder, images))

@@ -11,10 +11,16 @@ the same command continues it.
 """
 
 import argparse
+import functools
 from pathlib import Path
 
-from protojax import configuration, parallel, training
-from protojax.engine import seeds
+from ml_collections import ConfigDict
+
+from protojax import configuration, methods, parallel
+from protojax.data import skipped
+from protojax.engine import adopt, seeds, summary, workdir
+from protojax.engine.run import Interrupted, Run
+from protojax.methods.base import Classifies
 
 _CONFIG = "configs/protopnet_photos.py"
 
@@ -61,8 +67,77 @@ def run(args: argparse.Namespace) -> int:
   folder = Path(args.workdir or f"runs/{configuration.name(args.config)}")
   runs = seeds.runs(folder, config)
   for place, of_seed in runs.items():
-    if status := training.train(place, of_seed):
+    if status := train(place, of_seed):
       return status
   if len(runs) > 1 and parallel.is_primary():
     seeds.show(seeds.write(folder, list(runs)))
+  return 0
+
+
+def train(
+  folder: Path, config: ConfigDict, make: methods.Make = methods.load
+) -> int:
+  """Trains, or goes on training; writes FOLDER/summary.json.
+
+  Args:
+    folder: workdir of the run.
+    config: of the run, for one seed.
+    make: gives the method of a config; one's own where no config names it,
+      such as `functools.partial(epic.Method, own=(backbone, head))`.
+
+  Returns:
+    The exit code: 0, or that of the signal that stopped it.
+
+  Raises:
+    UserError: the folder holds a run of another config, or the config asks for
+      what there is not.
+  """
+  workdir.claim(folder, config)
+  run = Run(folder, config.seed, config.save_seconds)
+  if run.finished() and (folder / "summary.json").exists():
+    parallel.say(
+      f"This run is finished: {folder}/summary.json. Explain it with"
+      f" `python explain.py --workdir={folder}`, or take another --workdir to"
+      " train anew."
+    )
+    return 0
+
+  method = make(config, None)
+  class_names = None
+  if isinstance(method, Classifies):
+    class_names = method.class_names
+    workdir.claim_classes(folder, class_names)
+  parallel.say(f"{config.method} in {folder} on {parallel.describe()}")
+  streams = {split: method.stream(split) for split in method.splits}
+  for line in skipped.report({k: s.source for k, s in streams.items()}):
+    parallel.say(line)
+  adopt_from = functools.partial(
+    adopt.take_over, init_from=config.init_from, class_names=class_names
+  )
+  measures = {
+    split: functools.partial(method.evaluate, data=stream)
+    for split, stream in streams.items()
+  }
+  try:
+    state = run.train(
+      method.init,
+      method.stages(),
+      measures["test"],
+      adopt_from,
+      measures.get("validation"),
+    )
+  except Interrupted as stop:
+    parallel.say(
+      f"Stopped by signal {stop.signal_number} at {stop}; saved. Run the"
+      " same command to go on from there."
+    )
+    return 128 + stop.signal_number
+
+  stages = run.progress.stages
+  outcome = summary.write(
+    folder, stages, config.seed, method.summary(state, stages)
+  )
+  if parallel.is_primary():
+    summary.show(outcome)
+    print(f"\nNext: python explain.py --workdir={folder}")
   return 0

@@ -6,7 +6,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from protojax import training
+from protojax.commands.train import train
 from protojax.engine import seeds, workdir
 from protojax.evaluation.measure import over_seeds
 from protojax.metrics.means import Mean
@@ -43,7 +43,7 @@ def methods(
   for name, config in configs.items():
     measured = []
     for folder, of_seed in seeds.runs(root / name, config).items():
-      if code := training.train(folder, of_seed):
+      if code := train(folder, of_seed):
         raise Stopped(code)
       measured.append(measure(folder))
     found[name] = over_seeds(measured)

@@ -10,7 +10,7 @@ import pytest
 
 from configs import protopnet_folder
 from protojax import __main__ as command_line
-from protojax import loading, methods, parallel
+from protojax import cli, loading, methods, parallel
 from protojax.commands import export
 from protojax.engine import workdir
 from protojax.engine.checkpoint import Checkpoints, Progress
@@ -153,7 +153,7 @@ def test_differences_are_of_one_or_of_the_value():
 
 def test_the_extra_is_named(run, monkeypatch, tmp_path):
   monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-  args = ["export", f"--workdir={run}", f"--output={tmp_path}"]
-  _, parsed = command_line._parse(args)
+  args = [f"--workdir={run}", f"--output={tmp_path}"]
+  _, parsed = cli.parse("export", args)
   with pytest.raises(UserError, match=r"pip install -e '\.\[export\]'"):
     export.run(parsed)

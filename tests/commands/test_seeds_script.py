@@ -9,7 +9,8 @@ from tests.conftest import DEBUG, run_script
 # A run that reaches its seed; where "stop" lies in its folder, it is stopped.
 _TRAIN = """
 import sys
-from protojax import cli, training
+from protojax import cli
+from protojax.commands import train
 from protojax.engine import workdir
 
 def stand_in(folder, config):
@@ -21,7 +22,7 @@ def stand_in(folder, config):
   workdir.write_json(folder / "summary.json", summary)
   return 0
 
-training.train = stand_in
+train.train = stand_in
 sys.exit(cli.run("train", sys.argv[1:], "train.py"))
 """
 

@@ -12,7 +12,8 @@ import pytest
 
 from configs import protopnet_photos
 from protojax import __main__ as command_line
-from protojax import configuration, training
+from protojax import configuration
+from protojax.commands import train
 from protojax.engine import workdir
 from protojax.engine.checkpoint import Checkpoints
 from protojax.types import UserError
@@ -191,7 +192,7 @@ def test_a_mistake_does_not_take_the_workdir(tmp_path, changes, message):
   wrong = config.copy_and_resolve_references().unlock()
   wrong.update_from_flattened_dict(changes)
   with pytest.raises(UserError, match=message):
-    training.train(tmp_path, wrong.lock())
+    train.train(tmp_path, wrong.lock())
   workdir.claim(tmp_path, config)
 
 

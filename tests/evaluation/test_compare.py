@@ -6,7 +6,7 @@ from ml_collections import ConfigDict
 import numpy as np
 import pytest
 
-from protojax import __main__ as commands
+from protojax import cli
 from protojax.evaluation import compare, recipes, tables
 from protojax.metrics.means import Mean
 from protojax.types import UserError
@@ -25,7 +25,7 @@ def test_every_seed_of_every_method_is_trained_and_judged(
     trained.append((folder.relative_to(tmp_path).as_posix(), config.seed))
     return 0
 
-  monkeypatch.setattr(compare.training, "train", train)
+  monkeypatch.setattr(compare, "train", train)
   configs = {
     name: ConfigDict({"seed": 0, "seeds": count}).lock()
     for name, count in (("one", 1), ("two", 2))
@@ -39,7 +39,7 @@ def test_every_seed_of_every_method_is_trained_and_judged(
   assert (two["mean"], two["std"], two["n"]) == (0.75, 0, 2)
   json.dumps(found)
 
-  monkeypatch.setattr(compare.training, "train", lambda *_: 143)
+  monkeypatch.setattr(compare, "train", lambda *_: 143)
   with pytest.raises(compare.Stopped) as stopped:
     compare.methods(configs, tmp_path, _measured)
   assert stopped.value.code == 143
@@ -80,7 +80,7 @@ def test_a_recipe_is_a_config_with_changes():
 
 def _run(*arguments):
   """What the command line would run, in this process."""
-  module, args = commands._parse(["evaluate", *map(str, arguments)])
+  module, args = cli.parse("evaluate", list(map(str, arguments)))
   return module.run(args)
 
 

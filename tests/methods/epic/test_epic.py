@@ -9,8 +9,9 @@ import pytest
 from scipy.stats import ortho_group
 
 from configs import epic_folder
-from protojax import loading, methods, parallel, training
+from protojax import loading, methods, parallel
 from protojax.backbones import classifier
+from protojax.commands.train import train
 from protojax.data import splits
 from protojax.engine import stage as stages
 from protojax.methods.epic import folding
@@ -261,7 +262,7 @@ def test_a_classifier_of_ones_own_goes_through_a_run(tmp_path):
   config = epic_folder.get_config("debug").unlock()
   config.rotation.rounds = 0
   config.lock()
-  assert training.train(tmp_path / "run", config, make) == 0
+  assert train(tmp_path / "run", config, make) == 0
   method, state, _ = loading.load(tmp_path / "run", make)
   assert method.class_names == tuple(f"class {k}" for k in range(5))
   assert not method.stale(state)
