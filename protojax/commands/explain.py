@@ -25,6 +25,7 @@ from rich.progress import (
 )
 
 from protojax import cli, loading, parallel
+from protojax import report as report_lib
 from protojax.data import skipped
 from protojax.data import stream as stream_lib
 from protojax.datasets import files
@@ -161,16 +162,14 @@ def run(args: argparse.Namespace) -> int:
   preset = presets.load(args.preset, args.mode, args.codec)
   parallel.say(f"explaining {place} on {parallel.describe()}")
 
-  with (
-    method.output(folder, place, preset, args.format) as output,
-    _progress() as bar,
-  ):
+  write = report_lib.load(method.report)
+  with write(folder, place, preset, args.format) as report, _progress() as bar:
     for split, scope, stream in tasks:
       count = min(len(stream), args.limit or len(stream))
       task = bar.add_task(split, total=count, rate="")
 
       def advance(images, split=split, task=task):
-        output.seen(split, images)
+        report.seen(split, images)
         bar.advance(task, images)
         speed = bar.tasks[task].speed
         bar.update(task, rate=f"{speed:.3g} images/s" if speed else "")
@@ -190,11 +189,11 @@ def run(args: argparse.Namespace) -> int:
       ):
         # Every process makes them, since all compute; one writes.
         if parallel.is_primary():
-          output.add(explained)
+          report.add(explained)
     if parallel.is_primary():
-      output.finish()
+      report.finish()
   if parallel.is_primary():
-    output.show(Console())
+    report.show(Console())
   return 0
 
 

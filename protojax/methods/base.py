@@ -14,7 +14,6 @@ from protojax.engine.stage import Fit, Pass
 from protojax.explain.inspection import Threshold
 from protojax.prototypes.explainable import Explainable
 from protojax.prototypes.groups import Groups
-from protojax.report.output import Folder
 from protojax.types import Array, ArrayLike, Batch, Metrics, State, UserError
 
 
@@ -70,11 +69,11 @@ class Explains(Protocol):
   Attributes:
     scopes: "local" (images) and, if it has prototypes that stand for more than
       one image, "global".
-    output: the folder that its explanations fill.
+    report: the module of `protojax.report` that writes its explanations.
   """
 
   scopes: tuple[str, ...]
-  output: type[Folder]
+  report: str
 
   def stale(self, state: State) -> bool:
     """Whether a prototype is no longer the patch it was pushed to."""

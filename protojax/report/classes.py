@@ -19,7 +19,7 @@ from protojax.explain.evidence import (
   merge,
 )
 from protojax.report import class_report, json_lines, png, sentences, tables
-from protojax.report.output import Folder
+from protojax.report.output import ReportFolder
 from protojax.report.pictures import Pictures
 from protojax.writing import replacing
 
@@ -27,7 +27,7 @@ from protojax.writing import replacing
 _ASIDE = ("identity", "identity_95", "brightness")
 
 
-class Output(Folder):
+class Report(ReportFolder):
   """Explanations of classes: why images look like prototypes."""
 
   FILES = (
@@ -47,7 +47,7 @@ class Output(Folder):
   FORMATS = ("html", "csv", "json", "npz", "png")
 
   def __init__(self, *arguments: Any, **options: Any) -> None:
-    """Prepares to write; see `Folder`.
+    """Prepares to write; see `ReportFolder`.
 
     The form "npz" needs explanations with all scores.
     """
@@ -60,7 +60,7 @@ class Output(Folder):
     self._add_row: Callable[[LocalExplanation], None] | None = None
     self._add_record: Callable[[json_lines.Record], None] | None = None
 
-  def __enter__(self) -> "Output":
+  def __enter__(self) -> "Report":
     super().__enter__()
     enter = self._files.enter_context
     self._pictures = enter(Pictures(self.folder))

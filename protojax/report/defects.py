@@ -17,14 +17,14 @@ from rich.table import Table
 from protojax.explain import inspection
 from protojax.explain.inspection import Inspection
 from protojax.report import defect_page, defect_sentences, tables
-from protojax.report.output import Folder
+from protojax.report.output import ReportFolder
 from protojax.writing import replacing
 
 # Pictures are looked through when there may be that many too many.
 _OFTEN = 40
 
 
-class Inspections(Folder):
+class Report(ReportFolder):
   """Explanations of anomalies: how odd images are, where and why."""
 
   FILES = (
@@ -38,7 +38,7 @@ class Inspections(Folder):
   FORMATS = ("html", "csv", "npz")
 
   def __init__(self, *arguments: Any, **options: Any) -> None:
-    """Prepares to write; see `Folder`.
+    """Prepares to write; see `ReportFolder`.
 
     The form "npz" needs the map of every inspection.
     """

@@ -1,7 +1,7 @@
 """The folder that a run of `explain.py` fills, whatever it explains.
 
-Counts images and time, knows which files are this run's, and prints what was
-found. `output` and `inspection_output` say which files there are.
+Counts images and time, deletes the files of earlier runs, and prints a summary.
+Which files it writes is decided by `classes.Report` and `defects.Report`.
 """
 
 import abc
@@ -23,7 +23,7 @@ from protojax.modify.presets import Preset
 from protojax.report import page
 
 
-class Folder(abc.ABC):
+class ReportFolder(abc.ABC):
   """Files of explanations, filled while they are made.
 
   A context: tables that grow take their places when it ends without an error.
@@ -71,7 +71,7 @@ class Folder(abc.ABC):
     self._started = time.monotonic()
     self._files = contextlib.ExitStack()
 
-  def __enter__(self) -> "Folder":
+  def __enter__(self) -> "ReportFolder":
     self._files.__enter__()
     return self
 

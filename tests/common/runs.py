@@ -13,6 +13,7 @@ import jax
 import numpy as np
 
 from protojax import methods, parallel
+from protojax import report as report_lib
 from protojax.engine import stage as stages
 from protojax.engine.checkpoint import Checkpoints, Progress, flatten, unflatten
 from protojax.engine.run import Run, slug
@@ -126,7 +127,8 @@ def _fit(
 def explain(method: Any, folder: Path, into: Path) -> None:
   """Writes all files of an explanation of some test images."""
   state = restore(method, folder, len(list(method.stages())) + 1)
-  with method.output(into, folder / "run", PRESET) as output:
+  write = report_lib.load(method.report)
+  with write(into, folder / "run", PRESET) as report:
     for explanation in method.explain(
       state,
       method.stream("test"),
@@ -134,12 +136,12 @@ def explain(method: Any, folder: Path, into: Path) -> None:
       scope="both" if "global" in method.scopes else "local",
       preset=PRESET,
       limit=EXPLAINED,
-      progress=lambda images: output.seen("test", images),
+      progress=lambda images: report.seen("test", images),
     ):
       if parallel.is_primary():
-        output.add(explanation)
+        report.add(explanation)
     if parallel.is_primary():
-      output.finish()
+      report.finish()
 
 
 def restore(method: Any, folder: Path, number: int) -> State:

@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from protojax.explain import prototypical
-from protojax.report.classes import Output
+from protojax.report.classes import Report
 from tests.explain import explain_fakes as fakes
 
 _ALWAYS = {"report.html", "report.txt", "summary.json"}
@@ -18,7 +18,7 @@ def _run(folder, scope, *, keep_all=False, split="test"):
   model, state = fakes.trained()
   stream = fakes.Images(fakes.photographs(6, seed=9), np.arange(6) % 3)
   formats = ("html", "csv", *["npz"] * keep_all)
-  with Output(folder, folder.parent, fakes.PRESET, formats) as output:
+  with Report(folder, folder.parent, fakes.PRESET, formats) as report:
     for explained in prototypical.explain(
       model,
       state,
@@ -28,10 +28,10 @@ def _run(folder, scope, *, keep_all=False, split="test"):
       split=split,
       scope=scope,
       keep_all=keep_all,
-      progress=lambda images: output.seen(split, images),
+      progress=lambda images: report.seen(split, images),
     ):
-      output.add(explained)
-    output.finish()
+      report.add(explained)
+    report.finish()
   return {path.name for path in folder.iterdir()}
 
 
@@ -55,26 +55,26 @@ def test_files_stay_until_the_end(tmp_path):
   folder = tmp_path / "explanations"
   folder.mkdir()
   (folder / "local.csv").write_text("as it was")
-  with pytest.raises(KeyboardInterrupt), Output(folder, tmp_path):
+  with pytest.raises(KeyboardInterrupt), Report(folder, tmp_path):
     raise KeyboardInterrupt
   assert (folder / "local.csv").read_text() == "as it was"
 
 
 def test_it_says_what_it_found(tmp_path):
   said = io.StringIO()
-  with Output(tmp_path / "found", tmp_path) as output:
-    output.seen("test", 6)
-    output.finish()
-  output.show(Console(file=said, width=200))
+  with Report(tmp_path / "found", tmp_path) as report:
+    report.seen("test", 6)
+    report.finish()
+  report.show(Console(file=said, width=200))
   lines = said.getvalue().split("\n")
   assert re.fullmatch(r"6 images in \d+\.\d s \(.* images/s\)", lines[1])
-  assert lines[2:-1] == [str(path) for path in output.written]
+  assert lines[2:-1] == [str(path) for path in report.written]
 
-  output.summary["importance"] = {
+  report.summary["importance"] = {
     "train": {"hue": 0.5, "shape": 0.25},
     "test": {"shape": 0.75, "hue": 0.125},
   }
-  output.show(Console(file=said, width=200))
+  report.show(Console(file=said, width=200))
   table = said.getvalue().split("\n")[len(lines) - 1 :]
   assert table[0].split() == ["similarity", "lost", "without", "train", "test"]
   assert table[1].split() == ["shape", "0.250", "0.750"]

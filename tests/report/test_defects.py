@@ -12,7 +12,7 @@ from rich.console import Console
 
 from protojax.explain import inspection
 from protojax.modify.presets import REFERENCE
-from protojax.report.defects import Inspections
+from protojax.report.defects import Report
 from tests.report import inspection_fakes as fakes
 from tests.report.page_reader import Page
 
@@ -20,12 +20,12 @@ _ALWAYS = {"inspections.csv", "report.html", "report.txt", "summary.json"}
 
 
 def _write(folder, inspections, **options):
-  with Inspections(folder, folder.parent, **options) as output:
+  with Report(folder, folder.parent, **options) as report:
     for e in inspections:
-      output.seen(e.split, 1)
-      output.add(e)
-    output.finish()
-  return output
+      report.seen(e.split, 1)
+      report.add(e)
+    report.finish()
+  return report
 
 
 @pytest.fixture(scope="module")
@@ -60,9 +60,9 @@ def test_what_is_not_known_is_left_empty(tmp_path):
 
 
 def test_the_summary(some, tmp_path):
-  output = _write(tmp_path / "found", some)
+  report = _write(tmp_path / "found", some)
   summary = json.loads((tmp_path / "found" / "summary.json").read_text())
-  assert summary == output.summary
+  assert summary == report.summary
   tally = inspection.tally(some)
   assert summary["images"] == 8
   assert summary["images_by_split"] == {"test": 8}
@@ -92,9 +92,9 @@ def test_files_of_an_earlier_run_go(some, tmp_path):
   _write(folder, some, formats=("html", "csv", "npz"))
   assert {p.name for p in folder.iterdir()} == _ALWAYS | {"maps.npz"}
   (folder / "notes.csv").write_text("as it was")
-  output = _write(folder, some)
+  report = _write(folder, some)
   assert {p.name for p in folder.iterdir()} == _ALWAYS | {"notes.csv"}
-  assert {p.name for p in output.written} == _ALWAYS
+  assert {p.name for p in report.written} == _ALWAYS
 
 
 def test_all_maps(some, tmp_path):
@@ -113,7 +113,7 @@ def test_only_what_is_shown_keeps_its_pictures(some, tmp_path, monkeypatch):
   monkeypatch.setattr(inspection, "WORST", 2)
   monkeypatch.setattr(inspection, "MISTAKES", 1)
   monkeypatch.setattr("protojax.report.defects._OFTEN", 0)
-  output = _write(tmp_path / "found", some)
+  report = _write(tmp_path / "found", some)
   page = Page((tmp_path / "found" / "report.html").read_text("utf-8"))
   shown = [a["id"] for tag, a in page.tags if tag == "article"]
   ordered = inspection.worst_first(some)
@@ -122,7 +122,7 @@ def test_only_what_is_shown_keeps_its_pictures(some, tmp_path, monkeypatch):
   }
   assert set(shown) == expected
   assert len(shown) < len(some)
-  kept = [e for e in output._all if e.anomaly_map is not None]
+  kept = [e for e in report._all if e.anomaly_map is not None]
   assert len(kept) == len(shown)
 
 
@@ -139,13 +139,13 @@ def test_the_head_and_what_the_run_says(some, tmp_path):
 
 
 def test_it_says_what_it_found(some, tmp_path):
-  output = _write(tmp_path / "found", some)
+  report = _write(tmp_path / "found", some)
   said = io.StringIO()
-  output.show(Console(file=said, width=200))
+  report.show(Console(file=said, width=200))
   lines = [line.split() for line in said.getvalue().splitlines()]
   tally = inspection.tally(some)
   assert lines[0] == ["kind", "images", "found", "defective"]
   assert ["normal", "4", str(tally.false_alarms)] in lines
   assert ["all", "8", str(tally.found)] in lines
   assert ["contrast", "62", "%"] in lines
-  assert [str(output.folder / "report.html")] in lines
+  assert [str(report.folder / "report.html")] in lines

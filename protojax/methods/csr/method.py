@@ -35,7 +35,6 @@ from protojax.methods.csr.network import ConceptNetwork
 from protojax.metrics import concept_scores as metrics
 from protojax.prototypes import push, start
 from protojax.prototypes.groups import Groups
-from protojax.report.classes import Output
 from protojax.types import Array, ArrayLike, Batch, Metrics, State, UserError
 
 # The least that a run can be made of.
@@ -59,7 +58,7 @@ class Method:
 
   splits = ("train", "test")
   scopes = ("local", "global")
-  output = Output
+  report = "classes"
 
   def __init__(
     self, config: ConfigDict, class_names: tuple[str, ...] | None = None

@@ -32,7 +32,6 @@ from protojax.methods.epic.network import Rotated
 from protojax.prototypes import push, start
 from protojax.prototypes.groups import Groups
 from protojax.prototypes.neighbours import Neighbours
-from protojax.report.classes import Output
 from protojax.types import Array, Batch, Metrics, PyTree, State, UserError
 
 # The least that a run can be made of.
@@ -56,7 +55,7 @@ class Method:
   """EPIC as its config says; see `configs/epic_folder.py`."""
 
   scopes = ("local", "global")
-  output = Output
+  report = "classes"
 
   def __init__(
     self,

@@ -28,7 +28,6 @@ from protojax.methods.inp_former.encoder import Encoder
 from protojax.methods.inp_former.network import Detector
 from protojax.metrics import anomaly as metrics
 from protojax.prototypes import start
-from protojax.report.defects import Inspections
 from protojax.types import Array, Batch, Metrics, PyTree, State, UserError
 
 # The least that a run can be made of.
@@ -54,7 +53,7 @@ class Method:
 
   splits = ("train", "test")
   scopes = ("local",)
-  output = Inspections
+  report = "defects"
 
   def __init__(self, config: ConfigDict, class_names: None = None) -> None:
     del class_names  # There are none.

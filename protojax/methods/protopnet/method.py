@@ -29,7 +29,6 @@ from protojax.prototypes import push, similarity
 from protojax.prototypes.groups import Groups
 from protojax.prototypes.layer import AddOn, PrototypeLayer
 from protojax.prototypes.network import Network
-from protojax.report.classes import Output
 from protojax.types import Array, Batch, Metrics, PyTree, State, UserError
 
 # The least that a run can be made of.
@@ -61,7 +60,7 @@ class Method:
   """ProtoPNet as its config says; see `configs/protopnet_photos.py`."""
 
   scopes = ("local", "global")
-  output = Output
+  report = "classes"
 
   def __init__(
     self, config: ConfigDict, class_names: tuple[str, ...] | None = None

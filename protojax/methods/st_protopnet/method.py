@@ -33,7 +33,6 @@ from protojax.prototypes import push
 from protojax.prototypes.groups import Groups
 from protojax.prototypes.layer import AddOn
 from protojax.prototypes.network import Network
-from protojax.report.classes import Output
 from protojax.types import Array, Batch, Metrics, State, UserError
 
 # What a branch is called -> its term on prototypes of different classes.
@@ -64,7 +63,7 @@ class Method:
   """ST-ProtoPNet as its config says; see `configs/st_protopnet_folder.py`."""
 
   scopes = ("local", "global")
-  output = Output
+  report = "classes"
 
   def __init__(
     self, config: ConfigDict, class_names: tuple[str, ...] | None = None
