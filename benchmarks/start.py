@@ -29,7 +29,7 @@ _TOLD = """
 import os, runpy, sys, time
 import jax
 from protojax.engine import run
-fit, began, told = loop.fit, float(sys.argv[1]), set()
+fit, began, told = run.fit, float(sys.argv[1]), set()
 
 def first(stage, *rest):
   for update in fit(stage, *rest):
@@ -41,7 +41,7 @@ def first(stage, *rest):
         os._exit(0)
     yield update
 
-loop.fit = first
+run.fit = first
 sys.argv = ["train.py", *sys.argv[2:]]
 print("first", time.time() - began, "imports", flush=True)
 runpy.run_path("train.py", run_name="__main__")
