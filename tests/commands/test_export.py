@@ -91,6 +91,7 @@ def exported(run):
   return folder
 
 
+@pytest.mark.slow
 def test_another_process_gives_the_same_answers(run, exported):
   rng = np.random.default_rng(1)
   images = rng.integers(0, 256, (3, 32, 32, 3), np.uint8)

@@ -56,6 +56,7 @@ def _one_line(done):
   )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("limit", [0, 1000, 1_000_000])
 def test_a_checkpoint_that_does_not_fit(tmp_path, limit):
   done = run_script("-c", _SAVE, limit, tmp_path)
@@ -67,6 +68,7 @@ def test_a_checkpoint_that_does_not_fit(tmp_path, limit):
   checkpoints.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("limit", [0, 3000, 20_000])
 def test_a_log_that_does_not_fit(tmp_path, limit):
   _one_line(run_script("-c", _LOG, limit, tmp_path))

@@ -124,6 +124,7 @@ def test_control_c_is_no_error_report(command, capsys):
   assert capsys.readouterr().err == "interrupted\n"
 
 
+@pytest.mark.slow
 def test_a_reader_that_stops_early_is_no_error(command, tmp_path):
   command("while True:", '  print("word " * 1000)')
   script = f"""

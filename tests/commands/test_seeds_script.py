@@ -33,6 +33,7 @@ def _train(folder, *flags):
   )
 
 
+@pytest.mark.slow
 def test_seeds_are_trained_one_after_the_other(tmp_path):
   flags = "--config.seed=1", "--config.seeds=3"
   (tmp_path / "seed-2").mkdir()

@@ -47,6 +47,7 @@ def _summary(folder):
   return json.loads((folder / "summary.json").read_text())
 
 
+@pytest.mark.slow
 def test_a_run_leaves_what_the_contract_says(debug_run):
   summary = _summary(debug_run)
   assert tuple(s["id"] for s in summary["stages"]) == STAGES
@@ -77,6 +78,7 @@ def test_a_run_leaves_what_the_contract_says(debug_run):
     assert (debug_run / name).exists(), name
 
 
+@pytest.mark.slow
 def test_the_tables_at_the_end_show_the_summary(debug_run):
   text, summary = (debug_run / "stdout.txt").read_text(), _summary(debug_run)
   for name, value in summary["accuracy"].items():
@@ -90,6 +92,7 @@ def test_the_tables_at_the_end_show_the_summary(debug_run):
   assert "images/s" in text
 
 
+@pytest.mark.slow
 def test_every_event_stands_once(debug_run):
   events = _events(debug_run)
   keys = [(e["stage"], e["step"], e["split"]) for e in events]
@@ -97,6 +100,7 @@ def test_every_event_stands_once(debug_run):
   assert {e["stage"] for e in events} == set(STAGES)
 
 
+@pytest.mark.slow
 def test_a_finished_run_says_so(debug_run):
   before = (debug_run / "summary.json").read_bytes()
   done = _train(debug_run)
@@ -105,6 +109,7 @@ def test_a_finished_run_says_so(debug_run):
   assert (debug_run / "summary.json").read_bytes() == before
 
 
+@pytest.mark.slow
 def test_another_config_in_the_same_workdir_lists_the_keys(debug_run):
   done = _train(debug_run, "--config.seed=3", "--config.last.epochs=1")
   assert done.returncode == 2
@@ -144,6 +149,7 @@ def test_a_users_mistake_is_one_line_and_exit_code_2(
   assert printed.err.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_a_mistake_in_a_value_is_told_by_the_script(tmp_path):
   done = _train(tmp_path / "run", "--config.method=protopnt")
   assert done.returncode == 2
@@ -303,6 +309,7 @@ def _on_folder(data):
   ]
 
 
+@pytest.mark.slow
 def test_skipped_images_and_small_classes_are_told(tmp_path):
   _photographs(tmp_path / "data", 14, broken=True)
   done = run_script(

@@ -232,6 +232,7 @@ def test_the_memory_goes_with_its_streams():
   assert len(memory._MEMORIES) == before
 
 
+@pytest.mark.slow
 def test_worker_processes_read_the_same_and_fill_the_memory():
   source = Planted()
   stream = stream_lib.ordered(source, 4, 5, workers=2)

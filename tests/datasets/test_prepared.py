@@ -163,6 +163,7 @@ def test_a_place_that_cannot_be_written(make_folder, tmp_path):
     prepared.write(make_folder(fakes.plain()), str(tmp_path / "file" / "x"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["anomaly", "cub200"])
 def test_a_full_disk_is_one_line(make_folder, tmp_path, kind):
   if kind == "anomaly":

@@ -84,6 +84,7 @@ def _run(*arguments):
   return module.run(args)
 
 
+@pytest.mark.slow
 def test_a_trained_run_is_judged(debug_run, tmp_path, capsys):
   file = tmp_path / "found.json"
   assert not _run(f"--workdir={debug_run}", "--images=4", f"--json={file}")

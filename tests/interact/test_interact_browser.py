@@ -17,6 +17,8 @@ from tests.interact import interact_fakes as fakes
 _RIGHT, _SHIFT, _DELETE = "\ue014", "\ue008", "\ue017"
 _ALL = "\ue009a\ue000"  # control and a
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def page(browser, tmp_path):

@@ -29,6 +29,7 @@ print(before, faults())
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(
   platform.libc_ver()[0] != "glibc", reason="another C library"
 )

@@ -10,6 +10,9 @@ from tests.report import report_fakes as fakes
 _CLASSES, _EACH = 200, 10
 _RUN = page.Run("run", [("Images", "9")], {"after_prune": 0.9}, {"hue": 0.1})
 
+# All of it: the large report is made once.
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
