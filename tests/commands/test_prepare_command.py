@@ -15,9 +15,12 @@ from tests.datasets import archive_fakes as fakes
 @pytest.fixture(autouse=True)
 def _signals():
   """The command changes what a signal does, for the rest of its process."""
-  before = signal.getsignal(signal.SIGTERM)
+  before = {n: signal.getsignal(n) for n in (signal.SIGTERM, signal.SIGINT)}
+  # A shell has it ignored by what it starts in the background.
+  signal.signal(signal.SIGINT, signal.default_int_handler)
   yield
-  signal.signal(signal.SIGTERM, before)
+  for number, handler in before.items():
+    signal.signal(number, handler)
 
 
 def run(*arguments):
