@@ -212,5 +212,5 @@ def _method(case: Case) -> Any:
   )
   names = tuple(f"class {k}" for k in range(case.classes))
   method = methods.load(config.lock(), names)
-  method._sources["train"] = harness.Unread(names, COMPILED_FOR * _BATCH)
+  method.dataset.sources["train"] = harness.Unread(names, COMPILED_FOR * _BATCH)
   return method

@@ -107,7 +107,7 @@ class Trained:
     config.update_from_flattened_dict(changes)
     other = copy.copy(self)
     other.method = methods.load(config.lock(), self.method.class_names)
-    other.method._sources = self.method._sources
+    other.method.dataset.sources = self.method.dataset.sources
     other.network = other.method.network
     every = np.ones(len(self.state.buffers["alive"]), bool)
     other.state = _with_head(other.method, atlas.without(self.state, every))

@@ -90,7 +90,7 @@ def _bank_metrics(method: Any, state: State, test: Any) -> dict[str, float]:
   A cell's anomaly is its cosine distance to the nearest normal token of its
   category; maps and scores are made of it as the method makes them.
   """
-  train_source, detector = method.stream("train").source, method.detector
+  train_source, network = method.stream("train").source, method.network
   means = []
   for category in range(len(test.source.category_names)):
     own = np.flatnonzero(train_source.categories == category)
@@ -107,8 +107,8 @@ def _bank_metrics(method: Any, state: State, test: Any) -> dict[str, float]:
       cosines = jax.lax.map(
         lambda x: jnp.max(distance.direction(x) @ memory.T, axis=1), tokens
       )
-      maps = (1 - cosines).reshape(1, len(tokens), *detector.grid)
-      return anomaly_map.at_pixels(maps, detector.image_size, detector.map_size)
+      maps = (1 - cosines).reshape(1, len(tokens), *network.grid)
+      return anomaly_map.at_pixels(maps, network.image_size, network.map_size)
 
     chosen = np.flatnonzero(test.source.categories == category)
     maps = np.concatenate(
@@ -117,7 +117,7 @@ def _bank_metrics(method: Any, state: State, test: Any) -> dict[str, float]:
         for tokens, mask in _tokens(method, state, test, chosen)
       ]
     )
-    scores = np.asarray(anomaly_map.image_score(maps, detector.share))
+    scores = np.asarray(anomaly_map.image_score(maps, network.share))
     labels = test.source.labels[chosen] > 0
     truths = np.stack([method.truth(test.source, int(i)) for i in chosen])
     weights = np.stack([metrics.region_weights(truth) for truth in truths])
@@ -134,7 +134,7 @@ def _tokens(
   method: Any, state: State, stream: Any, chosen: np.ndarray
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
   """Tokens [b n d], the mean of both groups, and the mask of each batch."""
-  rows = parallel.each(method.detector.encoder_rows, state, stream.some(chosen))
+  rows = parallel.each(method.network.encoder_rows, state, stream.some(chosen))
   for batch, found in rows:
     yield found["encoded"].mean(axis=1), batch["valid"]
 
@@ -154,12 +154,12 @@ def speed(args: argparse.Namespace) -> Iterator[harness.Row]:
   }
   yield from harness.in_turns(epoch, fit.total_steps * fit.data.batch_size)
   batch = next(iter(method.stream("test").batches()))
-  detector, images = method.detector, jnp.asarray(batch["image"])
+  network, images = method.network, jnp.asarray(batch["image"])
   infer = {
     f"inference, {name}": harness.calls(jax.jit(function), state, images)
     for name, function in (
-      ("cells alone", detector.values),
-      ("maps and scores", detector.inspect),
+      ("cells alone", network.values),
+      ("maps and scores", network.inspect),
     )
   }
   yield from harness.in_turns(infer, len(images))

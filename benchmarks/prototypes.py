@@ -177,7 +177,7 @@ def _method(kind: str, per_class: int) -> Any:
   )
   names = tuple(f"class {k}" for k in range(_CLASSES))
   method = methods.load(config.lock(), names)
-  method._sources["train"] = harness.Unread(names, _BATCH)
+  method.dataset.sources["train"] = harness.Unread(names, _BATCH)
   return method
 
 

@@ -63,7 +63,7 @@ def _method(sharded: bool, quick: bool) -> tuple[Any, State]:
   for split in ("train", "test"):
     source = method.stream(split).source
     some = np.linspace(0, len(source) - 1, _IMAGES).astype(np.int32)
-    method._sources[split] = Subset(source, some)
+    method.dataset.sources[split] = Subset(source, some)
   state = jax.jit(method.init)(parallel.init_key(0))
   return method, parallel.to_host(state)
 

@@ -160,7 +160,11 @@ class _Features:
   def method(self, config: ConfigDict) -> Any:
     """The method of a config; its stages train nothing of the backbone."""
     method = methods.load(config)
-    ordered, shuffled, stages = method.stream, method._shuffled, method.stages
+    ordered, shuffled, stages = (
+      method.stream,
+      method.dataset.shuffled,
+      method.stages,
+    )
     for split in method.splits:
       if split not in self._rows:
         self._rows[split] = _features(method, ordered(split))
@@ -170,7 +174,9 @@ class _Features:
     )
     vars(method)["network"] = behind
     method.stream = lambda split: _Rows(ordered(split), self._rows[split])
-    method._shuffled = lambda augment="": _Rows(shuffled(), self._rows["train"])
+    method.dataset.shuffled = lambda augment="", copies=1: _Rows(
+      shuffled(), self._rows["train"]
+    )
     # What comes before the first trained parameter is there already.
     method.stages = lambda: (
       dataclasses.replace(s, cached=None) if isinstance(s, stage.Fit) else s

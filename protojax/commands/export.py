@@ -2,11 +2,12 @@
 
   python -m protojax export --workdir=DIR --output=DIR2
 
-DIR2 gets predict.jax and maps.jax (StableHLO for CPU, CUDA and TPU, for any
-number of images), weights.npz, and prototypes.json: the classes, and for each
-prototype its class, weight and source. Images go in as uint8 pixels of the
-model's size, [b, size, size, 3]. Pruned prototypes are left out. What the
-programs give is compared with the model before anything is written.
+writes predict.jax, maps.jax, weights.npz and prototypes.json into DIR2. The two
+programs are StableHLO for CPU, CUDA and TPU, and take any number of images:
+uint8 pixels of the model's size, [b, size, size, 3]. prototypes.json holds the
+classes, and for each prototype its class, its weight and the patch that it was
+taken from. Pruned prototypes are left out. Before anything is written, the
+results of the programs are compared with those of the model.
 """
 
 import argparse
@@ -29,16 +30,17 @@ from protojax import loading, parallel
 from protojax.engine import checkpoint, workdir
 from protojax.methods.base import Classifies
 from protojax.methods.protopnet import prune
+from protojax.prototypes.bank import vectors
 from protojax.prototypes.network import Network
 from protojax.types import Array, ArrayLike, State, UserError
 from protojax.writing import replacing
 
-# Flat name -> array, as checkpoints name them; tracers inside of a program.
+# Flat name, as in checkpoints -> array, or tracer within a program.
 Weights = Mapping[str, Any]
 
 _PLATFORMS = ("cpu", "cuda", "tpu")
-# Images to compare with the model on, and how far it may be off, of 1 or of
-# the value if that is greater.
+# Images on which programs and model are compared, and the largest difference
+# that is allowed: of values above 1, as a share of the value.
 _COMPARED = 4
 _TOLERANCE = 1e-5
 
@@ -57,7 +59,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     "--workdir",
     default="",
     metavar="DIR",
-    help="folder of a run; the newest under runs/ where not given",
+    help="folder of the run; the newest one under runs/ by default",
   )
   parser.add_argument(
     "--output", required=True, metavar="DIR2", help="folder to write to"
@@ -65,15 +67,16 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-  """Writes the programs; says on stderr how far they are from the model.
+  """Writes the programs; prints to stderr how much they differ from the model.
 
   Raises:
-    UserError: the run has nothing to export, or its export is not the model.
+    UserError: the run cannot be exported, or the programs give other results
+      than the model.
   """
   if importlib.util.find_spec("flatbuffers") is None:
     raise UserError(
-      "programs are written with the package 'flatbuffers', which is not"
-      " installed: python -m pip install -e '.[export]'"
+      "export needs the package 'flatbuffers', which is not installed:"
+      " python -m pip install -e '.[export]'"
     )
   parallel.setup()
   folder = Path(args.workdir or workdir.newest(Path("runs")))
@@ -84,15 +87,16 @@ def run(args: argparse.Namespace) -> int:
     raise UserError(f"{folder}: {config.method} cannot be exported yet")
   state = parallel.to_host(state)
   if not np.any(state.buffers["alive"]):
-    raise UserError(f"no prototype of {folder} is alive, so it says nothing")
+    raise UserError(f"{folder}: all prototypes were pruned, so nothing is left")
   small = prune.compact(state)
   weights = checkpoint.flatten(_needed(small))
   programs = serialized(method.network, small)
   off = difference(programs, weights, method.network, state)
   if not off <= _TOLERANCE:
     raise UserError(
-      f"what was exported differs by {off:.2g} from the model in {folder}, more"
-      f" than {_TOLERANCE:g}; nothing is written. Export it on a CPU."
+      f"the exported programs differ by {off:.2g} from the model in {folder},"
+      f" which is more than {_TOLERANCE:g}. Nothing is written; export it on a"
+      " CPU."
     )
   facts = {
     **described(method, state),
@@ -104,7 +108,7 @@ def run(args: argparse.Namespace) -> int:
   _write(Path(args.output), programs, weights, facts)
   print(
     f"written: {args.output}, {len(small.buffers['alive'])} prototypes of"
-    f" {len(method.class_names)} classes; greatest difference from the model:"
+    f" {len(method.class_names)} classes; largest difference from the model:"
     f" {off:.2g}",
     file=sys.stderr,
   )
@@ -112,18 +116,19 @@ def run(args: argparse.Namespace) -> int:
 
 
 def serialized(network: Network, state: State) -> dict[str, bytes]:
-  """The programs of a network whose prototypes are all alive.
+  """The two programs of a network, serialized; all its prototypes are alive.
 
-  "predict" (weights, images uint8 [b, S, S, 3]) -> "logits" and
-  "probabilities" [b, k]; "similarities", "cells" and "points" [b, p], those of
-  the class of the greatest logit. "maps" (weights, images, prototypes int32
-  [q]) -> similarity maps [b, h, w, q].
+  "predict": (weights, images uint8 [b, S, S, 3]) -> "logits" and
+  "probabilities" [b, k], "similarities", "cells" and "points" [b, p]. The
+  points are those for the predicted class.
+  "maps": (weights, images, prototypes int32 [q]) -> similarity maps
+  [b, h, w, q].
 
   Args:
     network: of the model.
-    state: compacted; shapes are enough.
+    state: without pruned prototypes; only its shapes matter.
   """
-  count = len(state.params["prototypes"]["prototypes"])
+  count = len(vectors(state))
   network = dataclasses.replace(network, layer=network.layer.clone(count=count))
   needed = _needed(state)
   size = network.image_size
@@ -138,8 +143,8 @@ def serialized(network: Network, state: State) -> dict[str, bytes]:
   def laid_out(weights: Weights) -> State:
     return checkpoint.unflatten(needed, weights)
 
-  # Mapped over single images: the forward pass chooses its blocks by the number
-  # of images, which is not known here.
+  # Mapped over single images: the forward pass chooses the size of its blocks
+  # by the number of images, which is not known here.
   def predict(weights: Weights, images: Array) -> dict[str, Array]:
     state = laid_out(weights)
     found = jax.vmap(lambda x: network.answers(state, {"image": x[None]}))(
@@ -165,7 +170,7 @@ def serialized(network: Network, state: State) -> dict[str, bytes]:
 
 
 def _needed(state: State) -> State:
-  """What the forward pass reads."""
+  """The state with only those buffers that the forward pass reads."""
   read = {name: state.buffers[name] for name in ("alive", "class_of")}
   return state.replace(buffers=read)
 
@@ -176,17 +181,17 @@ def difference(
   network: Network,
   state: State,
 ) -> float:
-  """How far programs are from the model, on images of noise.
+  """The largest difference between programs and model, on images of noise.
 
   Args:
     programs: from `serialized`.
-    weights: what they are called with.
+    weights: that they are called with.
     network: of the model.
-    state: of the model, before it was compacted.
+    state: of the model, with all prototypes.
 
   Returns:
-    The greatest difference in logits, similarities and maps, of the value
-    itself where that is above 1.
+    The largest difference of logits, similarities and maps; for values above 1
+    as a share of the value.
   """
   size = network.image_size
   images = np.random.default_rng(0).integers(
@@ -220,11 +225,11 @@ def _apart(found: ArrayLike, expected: ArrayLike) -> float:
 
 
 def described(method: Any, state: State) -> dict[str, Any]:
-  """Classes and living prototypes, as data for JSON.
+  """The content of prototypes.json: classes, and prototypes that are alive.
 
   Args:
     method: a classifier with a `Network`.
-    state: of the model, before it was compacted.
+    state: of the model, with all prototypes.
   """
   network, buffers = method.network, state.buffers
   source, weights = buffers["provenance"], np.asarray(network.weights(state))
@@ -253,7 +258,7 @@ def described(method: Any, state: State) -> dict[str, Any]:
 
 
 def _image_names(method: Any) -> Callable[[int], str | int | None]:
-  """Position of a training image -> its name, or the position if it is gone."""
+  """Index of a training image -> its name, or the index if it is gone."""
   try:
     source = method.stream("train").source
   except UserError:

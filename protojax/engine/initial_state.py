@@ -10,6 +10,7 @@ from protojax.data.stream import Stream
 from protojax.engine import adopt
 from protojax.engine.cached import Cached
 from protojax.prototypes import start
+from protojax.prototypes.bank import with_vectors
 from protojax.prototypes.network import Network
 from protojax.types import State
 
@@ -61,6 +62,5 @@ def begin(
     state = state.replace(statistics=statistics)
   if patches and "params.prototypes.prototypes" not in taken:
     found = start.random_patches(network.embedded_map, state, cached, seed)
-    params = {**state.params, "prototypes": {"prototypes": found}}
-    state = state.replace(params=params)
+    state = with_vectors(state, found)
   return state

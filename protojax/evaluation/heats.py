@@ -17,6 +17,7 @@ from protojax.metrics import interpretability as metrics
 from protojax.metrics import localisation, parts
 from protojax.metrics.deletion import blurred
 from protojax.modify import perturb, presets
+from protojax.prototypes.bank import vectors
 from protojax.prototypes.explainable import Explainable
 from protojax.types import Array, ArrayLike, Batch, State
 
@@ -69,7 +70,7 @@ def _maps(
   model: Explainable, state: State, seen: Decision
 ) -> Float[Array, "b p h w"]:
   """Similarity of every cell to every prototype; 0 for dead ones."""
-  prototypes = state.params["prototypes"]["prototypes"]
+  prototypes = vectors(state)
   distances = model.similarity.distance(seen.embedded, prototypes)
   alive = jnp.asarray(state.buffers["alive"])[None, None, None]
   maps = jnp.where(alive, model.similarity.activation(distances), 0.0)

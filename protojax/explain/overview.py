@@ -17,6 +17,7 @@ from protojax.explain.redundancy import Correlation
 from protojax.explain.sweep import Totals
 from protojax.explain.totals import Scores
 from protojax.modify import perturb
+from protojax.prototypes.bank import vectors
 from protojax.types import State
 
 Evaluate = Callable[[State], float]
@@ -67,7 +68,7 @@ def redundancy(
   """
   state, buffers, names = subject.state, subject.buffers, subject.preset.names
   alive = np.flatnonzero(buffers["alive"])
-  prototypes = np.asarray(state.params["prototypes"]["prototypes"])
+  prototypes = np.asarray(vectors(state))
   counted = [
     names.index(name) for name in perturb.CHARACTERISTICS if name in names
   ]

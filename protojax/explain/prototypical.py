@@ -5,9 +5,10 @@ stream gives the local and the global scores; pictures are made only of what a
 report has room for.
 """
 
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Mapping
 import dataclasses
-from typing import Any
+import functools
+from typing import Any, Protocol, runtime_checkable
 
 from jaxtyping import Float
 import numpy as np
@@ -30,6 +31,57 @@ from protojax.types import Batch, State
 # Of the images whose class was not recognised, shown on top of the others.
 _MISTAKES = 12
 _UNLABELLED = 48
+
+
+@runtime_checkable
+class Explained(Protocol):
+  """A method with a network whose prototypes are patches."""
+
+  @property
+  def network(self) -> Explainable:
+    """What is explained."""
+    ...
+
+  def stream(self, split: str) -> Any:
+    """The images of a split in source order.
+
+    Raises:
+      UserError: they are gone.
+    """
+    ...
+
+  def evaluate(self, state: State, data: Any) -> Mapping[str, Any]:
+    """Metrics of a state on a stream, "accuracy" among them."""
+    ...
+
+
+def of_method(
+  method: Explained, state: State, stream: Any, **options: Any
+) -> Iterator[LocalExplanation | Overview | GlobalExplanation]:
+  """Explains with the network, the data and the metrics of a method.
+
+  Args:
+    method: whose network is explained. Where the images have labels, redundant
+      prototypes are looked for, and what the model loses without them.
+    state: its state, after a push.
+    stream: the images, in the order of their source.
+    **options: see `explain`.
+  """
+  evaluate = None
+  if np.all(stream.labels >= 0):
+    evaluate = functools.partial(_accuracy, method)
+  return explain(
+    method.network,
+    state,
+    stream,
+    training=functools.partial(method.stream, "train"),
+    evaluate=evaluate,
+    **options,
+  )
+
+
+def _accuracy(method: Explained, state: State) -> float:
+  return float(method.evaluate(state, method.stream("test"))["accuracy"])
 
 
 def explain(

@@ -19,6 +19,7 @@ from protojax.explain.importance import Local, of_batch
 from protojax.explain.totals import Replicates, Scores, Sums
 from protojax.modify.presets import Preset
 from protojax.prototypes import head, neighbours
+from protojax.prototypes.bank import vectors
 from protojax.prototypes.explainable import Scored
 from protojax.prototypes.neighbours import Neighbours
 from protojax.types import ArrayLike, Batch, PyTree, State
@@ -214,7 +215,7 @@ def _step(
 
 def _length(state: State) -> int:
   """Of a prototype, laid out flat."""
-  return state.params["prototypes"]["prototypes"][0].size
+  return vectors(state)[0].size
 
 
 def _first(local, ranked, alive, top):

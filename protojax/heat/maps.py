@@ -17,6 +17,7 @@ from scipy import ndimage
 from protojax.heat import attribution, colormap, locate, receptive_field
 from protojax.heat.receptive_field import ReceptiveField
 from protojax.modify.perturb import require_known
+from protojax.prototypes.bank import vectors
 from protojax.prototypes.explainable import Explainable
 from protojax.prototypes.similarity import Similarity
 from protojax.types import Array, ArrayLike, Box, Picture, State
@@ -127,7 +128,7 @@ def _smooth(maps: np.ndarray) -> np.ndarray:
 
 
 def _receptive(model: Explainable, state: State) -> ReceptiveField:
-  _, height, width, _ = state.params["prototypes"]["prototypes"].shape
+  _, height, width, _ = vectors(state).shape
   return receptive_field.chain(
     model.backbone.layers, model.image_size, height, width
   )
@@ -153,7 +154,7 @@ def _maps(model: Explainable, heat: str) -> Callable[..., tuple[Array, Array]]:
     asked = _Asked(
       embed,
       images,
-      state.params["prototypes"]["prototypes"][prototypes][None],
+      vectors(state)[prototypes][None],
       cells[:, prototypes],
       model.similarity,
       _receptive(model, state),

@@ -1,9 +1,9 @@
-"""A bank of prototypes that is held whole, or in parts on many devices.
+"""The bank of prototypes: local on each device, or sharded over all of them.
 
-Of P prototypes each of N devices holds P / N and their columns of the head.
-It compares its own with the features of all devices' images; sums and minima
-over the devices then make each image's logits and nearest prototypes. All of
-it is written once, for either: a network and its loss call the methods of
+Sharded, each of N devices holds P / N of the P prototypes and their columns of
+the head. It compares them with the features of all devices' images; sums and
+minima over the devices then make each image's logits and nearest prototypes.
+A network and its loss are written once, for either: they call the methods of
 `Local` or of `Sharded`.
 """
 
@@ -15,18 +15,30 @@ import jax.numpy as jnp
 from jaxtyping import Bool, Float
 
 from protojax import parallel
-from protojax.types import PyTree
+from protojax.types import ArrayLike, PyTree, State
 
-# Of this device's images, which are fewer than it meets where there are parts.
+# Of this device's images, which are fewer than it meets where the bank is
+# sharded.
 Smallest = tuple[Float[jax.Array, " c"], Bool[jax.Array, " c"]]
+
+
+def vectors(state: State) -> Float[ArrayLike, "p h1 w1 d"]:
+  """The vectors of all prototypes of a state."""
+  return state.params["prototypes"]["prototypes"]
+
+
+def with_vectors(state: State, found: Float[ArrayLike, "p h1 w1 d"]) -> State:
+  """The state with other vectors of its prototypes."""
+  params = {**state.params, "prototypes": {"prototypes": found}}
+  return state.replace(params=params)
 
 
 @dataclasses.dataclass(frozen=True)
 class Local:
-  """Every device holds all prototypes, and meets its own images alone.
+  """Every device holds all prototypes, and compares them with its own images.
 
   Attributes:
-    sharding: what of the state is held in parts: nothing.
+    sharding: names of the state's sharded arrays: none.
   """
 
   sharding: ClassVar[parallel.Sharding] = parallel.LOCAL
@@ -69,12 +81,12 @@ LOCAL = Local()
 
 @dataclasses.dataclass(frozen=True)
 class Sharded:
-  """Every device holds a part of the prototypes, which meets all images.
+  """Every device holds some prototypes, and compares them with all images.
 
   For mapped steps alone. See `Local` for the methods.
 
   Attributes:
-    sharding: what of the state is held in parts.
+    sharding: names of the state's sharded arrays -> their axis of prototypes.
   """
 
   sharding: ClassVar[parallel.Sharding] = {

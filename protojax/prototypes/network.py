@@ -15,8 +15,8 @@ import jax.numpy as jnp
 from jaxtyping import Float, Int, Num
 
 from protojax.backbones.base import Backbone
-from protojax.prototypes import head, pooling, push
-from protojax.prototypes.bank import LOCAL, Local, Sharded
+from protojax.prototypes import forward, head, pooling
+from protojax.prototypes.bank import LOCAL, Local, Sharded, vectors
 from protojax.prototypes.groups import CLASS, Groups, Note
 from protojax.prototypes.layer import Layer
 from protojax.prototypes.similarity import Similarity
@@ -96,11 +96,7 @@ class Network:
         "shift": jnp.zeros(channels),
         "scale": jnp.ones(channels),
       },
-      buffers={
-        "class_of": jnp.asarray(class_of, jnp.int32),
-        "alive": jnp.ones(len(class_of), bool),
-        "provenance": push.Provenance.empty(len(class_of)),
-      },
+      buffers=forward.bank_buffers(class_of),
     )
 
   def over(self, devices: int) -> "Network":
@@ -146,28 +142,22 @@ class Network:
     images: ArrayLike,
     train: bool = False,
   ) -> tuple[Array, PyTree]:
-    """Features of the backbone and, in training, the moved statistics."""
-    features, moved = self.backbone.features(
-      params["backbone"], statistics["backbone"], images, train
-    )
-    return features, {**statistics, "backbone": moved}
+    """Features and the statistics: `forward.features`."""
+    return forward.features(self.backbone, params, statistics, images, train)
 
   def embedded(
     self, params: PyTree, statistics: PyTree, features: Array
   ) -> Float[Array, "b h w d"]:
     """Features of the add-on, which the prototypes are compared with."""
-    return _apply(
-      self.add_on,
-      {"params": params["add_on"]},
-      features,
-      statistics["shift"],
-      statistics["scale"],
+    shift, scale = statistics["shift"], statistics["scale"]
+    return forward.applied(
+      self.add_on, params["add_on"], features, shift, scale
     )
 
   def forward(
     self, params: PyTree, state: State, batch: Batch, train: bool = False
   ) -> tuple[Activations, PyTree]:
-    """Everything from the images, or from a stage's prefix of them.
+    """Everything from the images, or from cached rows of them.
 
     Args:
       params: what the gradient is taken of; otherwise `state.params`.
@@ -192,7 +182,7 @@ class Network:
           )
         z = self.embedded(params, statistics, features)
       z = self.bank.meet(z)
-      near = _apply(self.layer, {"params": params["prototypes"]}, z)
+      near = forward.applied(self.layer, params["prototypes"], z)
     scores = self.similarity.activation(near.distances)
     logits = self.bank.logits(
       self._head(params).logits(
@@ -208,21 +198,17 @@ class Network:
     """
     found, _ = self.forward(state.params, state, batch)
     answer = jnp.argmax(found.logits, axis=1)
-    return {
-      "logits": found.logits,
-      "probabilities": nn.softmax(found.logits),
-      "points": found.scores
-      * self._head(state.params).toward(
-        answer, state.buffers["class_of"], state.buffers["alive"]
-      ),
-      "similarities": found.scores,
-      "cells": found.cells,
-    }
+    weights = self._head(state.params).toward(
+      answer, state.buffers["class_of"], state.buffers["alive"]
+    )
+    return forward.answers(
+      found.logits, found.scores * weights, found.scores, found.cells
+    )
 
   # What a stage computes once, and what sweeps and explanations call.
 
   def backbone_rows(self, state: State, batch: Batch) -> dict[str, Array]:
-    """Prefix of a stage that trains add-on, prototypes or head."""
+    """Cached rows of a stage that trains add-on, prototypes or head."""
     return {"features": self.backbone_map(state, batch)}
 
   def backbone_part(self, state: State) -> PyTree:
@@ -230,16 +216,16 @@ class Network:
     return state.params["backbone"], state.statistics["backbone"]
 
   def embedded_rows(self, state: State, batch: Batch) -> dict[str, Array]:
-    """Prefix of a stage that trains prototypes or head."""
+    """Cached rows of a stage that trains prototypes or head."""
     return {"embedded": self.embedded_map(state, batch)}
 
   def distance_rows(self, state: State, batch: Batch) -> dict[str, Array]:
-    """Prefix of a stage that trains the head alone."""
+    """Cached rows of a stage that trains the head alone."""
     found, _ = self.forward(state.params, state, batch)
     return {"distances": found.distances, "cells": found.cells}
 
   def score_rows(self, state: State, batch: Batch) -> dict[str, Array]:
-    """What the head weighs, of a batch."""
+    """Scores [b p] that the head multiplies by its weights."""
     found, _ = self.forward(state.params, state, batch)
     return {"scores": found.scores}
 
@@ -265,7 +251,7 @@ class Network:
     self, state: State, embedded: Float[ArrayLike, "b h w d"]
   ) -> tuple[Float[Array, "b p"], Int[Array, "b p"]]:
     """Similarity of each prototype's nearest patch, and its cell."""
-    near = _apply(self.layer, {"params": state.params["prototypes"]}, embedded)
+    near = forward.applied(self.layer, state.params["prototypes"], embedded)
     return self.similarity.activation(near.distances), near.cells
 
   def at(
@@ -275,10 +261,7 @@ class Network:
     cells: Int[ArrayLike, "b p"],
   ) -> Float[Array, "b p"]:
     """Similarity of each prototype to the patch at a given cell."""
-    prototypes = state.params["prototypes"]["prototypes"]
-    return self.similarity.activation(
-      pooling.at(embedded, prototypes, cells, self.similarity)
-    )
+    return forward.at(state, embedded, cells, self.similarity)
 
   def maps(
     self,
@@ -287,7 +270,7 @@ class Network:
     prototypes: Int[ArrayLike, " q"],
   ) -> Float[Array, "b h w q"]:
     """Whole similarity maps of a few prototypes, for pictures."""
-    chosen = state.params["prototypes"]["prototypes"][prototypes]
+    chosen = vectors(state)[prototypes]
     return self.similarity.activation(
       self.similarity.distance(self.embed(state, images), chosen)
     )
@@ -298,7 +281,7 @@ class Network:
     embedded: Float[ArrayLike, "b h w d"],
     similarity: Float[ArrayLike, "b p"],
   ) -> Float[Array, "b p"]:
-    """What the head weighs: the similarities."""
+    """Scores that the head multiplies by its weights: the similarities."""
     del state, embedded
     return jnp.asarray(similarity)
 
@@ -327,10 +310,3 @@ class Network:
 
   def _head(self, params: PyTree) -> head.Dense | head.ClassBlock:
     return head.load(params["head"], len(self.class_names))
-
-
-def _apply(
-  module: nn.Module | Layer, variables: PyTree, *inputs: ArrayLike
-) -> Any:
-  """What a module gives; `apply` itself is typed as if it might give a pair."""
-  return module.apply(variables, *inputs)

@@ -20,7 +20,13 @@ import numpy as np
 from protojax import parallel
 from protojax.data import images as images_lib
 from protojax.prototypes import distance
-from protojax.prototypes.bank import LOCAL, Local, Sharded
+from protojax.prototypes.bank import (
+  LOCAL,
+  Local,
+  Sharded,
+  vectors,
+  with_vectors,
+)
 from protojax.prototypes.similarity import Similarity
 from protojax.types import ArrayLike, Batch, PyTree, State
 
@@ -104,7 +110,7 @@ def push(
     their value), "duplicates", "moved_mean" and "moved_max" (distances).
     Dead prototypes keep value and provenance.
   """
-  old = parallel.to_host(state.params["prototypes"]["prototypes"])
+  old = parallel.to_host(vectors(state))
   alive = parallel.to_host(state.buffers["alive"])
   class_of = parallel.to_host(state.buffers["class_of"])
   groups = class_of if own_class else np.zeros_like(class_of)
@@ -121,7 +127,7 @@ def push(
   patches = best["patch"].reshape(old.shape)
   new = np.where(_rows(found, old), patches, old)
 
-  params = {**state.params, "prototypes": {"prototypes": new}}
+  params = with_vectors(state, new).params
   source = Provenance(
     image=np.where(found, best["image"], -1).astype(np.int32),
     cell=np.where(found, best["cell"], 0).astype(np.int32),
@@ -188,6 +194,16 @@ def duplicates(provenance: Provenance, alive: Bool[ArrayLike, " p"]) -> int:
   return len(places) - len(np.unique(places, axis=0))
 
 
+def counts(state: State) -> dict[str, int]:
+  """Numbers of "prototypes", of those "alive", and of "duplicates"."""
+  alive = np.asarray(state.buffers["alive"])
+  return {
+    "prototypes": len(alive),
+    "alive": int(alive.sum()),
+    "duplicates": duplicates(state.buffers["provenance"], alive),
+  }
+
+
 def stale(state: State) -> bool:
   """Whether prototypes are no longer the patches they were pushed to.
 
@@ -234,7 +250,7 @@ def _step(
 ) -> PyTree:
   """The nearest patches so far, and those of one batch."""
   state, of_class = given["state"], given["of_class"]
-  prototypes = state.params["prototypes"]["prototypes"]
+  prototypes = vectors(state)
   flat = prototypes.reshape(len(prototypes), -1)
   windows = distance.patches(embed(state, batch), *prototypes.shape[1:3])
   windows = windows.reshape(len(windows), -1, windows.shape[-1])

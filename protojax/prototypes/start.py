@@ -18,6 +18,7 @@ import numpy as np
 
 from protojax import parallel
 from protojax.backbones.base import Backbone
+from protojax.prototypes.bank import vectors
 from protojax.types import Batch, PyTree, State, UserError
 from protojax.weights import reading
 
@@ -145,7 +146,7 @@ def random_patches(
     seed: of the choice.
   """
   rng = np.random.default_rng(seed)
-  prototypes = np.array(state.params["prototypes"]["prototypes"])
+  prototypes = np.array(vectors(state))
   class_of, labels = np.asarray(state.buffers["class_of"]), stream.labels
   chosen = np.full(len(class_of), -1)
   for label in np.intersect1d(class_of, labels):

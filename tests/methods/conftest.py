@@ -23,7 +23,7 @@ def make_method():
     config = protopnet_folder.get_config("debug").unlock()
     config.update_from_flattened_dict({"batch_size": 12, **changes})
     method = methods.load(config.lock())
-    method._sources.update(made)
+    method.dataset.sources.update(made)
     return method
 
   return make

@@ -15,6 +15,7 @@ import numpy as np
 
 from protojax import parallel
 from protojax.prototypes import distance, push
+from protojax.prototypes.bank import vectors
 from protojax.prototypes.push import Provenance
 from protojax.types import ArrayLike, Batch, State
 
@@ -43,7 +44,7 @@ def atlas(
     cells.append(rows["cells"][valid])
   state = parallel.to_host(state)
   class_of, present = state.buffers["class_of"], np.asarray(present)
-  prototypes = state.params["prototypes"]["prototypes"][:, 0, 0]
+  prototypes = vectors(state)[:, 0, 0]
   image, cosine, counts = nearest_images(
     np.concatenate(projected), present, prototypes, class_of
   )

@@ -9,7 +9,6 @@ from collections.abc import Iterator, Mapping, Sequence
 import functools
 from typing import Any
 
-from flax import linen as nn
 import jax
 import jax.numpy as jnp
 from jaxtyping import Bool, Float, UInt8
@@ -18,9 +17,9 @@ import numpy as np
 
 from protojax import backbones, datasets, parallel
 from protojax.data import concepts as concepts_lib
-from protojax.data import stream as stream_lib
 from protojax.data.source import Source
 from protojax.data.stream import Stream
+from protojax.datasets.dataset import Dataset
 from protojax.engine import adopt
 from protojax.engine.cached import Cached
 from protojax.engine.optimizer import adam, grouped
@@ -34,6 +33,7 @@ from protojax.methods.csr.concepts import Projector
 from protojax.methods.csr.network import ConceptNetwork
 from protojax.metrics import concept_scores as metrics
 from protojax.prototypes import push, start
+from protojax.prototypes.bank import vectors, with_vectors
 from protojax.prototypes.groups import Groups
 from protojax.types import Array, ArrayLike, Batch, Metrics, State, UserError
 
@@ -66,20 +66,19 @@ class Method:
     at_least(config, _LEAST)
     _require_known(config)
     self.config = config
-    self._class_names = class_names
-    self._sources: dict[str, Source] = {}
+    self.dataset = Dataset(
+      config.data, config.seed, config.batch_size, class_names, self._open
+    )
 
-  def _source(self, split: str) -> Source:
-    if split not in self._sources:
-      c = self.config
-      self._sources[split] = datasets.load(c.data, split, c.seed)
-      _require_concepts(c, self._sources[split])
-    return self._sources[split]
+  def _open(self, data: ConfigDict, split: str, seed: int) -> Source:
+    source = datasets.load(data, split, seed)
+    _require_concepts(self.config, source)
+    return source
 
   @property
   def class_names(self) -> tuple[str, ...]:
     """The classes, in the order of the logits."""
-    return self._class_names or self._source("train").class_names
+    return self.dataset.class_names
 
   @property
   def concept_names(self) -> tuple[str, ...]:
@@ -117,16 +116,7 @@ class Method:
 
   def stream(self, split: str) -> Stream:
     """The images of a split in source order, without augmentation."""
-    c = self.config
-    return stream_lib.ordered(
-      self._source(split), c.data.image_size, c.batch_size
-    )
-
-  def _shuffled(self, augment: str = "") -> Stream:
-    c = self.config
-    return stream_lib.training(
-      self._source("train"), c.data.image_size, c.batch_size, c.seed, augment
-    )
+    return self.dataset.ordered(split)
 
   # The algorithm.
 
@@ -151,7 +141,7 @@ class Method:
     yield Pass("atlas", self.atlas, ordered)
     yield stages_lib.task(
       self.network,
-      self._shuffled(),
+      self.dataset.shuffled(),
       grouped({"head": adam(c.task.head, c.task.weight_decay)}),
       epochs(c.task.epochs),
       features=self._features,
@@ -179,7 +169,7 @@ class Method:
     return stages_lib.presence(
       self.network,
       self._present,
-      self._shuffled(self.config.data.augment if c.backbone else ""),
+      self.dataset.shuffled(self.config.data.augment if c.backbone else ""),
       grouped(rates),
       epochs(c.epochs),
       features=self._features,
@@ -198,7 +188,7 @@ class Method:
       name,
       self.network,
       self._present,
-      self._shuffled(),
+      self.dataset.shuffled(),
       grouped(rates),
       epochs(length),
       features=self._features,
@@ -215,7 +205,7 @@ class Method:
   @functools.cached_property
   def _present(self) -> Bool[np.ndarray, "n c"]:
     """Which concepts each training image shows."""
-    return concepts_lib.present(self._source("train"))
+    return concepts_lib.present(self.dataset.source("train"))
 
   # The sweeps between the stages of gradient descent.
 
@@ -243,17 +233,15 @@ class Method:
     """Every concept's prototypes become centres of its vectors (k-means)."""
     c, vectors = self.config.prototypes, self._projected(state, data)
     centres = kmeans.begin(vectors, self._present, c.per_concept, c.iterations)
-    return self._with_prototypes(state, centres), {}
+    return _with_flat(state, centres), {}
 
   def reseed(self, state: State, data: Stream) -> tuple[State, Metrics]:
     """Prototypes that no vector chooses move to the worst covered vectors."""
     shape = (len(self.concept_names), -1, self.config.prototypes.channels)
     moved, count = kmeans.reseed(
-      self._projected(state, data),
-      self._present,
-      state.params["prototypes"]["prototypes"].reshape(shape),
+      self._projected(state, data), self._present, vectors(state).reshape(shape)
     )
-    return self._with_prototypes(state, moved), {"moved": count}
+    return _with_flat(state, moved), {"moved": count}
 
   def _projected(
     self, state: State, data: Stream
@@ -261,12 +249,6 @@ class Method:
     batches = self._features.batches(state, data)
     rows = parallel.each(self.network.projected_rows, state, batches)
     return np.concatenate([r["projected"][b["valid"]] for b, r in rows])
-
-  def _with_prototypes(self, state: State, found: ArrayLike) -> State:
-    shape = state.params["prototypes"]["prototypes"].shape
-    prototypes = np.asarray(found).reshape(shape)
-    params = {**state.params, "prototypes": {"prototypes": prototypes}}
-    return state.replace(params=params)
 
   def refine(self, state: State, data: Stream) -> tuple[State, Metrics]:
     """Removes the prototypes that a person has thrown out."""
@@ -297,15 +279,7 @@ class Method:
 
     Points are those of the predicted class.
     """
-    found = self.network.rows(state, batch)
-    answer = jnp.argmax(found["logits"], axis=1)
-    return {
-      "logits": found["logits"],
-      "probabilities": nn.softmax(found["logits"]),
-      "points": found["scores"] * self.network.weights(state)[answer],
-      "similarities": found["similarities"],
-      "cells": found["cells"],
-    }
+    return self.network.answers(state, batch)
 
   def intervene(
     self,
@@ -349,18 +323,7 @@ class Method:
     self, state: State, data: Stream, **options: Any
   ) -> Iterator[Any]:
     """Why images and prototypes look alike: see `prototypical.explain`."""
-
-    def accuracy(state: State) -> float:
-      return self.evaluate(state, self.stream("test"))["accuracy"]
-
-    return prototypical.explain(
-      self.network,
-      state,
-      data,
-      training=lambda: self.stream("train"),
-      evaluate=accuracy,
-      **options,
-    )
+    return prototypical.of_method(self, state, data, **options)
 
   def summary(
     self, state: State, stages: Sequence[Mapping[str, Any]]
@@ -370,13 +333,17 @@ class Method:
     used = alive & (np.asarray(state.buffers["vectors"]) > 0)
     return {
       "headline": "macro_f1",
-      "prototypes": len(alive),
-      "alive": int(alive.sum()),
+      **push.counts(state),
       "used": int(used.sum()),
-      "duplicates": push.duplicates(state.buffers["provenance"], alive),
       "class_names": list(self.class_names),
       "concept_names": list(self.concept_names),
     }
+
+
+def _with_flat(state: State, found: Float[ArrayLike, "c m d"]) -> State:
+  """The state with these vectors, concept by concept, in its bank's shape."""
+  shape = vectors(state).shape
+  return with_vectors(state, np.asarray(found).reshape(shape))
 
 
 def _require_known(config: ConfigDict) -> None:

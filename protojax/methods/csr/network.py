@@ -8,7 +8,6 @@ forward pass (CSR, section 3).
 from collections.abc import Mapping, Sequence
 import dataclasses
 import functools
-from typing import Any
 
 from flax import linen as nn
 import jax
@@ -19,7 +18,7 @@ import numpy as np
 from protojax.backbones.base import Backbone
 from protojax.methods.csr import concepts, interventions
 from protojax.methods.csr.concepts import ConceptHead, Projector
-from protojax.prototypes import distance, pooling, push
+from protojax.prototypes import bank, distance, forward
 from protojax.prototypes import similarity as similarity_lib
 from protojax.prototypes.groups import Groups, Note
 from protojax.prototypes.similarity import Similarity
@@ -88,9 +87,7 @@ class ConceptNetwork:
         "scale": jnp.ones(channels),
       },
       buffers={
-        "class_of": jnp.arange(count, dtype=jnp.int32) // self.per_concept,
-        "alive": jnp.ones(count, bool),
-        "provenance": push.Provenance.empty(count),
+        **forward.bank_buffers(jnp.arange(count) // self.per_concept),
         "vectors": jnp.zeros(count, jnp.int32),
         "absent": jnp.zeros(count),
       },
@@ -125,19 +122,19 @@ class ConceptNetwork:
     train: bool = False,
   ) -> tuple[Float[Array, "b h w e"], PyTree]:
     """Standardised features and, in training, the moved statistics."""
-    features, moved = self.backbone.features(
-      params["backbone"], statistics["backbone"], images, train
+    features, moved = forward.features(
+      self.backbone, params, statistics, images, train
     )
     features = jnp.asarray(features, jnp.float32)
     shift = statistics["shift"][None, None, None]
     scale = statistics["scale"][None, None, None]
-    return (features - shift) * scale, {**statistics, "backbone": moved}
+    return (features - shift) * scale, moved
 
   def concept_maps(
     self, params: PyTree, features: Float[ArrayLike, "b h w e"]
   ) -> Float[Array, "b h w c"]:
     """Where the concept head sees each concept: its cam."""
-    return _apply(self._concept_head, {"params": params["concepts"]}, features)
+    return forward.applied(self._concept_head, params["concepts"], features)
 
   def concept_logits(
     self, params: PyTree, features: Float[ArrayLike, "b h w e"]
@@ -149,7 +146,7 @@ class ConceptNetwork:
     self, params: PyTree, vectors: Float[ArrayLike, "*n e"]
   ) -> Float[Array, "*n d"]:
     """Vectors or cells in the prototypes' space, of length one."""
-    return _apply(self.projector, {"params": params["projector"]}, vectors)
+    return forward.applied(self.projector, params["projector"], vectors)
 
   def cosines(
     self, params: PyTree, projected: Float[ArrayLike, "b c d"]
@@ -239,6 +236,18 @@ class ConceptNetwork:
       "logits": self.logits(params, state, scores),
     }
 
+  def answers(self, state: State, batch: Batch) -> dict[str, Array]:
+    """Logits, probabilities; each prototype's similarity, cell, and points.
+
+    Points are those of the predicted class.
+    """
+    found = self.rows(state, batch)
+    answer = jnp.argmax(found["logits"], axis=1)
+    points = found["scores"] * self.weights(state)[answer]
+    return forward.answers(
+      found["logits"], points, found["similarities"], found["cells"]
+    )
+
   # What sweeps, explanations and people call.
 
   def backbone_map(self, state: State, batch: Batch) -> Float[Array, "b h w e"]:
@@ -256,9 +265,7 @@ class ConceptNetwork:
     self, state: State, embedded: Float[ArrayLike, "b h w d"]
   ) -> tuple[Float[Array, "b p"], Int[Array, "b p"]]:
     """Cosine of each prototype's most similar cell, and that cell (eq. 10)."""
-    prototypes = state.params["prototypes"]["prototypes"]
-    near = pooling.nearest(embedded, prototypes, self.similarity)
-    return self.similarity.activation(near.distances), near.cells
+    return forward.nearest(state, embedded, self.similarity)
 
   def at(
     self,
@@ -267,10 +274,7 @@ class ConceptNetwork:
     cells: Int[ArrayLike, "b p"],
   ) -> Float[Array, "b p"]:
     """Cosine of each prototype to a given cell."""
-    prototypes = state.params["prototypes"]["prototypes"]
-    return self.similarity.activation(
-      pooling.at(embedded, prototypes, cells, self.similarity)
-    )
+    return forward.at(state, embedded, cells, self.similarity)
 
   def scores(
     self,
@@ -287,8 +291,9 @@ class ConceptNetwork:
 
   def weights(self, state: State) -> Float[Array, "k p"]:
     """The head's weights; those of dead prototypes are 0."""
-    weight, alive = state.params["head"]["weight"], state.buffers["alive"]
-    return jnp.where(jnp.asarray(alive)[None], weight, 0.0)
+    return forward.living(
+      state.params["head"]["weight"], state.buffers["alive"]
+    )
 
   def bias(self, state: State) -> Float[Array, " k"]:
     """Of the head."""
@@ -312,7 +317,7 @@ class ConceptNetwork:
   def readout(self, state: State) -> interventions.Readout:
     """What interventions need besides the features of an image."""
     return interventions.Readout(
-      prototypes=state.params["prototypes"]["prototypes"][:, 0, 0],
+      prototypes=bank.vectors(state)[:, 0, 0],
       concept_of=state.buffers["class_of"],
       alive=state.buffers["alive"],
       weight=state.params["head"]["weight"],
@@ -339,8 +344,3 @@ class ConceptNetwork:
       "best": found.best,
       "maps": found.maps,
     }
-
-
-def _apply(module: nn.Module, variables: PyTree, *inputs: ArrayLike) -> Any:
-  """What a module gives; `apply` itself is typed as if it might give a pair."""
-  return module.apply(variables, *inputs)

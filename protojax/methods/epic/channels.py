@@ -1,7 +1,8 @@
 """Sweeps over images by channel: who fires most, and where each should point.
 
 What a channel stands for are the images that fire most in it (EPIC, section
-4). The functions take batches with rows (`Rotated.map_rows`) or with images.
+4). The functions take batches with cached rows (`RotatedNetwork.map_rows`) or
+with images.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -17,7 +18,7 @@ import numpy as np
 from protojax import parallel
 from protojax.methods.epic import rotation
 from protojax.methods.epic.folding import basis, folded
-from protojax.methods.epic.network import Rotated
+from protojax.methods.epic.network import RotatedNetwork
 from protojax.prototypes import neighbours, push
 from protojax.prototypes.distance import PRECISION
 from protojax.prototypes.neighbours import Neighbours
@@ -32,7 +33,7 @@ _STAGES = {"before": "before", "after": "prototypes"}
 
 
 def ranked(
-  network: Rotated, state: State, batches: Iterable[Batch], images: int
+  network: RotatedNetwork, state: State, batches: Iterable[Batch], images: int
 ) -> Int[np.ndarray, "p m"]:
   """The images with the largest v of each channel, the largest first.
 
@@ -48,7 +49,7 @@ def ranked(
 
 
 def _ranked(
-  network: Rotated, state: State, carry: Neighbours, batch: Batch
+  network: RotatedNetwork, state: State, carry: Neighbours, batch: Batch
 ) -> Neighbours:
   pooled = batch.get("pooled")
   if pooled is None:
@@ -58,7 +59,7 @@ def _ranked(
 
 
 def strongest(
-  network: Rotated, state: State, batches: Iterable[Batch], images: int
+  network: RotatedNetwork, state: State, batches: Iterable[Batch], images: int
 ) -> Neighbours:
   """The same as neighbours, whose "distances" are -v.
 
@@ -74,7 +75,7 @@ def strongest(
 
 
 def _strongest(
-  network: Rotated, state: State, carry: Neighbours, batch: Batch
+  network: RotatedNetwork, state: State, carry: Neighbours, batch: Batch
 ) -> Neighbours:
   features = network.embedded(state, batch)
   value, cell = network.nearest(state, features)
@@ -190,9 +191,9 @@ def named(
 
 
 def compared(
-  network: Rotated, state: State, batches: Iterable[Batch]
+  network: RotatedNetwork, state: State, batches: Iterable[Batch]
 ) -> dict[str, Float[np.ndarray, " n"]]:
-  """What `Rotated.compared` says of each image of a stream."""
+  """What `RotatedNetwork.compared` says of each image of a stream."""
   parts: dict[str, list[np.ndarray]] = {}
   for batch, rows in parallel.each(network.compared, state, batches):
     for name, values in rows.items():
@@ -201,7 +202,10 @@ def compared(
 
 
 def whitened(
-  network: Rotated, state: State, batches: Iterable[Batch], shrinkage: float
+  network: RotatedNetwork,
+  state: State,
+  batches: Iterable[Batch],
+  shrinkage: float,
 ) -> tuple[State, float]:
   """U takes away what channels have in common on all patches of a stream.
 
@@ -231,7 +235,7 @@ def whitened(
 
 
 def _moment(
-  network: Rotated, state: State, carry: PyTree, batch: Batch
+  network: RotatedNetwork, state: State, carry: PyTree, batch: Batch
 ) -> PyTree:
   features = network.embedded(state, batch)
   features = jnp.where(batch["valid"][:, None, None, None], features, 0.0)
@@ -244,7 +248,10 @@ def _moment(
 
 
 def aligned(
-  network: Rotated, state: State, batches: Iterable[Batch], inertia: float = 0.0
+  network: RotatedNetwork,
+  state: State,
+  batches: Iterable[Batch],
+  inertia: float = 0.0,
 ) -> tuple[State, float]:
   """Turns U to what is best for the pixels of the current one.
 
@@ -295,7 +302,7 @@ def _turn(state: State) -> Float[Array, "p d"]:
 
 
 def _aligned(
-  network: Rotated, state: State, carry: PyTree, batch: Batch
+  network: RotatedNetwork, state: State, carry: PyTree, batch: Batch
 ) -> PyTree:
   features = network.embedded(state, batch)
   pairs = rotation.pairs(state.buffers["chosen"], batch)

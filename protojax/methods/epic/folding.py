@@ -9,6 +9,7 @@ from jaxtyping import Float
 import numpy as np
 
 from protojax.backbones import classifier
+from protojax.prototypes.bank import vectors
 from protojax.types import Array, ArrayLike, State, UserError
 
 # Relative to the largest logit of an image: what float32 makes of U and U^-1.
@@ -19,7 +20,7 @@ _TINY = 1e-30
 
 def basis(state: State) -> Float[Array, "p d"]:
   """U."""
-  prototypes = jnp.asarray(state.params["prototypes"]["prototypes"])
+  prototypes = jnp.asarray(vectors(state))
   return prototypes[:, 0, 0]
 
 
@@ -29,7 +30,7 @@ def keep(state: State, purity: float) -> State:
     return state
   best = {
     "purity": np.float32(purity),
-    "prototypes": state.params["prototypes"]["prototypes"],
+    "prototypes": vectors(state),
     "weight": state.params["head"]["weight"],
   }
   return state.replace(buffers={**state.buffers, "best": best})

@@ -21,6 +21,7 @@ from protojax.backbones.base import Backbone
 from protojax.data import stream as stream_lib
 from protojax.data import unlabelled
 from protojax.data.source import Source
+from protojax.datasets.dataset import Dataset
 from protojax.engine import pretrain
 from protojax.engine.cached import Cached
 from protojax.engine.optimizer import adam, grouped
@@ -28,7 +29,7 @@ from protojax.engine.stage import Aux, Fit, Pass, epochs
 from protojax.explain import prototypical
 from protojax.methods.base import at_least, splits
 from protojax.methods.epic import channels, folding, probe, rotation
-from protojax.methods.epic.network import Rotated
+from protojax.methods.epic.network import RotatedNetwork
 from protojax.prototypes import push, start
 from protojax.prototypes.groups import Groups
 from protojax.prototypes.neighbours import Neighbours
@@ -69,8 +70,10 @@ class Method:
     self.splits = splits(config.data.validation_fraction, patience=0)
     self.config = config
     self._own = own
+    self.dataset = Dataset(
+      config.data, config.seed, config.batch_size, class_names, self._open
+    )
     self._class_names = class_names
-    self._sources: dict[str, Source] = {}
 
   @functools.cached_property
   def _backbone(self) -> Backbone:
@@ -102,21 +105,18 @@ class Method:
       return classifier.Head(*pretrain.readout_head(channels, count))
     return None
 
-  def _source(self, split: str) -> Source:
+  def _open(self, data: ConfigDict, split: str, seed: int) -> Source:
     """The images; without labels, where these are not of a head's classes."""
-    if split not in self._sources:
-      c = self.config
-      source = datasets.load(c.data, split, c.seed)
-      if self._brings_head:
-        names = classifier.class_names(self._head, source.class_names)
-        source = unlabelled.of_classes(source, self._class_names or names)
-      self._sources[split] = source
-    return self._sources[split]
+    source = datasets.load(data, split, seed)
+    if not self._brings_head:
+      return source
+    names = classifier.class_names(self._head, source.class_names)
+    return unlabelled.of_classes(source, self._class_names or names)
 
   @property
   def class_names(self) -> tuple[str, ...]:
     """The classes, in the order of the logits."""
-    return self._class_names or tuple(self._source("train").class_names)
+    return self.dataset.class_names
 
   @property
   def groups(self) -> Groups:
@@ -124,24 +124,17 @@ class Method:
     return self.network.groups
 
   @functools.cached_property
-  def network(self) -> Rotated:
+  def network(self) -> RotatedNetwork:
     """The classifier with U between backbone and head."""
     c, backbone = self.config, self._backbone
     normed = self._brings_head and backbone.readout == "normed mean"
-    return Rotated(
+    return RotatedNetwork(
       backbone, c.data.image_size, self.class_names, normed, c.rotation.kind
     )
 
   def stream(self, split: str) -> stream_lib.Stream:
     """The images of a split in source order, without augmentation."""
-    c, source = self.config, self._source(split)
-    return stream_lib.ordered(source, c.data.image_size, c.batch_size)
-
-  def _shuffled(self, augment: str = "") -> stream_lib.Stream:
-    c, source = self.config, self._source("train")
-    return stream_lib.training(
-      source, c.data.image_size, c.batch_size, c.seed, augment
-    )
+    return self.dataset.ordered(split)
 
   # The algorithm.
 
@@ -159,12 +152,12 @@ class Method:
   def stages(self) -> Iterator[Fit | Pass]:
     """The classifier; rounds on fewer and fewer images; the prototypes."""
     c = self.config
-    train, ordered = self._shuffled(), self.stream("train")
+    train, ordered = self.dataset.shuffled(), self.stream("train")
     if c.pretrain.epochs:
       yield pretrain.pretraining(
         self.network.features,
         len(self.class_names),
-        self._shuffled(c.data.augment),
+        self.dataset.shuffled(c.data.augment),
         grouped(
           {"backbone": adam(c.pretrain.backbone, c.pretrain.weight_decay)}
         ),
@@ -343,7 +336,7 @@ class Method:
   def evaluate(self, state: State, data: stream_lib.Stream) -> Metrics:
     """How good the classifier is, and how pure its channels on these images.
 
-    See `Rotated.compared` for what compares it with itself without U.
+    See `RotatedNetwork.compared` for what compares it with itself without U.
     """
     return channels.figures(
       self._compared(state, data), self._strongest(state, data), data.labels
@@ -358,30 +351,16 @@ class Method:
   ) -> Iterator[Any]:
     """Why images and prototypes look alike: see `prototypical.explain`."""
     folding.require_same(state)
-    return prototypical.explain(
-      self.network,
-      state,
-      data,
-      training=lambda: self.stream("train"),
-      evaluate=self._test_accuracy if np.all(data.labels >= 0) else None,
-      **options,
-    )
-
-  def _test_accuracy(self, state: State) -> float:
-    rows = self._compared(state, self.stream("test"))
-    return float(rows["correct"].mean())
+    return prototypical.of_method(self, state, data, **options)
 
   def summary(
     self, state: State, stages: Sequence[Mapping[str, Any]]
   ) -> Mapping[str, Any]:
     """Purity before and after, on training images and on others."""
-    alive = np.asarray(state.buffers["alive"])
     return {
       "headline": "purity",
       "purity": channels.before_and_after(stages),
-      "prototypes": len(alive),
-      "alive": int(alive.sum()),
-      "duplicates": push.duplicates(state.buffers["provenance"], alive),
+      **push.counts(state),
       "class_names": list(self.class_names),
     }
 

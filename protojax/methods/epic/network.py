@@ -8,7 +8,6 @@ Image -> frozen backbone -> map Z -> U Z -> mean over cells v -> logits
 from collections.abc import Mapping, Sequence
 import dataclasses
 
-import jax
 import jax.numpy as jnp
 from jaxtyping import Float, Int, Num
 import numpy as np
@@ -18,7 +17,7 @@ from protojax.backbones import classifier
 from protojax.backbones.base import Backbone
 from protojax.methods.epic import rotation
 from protojax.methods.epic.folding import basis
-from protojax.prototypes import head, push, similarity
+from protojax.prototypes import forward, head, similarity
 from protojax.prototypes.groups import FAVOURITE, Groups, Note
 from protojax.prototypes.similarity import Similarity
 from protojax.types import Array, ArrayLike, Batch, PyTree, State
@@ -28,7 +27,7 @@ _TINY = 1e-30
 
 
 @dataclasses.dataclass(frozen=True)
-class Rotated:
+class RotatedNetwork:
   """All functions are of the state's U, params["prototypes"].
 
   The head A U^-1 is params["head"], the classifier's own params["classifier"].
@@ -99,9 +98,7 @@ class Rotated:
       statistics={"backbone": backbone},
       buffers={
         **more,
-        "class_of": jnp.zeros(channels, jnp.int32),
-        "alive": jnp.ones(channels, bool),
-        "provenance": push.Provenance.empty(channels),
+        **forward.bank_buffers(jnp.zeros(channels, jnp.int32)),
         "chosen": jnp.full((channels, most), -1, jnp.int32),
         "purity": {"before": jnp.zeros(channels), "after": jnp.zeros(channels)},
       },
@@ -131,11 +128,8 @@ class Rotated:
     images: ArrayLike,
     train: bool = False,
   ) -> tuple[Array, PyTree]:
-    """Features of the backbone and, in training, the moved statistics."""
-    features, moved = self.backbone.features(
-      params["backbone"], statistics["backbone"], images, train
-    )
-    return features, {**statistics, "backbone": moved}
+    """Features and the statistics: `forward.features`."""
+    return forward.features(self.backbone, params, statistics, images, train)
 
   def embed(
     self, state: State, images: Num[ArrayLike, "b H W 3"]
@@ -212,8 +206,9 @@ class Rotated:
 
   def weights(self, state: State) -> Float[Array, "k p"]:
     """A U^-1; columns of dead prototypes are 0."""
-    weight, alive = state.params["head"]["weight"], state.buffers["alive"]
-    return jnp.where(jnp.asarray(alive)[None], weight, 0.0)
+    return forward.living(
+      state.params["head"]["weight"], state.buffers["alive"]
+    )
 
   def bias(self, state: State) -> Float[Array, " k"]:
     """b, the classifier's own."""
@@ -256,13 +251,8 @@ class Rotated:
     similarity, cells = self.nearest(state, features)
     logits = self.logits(state, features)
     answer = jnp.argmax(logits, axis=1)
-    return {
-      "logits": logits,
-      "probabilities": jax.nn.softmax(logits),
-      "points": self.pooled(state, features) * self.weights(state)[answer],
-      "similarities": similarity,
-      "cells": cells,
-    }
+    points = self.pooled(state, features) * self.weights(state)[answer]
+    return forward.answers(logits, points, similarity, cells)
 
   def compared(self, state: State, batch: Batch) -> dict[str, Array]:
     """Of each image: how right the model is, and how like the classifier.

@@ -17,6 +17,7 @@ import numpy as np
 from protojax import backbones, parallel
 from protojax.data import stream as stream_lib
 from protojax.datasets import anomalies, truths
+from protojax.datasets.dataset import Dataset
 from protojax.engine import adopt
 from protojax.engine.cached import Cached
 from protojax.engine.optimizer import grouped, stable_adamw, warmup_cosine
@@ -25,7 +26,7 @@ from protojax.explain.inspection import Threshold
 from protojax.methods.base import at_least
 from protojax.methods.inp_former import explanation, intrinsic, losses
 from protojax.methods.inp_former.encoder import Encoder
-from protojax.methods.inp_former.network import Detector
+from protojax.methods.inp_former.network import AnomalyNetwork
 from protojax.metrics import anomaly as metrics
 from protojax.prototypes import start
 from protojax.types import Array, Batch, Metrics, PyTree, State, UserError
@@ -60,19 +61,15 @@ class Method:
     at_least(config, _LEAST)
     _require_shares(config)
     self.config = config
-    self._sources: dict[str, anomalies.Anomalies] = {}
-
-  def _source(self, split: str) -> anomalies.Anomalies:
-    if split not in self._sources:
-      c = self.config
-      self._sources[split] = anomalies.load(c.data, split, c.seed)
-    return self._sources[split]
+    self.dataset = Dataset(
+      config.data, config.seed, config.batch_size, open_split=anomalies.load
+    )
 
   @functools.cached_property
-  def detector(self) -> Detector:
+  def network(self) -> AnomalyNetwork:
     """Encoder, prototypes and decoder."""
     c, b = self.config, self.config.backbone
-    return Detector(
+    return AnomalyNetwork(
       Encoder(
         backbones.load(b.name, b.dtype, b.remat),
         tuple(c.encoder.levels),
@@ -97,10 +94,7 @@ class Method:
 
   def stream(self, split: str) -> stream_lib.Stream:
     """The images of "train", "calibration" or "test" in source order."""
-    c = self.config
-    return stream_lib.ordered(
-      self._source(split), c.data.image_size, c.batch_size
-    )
+    return self.dataset.ordered(split)
 
   # The algorithm.
 
@@ -108,7 +102,7 @@ class Method:
     """A random start."""
     c = self.config.backbone
     blank = bool(c.pretrained or c.weights)
-    return self.detector.init(key, blank_backbone=blank)
+    return self.network.init(key, blank_backbone=blank)
 
   def stages(self) -> Iterator[Fit | Pass]:
     """Start; train on normal images; choose the threshold on others."""
@@ -116,9 +110,7 @@ class Method:
     train = self.stream("train")
     yield Pass("start", self.start, train)
     if c.epochs:
-      shuffled = stream_lib.training(
-        train.source, c.data.image_size, c.batch_size, c.seed
-      )
+      shuffled = self.dataset.shuffled()
       steps = c.epochs * shuffled.steps_per_epoch
       o = c.optimizer
       rate = warmup_cosine(o.rate, o.warmup, steps, o.end)
@@ -132,7 +124,7 @@ class Method:
         shuffled,
         grouped(rules, o.clip_norm),
         epochs(c.epochs),
-        cached=Cached(self.detector.encoder_rows),
+        cached=Cached(self.network.encoder_rows),
       )
     yield Pass("threshold", self.choose_threshold, self.stream("calibration"))
 
@@ -142,7 +134,7 @@ class Method:
     """Soft mining loss + 0.2 coherence (section 3), summed over the slice."""
     del key
     c = self.config.loss
-    found = self.detector.forward(params, state, batch)
+    found = self.network.forward(params, state, batch)
     mining = losses.soft_mining(
       found.encoded, found.decoded, c.gamma, parallel.pmean
     )
@@ -161,7 +153,7 @@ class Method:
 
     What was taken over from another run stays as it is.
     """
-    c, encoder = self.config, self.detector.encoder
+    c, encoder = self.config, self.network.encoder
     taken = adopt.fitting(state, c.init_from, None) if c.init_from else {}
     if not (c.epochs or taken):
       parallel.say(
@@ -222,8 +214,8 @@ class Method:
   # What the commands ask for.
 
   def predict(self, state: State, batch: Batch) -> Mapping[str, Array]:
-    """Map, score, and what `Detector.inspect` finds besides."""
-    return self.detector.inspect(state, batch["image"])
+    """Map, score, and what `AnomalyNetwork.inspect` finds besides."""
+    return self.network.inspect(state, batch["image"])
 
   def evaluate(self, state: State, data: stream_lib.Stream) -> Metrics:
     """Image and pixel metrics, means over the categories (section 7).
@@ -263,7 +255,7 @@ class Method:
   def _measure(
     self, state: State, carry: PyTree, batch: Batch
   ) -> tuple[PyTree, PyTree]:
-    found = self.detector.inspect(state, batch["image"])
+    found = self.network.inspect(state, batch["image"])
     weights, valid = batch["weights"], batch["valid"]
     carry = metrics.count(carry, found["map"], weights, valid)
     return carry, {"score": found["score"]}
@@ -325,7 +317,7 @@ class Method:
     """
     del scope, allow_changed, sources, keep_all, heat
     return explanation.explain(
-      self.detector, state, data, self.threshold(state), **options
+      self.network, state, data, self.threshold(state), **options
     )
 
   def summary(

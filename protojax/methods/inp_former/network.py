@@ -38,7 +38,7 @@ class Rebuilt:
 
 
 @dataclasses.dataclass(frozen=True)
-class Detector:
+class AnomalyNetwork:
   """Says of every cell of an image how odd it is.
 
   Attributes:

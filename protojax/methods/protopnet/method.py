@@ -10,11 +10,10 @@ from typing import Any
 
 import jax.numpy as jnp
 from ml_collections import ConfigDict
-import numpy as np
 
-from protojax import backbones, datasets, parallel
+from protojax import backbones, parallel
 from protojax.data import stream as stream_lib
-from protojax.data.source import Source
+from protojax.datasets.dataset import Dataset
 from protojax.engine import pretrain, summary
 from protojax.engine.cached import Cached
 from protojax.engine.initial_state import begin
@@ -26,6 +25,7 @@ from protojax.methods.base import at_least, splits
 from protojax.methods.protopnet import last_layer, prune
 from protojax.metrics import classification
 from protojax.prototypes import push, similarity
+from protojax.prototypes.bank import with_vectors
 from protojax.prototypes.groups import Groups
 from protojax.prototypes.layer import AddOn, PrototypeLayer
 from protojax.prototypes.network import Network
@@ -68,19 +68,14 @@ class Method:
     at_least(config, _LEAST)
     self.splits = splits(config.data.validation_fraction, config.joint.patience)
     self.config = config
-    self._class_names = class_names
-    self._sources: dict[str, Source] = {}
-
-  def _source(self, split: str) -> Source:
-    if split not in self._sources:
-      c = self.config
-      self._sources[split] = datasets.load(c.data, split, c.seed)
-    return self._sources[split]
+    self.dataset = Dataset(
+      config.data, config.seed, config.batch_size, class_names
+    )
 
   @property
   def class_names(self) -> tuple[str, ...]:
     """The classes, in the order of the logits."""
-    return self._class_names or self._source("train").class_names
+    return self.dataset.class_names
 
   @property
   def groups(self) -> Groups:
@@ -125,16 +120,7 @@ class Method:
 
   def stream(self, split: str) -> stream_lib.Stream:
     """The images of a split in source order, without augmentation."""
-    c = self.config
-    return stream_lib.ordered(
-      self._source(split), c.data.image_size, c.batch_size
-    )
-
-  def _shuffled(self, augment: str = "") -> stream_lib.Stream:
-    c, data, source = self.config, self.config.data, self._source("train")
-    return stream_lib.training(
-      source, data.image_size, c.batch_size, c.seed, augment, copies=data.copies
-    )
+    return self.dataset.ordered(split)
 
   @functools.cached_property
   def _features(self) -> Cached:
@@ -154,8 +140,9 @@ class Method:
   def stages(self) -> Iterator[Fit | Pass]:
     """Pretrain; start; warm; joint, push, last layer in rounds; prune."""
     c = self.config
-    train, ordered = self._shuffled(), self.stream("train")
-    augmented = self._shuffled(c.data.augment)
+    copies, ordered = c.data.copies, self.stream("train")
+    train = self.dataset.shuffled(copies=copies)
+    augmented = self.dataset.shuffled(c.data.augment, copies)
     if c.pretrain.epochs:
       yield pretrain.pretraining(
         self.network.features,
@@ -215,9 +202,8 @@ class Method:
       # Distances to all of them are more than a device shall hold.
       scored = self.network.embedded_rows
     rows = Cached(scored, after=self._features)
-    return self._frozen(
-      name, self._shuffled(), {"head": last.head}, length, rows, name
-    )
+    train = self.dataset.shuffled(copies=c.data.copies)
+    return self._frozen(name, train, {"head": last.head}, length, rows, name)
 
   def _frozen(
     self,
@@ -331,10 +317,8 @@ class Method:
       self.network.similarity,
       bank=self._trained.bank,
     )
-    return state.replace(
-      params={**state.params, "prototypes": {"prototypes": prototypes}},
-      buffers={**state.buffers, "provenance": provenance},
-    ), metrics
+    buffers = {**state.buffers, "provenance": provenance}
+    return with_vectors(state, prototypes).replace(buffers=buffers), metrics
 
   def prune(
     self, state: State, data: stream_lib.Stream
@@ -373,30 +357,14 @@ class Method:
     self, state: State, data: stream_lib.Stream, **options: Any
   ) -> Iterator[Any]:
     """Why images and prototypes look alike: see `prototypical.explain`."""
-    return prototypical.explain(
-      self.network,
-      state,
-      data,
-      training=lambda: self.stream("train"),
-      evaluate=self._test_accuracy,
-      **options,
-    )
-
-  def _test_accuracy(self, state: State) -> float:
-    # Image by image, so that any number of them can be explained.
-    batches = self.stream("test").once().batches()
-    answers = self.network.answers
-    return classification.evaluate(answers, state, batches)["accuracy"]
+    return prototypical.of_method(self, state, data, **options)
 
   def summary(
     self, state: State, stages: Sequence[Mapping[str, Any]]
   ) -> Mapping[str, Any]:
     """Accuracy around the last push, and what became of the prototypes."""
-    alive = np.asarray(state.buffers["alive"])
     return {
       "accuracy": summary.milestones(stages),
-      "prototypes": len(alive),
-      "alive": int(alive.sum()),
-      "duplicates": push.duplicates(state.buffers["provenance"], alive),
+      **push.counts(state),
       "class_names": list(self.class_names),
     }

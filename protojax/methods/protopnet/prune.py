@@ -17,7 +17,7 @@ import numpy as np
 
 from protojax import parallel
 from protojax.prototypes import head, neighbours, pooling, push
-from protojax.prototypes.bank import LOCAL, Local, Sharded
+from protojax.prototypes.bank import LOCAL, Local, Sharded, vectors
 from protojax.prototypes.neighbours import Neighbours
 from protojax.prototypes.similarity import Similarity
 from protojax.types import ArrayLike, Batch, Metrics, State
@@ -122,9 +122,7 @@ def compact(state: State) -> State:
   source = state.buffers["provenance"]
   params = {
     **state.params,
-    "prototypes": {
-      "prototypes": state.params["prototypes"]["prototypes"][alive]
-    },
+    "prototypes": {"prototypes": vectors(state)[alive]},
     "head": head.some(state.params["head"], alive),
   }
   buffers = {
@@ -150,7 +148,7 @@ def _step(
   embed, similarity, bank, state: State, carry: Neighbours, batch: Batch
 ) -> Neighbours:
   """The nearest images so far, and those of one batch."""
-  prototypes = state.params["prototypes"]["prototypes"]
+  prototypes = vectors(state)
   names = {key: batch[key] for key in ("index", "label", "valid")}
   features, met = bank.meet((embed(state, batch), names))
   found = pooling.nearest(features, prototypes, similarity)

@@ -15,6 +15,7 @@ from jaxtyping import Float, Int
 import numpy as np
 
 from protojax.methods.st_protopnet.branches import cut
+from protojax.prototypes.bank import vectors
 from protojax.prototypes.distance import PRECISION
 from protojax.prototypes.groups import Note
 from protojax.prototypes.network import Network
@@ -93,7 +94,7 @@ def of_state(network: Network, state: State, branches: int) -> Boundary:
     state: its state; after a push the prototypes are patches.
     branches: how many.
   """
-  blocks = cut(state.params["prototypes"]["prototypes"], branches)
+  blocks = cut(vectors(state), branches)
   class_of = jnp.reshape(state.buffers["class_of"], (branches, -1))
   weights = network.weights(state)
   weights = jnp.reshape(weights, (len(weights), branches, -1))

@@ -15,6 +15,7 @@ from protojax.engine.stage import Aux
 from protojax.losses import prototype as losses
 from protojax.methods.st_protopnet import branches, geometry
 from protojax.prototypes import head
+from protojax.prototypes.bank import vectors, with_vectors
 from protojax.prototypes.network import Activations, Network
 from protojax.types import Array, Batch, PyTree, State
 
@@ -110,7 +111,7 @@ class Turns:
 
   def retracted(self, state: State) -> State:
     """After a step: the prototypes that it moved back at length one."""
-    bank, count = state.params["prototypes"]["prototypes"], len(self._parts)
+    bank, count = vectors(state), len(self._parts)
     unit = branches.diagonal(branches.cut(bank, count))
     # Those of the others keep every bit.
     moved = jnp.repeat(
@@ -118,8 +119,7 @@ class Turns:
       len(bank) // count,
     )
     bank = jnp.where(moved[:, None, None, None], unit, bank)
-    params = {**state.params, "prototypes": {"prototypes": bank}}
-    return self.counted(state.replace(params=params))
+    return self.counted(with_vectors(state, bank))
 
   def counted(self, state: State) -> State:
     """After a step: the next branch's turn."""

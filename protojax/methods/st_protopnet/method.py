@@ -12,12 +12,11 @@ from typing import Any
 
 import jax.numpy as jnp
 from ml_collections import ConfigDict
-import numpy as np
 import optax
 
-from protojax import backbones, datasets, parallel
+from protojax import backbones, parallel
 from protojax.data import stream as stream_lib
-from protojax.data.source import Source
+from protojax.datasets.dataset import Dataset
 from protojax.engine import pretrain, summary
 from protojax.engine.cached import Cached
 from protojax.engine.initial_state import begin
@@ -30,6 +29,7 @@ from protojax.methods.st_protopnet.branches import BranchedAddOn, BranchedLayer
 from protojax.methods.st_protopnet.losses import Branch, Turns
 from protojax.metrics import classification
 from protojax.prototypes import push
+from protojax.prototypes.bank import vectors, with_vectors
 from protojax.prototypes.groups import Groups
 from protojax.prototypes.layer import AddOn
 from protojax.prototypes.network import Network
@@ -72,19 +72,14 @@ class Method:
     self.splits = splits(config.data.validation_fraction, config.joint.patience)
     self.config = config
     self.kinds = _kinds(config.branches)
-    self._class_names = class_names
-    self._sources: dict[str, Source] = {}
-
-  def _source(self, split: str) -> Source:
-    if split not in self._sources:
-      c = self.config
-      self._sources[split] = datasets.load(c.data, split, c.seed)
-    return self._sources[split]
+    self.dataset = Dataset(
+      config.data, config.seed, config.batch_size, class_names
+    )
 
   @property
   def class_names(self) -> tuple[str, ...]:
     """The classes, in the order of the logits."""
-    return self._class_names or self._source("train").class_names
+    return self.dataset.class_names
 
   @property
   def groups(self) -> Groups:
@@ -128,16 +123,7 @@ class Method:
 
   def stream(self, split: str) -> stream_lib.Stream:
     """The images of a split in source order, without augmentation."""
-    c = self.config
-    return stream_lib.ordered(
-      self._source(split), c.data.image_size, c.batch_size
-    )
-
-  def _shuffled(self, augment: str = "") -> stream_lib.Stream:
-    c, data, source = self.config, self.config.data, self._source("train")
-    return stream_lib.training(
-      source, data.image_size, c.batch_size, c.seed, augment, copies=data.copies
-    )
+    return self.dataset.ordered(split)
 
   @functools.cached_property
   def _features(self) -> Cached:
@@ -161,8 +147,9 @@ class Method:
   def stages(self) -> Iterator[Fit | Pass]:
     """Pretrain; start; warm; joint, push and last layer in rounds."""
     c = self.config
-    train, ordered = self._shuffled(), self.stream("train")
-    augmented = self._shuffled(c.data.augment)
+    copies, ordered = c.data.copies, self.stream("train")
+    train = self.dataset.shuffled(copies=copies)
+    augmented = self.dataset.shuffled(c.data.augment, copies)
     if c.pretrain.epochs:
       yield pretrain.pretraining(
         self.network.features,
@@ -268,7 +255,7 @@ class Method:
       self._features.stream(state, data),
       self.network.similarity,
     )
-    pushed = self._own(_with_prototypes(state, found))
+    pushed = self._own(with_vectors(state, found))
     # Of what the prototypes are now, without other branches' channels.
     digest = push.embedder_digest(pushed.params, pushed.statistics)
     provenance = dataclasses.replace(provenance, embedder=digest)
@@ -277,9 +264,9 @@ class Method:
 
   def _own(self, state: State) -> State:
     """Prototypes in their branch's channels alone, at length one."""
-    bank = state.params["prototypes"]["prototypes"]
+    bank = vectors(state)
     own = branches.diagonal(branches.cut(bank, len(self.kinds)))
-    return _with_prototypes(state, parallel.to_host(own))
+    return with_vectors(state, parallel.to_host(own))
 
   # What the commands ask for.
 
@@ -303,20 +290,7 @@ class Method:
     self, state: State, data: stream_lib.Stream, **options: Any
   ) -> Iterator[Any]:
     """Why images and prototypes look alike: see `prototypical.explain`."""
-    return prototypical.explain(
-      self.network,
-      state,
-      data,
-      training=lambda: self.stream("train"),
-      evaluate=self._test_accuracy,
-      **options,
-    )
-
-  def _test_accuracy(self, state: State) -> float:
-    # Image by image, so that any number of them can be explained.
-    batches = self.stream("test").once().batches()
-    answers = self.network.answers
-    return classification.evaluate(answers, state, batches)["accuracy"]
+    return prototypical.of_method(self, state, data, **options)
 
   def summary(
     self, state: State, stages: Sequence[Mapping[str, Any]]
@@ -327,12 +301,9 @@ class Method:
     least and the greatest similarity of their prototypes, and over prototypes
     of `boundary.Boundary`.
     """
-    alive = np.asarray(state.buffers["alive"])
     return {
       "accuracy": summary.milestones(stages),
-      "prototypes": len(alive),
-      "alive": int(alive.sum()),
-      "duplicates": push.duplicates(state.buffers["provenance"], alive),
+      **push.counts(state),
       "geometry": self.geometry(state),
       "class_names": list(self.class_names),
     }
@@ -340,9 +311,7 @@ class Method:
   def geometry(self, state: State) -> dict[str, dict[str, float]]:
     """By branch, where its prototypes stand; see `summary`."""
     place = boundary.of_state(self.network, state, len(self.kinds))
-    bank = branches.cut(
-      state.params["prototypes"]["prototypes"], len(self.kinds)
-    )
+    bank = branches.cut(vectors(state), len(self.kinds))
     found = {}
     for b, kind in enumerate(self.kinds):
       by_class = bank[b].reshape(len(self.class_names), -1, bank.shape[-1])
@@ -354,11 +323,6 @@ class Method:
         "boundary_distance": float(jnp.mean(place.distance[own])),
       }
     return found
-
-
-def _with_prototypes(state: State, prototypes: np.ndarray) -> State:
-  params = {**state.params, "prototypes": {"prototypes": prototypes}}
-  return state.replace(params=params)
 
 
 def _kinds(names: str) -> tuple[str, ...]:

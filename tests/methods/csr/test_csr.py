@@ -52,7 +52,7 @@ def make(**changes):
     }
   )
   method = methods.load(config.lock(), SOURCES["train"].class_names)
-  method._sources.update(SOURCES)
+  method.dataset.sources.update(SOURCES)
   return method
 
 

@@ -75,7 +75,9 @@ def _make(channels=32, train=300, test=150, seed=0, **changes):
   )
   names = tuple(f"class {k}" for k in range(CLASSES))
   method = epic.Method(config.lock(), names, (backbone, head))
-  method._sources.update(train=_Numbered(train, 0), test=_Numbered(test, train))
+  method.dataset.sources.update(
+    train=_Numbered(train, 0), test=_Numbered(test, train)
+  )
   return method, mixing
 
 
@@ -138,8 +140,8 @@ def test_whitening_and_turning_undo_it_too():
       "rotation.most": 40,
     },
   )
-  train, held_out = splits.divided(method._sources["train"], 0.2, 0)
-  method._sources.update(train=train, validation=held_out)
+  train, held_out = splits.divided(method.dataset.sources["train"], 0.2, 0)
+  method.dataset.sources.update(train=train, validation=held_out)
   state, found = _run(method)
   purity = {
     name: metrics["chosen_purity"]

@@ -7,7 +7,7 @@ import pytest
 from protojax.backbones import classifier
 from protojax.explain import sweep
 from protojax.methods.epic import channels, folding, rotation
-from protojax.methods.epic.network import Rotated
+from protojax.methods.epic.network import RotatedNetwork
 from protojax.modify import presets
 from protojax.types import UserError
 
@@ -28,7 +28,7 @@ def network():
     _features, variables, channels=CHANNELS, stride=2
   )
   names = tuple(f"class {k}" for k in range(CLASSES))
-  return Rotated(backbone, SIZE, names)
+  return RotatedNetwork(backbone, SIZE, names)
 
 
 def _images(count=7, seed=1):

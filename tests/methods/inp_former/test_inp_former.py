@@ -82,9 +82,9 @@ def test_it_detects_and_explains_and_does_not_classify(method):
   assert isinstance(method, Detects)
   assert isinstance(method, Explains)
   assert not isinstance(method, Classifies)
-  assert isinstance(method.detector, explanation.Inspectable)
-  assert method.detector is method.detector
-  assert {method.detector: 1}
+  assert isinstance(method.network, explanation.Inspectable)
+  assert method.network is method.network
+  assert {method.network: 1}
 
 
 def test_the_stages(method):
@@ -120,7 +120,7 @@ def test_loss_is_the_sum_of_its_terms():
       distance = state.buffers["distance"][batch["image"]]
       return Rebuilt(own["encoded"], own["decoded"], distance, None)
 
-  method.detector = Given()
+  method.network = Given()
   buffers = {"distance": jnp.asarray(distance)}
   state = State(params={}, statistics={}, buffers=buffers)
 
@@ -174,7 +174,7 @@ def _cosine(a, b):
 def test_start_brings_every_level_around_zero_and_to_one_scale(
   method, fresh, started
 ):
-  train, encoder = method.stream("train"), method.detector.encoder
+  train, encoder = method.stream("train"), method.network.encoder
   found = np.concatenate(
     [
       rows["x"][batch["valid"]].reshape(-1, sum(encoder.widths))
@@ -447,7 +447,7 @@ def test_wrong_configs_are_a_users_error(changes, message):
     method = load(**changes)
     state = jax.eval_shape(method.init, jax.random.key(0))
     images = jnp.zeros((1, 32, 32, 3), jnp.uint8)
-    return jax.eval_shape(method.detector.inspect, state, images)
+    return jax.eval_shape(method.network.inspect, state, images)
 
   with pytest.raises(UserError, match=message):
     shapes()

@@ -9,7 +9,7 @@ import pytest
 
 from protojax.methods.inp_former import anomaly_map, intrinsic
 from protojax.methods.inp_former.encoder import Encoder
-from protojax.methods.inp_former.network import Detector
+from protojax.methods.inp_former.network import AnomalyNetwork
 from protojax.types import UserError
 from tests.methods.inp_former import encoder_fakes as fakes
 
@@ -17,8 +17,8 @@ COUNT, BLOCKS, GRID, MAP = 3, 2, 4, 20
 
 
 @functools.cache
-def detector(kind="reconstruction"):
-  return Detector(
+def network(kind="reconstruction"):
+  return AnomalyNetwork(
     # Both on the grid as they are: a cell sees its own tile alone.
     Encoder(fakes.backbone(), ("coarse", "last"), GRID),
     intrinsic.Extractor(COUNT, 3),
@@ -32,7 +32,7 @@ def detector(kind="reconstruction"):
 
 @functools.cache
 def state():
-  model = detector()
+  model = network()
   shapes = jax.eval_shape(model.init, jax.random.key(0))
   params = fakes.large(shapes.params)
   return shapes.replace(
@@ -51,7 +51,7 @@ def _passes(state, images):
 
   All in one, since each of them alone compiles for as long.
   """
-  model, params = detector(), state.params
+  model, params = network(), state.params
   whole = model.forward(params, state, {"image": images})
   rows = model.encoder_rows(state, {"image": images})
   tokens = whole.encoded.mean(axis=0)
@@ -67,7 +67,7 @@ def _passes(state, images):
     "nearest": intrinsic.distance(tokens, prototypes),
     "blocks": model.decoder.apply(decoder, start, prototypes),
     "reconstruction": model.inspect(state, images),
-    "distance": detector("distance").inspect(state, images),
+    "distance": network("distance").inspect(state, images),
   }
 
 
@@ -78,7 +78,7 @@ def passes(of=None, images=None):
 
 
 def test_a_fresh_state_has_all_that_is_trained():
-  fresh = jax.eval_shape(detector().init, jax.random.key(0))
+  fresh = jax.eval_shape(network().init, jax.random.key(0))
   assert set(fresh.params) == {
     "backbone",
     "prototypes",
@@ -142,7 +142,7 @@ def test_values_alone_are_the_values_of_an_inspection():
 
 
 def test_errors_of_long_tokens_weigh_by_a_power_of_their_length():
-  model = dataclasses.replace(detector(), length=0.5)
+  model = dataclasses.replace(network(), length=0.5)
   found, errors = passes(), passes()["reconstruction"]
   groups = found["whole"]
   rows = jax.device_get(jax.jit(model.inspect)(state(), fakes.images()))
@@ -185,11 +185,11 @@ def test_an_image_does_not_see_the_others():
 
 def test_an_unknown_map_is_a_users_error():
   with pytest.raises(UserError, match=r"map\.kind is 'x'; .*or distance"):
-    dataclasses.replace(detector(), kind="x")
+    dataclasses.replace(network(), kind="x")
 
 
 def test_it_is_a_key_of_what_is_compiled():
-  same = dataclasses.replace(detector())
-  assert hash(same) == hash(detector())
-  assert same == detector()
+  same = dataclasses.replace(network())
+  assert hash(same) == hash(network())
+  assert same == network()
   assert dataclasses.replace(same, share=0.5) != same

@@ -29,7 +29,7 @@ def made(**changes):
   small = {"batch_size": 12, "prototypes.channels": 8, "alternate": True}
   config.update_from_flattened_dict({**small, **changes})
   method = methods.load(config.lock())
-  method._sources.update(
+  method.dataset.sources.update(
     train=ArraySource(36, 32, seed=0), test=ArraySource(18, 32, seed=1)
   )
   return method

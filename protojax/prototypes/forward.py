@@ -1,0 +1,107 @@
+"""Steps of the forward path that all networks of prototypes share.
+
+image -> features -> similarities and cells -> scores -> logits. A network
+keeps its parameters in `State.params` by group: "backbone", "prototypes",
+"head" and what it has besides.
+"""
+
+from typing import Any
+
+from flax import linen as nn
+import jax.numpy as jnp
+from jaxtyping import Bool, Float, Int
+
+from protojax.backbones.base import Backbone
+from protojax.prototypes import pooling, push
+from protojax.prototypes.bank import vectors
+from protojax.prototypes.similarity import Similarity
+from protojax.types import Array, ArrayLike, PyTree, State
+
+
+def bank_buffers(class_of: Int[ArrayLike, " p"]) -> dict[str, PyTree]:
+  """Buffers of p prototypes that all live and were taken from nowhere yet."""
+  count = len(class_of)
+  return {
+    "class_of": jnp.asarray(class_of, jnp.int32),
+    "alive": jnp.ones(count, bool),
+    "provenance": push.Provenance.empty(count),
+  }
+
+
+def features(
+  backbone: Backbone,
+  params: PyTree,
+  statistics: PyTree,
+  images: ArrayLike,
+  train: bool = False,
+) -> tuple[Array, PyTree]:
+  """Features [b h w c] of the backbone and, in training, the moved statistics.
+
+  Args:
+    backbone: of the network.
+    params: of the network, or what the gradient is taken of.
+    statistics: of the network.
+    images: [b H W 3], pixels 0..255.
+    train: BatchNorm by the batch, its running averages moved.
+  """
+  found, moved = backbone.features(
+    params["backbone"], statistics["backbone"], images, train
+  )
+  return found, {**statistics, "backbone": moved}
+
+
+def nearest(
+  state: State, embedded: Float[ArrayLike, "b h w d"], similarity: Similarity
+) -> tuple[Float[Array, "b p"], Int[Array, "b p"]]:
+  """Similarity of each prototype's nearest patch, and its cell (row-major)."""
+  near = pooling.nearest(embedded, vectors(state), similarity)
+  return similarity.activation(near.distances), near.cells
+
+
+def at(
+  state: State,
+  embedded: Float[ArrayLike, "b h w d"],
+  cells: Int[ArrayLike, "b p"],
+  similarity: Similarity,
+) -> Float[Array, "b p"]:
+  """Similarity of each prototype to the patch at a given cell."""
+  distances = pooling.at(embedded, vectors(state), cells, similarity)
+  return similarity.activation(distances)
+
+
+def living(
+  weight: Float[ArrayLike, "k p"], alive: Bool[ArrayLike, " p"]
+) -> Float[Array, "k p"]:
+  """Weights of the head; those of dead prototypes are 0."""
+  return jnp.where(jnp.asarray(alive)[None], weight, 0.0)
+
+
+def answers(
+  logits: Float[ArrayLike, "b k"],
+  points: Float[ArrayLike, "b p"],
+  similarities: Float[ArrayLike, "b p"],
+  cells: Int[ArrayLike, "b p"],
+) -> dict[str, Array]:
+  """What every classifier of prototypes says of the images of a batch.
+
+  Args:
+    logits: of the classes.
+    points: of each prototype, for the class with the largest logit.
+    similarities: of each prototype's nearest patch.
+    cells: of that patch, row-major.
+  """
+  return {
+    "logits": jnp.asarray(logits),
+    "probabilities": nn.softmax(jnp.asarray(logits)),
+    "points": jnp.asarray(points),
+    "similarities": jnp.asarray(similarities),
+    "cells": jnp.asarray(cells),
+  }
+
+
+def applied(module: Any, params: PyTree, *inputs: Any) -> Any:
+  """What a Linen module makes of its inputs, with these parameters.
+
+  `apply` itself is typed as if it might give a pair.
+  """
+  return module.apply({"params": params}, *inputs)
