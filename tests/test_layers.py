@@ -8,33 +8,40 @@ import pytest
 
 _ROOT = Path(__file__).parents[1]
 
-# From the bottom up. A part imports from the rows above its own; those in one
-# row do not know each other.
+# From the bottom up (docs/code.md). A part imports from the rows above its own;
+# those in one row do not know each other.
 _LEVELS = (
   ("types",),
   ("writing",),
   ("parallel",),
+  ("modify",),
   ("data",),
-  ("backbones",),
-  ("prototypes", "losses", "metrics", "diffusion"),
-  ("train", "explain"),
+  ("datasets", "weights"),
+  ("layers",),
+  ("backbones", "text", "diffusion"),
+  ("prototypes", "losses", "metrics"),
+  ("engine", "heat"),
+  ("explain",),
+  ("agents", "report"),
   ("methods",),
-  ("loading", "training"),
-  ("cli",),
+  ("loading",),
   ("configuration",),
-  (
-    "__main__",
-    "evaluation",
-    "exporting",
-    "importing",
-    "interact",
-    "predict",
-    "prepare",
-    "train.py",
-    "explain.py",
-  ),
+  ("evaluation", "interact", "commands"),
+  ("cli",),
+  ("__main__",),
+  ("train.py", "explain.py"),
 )
 _LEVEL = {part: n for n, row in enumerate(_LEVELS) for part in row}
+# These take from all, from each other too.
+_TOP = {"evaluation", "interact", "commands"}
+
+# Of these each module serves two methods or more; what one method alone needs
+# lies in its folder.
+_SHARED = ("prototypes", "losses", "engine", "heat", "explain", "report")
+# Module -> why it stays though one method alone reaches it; five at most.
+_ALONE: dict[str, str] = {}
+# Folders -> folders that may lie in them.
+_INNER = {"methods": None, "report": {"templates"}}
 
 # Names that tell of devices and processes; `parallel` alone has them.
 _OF_DEVICES = frozenset(
@@ -104,8 +111,68 @@ def _upward(part: str, tree: ast.Module) -> list[str]:
       wrong.append(name)
     elif first == "protojax" and rest[0] != part:
       above = _LEVEL.get(rest[0], len(_LEVELS)) >= _LEVEL[part]
+      above &= not {part, rest[0]} <= _TOP
+      # A method gives evidence; what is made of it is the report's alone.
+      above |= part == "methods" and rest[0] == "report"
       wrong += [name] * above
   return wrong
+
+
+def _deep(path: Path) -> bool:
+  """Whether a file of the package lies in a folder where none may be."""
+  room, *folders = path.relative_to(_ROOT / "protojax").parts[:-1] or [""]
+  if not folders:
+    return False
+  allowed = _INNER.get(room, set())
+  return len(folders) > 1 or (allowed is not None and folders[0] not in allowed)
+
+
+def _modules() -> dict[str, set[str]]:
+  """Module of the package -> modules of the package that it imports."""
+  files = {
+    ".".join(path.relative_to(_ROOT).with_suffix("").parts).removesuffix(
+      ".__init__"
+    ): path
+    for path in (_ROOT / "protojax").rglob("*.py")
+  }
+  return {
+    name: {
+      # `from protojax.a import b` names a module b, or something in a.
+      found if found in files else found.rpartition(".")[0]
+      for found in _imports(_tree(path))
+      if found.startswith("protojax.")
+    }
+    for name, path in files.items()
+  }
+
+
+def _reached(modules: dict[str, set[str]], prefix: str) -> set[str]:
+  """All that a folder's modules import, and what that imports in turn."""
+  seen, todo = set(), [name for name in modules if name.startswith(prefix)]
+  while todo:
+    name = todo.pop()
+    if name not in seen:
+      seen.add(name)
+      todo += modules.get(name, set())
+  return seen
+
+
+def _alone(modules: dict[str, set[str]]) -> set[str]:
+  """Shared modules that one method alone reaches."""
+  methods = {
+    name.split(".")[2]
+    for name in modules
+    if name.startswith("protojax.methods.") and name.endswith(".method")
+  }
+  reached = [_reached(modules, f"protojax.methods.{m}.") for m in methods]
+  assert len(methods) > 1
+  return {
+    name
+    for name in modules
+    if name.count(".") > 1
+    and name.split(".")[1] in _SHARED
+    and sum(name in found for found in reached) == 1
+  }
 
 
 def _of_devices(tree: ast.Module) -> set[str]:
@@ -157,22 +224,28 @@ def test_a_file_keeps_to_its_place(path):
   if part != "parallel":
     allowed = {"jax.default_backend"} if path.name == "conv.py" else set()
     assert _of_devices(tree) <= allowed
-  assert path.stem != "utils"
-  assert len(path.relative_to(_ROOT).parts) <= 3
+  assert path.stem not in ("utils", "common", "helpers")
+  assert part.endswith(".py") or not _deep(path)
   assert len(path.read_text(encoding="utf-8").splitlines()) <= _MAX_LINES
   assert ast.get_docstring(tree), "say what the module is for"
   assert not _undocumented(tree)
 
 
 def test_methods_do_not_know_each_other():
-  for path in (_ROOT / "protojax" / "methods").glob("*.py"):
-    others = {
-      name
-      for name in _imports(_tree(path))
-      if name.startswith("protojax.methods.")
-      and not name.startswith("protojax.methods.base.")
-    }
-    assert not others, path.name
+  for folder in (_ROOT / "protojax" / "methods").glob("*/"):
+    own = f"protojax.methods.{folder.name}.", "protojax.methods.base."
+    for path in folder.glob("*.py"):
+      others = {
+        name
+        for name in _imports(_tree(path))
+        if name.startswith("protojax.methods.") and not name.startswith(own)
+      }
+      assert not others, path
+
+
+def test_what_one_method_needs_lies_in_its_folder():
+  assert len(_ALONE) <= 5
+  assert _alone(_modules()) == set(_ALONE)
 
 
 def test_configs_are_data():
@@ -186,9 +259,11 @@ def test_configs_are_data():
 @pytest.mark.parametrize(
   ("part", "source", "count"),
   [
-    ("explain", "from protojax.engine import log", 1),
-    ("train", "import protojax.report.sentences", 1),
-    ("train", "from protojax import explain", 1),
+    ("heat", "from protojax.engine import log", 1),
+    ("engine", "import protojax.explain.sweep", 1),
+    ("engine", "from protojax import explain", 1),
+    ("methods", "from protojax.report import page", 1),
+    ("commands", "from protojax.report import page", 0),
     ("losses", "from protojax.prototypes import distance", 1),
     ("data", "def f():\n  from protojax import backbones", 1),
     ("data", "from . import images", 1),
@@ -216,6 +291,31 @@ def test_the_reader_of_imports_sees(part, source, count):
 )
 def test_the_reader_of_devices_sees(source, seen):
   assert bool(_of_devices(ast.parse(source))) == seen
+
+
+def test_the_reader_of_folders_sees():
+  package = _ROOT / "protojax"
+  assert not _deep(package / "types.py")
+  assert not _deep(package / "engine" / "run.py")
+  assert not _deep(package / "methods" / "csr" / "network.py")
+  assert not _deep(package / "report" / "templates" / "__init__.py")
+  assert _deep(package / "engine" / "stages" / "fit.py")
+  assert _deep(package / "methods" / "csr" / "losses" / "contrast.py")
+
+
+def test_the_reader_of_methods_sees():
+  toy = {
+    "protojax.methods.a.method": {
+      "protojax.losses.both",
+      "protojax.losses.one",
+    },
+    "protojax.methods.b.method": {"protojax.losses.both"},
+    "protojax.losses.both": {"protojax.engine.through"},
+    "protojax.losses.one": {"protojax.metrics.library"},
+    "protojax.engine.through": set(),
+    "protojax.metrics.library": set(),
+  }
+  assert _alone(toy) == {"protojax.losses.one"}
 
 
 def test_the_reader_of_docstrings_sees():
