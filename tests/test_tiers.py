@@ -10,7 +10,7 @@ import pytest
 from tests.conftest import ROOT
 
 _TESTS = ROOT / "tests"
-# Modules that start a process or a browser; `grain` starts workers by a key.
+# Modules that start a process or a browser.
 _STARTERS = frozenset(("subprocess", "multiprocessing", "selenium"))
 # Not slow in spite of it, and why.
 _QUICK = {

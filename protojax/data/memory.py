@@ -27,11 +27,6 @@ class ImageMemory:
     self._pixels = np.empty((count, image_size, image_size, 3), np.uint8)
     self._known = np.zeros(count, bool)
 
-  @property
-  def complete(self) -> bool:
-    """Whether no image of the source needs decoding any more."""
-    return len(self._known) == len(self._source) and bool(self._known.all())
-
   def read(
     self, indices: Int32[np.ndarray, "b"]
   ) -> UInt8[np.ndarray, "b size size 3"]:
@@ -40,27 +35,18 @@ class ImageMemory:
     distinct, rows = np.unique(indices, return_inverse=True)
     images = np.empty((len(distinct), self.size, self.size, 3), np.uint8)
     for row, i in enumerate(distinct.tolist()):
-      if i < len(self._known) and self._known[i]:
-        images[row] = self._pixels[i]
-      else:
-        images[row] = transforms.resize(self._source[i]["image"], self.size)
-    self.keep(distinct, images)
+      images[row] = self._image(i)
     return images[rows]
 
-  def keep(
-    self,
-    indices: Int32[np.ndarray, "b"],
-    images: UInt8[np.ndarray, "b size size 3"],
-  ) -> None:
-    """Takes in images that were decoded elsewhere, such as by a worker."""
-    for i, image in zip(indices, images, strict=True):
-      if i < len(self._known) and not self._known[i]:
-        self._pixels[i] = image
-        self._known[i] = True
-
-  def __reduce__(self):
-    # A worker process decodes and sends; what is kept is kept here.
-    return ImageMemory, (self._source, self.size, 0)
+  def _image(self, i: int) -> UInt8[np.ndarray, "size size 3"]:
+    fits = i < len(self._known)
+    if fits and self._known[i]:
+      return self._pixels[i]
+    image = transforms.resize(self._source[i]["image"], self.size)
+    if fits:
+      self._pixels[i] = image
+      self._known[i] = True
+    return image
 
 
 def shared(source: Source, image_size: int, limit: int) -> ImageMemory:

@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator, Sequence
 import dataclasses
 import os
 
-from absl import flags
 import grain
 from jaxtyping import Int32
 import numpy as np
@@ -32,7 +31,6 @@ def training(
   augment: str = "",
   *,
   copies: int = 1,
-  workers: int = 0,
   cache_bytes: int = _CACHE_BYTES,
 ) -> "Stream":
   """A shuffled stream: every epoch in another order, the remainder dropped.
@@ -44,7 +42,6 @@ def training(
     seed: of the order of every epoch.
     augment: names of the random variations that the step applies on the device.
     copies: how often an epoch has each image.
-    workers: processes that decode; 0 leaves it to threads.
     cache_bytes: memory for decoded images, shared by the streams of a source.
 
   Raises:
@@ -56,7 +53,7 @@ def training(
       f" set the batch size to {len(source)} or less, or add images"
     )
   images = memory.shared(source, image_size, cache_bytes)
-  return Stream(source, images, batch_size, seed, augment, workers, copies)
+  return Stream(source, images, batch_size, seed, augment, copies)
 
 
 def ordered(
@@ -64,7 +61,6 @@ def ordered(
   image_size: int,
   batch_size: int,
   *,
-  workers: int = 0,
   cache_bytes: int = _CACHE_BYTES,
 ) -> "Stream":
   """A stream in the order of its source, the last batch padded.
@@ -77,7 +73,7 @@ def ordered(
   if batch_size > 0:
     batch_size = parallel.whole_batch(batch_size)
   images = memory.shared(source, image_size, cache_bytes)
-  return Stream(source, images, batch_size, None, "", workers)
+  return Stream(source, images, batch_size)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -90,16 +86,14 @@ class Stream:
     batch_size: examples of a step, over all processes.
     seed: of the order; None keeps the order of the source.
     augment: names of the random variations the step applies, '' for none.
-    workers: processes that decode; 0 leaves it to threads.
     copies: how often an epoch has each image.
   """
 
   source: Source
   images: memory.ImageMemory
   batch_size: int
-  seed: int | None
-  augment: str
-  workers: int
+  seed: int | None = None
+  augment: str = ""
   copies: int = 1
 
   def __post_init__(self):
@@ -208,34 +202,15 @@ class Stream:
     return lambda step: (np.asarray(order[step], np.int32)[mine], whole)
 
   def _read(self, rows: grain.MapDataset) -> Iterator[Batch]:
-    workers = 0 if self.images.complete else self.workers
     threads = min(_THREADS, os.cpu_count() or 1)
     options = grain.ReadOptions(threads, max(_AHEAD, threads))
-    batches = rows.map(_Decode(self.images)).to_iter_dataset(options)
-    if workers:
-      # Grain reads its flags in the workers, which start by spawn.
-      if not flags.FLAGS.is_parsed():
-        flags.FLAGS.mark_as_parsed()
-      batches = batches.mp_prefetch(grain.MultiprocessingOptions(workers))
-    iterator = iter(batches)
+    decoded = rows.map(lambda row: (*row, self.images.read(row[0])))
+    iterator = iter(decoded.to_iter_dataset(options))
     try:
       for indices, valid, pixels in iterator:
-        if workers:  # what a worker decoded is lost with it, unless kept here
-          self.images.keep(indices, pixels)
         yield {**self._batch(indices, valid), "image": pixels}
     finally:
       iterator.close()
-
-
-@dataclasses.dataclass(frozen=True)
-class _Decode:
-  """Adds the pixels; a class and not a closure, so that workers can have it."""
-
-  images: memory.ImageMemory
-
-  def __call__(self, rows: tuple[np.ndarray, np.ndarray]) -> tuple:
-    indices, valid = rows
-    return indices, valid, self.images.read(indices)
 
 
 def _padded(
