@@ -2,30 +2,33 @@
 
   python -m protojax evaluate --workdir=DIR [--ood=DIR]
 
-measures a trained run, or all seeds of one: how often it is right and how sure
-it may be, how many prototypes a decision takes, and whether heat maps point at
-what carries it. Where the data tell the place of the object or of its parts,
-also whether prototypes lie on it, and stand for the same part.
+measures a trained run, or all seeds of one: how often it is right, whether its
+probabilities can be trusted, how many prototypes a decision needs, and whether
+heat maps show the pixels that the decision depends on. If the data say where
+the object and its parts are, it also measures whether prototypes lie on the
+object and always show the same part.
 
   python -m protojax evaluate --methods=protopnet,st_protopnet --data=DIR
 
 trains these methods on the same images (configs/METHOD_folder.py) with the
-same seeds, goes on where it was interrupted, and prints one table, mean and
-deviation over the seeds.
+same seeds, and prints one table with means and deviations over the seeds. If it
+was interrupted, the same command continues.
 
   python -m protojax evaluate --planted [--method=NAME]
 
-asks explanations for what is known: a model is trained on each of five
-embedded data sets whose labels have one cause, and its prototypes explained
-over images held out. The share of the importance should be largest for the
-cause. The runs are those of configs/METHOD_planted.py:CHARACTERISTIC.
+tests explanations where the right answer is known. There are five embedded data
+sets; in each of them a single characteristic decides the label. A model is
+trained on each, by configs/METHOD_planted.py:CHARACTERISTIC, and its prototypes
+are explained over images that it was not trained on. The characteristic that
+decides should have the largest share of the importance.
 
-With --json=FILE the figures are written, too: {"methods": {NAME: {METRIC:
-{"mean", "std", "n", "left_out"}}}}, where left_out is the share of the cases in
-which the metric is not defined; or, planted, "shares", "first" (of the
-prototypes, those with the cause before all else), "accuracy" and
-"train_test_correlation" of the preset "balanced", means over the seeds, under
-"reference" the same of that preset, and under "seeds" every single one.
+--json=FILE also writes the figures, {"methods": {NAME: {METRIC: {"mean", "std",
+"n", "left_out"}}}}. left_out is the share of cases for which the metric is not
+defined. With --planted it writes "shares", "first" (the share of prototypes for
+which the deciding characteristic comes first), "accuracy" and
+"train_test_correlation". They are means over the seeds, for the preset
+"balanced"; "reference" holds those for the preset "reference", and "seeds" the
+figures of each seed.
 """
 
 import argparse
@@ -44,7 +47,7 @@ from protojax.evaluation import compare, known_causes, measure, recipes, tables
 from protojax.modify.perturb import CHARACTERISTICS
 from protojax.types import UserError
 
-# Images explained or judged if all is shrunk.
+# Images that are explained or judged with --debug.
 _FEW = 16
 
 
@@ -54,38 +57,38 @@ def arguments(parser: argparse.ArgumentParser) -> None:
   kind.add_argument(
     "--planted",
     action="store_true",
-    help="test explanations on labels with a known cause",
+    help="test explanations on data in which the cause of the label is known",
   )
   kind.add_argument(
     "--methods",
     default="",
     metavar="NAMES",
-    help="train and compare these, with commas between them",
+    help="train and compare these methods, with commas in between",
   )
   parser.add_argument(
     "--workdir",
     default="",
     metavar="DIR",
-    help="the run to judge; with --planted or --methods the folder of the runs"
-    " (runs/planted/METHOD, runs/compared)",
+    help="the run to judge. With --planted or --methods: the folder for the"
+    " runs, by default runs/planted/METHOD or runs/compared",
   )
   parser.add_argument(
     "--seeds",
     default=3,
     type=int,
     metavar="N",
-    help="seeds 0..N-1; 3 if not given",
+    help="train with the seeds 0 to N-1; 3 seeds by default",
   )
   _of_judging(parser)
   _of_methods(parser)
   _of_planted(parser)
   parser.add_argument(
-    "--json", default="", metavar="FILE", help="write the figures to FILE, too"
+    "--json", default="", metavar="FILE", help="also write the figures to FILE"
   )
   parser.add_argument(
     "--debug",
     action="store_true",
-    help="shrink all to seconds, to see that it works",
+    help="make everything small, to see in seconds that it works",
   )
 
 
@@ -94,7 +97,7 @@ def _of_judging(parser: argparse.ArgumentParser) -> None:
     "--ood",
     default="",
     metavar="DIR",
-    help="images of none of the classes, which a model should not be sure of",
+    help="images that belong to no class; the model should be unsure of them",
   )
   parser.add_argument(
     "--images",
@@ -102,7 +105,7 @@ def _of_judging(parser: argparse.ArgumentParser) -> None:
     type=int,
     metavar="N",
     help="judge the heat maps of N test images, evenly chosen;"
-    f" {measure.IMAGES} if not given",
+    f" {measure.IMAGES} by default",
   )
 
 
@@ -111,7 +114,7 @@ def _of_methods(parser: argparse.ArgumentParser) -> None:
     "--recipe",
     default="folder",
     metavar="NAME",
-    help="train by configs/METHOD_NAME.py; folder if not given",
+    help="use configs/METHOD_NAME.py; folder by default",
   )
   parser.add_argument(
     "--data",
@@ -123,14 +126,14 @@ def _of_methods(parser: argparse.ArgumentParser) -> None:
     "--backbone",
     default="",
     metavar="NAME",
-    help="of all methods; that of the configs if not given",
+    help="backbone of all methods; by default the one in each config",
   )
   parser.add_argument(
     "--image-size",
     default=0,
     type=int,
     metavar="PIXELS",
-    help="side of the network's input; that of the configs if not given",
+    help="side of the network's input; by default the one in each config",
   )
 
 
@@ -139,22 +142,22 @@ def _of_planted(parser: argparse.ArgumentParser) -> None:
     "--method",
     default="protopnet",
     metavar="NAME",
-    help="the method whose explanations are tested; protopnet if not given",
+    help="the method whose explanations are tested; protopnet by default",
   )
   parser.add_argument(
     "--only",
     default=",".join(CHARACTERISTICS),
     metavar="NAMES",
-    help="some of the characteristics, with commas between them",
+    help="test only these characteristics, with commas in between",
   )
 
 
 def run(args: argparse.Namespace) -> int:
-  """Trains what is asked for, measures, prints a table.
+  """Trains if it has to, measures, and prints a table.
 
   Raises:
-    UserError: no such method, characteristic, config or run, or a folder with
-      other runs.
+    UserError: there is no such method, characteristic, config or run, or the
+      folder holds other runs.
   """
   parallel.setup()
   try:
@@ -172,7 +175,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _judged(args: argparse.Namespace) -> Mapping[str, Any]:
-  """One run, or methods that are trained first."""
+  """Figures of one run, or of several methods, which are trained first."""
   judge = functools.partial(
     measure.measure,
     outliers=args.ood,
@@ -192,7 +195,7 @@ def _judged(args: argparse.Namespace) -> Mapping[str, Any]:
 def _configs(
   names: Sequence[str], args: argparse.Namespace
 ) -> dict[str, ConfigDict]:
-  """Method -> its config, as the flags have it."""
+  """Method -> its config, with the changes that were typed."""
   given = {
     "data.root": args.data,
     "data.image_size": args.image_size,
@@ -212,7 +215,7 @@ def _configs(
 
 
 def _planted(args: argparse.Namespace) -> Mapping[str, Any]:
-  """Models of known causes, trained first."""
+  """Figures of models with a known cause, which are trained first."""
   root = Path(args.workdir or f"runs/planted/{args.method}")
   measured: dict[str, list[known_causes.Measured]] = {}
   for name in known_causes.chosen(args.only):

@@ -7,7 +7,7 @@
 
 Says which of hue, shape, texture, contrast and saturation makes images look
 like the prototypes, or anomalous. Writes WORKDIR/explanations/report.html and
-tables.
+tables. `python -m protojax explain` is the same command.
 """
 
 import argparse
@@ -35,7 +35,7 @@ from protojax.methods.base import Classifies, Explains
 from protojax.modify import presets
 from protojax.types import UserError
 
-# Images of one's own in a batch, where no config says how many.
+# Images in a batch with --images, for which no config says how many.
 _AT_ONCE = 32
 
 
@@ -151,8 +151,8 @@ def run(args: argparse.Namespace) -> int:
     raise UserError(f"{config.method} in {place} has no prototypes to explain.")
   if method.stale(state) and not args.allow_stale:
     raise UserError(
-      f"the prototypes in {place} are no longer the patches of the last push,"
-      " or were never pushed, so their pictures would mislead. Let train.py"
+      f"the prototypes in {place} have changed since the last push, or were"
+      " never pushed, so their pictures would be misleading. Let train.py"
       " finish, or explain them anyway with --allow-stale."
     )
   tasks = _tasks(method, config, args)
@@ -187,7 +187,7 @@ def run(args: argparse.Namespace) -> int:
         sources=split == tasks[0][0],
         progress=advance,
       ):
-        # Every process makes them, since all compute; one writes.
+        # All processes compute them; one writes them.
         if parallel.is_primary():
           report.add(explained)
     if parallel.is_primary():
@@ -200,7 +200,7 @@ def run(args: argparse.Namespace) -> int:
 def _tasks(
   method: Any, config: ConfigDict, args: argparse.Namespace
 ) -> list[tuple[str, str, stream_lib.Stream]]:
-  """(split, scope, stream) of every sweep."""
+  """(split, scope, stream) of each pass over images."""
   scope = _scope(method, config.method, args.scope)
   if args.images:
     if scope == "global":
@@ -227,17 +227,17 @@ def _scope(method: Any, name: str, asked: str) -> str:
     return "local"
   if asked not in (*method.scopes, "both"):
     raise UserError(
-      f"the prototypes of {name} are those of one image each, so that there is"
-      f" no --scope={asked}; use --scope={method.scopes[0]}."
+      f"each prototype of {name} belongs to a single image, so there is no"
+      f" --scope={asked}; use --scope={method.scopes[0]}."
     )
   return asked
 
 
 def _stream(method: Any, split: str) -> stream_lib.Stream:
-  """The images of a split, whose classes are those of the run.
+  """The images of a split; their classes must be those of the run.
 
   Raises:
-    UserError: the classes have changed, so labels mean others than they did.
+    UserError: the classes have changed since the training.
   """
   stream = method.stream(split).once()
   if not isinstance(method, Classifies):
@@ -248,9 +248,9 @@ def _stream(method: Any, split: str) -> stream_lib.Stream:
     new = ", ".join(sorted(set(now) - set(then)))
     changes = [f"gone: {gone}"] * bool(gone) + [f"new: {new}"] * bool(new)
     raise UserError(
-      f"the classes of the {split} images are no longer those the run was"
-      f" trained on ({'; '.join(changes) or 'in another order'}). Put the data"
-      " back as they were, or explain images of your own with --images=PATH."
+      f"the classes of the {split} images have changed since the training"
+      f" ({'; '.join(changes) or 'their order'}). Restore the data as they"
+      " were, or explain images of your own with --images=PATH."
     )
   return stream
 

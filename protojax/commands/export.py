@@ -40,7 +40,7 @@ Weights = Mapping[str, Any]
 
 _PLATFORMS = ("cpu", "cuda", "tpu")
 # Images on which programs and model are compared, and the largest difference
-# that is allowed: of values above 1, as a share of the value.
+# that is allowed; for values above 1 it is a share of the value.
 _COMPARED = 4
 _TOLERANCE = 1e-5
 

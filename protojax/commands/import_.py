@@ -1,17 +1,17 @@
-"""Takes over a classifier that ProtoPNet's code or CaBRNet has trained.
+"""Imports a classifier that was trained with ProtoPNet's code or CaBRNet.
 
   python -m protojax import FILE.pth --output=DIR [--data=DIR --push]
 
-FILE.pth is what ProtoPNet saves (its pickled module or a state dict), or
-CaBRNet's model_state.pth with model_arch.yml beside it. Nothing in it is
-executed, and PyTorch is not needed. DIR becomes a workdir, for
+FILE.pth is a file that ProtoPNet saves (a pickled module or a state dict), or
+CaBRNet's model_state.pth with model_arch.yml in the same folder. Nothing in it
+is executed, and PyTorch is not needed. DIR becomes the workdir of a run:
 
   python -m protojax predict --workdir=DIR IMAGE...
   python explain.py --workdir=DIR --images=PATH --allow-stale
 
-A file does not hold the images that its prototypes were taken from, so
-explanations ask for --allow-stale. With --push every prototype becomes its
-nearest patch among the training images of --data, and is known from there on.
+The file does not say which images its prototypes were taken from, so explain.py
+needs --allow-stale. With --push, every prototype is replaced by the nearest
+patch of the training images in --data, and --allow-stale is not needed.
 """
 
 import argparse
@@ -25,7 +25,7 @@ from typing import Any
 import jax
 from ml_collections import ConfigDict
 
-from protojax import parallel, writing
+from protojax import cli, parallel, writing
 from protojax.data import skipped
 from protojax.engine import workdir
 from protojax.engine.checkpoint import Checkpoints, Progress
@@ -41,53 +41,53 @@ _BASE = "configs/protopnet_folder.py:paper"
 
 def arguments(parser: argparse.ArgumentParser) -> None:
   """Declares what the command takes."""
-  parser.add_argument("file", metavar="FILE", help="checkpoint to take over")
+  parser.add_argument("file", metavar="FILE", help="checkpoint to import")
   parser.add_argument(
-    "--output", required=True, metavar="DIR", help="workdir to write"
+    "--output", required=True, metavar="DIR", help="workdir to write to"
   )
   parser.add_argument(
     "--model-arch",
     default="",
     metavar="FILE",
-    help="CaBRNet's model_arch.yml; the one beside the checkpoint if not given",
+    help="CaBRNet's model_arch.yml; by default the one beside the checkpoint",
   )
   parser.add_argument(
     "--image-size",
     default=0,
-    type=_positive,
+    type=cli.whole_number(1),
     metavar="PIXELS",
-    help="side of an image, which state dicts do not say",
+    help="side of the network's input, which a state dict does not tell",
   )
   parser.add_argument(
     "--classes",
     default="",
     metavar="FILE",
-    help="text with the name of a class on each line, in the model's order",
+    help="text file with one class name on each line, in the model's order",
   )
   parser.add_argument(
     "--data",
     default="",
     metavar="DIR",
-    help="the images: train/CLASS/* and test/CLASS/*; names the classes too",
+    help="the images: train/CLASS/* and test/CLASS/*; also gives class names",
   )
   parser.add_argument(
     "--push",
     action="store_true",
-    help="make each prototype its nearest patch of the training images",
+    help="replace each prototype by the nearest patch of the training images",
   )
   parser.add_argument(
     "--config",
     default=_BASE,
     metavar="FILE",
-    help=f"config for what the checkpoint does not say; {_BASE} if not given",
+    help=f"config for what the checkpoint does not tell; {_BASE} by default",
   )
 
 
 def run(args: argparse.Namespace) -> int:
-  """Writes the workdir; says on stderr what was assumed.
+  """Writes the workdir; prints to stderr what had to be assumed.
 
   Raises:
-    UserError: the checkpoint cannot be read or taken over, or DIR holds a run.
+    UserError: the checkpoint cannot be read or imported, or DIR holds a run.
   """
   parallel.setup()
   if args.push and not args.data:
@@ -113,15 +113,16 @@ def run(args: argparse.Namespace) -> int:
 
 
 def read(file: Path, model_arch: str = "", image_size: int = 0) -> Classifier:
-  """What a checkpoint of ProtoPNet or CaBRNet says.
+  """The classifier in a checkpoint of ProtoPNet or CaBRNet.
 
   Args:
     file: the checkpoint.
-    model_arch: path of CaBRNet's file; '': the one beside the checkpoint.
-    image_size: overrules the checkpoint, where it is not 0.
+    model_arch: path of CaBRNet's model_arch.yml; '': the one beside the
+      checkpoint.
+    image_size: replaces the size in the checkpoint, unless it is 0.
 
   Raises:
-    UserError: it cannot be read, or is of something else.
+    UserError: the file cannot be read, or holds something else.
   """
   module = reading.read_module(file)
   with _importing(file):
@@ -133,7 +134,7 @@ def read(file: Path, model_arch: str = "", image_size: int = 0) -> Classifier:
 
 @contextlib.contextmanager
 def _importing(file: str | Path) -> Iterator[None]:
-  """Says of a mistake in which file it is."""
+  """Adds the name of the file to the message of a mistake."""
   try:
     yield
   except UserError as error:
@@ -141,7 +142,7 @@ def _importing(file: str | Path) -> Iterator[None]:
 
 
 def _pushed(method: Method, state: State) -> State:
-  """The state with its prototypes projected onto training images."""
+  """The state, its prototypes replaced by patches of training images."""
   stream = method.stream("train")
   for line in skipped.report({"train": stream.source}):
     _say(line)
@@ -155,17 +156,19 @@ def _pushed(method: Method, state: State) -> State:
 
 
 def _config(base: str, settings: Mapping[str, Any], data: str) -> ConfigDict:
-  """The base config with what the checkpoint decides."""
+  """The base config with the settings of the checkpoint."""
   file, _, variants = base.partition(":")
   try:
     config = runpy.run_path(file)["get_config"](variants).unlock()
   except (OSError, ImportError, KeyError, ValueError) as error:
     raise UserError(
-      f"--config={base} is no config that can be read ({error}); run this from"
-      " the repository's root, or name a config of ProtoPNet"
+      f"--config={base} cannot be read ({error}); run this in the repository's"
+      " root folder, or name a config of ProtoPNet"
     ) from error
   if config.method != "protopnet":
-    raise UserError(f"--config={base} is of {config.method}, not of protopnet")
+    raise UserError(
+      f"--config={base} is for {config.method}, not for protopnet"
+    )
   config.update_from_flattened_dict(
     {**settings, "data.name": "folder", "data.root": data}
   )
@@ -175,7 +178,7 @@ def _config(base: str, settings: Mapping[str, Any], data: str) -> ConfigDict:
 def _class_names(
   args: argparse.Namespace, config: ConfigDict, count: int
 ) -> tuple[str, ...]:
-  """Names by --classes, by --data, or by number."""
+  """Class names from --classes or --data, or numbers."""
   if args.classes:
     lines = _lines(Path(args.classes))
     names, source = tuple(filter(None, lines)), args.classes
@@ -185,8 +188,8 @@ def _class_names(
     return tuple(f"class {k}" for k in range(count))
   if len(names) != count or len(set(names)) != count:
     raise UserError(
-      f"{source} names {len(set(names))} classes, and the checkpoint has"
-      f" {count}; name each once, in the order of the checkpoint"
+      f"{source} names {len(set(names))} classes, but the checkpoint has"
+      f" {count}; name each class once, in the order of the checkpoint"
     )
   return names
 
@@ -200,7 +203,7 @@ def _lines(path: Path) -> list[str]:
 
 
 def _write(folder, config, names, state: State, source: str) -> None:
-  """A run that is finished; what is half written is no run."""
+  """Writes a finished run. The config comes first, the summary last."""
   workdir.claim(folder, config)
   workdir.claim_classes(folder, names)
   checkpoints = Checkpoints(folder)
@@ -232,9 +235,3 @@ def _summary(found: Classifier, folder: Path, args: argparse.Namespace) -> str:
 
 def _say(message: str) -> None:
   print(message, file=sys.stderr)
-
-
-def _positive(text: str) -> int:
-  if not text.isdecimal() or not int(text):
-    raise argparse.ArgumentTypeError(f"{text!r} is not a number of 1 or more")
-  return int(text)

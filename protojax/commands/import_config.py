@@ -2,8 +2,9 @@
 
   python -m protojax import-config DIR --output=configs/mine.py
 
-DIR holds model_arch.yml, dataset.yml and training.yml of a ProtoPNet. Keys
-without a counterpart here are listed, with their values. The config is used as
+DIR holds the files model_arch.yml, dataset.yml and training.yml of a ProtoPNet.
+Keys that have no counterpart in protojax are printed with their values. Train
+with the new config:
 
   python train.py --config=configs/mine.py --workdir=RUN
 """
@@ -55,13 +56,13 @@ _GROUPS = {
   "classifier.prototypes": "prototypes",
   "classifier.last_layer": "head",
 }
-# Stage -> the groups that it has a rate for.
+# Stage -> the groups of parameters that it has a learning rate for.
 _RATES = {
   "warm": ("add_on", "prototypes"),
   "joint": ("backbone", "add_on", "prototypes"),
   "last": ("head",),
 }
-# torchvision's -> ours.
+# torchvision's name -> ours.
 _AUGMENTATIONS = {
   "RandomHorizontalFlip": "flip",
   "RandomResizedCrop": "crop",
@@ -69,7 +70,7 @@ _AUGMENTATIONS = {
   "RandomRotation": "rotate",
   "RandomPerspective": "skew",
 }
-# Keys and those of their values that are met here anyhow.
+# Keys -> the values for which protojax does the same without a setting.
 _MET: tuple[tuple[str, tuple[Any, ...]], ...] = (
   (r"extractor\..*\.init_mode", ("PROTOPNET",)),
   (r"extractor\..*\.params\.bias", (True,)),
@@ -91,14 +92,15 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-  """Writes the config; says on stderr what was left out.
+  """Writes the config; prints to stderr which keys were left out.
 
   Raises:
-    UserError: a file cannot be read, or asks for what is not here.
+    UserError: a file cannot be read, or asks for something that protojax does
+      not have.
   """
   output = Path(args.output)
   if output.suffix != ".py" or output.exists():
-    raise UserError(f"--output={output} should be a new file that ends in .py")
+    raise UserError(f"--output={output} must be a new file that ends in .py")
   changes, left = {}, []
   for name, translate in _FILES.items():
     path = Path(args.folder) / name
@@ -122,7 +124,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _left(keys: Keys) -> Iterator[str]:
-  """Keys that were not translated, but for those that ask for what we do."""
+  """Keys that were not translated, except those that change nothing here."""
   for key, value in keys.left().items():
     met = any(
       re.fullmatch(pattern, key) and value in values for pattern, values in _MET
@@ -132,11 +134,11 @@ def _left(keys: Keys) -> Iterator[str]:
 
 
 def _model(keys: Keys) -> Changes:
-  """Backbone, add-on, prototypes."""
+  """Settings of the backbone, the add-on layers and the prototypes."""
   name = str(keys.take("extractor.backbone.arch")).lower()
   if name not in backbones.names():
     raise UserError(
-      f"extractor.backbone.arch is {name!r:.80}; there are"
+      f"extractor.backbone.arch is {name!r:.80}; choose from"
       f" {', '.join(backbones.names())}"
     )
   cabrnet.check_architecture(keys, name)
@@ -167,7 +169,7 @@ def _model(keys: Keys) -> Changes:
 
 
 def _weights(keys: Keys, name: str) -> Changes:
-  """What the backbone starts from."""
+  """The weights that the backbone starts from."""
   weights = keys.take("extractor.backbone.weights")
   if not weights or weights == "None":
     return {"backbone.pretrained": False}
@@ -177,7 +179,7 @@ def _weights(keys: Keys, name: str) -> Changes:
 
 
 def _data(keys: Keys) -> Changes:
-  """Folders, sizes, and what is varied at random in training."""
+  """Folders, sizes and augmentations of the images."""
   changes, augmentations = {}, []
   for path in keys.below("train_set.params.transform"):
     kind = str(keys.value(f"{path}.type"))
@@ -195,7 +197,7 @@ def _data(keys: Keys) -> Changes:
 
 
 def _folders(keys: Keys) -> Changes:
-  """Where images lie, if both sets are folders with one above them."""
+  """The folders of the images, if both are in the same folder."""
   sets = ("train_set", "test_set")
   if any(keys.value(f"{name}.name") != "ImageFolder" for name in sets):
     return {}
@@ -217,7 +219,7 @@ def _folders(keys: Keys) -> Changes:
 
 
 def _training(keys: Keys) -> Changes:
-  """Stages, their lengths and rates, the loss, and pruning."""
+  """Stages with their lengths and learning rates, the loss, and pruning."""
   groups = {
     path.removeprefix("param_groups."): _GROUPS[str(keys.take(path))]
     for path in keys.below("param_groups")
@@ -248,7 +250,7 @@ def _training(keys: Keys) -> Changes:
 
 
 def _epochs(keys: Keys, path: str) -> int:
-  """Epochs of a period: a number, or its first and last."""
+  """Number of epochs of a period, from a number or from first and last."""
   if keys.has(f"{path}.num_epochs"):
     return _whole(keys, f"{path}.num_epochs")
   match keys.take(f"{path}.epoch_range"):
@@ -261,7 +263,7 @@ def _epochs(keys: Keys, path: str) -> int:
 def _rates(
   keys: Keys, name: str, stage: str, groups: Mapping[str, str]
 ) -> Changes:
-  """Rates and weight decay of an optimizer for the groups of a stage."""
+  """Learning rates and weight decay for the groups of a stage."""
   path, changes = f"optimizers.{name}", {}
   if keys.value(f"{path}.type") == "Adam":
     keys.take(f"{path}.type")
@@ -269,7 +271,7 @@ def _rates(
     ours = groups.get(group.removeprefix(f"{path}.groups."))
     if ours in _RATES[stage] and keys.has(f"{group}.lr"):
       changes[f"{stage}.{ours}"] = _real(keys, f"{group}.lr")
-      # The prototypes have none here either.
+      # In protojax, too, prototypes have no weight decay.
       if ours == "add_on" and keys.has(f"{group}.weight_decay"):
         decay = _real(keys, f"{group}.weight_decay")
         changes[f"{stage}.weight_decay"] = decay
@@ -291,21 +293,21 @@ def _whole(keys: Keys, name: str) -> int:
 def _real(keys: Keys, name: str) -> float:
   value = keys.take(name)
   try:
-    # YAML takes 1e-4, which has no point, for text.
+    # YAML reads 1e-4 as text, because it has no decimal point.
     return float(value)
   except (TypeError, ValueError) as error:
     raise UserError(f"{name} is {value!r:.80}, not a number") from error
 
 
 def _side(keys: Keys, name: str) -> int:
-  """A side in pixels, from one number or two that are equal."""
+  """Side of an image in pixels, from one number or from two equal ones."""
   match keys.take(name):
     case [int(height), int(width)] if height == width:
       return height
     case int(side):
       return side
     case other:
-      raise UserError(f"{name} is {other!r:.80}; images are square here")
+      raise UserError(f"{name} is {other!r:.80}; images must be square")
 
 
 _NUMBERS: dict[str, tuple[Callable[[Keys, str], Any], str]] = {

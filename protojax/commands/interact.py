@@ -1,19 +1,19 @@
-"""Puts a concept model right, and shows what it would say then.
+"""Corrects a concept model by hand, and shows how its answers change.
 
   python -m protojax interact --workdir=DIR
 
-opens a page on this machine: draw where in an image the model shall look or
-not, reject concepts, and see its answer change. What is saved there goes into
-DIR/interventions.json. The same without a browser:
+serves a page on this machine. On the page you draw boxes where the model shall
+look or not look, reject concepts, and see how the answer changes. The page can
+save these interventions to DIR/interventions.json. Without a browser,
 
   python -m protojax interact --workdir=DIR --boxes=FILE
 
-where FILE is such a JSON file, prints what each of its interventions changes,
-as CSV with the columns
+reads interventions from a JSON file, and prints what each of them changes, as
+CSV with the columns
 
   image,class_before,probability_before,class_after,probability_after,changed
 
-or, with --format=json, as the page saves it. From Python it is
+With --format=json it prints what the page would save. In Python, call
 `protojax.interact.intervene`.
 """
 
@@ -48,43 +48,46 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     "--workdir",
     default="",
     metavar="DIR",
-    help="folder of a run; the newest under runs/ where not given",
+    help="folder of the run; the newest one under runs/ by default",
   )
   parser.add_argument(
     "--images",
     default=[],
     nargs="+",
     metavar="PATH",
-    help="images, folders or patterns of your own, not the test images",
+    help="use images of your own (files, folders or patterns) instead of the"
+    " test images",
   )
   parser.add_argument(
     "--boxes",
     default="",
     metavar="FILE",
-    help="apply the interventions of a JSON file, and open no page",
+    help="apply the interventions in a JSON file instead of serving a page",
   )
   parser.add_argument(
     "--format",
     default="csv",
     choices=["csv", "json"],
-    help="of what --boxes gives; csv by default",
+    help="format of the results of --boxes; csv by default",
   )
   parser.add_argument(
     "--output",
     default="",
     metavar="FILE",
-    help="write that to FILE, whole or not at all, and not to the terminal",
+    help="write the results of --boxes to FILE instead of the terminal. FILE is"
+    " written completely or not at all",
   )
   parser.add_argument(
     "--host",
     default="127.0.0.1",
-    help="address to listen on; any but the default lets other machines in",
+    help="address to listen on; other machines can connect unless it is"
+    " 127.0.0.1, the default",
   )
   parser.add_argument(
     "--port",
     default=_PORT,
     type=int,
-    help=f"{_PORT} by default; 0 takes one that is free",
+    help=f"port to listen on; {_PORT} by default. 0: any free port",
   )
 
 
@@ -92,8 +95,8 @@ def run(args: argparse.Namespace) -> int:
   """Applies a file, or serves the page until Ctrl-C.
 
   Raises:
-    UserError: no run, nothing in it to intervene in, no images, a mistake in
-      the file, or an address that cannot be listened on.
+    UserError: there is no run or there are no images, the model has no
+      concepts, the file has a mistake, or the address is not available.
   """
   parallel.setup()
   folder = Path(args.workdir or workdir.newest(Path("runs")))
@@ -101,9 +104,9 @@ def run(args: argparse.Namespace) -> int:
   if not isinstance(method, Intervenes):
     raise UserError(
       f"{folder}: {config.method} has no concepts to intervene in; train a"
-      " model that has, with one of configs/csr_*.py"
+      " model that has concepts, with one of configs/csr_*.py"
     )
-  # The last that train.py writes.
+  # train.py writes this file last.
   if not (folder / "summary.json").exists():
     _say(f"note: {folder} is not trained to its end")
   source = _source(method, args.images)
@@ -127,7 +130,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _source(method, paths: list[str]) -> Source:
-  """The images, and on stderr those that cannot be read."""
+  """The images; prints to stderr which cannot be read."""
   split = "images" if paths else "test"
   source = files.images(*paths) if paths else method.stream(split).source
   for line in skipped.report({split: source}):
@@ -136,7 +139,7 @@ def _source(method, paths: list[str]) -> Source:
 
 
 def _serve(server: Server, session: Session) -> None:
-  """Answers until Ctrl-C, and meanwhile fills the list of images."""
+  """Serves the page until Ctrl-C; predicts all images in the meantime."""
   _say("compiling ...")
   session.opened(0)
   if not _is_loopback(server.server_address[0]):
@@ -151,7 +154,7 @@ def _serve(server: Server, session: Session) -> None:
   try:
     server.serve_forever()
   except KeyboardInterrupt:
-    _say("")  # The terminal has written ^C.
+    _say("")  # Ends the line on which the terminal shows ^C.
   finally:
     stop.set()
     listing.join()

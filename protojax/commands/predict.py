@@ -1,22 +1,23 @@
-"""Names the classes of images, or the defective ones.
+"""Predicts the class of images, or whether they are defective.
 
-The model is the newest checkpoint of a run; its training images may be gone.
+  python -m protojax predict IMAGE... [--workdir=DIR]
 
-Of a model with classes, CSV has one row for each of the top prototypes of each
-image, rank 1 being the most similar; the columns are always
+The model is the newest checkpoint of the run. The training images are not
+needed. The result is CSV. For a classifier its columns are
 
   image,class,probability,rank,prototype,prototype_class,similarity,points
 
-where points are what the prototype adds to the logit of the class, and
-prototype_class is the concept of a prototype that belongs to one. With
---top 0 each image has one row, whose last five columns are empty. JSON is a
-list with the same for each image, and the probabilities of all classes.
+with one row for each of the most similar prototypes of each image. Rank 1 is
+the most similar one. The points are what the prototype adds to the logit of the
+predicted class. If prototypes belong to concepts, prototype_class is the
+concept. With --top=0 each image has one row, and its last five columns are
+empty. JSON has the same for each image, and the probabilities of all classes.
 
-Of a model that detects anomalies, each image has one row:
+For a model that detects anomalies, each image has one row:
 
   image,score,threshold,defective
 
-where a score above the threshold is defective, 1.
+where defective is 1 if the score is above the threshold, else 0.
 """
 
 import argparse
@@ -30,7 +31,7 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 
-from protojax import loading, parallel
+from protojax import cli, loading, parallel
 from protojax.data import stream as stream_lib
 from protojax.datasets import files
 from protojax.engine import log, workdir
@@ -57,37 +58,41 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     "paths",
     nargs="+",
     metavar="PATH",
-    help="an image, a folder (with all below it) or a pattern",
+    help="an image, a folder (with its subfolders) or a pattern",
   )
   parser.add_argument(
     "--workdir",
     default="",
     metavar="DIR",
-    help="folder of a run; the newest under runs/ where not given",
+    help="folder of the run; the newest one under runs/ by default",
   )
   parser.add_argument(
-    "--format", default="csv", choices=["csv", "json"], help="csv by default"
+    "--format",
+    default="csv",
+    choices=["csv", "json"],
+    help="of the result; csv by default",
   )
   parser.add_argument(
     "--top",
     default=3,
-    type=_count,
+    type=cli.whole_number(0),
     metavar="N",
-    help="prototypes listed for each image, 3 by default",
+    help="list N prototypes for each image; 3 by default",
   )
   parser.add_argument(
     "--output",
     default="",
     metavar="FILE",
-    help="write to FILE, whole or not at all, and not to the terminal",
+    help="write to FILE instead of the terminal. FILE is written completely or"
+    " not at all",
   )
 
 
 def run(args: argparse.Namespace) -> int:
-  """Predicts; writes to stdout or to a file, and of its progress to stderr.
+  """Writes the predictions to stdout or a file, and the progress to stderr.
 
   Raises:
-    UserError: no run, no image, or a file that cannot be written.
+    UserError: there is no run or no image, or the file cannot be written.
   """
   parallel.setup()
   with opened(args.output) as file:
@@ -99,8 +104,8 @@ def run(args: argparse.Namespace) -> int:
       raise UserError(f"{folder}: {config.method} has nothing to predict")
     describe, columns, as_rows = _ANSWERS[kind]
     if isinstance(method, Detects):
-      method.threshold(state)  # Before the first line is written.
-    # The last that train.py writes.
+      method.threshold(state)  # Fails before the first line is written.
+    # train.py writes this file last.
     if not (folder / "summary.json").exists():
       _say(f"note: {folder} is not trained to its end")
     for name, reason in source.skipped:
@@ -133,13 +138,13 @@ def predictions(
   describe: Callable[..., dict[str, Any]],
   top: int,
 ) -> Iterator[list[dict[str, Any]]]:
-  """What is found in the images of each batch of a stream, in its order.
+  """The results of each batch of a stream, in its order.
 
   Args:
-    method: gives the rows that `describe` reads.
+    method: its `predict` gives the rows that `describe` reads.
     state: of the model.
     stream: the images.
-    describe: (method, state, row, top) -> what is said of an image.
+    describe: (method, state, row, top) -> the result of an image.
     top: how many prototypes to list, the most similar first.
   """
   for batch, rows in parallel.each(method.predict, state, stream.batches()):
@@ -168,7 +173,7 @@ def _detected(method, state, row, top) -> dict[str, Any]:
   return {
     "score": _number(row["score"]),
     "threshold": _number(np.float32(threshold)),
-    # As in an inspection: what is not a number has not been found normal.
+    # As in explanations, a score that is NaN counts as defective.
     "defective": not row["score"] <= threshold,
   }
 
@@ -190,7 +195,7 @@ def _prototypes(row, state, names, top) -> list[dict[str, Any]]:
 
 
 def _number(value: np.floating) -> float:
-  # No more digits than a float32 has.
+  # A float32 has no more digits.
   return float(f"{value:.8g}")
 
 
@@ -206,7 +211,7 @@ def _detected_rows(one: dict[str, Any]) -> Iterator[tuple]:
   yield one["image"], one["score"], one["threshold"], int(one["defective"])
 
 
-# What a method answers: how an image is described, its columns and rows.
+# Capability -> function that makes a result, columns, function that makes rows.
 _ANSWERS = {
   Classifies: (_classified, _CLASSIFIED, _classified_rows),
   Detects: (_detected, _DETECTED, _detected_rows),
@@ -216,7 +221,7 @@ _ANSWERS = {
 def _one_by_one(
   batches: Iterable[list[dict[str, Any]]], total: int
 ) -> Iterator[dict[str, Any]]:
-  """What was found in all batches, with a progress bar on the side."""
+  """The results one by one, with a progress bar on stderr."""
   with log.bar(Console(stderr=True)) as bar:
     task = bar.add_task("predict", total=total, note="")
     for batch in batches:
@@ -226,9 +231,3 @@ def _one_by_one(
 
 def _say(message: str) -> None:
   print(message, file=sys.stderr)
-
-
-def _count(text: str) -> int:
-  if not text.isdecimal():
-    raise argparse.ArgumentTypeError(f"{text!r} is not a number of 0 or more")
-  return int(text)

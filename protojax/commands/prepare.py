@@ -1,15 +1,15 @@
-"""Prepares a data set for training: many files become few.
+"""Writes a data set into a few large files, ready for training.
 
   python -m protojax prepare cub200 --source=CUB_200_2011.tgz --output=DIR
   python -m protojax prepare folder --source=DIR_OR_ARCHIVE --output=DIR
 
-reads a data set as it came, unpacked or not, and writes it as a TFDS data set,
-which is then trained on with --config.data.root=DIR.
+reads a data set as it was downloaded, unpacked or not, and writes it as a TFDS
+data set. Train on it with --config.data.root=DIR.
 
   python -m protojax prepare anomaly --source=DIR --output=DIR
 
-reads a folder laid out as MVTec-AD, VisA, Real-IAD or as KIND/* (see
-protojax.datasets.layouts).
+reads a folder with the layout of MVTec-AD, VisA or Real-IAD, or with one folder
+for each kind of image (see protojax.datasets.layouts).
 """
 
 import argparse
@@ -25,21 +25,21 @@ from protojax.datasets import cars196, classes, cub200, dogs, labelled, prepared
 from protojax.engine import log
 
 _TRAIN = "python train.py --config=configs/"
-# What data are for -> how they are written, what --help says, what uses them.
+# Data set -> function that writes it, text of --help, command to train on it.
 _WRITERS: Mapping[str, tuple[Callable, str, str]] = {
   "cub200": (
     functools.partial(labelled.write, cub200.read),
-    "birds: CUB_200_2011.tgz, or a folder of what it holds",
+    "birds: CUB_200_2011.tgz, or the folder that is in it",
     f"{_TRAIN}protopnet_cub200.py",
   ),
   "cars196": (
     functools.partial(labelled.write, cars196.read),
-    "Stanford Cars: a folder with its archives and lists, packed or not",
+    "Stanford Cars: a folder with its archives and lists, unpacked or not",
     f"{_TRAIN}protopnet_cars196.py",
   ),
   "dogs": (
     functools.partial(labelled.write, dogs.read),
-    "Stanford Dogs: a folder with its archives, packed or not",
+    "Stanford Dogs: a folder with its archives, unpacked or not",
     f"{_TRAIN}protopnet_dogs.py",
   ),
   "folder": (
@@ -49,11 +49,11 @@ _WRITERS: Mapping[str, tuple[Callable, str, str]] = {
   ),
   "anomaly": (
     prepared.write,
-    "normal and defective images, with their masks",
+    "normal and defective images, with masks of the defects",
     f"{_TRAIN}inp_former_folder.py --config.data.name=prepared",
   ),
 }
-_NAMED = 10  # lines for one kind of note
+_NAMED = 10  # Lines that are printed of each kind of note.
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -70,14 +70,16 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-  """Prepares; says on stderr what was left out and what is in two splits.
+  """Writes the data set.
+
+  Prints to stderr which files were skipped, and which are in two splits.
 
   Raises:
     UserError: the source is not as expected, or the output cannot be written.
   """
   parallel.setup()
   write, _, train = _WRITERS[args.data]
-  # Told to stop, it takes away what it has begun, as after Ctrl-C.
+  # When it is told to stop, it deletes unfinished files, as after Ctrl-C.
   signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
   with log.bar(Console(stderr=True)) as bar:
     task = bar.add_task("prepare", total=None, note="checking")

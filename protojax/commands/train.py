@@ -7,7 +7,7 @@
 
 The config is a Python file; --config.KEY=VALUE changes one of its values, and a
 word after a colon, such as :debug, chooses a variant. If a run was interrupted,
-the same command continues it.
+the same command continues it. `python -m protojax train` is the same command.
 """
 
 import argparse
@@ -77,28 +77,27 @@ def run(args: argparse.Namespace) -> int:
 def train(
   folder: Path, config: ConfigDict, make: methods.Make = methods.load
 ) -> int:
-  """Trains, or goes on training; writes FOLDER/summary.json.
+  """Trains, or continues, the run of one seed; writes FOLDER/summary.json.
 
   Args:
     folder: workdir of the run.
     config: of the run, for one seed.
-    make: gives the method of a config; one's own where no config names it,
-      such as `functools.partial(epic.Method, own=(backbone, head))`.
+    make: makes the method from the config. Give your own if no config can name
+      your method: `functools.partial(epic.Method, own=(backbone, head))`.
 
   Returns:
     The exit code: 0, or that of the signal that stopped it.
 
   Raises:
-    UserError: the folder holds a run of another config, or the config asks for
-      what there is not.
+    UserError: the folder holds a run of another config, or a setting is wrong.
   """
   workdir.claim(folder, config)
   run = Run(folder, config.seed, config.save_seconds)
   if run.finished() and (folder / "summary.json").exists():
     parallel.say(
       f"This run is finished: {folder}/summary.json. Explain it with"
-      f" `python explain.py --workdir={folder}`, or take another --workdir to"
-      " train anew."
+      f" `python explain.py --workdir={folder}`, or use another --workdir to"
+      " train again."
     )
     return 0
 
@@ -129,7 +128,7 @@ def train(
   except Interrupted as stop:
     parallel.say(
       f"Stopped by signal {stop.signal_number} at {stop}; saved. Run the"
-      " same command to go on from there."
+      " same command to continue."
     )
     return 128 + stop.signal_number
 

@@ -141,7 +141,7 @@ def test_an_export_that_is_not_the_model_is_not_written(
   monkeypatch.setattr(export, "difference", lambda *_: float("nan"))
   argv = ["export", f"--workdir={run}", f"--output={tmp_path / 'out'}"]
   assert command_line.main(argv) == 2
-  assert "differs by nan from the model" in capsys.readouterr().err
+  assert "differ by nan from the model" in capsys.readouterr().err
   assert not (tmp_path / "out").exists()
 
 

@@ -155,9 +155,9 @@ def test_push_to_the_images_of_a_folder(checkpoint, tmp_path, capsys):
   ("extra", "message"),
   [
     (["--classes=absent.txt"], "absent.txt: no such file"),
-    (["--config=configs/absent.py"], "run this from the repository"),
+    (["--config=configs/absent.py"], "in the repository's root"),
     (["--config=configs/protopnet_folder.py:papr"], "no variant 'papr'"),
-    (["--config=configs/inp_former_folder.py"], "is of inp_former, not"),
+    (["--config=configs/inp_former_folder.py"], "is for inp_former, not"),
   ],
 )
 def test_mistakes_are_one_line(checkpoint, tmp_path, capsys, extra, message):
@@ -191,7 +191,7 @@ def test_the_number_of_classes_is_checked(checkpoint, tmp_path, capsys):
     argv = ["import", str(checkpoint), f"--output={tmp_path / 'run'}"]
     argv += [f"--classes={tmp_path / 'classes.txt'}"]
     assert command_line.main(argv) == 2
-    assert f"names {count} classes, and the che" in capsys.readouterr().err
+    assert f"names {count} classes, but the che" in capsys.readouterr().err
 
 
 def test_files_that_are_no_classifier(tmp_path, capsys):

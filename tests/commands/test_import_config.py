@@ -192,13 +192,13 @@ def test_without_projections_pruning_or_folders(tmp_path, capsys):
       "dataset.yml",
       "train_set.params.transform.resize.params.size",
       [96, 64],
-      "[96, 64]; images are square",
+      "[96, 64]; images must be square",
     ),
     (
       "model_arch.yml",
       "extractor.backbone.arch",
       "alexnet",
-      "'alexnet'; there",
+      "'alexnet'; choose from",
     ),
     ("model_arch.yml", "extractor.backbone.arch", "convnext_tiny", "cut after"),
     (
@@ -232,7 +232,7 @@ def test_the_output_is_a_new_python_file(tmp_path, capsys):
   for name in "there.py", "mine.json":
     argv = ["import-config", str(tmp_path), f"--output={tmp_path / name}"]
     assert command_line.main(argv) == 2
-    assert "should be a new file that ends in .py" in capsys.readouterr().err
+    assert "must be a new file that ends in .py" in capsys.readouterr().err
   (tmp_path / "there.py").unlink()
   argv = ["import-config", str(tmp_path), f"--output={tmp_path / 'there.py'}"]
   assert command_line.main(argv) == 2

@@ -1,7 +1,6 @@
 """`python -m protojax predict`: one's own images through a trained model."""
 
 import csv
-import importlib.util
 import json
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import numpy as np
 from PIL import Image
 import pytest
 
+from configs import protopnet_folder
 from protojax import loading, methods, parallel
 from protojax.__main__ import main
 from protojax.data import transforms
@@ -26,11 +26,7 @@ _DEAD = 1
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
   """Method, state and workdir of a run whose training images are gone."""
-  path = Path(__file__).parents[1] / "configs" / "protopnet_folder.py"
-  spec = importlib.util.spec_from_file_location("config", path)
-  module = importlib.util.module_from_spec(spec)
-  spec.loader.exec_module(module)
-  config = module.get_config("debug").unlock()
+  config = protopnet_folder.get_config("debug").unlock()
   # Not a multiple of the tests' two devices.
   config.batch_size = 3
   config.data.update({"name": "folder", "root": "/gone"})

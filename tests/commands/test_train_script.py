@@ -264,7 +264,7 @@ def test_killed_and_stopped_it_ends_the_same(debug_run, tmp_path):
   _interrupt(folder, flags, warm, signal.SIGKILL)
   code, rest = _interrupt(folder, flags, joint, signal.SIGTERM)
   assert code == 128 + signal.SIGTERM, rest
-  assert "saved. Run the same command to go on" in rest
+  assert "saved. Run the same command to continue" in rest
   _interrupt(folder, flags, push, signal.SIGKILL)
   done = _train(folder, *flags)
   assert done.returncode == 0, done.stderr
