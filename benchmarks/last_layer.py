@@ -130,7 +130,7 @@ def _adam(problem: _Problem) -> Any:
     count = jnp.float32(len(batch["label"]))
     return entropy + count * _L1 * l1, count, stage.Aux({}, {})
 
-  shuffled = stream.training(problem, 1, problem.batch_size, seed=0)
+  shuffled = stream.shuffled(problem, 1, problem.batch_size, seed=0)
   adam = grouped({"head": problem.rate})
   fit = stage.Fit("adam", loss, shuffled, adam, stage.epochs(20))
   moments = jax.tree.map(np.asarray, adam.init(problem.state.params))

@@ -83,7 +83,7 @@ def fed(quick: bool) -> Iterator[ratios.Pair]:
     for size in _sizes(quick):
       method, state = _method(size)
       for name, limit in (("memory", 1 << 30), ("files", 0)):
-        data = stream.training(source, size, _BATCH, 0, cache_bytes=limit)
+        data = stream.shuffled(source, size, _BATCH, 0, cache_bytes=limit)
         if limit:
           data.images.read(np.arange(len(source)))
         yield _pair(

@@ -1,7 +1,6 @@
-"""From files to batches: sources, the stream that reads them, transforms.
+"""What a batch is: the images of a data set, its splits and streams of batches.
 
-`prepare.write` and `labelled.write` make TFDS data sets of folders and
-archives. `sources.load` opens a data set, `pipeline.training` and
-`pipeline.ordered` turn it into batches that are addressed by step,
-`transforms.augment` varies them on the device.
+`datasets` opens a source. `stream.shuffled` and `stream.ordered` make batches of
+it, which are read by step. `transforms.augment` varies their images on the
+device.
 """

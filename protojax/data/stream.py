@@ -23,7 +23,7 @@ _THREADS = 16  # beyond these the disk is the limit
 _AHEAD = 4  # batches read before they are asked for
 
 
-def training(
+def shuffled(
   source: Source,
   image_size: int,
   batch_size: int,
@@ -68,7 +68,7 @@ def ordered(
   The batch is rounded up to what divides over the devices, since a run may be
   explained on other devices than it was trained on.
 
-  Args and errors are those of `training`.
+  Args and errors are those of `shuffled`.
   """
   if batch_size > 0:
     batch_size = parallel.whole_batch(batch_size)
@@ -78,7 +78,7 @@ def ordered(
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Stream:
-  """Batches of a source, addressed by step; made by `training` or `ordered`.
+  """Batches of a source, addressed by step; made by `shuffled` or `ordered`.
 
   Attributes:
     source: the images.
@@ -137,7 +137,7 @@ class Stream:
     """
     if stop is None:
       if self.seed is not None:
-        raise ValueError("a training stream has no end: give stop")
+        raise ValueError("a shuffled stream has no end: give stop")
       stop = self.steps_per_epoch
     rows = self._rows()
     steps = range(start, stop)

@@ -67,7 +67,7 @@ class Dataset:
       augment: names of the random variations; see `data.transforms`.
       copies: how often an epoch has each image.
     """
-    return stream.training(
+    return stream.shuffled(
       self.source("train"),
       self._data.image_size,
       self._batch_size,

@@ -97,9 +97,9 @@ def test_a_limit_is_spread_over_the_source():
     assert sum(int(b["valid"].sum()) for b in stream.spread(limit)) == 23
 
 
-def test_training_covers_each_epoch_once_in_another_order():
+def test_shuffled_covers_each_epoch_once_in_another_order():
   source = Planted(24)
-  stream = stream_lib.training(source, 4, 6, seed=3, augment="flip")
+  stream = stream_lib.shuffled(source, 4, 6, seed=3, augment="flip")
   assert stream.steps_per_epoch == 4
   epochs = indices(stream, 0, 40).reshape(10, 24)
   np.testing.assert_array_equal(
@@ -111,8 +111,8 @@ def test_training_covers_each_epoch_once_in_another_order():
     assert batch["valid"].all()
 
 
-def test_training_drops_the_remainder():
-  stream = stream_lib.training(Planted(23), 4, 6, seed=0)
+def test_shuffled_drops_the_remainder():
+  stream = stream_lib.shuffled(Planted(23), 4, 6, seed=0)
   epochs = indices(stream, 0, 12 * 3).reshape(12, 18)
   assert all(len(set(e)) == 18 for e in epochs)
   # Another remainder each time: no example is left out for ever.
@@ -120,15 +120,15 @@ def test_training_drops_the_remainder():
 
 
 def test_an_epoch_may_have_every_image_several_times():
-  once = stream_lib.training(Planted(), 4, 6, seed=3)
-  often = stream_lib.training(Planted(), 4, 6, seed=3, copies=30)
+  once = stream_lib.shuffled(Planted(), 4, 6, seed=3)
+  often = stream_lib.shuffled(Planted(), 4, 6, seed=3, copies=30)
   assert often.steps_per_epoch == 30 * once.steps_per_epoch == 90
   # The batches are the same; only what counts as an epoch differs.
   np.testing.assert_array_equal(indices(often, 0, 9), indices(once, 0, 9))
 
 
 def test_any_step_is_read_directly():
-  stream = stream_lib.training(Planted(), 4, 5, seed=7)
+  stream = stream_lib.shuffled(Planted(), 4, 5, seed=7)
   whole = indices(stream, 0, 30)
   np.testing.assert_array_equal(indices(stream, 13, 21), whole[13 * 5 : 21 * 5])
   far = indices(stream, 10**6, 10**6 + 1)
@@ -137,16 +137,16 @@ def test_any_step_is_read_directly():
 
 
 def test_order_depends_on_the_seed_alone():
-  first = indices(stream_lib.training(Planted(), 4, 5, seed=1), 0, 8)
-  again = indices(stream_lib.training(Planted(), 4, 5, seed=1), 0, 8)
-  other = indices(stream_lib.training(Planted(), 4, 5, seed=2), 0, 8)
+  first = indices(stream_lib.shuffled(Planted(), 4, 5, seed=1), 0, 8)
+  again = indices(stream_lib.shuffled(Planted(), 4, 5, seed=1), 0, 8)
+  other = indices(stream_lib.shuffled(Planted(), 4, 5, seed=2), 0, 8)
   np.testing.assert_array_equal(first, again)
   assert (first != other).any()
-  indices(stream_lib.training(Planted(), 4, 5, seed=-1), 0, 1)
+  indices(stream_lib.shuffled(Planted(), 4, 5, seed=-1), 0, 1)
 
 
 @pytest.mark.parametrize("make", [
-  lambda s: stream_lib.training(s, 4, 6, seed=1),
+  lambda s: stream_lib.shuffled(s, 4, 6, seed=1),
   lambda s: stream_lib.ordered(s, 4, 6),
 ])  # fmt: skip
 @pytest.mark.parametrize("count", [2, 3])
@@ -181,7 +181,7 @@ def test_labels_without_images_touch_no_file():
 
 def test_chosen_examples():
   source = Planted()
-  stream = stream_lib.training(source, 4, 5, seed=0)
+  stream = stream_lib.shuffled(source, 4, 5, seed=0)
   batch = stream.examples([7, 3, 3])
   check(batch, source)
   assert batch["index"].tolist() == [7, 3, 3]
@@ -192,10 +192,10 @@ def test_chosen_examples():
 def test_each_image_is_decoded_once_for_all_streams():
   source = Planted(20)
   ordered = stream_lib.ordered(source, 4, 5)
-  training = stream_lib.training(source, 4, 5, seed=0)
+  shuffled = stream_lib.shuffled(source, 4, 5, seed=0)
   list(ordered.batches())
   assert sorted(source.decoded) == list(range(20))
-  for batch in training.batches(0, 8):
+  for batch in shuffled.batches(0, 8):
     check(batch, source)
   assert len(source.decoded) == 20
   list(stream_lib.ordered(source, 5, 5).batches())  # another size
@@ -232,7 +232,7 @@ def test_the_memory_goes_with_its_streams():
 
 def test_a_stream_left_early_stops_its_threads():
   before = threading.active_count()
-  stream = stream_lib.training(Planted(), 4, 5, seed=0)
+  stream = stream_lib.shuffled(Planted(), 4, 5, seed=0)
   batches = stream.batches(0, 1000)
   next(batches)
   batches.close()
@@ -254,10 +254,10 @@ def test_errors_of_the_source_reach_the_reader():
 
 def test_bad_streams():
   with pytest.raises(UserError, match="23 training images are fewer than"):
-    stream_lib.training(Planted(), 4, 24, seed=0)
+    stream_lib.shuffled(Planted(), 4, 24, seed=0)
   with pytest.raises(UserError, match="no augmentation 'flop'"):
-    stream_lib.training(Planted(), 4, 5, seed=0, augment="flop")
+    stream_lib.shuffled(Planted(), 4, 5, seed=0, augment="flop")
   with pytest.raises(UserError, match="batch_size 0 must be positive"):
     stream_lib.ordered(Planted(), 4, 0)
   with pytest.raises(ValueError, match="give stop"):
-    stream_lib.training(Planted(), 4, 5, seed=0).batches()
+    stream_lib.shuffled(Planted(), 4, 5, seed=0).batches()

@@ -32,7 +32,7 @@ def _batch(count=24):
 
 
 def _stage():
-  data = stream.training(ArraySource(24, 8), 8, 8, 0)
+  data = stream.shuffled(ArraySource(24, 8), 8, 8, 0)
   rates, length = optax.adam(0.1), stage_lib.epochs(1)
   return pretrain.pretraining(_features, CLASSES, data, rates, length)
 

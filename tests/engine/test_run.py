@@ -29,7 +29,7 @@ def _loss(params, state, batch, key):
 
 
 def _fit(source, patience, epochs=6):
-  data = stream.training(source, 8, 8, seed=0)
+  data = stream.shuffled(source, 8, 8, seed=0)
   length = stages.epochs(epochs)
   return stages.Fit(
     "fit", _loss, data, optax.sgd(1.0), length, patience=patience
