@@ -60,9 +60,8 @@ class ConvNet(nn.Module):
     x = images.astype(self.dtype)
     for i in range(1, len(_LAYERS) + 1):
       x = layer(self, x, i, train)
-      features = x.astype(jnp.float32)
-      self.sow("intermediates", f"stage_{i}", features)
-    return features
+      self.sow("intermediates", f"stage_{i}", x.astype(jnp.float32))
+    return x.astype(jnp.float32)
 
 
 def _layer(module: ConvNet, x, i, train):

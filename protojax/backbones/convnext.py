@@ -91,9 +91,8 @@ class ConvNeXt(nn.Module):
         x = layer_norm(x, f"down_{i}_norm")
       for j in range(count):
         x = block(name=f"stage_{i}_block_{j}")(x, train)
-      features = x.astype(jnp.float32)
-      self.sow("intermediates", f"stage_{i}", features)
-    return features
+      self.sow("intermediates", f"stage_{i}", x.astype(jnp.float32))
+    return x.astype(jnp.float32)
 
 
 class _Block(nn.Module):

@@ -120,9 +120,8 @@ class DenseNet(nn.Module):
         new = layer(self.growth, norm, name=f"block_{i}_layer_{j}")(x, train)
         x = jnp.concatenate([x, new], axis=-1)
       x = nn.relu(norm(name=f"block_{i}_norm")(x, train))
-      features = x.astype(jnp.float32)
-      self.sow("intermediates", f"stage_{i}", features)
-    return features
+      self.sow("intermediates", f"stage_{i}", x.astype(jnp.float32))
+    return x.astype(jnp.float32)
 
 
 class _Layer(nn.Module):

@@ -173,13 +173,11 @@ class EfficientNetLite(nn.Module):
         step = stage if j == 0 else stage._replace(stride=1)
         x = block(step, norm, name=f"block_{count:02d}")(x, train)
         count += 1
-      features = x.astype(jnp.float32)
-      self.sow("intermediates", f"stage_{i}", features)
+      self.sow("intermediates", f"stage_{i}", x.astype(jnp.float32))
     if self.head:
       x = Conv(_HEAD, name="head")(x)
       x = nn.relu6(norm(name="head_norm")(x, train))
-      features = x.astype(jnp.float32)
-    return features
+    return x.astype(jnp.float32)
 
 
 class _Block(nn.Module):

@@ -145,9 +145,8 @@ class ResNet(nn.Module):
     for i, stage in enumerate(self.stages(), start=1):
       for j, steps in enumerate(stage):
         x = block(steps, norm, name=f"stage_{i}_block_{j}")(x, train)
-      features = x.astype(jnp.float32)
-      self.sow("intermediates", f"stage_{i}", features)
-    return features
+      self.sow("intermediates", f"stage_{i}", x.astype(jnp.float32))
+    return x.astype(jnp.float32)
 
 
 class _Block(nn.Module):

@@ -94,9 +94,8 @@ class VGG(nn.Module):
     for i, count in enumerate(self.counts, start=1):
       shape = count, _CHANNELS[i - 1], self.norm, self.synchronised
       x = stage(*shape, name=f"block_{i}")(x, train)
-      features = x.astype(jnp.float32)
-      self.sow("intermediates", f"stage_{i}", features)
-    return features
+      self.sow("intermediates", f"stage_{i}", x.astype(jnp.float32))
+    return x.astype(jnp.float32)
 
 
 class _Stage(nn.Module):
