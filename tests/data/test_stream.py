@@ -58,7 +58,7 @@ def indices(stream, *args):
   return np.concatenate([b["index"] for b in batches])
 
 
-def test_ordered_pads_the_last_batch_and_masks_it():
+def test_ordered_pads_the_last_batch_and_says_so():
   source = Planted()
   # Rounded up from 5: a batch divides over the two devices.
   stream = stream_lib.ordered(source, 4, 5)
@@ -71,9 +71,9 @@ def test_ordered_pads_the_last_batch_and_masks_it():
   for batch in batches:
     check(batch, source)
   index = np.concatenate([b["index"] for b in batches])
-  mask = np.concatenate([b["valid"] for b in batches])
-  np.testing.assert_array_equal(index[mask], np.arange(23))
-  assert index[~mask].tolist() == [22]
+  valid = np.concatenate([b["valid"] for b in batches])
+  np.testing.assert_array_equal(index[valid], np.arange(23))
+  assert index[~valid].tolist() == [22]
   (third,) = stream.batches(2, 3)
   assert third["index"].tolist() == [12, 13, 14, 15, 16, 17]
 
@@ -84,9 +84,9 @@ def test_chosen_examples_come_in_the_order_given():
   for batch in batches:
     check(batch, source)
   index = np.concatenate([b["index"] for b in batches])
-  mask = np.concatenate([b["valid"] for b in batches])
+  valid = np.concatenate([b["valid"] for b in batches])
   assert index.tolist() == [20, 3, 11, 7, 5, 5, 5, 5]
-  assert mask.tolist() == 5 * [True] + 3 * [False]
+  assert valid.tolist() == 5 * [True] + 3 * [False]
 
 
 def test_a_limit_is_spread_over_the_source():
