@@ -118,7 +118,7 @@ def train(
     for split, stream in streams.items()
   }
   try:
-    state = run.train(
+    state = run.run_stages(
       method.init,
       method.stages(),
       measures["test"],

@@ -50,7 +50,7 @@ class Run:
     self._saved = time.monotonic()
     self._signal = 0
 
-  def train(
+  def run_stages(
     self,
     init: Callable[[jax.Array], State],
     stages: Iterable[Fit | Pass],

@@ -44,7 +44,7 @@ def resume(method: Any, folder: Path) -> State:
     for stage in method.stages()
   ]
   run = Run(folder / "run", method.config.seed)
-  return run.train(method.init, short, lambda state: {})
+  return run.run_stages(method.init, short, lambda state: {})
 
 
 def numbers(

@@ -57,7 +57,7 @@ def test_it_ends_with_the_best_state(
 ):
   run = Run(tmp_path, seed=0)
   fit = _fit(array_source(24), patience)
-  state = run.train(_init, [fit], _count, validate=_validate)
+  state = run.run_stages(_init, [fit], _count, validate=_validate)
   assert state.params["p"] == 3 * best
   (stage,) = run.progress.stages
   assert stage["metrics"]["accuracy"] == 3 * best
@@ -71,7 +71,7 @@ def test_it_ends_with_the_best_state(
 def test_the_next_stage_goes_on_from_the_best(tmp_path, array_source):
   run = Run(tmp_path, seed=0)
   fits = [_fit(array_source(24), 1), _fit(array_source(24), 0, epochs=1)]
-  state = run.train(_init, fits, _count, validate=_validate)
+  state = run.run_stages(_init, fits, _count, validate=_validate)
   assert state.params["p"] == 3 * (2 + 1)
   assert run.progress.stages[1]["validation"] == {"accuracy": REACHED[2]}
   assert run.best is None
@@ -81,7 +81,7 @@ def test_the_next_stage_goes_on_from_the_best(tmp_path, array_source):
 def test_stopped_it_goes_on_with_the_best_so_far(tmp_path, array_source):
   fit = _fit(array_source(24), 2)
   whole = Run(tmp_path / "whole", seed=0)
-  expected = whole.train(_init, [fit], _count, validate=_validate)
+  expected = whole.run_stages(_init, [fit], _count, validate=_validate)
   run = Run(tmp_path / "stopped", seed=0)
 
   def validate(state):
@@ -90,12 +90,12 @@ def test_stopped_it_goes_on_with_the_best_so_far(tmp_path, array_source):
     return _validate(state)
 
   with pytest.raises(Interrupted):
-    run.train(_init, [fit], _count, validate=validate)
+    run.run_stages(_init, [fit], _count, validate=validate)
   progress, arrays = Checkpoints(tmp_path / "stopped").restore()
   assert progress.best == {"accuracy": 0.5, "epoch": 2}
   assert (arrays["state.params.p"], arrays["best.params.p"]) == (9, 6)
   again = Run(tmp_path / "stopped", seed=0)
-  state = again.train(_init, [fit], _count, validate=_validate)
+  state = again.run_stages(_init, [fit], _count, validate=_validate)
   assert state.params["p"] == expected.params["p"] == 6
   assert _events(tmp_path / "stopped") == _events(tmp_path / "whole")
 
@@ -103,10 +103,10 @@ def test_stopped_it_goes_on_with_the_best_so_far(tmp_path, array_source):
 def test_without_patience_every_stage_is_validated_once(tmp_path, array_source):
   run = Run(tmp_path, seed=0)
   fit = _fit(array_source(24), 0, epochs=2)
-  run.train(_init, [fit], _count, validate=_validate)
+  run.run_stages(_init, [fit], _count, validate=_validate)
   assert run.progress.stages[0]["validation"] == {"accuracy": REACHED[1]}
   splits = [e["split"] for e in _events(tmp_path)]
   assert splits.count("validation") == splits.count("test") == 1
   run = Run(tmp_path / "none", seed=0)
-  run.train(_init, [fit], _count)
+  run.run_stages(_init, [fit], _count)
   assert "validation" not in run.progress.stages[0]
