@@ -15,7 +15,7 @@ from protojax.prototypes.network import Network
 from protojax.types import State
 
 
-def begin(
+def start_from_data(
   network: Network,
   state: State,
   stream: Stream,

@@ -16,7 +16,7 @@ from protojax.data import stream as stream_lib
 from protojax.datasets.dataset import Dataset
 from protojax.engine import pretrain, summary
 from protojax.engine.cached import Cached
-from protojax.engine.initial_state import begin
+from protojax.engine.initial_state import start_from_data
 from protojax.engine.optimizer import adam, grouped, step_decay
 from protojax.engine.stage import Aux, Fit, Pass, epochs
 from protojax.explain import prototypical
@@ -289,7 +289,7 @@ class Method:
   ) -> tuple[State, Metrics]:
     """Pretrained weights, features of unit variance, prototypes of patches."""
     c = self.config
-    state = begin(
+    state = start_from_data(
       self.network,
       state,
       data,
