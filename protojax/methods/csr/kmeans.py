@@ -21,7 +21,7 @@ from protojax.types import ArrayLike
 _NEVER = -2.0
 
 
-def begin(
+def cluster_by_concept(
   vectors: Float[ArrayLike, "n c d"],
   present: Bool[ArrayLike, "n c"],
   count: int,
@@ -34,7 +34,7 @@ def begin(
   return jax.jit(jax.vmap(start, in_axes=1))(vectors, present)
 
 
-def reseed(
+def move_unused(
   vectors: Float[ArrayLike, "n c d"],
   present: Bool[ArrayLike, "n c"],
   centres: Float[ArrayLike, "c m d"],

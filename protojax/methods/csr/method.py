@@ -154,10 +154,10 @@ class Method:
     yield self._concept_stage()
     if c.warm.epochs:
       yield self._prototype_stage("warm", c.warm.epochs)
-    yield Pass("k-means", self.begin, ordered)
+    yield Pass("k-means", self.cluster, ordered)
     for number in range(c.prototypes.rounds):
       if number:
-        yield Pass("re-seed", self.reseed, ordered)
+        yield Pass("re-seed", self.move_unused, ordered)
       yield self._prototype_stage("prototypes", c.prototypes.epochs)
 
   def _concept_stage(self) -> Fit:
@@ -229,16 +229,18 @@ class Method:
       state = state.replace(statistics=statistics)
     return state, {}
 
-  def begin(self, state: State, data: Stream) -> tuple[State, Metrics]:
+  def cluster(self, state: State, data: Stream) -> tuple[State, Metrics]:
     """Every concept's prototypes become centres of its vectors (k-means)."""
     c, vectors = self.config.prototypes, self._projected(state, data)
-    centres = kmeans.begin(vectors, self._present, c.per_concept, c.iterations)
+    centres = kmeans.cluster_by_concept(
+      vectors, self._present, c.per_concept, c.iterations
+    )
     return _with_flat(state, centres), {}
 
-  def reseed(self, state: State, data: Stream) -> tuple[State, Metrics]:
+  def move_unused(self, state: State, data: Stream) -> tuple[State, Metrics]:
     """Prototypes that no vector chooses move to the worst covered vectors."""
     shape = (len(self.concept_names), -1, self.config.prototypes.channels)
-    moved, count = kmeans.reseed(
+    moved, count = kmeans.move_unused(
       self._projected(state, data), self._present, vectors(state).reshape(shape)
     )
     return _with_flat(state, moved), {"moved": count}

@@ -134,7 +134,7 @@ def test_rounds_move_idle_prototypes_between_them():
   prototypes[1::2] = -prototypes[::2]
   params = {**state.params, "prototypes": {"prototypes": prototypes}}
   method = make()
-  moved, found = method.reseed(
+  moved, found = method.move_unused(
     state.replace(params=params), method.stream("train")
   )
   assert found == {"moved": 3}

@@ -86,12 +86,14 @@ def test_reseeding_moves_what_nothing_chooses():
   # Two centres take all vectors; nothing chooses those on the far side.
   taking = unit(directions[:2] + 0.5 * directions[2:])
   centres = np.concatenate([taking, -taking])
-  moved, count = kmeans.reseed(vectors, present, centres[None].astype("f4"))
+  moved, count = kmeans.move_unused(
+    vectors, present, centres[None].astype("f4")
+  )
   assert count == 2
   assert_allclose(moved[0, :2], centres[:2], atol=1e-6)
   reached = np.argmax(directions @ moved[0, 2:].T, axis=0)
   assert set(reached) == {2, 3}
-  again, count = kmeans.reseed(vectors, present, moved)
+  again, count = kmeans.move_unused(vectors, present, moved)
   assert count == 0
   assert_allclose(again, moved, atol=1e-6)
 
@@ -104,6 +106,6 @@ def test_concepts_have_centres_of_their_own_images():
   present = np.stack([np.arange(10) < 5, np.arange(10) >= 5], axis=1)
   # What an image does not show is somewhere else.
   vectors[~present] = np.eye(4)[3]
-  found = np.asarray(kmeans.begin(vectors, present, 2, 3))
+  found = np.asarray(kmeans.cluster_by_concept(vectors, present, 2, 3))
   assert np.all(found[0] @ first[0] > 0.99)
   assert np.all(found[1] @ second[0] > 0.99)
