@@ -24,7 +24,7 @@ def basis(state: State) -> Float[Array, "p d"]:
   return prototypes[:, 0, 0]
 
 
-def keep(state: State, purity: float) -> State:
+def remember_purest(state: State, purity: float) -> State:
   """Remembers U and its head, if they are the purest so far."""
   if purity <= state.buffers["best"]["purity"]:
     return state
@@ -36,7 +36,7 @@ def keep(state: State, purity: float) -> State:
   return state.replace(buffers={**state.buffers, "best": best})
 
 
-def best(state: State) -> State:
+def purest(state: State) -> State:
   """The state with the U that was remembered."""
   kept, head = state.buffers["best"], state.params["head"]
   class_of = np.argmax(kept["weight"], axis=0).astype(np.int32)
@@ -60,7 +60,7 @@ def with_head(state: State, head: classifier.Head) -> State:
   return state.replace(params=params)
 
 
-def as_it_is(state: State) -> State:
+def with_head_as_classifier(state: State) -> State:
   """The state whose head, trained at U = I, is the classifier's own."""
   return state.replace(
     params={**state.params, "classifier": state.params["head"]}

@@ -146,7 +146,7 @@ class Method:
       max(c.rotation.most, c.rotation.least),
       generator=c.rotation.solver == "adam",
       blank_backbone=self._pretrained,
-      kept="validation" in self.splits,
+      remember="validation" in self.splits,
     )
 
   def stages(self) -> Iterator[Fit | Pass]:
@@ -170,7 +170,7 @@ class Method:
         train,
         grouped({"head": adam(c.probe.rate, c.probe.weight_decay)}),
         epochs(c.probe.epochs),
-        after_step=folding.as_it_is,
+        after_step=folding.with_head_as_classifier,
       )
     yield Pass("before", self.before, ordered)
     r = c.rotation
@@ -243,7 +243,7 @@ class Method:
     purity = channels.purities(self._strongest(state, data))
     kept = {"before": purity, "after": purity}
     state = state.replace(buffers={**state.buffers, "purity": kept})
-    return self._kept(state), channels.spread(purity, "train_purity")
+    return self._remembered(state), channels.spread(purity, "train_purity")
 
   def whiten(
     self, state: State, data: stream_lib.Stream
@@ -253,7 +253,7 @@ class Method:
     state, condition = channels.whitened(
       self.network, state, batches, self.config.rotation.shrinkage
     )
-    return self._kept(state), {"condition": condition}
+    return self._remembered(state), {"condition": condition}
 
   def choose(
     self, state: State, data: stream_lib.Stream, images: int
@@ -261,7 +261,7 @@ class Method:
     """For each channel the images that fire most in it, to be trained on."""
     most = state.buffers["chosen"].shape[1]
     if "rotation" in state.params:
-      state = self._kept(self._turned(state))
+      state = self._remembered(self._turned(state))
     batches = self._pooled.batches(state, data)
     chosen = channels.ranked(self.network, state, batches, most).copy()
     chosen[:, images:] = -1
@@ -280,7 +280,7 @@ class Method:
       state, purity = channels.aligned(
         self.network, state, batches, self.config.rotation.inertia
       )
-    return self._kept(state), {"images": images, "chosen_purity": purity}
+    return self._remembered(state), {"images": images, "chosen_purity": purity}
 
   def prototypes(
     self, state: State, data: stream_lib.Stream
@@ -290,9 +290,9 @@ class Method:
     Raises:
       UserError: logits have moved by more than rounding.
     """
-    state = self._kept(self._turned(state))
+    state = self._remembered(self._turned(state))
     if "best" in state.buffers:
-      state = folding.best(state)
+      state = folding.purest(state)
     moved = self._compared(state, data)["difference"].max()
     folding.require_same(state, float(moved))
     return channels.named(self._strongest(state, data), state, data)
@@ -305,12 +305,14 @@ class Method:
     kind = self.config.rotation.kind
     return folding.folded(state, *rotation.exact(generator, kind))
 
-  def _kept(self, state: State) -> State:
+  def _remembered(self, state: State) -> State:
     """Remembers U if no other was as pure on images that are held out."""
     if "best" not in state.buffers:
       return state
     found = self._strongest(state, self.stream("validation"))
-    return folding.keep(state, float(channels.purities(found).mean()))
+    return folding.remember_purest(
+      state, float(channels.purities(found).mean())
+    )
 
   def _strongest(self, state: State, data: stream_lib.Stream) -> Neighbours:
     batches = self._maps.batches(state, data)

@@ -52,7 +52,7 @@ class RotatedNetwork:
     most: int,
     generator: bool = False,
     blank_backbone: bool = False,
-    kept: bool = False,
+    remember: bool = False,
   ) -> State:
     """The backbone at random, U = I, a head of zeros.
 
@@ -61,7 +61,7 @@ class RotatedNetwork:
       most: images that a channel is trained on at once.
       generator: whether U is trained through one.
       blank_backbone: zeros for a backbone whose weights will be loaded.
-      kept: whether the best U so far is kept.
+      remember: whether the buffers hold the purest U so far.
     """
     channels, classes = self.backbone.channels, len(self.class_names)
     backbone = self.backbone.init(key, self.image_size, blank_backbone)
@@ -87,7 +87,7 @@ class RotatedNetwork:
     if self.kind == "invertible" and not generator:
       unit = jnp.eye(channels)
       more["whitening"] = {"matrix": unit, "inverse": unit}
-    if kept:
+    if remember:
       more["best"] = {
         "purity": jnp.float32(-1),
         "prototypes": jnp.zeros((channels, 1, 1, channels)),

@@ -183,19 +183,19 @@ def test_u_turns_to_the_directions_of_the_chosen_pixels(
   folding.require_same(again)
 
 
-def test_the_purest_basis_is_kept(network, state):
-  empty = network.init(jax.random.key(0), most=3, kept=True).buffers["best"]
+def test_the_purest_basis_is_remembered(network, state):
+  empty = network.init(jax.random.key(0), most=3, remember=True).buffers["best"]
   state = state.replace(buffers={**state.buffers, "best": empty})
-  first = folding.keep(folding.folded(state, *_turn()), 0.4)
-  worse = folding.keep(folding.folded(first, *_turn(seed=5)), 0.3)
+  first = folding.remember_purest(folding.folded(state, *_turn()), 0.4)
+  worse = folding.remember_purest(folding.folded(first, *_turn(seed=5)), 0.3)
   for name in ("prototypes", "head"):
     jax.tree.map(
       np.testing.assert_array_equal,
-      folding.best(worse).params[name],
+      folding.purest(worse).params[name],
       first.params[name],
     )
   np.testing.assert_array_equal(
-    folding.best(worse).buffers["class_of"], first.buffers["class_of"]
+    folding.purest(worse).buffers["class_of"], first.buffers["class_of"]
   )
 
 
