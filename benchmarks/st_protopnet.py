@@ -210,7 +210,7 @@ def _places(
       "greatest after": after["greatest_similarity"],
       "boundary distance": after["boundary_distance"],
       "margin at the patch": float(
-        jnp.mean(at_patch.margin[method.turns.alive(state, b)])
+        jnp.mean(at_patch.margin[method.branch_losses.alive(state, b)])
       ),
     }
     for b, (kind, after) in enumerate(method.geometry(state).items())
@@ -245,7 +245,7 @@ def objects_(args: argparse.Namespace) -> Iterator[harness.Row]:
       harness.changed(st_protopnet_composites, args.variants, seed, {})
     )
     return {
-      kind: _on_objects(method, state, method.turns.alive(state, b))
+      kind: _on_objects(method, state, method.branch_losses.alive(state, b))
       for b, kind in enumerate(method.kinds)
     }
 

@@ -38,7 +38,7 @@ class Branch(NamedTuple):
   between: Callable[[Array], Array]
 
 
-class Turns:
+class BranchLosses:
   """The losses of a network with branches, and whose turn it is.
 
   The buffer "step" counts the updates over all stages; branch `step` modulo
@@ -109,7 +109,7 @@ class Turns:
     total, metrics = self._heads(params, state, found, batch["label"])
     return total, jnp.float32(len(batch["label"])), Aux(statistics, metrics)
 
-  def retracted(self, state: State) -> State:
+  def unit_length(self, state: State) -> State:
     """After a step: the prototypes that it moved back at length one."""
     bank, count = vectors(state), len(self._parts)
     unit = branches.diagonal(branches.cut(bank, count))
@@ -119,9 +119,9 @@ class Turns:
       len(bank) // count,
     )
     bank = jnp.where(moved[:, None, None, None], unit, bank)
-    return self.counted(with_vectors(state, bank))
+    return self.next_turn(with_vectors(state, bank))
 
-  def counted(self, state: State) -> State:
+  def next_turn(self, state: State) -> State:
     """After a step: the next branch's turn."""
     step = state.buffers["step"] + 1
     return state.replace(buffers={**state.buffers, "step": step})

@@ -19,14 +19,14 @@ from protojax.data import stream as stream_lib
 from protojax.datasets.dataset import Dataset
 from protojax.engine import pretrain, summary
 from protojax.engine.cached import Cached
-from protojax.engine.initial_state import begin
+from protojax.engine.initial_state import start_from_data
 from protojax.engine.optimizer import adam, grouped, in_turn, step_decay
 from protojax.engine.stage import Fit, Pass, epochs
 from protojax.explain import prototypical
 from protojax.methods.base import at_least, splits
 from protojax.methods.st_protopnet import boundary, branches, geometry
 from protojax.methods.st_protopnet.branches import BranchedAddOn, BranchedLayer
-from protojax.methods.st_protopnet.losses import Branch, Turns
+from protojax.methods.st_protopnet.losses import Branch, BranchLosses
 from protojax.metrics import classification
 from protojax.prototypes import push
 from protojax.prototypes.bank import vectors, with_vectors
@@ -110,9 +110,9 @@ class Method:
     )
 
   @functools.cached_property
-  def turns(self) -> Turns:
+  def branch_losses(self) -> BranchLosses:
     """The losses of the branches, and whose turn it is."""
-    return Turns(
+    return BranchLosses(
       self.network,
       tuple(
         Branch(kind, self.config[kind].to_dict(), *_BETWEEN[kind])
@@ -164,7 +164,7 @@ class Method:
     if c.warm.epochs:
       yield Fit(
         "warm",
-        self.turns.loss,
+        self.branch_losses.loss,
         train,
         grouped(
           {
@@ -174,29 +174,29 @@ class Method:
         ),
         epochs(c.warm.epochs),
         cached=self._features,
-        after_step=self.turns.retracted,
+        after_step=self.branch_losses.unit_length,
       )
     for _ in range(c.rounds):
       if c.joint.epochs:
         yield Fit(
           "joint",
-          functools.partial(self.turns.loss, train=c.joint.train_norm),
+          functools.partial(self.branch_losses.loss, train=c.joint.train_norm),
           augmented,
           grouped(self._joint_rates(augmented.steps_per_epoch)),
           epochs(c.joint.epochs),
-          after_step=self.turns.retracted,
+          after_step=self.branch_losses.unit_length,
           optimizer_id="joint",
           patience=c.joint.patience,
         )
       yield Pass("push", self.push, ordered)
       yield Fit(
         "last layer",
-        self.turns.last_loss,
+        self.branch_losses.last_loss,
         train,
         grouped({"head": self._in_turn(adam(c.last.head), axis=1)}),
         epochs(c.last.epochs),
         cached=Cached(self.network.distance_rows, after=self._features),
-        after_step=self.turns.counted,
+        after_step=self.branch_losses.next_turn,
         optimizer_id="last layer",
       )
 
@@ -228,7 +228,7 @@ class Method:
   ) -> tuple[State, Metrics]:
     """Pretrained weights, features of unit variance, prototypes of patches."""
     c = self.config
-    state = begin(
+    state = start_from_data(
       self.network,
       state,
       data,
@@ -315,7 +315,7 @@ class Method:
     found = {}
     for b, kind in enumerate(self.kinds):
       by_class = bank[b].reshape(len(self.class_names), -1, bank.shape[-1])
-      own = self.turns.alive(state, b)
+      own = self.branch_losses.alive(state, b)
       found[kind] = {
         "least_similarity": float(-geometry.closeness(by_class)),
         "greatest_similarity": float(geometry.discrimination(by_class)),

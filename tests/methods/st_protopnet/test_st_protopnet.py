@@ -161,7 +161,7 @@ def test_loss_is_the_sum_of_its_terms_for_the_branch_whose_turn_it_is(
   scores = cosine
   if similarity == "projection":
     scores = np.einsum("bhwd,pd->bphw", z, flat).max((2, 3))
-  loss = jax.jit(method.turns.loss)
+  loss = jax.jit(method.branch_losses.loss)
   for step, kind in enumerate(method.kinds):
     now = state.replace(buffers={**state.buffers, "step": np.int32(step)})
     total, count, aux = loss(state.params, now, batch, parallel.key(0))
@@ -175,11 +175,13 @@ def test_losses_of_all_branches_are_averaged_if_they_do_not_alternate():
   method, both, state = made(), made(alternate=False), begun()
   batch = next(method.stream("train").batches())
   key = parallel.key(0)
-  parts, loss = [], jax.jit(method.turns.last_loss)
+  parts, loss = [], jax.jit(method.branch_losses.last_loss)
   for step in range(BOTH):
     now = state.replace(buffers={**state.buffers, "step": np.int32(step)})
     parts.append(loss(state.params, now, batch, key)[0])
-  total, *_ = jax.jit(both.turns.last_loss)(state.params, state, batch, key)
+  total, *_ = jax.jit(both.branch_losses.last_loss)(
+    state.params, state, batch, key
+  )
   np.testing.assert_allclose(total, np.mean(parts), rtol=1e-5)
 
 
