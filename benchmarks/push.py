@@ -24,7 +24,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from benchmarks import ratios
 from protojax import backbones, parallel
 from protojax.data import stream as stream_lib
-from protojax.data.source import Source, Subset
+from protojax.data.source import Source, View
 from protojax.datasets import photos
 from protojax.methods.protopnet import prune
 from protojax.prototypes import push, similarity, start
@@ -76,23 +76,12 @@ def _sweep(name: str, count: int) -> ratios.Pair:
   )
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class _Classes(Subset):
-  """Photographs under labels of many classes."""
-
-  @property
-  def class_names(self) -> tuple[str, ...]:
-    return _CLASS_NAMES
-
-  @property
-  def labels(self) -> np.ndarray:
-    return np.arange(len(self), dtype=np.int32) % _CLASSES
-
-
 def _photographs(count: int) -> Source:
+  """Photographs under labels of many classes."""
   whole = photos.load("", "train")
   rows = np.linspace(0, len(whole) - 1, count).astype(np.int32)
-  return _Classes(whole, rows)
+  labels = np.arange(count, dtype=np.int32) % _CLASSES
+  return View(whole, rows, labels, _CLASS_NAMES)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -35,7 +35,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from benchmarks import accelerators, harness, programs
 from configs import protopnet_photos
 from protojax import methods, parallel
-from protojax.data.source import Subset
+from protojax.data.source import subset
 from protojax.engine import stage
 from protojax.engine.checkpoint import flatten
 from protojax.explain import sweep
@@ -63,7 +63,7 @@ def _method(sharded: bool, quick: bool) -> tuple[Any, State]:
   for split in ("train", "test"):
     source = method.stream(split).source
     some = np.linspace(0, len(source) - 1, _IMAGES).astype(np.int32)
-    method.dataset.sources[split] = Subset(source, some)
+    method.dataset.sources[split] = subset(source, some)
   state = jax.jit(method.init)(parallel.init_key(0))
   return method, parallel.to_host(state)
 

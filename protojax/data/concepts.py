@@ -6,11 +6,11 @@ concept of its own, and nobody knows where it is.
 
 from typing import Protocol, runtime_checkable
 
-from jaxtyping import Bool
+from jaxtyping import Bool, Int32
 import numpy as np
 
 from protojax.data.places import Places
-from protojax.data.source import Source, Subset
+from protojax.data.source import Source, View
 
 
 @runtime_checkable
@@ -33,25 +33,30 @@ class Conceptual(Protocol):
 
 
 def names(source: Source) -> tuple[str, ...]:
-  """The concepts of a source, by number; its classes where it has none."""
-  if isinstance(source, Subset):
-    return names(source.whole)
-  if isinstance(source, Conceptual):
-    return source.concept_names
+  """The concepts of a source, by number; its classes if it has none."""
+  whole, _ = _origin(source)
+  if isinstance(whole, Conceptual):
+    return whole.concept_names
   return source.class_names
 
 
 def present(source: Source) -> Bool[np.ndarray, "n c"]:
-  """Which concepts each image shows: its class alone where there are none."""
-  if isinstance(source, Subset):
-    return present(source.whole)[source.rows]
-  if isinstance(source, Conceptual):
-    return source.concepts
+  """True for the concepts that each image shows; its class if none is known."""
+  whole, rows = _origin(source)
+  if isinstance(whole, Conceptual):
+    return whole.concepts[rows]
   return source.labels[:, None] == np.arange(len(source.class_names))
 
 
 def places(source: Source, i: int) -> Places | None:
-  """Where the concepts of an image are; None where nobody knows."""
-  if isinstance(source, Subset):
-    return places(source.whole, int(source.rows[i]))
-  return source.places(i) if isinstance(source, Conceptual) else None
+  """Boxes of the concepts of one image; None if nobody knows them."""
+  whole, rows = _origin(source)
+  return whole.places(int(rows[i])) if isinstance(whole, Conceptual) else None
+
+
+def _origin(source: Source) -> tuple[Source, Int32[np.ndarray, "n"]]:
+  """The source behind a view, and the row there of each image."""
+  rows = np.arange(len(source), dtype=np.int32)
+  while isinstance(source, View):
+    source, rows = source.whole, source.rows[rows]
+  return source, rows

@@ -1,5 +1,6 @@
 """A data set as the rest of protojax knows it: images by index."""
 
+from collections.abc import Sequence
 import dataclasses
 from typing import Protocol, runtime_checkable
 
@@ -42,37 +43,31 @@ class Source(Protocol):
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Subset:
-  """Some of the images of a source.
+class View:
+  """Images of a source under labels of their own.
 
   Attributes:
     whole: the source.
     rows: which of its images, in this order.
+    labels: class of each of them; -1 is unknown.
+    class_names: by label.
   """
 
   whole: Source
   rows: Int32[np.ndarray, "n"]
-
-  @property
-  def class_names(self) -> tuple[str, ...]:
-    """Those of the whole, by label."""
-    return self.whole.class_names
+  labels: Int32[np.ndarray, "n"]
+  class_names: tuple[str, ...]
 
   @property
   def skipped(self) -> tuple[tuple[str, str], ...]:
     """Those of the whole."""
     return self.whole.skipped
 
-  @property
-  def labels(self) -> Int32[np.ndarray, "n"]:
-    """Class of each image."""
-    return self.whole.labels[self.rows]
-
   def __len__(self) -> int:
     return len(self.rows)
 
   def __getitem__(self, i: int) -> dict:
-    return self.whole[int(self.rows[i])]
+    return {**self.whole[int(self.rows[i])], "label": int(self.labels[i])}
 
   def name(self, i: int) -> str:
     """What the whole calls the image."""
@@ -81,3 +76,17 @@ class Subset:
   def digest(self, i: int) -> UInt8[np.ndarray, "16"]:
     """Hash of the pixels of one image."""
     return self.whole.digest(int(self.rows[i]))
+
+
+def subset(source: Source, rows: Sequence[int] | np.ndarray) -> View:
+  """Some of the images of a source, in the order of `rows`."""
+  chosen = np.asarray(rows, np.int32)
+  return View(source, chosen, source.labels[chosen], source.class_names)
+
+
+def of_classes(source: Source, class_names: tuple[str, ...]) -> Source:
+  """The source if it has these classes; else its images without labels."""
+  if tuple(source.class_names) == class_names:
+    return source
+  rows = np.arange(len(source), dtype=np.int32)
+  return View(source, rows, np.full_like(rows, -1), class_names)

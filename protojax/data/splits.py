@@ -6,7 +6,7 @@ import os
 
 import numpy as np
 
-from protojax.data.source import Source, Subset
+from protojax.data.source import Source, View, subset
 from protojax.types import UserError
 
 SPLITS = ("train", "validation", "test")
@@ -39,9 +39,7 @@ def draw(seed: int, name: str) -> bytes:
   return hashlib.blake2b(os.fsencode(name), key=key).digest()
 
 
-def divided(
-  source: Source, fraction: float, seed: int
-) -> tuple[Subset, Subset]:
+def divided(source: Source, fraction: float, seed: int) -> tuple[View, View]:
   """The images to train on, and those of each class held out to choose by.
 
   Of a class with one image none is held out.
@@ -71,8 +69,4 @@ def divided(
       " validate on: set --config.data.validation_fraction=0"
     )
   rest = np.setdiff1d(np.arange(len(source)), held)
-  return _subset(source, rest), _subset(source, sorted(held))
-
-
-def _subset(source: Source, rows: Sequence[int] | np.ndarray) -> Subset:
-  return Subset(source, np.asarray(rows, np.int32))
+  return subset(source, rest), subset(source, sorted(held))

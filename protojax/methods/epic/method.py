@@ -19,8 +19,7 @@ from protojax import backbones, datasets, parallel
 from protojax.backbones import classifier
 from protojax.backbones.base import Backbone
 from protojax.data import stream as stream_lib
-from protojax.data import unlabelled
-from protojax.data.source import Source
+from protojax.data.source import Source, of_classes
 from protojax.datasets.dataset import Dataset
 from protojax.engine import pretrain
 from protojax.engine.cached import Cached
@@ -111,7 +110,7 @@ class Method:
     if not self._brings_head:
       return source
     names = classifier.class_names(self._head, source.class_names)
-    return unlabelled.of_classes(source, self._class_names or names)
+    return of_classes(source, self._class_names or names)
 
   @property
   def class_names(self) -> tuple[str, ...]:
