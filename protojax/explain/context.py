@@ -21,7 +21,7 @@ from protojax.types import State
 
 
 @dataclasses.dataclass(frozen=True)
-class Subject:
+class Context:
   """What is explained, and over which images.
 
   Attributes:

@@ -11,7 +11,7 @@ import numpy as np
 
 from protojax.explain import agreement, native, sanity, statistics
 from protojax.explain import redundancy as redundancy_lib
-from protojax.explain.context import Subject
+from protojax.explain.context import Context
 from protojax.explain.evidence import Histogram, Overview, Redundancy, Sample
 from protojax.explain.redundancy import Correlation
 from protojax.explain.sweep import Totals
@@ -28,45 +28,45 @@ _MOST = 5000
 
 
 def overview(
-  subject: Subject, totals: Totals, redundant: Redundancy | None
+  context: Context, totals: Totals, redundant: Redundancy | None
 ) -> Overview:
   """What all images of a sweep say together."""
-  names = subject.preset.names
+  names = context.preset.names
   return Overview(
-    split=subject.split,
+    split=context.split,
     images=totals.all.images,
     modifications=names,
-    alive=subject.buffers["alive"],
+    alive=context.buffers["alive"],
     scores=totals.all,
-    without_source=totals.others if subject.split == "train" else None,
+    without_source=totals.others if context.split == "train" else None,
     local={
       name: Histogram(totals.edges, row)
       for name, row in zip(names, totals.counts, strict=True)
     },
-    samples=_samples(subject),
+    samples=_samples(context),
     redundancy=redundant,
-    alerts=sanity.check(subject),
+    alerts=sanity.check(context),
   )
 
 
-def correlation(subject: Subject) -> Correlation | None:
+def correlation(context: Context) -> Correlation | None:
   """To be fed the similarities of living prototypes; None for too many."""
-  alive = int(subject.buffers["alive"].sum())
+  alive = int(context.buffers["alive"].sum())
   return Correlation(alive) if alive <= _MOST else None
 
 
 def redundancy(
-  subject: Subject, totals: Totals, correlation: Correlation, evaluate: Evaluate
+  context: Context, totals: Totals, correlation: Correlation, evaluate: Evaluate
 ) -> Redundancy:
   """Groups of prototypes of which one is enough, and the model with it alone.
 
   Args:
-    subject: see there.
+    context: see there.
     totals: of the sweep that the correlation is of.
     correlation: of the similarities of the living prototypes.
     evaluate: state -> accuracy.
   """
-  state, buffers, names = subject.state, subject.buffers, subject.preset.names
+  state, buffers, names = context.state, context.buffers, context.preset.names
   alive = np.flatnonzero(buffers["alive"])
   prototypes = np.asarray(vectors(state))
   counted = [
@@ -84,7 +84,7 @@ def redundancy(
   before = evaluate(state)
   if not groups:
     return Redundancy(groups, before, before)
-  weight, left = redundancy_lib.merge(subject.weights, buffers["alive"], groups)
+  weight, left = redundancy_lib.merge(context.weights, buffers["alive"], groups)
   params = {**state.params, "head": {**state.params["head"], "weight": weight}}
   merged = state.replace(params=params, buffers={**buffers, "alive": left})
   return Redundancy(groups, before, evaluate(merged))
@@ -134,30 +134,30 @@ def partners(found: Redundancy) -> dict[int, tuple[int, ...]]:
   }
 
 
-def _samples(subject: Subject) -> tuple[Sample, ...]:
+def _samples(context: Context) -> tuple[Sample, ...]:
   """A few images, evenly over the stream, beside what is made of them."""
-  stream = subject.stream
+  stream = context.stream
   count = min(_SAMPLES, len(stream))
   chosen = np.linspace(0, len(stream) - 1, count).round().astype(int).tolist()
-  names = subject.preset.names
+  names = context.preset.names
   return tuple(
     Sample(
       stream.source.name(index),
-      dict(zip(names, _modified(subject, index), strict=True)),
+      dict(zip(names, _modified(context, index), strict=True)),
     )
     for index in chosen
   )
 
 
 def _modified(
-  subject: Subject, index: int
+  context: Context, index: int
 ) -> UInt8[np.ndarray, "m size size 3"]:
   """What the model sees of an image under each modification."""
-  stream, preset = subject.stream, subject.preset
+  stream, preset = context.stream, context.preset
   if preset.mode == "fast":
     image = stream.examples([index])["image"]
     modified = [perturb.modify(image, m) for m in preset.modifications]
     return np.concatenate([np.asarray(x) for x in modified])
   image = stream.source[index]["image"]
   _, rows = perturb.stacked(preset.modifications)
-  return native.copies(image, preset, subject.model.image_size)[list(rows)]
+  return native.copies(image, preset, context.model.image_size)[list(rows)]

@@ -12,7 +12,7 @@ from jaxtyping import Int
 import numpy as np
 
 from protojax.data import images as images_lib
-from protojax.explain.context import Subject
+from protojax.explain.context import Context
 from protojax.explain.evidence import Crop, Neighbour, Patch
 from protojax.explain.perceptual import sized
 from protojax.prototypes.neighbours import Neighbours
@@ -21,7 +21,7 @@ from protojax.types import Box, Picture, UserError
 
 def sources(
   training: Callable[[], Any],
-  subject: Subject,
+  context: Context,
   wanted: Collection[int],
   pictured: Collection[int],
   *,
@@ -35,7 +35,7 @@ def sources(
   Args:
     training: gives the stream of images that the prototypes were pushed to,
       or a `UserError` where they are gone.
-    subject: whose prototypes they are.
+    context: whose prototypes they are.
     wanted: the prototypes to look up.
     pictured: those of them that get pictures.
     allow_changed: take images that are not those of the push, too.
@@ -50,7 +50,7 @@ def sources(
     if optional:
       return {}
     raise
-  provenance, look = subject.buffers["provenance"], subject.look
+  provenance, look = context.buffers["provenance"], context.look
   wanted = np.isin(np.arange(len(provenance.image)), list(wanted))
   taken = wanted & (provenance.image >= 0)
   patches = {}
@@ -87,7 +87,7 @@ def sources(
 
 
 def nearest(
-  subject: Subject,
+  context: Context,
   found: Neighbours,
   wanted: Sequence[int],
   pictured: Collection[int],
@@ -95,23 +95,23 @@ def nearest(
   """The images nearest to each prototype, the nearest first.
 
   Args:
-    subject: its stream is what was looked through.
+    context: its stream is what was looked through.
     found: of all prototypes; distances are negated similarities, "cell" and
       "delta" are known.
     wanted: the prototypes whose neighbours are wanted.
     pictured: those of them whose neighbours get pictures.
   """
   shown = [j for j in wanted if j in pictured]
-  pictures = _pictures(subject, found.images, shown)
-  names = subject.preset.names
+  pictures = _pictures(context, found.images, shown)
+  names = context.preset.names
 
   def one(j: int, rank: int) -> Neighbour:
     index, label = int(found.images[j, rank]), int(found.labels[j, rank])
     delta = found.more["delta"][j, rank].tolist()
     neighbour = Neighbour(
-      image=subject.stream.source.name(index),
+      image=context.stream.source.name(index),
       index=index,
-      label=subject.model.class_names[label] if label >= 0 else None,
+      label=context.model.class_names[label] if label >= 0 else None,
       similarity=-float(found.distances[j, rank]),
       cell=int(found.more["cell"][j, rank]),
       because=dict(zip(names, delta, strict=True)),
@@ -137,7 +137,7 @@ def crop(image: Picture, box: Box) -> Crop:
 
 
 def _pictures(
-  subject: Subject, images: Int[np.ndarray, "p k"], shown: Sequence[int]
+  context: Context, images: Int[np.ndarray, "p k"], shown: Sequence[int]
 ) -> dict[tuple[int, int], tuple[Picture, Box]]:
   """(prototype, image) -> the image and where the prototype looks in it."""
   pictures = {}
@@ -145,8 +145,8 @@ def _pictures(
   for index in np.unique(taken[taken >= 0]).tolist():
     rows = np.flatnonzero((taken == index).any(axis=1)).tolist()
     near = [shown[row] for row in rows]
-    image = subject.stream.examples([index])["image"][0]
-    seen = subject.look(image, near, index)
+    image = context.stream.examples([index])["image"][0]
+    seen = context.look(image, near, index)
     for j, (box, _) in zip(near, seen, strict=True):
       pictures[j, index] = image, box
   return pictures

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from protojax.explain import patches, statistics
-from protojax.explain.context import Subject
+from protojax.explain.context import Context
 from protojax.explain.evidence import Because, GlobalExplanation, Interval
 from protojax.explain.sweep import Totals
 from protojax.explain.totals import Scores
@@ -21,7 +21,7 @@ _AT_ONCE = 100
 
 
 def portraits(
-  subject: Subject,
+  context: Context,
   prototypes: Sequence[int],
   totals: Totals | None,
   training: Callable[[], Any] | None,
@@ -33,7 +33,7 @@ def portraits(
   """Explains prototypes; some at a time, which bounds the pictures held.
 
   Args:
-    subject: see there.
+    context: see there.
     prototypes: those to explain.
     totals: of the sweep over the images; None for no scores.
     training: gives the images that the prototypes were pushed to; None leaves
@@ -41,58 +41,58 @@ def portraits(
     shown: how many prototypes get pictures, the living first.
     allow_changed, optional: see `patches.sources`.
   """
-  alive, split = subject.buffers["alive"], subject.split
-  groups = subject.model.groups
+  alive, split = context.buffers["alive"], context.split
+  groups = context.model.groups
   pictured = set(np.argsort(~alive, kind="stable")[:shown].tolist())
-  copies = _duplicates(subject.buffers)
+  copies = _duplicates(context.buffers)
   for start in range(0, len(prototypes), _AT_ONCE):
     some = prototypes[start : start + _AT_ONCE]
     taken, near = {}, {}
     if training is not None:
       taken = patches.sources(
         training,
-        subject,
+        context,
         some,
         pictured,
         allow_changed=allow_changed,
         optional=optional,
       )
     if totals is not None:
-      near = patches.nearest(subject, totals.nearest, some, pictured)
+      near = patches.nearest(context, totals.nearest, some, pictured)
     for j in some:
-      because, without_source = _scores(subject, totals, j)
-      k = _speaks_for(subject, j)
+      because, without_source = _scores(context, totals, j)
+      k = _speaks_for(context, j)
       yield GlobalExplanation(
         prototype=j,
-        group=groups.names[subject.buffers["class_of"][j]],
+        group=groups.names[context.buffers["class_of"][j]],
         alive=bool(alive[j]),
-        weight=float(subject.weights[k, j]),
+        weight=float(context.weights[k, j]),
         duplicate_of=copies.get(j),
         patch=taken.get(j),
         because=because,
         without_source=without_source,
         nearest={split: near[j]} if near else {},
-        stale=subject.stale,
+        stale=context.stale,
         kind=groups.kind,
-        speaks_for=subject.model.class_names[k],
-        notes=subject.notes[j],
+        speaks_for=context.model.class_names[k],
+        notes=context.notes[j],
       )
 
 
-def _speaks_for(subject: Subject, j: int) -> int:
+def _speaks_for(context: Context, j: int) -> int:
   """A prototype's class or, if it has none, that of its largest weight."""
-  if subject.model.groups.kind == CLASS:
-    return int(subject.buffers["class_of"][j])
-  return int(subject.weights[:, j].argmax())
+  if context.model.groups.kind == CLASS:
+    return int(context.buffers["class_of"][j])
+  return int(context.weights[:, j].argmax())
 
 
 def _scores(
-  subject: Subject, totals: Totals | None, j: int
+  context: Context, totals: Totals | None, j: int
 ) -> tuple[dict[str, Because], dict[str, Because]]:
   """By split: scores with the prototype's own image, and without it."""
   if totals is None:
     return {}, {}
-  names, split = subject.preset.names, subject.split
+  names, split = context.preset.names, context.split
   because = {split: _because(totals.all, names, j)}
   if split != "train":
     return because, {}

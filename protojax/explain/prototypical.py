@@ -14,7 +14,7 @@ from jaxtyping import Float
 import numpy as np
 
 from protojax.explain import native, overview, patches, prototype_evidence
-from protojax.explain.context import Subject
+from protojax.explain.context import Context
 from protojax.explain.evidence import (
   GlobalExplanation,
   LocalExplanation,
@@ -142,12 +142,12 @@ def explain(
   Raises:
     UserError: a training image is not the one a prototype was pushed to.
   """
-  subject = Subject(model, state, stream, split, preset, heat)
+  context = Context(model, state, stream, split, preset, heat)
   correlation = None
   if evaluate is not None and scope != "local":
-    correlation = overview.correlation(subject)
+    correlation = overview.correlation(context)
   compared, totals = yield from _images(
-    subject,
+    context,
     native.attach(
       stream.spread(limit), stream.source, preset, model.image_size
     ),
@@ -160,18 +160,18 @@ def explain(
     nearest=nearest,
     keep_all=keep_all,
   )
-  every = range(len(subject.buffers["alive"]))
+  every = range(len(context.buffers["alive"]))
   partners: dict[int, tuple[int, ...]] = {}
   if scope == "local":
     every, totals = sorted(compared), None
   elif totals is not None:
     redundant = None
     if evaluate is not None and correlation is not None:
-      redundant = overview.redundancy(subject, totals, correlation, evaluate)
+      redundant = overview.redundancy(context, totals, correlation, evaluate)
       partners = overview.partners(redundant)
-    yield overview.overview(subject, totals, redundant)
+    yield overview.overview(context, totals, redundant)
   for explained in prototype_evidence.portraits(
-    subject,
+    context,
     every,
     totals,
     training if sources else None,
@@ -184,7 +184,7 @@ def explain(
 
 
 def _images(
-  subject: Subject,
+  context: Context,
   batches: Iterator[Batch],
   choose: "_Shown",
   rows_shown: int,
@@ -194,24 +194,24 @@ def _images(
   **options: Any,
 ) -> Generator[LocalExplanation, None, tuple[set[int], Totals | None]]:
   """Explains the images; returns whom they were compared with, and totals."""
-  stream, alive = subject.stream, subject.buffers["alive"]
+  stream, alive = context.stream, context.buffers["alive"]
   sheets = Sheets(
-    subject.split,
-    subject.preset.names,
-    subject.model.class_names,
-    subject.model.groups.names,
-    subject.buffers,
-    subject.weights,
-    subject.bias,
+    context.split,
+    context.preset.names,
+    context.model.class_names,
+    context.model.groups.names,
+    context.buffers,
+    context.weights,
+    context.bias,
   )
   compared, totals = set(), None
   for part in sweep(
-    subject.model,
-    subject.state,
+    context.model,
+    context.state,
     batches,
-    subject.preset,
-    source=subject.source,
-    by_points=subject.model.groups.by_points,
+    context.preset,
+    source=context.source,
+    by_points=context.model.groups.by_points,
     keep_features=scope != "global",
     **options,
   ):
@@ -224,7 +224,7 @@ def _images(
       found = sheets(part, stream.source.name)
       for explained, embedded in zip(found, part.embedded, strict=True):
         if choose(explained):
-          explained = _with_pictures(subject, explained, embedded, rows_shown)
+          explained = _with_pictures(context, explained, embedded, rows_shown)
           compared.update(r.prototype for r in explained.evidence)
         yield explained
     progress(len(part.index))
@@ -232,14 +232,14 @@ def _images(
 
 
 def _with_pictures(
-  subject: Subject,
+  context: Context,
   explained: LocalExplanation,
   embedded: Float[np.ndarray, "h w d"],
   rows: int,
 ) -> LocalExplanation:
   """The same with the image, and where its most similar prototypes look."""
-  look = subject.look
-  image = subject.stream.examples([explained.index])["image"][0]
+  look = context.look
+  image = context.stream.examples([explained.index])["image"][0]
   shown = [row.prototype for row in explained.evidence[:rows]]
   seen = look(image, shown, explained.index, embedded)
   pictured = [

@@ -6,25 +6,25 @@ anything, and stops; here the report says what it found.
 
 import numpy as np
 
-from protojax.explain.context import Subject
+from protojax.explain.context import Context
 from protojax.prototypes.groups import CLASS
 
 _SHOWN = 5
 
 
-def check(subject: Subject) -> tuple[str, ...]:
+def check(context: Context) -> tuple[str, ...]:
   """Sentences on what is not as it should be; none where all is well.
 
   A prototype of a class is a patch of an image of it (told by the training
   images alone), and the head gives it its largest weight for that class.
   """
-  if subject.model.groups.kind != CLASS:
+  if context.model.groups.kind != CLASS:
     return ()
-  buffers, names = subject.buffers, subject.model.class_names
+  buffers, names = context.buffers, context.model.class_names
   alive, class_of = np.flatnonzero(buffers["alive"]), buffers["class_of"]
   found = []
   # The stream may hold a part of the training images.
-  labels, source = np.asarray(subject.stream.labels), subject.source
+  labels, source = np.asarray(context.stream.labels), context.source
   pushed = alive[(source[alive] >= 0) & (source[alive] < len(labels))]
   labels = labels[source[pushed]]
   strangers = labels != class_of[pushed]
@@ -33,7 +33,7 @@ def check(subject: Subject) -> tuple[str, ...]:
     pushed[strangers],
     [names[k] for k in labels[strangers]],
   )
-  favourite = subject.weights[:, alive].argmax(axis=0)
+  favourite = context.weights[:, alive].argmax(axis=0)
   turned = favourite != class_of[alive]
   found += _told(
     "speak more for another class than for their own",

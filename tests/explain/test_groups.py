@@ -6,7 +6,7 @@ from numpy.testing import assert_allclose
 import pytest
 
 from protojax.explain import prototypical, sanity
-from protojax.explain.context import Subject
+from protojax.explain.context import Context
 from protojax.explain.evidence import (
   GlobalExplanation,
   LocalExplanation,
@@ -97,8 +97,8 @@ def test_prototypes_are_sorted_by_concept(explained):
 
 def test_images_of_any_class_may_hold_a_concept(explained):
   model, state, stream, (_, _, (overview,)) = explained
-  subject = Subject(model, state, stream, "train", fakes.PRESET)
-  assert sanity.check(subject) == overview.alerts == ()
+  context = Context(model, state, stream, "train", fakes.PRESET)
+  assert sanity.check(context) == overview.alerts == ()
 
 
 def test_the_report_says_whom_a_prototype_speaks_for(explained, tmp_path):

@@ -3,12 +3,12 @@
 import numpy as np
 
 from protojax.explain import sanity
-from protojax.explain.context import Subject
+from protojax.explain.context import Context
 from tests.explain import explain_fakes as fakes
 
 
 def _check(model, state, split="train"):
-  return sanity.check(Subject(model, state, model.train, split, fakes.PRESET))
+  return sanity.check(Context(model, state, model.train, split, fakes.PRESET))
 
 
 def test_nothing_is_told_of_a_sound_model():
