@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 import torchvision
 
-from protojax.backbones.base import Backbone
+from protojax.backbones.backbone import Backbone
 from protojax.types import State
 
 _EPSILON = 1e-4

@@ -13,7 +13,7 @@ from types import ModuleType
 
 import jax.numpy as jnp
 
-from protojax.backbones.base import Backbone, Layer, Level
+from protojax.backbones.backbone import Backbone, Layer, Level
 from protojax.types import UserError
 
 __all__ = ["Backbone", "Layer", "Level", "load", "names"]

@@ -17,7 +17,7 @@ import jax.numpy as jnp
 from jaxtyping import Float, Num
 import numpy as np
 
-from protojax.backbones.base import Backbone, Layer, Readout
+from protojax.backbones.backbone import Backbone, Layer, Readout
 from protojax.types import ArrayLike, PyTree, UserError
 from protojax.weights import reading as weights
 from protojax.weights.naming import Tensors

@@ -11,7 +11,7 @@ from flax import linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from protojax.backbones.base import Backbone, Layer, Level
+from protojax.backbones.backbone import Backbone, Layer, Level
 from protojax.layers.conv import Conv
 from protojax.layers.norm import BatchNorm
 

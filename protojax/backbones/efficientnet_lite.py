@@ -15,7 +15,7 @@ from flax import linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from protojax.backbones.base import Backbone, Layer, Level, recomputed
+from protojax.backbones.backbone import Backbone, Layer, Level, recomputed
 from protojax.layers.conv import Conv
 from protojax.layers.norm import BatchNorm
 from protojax.types import PyTree

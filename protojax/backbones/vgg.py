@@ -11,7 +11,7 @@ from flax import linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from protojax.backbones.base import (
+from protojax.backbones.backbone import (
   IMAGENET_MEAN,
   IMAGENET_STD,
   Backbone,

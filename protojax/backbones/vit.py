@@ -16,7 +16,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 import numpy as np
 
-from protojax.backbones.base import (
+from protojax.backbones.backbone import (
   IMAGENET_MEAN,
   IMAGENET_STD,
   Backbone,

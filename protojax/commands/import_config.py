@@ -18,7 +18,7 @@ import sys
 from typing import Any
 
 from protojax import backbones
-from protojax.backbones.base import IMAGENET_MEAN, IMAGENET_STD
+from protojax.backbones.backbone import IMAGENET_MEAN, IMAGENET_STD
 from protojax.methods.protopnet import cabrnet, foreign_state
 from protojax.types import UserError
 from protojax.weights.yaml_keys import Keys

@@ -12,7 +12,7 @@ import dataclasses
 from jaxtyping import Int
 import numpy as np
 
-from protojax.backbones.base import Layer
+from protojax.backbones.backbone import Layer
 from protojax.layers.conv import same
 from protojax.types import ArrayLike, UserError
 

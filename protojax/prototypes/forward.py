@@ -11,7 +11,7 @@ from flax import linen as nn
 import jax.numpy as jnp
 from jaxtyping import Bool, Float, Int
 
-from protojax.backbones.base import Backbone
+from protojax.backbones.backbone import Backbone
 from protojax.prototypes import pooling, push
 from protojax.prototypes.bank import vectors
 from protojax.prototypes.similarity import Similarity

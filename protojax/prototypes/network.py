@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Float, Int, Num
 
-from protojax.backbones.base import Backbone
+from protojax.backbones.backbone import Backbone
 from protojax.prototypes import forward, head, pooling
 from protojax.prototypes.bank import LOCAL, Local, Sharded, vectors
 from protojax.prototypes.groups import CLASS, Groups, Note

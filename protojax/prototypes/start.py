@@ -17,7 +17,7 @@ from jaxtyping import Float, Int
 import numpy as np
 
 from protojax import parallel
-from protojax.backbones.base import Backbone
+from protojax.backbones.backbone import Backbone
 from protojax.prototypes.bank import vectors
 from protojax.types import Batch, PyTree, State, UserError
 from protojax.weights import reading

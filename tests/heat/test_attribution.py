@@ -11,7 +11,7 @@ import numpy as np
 from numpy.testing import assert_allclose
 import pytest
 
-from protojax.backbones.base import Layer
+from protojax.backbones.backbone import Layer
 from protojax.heat import attribution, receptive_field
 from protojax.prototypes import distance, pooling, similarity
 

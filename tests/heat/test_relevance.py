@@ -10,7 +10,7 @@ from numpy.testing import assert_allclose
 import pytest
 
 from protojax import backbones
-from protojax.backbones.base import Layer
+from protojax.backbones.backbone import Layer
 from protojax.heat import receptive_field, relevance
 from protojax.layers import conv, norm
 from protojax.prototypes.layer import AddOn

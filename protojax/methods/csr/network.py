@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from jaxtyping import Bool, Float, Int, Num
 import numpy as np
 
-from protojax.backbones.base import Backbone
+from protojax.backbones.backbone import Backbone
 from protojax.methods.csr import concepts, interventions
 from protojax.methods.csr.concepts import ConceptHead, Projector
 from protojax.prototypes import bank, distance, forward

@@ -17,7 +17,7 @@ import numpy as np
 
 from protojax import backbones, datasets, parallel
 from protojax.backbones import classifier
-from protojax.backbones.base import Backbone
+from protojax.backbones.backbone import Backbone
 from protojax.data import stream as stream_lib
 from protojax.data.source import Source, of_classes
 from protojax.datasets.dataset import Dataset

@@ -14,7 +14,7 @@ import numpy as np
 import optax
 
 from protojax.backbones import classifier
-from protojax.backbones.base import Backbone
+from protojax.backbones.backbone import Backbone
 from protojax.methods.epic import rotation
 from protojax.methods.epic.folding import basis
 from protojax.prototypes import forward, head, similarity

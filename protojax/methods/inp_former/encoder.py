@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from jaxtyping import Float, UInt8
 import numpy as np
 
-from protojax.backbones.base import Backbone, Level
+from protojax.backbones.backbone import Backbone, Level
 from protojax.methods.inp_former import intrinsic
 from protojax.types import Array, ArrayLike, Batch, State
 

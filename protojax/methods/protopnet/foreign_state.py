@@ -13,7 +13,7 @@ import jax
 import numpy as np
 
 from protojax import backbones, parallel
-from protojax.backbones.base import Backbone
+from protojax.backbones.backbone import Backbone
 from protojax.engine import checkpoint
 from protojax.prototypes import push
 from protojax.prototypes.layer import KINDS, AddOn

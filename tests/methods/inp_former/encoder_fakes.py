@@ -4,7 +4,7 @@ from flax import linen as nn
 import jax
 import numpy as np
 
-from protojax.backbones.base import Backbone, Level
+from protojax.backbones.backbone import Backbone, Level
 
 # Name, pixels from cell to cell, channels; two levels are as wide.
 LEVELS = (("fine", 2, 3), ("middle", 4, 5), ("coarse", 8, 5), ("last", 8, 4))
