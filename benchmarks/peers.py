@@ -68,13 +68,16 @@ def _ours(
   model: Network, state: State, image: UInt8[np.ndarray, "H W 3"], heat: str
 ) -> Callable[[], Any]:
   embed, answers = jax.jit(model.embed), jax.jit(model.answers)
-  looks, state = maps_lib.Look(model, state, heat), jax.device_put(state)
+  heat_maps, state = (
+    maps_lib.HeatMaps(model, state, heat),
+    jax.device_put(state),
+  )
 
   def explained() -> Any:
     embedded = embed(state, image[None])
     found = answers(state, {"embedded": embedded})
     nearest = np.argsort(-np.asarray(found["similarities"][0]))[:_ASKED]
-    return looks(image, nearest.tolist(), embedded=embedded[0])
+    return heat_maps(image, nearest.tolist(), embedded=embedded[0])
 
   return explained
 

@@ -12,7 +12,7 @@ from jaxtyping import Float, Int
 import numpy as np
 
 from protojax import parallel
-from protojax.heat.maps import Look
+from protojax.heat.maps import HeatMaps
 from protojax.modify.presets import Preset
 from protojax.prototypes import push
 from protojax.prototypes.explainable import Explainable
@@ -31,7 +31,7 @@ class Context:
     split: what to call them; "train" says that they are the images the
       prototypes were pushed to.
     preset: what is modified, and how it is scored.
-    heat: what heat maps show, one of `look.ATTRIBUTIONS`.
+    heat: what heat maps show, one of `maps.ATTRIBUTIONS`.
   """
 
   model: Explainable
@@ -62,9 +62,9 @@ class Context:
     return self.model.notes(self.state)
 
   @functools.cached_property
-  def look(self) -> Look:
+  def heat_maps(self) -> HeatMaps:
     """Makes pictures of where prototypes look."""
-    return Look(self.model, self.state, self.heat)
+    return HeatMaps(self.model, self.state, self.heat)
 
   @functools.cached_property
   def stale(self) -> bool:

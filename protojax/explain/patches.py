@@ -50,7 +50,7 @@ def sources(
     if optional:
       return {}
     raise
-  provenance, look = context.buffers["provenance"], context.look
+  provenance, heat_maps = context.buffers["provenance"], context.heat_maps
   wanted = np.isin(np.arange(len(provenance.image)), list(wanted))
   taken = wanted & (provenance.image >= 0)
   patches = {}
@@ -70,7 +70,7 @@ def sources(
       )
     if image is None:
       continue
-    for j, (box, heat) in zip(own, look(image, own, index), strict=True):
+    for j, (box, heat) in zip(own, heat_maps(image, own, index), strict=True):
       cell = int(provenance.cell[j])
       show = j in pictured
       patches[j] = Patch(
@@ -78,7 +78,7 @@ def sources(
         index=index,
         cell=cell,
         box=box,
-        field=look.field(cell),
+        field=heat_maps.field(cell),
         picture=image if show else None,
         heat=heat if show else None,
         crop=crop(image, box),
@@ -146,7 +146,7 @@ def _pictures(
     rows = np.flatnonzero((taken == index).any(axis=1)).tolist()
     near = [shown[row] for row in rows]
     image = context.stream.examples([index])["image"][0]
-    seen = context.look(image, near, index)
+    seen = context.heat_maps(image, near, index)
     for j, (box, _) in zip(near, seen, strict=True):
       pictures[j, index] = image, box
   return pictures

@@ -128,7 +128,7 @@ def explain(
     rows_shown: prototypes with pictures for each such image.
     prototypes_shown: how many prototypes get pictures.
     nearest: images listed for each prototype.
-    heat: what heat maps show, one of `look.ATTRIBUTIONS`.
+    heat: what heat maps show, one of `maps.ATTRIBUTIONS`.
     sources: say where the prototypes were taken from; that need not be done
       again for a second split.
     allow_changed: explain even if the prototypes' images have changed.
@@ -238,15 +238,15 @@ def _with_pictures(
   rows: int,
 ) -> LocalExplanation:
   """The same with the image, and where its most similar prototypes look."""
-  look = context.look
+  heat_maps = context.heat_maps
   image = context.stream.examples([explained.index])["image"][0]
   shown = [row.prototype for row in explained.evidence[:rows]]
-  seen = look(image, shown, explained.index, embedded)
+  seen = heat_maps(image, shown, explained.index, embedded)
   pictured = [
     dataclasses.replace(
       row,
       box=box,
-      field=look.field(row.cell),
+      field=heat_maps.field(row.cell),
       heat=heat,
       crop=patches.crop(image, box),
     )

@@ -187,7 +187,7 @@ def prp(
 
   The similarity at the cell is shared out over the channels of the patch, and
   from there over the pixels by `relevance`, colours summed. A map sums up to
-  the similarity; it is fine-grained, so blur it to look at it.
+  the similarity; it is fine-grained, so blur it before you show it.
 
   Args:
     embed: the network up to the features, of steps that `relevance` knows.
@@ -206,10 +206,10 @@ def prp(
   """
   features, pull = relevance.vjp(embed, images)
 
-  def look(features: Array) -> Array:
+  def at_cells(features: Array) -> Array:
     return _patches(features, prototypes, cells)
 
-  patches, put = jax.vjp(look, features)
+  patches, put = jax.vjp(at_cells, features)
   relevances = _relevance(patches, _flat(prototypes), similarity)
 
   def one(asked: Array) -> Array:

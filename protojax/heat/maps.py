@@ -57,7 +57,7 @@ _BLUR = 1 / 48
 _BRIGHTEST = 99.5  # percentile that it is cut at
 
 
-class Look:
+class HeatMaps:
   """Where in an image prototypes look: a box and a heat map for each."""
 
   # One shape for all, so that one program serves every image: as many as a

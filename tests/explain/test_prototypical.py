@@ -9,7 +9,7 @@ from protojax.explain.evidence import (
   Overview,
 )
 from protojax.heat import locate
-from protojax.heat.maps import Look
+from protojax.heat.maps import HeatMaps
 from protojax.types import UserError
 from tests.explain import explain_fakes as fakes
 
@@ -208,9 +208,9 @@ def test_a_wide_prototype_has_a_wide_field():
   state = state.replace(
     params={**state.params, "prototypes": {"prototypes": wide}}
   )
-  look = Look(model, state)
+  heat_maps = HeatMaps(model, state)
   # Three places a row: the first of the second row.
-  assert look.field(3) == (8, 0, 16, 16)
+  assert heat_maps.field(3) == (8, 0, 16, 16)
 
 
 def test_before_a_push():

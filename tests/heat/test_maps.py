@@ -5,7 +5,7 @@ from numpy.testing import assert_array_equal
 import pytest
 
 from protojax.heat import attribution, colormap, locate
-from protojax.heat.maps import ATTRIBUTIONS, Look
+from protojax.heat.maps import ATTRIBUTIONS, HeatMaps
 from protojax.types import UserError
 from tests.explain import explain_fakes as fakes
 
@@ -24,7 +24,7 @@ def _whole(model, state):
 def test_boxes_frame_similarity_and_heat_shows_what_was_asked(heat):
   model, state = fakes.trained()
   images, prototypes, cells = _whole(model, state)
-  seen = Look(model, state, heat)(images[0], PROTOTYPES, index=5)
+  seen = HeatMaps(model, state, heat)(images[0], PROTOTYPES, index=5)
   asked = model.features, images, prototypes
   similar = attribution.upsampling(*asked, model.similarity)[0]
   boxes = locate.percentile_box(np.asarray(similar))
@@ -50,11 +50,11 @@ def test_boxes_frame_similarity_and_heat_shows_what_was_asked(heat):
 def test_features_that_are_there_are_not_made_again():
   model, state = fakes.trained()
   images, _, _ = _whole(model, state)
-  look = Look(model, state)
+  heat_maps = HeatMaps(model, state)
   embedded = np.asarray(model.embed(state, images))[0]
   for (box, heat), (same_box, same_heat) in zip(
-    look(images[0], PROTOTYPES),
-    look(np.zeros_like(images[0]), PROTOTYPES, embedded=embedded),
+    heat_maps(images[0], PROTOTYPES),
+    heat_maps(np.zeros_like(images[0]), PROTOTYPES, embedded=embedded),
     strict=True,
   ):
     assert box == same_box
@@ -65,10 +65,10 @@ def test_features_that_are_there_are_not_made_again():
 def test_noise_is_of_the_image_alone():
   model, state = fakes.trained()
   image = fakes.photographs(1, seed=4)[0]
-  look = Look(model, state, "smoothgrad")
+  heat_maps = HeatMaps(model, state, "smoothgrad")
   # More prototypes than go through at once.
-  many = look(image, list(range(12)), index=5)
-  few = look(image, [9, 2], index=5)
+  many = heat_maps(image, list(range(12)), index=5)
+  few = heat_maps(image, [9, 2], index=5)
   for (box, heat), j in zip(few, (9, 2), strict=True):
     assert box == many[j][0]
     assert np.abs(heat.astype(int) - many[j][1]).max() <= 1
@@ -77,4 +77,4 @@ def test_noise_is_of_the_image_alone():
 def test_an_unknown_attribution_is_named():
   model, state = fakes.trained()
   with pytest.raises(UserError, match=r"'saliencey'; did you mean saliency"):
-    Look(model, state, "saliencey")
+    HeatMaps(model, state, "saliencey")
