@@ -13,7 +13,7 @@ from jaxtyping import Array, Float, Key, UInt8, UInt32
 import numpy as np
 from PIL import Image
 
-from protojax.data import geometry
+from protojax.data import warps
 from protojax.types import UserError
 
 # Ranges of ProtoPNet's offline augmentation (protopnet.md section 5).
@@ -87,7 +87,7 @@ def _crop(image: Array, key: Array) -> Array:
   stretch = jnp.exp(jnp.array([0.5, -0.5]) * log_aspect)
   size = jnp.minimum(jnp.sqrt(area) * stretch, 1.0)
   place = jax.random.uniform(for_place, (2,)) * (1 - size)
-  return geometry.crop(image, jnp.concatenate([place, size]))
+  return warps.crop(image, jnp.concatenate([place, size]))
 
 
 def _colour(image: Array, key: Array) -> Array:
@@ -107,7 +107,7 @@ def _colour(image: Array, key: Array) -> Array:
 
 
 def _rotation(key: Array) -> Array:
-  return geometry.rotation(_within(key, _ANGLE))
+  return warps.rotation(_within(key, _ANGLE))
 
 
 def _skew(key: Array) -> Array:
@@ -115,14 +115,14 @@ def _skew(key: Array) -> Array:
   for_share, for_kind, for_side = jax.random.split(key, 3)
   share = jax.random.uniform(for_share, (), maxval=_SKEW)
   at_corner = jax.random.bernoulli(for_kind, _CORNER)
-  matrix = jnp.where(at_corner, geometry.corner(share), geometry.tilt(share))
+  matrix = jnp.where(at_corner, warps.corner(share), warps.tilt(share))
   return _any_side(matrix, for_side)
 
 
 def _shear(key: Array) -> Array:
   """Along x or along y."""
   for_angle, for_side = jax.random.split(key)
-  return _any_side(geometry.shear(_within(for_angle, _SHEAR)), for_side)
+  return _any_side(warps.shear(_within(for_angle, _SHEAR)), for_side)
 
 
 def _within(key: Array, bound: float) -> Array:
@@ -131,7 +131,7 @@ def _within(key: Array, bound: float) -> Array:
 
 def _any_side(matrix: Array, key: Array) -> Array:
   """The same change of the square laid onto itself in some other way."""
-  turn = jax.random.choice(key, jnp.asarray(geometry.symmetries(), jnp.float32))
+  turn = jax.random.choice(key, jnp.asarray(warps.symmetries(), jnp.float32))
   return turn @ matrix @ turn.T
 
 
@@ -142,7 +142,7 @@ def _one_of_three(key: Array) -> Array:
 
 
 def _warped(draw: Callable[[Array], Array]) -> Callable[[Array, Array], Array]:
-  return lambda image, key: geometry.warp(image, draw(key))
+  return lambda image, key: warps.warp(image, draw(key))
 
 
 AUGMENTATIONS: dict[str, Callable[[Array, Array], Array]] = {

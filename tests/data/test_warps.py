@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 import pytest
 
-from protojax.data import geometry
+from protojax.data import warps
 
 CORNERS = np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]], float)
 ANGLES = [-15, -4, 0, 8, 15]
@@ -43,19 +43,17 @@ def pillow(pixels, matrix):
 @pytest.mark.parametrize(
   "matrix",
   [
-    geometry.rotation(math.radians(-11)),
-    geometry.tilt(0.2),
-    geometry.corner(0.15),
-    geometry.shear(math.radians(7)),
-    geometry.symmetries()[6]
-    @ geometry.corner(0.2)
-    @ geometry.symmetries()[6].T,
+    warps.rotation(math.radians(-11)),
+    warps.tilt(0.2),
+    warps.corner(0.15),
+    warps.shear(math.radians(7)),
+    warps.symmetries()[6] @ warps.corner(0.2) @ warps.symmetries()[6].T,
   ],
   ids=["rotation", "tilt", "corner", "shear", "another corner"],
 )
 def test_a_warp_is_pillows(matrix):
   pixels = image()
-  got = jax.jit(geometry.warp)(
+  got = jax.jit(warps.warp)(
     jnp.asarray(pixels, jnp.float32), jnp.asarray(matrix, jnp.float32)
   )
   expected = pillow(pixels, matrix).astype(float)
@@ -67,17 +65,17 @@ def test_a_warp_is_pillows(matrix):
 
 def test_identity_leaves_the_image():
   pixels = jnp.asarray(image(), jnp.float32)
-  same = jax.jit(geometry.warp)(pixels, jnp.eye(3))
+  same = jax.jit(warps.warp)(pixels, jnp.eye(3))
   np.testing.assert_allclose(same, pixels, atol=1e-3)
   whole = jnp.array([0.0, 0, 1, 1])
-  np.testing.assert_allclose(geometry.crop(pixels, whole), pixels, atol=1e-3)
+  np.testing.assert_allclose(warps.crop(pixels, whole), pixels, atol=1e-3)
 
 
 def test_crop_of_whole_pixels():
   # The upper left quarter, enlarged twice: every other sample lies at 1/4 and
   # 3/4 between two pixels, as in any half-pixel bilinear enlargement.
   pixels = image().astype(np.float32)
-  got = geometry.crop(jnp.asarray(pixels), jnp.array([0.0, 0, 0.5, 0.5]))
+  got = warps.crop(jnp.asarray(pixels), jnp.array([0.0, 0, 0.5, 0.5]))
   row = 0.25 * pixels[0] + 0.75 * pixels[1]
   np.testing.assert_allclose(
     got[2, 2], 0.25 * row[0] + 0.75 * row[1], rtol=1e-4
@@ -95,7 +93,7 @@ def test_rotation_shows_the_crop_of_augmentor(degrees):
   a = math.radians(degrees)
   back = np.array([[math.cos(a), -math.sin(a)], [math.sin(a), math.cos(a)]])
   expected = 2 * (CORNERS * half) @ back.T
-  got = moved(geometry.rotation(jnp.float32(a)), CORNERS)
+  got = moved(warps.rotation(jnp.float32(a)), CORNERS)
   np.testing.assert_allclose(got, expected, atol=1e-6)
   assert np.abs(got).max() <= 1 + 1e-6
 
@@ -104,14 +102,14 @@ def test_rotation_shows_the_crop_of_augmentor(degrees):
 def test_tilt_pulls_both_ends_of_a_side(share):
   """What lies beyond the frame by a share of it is a corner of the image."""
   pulled = CORNERS + 2 * share * np.array([[0, 0], [0, -1], [0, 1], [0, 0]])
-  got = moved(geometry.tilt(jnp.float32(share)), pulled)
+  got = moved(warps.tilt(jnp.float32(share)), pulled)
   np.testing.assert_allclose(got, CORNERS, atol=1e-6)
 
 
 @pytest.mark.parametrize("share", [0.0, 0.07, 0.2])
 def test_corner_pulls_one(share):
   pulled = CORNERS + 2 * share * np.array([[-1, 0], [0, 0], [0, 0], [0, 0]])
-  got = moved(geometry.corner(jnp.float32(share)), pulled)
+  got = moved(warps.corner(jnp.float32(share)), pulled)
   np.testing.assert_allclose(got, CORNERS, atol=1e-6)
 
 
@@ -122,12 +120,12 @@ def test_shear_reaches_two_corners(degrees):
   move = [[0, 0], [-m, 0], [0, 0], [m, 0]]
   if degrees < 0:
     move = [[-m, 0], [0, 0], [m, 0], [0, 0]]
-  got = moved(geometry.shear(jnp.float32(math.radians(degrees))), CORNERS)
+  got = moved(warps.shear(jnp.float32(math.radians(degrees))), CORNERS)
   np.testing.assert_allclose(got, CORNERS + np.array(move), atol=1e-6)
 
 
 def test_symmetries_are_the_eight_of_the_square():
-  found = geometry.symmetries()
+  found = warps.symmetries()
   assert len({m.tobytes() for m in found}) == 8
   for m in found:
     np.testing.assert_array_equal(m @ m.T, np.eye(3))
