@@ -21,7 +21,14 @@ import sys
 from rich.console import Console
 
 from protojax import parallel
-from protojax.datasets import cars196, classes, cub200, dogs, labelled, prepared
+from protojax.datasets import (
+  cars196,
+  class_folders,
+  cub200,
+  dogs,
+  labelled,
+  prepared,
+)
 from protojax.engine import log
 
 _TRAIN = "python train.py --config=configs/"
@@ -43,7 +50,7 @@ _WRITERS: Mapping[str, tuple[Callable, str, str]] = {
     f"{_TRAIN}protopnet_dogs.py",
   ),
   "folder": (
-    functools.partial(labelled.write, classes.read),
+    functools.partial(labelled.write, class_folders.read),
     "images in folders of classes, with or without train/ and test/",
     f"{_TRAIN}protopnet_tfds.py --config.data.name=prepared",
   ),
