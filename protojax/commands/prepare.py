@@ -22,12 +22,12 @@ from rich.console import Console
 
 from protojax import parallel
 from protojax.datasets import (
+  anomaly_records,
   cars196,
   class_folders,
   cub200,
   dogs,
   labelled,
-  prepared,
 )
 from protojax.engine import log
 
@@ -55,7 +55,7 @@ _WRITERS: Mapping[str, tuple[Callable, str, str]] = {
     f"{_TRAIN}protopnet_tfds.py --config.data.name=prepared",
   ),
   "anomaly": (
-    prepared.write,
+    anomaly_records.write,
     "normal and defective images, with masks of the defects",
     f"{_TRAIN}inp_former_folder.py --config.data.name=prepared",
   ),

@@ -16,7 +16,7 @@ import numpy as np
 
 from protojax.data import images as images_lib
 from protojax.data import splits
-from protojax.datasets import elpv, layouts, prepared, shots, textures
+from protojax.datasets import anomaly_records, elpv, layouts, shots, textures
 from protojax.datasets.collection import (
   NORMAL,
   Collection,
@@ -147,7 +147,7 @@ def _open(c: Any) -> Collection:
     return textures.load()
   if c.name == "elpv":
     return elpv.load()
-  readers = {"folder": layouts.load, "prepared": prepared.load}
+  readers = {"folder": layouts.load, "prepared": anomaly_records.load}
   if c.name not in readers:
     known = ", ".join(("textures", *readers, "elpv"))
     raise UserError(f"--config.data.name={c.name}: use one of {known}")

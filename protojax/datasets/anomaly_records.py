@@ -27,7 +27,7 @@ _COLUMNS = ("name", "category", "kind", "split")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Prepared:
+class AnomalyRecords:
   """A collection of TFDS records.
 
   Attributes:
@@ -75,7 +75,7 @@ class Prepared:
       ) from e
 
 
-def load(root: str) -> Prepared:
+def load(root: str) -> AnomalyRecords:
   """Opens what `write` wrote.
 
   Args:
@@ -102,7 +102,7 @@ def load(root: str) -> Prepared:
       for split in builder.info.splits
     }
     entries = tuple(Entry(*row) for row in zip(*columns, strict=True))
-    return Prepared(root, entries, by_split)
+    return AnomalyRecords(root, entries, by_split)
   except (KeyError, ValueError, OSError) as e:
     raise UserError(f"{folder} is damaged ({e!r}); prepare it again") from e
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from protojax.commands import prepare as command
-from protojax.datasets import anomalies, array_records, prepared, tfds
+from protojax.datasets import anomalies, anomaly_records, array_records, tfds
 from protojax.types import UserError
 from tests.conftest import run_script
 from tests.datasets import anomaly_fakes as fakes
@@ -59,7 +59,7 @@ def same(a, b):
 )
 def test_the_same_as_the_folder(make_folder, tmp_path, tree):
   root, output = make_folder(tree), tmp_path / "new" / "prepared"
-  assert prepared.write(root, str(output)).skipped == ()
+  assert anomaly_records.write(root, str(output)).skipped == ()
   for split in anomalies.SPLITS:
     same(load("prepared", output, split), load("folder", root, split))
   same(
@@ -72,7 +72,7 @@ def test_many_images_in_several_files(make_folder, tmp_path, monkeypatch):
   monkeypatch.setattr(array_records, "_SHARD", 3)
   monkeypatch.setattr(array_records, "_TOGETHER", 2)
   root = make_folder(fakes.mvtec("bottle", "cable"))
-  prepared.write(root, str(tmp_path / "out"))
+  anomaly_records.write(root, str(tmp_path / "out"))
   same(load("prepared", tmp_path / "out", "test"), load("folder", root, "test"))
   assert len(list(tmp_path.rglob("*test.array_record*"))) == 6
   # As a worker process gets it.
@@ -82,8 +82,8 @@ def test_many_images_in_several_files(make_folder, tmp_path, monkeypatch):
 
 def test_tfds_reads_it_too(make_folder, tmp_path):
   root = make_folder(fakes.mvtec("bottle"))
-  prepared.write(root, str(tmp_path / "out"))
-  source = tfds.load(prepared.NAME, str(tmp_path / "out"), "test")
+  anomaly_records.write(root, str(tmp_path / "out"))
+  source = tfds.load(anomaly_records.NAME, str(tmp_path / "out"), "test")
   assert source.class_names == ("normal", "crack", "hole")
   assert np.bincount(source.labels).tolist() == [3, 3, 3]
 
@@ -91,7 +91,7 @@ def test_tfds_reads_it_too(make_folder, tmp_path):
 def test_several_prepared_at_once(make_folder, tmp_path):
   for category in ("bottle", "cable"):
     root = make_folder(fakes.mvtec(category))
-    prepared.write(root, str(tmp_path / f"{category}s"))
+    anomaly_records.write(root, str(tmp_path / f"{category}s"))
     shutil.rmtree(root)
   both = load("prepared", f"{tmp_path}/bottles,{tmp_path}/cables", "test")
   assert both.category_names == ("bottles/bottle", "cables/cable")
@@ -115,11 +115,11 @@ def test_the_command(make_folder, tmp_path, capsys):
 def test_bad_sources(make_folder, tmp_path):
   output = tmp_path / "out"
   with pytest.raises(UserError, match=r"--source=.*nowhere is not a folder"):
-    prepared.write(str(tmp_path / "nowhere"), str(output))
+    anomaly_records.write(str(tmp_path / "nowhere"), str(output))
   tree = fakes.mvtec("cup")
   del tree["cup/ground_truth/hole/001_mask.png"]
   with pytest.raises(UserError, match="has no mask"):
-    prepared.write(make_folder(tree), str(output))
+    anomaly_records.write(make_folder(tree), str(output))
   assert not output.exists()
 
 
@@ -127,7 +127,7 @@ def test_what_is_no_prepared_data_set(make_folder, tmp_path):
   root = make_folder(fakes.plain())
   with pytest.raises(UserError, match="prepare anomaly --source=DIR"):
     load("prepared", root, "train")
-  prepared.write(root, str(tmp_path / "out"))
+  anomaly_records.write(root, str(tmp_path / "out"))
   (metadata,) = tmp_path.rglob("metadata.json")
   for damage in ("{}", "{"):
     metadata.write_text(damage)
@@ -141,17 +141,17 @@ def test_a_killed_writer_leaves_nothing(make_folder, tmp_path):
 
   root, output = make_folder(fakes.plain()), tmp_path / "out"
   with pytest.raises(KeyboardInterrupt):
-    prepared.write(root, str(output), advance=killed)
+    anomaly_records.write(root, str(output), advance=killed)
   assert os.listdir(output) == []
   (output / ".anomaly-killed").mkdir()  # what a SIGKILL leaves
-  prepared.write(root, str(output))
+  anomaly_records.write(root, str(output))
   assert len(load("prepared", output, "test")) == 13
 
 
 def test_a_source_that_vanishes(make_folder, tmp_path):
   root = make_folder(fakes.plain())
   with pytest.raises(UserError, match="was readable when"):
-    prepared.write(
+    anomaly_records.write(
       root, str(tmp_path / "out"), begin=lambda total: shutil.rmtree(root)
     )
   assert os.listdir(tmp_path / "out") == []
@@ -160,7 +160,9 @@ def test_a_source_that_vanishes(make_folder, tmp_path):
 def test_a_place_that_cannot_be_written(make_folder, tmp_path):
   (tmp_path / "file").write_text("")
   with pytest.raises(UserError, match=r"cannot write to .*file/x: not a dir"):
-    prepared.write(make_folder(fakes.plain()), str(tmp_path / "file" / "x"))
+    anomaly_records.write(
+      make_folder(fakes.plain()), str(tmp_path / "file" / "x")
+    )
 
 
 @pytest.mark.slow
