@@ -27,7 +27,7 @@ from protojax.datasets import (
   class_folders,
   cub200,
   dogs,
-  labelled,
+  photo_records,
 )
 from protojax.engine import log
 
@@ -35,22 +35,22 @@ _TRAIN = "python train.py --config=configs/"
 # Data set -> function that writes it, text of --help, command to train on it.
 _WRITERS: Mapping[str, tuple[Callable, str, str]] = {
   "cub200": (
-    functools.partial(labelled.write, cub200.read),
+    functools.partial(photo_records.write, cub200.read),
     "birds: CUB_200_2011.tgz, or the folder that is in it",
     f"{_TRAIN}protopnet_cub200.py",
   ),
   "cars196": (
-    functools.partial(labelled.write, cars196.read),
+    functools.partial(photo_records.write, cars196.read),
     "Stanford Cars: a folder with its archives and lists, unpacked or not",
     f"{_TRAIN}protopnet_cars196.py",
   ),
   "dogs": (
-    functools.partial(labelled.write, dogs.read),
+    functools.partial(photo_records.write, dogs.read),
     "Stanford Dogs: a folder with its archives, unpacked or not",
     f"{_TRAIN}protopnet_dogs.py",
   ),
   "folder": (
-    functools.partial(labelled.write, class_folders.read),
+    functools.partial(photo_records.write, class_folders.read),
     "images in folders of classes, with or without train/ and test/",
     f"{_TRAIN}protopnet_tfds.py --config.data.name=prepared",
   ),

@@ -12,7 +12,7 @@ import numpy as np
 
 from protojax.datasets import matlab
 from protojax.datasets.archive import Archive
-from protojax.datasets.labelled import Listing, Photo
+from protojax.datasets.photo_records import Listing, Photo
 from protojax.types import UserError
 
 _CLASSES = "cars_meta.mat"

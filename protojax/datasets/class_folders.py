@@ -8,7 +8,7 @@ from protojax.data import splits
 from protojax.datasets import files as files_lib
 from protojax.datasets.archive import Archive
 from protojax.datasets.collection import printable
-from protojax.datasets.labelled import Listing, Photo
+from protojax.datasets.photo_records import Listing, Photo
 from protojax.types import UserError
 
 _SPLITS = ("train", "test")

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 
 from protojax.datasets.archive import Archive
-from protojax.datasets.labelled import Listing, Photo
+from protojax.datasets.photo_records import Listing, Photo
 from protojax.types import UserError
 
 _LISTS = (

@@ -6,7 +6,7 @@ import signal
 import pytest
 
 from protojax.commands import prepare
-from protojax.datasets import cub200, labelled
+from protojax.datasets import cub200, photo_records
 from protojax.datasets import tfds as tfds_lib
 from protojax.types import UserError
 from tests.datasets import archive_fakes as fakes
@@ -74,7 +74,7 @@ def test_stopped_it_leaves_nothing_and_starts_again(
     def stop():
       signal.raise_signal(number)
 
-    return labelled.write(cub200.read, source, output, begin, stop)
+    return photo_records.write(cub200.read, source, output, begin, stop)
 
   with monkeypatch.context() as patch:
     entry = (stopped, *prepare._WRITERS["cub200"][1:])

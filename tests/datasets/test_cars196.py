@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from protojax.datasets import cars196, labelled
+from protojax.datasets import cars196, photo_records
 from protojax.datasets import tfds as tfds_lib
 from protojax.types import UserError
 from tests.datasets import archive_fakes as fakes
@@ -11,7 +11,7 @@ from tests.datasets import archive_fakes as fakes
 
 def write(tmp_path, archives, kind="tgz"):
   source = fakes.pack_all(tmp_path, archives, kind)
-  return labelled.write(cars196.read, source, str(tmp_path / "out"))
+  return photo_records.write(cars196.read, source, str(tmp_path / "out"))
 
 
 @pytest.mark.parametrize("kind", ["folder", "tgz"])

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from protojax.datasets import class_folders, folder, labelled
+from protojax.datasets import class_folders, folder, photo_records
 from protojax.datasets import tfds as tfds_lib
 from protojax.types import UserError
 from tests.datasets import archive_fakes as fakes
@@ -22,7 +22,7 @@ def photos(*names, count=5, prefix=""):
 
 def write(tmp_path, tree, kind="zip"):
   source = fakes.pack(tmp_path, tree, kind)
-  return labelled.write(class_folders.read, source, str(tmp_path / "out"))
+  return photo_records.write(class_folders.read, source, str(tmp_path / "out"))
 
 
 @pytest.mark.parametrize("kind", fakes.KINDS)

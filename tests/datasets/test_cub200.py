@@ -7,7 +7,7 @@ import pytest
 import tensorflow_datasets as tfds
 
 from protojax.data import objects
-from protojax.datasets import array_records, cub200, labelled
+from protojax.datasets import array_records, cub200, photo_records
 from protojax.datasets import tfds as tfds_lib
 from protojax.types import UserError
 from tests.datasets import archive_fakes as fakes
@@ -17,7 +17,9 @@ HOME = "CUB_200_2011/"
 
 def write(tmp_path, tree, kind="tgz", **options):
   source = fakes.pack(tmp_path, tree, kind)
-  return labelled.write(cub200.read, source, str(tmp_path / "out"), **options)
+  return photo_records.write(
+    cub200.read, source, str(tmp_path / "out"), **options
+  )
 
 
 def load(tmp_path, split, crop=True):
@@ -48,7 +50,7 @@ def test_crops_labels_and_splits_whatever_holds_them(tmp_path, kind):
 def test_files_parts_and_digests_are_kept(tmp_path):
   tree = fakes.cub()
   write(tmp_path, tree)
-  folder = array_records.home(tmp_path / "out", "cub200", labelled.VERSION)
+  folder = array_records.home(tmp_path / "out", "cub200", photo_records.VERSION)
   builder = tfds.builder_from_directory(str(folder))
   assert builder.info.metadata["parts"] == ["back", "left eye"]
   encoded = {"image": tfds.decode.SkipDecoding()}
@@ -84,7 +86,7 @@ def test_the_same_file_in_train_and_test_is_reported(tmp_path):
   outcome = write(tmp_path, tree)
   (pair,) = outcome.overlap
   assert {f"{HOME}images/{name}" for name in pair} == {first, last}
-  folder = array_records.home(tmp_path / "out", "cub200", labelled.VERSION)
+  folder = array_records.home(tmp_path / "out", "cub200", photo_records.VERSION)
   builder = tfds.builder_from_directory(str(folder))
   assert builder.info.metadata["overlap"] == [list(pair)]
 

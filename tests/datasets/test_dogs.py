@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 
-from protojax.datasets import array_records, dogs, labelled
+from protojax.datasets import array_records, dogs, photo_records
 from protojax.datasets import tfds as tfds_lib
 from protojax.types import UserError
 from tests.datasets import archive_fakes as fakes
@@ -12,7 +12,7 @@ from tests.datasets import archive_fakes as fakes
 
 def write(tmp_path, archives, kind="tar"):
   source = fakes.pack_all(tmp_path, archives, kind)
-  return labelled.write(dogs.read, source, str(tmp_path / "out"))
+  return photo_records.write(dogs.read, source, str(tmp_path / "out"))
 
 
 @pytest.mark.parametrize("kind", ["folder", "tar"])
@@ -34,7 +34,7 @@ def test_crops_labels_and_splits(tmp_path, kind):
 
 def test_all_boxes_are_kept(tmp_path):
   write(tmp_path, fakes.dogs())
-  folder = array_records.home(tmp_path / "out", "dogs", labelled.VERSION)
+  folder = array_records.home(tmp_path / "out", "dogs", photo_records.VERSION)
   builder = tfds.builder_from_directory(str(folder))
   encoded = {"image": tfds.decode.SkipDecoding()}
   (first, *_) = builder.as_data_source("train", decoders=encoded)
