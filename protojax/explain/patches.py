@@ -19,7 +19,7 @@ from protojax.prototypes.neighbours import Neighbours
 from protojax.types import Box, Picture, UserError
 
 
-def sources(
+def of_prototypes(
   training: Callable[[], Any],
   context: Context,
   wanted: Collection[int],

@@ -20,7 +20,7 @@ from protojax.prototypes.groups import CLASS
 _AT_ONCE = 100
 
 
-def portraits(
+def of_prototypes(
   context: Context,
   prototypes: Sequence[int],
   totals: Totals | None,
@@ -39,7 +39,7 @@ def portraits(
     training: gives the images that the prototypes were pushed to; None leaves
       out where they were taken from.
     shown: how many prototypes get pictures, the living first.
-    allow_changed, optional: see `patches.sources`.
+    allow_changed, optional: see `patches.of_prototypes`.
   """
   alive, split = context.buffers["alive"], context.split
   groups = context.model.groups
@@ -49,7 +49,7 @@ def portraits(
     some = prototypes[start : start + _AT_ONCE]
     taken, near = {}, {}
     if training is not None:
-      taken = patches.sources(
+      taken = patches.of_prototypes(
         training,
         context,
         some,

@@ -21,7 +21,7 @@ from protojax.explain.evidence import (
   Overview,
 )
 from protojax.explain.redundancy import Correlation
-from protojax.explain.scoring_sheet import Sheets
+from protojax.explain.scoring_sheet import ScoringSheets
 from protojax.explain.sweep import Totals, sweep
 from protojax.modify import presets
 from protojax.modify.presets import Preset
@@ -170,7 +170,7 @@ def explain(
       redundant = overview.redundancy(context, totals, correlation, evaluate)
       partners = overview.partners(redundant)
     yield overview.overview(context, totals, redundant)
-  for explained in prototype_evidence.portraits(
+  for explained in prototype_evidence.of_prototypes(
     context,
     every,
     totals,
@@ -195,7 +195,7 @@ def _images(
 ) -> Generator[LocalExplanation, None, tuple[set[int], Totals | None]]:
   """Explains the images; returns whom they were compared with, and totals."""
   stream, alive = context.stream, context.buffers["alive"]
-  sheets = Sheets(
+  scoring_sheets = ScoringSheets(
     context.split,
     context.preset.names,
     context.model.class_names,
@@ -221,7 +221,7 @@ def _images(
     if correlation is not None:
       correlation.add(part.similarities[:, alive])
     if part.embedded is not None:
-      found = sheets(part, stream.source.name)
+      found = scoring_sheets(part, stream.source.name)
       for explained, embedded in zip(found, part.embedded, strict=True):
         if choose(explained):
           explained = _with_pictures(context, explained, embedded, rows_shown)

@@ -20,7 +20,7 @@ _ANSWERS = 5
 
 
 @dataclasses.dataclass(frozen=True)
-class Sheets:
+class ScoringSheets:
   """Makes the explanations of images, without pictures.
 
   Attributes:
@@ -54,8 +54,8 @@ class Sheets:
     logits = rows.logits[row].astype(np.float64)
     order = np.argsort(-logits, kind="stable").tolist()
     first, second = order[0], order[min(1, len(order) - 1)]
-    sheet = tuple(
-      self._line(rows, row, column, j, first, second)
+    evidence_rows = tuple(
+      self._evidence(rows, row, column, j, first, second)
       for column, j in enumerate(rows.prototypes[row].tolist())
       if j >= 0
     )
@@ -68,12 +68,12 @@ class Sheets:
       split=self.split,
       label=self.class_names[label] if label >= 0 else None,
       answers=self._answers(logits, order),
-      evidence=sheet,
-      others=int(self.buffers["alive"].sum()) - len(sheet),
+      evidence=evidence_rows,
+      others=int(self.buffers["alive"].sum()) - len(evidence_rows),
       whole=whole,
     )
 
-  def _line(
+  def _evidence(
     self, rows: Rows, row: int, column: int, j: int, first: int, second: int
   ) -> Evidence:
     score = float(rows.score[row, column])

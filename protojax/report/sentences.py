@@ -183,7 +183,7 @@ def _noted(note: Note) -> str:
 
 
 def _about_image(explained: LocalExplanation) -> str:
-  best, scores = explained.predicted, sheet(explained)
+  best, scores = explained.predicted, scoring_sheet(explained)
   lines = [
     f"{explained.image}: {best.class_name}, probability"
     f" {best.probability:.3f}, logit {scores.logit}"
@@ -200,7 +200,7 @@ def _about_image(explained: LocalExplanation) -> str:
   return "\n".join(lines)
 
 
-class Line(NamedTuple):
+class ScoringSheetRow(NamedTuple):
   """One row of a scoring sheet, as it is printed."""
 
   prototype: int
@@ -209,7 +209,7 @@ class Line(NamedTuple):
   points: str
 
 
-class Sheet(NamedTuple):
+class ScoringSheet(NamedTuple):
   """A scoring sheet, as it is printed: the points sum to the logit.
 
   Attributes:
@@ -221,13 +221,13 @@ class Sheet(NamedTuple):
   """
 
   factor: str
-  rows: tuple[Line, ...]
+  rows: tuple[ScoringSheetRow, ...]
   others: str
   bias: str | None
   logit: str
 
 
-def sheet(explained: LocalExplanation, answer: int = 0) -> Sheet:
+def scoring_sheet(explained: LocalExplanation, answer: int = 0) -> ScoringSheet:
   """The points of the predicted class (answer 0) or the runner-up (1).
 
   The last row takes up what rounding has cost, so that the column adds up
@@ -247,7 +247,7 @@ def sheet(explained: LocalExplanation, answer: int = 0) -> Sheet:
     hundredths[0] += others
     others = 0
   rows = tuple(
-    Line(
+    ScoringSheetRow(
       row.prototype,
       row.group,
       f"{_two(row.score)} × {_two(weight)}",
@@ -258,7 +258,7 @@ def sheet(explained: LocalExplanation, answer: int = 0) -> Sheet:
     )
   )
   own = all(row.score == row.similarity for row in explained.evidence)
-  return Sheet(
+  return ScoringSheet(
     "similarity" if own else "score",
     rows,
     _two(others / 100),

@@ -77,9 +77,9 @@ def test_points_of_scores_and_the_bias_sum_to_the_logit(explained):
     assert_allclose(
       e.other_points, own[left] @ weight[k, left], rtol=1e-3, atol=1e-5
     )
-    sheet = sentences.sheet(e)
-    assert sheet.factor == "score"
-    assert sheet.bias == f"{best.bias:.2f}"
+    found = sentences.scoring_sheet(e)
+    assert found.factor == "score"
+    assert found.bias == f"{best.bias:.2f}"
 
 
 def test_prototypes_are_sorted_by_concept(explained):

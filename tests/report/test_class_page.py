@@ -128,8 +128,8 @@ def test_what_it_says(explained, page):
   assert sentences.IDENTITY in said
   for e in images:
     assert sentences.local_sentence(e.evidence[0]) in said
-    sheet = sentences.sheet(e)
-    assert f"{sheet.rows[0].points}".replace("-", "−") in said
+    scoring_sheet = sentences.scoring_sheet(e)
+    assert f"{scoring_sheet.rows[0].points}".replace("-", "−") in said
     assert f"Looks like {e.predicted.class_name}" in said
     assert f"Runner-up: {e.answers[1].class_name}" in said
   wrong = sum(e.wrong for e in images)

@@ -150,14 +150,14 @@ def test_points_as_printed_sum_to_the_logit(others, answer, bias):
     evidence=rows,
     others=others,
   )
-  sheet = sentences.sheet(explained, answer)
-  total = sum(float(line.points) for line in sheet.rows) + float(sheet.others)
-  assert sheet.bias == ("-0.26" if bias else None)
-  total += float(sheet.bias or 0)
-  assert_allclose(total, float(sheet.logit), atol=1e-9)
-  assert sheet.logit == f"{logits[answer]:.2f}"
+  found = sentences.scoring_sheet(explained, answer)
+  total = sum(float(line.points) for line in found.rows) + float(found.others)
+  assert found.bias == ("-0.26" if bias else None)
+  total += float(found.bias or 0)
+  assert_allclose(total, float(found.logit), atol=1e-9)
+  assert found.logit == f"{logits[answer]:.2f}"
   if not answer:
-    assert sheet.rows[0].product == "9.21 × 1.02"
+    assert found.rows[0].product == "9.21 × 1.02"
     assert_allclose(explained.other_points, 0.777 if others else 0, atol=1e-9)
 
 
