@@ -15,7 +15,7 @@ from jaxtyping import Bool, UInt8
 import numpy as np
 
 from protojax.data import images as images_lib
-from protojax.datasets import readable, truths
+from protojax.datasets import image_check, truths
 from protojax.types import UserError
 
 NORMAL = "normal"  # the kind of an image without a defect
@@ -103,7 +103,7 @@ class OfFiles:
   def broken(self, rows: Sequence[int]) -> dict[int, str]:
     """Row -> reason, for those of the rows that cannot be read."""
     names = {row: self.entries[row].name for row in rows}
-    bad = readable.unreadable(self.root, tuple(names.values()))
+    bad = image_check.unreadable(self.root, tuple(names.values()))
     return {row: bad[name] for row, name in names.items() if name in bad}
 
   def require_truth(self, rows: Sequence[int]) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from protojax.data import images as images_lib
-from protojax.datasets import readable
+from protojax.datasets import image_check
 from protojax.types import UserError
 
 
@@ -67,7 +67,7 @@ def images(*paths: str) -> Files:
     for file in _expand(os.path.expanduser(path)):
       found.setdefault(os.path.abspath(file), file)
   root = os.getcwd()
-  bad = readable.unreadable(root, tuple(found.values()))
+  bad = image_check.unreadable(root, tuple(found.values()))
   names = tuple(f for f in found.values() if f not in bad)
   if not names:
     first = "".join(f" ({name}: {why})" for name, why in list(bad.items())[:1])

@@ -11,7 +11,7 @@ import os
 import numpy as np
 
 from protojax.data import splits as splits_lib
-from protojax.datasets import files, readable
+from protojax.datasets import files, image_check
 from protojax.datasets.files import Files
 from protojax.types import UserError
 
@@ -78,7 +78,7 @@ def _labelled(root: str, prefix: str = "") -> Files:
       f"no class folder in {where}: expected {os.path.join(where, '<class>')}/"
       " with images in it"
     )
-  bad = readable.unreadable(
+  bad = image_check.unreadable(
     root, [n for names in by_class.values() for n in names]
   )
   for c, names in by_class.items():

@@ -13,7 +13,7 @@ from jaxtyping import Bool
 import numpy as np
 from PIL import Image, ImageOps
 
-from protojax.datasets import readable
+from protojax.datasets import image_check
 from protojax.types import UserError
 
 _ORIENTATION = 0x0112  # EXIF; from 5 on, height and width are exchanged
@@ -89,7 +89,7 @@ def require(root: str, pairs: Sequence[tuple[str, str]]) -> None:
       f"the defective image {image} in {root} has no mask: expected {mask}"
       f"{_more(missing)}. Add it, or remove the image"
     )
-  broken = readable.unreadable(root, [mask for _, mask in pairs])
+  broken = image_check.unreadable(root, [mask for _, mask in pairs])
   if broken:
     mask, why = next(iter(broken.items()))
     raise UserError(

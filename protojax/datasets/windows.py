@@ -22,7 +22,7 @@ import numpy as np
 from protojax.data import images as images_lib
 from protojax.data import splits as splits_lib
 from protojax.data.places import Places
-from protojax.datasets import files, readable, truths
+from protojax.datasets import files, image_check, truths
 from protojax.types import UserError
 
 # The class of a window that shows nothing of the list.
@@ -137,7 +137,7 @@ def load(
     )
   place = os.path.join(root, "images")
   paths = [os.path.relpath(path, place) for path in files.below(place)]
-  bad = readable.unreadable(place, paths)
+  bad = image_check.unreadable(place, paths)
   paths = [path for path in paths if path not in bad]
   if len(paths) < 2:
     raise UserError(

@@ -7,7 +7,7 @@ import numpy as np
 from PIL import Image
 import pytest
 
-from protojax.datasets import files, folder, readable
+from protojax.datasets import files, folder, image_check
 from protojax.types import UserError
 
 
@@ -105,9 +105,9 @@ def test_the_check_is_remembered_until_a_file_changes(
   root = make_folder(classes({"a": 3, "b": 3}) | {"a/bad.png": b"junk"})
   folder.load(root, "train")
   read = []
-  reason = readable._reason
+  reason = image_check._reason
   monkeypatch.setattr(
-    readable, "_reason", lambda p: read.append(p) or reason(p)
+    image_check, "_reason", lambda p: read.append(p) or reason(p)
   )
   assert len(folder.load(root, "test").skipped) == 1
   assert read == []
