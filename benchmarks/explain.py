@@ -97,10 +97,12 @@ def explainer(
 ) -> Callable[[], sweep.Totals]:
   """The global explanation of images by a model."""
   batches = list(_batches(pixels))
-  source = np.full(len(state.buffers["alive"]), -1, np.int32)
+  provenance = np.full(len(state.buffers["alive"]), -1, np.int32)
 
   def explain() -> sweep.Totals:
-    *_, totals = sweep.sweep(model, state, batches, preset, source=source)
+    *_, totals = sweep.sweep(
+      model, state, batches, preset, provenance=provenance
+    )
     return totals
 
   return explain

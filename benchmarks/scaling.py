@@ -90,9 +90,9 @@ def _explanation(sharded: bool, quick: bool) -> PyTree:
   method, state = _method(sharded, quick)
   batches = method.stream("test").batches()
   preset = presets.load("contrast=0.45", "fast", "none")
-  source = np.full(len(state.buffers["alive"]), -1, np.int32)
+  provenance = np.full(len(state.buffers["alive"]), -1, np.int32)
   *_, totals = sweep.sweep(
-    method.network, state, batches, preset, source=source
+    method.network, state, batches, preset, provenance=provenance
   )
   named = ("importance", "relative", "distance", "similarity")
   return {name: getattr(totals.all, name) for name in named}

@@ -184,7 +184,7 @@ def run(args: argparse.Namespace) -> int:
         limit=args.limit,
         keep_all="npz" in args.format,
         allow_changed=args.allow_stale,
-        sources=split == tasks[0][0],
+        provenance=split == tasks[0][0],
         progress=advance,
       ):
         # All processes compute them; one writes them.

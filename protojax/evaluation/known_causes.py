@@ -100,7 +100,7 @@ def measure(folder: Path, images: int = IMAGES) -> Measured:
   )
   found = {
     "train": train.all.importance[:, alive],
-    "others": train.others.importance[:, alive],
+    "others": train.without_own.importance[:, alive],
     "test": test.all.importance[:, alive],
   }
   return Measured(
@@ -146,13 +146,13 @@ def _totals(
   images: int,
 ) -> Totals:
   """Global scores over so many images of a split."""
-  source = np.asarray(state.buffers["provenance"].image)
+  own = np.asarray(state.buffers["provenance"].image)
   parts = sweep(
     model,
     state,
     stream.spread(images),
     preset,
-    source=source if split == "train" else np.full_like(source, -1),
+    provenance=own if split == "train" else np.full_like(own, -1),
     replicates=1,
   )
   (totals,) = (part for part in parts if isinstance(part, Totals))

@@ -72,7 +72,7 @@ class Context:
     return push.stale(self.state)
 
   @property
-  def source(self) -> Int[np.ndarray, " p"]:
+  def provenance(self) -> Int[np.ndarray, " p"]:
     """Position in the stream of each prototype's own image, -1 for none."""
     image = np.asarray(self.buffers["provenance"].image)
     return image if self.split == "train" else np.full_like(image, -1)

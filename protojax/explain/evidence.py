@@ -276,7 +276,7 @@ class Overview:
     modifications: names of the axis m.
     alive: whether pruning has left each prototype.
     scores: over every image.
-    without_source: with every prototype's own source image left out, if the
+    without_own: with every prototype's own source image left out, if the
       split holds it.
     local: modification -> histogram of phi_local of living prototypes.
     samples: a few images, to see what the changes look like.
@@ -289,7 +289,7 @@ class Overview:
   modifications: tuple[str, ...]
   alive: Bool[np.ndarray, " p"]
   scores: Scores
-  without_source: Scores | None
+  without_own: Scores | None
   local: Mapping[str, Histogram]
   samples: tuple[Sample, ...] = ()
   redundancy: Redundancy | None = None
@@ -310,7 +310,7 @@ class GlobalExplanation:
     duplicate_of: the first prototype alive that is the same patch, if any.
     patch: where it was taken from; None before a push.
     because: split -> scores over that split.
-    without_source: the same with the prototype's own source image left out;
+    without_own: the same with the prototype's own source image left out;
       only for splits that hold it.
     nearest: split -> the images with the nearest patches, the nearest first.
     redundant_with: living prototypes that say nearly the same, this one left
@@ -328,7 +328,7 @@ class GlobalExplanation:
   duplicate_of: int | None
   patch: Patch | None
   because: Mapping[str, Because]
-  without_source: Mapping[str, Because]
+  without_own: Mapping[str, Because]
   nearest: Mapping[str, tuple[Neighbour, ...]] = dataclasses.field(
     default_factory=dict
   )
@@ -362,7 +362,7 @@ def merge(
         new,
         patch=_better(old.patch, new.patch),
         because={**old.because, **new.because},
-        without_source={**old.without_source, **new.without_source},
+        without_own={**old.without_own, **new.without_own},
         nearest={**old.nearest, **new.nearest},
         redundant_with=old.redundant_with or new.redundant_with,
       )

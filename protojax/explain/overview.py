@@ -38,7 +38,7 @@ def overview(
     modifications=names,
     alive=context.buffers["alive"],
     scores=totals.all,
-    without_source=totals.others if context.split == "train" else None,
+    without_own=totals.without_own if context.split == "train" else None,
     local={
       name: Histogram(totals.edges, row)
       for name, row in zip(names, totals.counts, strict=True)
@@ -101,8 +101,8 @@ def statistics_rows(overviews: Mapping[str, Overview]) -> list[dict[str, Any]]:
   splits = {}
   for split, seen in overviews.items():
     splits[split] = _scored(seen, seen.scores)
-    if seen.without_source is not None:
-      splits[f"{split} without source"] = _scored(seen, seen.without_source)
+    if seen.without_own is not None:
+      splits[f"{split} without source"] = _scored(seen, seen.without_own)
   rows = []
   for name, split in splits.items():
     rows += statistics.rows(name, statistics.summarise(split))

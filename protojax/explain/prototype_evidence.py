@@ -60,7 +60,7 @@ def of_prototypes(
     if totals is not None:
       near = patches.nearest(context, totals.nearest, some, pictured)
     for j in some:
-      because, without_source = _scores(context, totals, j)
+      because, without_own = _scores(context, totals, j)
       k = _speaks_for(context, j)
       yield GlobalExplanation(
         prototype=j,
@@ -70,7 +70,7 @@ def of_prototypes(
         duplicate_of=copies.get(j),
         patch=taken.get(j),
         because=because,
-        without_source=without_source,
+        without_own=without_own,
         nearest={split: near[j]} if near else {},
         stale=context.stale,
         kind=groups.kind,
@@ -96,7 +96,7 @@ def _scores(
   because = {split: _because(totals.all, names, j)}
   if split != "train":
     return because, {}
-  return because, {split: _because(totals.others, names, j)}
+  return because, {split: _because(totals.without_own, names, j)}
 
 
 def _duplicates(buffers: Mapping[str, Any]) -> dict[int, int]:

@@ -102,7 +102,7 @@ def explain(
   prototypes_shown: int = 2000,
   nearest: int = 5,
   heat: str = "upsampling",
-  sources: bool = True,
+  provenance: bool = True,
   allow_changed: bool = False,
   progress: Callable[[int], None] = lambda images: None,
 ) -> Iterator[LocalExplanation | Overview | GlobalExplanation]:
@@ -129,7 +129,7 @@ def explain(
     prototypes_shown: how many prototypes get pictures.
     nearest: images listed for each prototype.
     heat: what heat maps show, one of `maps.ATTRIBUTIONS`.
-    sources: say where the prototypes were taken from; that need not be done
+    provenance: say where the prototypes were taken from; that need not be done
       again for a second split.
     allow_changed: explain even if the prototypes' images have changed.
     progress: called with the number of images of each batch that is done.
@@ -174,7 +174,7 @@ def explain(
     context,
     every,
     totals,
-    training if sources else None,
+    training if provenance else None,
     prototypes_shown,
     allow_changed=allow_changed,
     optional=scope == "local",
@@ -210,7 +210,7 @@ def _images(
     context.state,
     batches,
     context.preset,
-    source=context.source,
+    provenance=context.provenance,
     by_points=context.model.groups.by_points,
     keep_features=scope != "global",
     **options,

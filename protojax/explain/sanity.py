@@ -24,9 +24,9 @@ def check(context: Context) -> tuple[str, ...]:
   alive, class_of = np.flatnonzero(buffers["alive"]), buffers["class_of"]
   found = []
   # The stream may hold a part of the training images.
-  labels, source = np.asarray(context.stream.labels), context.source
-  pushed = alive[(source[alive] >= 0) & (source[alive] < len(labels))]
-  labels = labels[source[pushed]]
+  labels, provenance = np.asarray(context.stream.labels), context.provenance
+  pushed = alive[(provenance[alive] >= 0) & (provenance[alive] < len(labels))]
+  labels = labels[provenance[pushed]]
   strangers = labels != class_of[pushed]
   found += _told(
     "are patches of images of another class",

@@ -61,9 +61,9 @@ class Totals(NamedTuple):
 
   Attributes:
     all: global scores over every image.
-    others: the same, every prototype's own source image left out; there the
-      distance is 0, where the log similarity is steepest, so that one image
-      has the largest weight and the largest drop.
+    without_own: the same without the image that each prototype was pushed
+      to. Its distance is 0, where the log similarity is steepest, so this
+      one image has the largest weight and the largest drop.
     nearest: the images nearest to each prototype: distances are negated
       similarities, "cell" and "delta" ([p, k, m]) are known of each.
     counts: local scores of living prototypes by modification and bin.
@@ -71,7 +71,7 @@ class Totals(NamedTuple):
   """
 
   all: Scores
-  others: Scores
+  without_own: Scores
   nearest: Neighbours
   counts: Int[np.ndarray, "m bins"]
   edges: Float[np.ndarray, " edges"]
@@ -83,7 +83,7 @@ def sweep(
   batches: Iterable[Batch],
   preset: Preset,
   *,
-  source: Int[ArrayLike, " p"],
+  provenance: Int[ArrayLike, " p"],
   top: int = 10,
   nearest: int = 5,
   replicates: int = 200,
@@ -99,7 +99,7 @@ def sweep(
     batches: all of one shape, the last one padded and masked; for a preset of
       mode "reference" with the copies that `native.attach` makes.
     preset: what is modified, and how it is scored.
-    source: index, among the images of these batches, of the one each
+    provenance: index, among the images of these batches, of the one each
       prototype was pushed to; -1 for none.
     top: how many prototypes of each image come back to the host.
     nearest: how many images of each prototype.
@@ -112,11 +112,11 @@ def sweep(
   Yields:
     The rows of every batch, and at the end the totals.
   """
-  count, length = len(source), _length(state)
+  count, length = len(provenance), _length(state)
   example = np.zeros(len(preset.names), np.float32)
   draws = Replicates.empty(replicates, len(example), count)
   carry = {
-    "draws": {"all": draws, "others": draws},
+    "draws": {"all": draws, "without_own": draws},
     "nearest": neighbours.empty(
       count, nearest, {"cell": np.zeros((), np.int32), "delta": example}
     ),
@@ -125,7 +125,7 @@ def sweep(
   step = functools.partial(
     _step, model, preset, top, keep_all, by_points, keep_features
   )
-  run = parallel.Sweep(step, (state, jnp.asarray(source)), carry)
+  run = parallel.Sweep(step, (state, jnp.asarray(provenance)), carry)
   sums: dict[str, Sums] = {}
   for _, found in run.rows(batches):
     # In float64, so that neither the order nor the number of devices tells.
@@ -141,7 +141,7 @@ def sweep(
     }
     yield Totals(
       scores["all"],
-      scores["others"],
+      scores["without_own"],
       neighbours.gathered(carry["nearest"]),
       carry["counts"].sum(axis=0, dtype=np.int64),
       totals.edges(model.similarity.span(length)),
@@ -160,7 +160,7 @@ def _step(
   batch: Batch,
 ):
   """Takes a batch into the totals; gives its local scores."""
-  state, source = states
+  state, provenance = states
   local, embedded = of_batch(
     functools.partial(model.nearest, state),
     functools.partial(model.at, state),
@@ -172,8 +172,8 @@ def _step(
   weight = jnp.ones_like(local.similarity)
   if preset.weighted:
     weight = model.similarity.weight(local.similarity, length)
-  own = batch["index"][:, None] == source[None]
-  weights = {"all": weight, "others": jnp.where(own, 0.0, weight)}
+  own = batch["index"][:, None] == provenance[None]
+  weights = {"all": weight, "without_own": jnp.where(own, 0.0, weight)}
   rows = {name: batch[name] for name in ("index", "label", "valid")}
   rows["similarity"] = local.similarity
   scores = model.scores(state, embedded, local.similarity)

@@ -16,7 +16,7 @@ import numpy as np
 from protojax.types import ArrayLike
 
 # (y, x, height, width) -> the place (y, x) that this pixel comes from.
-_Source = Callable[[Array, Array, Array, Array], tuple[Array, Array]]
+_Origin = Callable[[Array, Array, Array, Array], tuple[Array, Array]]
 
 
 def sine(
@@ -34,11 +34,11 @@ def sine(
   shifts = amplitude * np.sin(np.pi * positions * frequency)
   shift = jnp.asarray(shifts.astype(np.int32))
 
-  def source(y, x, height, width):
+  def origin(y, x, height, width):
     row = (y - shift[x]) % height
     return row, (x - shift[row]) % width
 
-  return _moved(images, source, sizes)
+  return _moved(images, origin, sizes)
 
 
 def bars(
@@ -61,7 +61,7 @@ def bars(
   moves = jnp.asarray(moves, jnp.int32)
   shares = jnp.asarray(draw.integers(0, 2**16, count), jnp.int32)
 
-  def source(y, x, height, width):
+  def origin(y, x, height, width):
     rows = height // count
     bar = jnp.minimum(y // jnp.maximum(rows, 1), count - 1)
     half = (rows + 1) // 2
@@ -69,12 +69,12 @@ def bars(
     inside = y - bar * rows < part
     return y, (x - jnp.where(inside, moves[bar], 0)) % width
 
-  return _moved(images, source, sizes)
+  return _moved(images, origin, sizes)
 
 
 def _moved(
   images: UInt8[ArrayLike, "b H W 3"],
-  source: _Source,
+  origin: _Origin,
   sizes: Int[ArrayLike, "b 2"] | None,
 ) -> UInt8[Array, "b H W 3"]:
   images = jnp.asarray(images)
@@ -82,7 +82,7 @@ def _moved(
   y, x = jnp.mgrid[:height, :width]
 
   def one(image, size):
-    row, column = source(y, x, size[0], size[1])
+    row, column = origin(y, x, size[0], size[1])
     inside = (y < size[0]) & (x < size[1])
     place = jnp.where(inside, row * width + column, y * width + x)
     return image.reshape(-1, 3)[place]

@@ -119,7 +119,7 @@ def of_prototype(e: GlobalExplanation) -> Record:
       "field": e.patch.field,
     },
     "because": {k: _because(b) for k, b in e.because.items()},
-    "without_source": {k: _because(b) for k, b in e.without_source.items()},
+    "without_source": {k: _because(b) for k, b in e.without_own.items()},
     "nearest": {
       split: [_neighbour(n) for n in found]
       for split, found in e.nearest.items()

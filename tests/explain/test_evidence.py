@@ -16,7 +16,7 @@ def _explained(prototype, split, patch):
     duplicate_of=None,
     patch=patch,
     because=because,
-    without_source={},
+    without_own={},
   )
 
 

@@ -35,9 +35,9 @@ def _bound(model, state):
 def _run(model, state, batches, **options):
   # The same for all tests, so that they share what is compiled.
   options = {"top": 11, "keep_all": True, **options}
-  source = options.pop("source", np.full(12, -1, np.int32))
+  provenance = options.pop("provenance", np.full(12, -1, np.int32))
   *rows, totals = sweep(
-    model, state, batches, fakes.PRESET, source=source, **options
+    model, state, batches, fakes.PRESET, provenance=provenance, **options
   )
   assert all(isinstance(row, Rows) for row in rows)
   assert isinstance(totals, Totals)
@@ -323,18 +323,18 @@ def test_the_head_does_not_matter_to_scores():
 def test_source_image_is_left_out():
   model, state = fakes.trained()
   stream = model.train
-  source = state.buffers["provenance"].image
-  rows, totals = _run(model, state, stream.batches(), source=source)
+  provenance = state.buffers["provenance"].image
+  rows, totals = _run(model, state, stream.batches(), provenance=provenance)
   similarity = np.concatenate([r.whole.similarity for r in rows])
   delta = np.concatenate([r.whole.delta for r in rows])
   for j in range(12):
-    kept = np.arange(12) != source[j]
+    kept = np.arange(12) != provenance[j]
     weight = similarity[kept, j].astype(float)
     expected = (delta[kept, :, j] * weight[:, None]).sum(0) / weight.sum()
     assert_allclose(
-      totals.others.importance[:, j], expected, rtol=1e-4, atol=1e-5
+      totals.without_own.importance[:, j], expected, rtol=1e-4, atol=1e-5
     )
-  assert np.all(similarity[source, np.arange(12)] > 9.2)
+  assert np.all(similarity[provenance, np.arange(12)] > 9.2)
 
 
 def test_rows_are_the_most_similar_alive():

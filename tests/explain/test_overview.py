@@ -90,7 +90,7 @@ def test_intervals_hold_the_scores(explained):
 def test_histogram_and_samples(explained):
   *_, overview, _, _ = explained
   assert overview.images == COUNT
-  assert overview.without_source is None
+  assert overview.without_own is None
   for edges, counts in overview.local.values():
     assert counts.sum() == COUNT * 11  # one of the twelve is dead
     assert len(edges) == len(counts) + 1

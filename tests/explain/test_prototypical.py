@@ -77,25 +77,28 @@ def test_patches_and_duplicates():
   _, prototypes = _explain(
     model, state, model.train, split="train", prototypes_shown=4
   )
-  source = state.buffers["provenance"]
+  provenance = state.buffers["provenance"]
   assert [e.duplicate_of for e in prototypes[:2]] == [None, 0]
   assert [e.alive for e in prototypes] == [j != 5 for j in range(12)]
   for j, e in enumerate(prototypes):
-    assert (e.patch.index, e.patch.cell) == (source.image[j], source.cell[j])
-    assert e.patch.image == f"image-{source.image[j]}"
+    assert (e.patch.index, e.patch.cell) == (
+      provenance.image[j],
+      provenance.cell[j],
+    )
+    assert e.patch.image == f"image-{provenance.image[j]}"
     assert (e.patch.picture is not None) == (j < 4)
-    row, column = divmod(int(source.cell[j]), 4)
+    row, column = divmod(int(provenance.cell[j]), 4)
     assert e.patch.field == (8 * row, 8 * column, 8 * row + 8, 8 * column + 8)
-    image = model.train.images[source.image[j]][None]
+    image = model.train.images[provenance.image[j]][None]
     maps = model.maps(state, image, np.array([j]))[..., 0]
     box = locate.percentile_box(locate.upsample(maps, 32, 32))[0]
     assert_array_equal(e.patch.box, box)
     assert e.because["train"].images == 12
     assert_array_equal(
-      e.without_source["train"].similarity < e.because["train"].similarity, True
+      e.without_own["train"].similarity < e.because["train"].similarity, True
     )
   assert np.array_equal(
-    prototypes[0].patch.picture, model.train.images[source.image[0]]
+    prototypes[0].patch.picture, model.train.images[provenance.image[0]]
   )
 
 
@@ -163,9 +166,9 @@ def test_unlabelled_images_without_the_data_set():
 
 def test_changed_training_images_are_noticed():
   model, state = fakes.trained()
-  source = state.buffers["provenance"].image[0]
-  model.train.images[source, 0, 0, 0] ^= 1
-  with pytest.raises(UserError, match=f"image-{source}.*--allow-stale"):
+  provenance = state.buffers["provenance"].image[0]
+  model.train.images[provenance, 0, 0, 0] ^= 1
+  with pytest.raises(UserError, match=f"image-{provenance}.*--allow-stale"):
     _explain(model, state, _test_images())
   _, prototypes = _explain(model, state, _test_images(), allow_changed=True)
   assert prototypes[0].patch is not None
@@ -173,18 +176,18 @@ def test_changed_training_images_are_noticed():
 
 def test_removed_training_images_are_noticed():
   model, state = fakes.trained()
-  source = state.buffers["provenance"].image
-  last = int(source.max())
+  provenance = state.buffers["provenance"].image
+  last = int(provenance.max())
   model.train = fakes.Images(
     model.train.images[:last], model.train.labels[:last]
   )
-  gone = int(np.flatnonzero(source == last)[0])
+  gone = int(np.flatnonzero(provenance == last)[0])
   with pytest.raises(
     UserError, match=rf"number {last} .* prototype {gone} .*data have changed"
   ):
     _explain(model, state, _test_images())
   _, prototypes = _explain(model, state, _test_images(), allow_changed=True)
-  assert [e.patch is None for e in prototypes] == list(source == last)
+  assert [e.patch is None for e in prototypes] == list(provenance == last)
 
 
 @pytest.mark.parametrize("removed", [True, False])

@@ -19,10 +19,10 @@ def test_patches_of_another_class_are_told():
   model, state = fakes.trained()
   class_of = state.buffers["class_of"].copy()
   (others,) = np.nonzero(class_of == 1)
-  source = state.buffers["provenance"]
-  image = source.image.copy()
+  provenance = state.buffers["provenance"]
+  image = provenance.image.copy()
   image[0] = image[others[0]]
-  wrong = source.replace(image=image)
+  wrong = provenance.replace(image=image)
   state = state.replace(buffers={**state.buffers, "provenance": wrong})
   (told,) = _check(model, state)
   assert "1 prototypes are patches of images of another class" in told

@@ -69,7 +69,7 @@ def prototype(number, class_name, rng, pictures=True):
       piece=None if pictures is True else show,
     ),
     because={"train": because(rng), "test": because(rng)},
-    without_source={"train": because(rng, 8)},
+    without_own={"train": because(rng, 8)},
     nearest={"train": tuple(near), "test": tuple(near)},
     redundant_with=(0,) if number == REDUNDANT else (),
     stale=number == STALE,
@@ -123,7 +123,7 @@ def overview(split, prototypes, rng):
     scores=Scores(
       *np.zeros((3, m, p)), np.ones(p), 9, np.zeros((0, m, p), np.float32)
     ),
-    without_source=None,
+    without_own=None,
     local={
       name: evidence.Histogram(
         edges, np.histogram(rng.normal(0.1, 0.2, 999), edges)[0]

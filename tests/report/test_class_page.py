@@ -140,7 +140,7 @@ def test_what_it_says(explained, page):
 def test_images_alone(explained, tmp_path):
   prototypes, images, _ = explained
   bare = [
-    dataclasses.replace(e, because={}, without_source={}, nearest={})
+    dataclasses.replace(e, because={}, without_own={}, nearest={})
     for e in prototypes
   ]
   unlabelled = [

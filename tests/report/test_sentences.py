@@ -117,7 +117,7 @@ def test_global_sentence():
     weight=1.0,
     duplicate_of=None,
     patch=None,
-    without_source={},
+    without_own={},
     because={
       "test": Because({"shape": 1.0}, 2.0, 9),
       "train": Because({"shape": float("nan")}, float("nan"), 9),
@@ -192,7 +192,7 @@ def test_document_says_all_there_is_to_read():
     duplicate_of=None,
     patch=None,
     because={"test": Because(because, 4.0, 12)},
-    without_source={},
+    without_own={},
     notes={"kind": "support", "boundary distance": 0.286},
   )
   dead = dataclasses.replace(prototype, prototype=8, alive=False)

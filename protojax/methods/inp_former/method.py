@@ -305,7 +305,7 @@ class Method:
     data: stream_lib.Stream,
     scope: str = "local",
     allow_changed: bool = False,
-    sources: bool = False,
+    provenance: bool = False,
     keep_all: bool = False,
     heat: str = "",
     **options: Any,
@@ -315,7 +315,7 @@ class Method:
     What concerns prototypes that outlive an image does not apply, and all
     scores of an image come in any case.
     """
-    del scope, allow_changed, sources, keep_all, heat
+    del scope, allow_changed, provenance, keep_all, heat
     return explanation.explain(
       self.network, state, data, self.threshold(state), **options
     )

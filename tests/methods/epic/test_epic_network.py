@@ -226,7 +226,7 @@ def test_an_image_is_told_by_the_channels_with_most_points(network, state):
     turned,
     _batches(images, 8),
     presets.load("contrast=0.5"),
-    source=np.full(CHANNELS, -1),
+    provenance=np.full(CHANNELS, -1),
     top=3,
     replicates=1,
     by_points=network.groups.by_points,
