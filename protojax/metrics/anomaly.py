@@ -40,41 +40,29 @@ def region_weights(truth: Bool[ArrayLike, "H W"]) -> Float[np.ndarray, "H W"]:
   Summed over flagged pixels this is the sum of all regions' overlaps; summed
   over all, the number of regions.
   """
-  return _region_weights(truth).astype(np.float32)
-
-
-def _region_weights(truth: ArrayLike) -> np.ndarray:
   numbers = regions(truth)
   areas = np.bincount(numbers.ravel(), minlength=1)
-  # Were all defective, the background would have area 0.
-  return np.where(numbers > 0, 1.0 / np.maximum(areas, 1)[numbers], 0.0)
-
-
-def aupro(
-  truths: Bool[ArrayLike, "n H W"],
-  maps: Float[ArrayLike, "n H W"],
-  limit: float = LIMIT,
-) -> float:
-  """Area under the per-region overlap curve, exact.
-
-  At each threshold: the flagged share of every defect's pixels, averaged over
-  the defects of all images, large and small alike, against the flagged share
-  of the normal pixels. The curve starts at (0, 0), is linear between
-  thresholds and averaged over rates from 0 to `limit`, at most 1, so that 1 is
-  the best. nan without a defect, without a normal pixel or with a nan score.
-  """
-  scores, normal = np.ravel(maps), ~np.ravel(truths)
-  if np.isnan(scores).any():
-    return float("nan")
-  weights = [_region_weights(truth) for truth in np.asarray(truths)]
-  distinct, place = np.unique(scores, return_inverse=True)
-  overlap = np.bincount(place, np.ravel(weights), len(distinct))
-  flagged = np.bincount(place[normal], minlength=len(distinct))
-  return _aupro(flagged, overlap, limit)
+  # If all pixels are defective, the background has area 0.
+  weights = np.where(numbers > 0, 1.0 / np.maximum(areas, 1)[numbers], 0.0)
+  return weights.astype(np.float32)
 
 
 def _aupro(normal: np.ndarray, overlap: np.ndarray, limit: float) -> float:
-  """From normal pixels and region weights per score, in ascending order."""
+  """Area under the per-region overlap curve; 1 is the best.
+
+  At each threshold: the flagged share of a defect's pixels, averaged over the
+  defects of all images, large and small alike, against the flagged share of
+  the normal pixels. The curve starts at (0, 0), is linear between thresholds,
+  and is averaged over rates from 0 to `limit`, which is at most 1.
+
+  Args:
+    normal: normal pixels of each bin, in ascending order of the score.
+    overlap: sum of the region weights of each bin.
+    limit: largest false positive rate.
+
+  Returns:
+    The area; nan without a defect or without a normal pixel.
+  """
   if not (normal.any() and overlap.any()):
     return float("nan")
   x, y = (

@@ -68,21 +68,6 @@ def contained(
   return jnp.all(inside, axis=-1) & jnp.asarray(seen)[:, None]
 
 
-def merged(
-  tables: Bool[ArrayLike, "*n r"], group: Int[ArrayLike, " r"], groups: int
-) -> Bool[Array, "*n g"]:
-  """Parts taken together, such as a left and a right eye.
-
-  Args:
-    tables: of `contained`, or of what is seen.
-    group: number of the group of each part.
-    groups: how many there are.
-  """
-  member = jnp.asarray(group)[:, None] == jnp.arange(groups)[None]
-  found = jnp.asarray(tables, jnp.float32) @ member.astype(jnp.float32)
-  return found > 0
-
-
 def rates(
   contained: Tables,
   seen: Bool[ArrayLike, "b r"],

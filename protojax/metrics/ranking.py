@@ -24,23 +24,6 @@ def auroc(labels: Labels, scores: Float[ArrayLike, " n"]) -> float:
   return _auroc(*tally(labels, scores))
 
 
-def average_precision(labels: Labels, scores: Float[ArrayLike, " n"]) -> float:
-  """Precision, averaged over recall; nan as in `auroc`.
-
-  Sum over the thresholds of (R_i - R_i-1) P_i, without interpolation.
-  """
-  return _average_precision(*tally(labels, scores))
-
-
-def f1_max(labels: Labels, scores: Float[ArrayLike, " n"]) -> float:
-  """F1 at the threshold where it is largest; nan as in `auroc`.
-
-  The threshold is chosen on the very labels it is judged by: an upper bound
-  of what a threshold chosen beforehand can reach.
-  """
-  return _f1_max(*tally(labels, scores))
-
-
 def tally(
   labels: Labels, scores: Float[ArrayLike, " n"]
 ) -> tuple[Float[np.ndarray, " s"], Float[np.ndarray, " s"]]:
@@ -80,6 +63,7 @@ def _auroc(normal: np.ndarray, defective: np.ndarray) -> float:
 
 
 def _average_precision(normal: np.ndarray, defective: np.ndarray) -> float:
+  """Sum over the thresholds of (R_i - R_i-1) P_i, without interpolation."""
   if not (normal.any() and defective.any()):
     return float("nan")
   true, flagged = _above(defective), _above(normal + defective)
@@ -90,6 +74,11 @@ def _average_precision(normal: np.ndarray, defective: np.ndarray) -> float:
 
 
 def _f1_max(normal: np.ndarray, defective: np.ndarray) -> float:
+  """F1 at the threshold where it is largest.
+
+  The threshold is chosen on the labels that judge it, so this is an upper
+  bound for a threshold that is chosen beforehand.
+  """
   if not (normal.any() and defective.any()):
     return float("nan")
   true, flagged = _above(defective), _above(normal + defective)

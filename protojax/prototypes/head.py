@@ -203,10 +203,3 @@ def logits(
   scores = jnp.where(alive[None], scores, 0.0)
   weight = jnp.where(alive[None], weight, 0.0)
   return jnp.einsum("bp,kp->bk", scores, weight, precision=PRECISION)
-
-
-def points(
-  scores: Float[ArrayLike, "b p"], weight: Float[ArrayLike, "k p"]
-) -> Float[ArrayLike, "b k p"]:
-  """What each prototype adds to each logit: similarity times weight."""
-  return scores[:, None] * weight[None]

@@ -95,12 +95,6 @@ def test_contained_equals_the_loop():
     assert found[i, j, r] == (seen[i, r] and _contained(box, points[i, r]))
 
 
-def test_parts_are_merged_by_group():
-  at = np.array([[[True, False, False], [False, False, True]]])
-  found = parts.merged(at, np.array([0, 0, 1]), 2)
-  assert_array_equal(found, [[[True, False], [False, True]]])
-
-
 def test_same_cells_equals_the_loop():
   generator = np.random.default_rng(0)
   before, after = generator.integers(0, 3, (2, 9, 4))

@@ -5,17 +5,18 @@ import pytest
 from sklearn import metrics
 
 from protojax.metrics import ranking
+from tests.metrics.oracles import f1_max
 
-FORMS = (ranking.auroc, ranking.average_precision, ranking.f1_max)
+ORACLES = {
+  "auroc": metrics.roc_auc_score,
+  "ap": metrics.average_precision_score,
+  "f1_max": f1_max,
+}
 
 
-def f1_max(labels, scores):
-  precision, recall, _ = metrics.precision_recall_curve(labels, scores)
-  found = precision + recall > 0
-  return np.max((2 * precision * recall)[found] / (precision + recall)[found])
-
-
-ORACLES = (metrics.roc_auc_score, metrics.average_precision_score, f1_max)
+def exact(labels, scores):
+  """AUROC, AP and F1-max of a list of scores, by name."""
+  return ranking.summary(*ranking.tally(labels, scores))
 
 
 def draw(seed, levels):
@@ -34,16 +35,16 @@ def draw(seed, levels):
 def test_exact_forms_equal_scikit_learn(levels):
   for seed in range(40):
     labels, scores = draw(seed, levels)
-    ours = [form(labels, scores) for form in FORMS]
-    theirs = [oracle(labels, scores) for oracle in ORACLES]
-    np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-12)
+    theirs = {name: oracle(labels, scores) for name, oracle in ORACLES.items()}
+    found = exact(labels, scores)
+    assert found == pytest.approx(theirs, rel=0, abs=1e-12)
+    assert ranking.auroc(labels, scores) == found["auroc"]
 
 
 def test_float32_scores_and_kinds_of_defects_as_labels():
   labels, scores = draw(0, 0)
   kinds = labels * np.arange(1, len(labels) + 1, dtype=np.int32)
-  for form in FORMS:
-    assert form(kinds, scores.astype(np.float32)) == form(labels, scores)
+  assert exact(kinds, scores.astype(np.float32)) == exact(labels, scores)
 
 
 def test_by_hand():
@@ -52,8 +53,8 @@ def test_by_hand():
   # Of four pairs three are in order and one is a tie.
   assert ranking.auroc(labels, scores) == 3.5 / 4
   # Recall 1/2 at precision 1, then 1 at precision 2/3.
-  assert ranking.average_precision(labels, scores) == pytest.approx(5 / 6)
-  assert ranking.f1_max(labels, scores) == pytest.approx(4 / 5)
+  assert exact(labels, scores)["ap"] == pytest.approx(5 / 6)
+  assert exact(labels, scores)["f1_max"] == pytest.approx(4 / 5)
 
 
 def test_only_the_order_matters_to_auroc():
@@ -64,14 +65,14 @@ def test_only_the_order_matters_to_auroc():
   assert ranking.auroc(labels, -scores) == pytest.approx(1 - value)
 
 
-@pytest.mark.parametrize("form", FORMS)
-def test_undefined_is_nan(form):
+@pytest.mark.parametrize("name", ORACLES)
+def test_undefined_is_nan(name):
   scores = np.array([0.1, 0.2, 0.3])
-  assert np.isnan(form(np.zeros(3, bool), scores))
-  assert np.isnan(form(np.ones(3, bool), scores))
-  assert np.isnan(form(np.zeros(0, bool), np.zeros(0)))
+  assert np.isnan(exact(np.zeros(3, bool), scores)[name])
+  assert np.isnan(exact(np.ones(3, bool), scores)[name])
+  assert np.isnan(exact(np.zeros(0, bool), np.zeros(0))[name])
   some = np.array([False, True, True])
-  assert np.isnan(form(some, np.array([0.1, np.nan, 0.3])))
+  assert np.isnan(exact(some, np.array([0.1, np.nan, 0.3]))[name])
 
 
 def test_empty_bins_change_nothing():
