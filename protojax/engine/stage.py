@@ -148,7 +148,6 @@ def fit(
   optimizer_state: PyTree,
   key: jax.Array,
   start: int = 0,
-  use_cache: bool = True,
 ) -> Iterator[Update]:
   """Trains from step `start` to the stage's end, yielding after every step.
 
@@ -158,13 +157,12 @@ def fit(
     optimizer_state: the optimiser's, at step `start`.
     key: the stage's key; a step's key is folded from it.
     start: steps done already.
-    use_cache: False makes the rows of `stage.cached` anew in every step.
 
   Raises:
     UserError: the batch does not divide over devices and parts.
   """
   _check_parts(stage)
-  rows = _cached_rows(stage, state) if use_cache else None
+  rows = _cached_rows(stage, state)
   # The caller's buffers stay his: the step overwrites its own copies.
   state, optimizer_state = parallel.distribute(
     jax.tree.map(np.array, parallel.to_host((state, optimizer_state))),

@@ -56,7 +56,7 @@ def _loss(params, state, batch, key):
 
 
 def _fit(source, groups, length, rows=None, **kwargs):
-  data = stream_lib.training(source, 16, 8, seed=1, **kwargs)
+  data = stream_lib.shuffled(source, 16, 8, seed=1, **kwargs)
   cached = None if rows is None else Cached(rows)
   return stages.Fit("fit", _loss, data, grouped(groups), length, cached)
 
@@ -110,7 +110,8 @@ def test_replicas_stay_equal(array_source):
 def test_cached_rows_gives_the_same_steps(array_source):
   fit = _fit(array_source(), {"head": 0.02}, stages.epochs(2), _rows)
   cached = _run(fit, _state())
-  fresh = _run(fit, _state(), use_cache=False)
+  too_large = Cached(_rows, limit=0)
+  fresh = _run(dataclasses.replace(fit, cached=too_large), _state())
   for a, b in zip(cached, fresh, strict=True):
     np.testing.assert_allclose(
       a.state.params["head"], b.state.params["head"], atol=1e-6
@@ -171,7 +172,7 @@ def test_after_step_runs_after_every_update(array_source):
 
 
 def test_batch_that_does_not_divide_is_refused(array_source):
-  data = stream_lib.training(array_source(), 16, 7, seed=1)
+  data = stream_lib.shuffled(array_source(), 16, 7, seed=1)
   fit = stages.Fit("fit", _loss, data, grouped({"head": 0.1}), stages.steps(1))
   with pytest.raises(UserError, match="batch_size 7 does not divide over 2"):
     _run(fit, _state())

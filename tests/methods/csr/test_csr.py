@@ -13,6 +13,7 @@ from configs import csr_composites
 from protojax import methods, parallel
 from protojax.data.places import Places
 from protojax.engine import stage as stages
+from protojax.engine.cached import Cached
 from protojax.methods.base import Intervenes
 from protojax.prototypes.explainable import Explainable
 from protojax.types import UserError
@@ -69,12 +70,12 @@ def start():
   return state, moved
 
 
-def run(stage, state, **kwargs):
+def run(stage, state):
   if isinstance(stage, stages.Pass):
     return stage.sweep(state, stage.data)[0]
   short = dataclasses.replace(stage, length=stages.steps(2))
   moments = short.optimizer.init(state.params)
-  updates = stages.fit(short, state, moments, parallel.key(1), **kwargs)
+  updates = stages.fit(short, state, moments, parallel.key(1))
   return [parallel.to_host(update) for update in updates][-1].state
 
 
@@ -148,7 +149,8 @@ def test_kept_features_change_no_step():
   state, _ = start()
   *_, found = make().stages()
   kept = run(found, state)
-  plain = run(found, state, use_cache=False)
+  too_large = Cached(found.cached.function, limit=0)
+  plain = run(dataclasses.replace(found, cached=too_large), state)
   jax.tree.map(
     functools.partial(assert_allclose, atol=2e-5), kept.params, plain.params
   )
