@@ -80,9 +80,6 @@ class ArraySource:
   def name(self, i):
     return f"image {i}"
 
-  def digest(self, i):
-    return np.zeros(16, np.uint8)
-
 
 @pytest.fixture
 def array_source():

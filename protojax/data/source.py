@@ -4,7 +4,7 @@ from collections.abc import Sequence
 import dataclasses
 from typing import Protocol, runtime_checkable
 
-from jaxtyping import Int32, UInt8
+from jaxtyping import Int32
 import numpy as np
 
 
@@ -35,10 +35,6 @@ class Source(Protocol):
 
   def name(self, i: int) -> str:
     """What to call an image, without decoding it."""
-    ...
-
-  def digest(self, i: int) -> UInt8[np.ndarray, "16"]:
-    """Hash of the pixels: the same image, whatever its file."""
     ...
 
 
@@ -72,10 +68,6 @@ class View:
   def name(self, i: int) -> str:
     """What the whole calls the image."""
     return self.whole.name(int(self.rows[i]))
-
-  def digest(self, i: int) -> UInt8[np.ndarray, "16"]:
-    """Hash of the pixels of one image."""
-    return self.whole.digest(int(self.rows[i]))
 
 
 def subset(source: Source, rows: Sequence[int] | np.ndarray) -> View:

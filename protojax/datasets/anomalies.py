@@ -11,10 +11,9 @@ import difflib
 import os
 from typing import Any
 
-from jaxtyping import Bool, Int32, UInt8
+from jaxtyping import Bool, Int32
 import numpy as np
 
-from protojax.data import images as images_lib
 from protojax.data import splits
 from protojax.datasets import anomaly_records, elpv, layouts, shots, textures
 from protojax.datasets.collection import (
@@ -66,10 +65,6 @@ class Anomalies:
   def name(self, i: int) -> str:
     """The name of an image, fit for reports and JSON."""
     return printable(self.collection.entries[self.rows[i]].name)
-
-  def digest(self, i: int) -> UInt8[np.ndarray, "16"]:
-    """Hash of the pixels of one image."""
-    return images_lib.digest(self[i]["image"])
 
   @property
   def has_truth(self) -> bool:

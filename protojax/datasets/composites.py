@@ -19,7 +19,6 @@ import numpy as np
 from PIL import Image
 from scipy import ndimage
 
-from protojax.data import images as images_lib
 from protojax.data.places import Places
 from protojax.datasets import photos
 from protojax.types import UserError
@@ -135,10 +134,6 @@ class Composites:
     """The split, the number, and what is there."""
     shown = [CONCEPTS[c] for c in np.flatnonzero(self.concepts[i])]
     return "-".join((self.split, f"{int(i):03d}", *shown))
-
-  def digest(self, i: int) -> UInt8[np.ndarray, " 16"]:
-    """Hash of the pixels of one image."""
-    return images_lib.digest(self[i]["image"])
 
   def places(self, i: int) -> Places:
     """Where the pieces were pasted."""

@@ -6,7 +6,7 @@ import functools
 import glob
 import os
 
-from jaxtyping import Int32, UInt8
+from jaxtyping import Int32
 import numpy as np
 from PIL import Image
 
@@ -50,10 +50,6 @@ class Files:
     """The path relative to `root`, fit for reports and JSON."""
     # File names need not be UTF-8.
     return os.fsencode(self.names[i]).decode("utf-8", "backslashreplace")
-
-  def digest(self, i: int) -> UInt8[np.ndarray, "16"]:
-    """Hash of the pixels of one image."""
-    return images_lib.digest(self[i]["image"])
 
 
 def images(*paths: str) -> Files:

@@ -18,7 +18,6 @@ import numpy as np
 from PIL import Image, ImageEnhance, ImageFilter
 from scipy import ndimage
 
-from protojax.data import images as images_lib
 from protojax.datasets import photos
 from protojax.types import UserError
 
@@ -96,10 +95,6 @@ class Planted:
   def name(self, i: int) -> str:
     """The characteristic, the split and the number."""
     return f"{self.characteristic}-{self.split}-{int(i):03d}"
-
-  def digest(self, i: int) -> UInt8[np.ndarray, "16"]:
-    """Hash of the pixels of one image."""
-    return images_lib.digest(self[i]["image"])
 
 
 def load(characteristic: str, split: str, seed: int) -> Planted:

@@ -10,7 +10,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from jaxtyping import Float, Int32, UInt8
+from jaxtyping import Float, Int32
 import numpy as np
 
 from protojax import parallel
@@ -76,10 +76,6 @@ class Records:
   def name(self, i: int) -> str:
     """The name that the record holds, or the data set and its number."""
     return self._name(i, self.records[int(i)] if self.named else {})
-
-  def digest(self, i: int) -> UInt8[np.ndarray, "16"]:
-    """Hash of the pixels of one image."""
-    return images_lib.digest(self[i]["image"])
 
   def places(self, i: int) -> Places | None:
     """See `objects.Boxed`; of images that are cut to their boxes unknown."""

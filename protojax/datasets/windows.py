@@ -89,10 +89,6 @@ class Windows:
     name = os.fsencode(w.photograph).decode("utf-8", "backslashreplace")
     return f"{name} at {w.left},{w.top}"
 
-  def digest(self, i: int) -> UInt8[np.ndarray, " 16"]:
-    """Hash of the pixels of one window."""
-    return images_lib.digest(self[i]["image"])
-
   def places(self, i: int) -> Places:
     """Where the things are; also those seen in part, which do not count."""
     return self.found[i]

@@ -33,9 +33,6 @@ class Planted:
   def name(self, i):
     return f"{i}"
 
-  def digest(self, i):
-    return np.full(16, i, np.uint8)
-
 
 def check(batch, source, size=4):
   """Every row is the example that its index says."""

@@ -60,7 +60,6 @@ def test_pieces_change_their_boxes_and_nothing_else():
 def test_images_are_drawn_from_seed_split_and_number():
   again = composites.load("train", 0)
   assert_array_equal(again[3]["image"], TRAIN[3]["image"])
-  assert_array_equal(again.digest(3), TRAIN.digest(3))
   other = composites.load("train", 1)
   assert np.any(other[3]["image"] != TRAIN[3]["image"])
   assert TRAIN.name(3).startswith("train-003")

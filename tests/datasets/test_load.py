@@ -57,7 +57,6 @@ def test_validation_images_are_held_out_of_each_class(make_folder, data_config):
       item, row = part[i], whole.names.index(part.name(i))
       assert item["label"] == part.labels[i] == whole.labels[row]
       np.testing.assert_array_equal(item["image"], whole[row]["image"])
-      np.testing.assert_array_equal(part.digest(i), whole.digest(row))
   again = [datasets.load(config, "validation", seed).rows for seed in (1, 2)]
   # The split is the data's, whatever the run's seed.
   np.testing.assert_array_equal(again[0], again[1])
@@ -87,6 +86,6 @@ def test_images(make_folder):
   source = files.images(make_folder({"a.png": 1, "b.png": 1, "c.png": 2}))
   assert len(source) == 3
   assert source[0]["label"] == -1
-  # The same pixels have the same digest, another file or not.
-  assert source.digest(0).tolist() == source.digest(1).tolist()
-  assert source.digest(0).tolist() != source.digest(2).tolist()
+  first, same, other = (source[i]["image"] for i in range(3))
+  np.testing.assert_array_equal(first, same)
+  assert (first != other).any()
