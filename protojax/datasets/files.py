@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 import dataclasses
-import functools
 import glob
 import os
 
@@ -94,7 +93,9 @@ def is_image(path: str) -> bool:
   """Whether the suffix is one of images; hidden files are none."""
   name = os.path.basename(path)
   suffix = os.path.splitext(name)[1].lower()
-  return not name.startswith(".") and suffix in _suffixes()
+  # Pillow's table of suffixes also holds formats that it only writes.
+  kind = Image.registered_extensions().get(suffix)
+  return not name.startswith(".") and kind in Image.OPEN
 
 
 def _expand(path: str) -> list[str]:
@@ -107,10 +108,3 @@ def _expand(path: str) -> list[str]:
   if not found:
     raise UserError(f"no image at {path}: give a file, a folder or a pattern")
   return found
-
-
-@functools.cache
-def _suffixes() -> frozenset[str]:
-  # Of what Pillow can open: its table also holds formats it only writes.
-  known = Image.registered_extensions()
-  return frozenset(s for s, kind in known.items() if kind in Image.OPEN)
