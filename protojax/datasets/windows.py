@@ -27,6 +27,8 @@ from protojax.types import UserError
 
 # The class of a window that shows nothing of the list.
 OTHER = "none of them"
+# The share of a thing's box that a window must hold to show the thing.
+_VISIBLE = 0.25
 _EDGES = ("xmin", "ymin", "xmax", "ymax")
 
 
@@ -101,7 +103,6 @@ def load(
   concepts: Sequence[str],
   task: Sequence[str],
   side: int,
-  visible: float = 0.25,
   splits: tuple[str, str] = ("train", "test"),
   test_fraction: float = 0.4,
   seed: int = 0,
@@ -115,7 +116,6 @@ def load(
     task: some of them; a window's class is the first that it shows.
     side: of a window in pixels; the windows of a photograph are spread evenly,
       as many as cover it. A smaller photograph is one window.
-    visible: the share of a thing's box that must be in a window to count.
     splits: what the training and the test split are called.
     test_fraction: the share of the photographs that is test.
     seed: of that draw.
@@ -146,7 +146,7 @@ def load(
   windows = [window for path in chosen for window in _cut(place, path, side)]
   numbers = {name: number for number, name in enumerate(concepts)}
   seen = [
-    _seen(window, things.get(window.photograph, ()), numbers, visible)
+    _seen(window, things.get(window.photograph, ()), numbers)
     for window in windows
   ]
   present = np.stack([shown for shown, _ in seen])
@@ -238,10 +238,7 @@ def _cut(place: str, path: str, side: int) -> list[_Window]:
 
 
 def _seen(
-  window: _Window,
-  things: Sequence[_Thing],
-  numbers: Mapping[str, int],
-  visible: float,
+  window: _Window, things: Sequence[_Thing], numbers: Mapping[str, int]
 ) -> tuple[Bool[np.ndarray, " c"], Places]:
   """Which concepts a window shows, and the parts of boxes within it."""
   known = [thing for thing in things if thing.kind in numbers]
@@ -253,7 +250,7 @@ def _seen(
   left, top, right, bottom = np.clip(shares, 0, 1).reshape(-1, 4).T
   boxes = np.stack([top, left, bottom, right], axis=1)
   within = (right - left) * (bottom - top)
-  shown = np.isin(np.arange(len(numbers)), concepts[within >= visible * area])
+  shown = np.isin(np.arange(len(numbers)), concepts[within >= _VISIBLE * area])
   inside = within > 0
   return shown, Places(concepts[inside], boxes[inside])
 

@@ -72,7 +72,7 @@ def test_windows_overlap_where_they_do_not_fit(root):
   assert names == {f"{x},{y}" for x in (0, 25) for y in (0, 5)}
 
 
-def test_a_window_shows_what_is_visible_enough(root):
+def test_a_window_shows_what_is_visible_enough(root, monkeypatch):
   rows = of_photograph(source := whole(root), "0.png")
   shown = {name: source.concepts[i].tolist() for name, i in rows.items()}
   # Half of the box across the border is in each window.
@@ -80,7 +80,8 @@ def test_a_window_shows_what_is_visible_enough(root):
   assert shown["0,20"] == shown["20,20"] == [True, False]
   assert shown["40,0"] == [True, False]
   assert shown["20,0"] == [False, False]
-  strict = whole(root, visible=0.6)
+  monkeypatch.setattr(windows, "_VISIBLE", 0.6)
+  strict = whole(root)
   assert not strict.concepts[rows["0,20"]].any()
   # Not shown enough, but still there to be pointed at.
   assert len(strict.places(rows["0,20"]).boxes) == 1
