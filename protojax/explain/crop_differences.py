@@ -1,7 +1,7 @@
 """How two crops differ to the eye: one hand-made distance a characteristic.
 
 `misleading` holds them against what the model says. Crops of any size are
-brought to one, each is described by a few numbers (`looks`), and these are
+brought to one, each is described by a few numbers (`describe`), and these are
 compared (`differences`); no network takes part. Of equal crops all distances
 are 0; each has a unit of its own, so that only those of one characteristic
 compare.
@@ -24,7 +24,7 @@ SIDE = 48
 # the contrast, a level of chroma and of hue, half a pixel of outline, a tenth
 # of a spectrum's log. Of photographs that are all grey, none has another hue
 # because of a rounding.
-HARDLY = np.array([0.1, 1.0, 1.0, 0.5, 0.1])
+HARDLY_SEEN = np.array([0.1, 1.0, 1.0, 0.5, 0.1])
 
 # BT.601, whose luma the modifications go by: Y, Cb and Cr of R, G and B.
 _YCBCR = np.array(
@@ -44,7 +44,7 @@ _FAINT = 1.0
 _AT_ONCE = 256  # crops in floats; bounds the memory
 
 
-class Looks(NamedTuple):
+class Descriptors(NamedTuple):
   """What the eye may read off n crops.
 
   Attributes:
@@ -66,16 +66,16 @@ class Looks(NamedTuple):
   spectrum: Float[np.ndarray, "n bands"]
 
 
-def looks(crops: Sequence[UInt8[ArrayLike, "_ _ 3"]]) -> Looks:
+def describe(crops: Sequence[UInt8[ArrayLike, "_ _ 3"]]) -> Descriptors:
   """Describes crops, of whatever sizes; at least one."""
   parts = [
-    _looks(np.stack([sized(crop) for crop in crops[i : i + _AT_ONCE]]))
+    _describe(np.stack([resized(crop) for crop in crops[i : i + _AT_ONCE]]))
     for i in range(0, len(crops), _AT_ONCE)
   ]
-  return Looks(*map(np.concatenate, zip(*parts, strict=True)))
+  return Descriptors(*map(np.concatenate, zip(*parts, strict=True)))
 
 
-def differences(a: Looks, b: Looks) -> Float[np.ndarray, "n 5"]:
+def differences(a: Descriptors, b: Descriptors) -> Float[np.ndarray, "n 5"]:
   """Distances of n pairs of crops, in the order of `CHARACTERISTICS`.
 
   contrast: |log| of the ratio of the RMS contrasts.
@@ -97,18 +97,18 @@ def differences(a: Looks, b: Looks) -> Float[np.ndarray, "n 5"]:
   return np.stack(distances, axis=1)
 
 
-def sized(crop: ArrayLike) -> UInt8[np.ndarray, "H W 3"]:
+def resized(crop: ArrayLike) -> UInt8[np.ndarray, "H W 3"]:
   """A crop at the size that crops are compared at."""
   # Pillow's filter widens when it shrinks, so that no pixel is passed over.
   picture = Image.fromarray(np.asarray(crop))
   return np.asarray(picture.resize((SIDE, SIDE), Image.Resampling.BILINEAR))
 
 
-def _looks(crops: UInt8[np.ndarray, "n H W 3"]) -> Looks:
+def _describe(crops: UInt8[np.ndarray, "n H W 3"]) -> Descriptors:
   luma, cb, cr = np.moveaxis(crops @ _YCBCR.T, -1, 0)
   chroma = np.hypot(cb, cr)
   outline = _outline(luma)
-  return Looks(
+  return Descriptors(
     contrast=np.log(np.maximum(np.std(luma, axis=(1, 2)), _FAINT)),
     chroma=np.mean(chroma, axis=(1, 2)),
     hues=_hues(np.arctan2(cr, cb), chroma),
@@ -152,7 +152,7 @@ def _away(outline: Bool[np.ndarray, "H W"]) -> Float[np.ndarray, "H W"]:
   return np.minimum(np.asarray(ndimage.distance_transform_edt(~outline)), _FAR)
 
 
-def _missed(a: Looks, b: Looks) -> Float[np.ndarray, " n"]:
+def _missed(a: Descriptors, b: Descriptors) -> Float[np.ndarray, " n"]:
   """How far the outline of one is from the other's, on the mean."""
   pixels = np.sum(a.outline, axis=(1, 2))
   total = np.sum(b.away, axis=(1, 2), where=a.outline)

@@ -13,8 +13,8 @@ import numpy as np
 
 from protojax.data import images as images_lib
 from protojax.explain.context import Context
+from protojax.explain.crop_differences import resized
 from protojax.explain.evidence import Crop, Neighbour, Patch
-from protojax.explain.perceptual import sized
 from protojax.prototypes.neighbours import Neighbours
 from protojax.types import Box, Picture, UserError
 
@@ -132,8 +132,8 @@ def nearest(
 
 
 def crop(image: Picture, box: Box) -> Crop:
-  """What the box frames, at the size that `perceptual` compares."""
-  return sized(image[box.top : box.bottom, box.left : box.right])
+  """What the box frames, at the size that `crop_differences` compares."""
+  return resized(image[box.top : box.bottom, box.left : box.right])
 
 
 def _pictures(

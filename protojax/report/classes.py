@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from rich.table import Table
 
-from protojax.explain import judged, overview
+from protojax.explain import misleading, overview
 from protojax.explain.evidence import (
   GlobalExplanation,
   LocalExplanation,
@@ -111,7 +111,7 @@ class Report(ReportFolder):
       self._add_record(form(explained))
 
   def _write(self) -> dict[str, Any]:
-    prototypes, shown = judged.judged(merge(self._globals), self._shown)
+    prototypes, shown = misleading.mark(merge(self._globals), self._shown)
     statistics = overview.statistics_rows(self._overviews)
     told = (alert for o in self._overviews.values() for alert in o.alerts)
     alerts = list(dict.fromkeys(told))

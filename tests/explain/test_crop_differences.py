@@ -9,16 +9,16 @@ from scipy import ndimage, stats
 from scipy.spatial import distance
 
 from protojax.datasets import photos
-from protojax.explain import perceptual
+from protojax.explain import crop_differences
 from protojax.modify.perturb import CHARACTERISTICS
 
-SIDE = perceptual.SIDE
+SIDE = crop_differences.SIDE
 COLUMN = {name: i for i, name in enumerate(CHARACTERISTICS)}
 
 
 def _differences(a, b):
-  looks = perceptual.looks
-  found = perceptual.differences(looks([a]), looks([b]))[0]
+  describe = crop_differences.describe
+  found = crop_differences.differences(describe([a]), describe([b]))[0]
   return dict(zip(CHARACTERISTICS, found, strict=True))
 
 
@@ -32,10 +32,13 @@ def _crop(name, x=100, y=80, side=SIDE):
 
 def test_equal_crops_do_not_differ_and_order_does_not_matter():
   crops = [_crop(name) for name in photos.CLASS_NAMES] + [_flat(9, 9, 9)]
-  a = perceptual.looks(crops)
-  assert not perceptual.differences(a, a).any()
-  b = perceptual.looks(crops[::-1])
-  there, back = perceptual.differences(a, b), perceptual.differences(b, a)
+  a = crop_differences.describe(crops)
+  assert not crop_differences.differences(a, a).any()
+  b = crop_differences.describe(crops[::-1])
+  there, back = (
+    crop_differences.differences(a, b),
+    crop_differences.differences(b, a),
+  )
   assert_allclose(there, back, atol=1e-12)
   assert np.all(there >= 0)
 
@@ -43,9 +46,9 @@ def test_equal_crops_do_not_differ_and_order_does_not_matter():
 def test_many_crops_are_as_each_alone():
   image = photos.photograph("chelsea")
   crops = [image[i : i + 20, i : i + 30] for i in range(260)]
-  together = perceptual.looks(crops)
+  together = crop_differences.describe(crops)
   for i in (0, 255, 256, 259):
-    alone = perceptual.looks([crops[i]])
+    alone = crop_differences.describe([crops[i]])
     for many, one in zip(together, alone, strict=True):
       assert_allclose(many[i], one[0], atol=1e-12)
 
@@ -56,10 +59,10 @@ def test_crops_of_other_sizes_are_compared():
   assert max(_differences(large, small).values()) == 0
   wide = np.asarray(Image.fromarray(large).resize((200, 90), 2))
   near = np.array(list(_differences(large, wide).values()))
-  assert np.all(near < perceptual.HARDLY)
+  assert np.all(near < crop_differences.HARDLY_SEEN)
   other = _crop("flower", side=3 * SIDE)
   far = np.array(list(_differences(large, other).values()))
-  assert np.all(far > perceptual.HARDLY)
+  assert np.all(far > crop_differences.HARDLY_SEEN)
 
 
 def test_contrast_is_the_log_of_a_ratio():
@@ -79,7 +82,7 @@ def test_contrast_is_the_log_of_a_ratio():
 def test_hue_is_the_angle_weighed_by_chroma():
   red, green, grey = _flat(200, 40, 40), _flat(40, 200, 40), _flat(90, 90, 90)
   found = _differences(red, green)
-  matrix = perceptual._YCBCR[1:]
+  matrix = crop_differences._YCBCR[1:]
   a, b = (matrix @ crop[0, 0] for crop in (red, green))
   angle = np.arccos(a @ b / np.linalg.norm(a) / np.linalg.norm(b))
   bins = np.radians(10)
@@ -98,7 +101,7 @@ def test_hue_is_the_angle_weighed_by_chroma():
 def test_turn_is_the_earth_movers_distance_on_the_circle():
   generator = np.random.default_rng(0)
   a, b = generator.dirichlet(np.full(36, 0.2), (2, 20))
-  found = perceptual._turn(a, b)
+  found = crop_differences._turn(a, b)
   places = np.arange(36.0)
   for i in range(20):
     # The circle cut open anywhere: the best cut is the distance.
@@ -109,7 +112,7 @@ def test_turn_is_the_earth_movers_distance_on_the_circle():
       for cut in range(36)
     ]
     assert_allclose(np.degrees(found[i]), 10 * min(cuts), atol=1e-9)
-  moved = perceptual._turn(a, np.roll(a, 5, axis=1))
+  moved = crop_differences._turn(a, np.roll(a, 5, axis=1))
   assert np.all(np.degrees(moved) <= 50 + 1e-9)
 
 
@@ -128,14 +131,16 @@ def test_turned_hues_are_that_far_apart():
 
 def test_shape_is_the_chamfer_distance_of_outlines():
   crops = [_crop("coffee"), _crop("chelsea"), _crop("coffee", x=102)]
-  looks = perceptual.looks(crops)
-  shares = looks.outline.mean(axis=(1, 2))
+  described = crop_differences.describe(crops)
+  shares = described.outline.mean(axis=(1, 2))
   assert np.all((shares > 0.05) & (shares < 0.15))
-  first = perceptual.Looks(*(x[:1].repeat(2, axis=0) for x in looks))
-  second = perceptual.Looks(*(x[1:] for x in looks))
-  found = perceptual.differences(first, second)[:, COLUMN["shape"]]
+  first = crop_differences.Descriptors(
+    *(x[:1].repeat(2, axis=0) for x in described)
+  )
+  second = crop_differences.Descriptors(*(x[1:] for x in described))
+  found = crop_differences.differences(first, second)[:, COLUMN["shape"]]
   for i in (1, 2):
-    apart = distance.cdist(*(np.argwhere(looks.outline[j]) for j in (0, i)))
+    apart = distance.cdist(*(np.argwhere(described.outline[j]) for j in (0, i)))
     capped = np.minimum(apart, SIDE / 12)
     naive = (capped.min(axis=0).mean() + capped.min(axis=1).mean()) / 2
     assert_allclose(found[i - 1], naive)
