@@ -76,7 +76,7 @@ class _Problem:
   def loss(self, head: Any) -> float:
     """Mean cross entropy with the L1 term."""
     batch = {"scores": self.scores, "label": self.labels}
-    found = last_layer.loss(self.classes)(head, self.state.buffers, batch)
+    found = last_layer.ScoreLoss(self.classes)(head, self.state.buffers, batch)
     weights, counts = heads.load(head, self.classes).off_class(
       **self.state.buffers
     )
@@ -111,7 +111,7 @@ def _solver(problem: _Problem) -> Any:
   data = convex.batches({"scores": problem.scores}, ordered)
 
   def solve(steps: int) -> Any:
-    loss = last_layer.loss(problem.classes)
+    loss = last_layer.ScoreLoss(problem.classes)
     buffers = state.buffers
     return convex.solve(loss, start, buffers, data, penalty, steps, _TOLERANCE)
 

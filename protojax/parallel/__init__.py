@@ -25,6 +25,7 @@ from protojax.parallel.mapped import (  # noqa: F401
   exchange,
   gather,
   pmap,
+  pmap_once,
   pmean,
   psum,
   scatter_sum,

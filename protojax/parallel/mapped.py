@@ -39,6 +39,44 @@ def pmap(
   return call
 
 
+def pmap_once(
+  step: Callable[..., Any],
+  in_axes: Any,
+  out_axes: Any,
+  donate: tuple[int, ...] = (),
+) -> Callable[..., Any]:
+  """`pmap`, compiled once for a function and its fixed arguments.
+
+  Args:
+    step: a module's function, a bound method, or a `functools.partial` of one
+      with arguments that can be hashed; equal ones share a program.
+    in_axes, out_axes, donate: see `pmap`.
+  """
+  leaves, tree = jax.tree.flatten((in_axes, out_axes), lambda x: x is None)
+  return _compiled(*with_arguments(step), tuple(leaves), tree, donate)
+
+
+def with_arguments(step: Callable[..., Any]) -> tuple:
+  """A function and its fixed arguments, which are equal from call to call."""
+  if isinstance(step, functools.partial):
+    return step.func, step.args, tuple(sorted(step.keywords.items()))
+  return step, (), ()
+
+
+@functools.lru_cache(maxsize=64)
+def _compiled(
+  function: Callable[..., Any],
+  arguments: tuple,
+  keywords: tuple[tuple[str, Any], ...],
+  leaves: tuple[int | None, ...],
+  tree: Any,
+  donate: tuple[int, ...],
+) -> Callable[..., Any]:
+  step = functools.partial(function, *arguments, **dict(keywords))
+  in_axes, out_axes = jax.tree.unflatten(tree, leaves)
+  return pmap(step, in_axes, out_axes, donate)
+
+
 def psum(tree: PyTree) -> PyTree:
   """Sums over devices, inside a mapped step."""
   return _reduced(jax.lax.psum, tree)

@@ -9,7 +9,7 @@ from jax.experimental import multihost_utils
 import numpy as np
 
 from protojax.parallel import arrays
-from protojax.parallel.mapped import pmap
+from protojax.parallel.mapped import pmap_once, with_arguments
 from protojax.parallel.sharding import LOCAL, Sharding, axes
 from protojax.types import Batch, PyTree
 
@@ -36,9 +36,8 @@ class Sweep:
     sharding: Sharding = LOCAL,
   ) -> None:
     self._state_sharding = sharding
-    # Flat, since it has to be hashable.
-    state_axes = jax.tree.flatten(axes(state, sharding), lambda x: x is None)
-    self._step = _mapped(*_parts(step), tuple(state_axes[0]), state_axes[1])
+    in_axes = axes(state, sharding), 0, 0
+    self._step = pmap_once(step, in_axes, out_axes=0, donate=(1,))
     self._state = arrays.distribute(state, sharding)
     # Every call writes over the carry: the caller's buffers stay his.
     carry = jax.tree.map(np.array, arrays.to_host(carry))
@@ -114,28 +113,8 @@ def _whole(batch: Batch) -> Batch:
   return multihost_utils.process_allgather(batch, tiled=True)
 
 
-def _parts(step: Callable[..., Any]) -> tuple:
-  """A function and its fixed arguments, which are equal from call to call."""
-  if isinstance(step, functools.partial):
-    return step.func, step.args, tuple(sorted(step.keywords.items()))
-  return step, (), ()
-
-
-@functools.lru_cache(maxsize=64)
-def _mapped(
-  function: Callable[..., Any],
-  arguments: tuple,
-  keywords: tuple[tuple[str, Any], ...],
-  state_axes: tuple[int | None, ...],
-  treedef: Any,
-) -> Callable[..., Any]:
-  step = functools.partial(function, *arguments, **dict(keywords))
-  in_axes = jax.tree.unflatten(treedef, state_axes), 0, 0
-  return pmap(step, in_axes, out_axes=0, donate=(1,))
-
-
 def _fixed(adapter: Callable[..., Any], step: Callable[..., Any]) -> Any:
-  function, arguments, keywords = _parts(step)
+  function, arguments, keywords = with_arguments(step)
   return functools.partial(adapter, function, arguments, keywords)
 
 

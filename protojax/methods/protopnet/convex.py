@@ -11,7 +11,7 @@ on the host, in float64, since the last ones are shorter than float32 tells.
 from collections.abc import Callable, Sequence
 import dataclasses
 import functools
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -222,7 +222,12 @@ class _Mean:
   """The mean of a loss over batches that lie on the devices."""
 
   def __init__(self, loss: Loss, buffers: PyTree, data: Sequence[Batch]):
-    self._value, self._gradient = _mapped(loss)
+    self._value, self._gradient = (
+      parallel.pmap_once(
+        functools.partial(step, loss), in_axes=(None, None, 0), out_axes=None
+      )
+      for step in (_value, _value_and_gradient)
+    )
     self._buffers, self._data = buffers, data
 
   def value(self, params: PyTree) -> float:
@@ -242,24 +247,24 @@ class _Mean:
     return jax.tree.map(lambda x: x / count, sums)
 
 
-@functools.lru_cache(maxsize=8)
-def _mapped(loss: Loss) -> tuple[Callable[..., Any], Callable[..., Any]]:
-  """Sums of a loss over a batch of all devices, and the same with gradients.
+def _value(loss: Loss, params: PyTree, buffers: PyTree, batch: Batch) -> PyTree:
+  """Sum of the loss over a batch of all devices, and the number of examples."""
+  total = _total(params, loss, buffers, batch)
+  return parallel.psum((total, jnp.sum(batch["valid"])))
 
-  Each with the number of examples.
-  """
 
-  def value(params: PyTree, buffers: PyTree, batch: Batch) -> jax.Array:
-    return jnp.sum(jnp.where(batch["valid"], loss(params, buffers, batch), 0.0))
+def _value_and_gradient(
+  loss: Loss, params: PyTree, buffers: PyTree, batch: Batch
+) -> PyTree:
+  """(Sum, its gradient) and the number of examples, over all devices."""
+  sums = jax.value_and_grad(_total)(params, loss, buffers, batch)
+  return parallel.psum((sums, jnp.sum(batch["valid"])))
 
-  def summed(function: Callable[..., PyTree]) -> Callable[..., Any]:
-    def over(params: PyTree, buffers: PyTree, batch: Batch) -> PyTree:
-      sums = function(params, buffers, batch)
-      return parallel.psum((sums, jnp.sum(batch["valid"])))
 
-    return parallel.pmap(over, in_axes=(None, None, 0), out_axes=None)
-
-  return summed(value), summed(jax.value_and_grad(value))
+def _total(
+  params: PyTree, loss: Loss, buffers: PyTree, batch: Batch
+) -> jax.Array:
+  return jnp.sum(jnp.where(batch["valid"], loss(params, buffers, batch), 0.0))
 
 
 def _shrunk(point: Vector, by: Vector) -> Vector:

@@ -7,7 +7,7 @@ term draws to, and where the search begins: the weights depend on the scores
 alone.
 """
 
-import functools
+import dataclasses
 
 import jax
 import jax.numpy as jnp
@@ -98,7 +98,7 @@ def solve(
   count = len(network.class_names)
   own, off = heads.load(state.params["head"], count).entries(**buffers)
   found = convex.solve(
-    loss(count),
+    ScoreLoss(count),
     state.params["head"],
     buffers,
     convex.batches(rows, data),
@@ -121,12 +121,17 @@ def solve(
   return state.replace(params={**state.params, "head": found.params}), metrics
 
 
-@functools.lru_cache(maxsize=8)
-def loss(count: int) -> convex.Loss:
-  """Cross entropy of each image's scores; one function for each `count`."""
+@dataclasses.dataclass(frozen=True)
+class ScoreLoss:
+  """Cross entropy of each image, from its scores; equal for equal `classes`.
 
-  def of_scores(head: PyTree, buffers: PyTree, batch: Batch) -> Array:
-    logits = heads.load(head, count).logits(batch["scores"], **buffers)
+  Attributes:
+    classes: k, the number of classes.
+  """
+
+  classes: int
+
+  def __call__(self, head: PyTree, buffers: PyTree, batch: Batch) -> Array:
+    """[b], from the head's parameters and the cached rows "scores" [b p]."""
+    logits = heads.load(head, self.classes).logits(batch["scores"], **buffers)
     return losses.cross_entropy(logits, batch["label"])
-
-  return of_scores

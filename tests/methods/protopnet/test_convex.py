@@ -60,7 +60,7 @@ def solve(problem, kind="dense", **changes):
     "ridge": RIDGE,
   }
   found = convex.solve(
-    last_layer.loss(3),
+    last_layer.ScoreLoss(3),
     start,
     {"class_of": CLASS_OF, "alive": ALIVE},
     convex.batches({"scores": scores}, stream),
