@@ -4,8 +4,6 @@ Last step of INP-Former (2503.02424): the encoder's and the decoder's tokens, in
 groups -> cosine distance of every token -> map in pixels -> score of the image.
 """
 
-import functools
-
 import jax
 import jax.numpy as jnp
 from jaxtyping import Float
@@ -83,7 +81,6 @@ def image_score(
   return jnp.mean(highest, axis=1)
 
 
-@functools.lru_cache(maxsize=16)
 def _pixels_of_cells(cells: int, image_size: int, map_size: int) -> np.ndarray:
   """Upsampling, resizing and smoothing of one axis: [map_size, cells]."""
   upsampling = _bilinear(image_size, cells, align_corners=True)
