@@ -43,7 +43,13 @@ from rich.console import Console
 from protojax import parallel
 from protojax.commands.train import train
 from protojax.engine import seeds, workdir
-from protojax.evaluation import compare, known_causes, measure, recipes, tables
+from protojax.evaluation import (
+  compare,
+  known_causes,
+  measure,
+  printed_tables,
+  recipes,
+)
 from protojax.modify.perturb import CHARACTERISTICS
 from protojax.types import UserError
 
@@ -168,9 +174,9 @@ def run(args: argparse.Namespace) -> int:
     workdir.write_json(Path(args.json), content)
   if parallel.is_primary():
     if args.planted:
-      tables.show_planted(content, Console())
+      printed_tables.show_planted(content, Console())
     else:
-      print(f"\n{tables.markdown(content['methods'])}")
+      print(f"\n{printed_tables.markdown(content['methods'])}")
   return 0
 
 

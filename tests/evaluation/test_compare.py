@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from protojax import cli
-from protojax.evaluation import compare, recipes, tables
+from protojax.evaluation import compare, printed_tables, recipes
 from protojax.metrics.means import Mean
 from protojax.types import UserError
 
@@ -46,7 +46,7 @@ def test_every_seed_of_every_method_is_trained_and_judged(
 
 
 def test_the_table_is_markdown_without_what_nobody_has():
-  told = tables.markdown(
+  told = printed_tables.markdown(
     {
       "a": {"accuracy": {"mean": 0.5, "std": 0.0625}},
       "b": {
