@@ -29,7 +29,7 @@ from protojax.methods.base import at_least
 from protojax.methods.csr import atlas, kmeans
 from protojax.methods.csr import network as networks
 from protojax.methods.csr import stages as stages_lib
-from protojax.methods.csr.concepts import Projector
+from protojax.methods.csr.concept_layers import Projector
 from protojax.methods.csr.network import ConceptNetwork
 from protojax.metrics import concept_scores as metrics
 from protojax.prototypes import push, start

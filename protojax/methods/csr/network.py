@@ -16,8 +16,8 @@ from jaxtyping import Bool, Float, Int, Num
 import numpy as np
 
 from protojax.backbones.backbone import Backbone
-from protojax.methods.csr import concepts, interventions
-from protojax.methods.csr.concepts import ConceptHead, Projector
+from protojax.methods.csr import concept_layers, interventions
+from protojax.methods.csr.concept_layers import ConceptHead, Projector
 from protojax.prototypes import bank, distance, forward
 from protojax.prototypes import similarity as similarity_lib
 from protojax.prototypes.groups import Groups, Note
@@ -203,7 +203,7 @@ class ConceptNetwork:
     """Prefix of a stage that trains projector and prototypes."""
     features = self.feature_rows(state, batch)["features"]
     maps = self.concept_maps(state.params, features)
-    return {"vectors": concepts.local_vectors(features, maps)}
+    return {"vectors": concept_layers.local_vectors(features, maps)}
 
   def projected_rows(self, state: State, batch: Batch) -> dict[str, Array]:
     """Vectors as prototypes are compared with them, for passes."""
@@ -225,7 +225,7 @@ class ConceptNetwork:
     embedded = self.project(params, features)
     similarity, cells = self.nearest(state, embedded)
     scores = self.scores(state, embedded, similarity)
-    vectors = concepts.local_vectors(features, maps)
+    vectors = concept_layers.local_vectors(features, maps)
     return {
       "concept_logits": jnp.mean(maps, axis=(1, 2)),
       "map_cells": jnp.argmax(maps.reshape(len(maps), -1, maps.shape[-1]), 1),
