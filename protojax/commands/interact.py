@@ -30,7 +30,7 @@ from protojax.datasets import files
 from protojax.engine import workdir
 from protojax.interact import batch
 from protojax.interact.answers import Answer, Model, intervene
-from protojax.interact.atlas import Atlas
+from protojax.interact.atlas_images import Atlas
 from protojax.interact.server import Server
 from protojax.interact.session import Session
 from protojax.methods.base import Intervenes

@@ -18,7 +18,7 @@ from PIL import Image
 from protojax.data.source import Source
 from protojax.interact import saved as saved_lib
 from protojax.interact.answers import Answer, Model
-from protojax.interact.atlas import Atlas
+from protojax.interact.atlas_images import Atlas
 from protojax.interact.intervention import (
   ALPHA,
   MOST_BOXES,
