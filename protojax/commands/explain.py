@@ -31,7 +31,7 @@ from protojax.data import stream as stream_lib
 from protojax.datasets import files
 from protojax.engine import workdir
 from protojax.heat import maps
-from protojax.methods.base import Classifies, Explains
+from protojax.methods.base import Classifies, Explains, can
 from protojax.modify import presets
 from protojax.types import UserError
 
@@ -147,7 +147,7 @@ def run(args: argparse.Namespace) -> int:
   parallel.setup(args.distributed)
   place = Path(args.workdir or workdir.newest(Path("runs")))
   method, state, config = loading.load(place)
-  if not isinstance(method, Explains):
+  if not can(method, Explains):
     raise UserError(f"{config.method} in {place} has no prototypes to explain.")
   if method.stale(state) and not args.allow_stale:
     raise UserError(
@@ -240,7 +240,7 @@ def _stream(method: Any, split: str) -> stream_lib.Stream:
     UserError: the classes have changed since the training.
   """
   stream = method.stream(split).once()
-  if not isinstance(method, Classifies):
+  if not can(method, Classifies):
     return stream
   now, then = stream.source.class_names, method.class_names
   if tuple(now) != tuple(then):

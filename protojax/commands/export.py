@@ -19,7 +19,7 @@ import io
 import json
 from pathlib import Path
 import sys
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import jax
 from jax import export
@@ -28,9 +28,9 @@ import numpy as np
 
 from protojax import loading, parallel
 from protojax.engine import checkpoint, workdir
-from protojax.methods.base import Classifies
-from protojax.methods.protopnet import prune
+from protojax.methods.base import Classifies, Compares, can
 from protojax.prototypes.bank import vectors
+from protojax.prototypes.compaction import compact
 from protojax.prototypes.network import Network
 from protojax.types import Array, ArrayLike, State, UserError
 from protojax.writing import replacing
@@ -43,14 +43,6 @@ _PLATFORMS = ("cpu", "cuda", "tpu")
 # that is allowed; for values above 1 it is a share of the value.
 _COMPARED = 4
 _TOLERANCE = 1e-5
-
-
-@runtime_checkable
-class _Classifier(Classifies, Protocol):
-  """A method whose forward pass is a `Network`."""
-
-  @property
-  def network(self) -> Network: ...
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -82,13 +74,15 @@ def run(args: argparse.Namespace) -> int:
   folder = Path(args.workdir or workdir.newest(Path("runs")))
   method, state, config = loading.load(folder)
   if not (
-    isinstance(method, _Classifier) and isinstance(method.network, Network)
+    can(method, Classifies)
+    and can(method, Compares)
+    and isinstance(method.network, Network)
   ):
     raise UserError(f"{folder}: {config.method} cannot be exported yet")
   state = parallel.to_host(state)
   if not np.any(state.buffers["alive"]):
     raise UserError(f"{folder}: all prototypes were pruned, so nothing is left")
-  small = prune.compact(state)
+  small = compact(state)
   weights = checkpoint.flatten(_needed(small))
   programs = serialized(method.network, small)
   off = difference(programs, weights, method.network, state)
@@ -108,8 +102,8 @@ def run(args: argparse.Namespace) -> int:
   _write(Path(args.output), programs, weights, facts)
   print(
     f"written: {args.output}, {len(small.buffers['alive'])} prototypes of"
-    f" {len(method.class_names)} classes; largest difference from the model:"
-    f" {off:.2g}",
+    f" {len(method.network.class_names)} classes; largest difference from the"
+    f" model: {off:.2g}",
     file=sys.stderr,
   )
   return 0

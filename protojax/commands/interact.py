@@ -33,7 +33,7 @@ from protojax.interact.answers import Answer, Model, intervene
 from protojax.interact.atlas_images import Atlas
 from protojax.interact.server import Server
 from protojax.interact.session import Session
-from protojax.methods.base import Intervenes
+from protojax.methods.base import Intervenes, can
 from protojax.types import UserError
 from protojax.writing import opened
 
@@ -101,7 +101,7 @@ def run(args: argparse.Namespace) -> int:
   parallel.setup()
   folder = Path(args.workdir or workdir.newest(Path("runs")))
   method, state, config = loading.load(folder)
-  if not isinstance(method, Intervenes):
+  if not can(method, Intervenes):
     raise UserError(
       f"{folder}: {config.method} has no concepts to intervene in; train a"
       " model that has concepts, with one of configs/csr_*.py"

@@ -35,7 +35,7 @@ from protojax import cli, loading, parallel
 from protojax.data import stream as stream_lib
 from protojax.datasets import files
 from protojax.engine import log, workdir
-from protojax.methods.base import Classifies, Detects
+from protojax.methods.base import Classifies, Inspects, can
 from protojax.types import State, UserError
 from protojax.writing import opened
 
@@ -99,11 +99,11 @@ def run(args: argparse.Namespace) -> int:
     folder = Path(args.workdir or workdir.newest(Path("runs")))
     source = files.images(*args.paths)
     method, state, config = loading.load(folder)
-    kind = next((k for k in _ANSWERS if isinstance(method, k)), None)
+    kind = next((k for k in _ANSWERS if can(method, k)), None)
     if kind is None:
       raise UserError(f"{folder}: {config.method} has nothing to predict")
     describe, columns, as_rows = _ANSWERS[kind]
-    if isinstance(method, Detects):
+    if can(method, Inspects):
       method.threshold(state)  # Fails before the first line is written.
     # train.py writes this file last.
     if not (folder / "summary.json").exists():
@@ -214,7 +214,7 @@ def _detected_rows(one: dict[str, Any]) -> Iterator[tuple]:
 # Capability -> function that makes a result, columns, function that makes rows.
 _ANSWERS = {
   Classifies: (_classified, _CLASSIFIED, _classified_rows),
-  Detects: (_detected, _DETECTED, _detected_rows),
+  Inspects: (_detected, _DETECTED, _detected_rows),
 }
 
 

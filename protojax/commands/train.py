@@ -20,7 +20,7 @@ from protojax import configuration, methods, parallel
 from protojax.data import skipped
 from protojax.engine import adopt, seeds, summary, workdir
 from protojax.engine.run import Interrupted, Run
-from protojax.methods.base import Classifies
+from protojax.methods.base import Classifies, can
 
 _CONFIG = "configs/protopnet_photos.py"
 
@@ -103,7 +103,7 @@ def train(
 
   method = make(config, None)
   class_names = None
-  if isinstance(method, Classifies):
+  if can(method, Classifies):
     class_names = method.class_names
     workdir.claim_classes(folder, class_names)
   parallel.say(f"{config.method} in {folder} on {parallel.describe()}")

@@ -11,7 +11,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from protojax import methods
-from protojax.methods.base import Compares
+from protojax.methods.base import Compares, can
 from protojax.prototypes.explainable import Explainable
 from protojax.types import UserError
 
@@ -63,7 +63,7 @@ def explainable(method: Any) -> Explainable:
   Raises:
     UserError: it compares no patches with prototypes.
   """
-  if not isinstance(method, Compares):
+  if not can(method, Compares):
     raise UserError(
       f"{method.config.method} does not decide by prototypes that patches of"
       " images are compared with, so there is nothing to judge"

@@ -1,7 +1,7 @@
 """What a method is to `train.py`, `explain.py` and the command line."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, TypeGuard, TypeVar, runtime_checkable
 
 from flax.traverse_util import flatten_dict
 import jax
@@ -16,6 +16,8 @@ from protojax.prototypes.explainable import Explainable
 from protojax.prototypes.groups import Groups
 from protojax.types import Array, ArrayLike, Batch, Metrics, State, UserError
 
+T = TypeVar("T")
+
 
 class Method(Protocol):
   """A system that learns prototypes.
@@ -24,10 +26,13 @@ class Method(Protocol):
   nothing below it reads a config key.
 
   Attributes:
+    capabilities: what it can do: the interfaces of this module that it has,
+      declared and not inferred; see `can`.
     splits: the splits of its data: "train", "test" and, where images are held
       out of training to choose by, "validation".
   """
 
+  capabilities: frozenset[type]
   splits: tuple[str, ...]
 
   def init(self, key: jax.Array) -> State:
@@ -95,7 +100,7 @@ class Compares(Protocol):
 
 
 @runtime_checkable
-class Detects(Protocol):
+class Inspects(Protocol):
   """A method whose answer is how odd an image is."""
 
   def threshold(self, state: State) -> Threshold:
@@ -161,7 +166,7 @@ class Intervenes(Protocol):
     Args:
       state: of the model.
       images: at network size.
-      importance: of every cell (`interventions.importance_map`); 1: all count.
+      importance: of every cell (`interact.importance_map`); 1: all count.
       rejected: concepts that are left out.
 
     Returns:
@@ -171,6 +176,19 @@ class Intervenes(Protocol):
       times the importance.
     """
     ...
+
+
+def can(method: Any, interface: type[T]) -> TypeGuard[T]:
+  """Whether a method declares that it has an interface.
+
+  `isinstance` is no substitute: on Python 3.11 it evaluates the properties of
+  an interface, some of which open the data set.
+
+  Args:
+    method: any method.
+    interface: of this module, such as `Explains`.
+  """
+  return interface in method.capabilities
 
 
 def splits(validation_fraction: float, patience: int) -> tuple[str, ...]:

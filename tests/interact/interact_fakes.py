@@ -9,6 +9,7 @@ import numpy as np
 from protojax import loading
 from protojax.data import images, transforms
 from protojax.data import stream as stream_lib
+from protojax.methods.base import Intervenes
 from protojax.prototypes.push import Provenance
 from protojax.types import State, UserError
 
@@ -55,6 +56,7 @@ class Source:
 class Method:
   """Concept c is the mean of a colour channel of a cell, in 0..1."""
 
+  capabilities = frozenset((Intervenes,))
   class_names, concept_names = CLASSES, CONCEPTS
   image_size, grid = SIZE, GRID
 

@@ -235,7 +235,7 @@ def test_mistakes_are_one_line(tmp_path, monkeypatch, capsys):
 
 def test_a_model_without_concepts(tmp_path, monkeypatch, capsys):
   fakes.run(tmp_path / "run", monkeypatch)
-  monkeypatch.delattr(fakes.Method, "intervene")
+  monkeypatch.setattr(fakes.Method, "capabilities", frozenset())
   assert main(["interact", f"--workdir={tmp_path / 'run'}"]) == 2
   assert "colours has no concepts to intervene in" in capsys.readouterr().err
 

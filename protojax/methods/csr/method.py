@@ -25,7 +25,13 @@ from protojax.engine.cached import Cached
 from protojax.engine.optimizer import adam, grouped
 from protojax.engine.stage import Fit, Pass, epochs
 from protojax.explain import prototypical
-from protojax.methods.base import at_least
+from protojax.methods.base import (
+  Classifies,
+  Compares,
+  Explains,
+  Intervenes,
+  at_least,
+)
 from protojax.methods.csr import atlas, kmeans
 from protojax.methods.csr import network as networks
 from protojax.methods.csr import stages as stages_lib
@@ -57,6 +63,7 @@ class Method:
   """CSR as its config says; see `configs/csr_composites.py`."""
 
   splits = ("train", "test")
+  capabilities = frozenset((Classifies, Compares, Explains, Intervenes))
   scopes = ("local", "global")
   report = "classes"
 

@@ -26,7 +26,13 @@ from protojax.engine.cached import Cached
 from protojax.engine.optimizer import adam, grouped
 from protojax.engine.stage import Aux, Fit, Pass, epochs
 from protojax.explain import prototypical
-from protojax.methods.base import at_least, splits
+from protojax.methods.base import (
+  Classifies,
+  Compares,
+  Explains,
+  at_least,
+  splits,
+)
 from protojax.methods.epic import channels, folding, probe, rotation
 from protojax.methods.epic.network import RotatedNetwork
 from protojax.prototypes import push, start
@@ -54,6 +60,7 @@ HEADS = ("probe", "weights", "readout")
 class Method:
   """EPIC as its config says; see `configs/epic_folder.py`."""
 
+  capabilities = frozenset((Classifies, Compares, Explains))
   scopes = ("local", "global")
   report = "classes"
 

@@ -23,7 +23,7 @@ from protojax.engine.cached import Cached
 from protojax.engine.optimizer import grouped, stable_adamw, warmup_cosine
 from protojax.engine.stage import Aux, Fit, Pass, epochs
 from protojax.explain.inspection import Threshold
-from protojax.methods.base import at_least
+from protojax.methods.base import Explains, Inspects, at_least
 from protojax.methods.inp_former import explanation, intrinsic, losses
 from protojax.methods.inp_former.encoder import Encoder
 from protojax.methods.inp_former.network import AnomalyNetwork
@@ -53,6 +53,7 @@ class Method:
   """INP-Former as its config says; see `configs/inp_former_textures.py`."""
 
   splits = ("train", "test")
+  capabilities = frozenset((Explains, Inspects))
   scopes = ("local",)
   report = "defects"
 

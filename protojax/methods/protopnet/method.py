@@ -21,7 +21,13 @@ from protojax.engine.optimizer import adam, grouped, step_decay
 from protojax.engine.stage import Aux, Fit, Pass, epochs
 from protojax.explain import prototypical
 from protojax.losses import prototype as losses
-from protojax.methods.base import at_least, splits
+from protojax.methods.base import (
+  Classifies,
+  Compares,
+  Explains,
+  at_least,
+  splits,
+)
 from protojax.methods.protopnet import last_layer, prune
 from protojax.metrics import classification
 from protojax.prototypes import push, similarity
@@ -59,6 +65,7 @@ _LEAST = {
 class Method:
   """ProtoPNet as its config says; see `configs/protopnet_photos.py`."""
 
+  capabilities = frozenset((Classifies, Compares, Explains))
   scopes = ("local", "global")
   report = "classes"
 

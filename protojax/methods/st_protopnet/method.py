@@ -23,7 +23,13 @@ from protojax.engine.initial_state import start_from_data
 from protojax.engine.optimizer import adam, grouped, in_turn, step_decay
 from protojax.engine.stage import Fit, Pass, epochs
 from protojax.explain import prototypical
-from protojax.methods.base import at_least, splits
+from protojax.methods.base import (
+  Classifies,
+  Compares,
+  Explains,
+  at_least,
+  splits,
+)
 from protojax.methods.st_protopnet import boundary, branches, geometry
 from protojax.methods.st_protopnet.branches import BranchedAddOn, BranchedLayer
 from protojax.methods.st_protopnet.losses import Branch, BranchLosses
@@ -62,6 +68,7 @@ _LEAST = {
 class Method:
   """ST-ProtoPNet as its config says; see `configs/st_protopnet_folder.py`."""
 
+  capabilities = frozenset((Classifies, Compares, Explains))
   scopes = ("local", "global")
   report = "classes"
 

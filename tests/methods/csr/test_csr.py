@@ -14,7 +14,7 @@ from protojax import methods, parallel
 from protojax.data.places import Places
 from protojax.engine import stage as stages
 from protojax.engine.cached import Cached
-from protojax.methods.base import Intervenes
+from protojax.methods.base import Intervenes, can
 from protojax.prototypes.explainable import Explainable
 from protojax.types import UserError
 from tests.conftest import ArraySource
@@ -172,7 +172,7 @@ def test_the_atlas_is_fresh_until_what_embeds_changes():
 
 def test_full_importance_is_the_prediction():
   state, _ = start()
-  assert isinstance(make(), Intervenes)
+  assert can(make(), Intervenes)
   told = intervened(make(), state, np.zeros(3, bool))
   plain = predict(state, {"image": images()})
   assert_allclose(told["logits"], plain["logits"], atol=1e-5)
