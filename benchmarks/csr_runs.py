@@ -17,8 +17,9 @@ from protojax.commands.train import train
 from protojax.data import concepts
 from protojax.data.places import holds
 from protojax.engine import stage
+from protojax.interact.importance_map import importance_map
 from protojax.methods.csr import atlas, losses
-from protojax.methods.csr.interventions import importance_map, predict_with
+from protojax.methods.csr.interventions import predict_with
 from protojax.metrics import concept_scores as metrics
 from protojax.types import Array, State
 

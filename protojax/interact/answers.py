@@ -12,6 +12,7 @@ from jaxtyping import Float, Int, Num, UInt8
 import numpy as np
 
 from protojax.data import transforms
+from protojax.interact.importance_map import importance_map
 from protojax.interact.intervention import (
   ALPHA,
   MOST_BOXES,
@@ -20,7 +21,6 @@ from protojax.interact.intervention import (
   parse,
 )
 from protojax.methods.base import Intervenes
-from protojax.methods.csr import interventions
 from protojax.types import Array, State
 
 # Rows of top, left, bottom and right.
@@ -170,7 +170,7 @@ def _program(method: Intervenes) -> Callable[..., dict[str, Array]]:
   """(state, image, look, ignore, alpha, rejected) -> the row of the image."""
 
   def program(state: State, image: Array, look, ignore, alpha, rejected):
-    importance = interventions.importance_map(look, ignore, alpha, method.grid)
+    importance = importance_map(look, ignore, alpha, method.grid)
     found = method.intervene(
       state, image[None], importance[None], rejected[None]
     )

@@ -1,7 +1,7 @@
 """What a person says to a concept model, and what it answers then.
 
-"Look here", "not there" become an importance map over the cells; "this concept
-is not to be trusted" rejects it. Both act on the similarities before the head
+"Look here" and "not there" come as an importance of each cell; "do not trust
+this concept" rejects it. Both act on the similarities before the head
 (CSR, section 6, eqs. 12-13), on the features of one image, so that `jax.vmap`
 asks many questions about it at once.
 """
@@ -56,31 +56,6 @@ class Answer:
   contributions: Any
   best: Any
   maps: Any
-
-
-def importance_map(
-  boxes_pos: Float[ArrayLike, "n 4"],
-  boxes_neg: Float[ArrayLike, "m 4"],
-  alpha: float | jax.Array,
-  grid: tuple[int, int],
-) -> Float[jax.Array, "h w"]:
-  """How much every cell counts: A of eq. 12.
-
-  1 in a positive box, 0 in a negative one, which wins where both lie. The rest
-  is `alpha` if there is a positive box, otherwise 1: who says only where not to
-  look has said nothing about the rest. A box covers the cells whose centres lie
-  in it, and always the cell at its own centre.
-
-  Args:
-    boxes_pos: (top, left, bottom, right) in shares of the image; a box without
-      area is padding.
-    boxes_neg: the same.
-    alpha: in [0, 1].
-    grid: rows and columns of the cells.
-  """
-  positive, negative = _covered(boxes_pos, grid), _covered(boxes_neg, grid)
-  rest = jnp.where(jnp.any(positive), alpha, 1.0)
-  return jnp.where(negative, 0.0, jnp.where(positive, 1.0, rest))
 
 
 def pooled(
@@ -159,25 +134,3 @@ def predict_with(
     best.astype(jnp.int32),
     jnp.maximum(similar, 0.0) * jnp.asarray(importance)[..., None],
   )
-
-
-def _covered(
-  boxes: Float[ArrayLike, "n 4"], grid: tuple[int, int]
-) -> Bool[jax.Array, "h w"]:
-  """The cells of at least one box."""
-  top, left, bottom, right = jnp.moveaxis(jnp.asarray(boxes), -1, 0)[
-    :, :, None, None
-  ]
-  height, width = grid
-  rows, columns = jnp.arange(height)[None, :, None], jnp.arange(width)
-  columns = columns[None, None]
-  y, x = (rows + 0.5) / height, (columns + 0.5) / width
-  inside = (top <= y) & (y < bottom) & (left <= x) & (x < right)
-  own = _cell((top + bottom) / 2, height) == rows
-  own &= _cell((left + right) / 2, width) == columns
-  real = (top < bottom) & (left < right)
-  return jnp.any(real & (inside | own), axis=0)
-
-
-def _cell(share: jax.Array, cells: int) -> jax.Array:
-  return jnp.clip(jnp.floor(share * cells), 0, cells - 1)

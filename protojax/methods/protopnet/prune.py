@@ -2,12 +2,11 @@
 
 After the push, one sweep finds the k training images nearest to each
 prototype; too few of its own class among them, and it shows background
-(ProtoPNet, supplement on pruning). A dead prototype stays in place behind the
-mask `alive`, so that no shape changes; `compact` takes the dead out for good.
+(ProtoPNet, supplement on pruning). A dead prototype stays in place, marked
+in the buffer `alive`, so that no shape changes.
 """
 
 from collections.abc import Sequence
-import dataclasses
 import functools
 from typing import Any
 
@@ -16,7 +15,7 @@ from jaxtyping import Bool, Int
 import numpy as np
 
 from protojax import parallel
-from protojax.prototypes import head, neighbours, pooling, push
+from protojax.prototypes import neighbours, pooling, push
 from protojax.prototypes.bank import LOCAL, Local, Sharded, vectors
 from protojax.prototypes.neighbours import Neighbours
 from protojax.prototypes.similarity import Similarity
@@ -108,40 +107,6 @@ def pruned(
     )
   metrics = {"alive": int(alive.sum()), "classes_without": len(emptied)}
   return state.replace(buffers={**buffers, "alive": alive}), metrics
-
-
-def compact(state: State) -> State:
-  """The same model without its dead prototypes, for export; host arrays.
-
-  Rows of prototypes and of every buffer that has one per prototype, and the
-  head's columns. Logits stay as they were; so does whether the prototypes are
-  stale.
-  """
-  state = parallel.to_host(state)
-  alive = state.buffers["alive"]
-  source = state.buffers["provenance"]
-  params = {
-    **state.params,
-    "prototypes": {"prototypes": vectors(state)[alive]},
-    "head": head.some(state.params["head"], alive),
-  }
-  buffers = {
-    **state.buffers,
-    "class_of": state.buffers["class_of"][alive],
-    "alive": alive[alive],
-    "provenance": push.Provenance(
-      image=source.image[alive],
-      cell=source.cell[alive],
-      distance=source.distance[alive],
-      content=source.content[alive],
-      embedder=(
-        source.embedder
-        if push.stale(state)
-        else push.embedder_digest(params, state.statistics)
-      ),
-    ),
-  }
-  return dataclasses.replace(state, params=params, buffers=buffers)
 
 
 def _step(

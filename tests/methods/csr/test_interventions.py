@@ -4,11 +4,12 @@ import numpy as np
 from numpy.testing import assert_allclose, assert_array_equal
 import pytest
 
+from protojax.interact.importance_map import importance_map
 from protojax.methods.csr import interventions
 
 _NONE = np.zeros((0, 4), np.float32)
 _GRID = (3, 4)
-importance_map = jax.jit(interventions.importance_map, static_argnums=3)
+importance_map = jax.jit(importance_map, static_argnums=3)
 predict_with = jax.jit(interventions.predict_with)
 pooled = jax.jit(interventions.pooled)
 

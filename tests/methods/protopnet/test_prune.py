@@ -7,6 +7,7 @@ import pytest
 from protojax import parallel
 from protojax.methods.protopnet import prune
 from protojax.prototypes import head, pooling, push, similarity
+from protojax.prototypes.compaction import compact
 from protojax.types import State
 from tests.prototypes.streams import (
   CLASS_NAMES,
@@ -135,7 +136,7 @@ def test_compaction_changes_neither_logits_nor_staleness(stale):
   state = state.replace(buffers={**state.buffers, "alive": alive})
   if stale:
     state = state.replace(statistics={"mean": np.ones(3, np.float32)})
-  small = prune.compact(jax.tree.map(jax.numpy.asarray, state))
+  small = compact(jax.tree.map(jax.numpy.asarray, state))
 
   def logits(state):
     prototypes = state.params["prototypes"]["prototypes"]
