@@ -1,6 +1,6 @@
-"""What a batch is: the images of a data set, its splits and streams of batches.
+"""What a batch is: the images of a source, and streams of batches.
 
-`datasets` opens a source. `stream.shuffled` and `stream.ordered` make batches of
-it, which are read by step. `transforms.augment` varies their images on the
-device.
+`datasets` opens a source. `stream.shuffled` and `stream.ordered` make batches
+of it, which are read by step. `transforms.augment` varies the images of a batch
+on the device.
 """

@@ -1,7 +1,7 @@
-"""Concepts: what is to be seen in an image besides its class, and where.
+"""Concepts: what an image shows besides its class, and where.
 
-A source that knows them is `Conceptual`. Of any other source each class is a
-concept of its own, and nobody knows where it is.
+A source that knows its concepts is `Conceptual`. In any other source each class
+is a concept, and nobody knows where it is.
 """
 
 from typing import Protocol, runtime_checkable
@@ -15,25 +15,25 @@ from protojax.data.source import Source, View
 
 @runtime_checkable
 class Conceptual(Protocol):
-  """A source that knows what is to be seen in its images, and where."""
+  """A source that knows which concepts its images show, and where."""
 
   @property
   def concept_names(self) -> tuple[str, ...]:
-    """By number."""
+    """Names of the concepts; index = number."""
     ...
 
   @property
   def concepts(self) -> Bool[np.ndarray, "n c"]:
-    """Which concepts each image shows."""
+    """True for the concepts that each image shows."""
     ...
 
   def places(self, i: int) -> Places:
-    """Where they are in one image."""
+    """Boxes of the concepts in one image."""
     ...
 
 
 def names(source: Source) -> tuple[str, ...]:
-  """The concepts of a source, by number; its classes if it has none."""
+  """Names of the concepts, by number; of the classes if there are none."""
   whole, _ = _origin(source)
   if isinstance(whole, Conceptual):
     return whole.concept_names
@@ -41,7 +41,7 @@ def names(source: Source) -> tuple[str, ...]:
 
 
 def present(source: Source) -> Bool[np.ndarray, "n c"]:
-  """True for the concepts that each image shows; its class if none is known."""
+  """True for the concepts of each image; for its class if there are none."""
   whole, rows = _origin(source)
   if isinstance(whole, Conceptual):
     return whole.concepts[rows]

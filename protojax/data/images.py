@@ -1,4 +1,4 @@
-"""Any image file as RGB uint8: the one place where files become pixels."""
+"""Image files -> pixels, RGB uint8; every image is decoded here."""
 
 import hashlib
 import io
@@ -12,17 +12,17 @@ _SIXTEEN_BIT = ("I;16", "I;16L", "I;16B", "I;16N")
 
 
 def decode(file: str | os.PathLike | bytes) -> UInt8[np.ndarray, "H W 3"]:
-  """Reads one image: a path, or the bytes of an encoded image.
+  """Reads one image, from a path or from the bytes of a file.
 
-  Grey, palette and CMYK become RGB, 16 bits are scaled to 8, transparency is
-  composited over white, the EXIF orientation is applied; of an animation the
-  first frame counts.
+  Grey, palette and CMYK become RGB, 16 bits are scaled to 8, transparency
+  becomes white, and the EXIF orientation is applied. An animation gives its
+  first frame.
 
   Raises:
-    ValueError: what is wrong with the image, without its name.
+    ValueError: says what is wrong, without the name of the image.
   """
-  # Whatever a decoder raises on a broken file (OSError, SyntaxError,
-  # struct.error, DecompressionBombError...) means the same thing here.
+  # Decoders raise many errors on a broken file (OSError, SyntaxError,
+  # struct.error, DecompressionBombError...): here they all mean the same.
   try:
     with Image.open(io.BytesIO(file) if isinstance(file, bytes) else file) as f:
       f.load()
@@ -34,11 +34,11 @@ def decode(file: str | os.PathLike | bytes) -> UInt8[np.ndarray, "H W 3"]:
 
 
 def to_rgb(image: Image.Image) -> UInt8[np.ndarray, "H W 3"]:
-  """Pixels of a Pillow image of any mode as RGB, transparency over white.
+  """Pixels of a Pillow image of any mode as RGB; transparency becomes white.
 
   Raises:
-    ValueError: the pixels are floats or 32-bit integers, whose white is not
-      known.
+    ValueError: the pixels are floats or 32-bit integers: nobody knows which
+      value is white.
   """
   if image.mode in _SIXTEEN_BIT or image.mode == "I":
     return _from_sixteen_bits(np.asarray(image))
@@ -52,7 +52,7 @@ def to_rgb(image: Image.Image) -> UInt8[np.ndarray, "H W 3"]:
 
 
 def digest(image: UInt8[np.ndarray, "H W 3"]) -> UInt8[np.ndarray, "16"]:
-  """BLAKE2b of pixels and shape: equal for equal images of any file."""
+  """BLAKE2b hash of pixels and shape; one image in two files has one hash."""
   state = hashlib.blake2b(digest_size=16)
   state.update(np.asarray(image.shape, "<i8").tobytes())
   state.update(np.ascontiguousarray(image).tobytes())
@@ -60,8 +60,8 @@ def digest(image: UInt8[np.ndarray, "H W 3"]) -> UInt8[np.ndarray, "16"]:
 
 
 def _upright(image: Image.Image) -> Image.Image:
-  # Cameras and editors write broken EXIF blocks around sound pixels: such an
-  # image is taken as it lies.
+  # Cameras and editors sometimes write broken EXIF blocks. The pixels are
+  # sound, so the image is kept, and is not turned.
   try:
     return ImageOps.exif_transpose(image)
   except Exception:
@@ -69,7 +69,7 @@ def _upright(image: Image.Image) -> Image.Image:
 
 
 def _from_sixteen_bits(grey: np.ndarray) -> UInt8[np.ndarray, "H W 3"]:
-  # Pillow's mode "I" (32 bits) also holds 16-bit files of some formats.
+  # Pillow reads 16-bit files of some formats in mode "I", which has 32 bits.
   wide = grey.astype(np.int64)
   if wide.min() < 0 or wide.max() > 65535:
     raise ValueError("32-bit integer pixels; save it with 8 or 16 bits")

@@ -1,4 +1,7 @@
-"""Decoded images kept in memory: only the first epoch waits for files."""
+"""Keeps decoded images in memory, so that only the first epoch reads files.
+
+`stream` reads every image through it.
+"""
 
 import weakref
 
@@ -10,28 +13,28 @@ from protojax.data.source import Source
 
 
 class ImageMemory:
-  """The images of a source at network size, kept as far as they fit.
+  """Images of a source at network size; as many are kept as fit.
 
   Attributes:
     size: side of an image, in pixels.
 
-  Threads may share it: a row is marked only once it is whole, and two threads
-  that decode the same image write the same pixels.
+  Threads may share it: a row is marked as known after it is written, and two
+  threads that decode the same image write the same pixels.
   """
 
   def __init__(self, source: Source, image_size: int, limit: int):
     self._source = source
     self.size = image_size
     count = min(len(source), limit // (3 * image_size**2))
-    # Not touched before it is used: an empty array costs address space only.
+    # An empty array takes memory only where something is written.
     self._pixels = np.empty((count, image_size, image_size, 3), np.uint8)
     self._known = np.zeros(count, bool)
 
   def read(
     self, indices: Int32[np.ndarray, "b"]
   ) -> UInt8[np.ndarray, "b size size 3"]:
-    """Pixels of some images, decoded if they are not here."""
-    # Once each: padding repeats an image.
+    """Pixels of some images; those that are not kept are decoded."""
+    # Each image once: padding repeats the last one.
     distinct, rows = np.unique(indices, return_inverse=True)
     images = np.empty((len(distinct), self.size, self.size, 3), np.uint8)
     for row, i in enumerate(distinct.tolist()):
@@ -50,7 +53,7 @@ class ImageMemory:
 
 
 def shared(source: Source, image_size: int, limit: int) -> ImageMemory:
-  """The one memory of a source at a size, while any stream holds it.
+  """The memory that all streams of a source at one size share.
 
   Args:
     source: the images.

@@ -1,8 +1,7 @@
-"""Where in an image the object is, and its parts, for metrics that ask it.
+"""Masks of the object in an image and points of its parts, for metrics.
 
-Sources that know it have `places`, boxes of things, or `parts`, named points;
-both are in shares of the image as the source gives it, since the pipeline
-squashes every image to a square.
+A source may have `places`, boxes of objects, or `parts`, named points. Both are
+in shares of the image's sides, because streams squash every image to a square.
 """
 
 from collections.abc import Sequence
@@ -17,28 +16,29 @@ from protojax.data.source import Source
 
 @runtime_checkable
 class Boxed(Protocol):
-  """A source that may know where the things in its images are."""
+  """A source that may know the boxes of objects in its images."""
 
   def places(self, i: int) -> Places | None:
-    """Of one image; None where nobody knows."""
+    """Boxes of one image; None if unknown."""
     ...
 
 
 @runtime_checkable
 class Parted(Protocol):
-  """A source that may know where the parts of its objects are."""
+  """A source that may know the parts of its objects."""
 
   def parts(self, i: int) -> Float[np.ndarray, "r 3"] | None:
-    """(row, column, 1 if seen else 0) of each part; None where nobody knows."""
+    """(row, column, 1 if seen else 0) of each part; None if unknown."""
     ...
 
 
 def masks(
   source: Source, indices: Sequence[int] | np.ndarray, size: int
 ) -> Bool[np.ndarray, "b {size} {size}"] | None:
-  """The pixels of images of `size` x `size` whose middle lies in some box.
+  """Masks of images of `size` x `size`: pixels whose middle lies in a box.
 
-  An image without a box has none. None where the source knows of no boxes.
+  The mask of an image without a box is empty. None if the source knows no
+  boxes.
   """
   if not isinstance(source, Boxed):
     return None
@@ -52,7 +52,7 @@ def masks(
 def parts(
   source: Source, indices: Sequence[int] | np.ndarray
 ) -> Float[np.ndarray, "b r 3"] | None:
-  """Of each image its parts, as `Parted` gives them; None where unknown."""
+  """Parts of each image, as `Parted` gives them; None if unknown."""
   if not isinstance(source, Parted):
     return None
   found = [source.parts(int(i)) for i in indices]

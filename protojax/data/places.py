@@ -1,4 +1,4 @@
-"""Where the concepts of an image are, and whether a point hits one."""
+"""Boxes of the concepts in an image, and whether a point lies in one."""
 
 from typing import NamedTuple
 
@@ -7,10 +7,10 @@ import numpy as np
 
 
 class Places(NamedTuple):
-  """Where the concepts of an image are.
+  """Boxes of the concepts in one image.
 
   Attributes:
-    concepts: number of the concept that each box holds.
+    concepts: number of the concept in each box.
     boxes: (top, left, bottom, right), in shares of the image.
   """
 
@@ -23,10 +23,10 @@ class Places(NamedTuple):
 
 
 def holds(boxes: Float[np.ndarray, "n 4"], y: float, x: float) -> bool:
-  """Whether a point, in shares of the image, lies in one of the boxes.
+  """True if a point, in shares of the image, lies in one of the boxes.
 
-  For the most similar cell of a concept it is a hit in the pointing game
-  (Zhang et al., 1608.00507).
+  If the point is the most similar cell of a concept, this is a hit in the
+  pointing game (Zhang et al., 1608.00507).
   """
   top, left, bottom, right = boxes.T
   return bool(np.any((top <= y) & (y < bottom) & (left <= x) & (x < right)))

@@ -1,19 +1,19 @@
-"""Says which images of a source could not be read, for a terminal."""
+"""Lines for a terminal about the images of a source that cannot be read."""
 
 from collections.abc import Mapping
 import os
 
 from protojax.data.source import Source
 
-# Lines for one source; a folder of broken files shall not flood the terminal.
+# Images named of one source: many broken files must not flood the terminal.
 _NAMED = 10
 
 
 def report(sources: Mapping[str, Source]) -> list[str]:
-  """One line for each skipped image, and a count of those beyond the tenth.
+  """One line for each of the first ten skipped images, and a count of the rest.
 
-  The two parts of a folder that is split by a seed skip the same images; these
-  are named once.
+  Two splits that are drawn from one folder skip the same images; these are
+  named once.
 
   Args:
     sources: split ("train", "test" or "images") -> its images.

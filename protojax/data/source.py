@@ -1,4 +1,7 @@
-"""A data set as the rest of protojax knows it: images by index."""
+"""Sources: the images of a data set by index, with labels and names.
+
+`datasets` opens them, and `stream` makes batches of them.
+"""
 
 from collections.abc import Sequence
 import dataclasses
@@ -10,16 +13,16 @@ import numpy as np
 
 @runtime_checkable
 class Source(Protocol):
-  """Images by index; what the rest of protojax knows of a data set."""
+  """Images by index: all that the rest of protojax knows of a data set."""
 
   @property
   def class_names(self) -> tuple[str, ...]:
-    """By label; empty if the images have no labels."""
+    """Index = label; empty if the images have no labels."""
     ...
 
   @property
   def skipped(self) -> tuple[tuple[str, str], ...]:
-    """Name and reason of each image that could not be read."""
+    """(name, reason) of each image that could not be read."""
     ...
 
   @property
@@ -30,23 +33,23 @@ class Source(Protocol):
   def __len__(self) -> int: ...
 
   def __getitem__(self, i: int) -> dict:
-    """{"image": uint8 [H, W, 3] RGB as it is, "label": int, "name": str}."""
+    """{"image": uint8 [H, W, 3] RGB, "label": int, "name": str}."""
     ...
 
   def name(self, i: int) -> str:
-    """What to call an image, without decoding it."""
+    """Name of an image for reports; decodes nothing."""
     ...
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class View:
-  """Images of a source under labels of their own.
+  """Chosen images of a source, with labels of the view's own.
 
   Attributes:
     whole: the source.
-    rows: which of its images, in this order.
-    labels: class of each of them; -1 is unknown.
-    class_names: by label.
+    rows: index in the source of each image of the view.
+    labels: class of each image; -1 is unknown.
+    class_names: index = label.
   """
 
   whole: Source
@@ -56,7 +59,7 @@ class View:
 
   @property
   def skipped(self) -> tuple[tuple[str, str], ...]:
-    """Those of the whole."""
+    """As in the whole source."""
     return self.whole.skipped
 
   def __len__(self) -> int:
@@ -66,7 +69,7 @@ class View:
     return {**self.whole[int(self.rows[i])], "label": int(self.labels[i])}
 
   def name(self, i: int) -> str:
-    """What the whole calls the image."""
+    """Name of the image in the whole source."""
     return self.whole.name(int(self.rows[i]))
 
 

@@ -1,4 +1,4 @@
-"""Which images train, validate and test: draws that repeat."""
+"""Draws the splits of a data set: the same seed draws the same images."""
 
 from collections.abc import Sequence
 import hashlib
@@ -13,17 +13,17 @@ SPLITS = ("train", "validation", "test")
 
 
 def held_out(names: Sequence[str], fraction: float, seed: int) -> list[int]:
-  """Which of two or more names are drawn to be held out: some, never all.
+  """Draws names to hold out: at least one, never all.
 
-  A name keeps its rank in the draw when others come or go.
+  A name keeps its rank in the draw when other names come or go.
 
   Args:
-    names: of the images of one class.
+    names: of the images of one class, two or more.
     fraction: the share to hold out, between 0 and 1.
     seed: of the draw.
 
   Returns:
-    Their positions, in order.
+    Positions of the drawn names in `names`, in order.
   """
   ranked = sorted(range(len(names)), key=lambda i: draw(seed, names[i]))
   count = min(max(round(len(names) * fraction), 1), len(names) - 1)
@@ -31,18 +31,15 @@ def held_out(names: Sequence[str], fraction: float, seed: int) -> list[int]:
 
 
 def draw(seed: int, name: str) -> bytes:
-  """One draw a file, from its name, to rank files by.
-
-  Neither the order of the listing nor the other files change it.
-  """
+  """A random rank of one file; it depends on the seed and the name alone."""
   key = int(seed).to_bytes(16, "little", signed=True)
   return hashlib.blake2b(os.fsencode(name), key=key).digest()
 
 
 def divided(source: Source, fraction: float, seed: int) -> tuple[View, View]:
-  """The images to train on, and those of each class held out to choose by.
+  """Divides training images into a training and a validation subset.
 
-  Of a class with one image none is held out.
+  A share of each class is held out; of a class with one image, none is.
 
   Args:
     source: the training images.
@@ -50,11 +47,11 @@ def divided(source: Source, fraction: float, seed: int) -> tuple[View, View]:
     seed: of the draw.
 
   Raises:
-    UserError: the share is no share, or nothing could be held out.
+    UserError: the share is not between 0 and 1, or no class has two images.
   """
   if not 0 < fraction < 1:
     raise UserError(
-      f"--config.data.validation_fraction={fraction} leaves a part empty; give"
+      f"--config.data.validation_fraction={fraction} leaves a split empty; give"
       " a share between 0 and 1, or 0 to hold nothing out"
     )
   held: list[int] = []

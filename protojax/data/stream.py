@@ -1,8 +1,8 @@
-"""Batches by step: what training, push and explanation read.
+"""Streams: batches of a source by step, for training, push and explanation.
 
-A batch is a function of (seed, step), read from a grain.MapDataset by index, so
-a resumed run needs no state of an iterator. Files are decoded by threads ahead
-of use and kept in memory; random variation comes later, on the device.
+A batch depends on (seed, step) alone: a grain.MapDataset reads it by index, and
+a resumed run needs no state of an iterator. Threads decode files ahead of use,
+and `memory` keeps the images. Random variation comes later, on the device.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -19,7 +19,7 @@ from protojax.data.source import Source
 from protojax.types import Batch, UserError
 
 _CACHE_BYTES = 2 << 30
-_THREADS = 16  # beyond these the disk is the limit
+_THREADS = 16  # more do not help: the disk is the limit
 _AHEAD = 4  # batches read before they are asked for
 
 
@@ -33,7 +33,7 @@ def shuffled(
   copies: int = 1,
   cache_bytes: int = _CACHE_BYTES,
 ) -> "Stream":
-  """A shuffled stream: every epoch in another order, the remainder dropped.
+  """A stream in another order every epoch, which drops the remainder.
 
   Args:
     source: the images.
@@ -41,11 +41,11 @@ def shuffled(
     batch_size: examples of a step, over all processes.
     seed: of the order of every epoch.
     augment: names of the random variations that the step applies on the device.
-    copies: how often an epoch has each image.
-    cache_bytes: memory for decoded images, shared by the streams of a source.
+    copies: how often each image comes in an epoch.
+    cache_bytes: memory for decoded images; streams of one source share it.
 
   Raises:
-    UserError: fewer images than a batch, or no such augmentation.
+    UserError: there are fewer images than a batch has, or no such augmentation.
   """
   if len(source) < batch_size:
     raise UserError(
@@ -65,8 +65,8 @@ def ordered(
 ) -> "Stream":
   """A stream in the order of its source, the last batch padded.
 
-  The batch is rounded up to what divides over the devices, since a run may be
-  explained on other devices than it was trained on.
+  The batch size is rounded up to a multiple of the devices, because a run may
+  be explained on other devices than it was trained on.
 
   Args and errors are those of `shuffled`.
   """
@@ -86,7 +86,7 @@ class Stream:
     batch_size: examples of a step, over all processes.
     seed: of the order; None keeps the order of the source.
     augment: names of the random variations the step applies, '' for none.
-    copies: how often an epoch has each image.
+    copies: how often each image comes in an epoch.
   """
 
   source: Source
@@ -111,12 +111,12 @@ class Stream:
 
   @property
   def labels(self) -> Int32[np.ndarray, "n"]:
-    """Of all examples, in the order of the source; -1 is unknown."""
+    """Labels of all examples, in the order of the source; -1 is unknown."""
     return self.source.labels
 
   @property
   def steps_per_epoch(self) -> int:
-    """Whole batches of an epoch; of an ordered stream also the padded one."""
+    """Batches of an epoch; an ordered stream counts the padded one, too."""
     if self.seed is None:
       return -(-len(self) // self.batch_size)
     return len(self) // self.batch_size * self.copies
@@ -124,16 +124,16 @@ class Stream:
   def batches(
     self, start: int = 0, stop: int | None = None, *, read_images: bool = True
   ) -> Iterator[Batch]:
-    """Reads the steps start..stop; of several processes each gets its rows.
+    """Batches from `start` up to `stop`; each process gets its own rows.
 
     Args:
       start: the first step; an epoch is `steps_per_epoch` of them.
-      stop: the step after the last; the end of an ordered stream if None.
+      stop: the step after the last; None is the end of an ordered stream.
       read_images: False leaves "image" out and touches no file.
 
     Returns:
-      Batches of NumPy arrays. In several processes, the contiguous part of
-      the rows that belongs to this one.
+      Batches of NumPy arrays. With several processes, each batch has only the
+      rows of this process.
     """
     if stop is None:
       if self.seed is not None:
@@ -148,19 +148,19 @@ class Stream:
   def some(self, indices: Sequence[int] | np.ndarray) -> Iterator[Batch]:
     """Batches of chosen examples in the order given, the last one padded.
 
-    Of several processes each gets its rows, as from `batches`.
+    Each process gets its own rows, as in `batches`.
     """
     chosen, mine = np.asarray(indices, np.int32), self._share()
 
     def rows(step: int) -> tuple[np.ndarray, np.ndarray]:
-      places, valid = _padded(step, self.batch_size, len(chosen), mine)
-      return chosen[places], valid
+      positions, valid = _padded(step, self.batch_size, len(chosen), mine)
+      return chosen[positions], valid
 
     steps = range(-(-len(chosen) // self.batch_size))
     return self._read(grain.MapDataset.source(steps).map(rows))
 
   def spread(self, limit: int | None) -> Iterator[Batch]:
-    """All batches in order, or those of `limit` examples spread evenly."""
+    """Batches of all examples, or of `limit` examples that are spread evenly."""
     if limit is None or limit >= len(self):
       return self.batches()
     return self.some(np.linspace(0, len(self) - 1, limit).round())
@@ -172,7 +172,7 @@ class Stream:
     return {**batch, "image": self.images.read(indices)}
 
   def once(self) -> "Stream":
-    """The same stream, keeping no image: for a pass in constant memory."""
+    """The same stream that keeps no image, for a pass in constant memory."""
     images = memory.ImageMemory(self.source, self.image_size, 0)
     return dataclasses.replace(self, images=images)
 
@@ -181,7 +181,7 @@ class Stream:
     return {"label": labels, "index": indices, "valid": valid}
 
   def _share(self) -> slice:
-    """The rows of a batch that are this process's."""
+    """Rows of a batch that belong to this process."""
     number, count = parallel.process_index_count()
     if self.batch_size % count:
       raise UserError(
@@ -218,6 +218,6 @@ def _padded(
 ) -> tuple[np.ndarray, np.ndarray]:
   indices = np.arange(step * batch_size, (step + 1) * batch_size)[mine]
   valid = indices < count
-  # Padding repeats the last example: it has a valid label, and is decoded with
-  # its own batch, once.
+  # Padding repeats the last example: its label is valid, and its image is in
+  # the same batch, so that it is decoded once.
   return np.minimum(indices, count - 1).astype(np.int32), valid

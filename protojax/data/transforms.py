@@ -1,7 +1,7 @@
-"""Resizing on the host and random variation on the device.
+"""Resizes images on the host and varies them at random on the device.
 
-`resize` runs once an image, in the pipeline; `augment` runs in every training
-step, inside jit, one key an image.
+`memory` calls `resize` once for each image. A training step calls `augment`
+inside jit, with a key for each image.
 """
 
 from collections.abc import Callable
@@ -19,9 +19,9 @@ from protojax.types import UserError
 # Ranges of ProtoPNet's offline augmentation (protopnet.md section 5).
 _ANGLE = math.radians(15)
 _SKEW = 0.2
-_CORNER = 1 / 4  # how often Augmentor's skew takes a corner and not a side
+_CORNER = 1 / 4  # share of Augmentor's skews that pull a corner, not a side
 _SHEAR = math.radians(10)
-_ZOOM = (0.6, 1.0)  # share of the area that a random crop keeps
+_ZOOM = (0.6, 1.0)  # share of the area in a random crop
 _ASPECT = (3 / 4, 4 / 3)
 _JITTER = 0.2  # brightness, contrast and saturation: factors 0.8..1.2
 
@@ -29,7 +29,7 @@ _JITTER = 0.2  # brightness, contrast and saturation: factors 0.8..1.2
 def resize(
   image: UInt8[np.ndarray, "H W 3"], size: int
 ) -> UInt8[np.ndarray, "size size 3"]:
-  """The image as a square, its aspect not kept: Pillow's bilinear filter."""
+  """Squashes an image to a square, by Pillow's bilinear filter."""
   if image.shape[:2] == (size, size):
     return image
   resample = Image.Resampling.BILINEAR
@@ -41,13 +41,13 @@ def augment(
   image: Float[Array, "H W 3"],
   key: Key[Array, ""] | UInt32[Array, "_"],
 ) -> Float[Array, "H W 3"]:
-  """A random variation of one image; map it over a batch with a key each.
+  """Varies one image at random; under vmap, each image of a batch.
 
   Args:
-    names: of `AUGMENTATIONS`, joined by commas and done in this order, such as
-      "warp,flip"; '' leaves the image as it is.
-    image: pixels in 0..255, and so is the result.
-    key: decides everything that is random.
+    names: keys of `AUGMENTATIONS`, joined by commas and applied in this order,
+      such as "warp,flip"; '' leaves the image as it is.
+    image: pixels 0..255; the result has the same range.
+    key: of all randomness.
 
   Raises:
     UserError: there is no augmentation of that name.
@@ -58,10 +58,10 @@ def augment(
 
 
 def require_known(names: str) -> list[str]:
-  """The single names of "warp,flip".
+  """The names in a list such as "warp,flip".
 
   Raises:
-    UserError: one is not among `AUGMENTATIONS`.
+    UserError: a name is not in `AUGMENTATIONS`.
   """
   steps = [name.strip() for name in names.split(",")] if names else []
   for name in steps:
@@ -78,7 +78,7 @@ def _flip(image: Array, key: Array) -> Array:
 
 
 def _crop(image: Array, key: Array) -> Array:
-  """A part of random size, aspect and place, enlarged."""
+  """Enlarges a box of random size, aspect and place."""
   for_area, for_aspect, for_place = jax.random.split(key, 3)
   area = jax.random.uniform(for_area, (), minval=_ZOOM[0], maxval=_ZOOM[1])
   log_aspect = jax.random.uniform(
@@ -91,7 +91,7 @@ def _crop(image: Array, key: Array) -> Array:
 
 
 def _colour(image: Array, key: Array) -> Array:
-  """Brightness, contrast around the mean grey, saturation around the grey."""
+  """Changes brightness, contrast (around the mean grey) and saturation."""
   brightness, contrast, saturation = jax.random.uniform(
     key, (3,), minval=1 - _JITTER, maxval=1 + _JITTER
   )
@@ -102,8 +102,8 @@ def _colour(image: Array, key: Array) -> Array:
   return jnp.clip((image - grey) * saturation + grey, 0, 255)
 
 
-# The matrices of ProtoPNet's offline copies. Augmentor draws whole degrees and
-# whole pixels, and interpolates by cubics before the image is resized.
+# Random matrices, as for ProtoPNet's offline copies. Augmentor itself draws
+# whole degrees and pixels, and interpolates by cubics before the resizing.
 
 
 def _rotation(key: Array) -> Array:
@@ -111,7 +111,7 @@ def _rotation(key: Array) -> Array:
 
 
 def _skew(key: Array) -> Array:
-  """A side, or a quarter of the times a corner, is pulled outwards."""
+  """Pulls a side outwards or, in a quarter of the cases, a corner."""
   for_share, for_kind, for_side = jax.random.split(key, 3)
   share = jax.random.uniform(for_share, (), maxval=_SKEW)
   at_corner = jax.random.bernoulli(for_kind, _CORNER)
@@ -120,7 +120,7 @@ def _skew(key: Array) -> Array:
 
 
 def _shear(key: Array) -> Array:
-  """Along x or along y."""
+  """Shears along x or along y."""
   for_angle, for_side = jax.random.split(key)
   return _any_side(warps.shear(_within(for_angle, _SHEAR)), for_side)
 
@@ -130,7 +130,7 @@ def _within(key: Array, bound: float) -> Array:
 
 
 def _any_side(matrix: Array, key: Array) -> Array:
-  """The same change of the square laid onto itself in some other way."""
+  """The same warp after a random symmetry: at another side, or mirrored."""
   turn = jax.random.choice(key, jnp.asarray(warps.symmetries(), jnp.float32))
   return turn @ matrix @ turn.T
 
@@ -152,6 +152,6 @@ AUGMENTATIONS: dict[str, Callable[[Array, Array], Array]] = {
   "rotate": _warped(_rotation),
   "skew": _warped(_skew),
   "shear": _warped(_shear),
-  # One of these three at random; "warp,flip" is ProtoPNet's recipe.
+  # A rotation, skew or shear; "warp,flip" is ProtoPNet's recipe.
   "warp": _warped(_one_of_three),
 }

@@ -1,8 +1,9 @@
-"""Where a changed image looks up its pixels: warps, crops and their matrices.
+"""Warps and crops of images on the device, and the matrices of warps.
 
-Places are homogeneous (x, y, 1), x and y from -1 to 1 between the outer edges
-of an image. A matrix takes places of the result to places in the image. Those
-made here zoom in as far as Augmentor does, so that no border shows.
+`transforms` draws them at random. Points are homogeneous (x, y, 1); x and y run
+from -1 to 1 between the outer edges of an image. A matrix maps points of the
+result to points of the image. The matrices zoom in as far as Augmentor's do, so
+that no border shows.
 """
 
 import jax
@@ -14,11 +15,11 @@ import numpy as np
 def warp(
   image: Float[Array, "H W 3"], matrix: Float[Array, "3 3"]
 ) -> Float[Array, "H W 3"]:
-  """Projective warp with bilinear sampling; beyond the border, its colour.
+  """Projective warp, bilinear; outside the image, the border is repeated.
 
   Args:
     image: pixels.
-    matrix: from places of the result to places in the image.
+    matrix: maps points of the result to points of the image.
   """
   height, width, _ = image.shape
   y, x = jnp.meshgrid(_centres(height), _centres(width), indexing="ij")
@@ -32,7 +33,7 @@ def warp(
   top = jnp.minimum(row.astype(jnp.int32), height - 2)
   right_share = (column - left)[..., None]
   bottom_share = (row - top)[..., None]
-  # One gather of 2x2 neighbours by their flat index: half the time of four.
+  # By flat index, the four neighbours are gathered in half the time.
   flat = image.reshape(height * width, 3)
   at = top * width + left
   upper = flat[at] * (1 - right_share) + flat[at + 1] * right_share
@@ -45,9 +46,9 @@ def warp(
 def crop(
   image: Float[Array, "H W 3"], box: Float[Array, "4"]
 ) -> Float[Array, "H W 3"]:
-  """A box of the image at the size of the image, bilinear.
+  """Enlarges a box of the image to the size of the image, bilinear.
 
-  Two products with interpolation matrices: no gather, fast on every device.
+  Two products with interpolation matrices and no gather: fast on every device.
 
   Args:
     image: pixels.
@@ -63,14 +64,14 @@ def crop(
 
 
 def rotation(angle: Float[ArrayLike, ""]) -> Float[Array, "3 3"]:
-  """Turned by an angle in radians, below pi/4 either way.
+  """Matrix of a rotation by an angle in radians, within pi/4 either way.
 
-  The crop is that of Augmentor's `RotateRange`, which is smaller than the
-  largest one that fits, and a little wider than high.
+  It crops as Augmentor's `RotateRange` does: less than the largest box that
+  fits, and a little wider than high.
   """
   cos, sin = jnp.cos(angle), jnp.sin(angle)
   tan = jnp.abs(sin / cos)
-  canvas = cos + jnp.abs(sin)  # side of what holds all of the turned image
+  canvas = cos + jnp.abs(sin)  # side of the square around the turned image
   left = tan * canvas * (1 - tan)
   top = tan * (canvas - left)
   across, down = canvas - 2 * left, canvas - 2 * top
@@ -80,32 +81,32 @@ def rotation(angle: Float[ArrayLike, ""]) -> Float[Array, "3 3"]:
 
 
 def tilt(share: Float[ArrayLike, ""]) -> Float[Array, "3 3"]:
-  """Leant back to the left: of the right side, 1 / (1 + 2 share) is seen.
+  """Matrix of Augmentor's TILT: both ends of a side move out by a share of it.
 
-  Augmentor's TILT moves both ends of a side outwards, by a share of it.
+  Here it is the right side, of which 1 / (1 + 2 share) remains to be seen.
   """
   c = share / (1 + share)
   return _matrix([[1, 0, c], [0, 1 - c, 0], [c, 0, 1]])
 
 
 def corner(share: Float[ArrayLike, ""]) -> Float[Array, "3 3"]:
-  """The upper left corner pulled out to the left, by a share of the side.
+  """Matrix of Augmentor's CORNER: a corner moves out by a share of the side.
 
-  Augmentor's CORNER. Every place is a sum of the three corners that stay; of
-  these, the upper right one, (1, -1, 1), gets more weight.
+  Here the upper left corner moves to the left. Every point is a weighted sum of
+  the three other corners; the upper right one, (1, -1, 1), gets more weight.
   """
   weight = jnp.array([0.0, -0.5, 0.5])  # 1 at that corner, 0 at the two below
   return jnp.eye(3) + share * jnp.outer(jnp.array([1.0, -1, 1]), weight)
 
 
 def shear(angle: Float[ArrayLike, ""]) -> Float[Array, "3 3"]:
-  """Rows moved along x, the sides leaning by an angle in radians."""
+  """Matrix that moves rows along x: the sides lean by an angle in radians."""
   m = jnp.tan(angle)
   return _matrix([[1 - jnp.abs(m), m, 0], [0, 1, 0], [0, 0, 1]])
 
 
 def symmetries() -> Float[np.ndarray, "8 3 3"]:
-  """The eight ways to lay a square onto itself, as matrices."""
+  """Matrices of the eight symmetries of a square."""
   mirrors = [np.diag([x, y, 1.0]) for x in (1, -1) for y in (1, -1)]
   exchanged = np.eye(3)[[1, 0, 2]]
   return np.stack([*mirrors, *(mirror @ exchanged for mirror in mirrors)])
@@ -120,7 +121,7 @@ def _centres(size: int) -> Array:
 
 
 def _interpolation(start: Array, length: Array, size: int) -> Array:
-  """Matrix [size, size] that samples `size` places of a part of an axis."""
+  """Matrix [size, size] that samples `size` points on a stretch of an axis."""
   at = (start + length * (jnp.arange(size) + 0.5) / size) * size - 0.5
   at = jnp.clip(at, 0, size - 1)
   return jnp.maximum(1 - jnp.abs(at[:, None] - jnp.arange(size)[None]), 0)

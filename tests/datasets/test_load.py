@@ -67,7 +67,7 @@ def test_bad_shares_to_validate_on(make_folder, data_config):
     {f"{s}/{c}/0.png": 1 for s in ("train", "test") for c in "ab"}
   )
   for fraction, message in (
-    (1.5, "leaves a part empty"),
+    (1.5, "leaves a split empty"),
     (0.5, "no class has two"),
   ):
     config = data_config(name="folder", root=root, validation_fraction=fraction)
