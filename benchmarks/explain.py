@@ -34,7 +34,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from benchmarks import ratios
 from protojax import backbones, parallel
 from protojax.datasets import photos
-from protojax.explain import importance, native, sweep
+from protojax.explain import importance, reference_mode, sweep
 from protojax.modify import nlm, presets
 from protojax.prototypes import similarity
 from protojax.prototypes.layer import AddOn, PrototypeLayer
@@ -211,7 +211,7 @@ def _require_equal(model: Network, state: State, reference: Any) -> None:
   """Local scores in mode "reference" are the script's, at odd sizes too."""
   preset = dataclasses.replace(presets.REFERENCE, mode="reference")
   for picture in (images(1)[0], images(2)[1][:150, :201]):
-    made = native.copies(picture, preset, SIZE)[None]
+    made = reference_mode.copies(picture, preset, SIZE)[None]
     local, _ = jax.jit(importance.of_batch, static_argnums=(0, 1, 3, 4))(
       lambda z: model.nearest(state, z),
       lambda z, cells: model.at(state, z, cells),

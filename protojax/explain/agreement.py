@@ -14,7 +14,7 @@ import numpy as np
 from scipy import special
 
 from protojax.explain import statistics
-from protojax.explain.statistics import Split
+from protojax.explain.statistics import SplitScores
 from protojax.modify.perturb import CHARACTERISTICS
 
 
@@ -82,7 +82,11 @@ class Overall:
 
 
 def compare(
-  first: Split, second: Split, *, level: float = 0.95, margin: float = 0.1
+  first: SplitScores,
+  second: SplitScores,
+  *,
+  level: float = 0.95,
+  margin: float = 0.1,
 ) -> tuple[Comparison, ...]:
   """One `Comparison` for each modification.
 
@@ -111,7 +115,9 @@ def compare(
 
 
 def overall(
-  first: Split, second: Split, among: Sequence[str] = CHARACTERISTICS
+  first: SplitScores,
+  second: SplitScores,
+  among: Sequence[str] = CHARACTERISTICS,
 ) -> Overall:
   """Compares the rankings of the characteristics.
 
@@ -155,7 +161,7 @@ def spearman(a: Float[np.ndarray, " n"], b: Float[np.ndarray, " n"]) -> float:
   return pearson(stats.rankdata(a), stats.rankdata(b))
 
 
-def _check_same(first: Split, second: Split) -> None:
+def _check_same(first: SplitScores, second: SplitScores) -> None:
   if first.modifications != second.modifications:
     raise ValueError(
       f"modifications {first.modifications} and {second.modifications} cannot"
@@ -169,8 +175,8 @@ def _check_same(first: Split, second: Split) -> None:
 
 
 def _compare(
-  first: Split,
-  second: Split,
+  first: SplitScores,
+  second: SplitScores,
   m: int,
   margin: float,
   difference: float,

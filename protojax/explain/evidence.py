@@ -19,7 +19,7 @@ from protojax.types import Box, Picture
 Crop = UInt8[np.ndarray, "side side 3"]
 
 
-class Stored(NamedTuple):
+class PictureFile(NamedTuple):
   """A picture that has become a file; see `pictures`.
 
   Attributes:
@@ -33,7 +33,7 @@ class Stored(NamedTuple):
   size: int
 
 
-Shown = Picture | Stored
+PictureOrFile = Picture | PictureFile
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,7 +70,7 @@ class Evidence:
   because: Mapping[str, float]
   box: Box | None = None
   field: Box | None = None
-  heat: Shown | None = None
+  heat: PictureOrFile | None = None
   crop: Crop | None = None
   misleading: bool | None = None
 
@@ -85,7 +85,7 @@ class Answer(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True)
-class Whole:
+class AllScores:
   """Scores of an image for every prototype, dead ones too.
 
   Attributes:
@@ -112,7 +112,7 @@ class LocalExplanation:
     evidence: the most similar prototypes, the most similar first.
     others: how many further prototypes have points too.
     picture: the image at the size of the network's input; shown images only.
-    whole: all scores, if they were asked for.
+    all_scores: all scores, if they were asked for.
   """
 
   image: str
@@ -122,8 +122,8 @@ class LocalExplanation:
   answers: tuple[Answer, ...]
   evidence: tuple[Evidence, ...]
   others: int
-  picture: Shown | None = None
-  whole: Whole | None = None
+  picture: PictureOrFile | None = None
+  all_scores: AllScores | None = None
 
   @property
   def predicted(self) -> Answer:
@@ -163,9 +163,9 @@ class Patch:
   cell: int
   box: Box
   field: Box
-  picture: Shown | None = None
-  heat: Shown | None = None
-  piece: Shown | None = None
+  picture: PictureOrFile | None = None
+  heat: PictureOrFile | None = None
+  piece: PictureOrFile | None = None
   crop: Crop | None = None
 
 
@@ -177,7 +177,7 @@ class Interval(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True)
-class Because:
+class GlobalScores:
   """Global scores of one prototype over one set of images.
 
   Attributes:
@@ -221,7 +221,7 @@ class Neighbour:
   cell: int
   because: Mapping[str, float] = dataclasses.field(default_factory=dict)
   box: Box | None = None
-  picture: Shown | None = None
+  picture: PictureOrFile | None = None
   crop: Crop | None = None
   misleading: bool | None = None
 
@@ -248,7 +248,7 @@ class Sample:
   """
 
   image: str
-  pictures: Mapping[str, Shown]
+  pictures: Mapping[str, PictureOrFile]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -327,8 +327,8 @@ class GlobalExplanation:
   weight: float
   duplicate_of: int | None
   patch: Patch | None
-  because: Mapping[str, Because]
-  without_own: Mapping[str, Because]
+  because: Mapping[str, GlobalScores]
+  without_own: Mapping[str, GlobalScores]
   nearest: Mapping[str, tuple[Neighbour, ...]] = dataclasses.field(
     default_factory=dict
   )

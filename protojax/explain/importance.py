@@ -57,7 +57,7 @@ def of_batch(
 
   Args:
     nearest, at, embed: see `compare`.
-    batch: in mode "reference", one that `native.attach` gave its copies.
+    batch: in mode "reference", with the "copies" of `reference_mode.attach`.
     preset: what is modified, and how it is scored.
 
   Returns:

@@ -9,7 +9,7 @@ from typing import Any
 from jaxtyping import UInt8
 import numpy as np
 
-from protojax.explain import agreement, native, sanity, statistics
+from protojax.explain import agreement, reference_mode, sanity, statistics
 from protojax.explain import redundancy as redundancy_lib
 from protojax.explain.context import Context
 from protojax.explain.evidence import Histogram, Overview, Redundancy, Sample
@@ -114,9 +114,9 @@ def statistics_rows(overviews: Mapping[str, Overview]) -> list[dict[str, Any]]:
   return rows
 
 
-def _scored(seen: Overview, scores: Scores) -> statistics.Split:
+def _scored(seen: Overview, scores: Scores) -> statistics.SplitScores:
   """The living prototypes, as the statistics take them."""
-  return statistics.Split(
+  return statistics.SplitScores(
     seen.modifications,
     np.flatnonzero(seen.alive),
     scores.importance[:, seen.alive],
@@ -160,4 +160,6 @@ def _modified(
     return np.concatenate([np.asarray(x) for x in modified])
   image = stream.source[index]["image"]
   _, rows = perturb.stacked(preset.modifications)
-  return native.copies(image, preset, context.model.image_size)[list(rows)]
+  return reference_mode.copies(image, preset, context.model.image_size)[
+    list(rows)
+  ]

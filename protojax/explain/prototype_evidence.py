@@ -11,7 +11,7 @@ import numpy as np
 
 from protojax.explain import patches, statistics
 from protojax.explain.context import Context
-from protojax.explain.evidence import Because, GlobalExplanation, Interval
+from protojax.explain.evidence import GlobalExplanation, GlobalScores, Interval
 from protojax.explain.sweep import Totals
 from protojax.explain.totals import Scores
 from protojax.prototypes.groups import CLASS
@@ -88,7 +88,7 @@ def _speaks_for(context: Context, j: int) -> int:
 
 def _scores(
   context: Context, totals: Totals | None, j: int
-) -> tuple[dict[str, Because], dict[str, Because]]:
+) -> tuple[dict[str, GlobalScores], dict[str, GlobalScores]]:
   """By split: scores with the prototype's own image, and without it."""
   if totals is None:
     return {}, {}
@@ -109,13 +109,13 @@ def _duplicates(buffers: Mapping[str, Any]) -> dict[int, int]:
   return copies
 
 
-def _because(scores: Scores, names: Sequence[str], j: int) -> Because:
+def _because(scores: Scores, names: Sequence[str], j: int) -> GlobalScores:
   def by_name(values):
     return dict(zip(names, values.tolist(), strict=True))
 
   ends = statistics.interval(scores.replicates[:, :, j])
   intervals = map(Interval, *(end.tolist() for end in ends))
-  return Because(
+  return GlobalScores(
     scores=by_name(scores.importance[:, j]),
     similarity=float(scores.similarity[j]),
     images=scores.images,

@@ -13,7 +13,12 @@ from typing import Any, Protocol, runtime_checkable
 from jaxtyping import Float
 import numpy as np
 
-from protojax.explain import native, overview, patches, prototype_evidence
+from protojax.explain import (
+  overview,
+  patches,
+  prototype_evidence,
+  reference_mode,
+)
 from protojax.explain.context import Context
 from protojax.explain.evidence import (
   GlobalExplanation,
@@ -148,7 +153,7 @@ def explain(
     correlation = overview.correlation(context)
   compared, totals = yield from _images(
     context,
-    native.attach(
+    reference_mode.attach(
       stream.spread(limit), stream.source, preset, model.image_size
     ),
     _Shown(shown),

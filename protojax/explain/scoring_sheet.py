@@ -59,9 +59,11 @@ class ScoringSheets:
       for column, j in enumerate(rows.prototypes[row].tolist())
       if j >= 0
     )
-    label, whole = int(rows.label[row]), None
-    if rows.whole is not None:
-      whole = evidence.Whole(*(np.asarray(x)[row] for x in rows.whole))
+    label, all_scores = int(rows.label[row]), None
+    if rows.all_scores is not None:
+      all_scores = evidence.AllScores(
+        *(np.asarray(x)[row] for x in rows.all_scores)
+      )
     return LocalExplanation(
       image=name,
       index=index,
@@ -70,7 +72,7 @@ class ScoringSheets:
       answers=self._answers(logits, order),
       evidence=evidence_rows,
       others=int(self.buffers["alive"].sum()) - len(evidence_rows),
-      whole=whole,
+      all_scores=all_scores,
     )
 
   def _evidence(

@@ -20,7 +20,7 @@ _SHAPIRO_LIMIT = 5000
 
 
 @dataclasses.dataclass(frozen=True)
-class Split:
+class SplitScores:
   """Global scores of the prototypes alive over one set of images.
 
   Attributes:
@@ -81,16 +81,16 @@ class Summary:
   shapiro_p: float
 
 
-def summarise(split: Split, level: float = 0.95) -> tuple[Summary, ...]:
+def summarise(scored: SplitScores, level: float = 0.95) -> tuple[Summary, ...]:
   """One `Summary` for each modification; `level` is that of the intervals."""
-  mean = mean_over_prototypes(split.importance)
-  low, high = interval(mean_over_prototypes(split.resampled()), level)
-  positive = np.where(split.similarity > 0, split.similarity, np.nan)
-  relative = mean_over_prototypes(split.importance / positive[None])
+  mean = mean_over_prototypes(scored.importance)
+  low, high = interval(mean_over_prototypes(scored.resampled()), level)
+  positive = np.where(scored.similarity > 0, scored.similarity, np.nan)
+  relative = mean_over_prototypes(scored.importance / positive[None])
   means = (mean, low, high, relative)
   return tuple(
-    _summary(split, m, *(float(x[m]) for x in means))
-    for m in range(len(split.modifications))
+    _summary(scored, m, *(float(x[m]) for x in means))
+    for m in range(len(scored.modifications))
   )
 
 
@@ -152,10 +152,15 @@ def std(scores: Float[np.ndarray, " p"]) -> float:
 
 
 def _summary(
-  split: Split, m: int, mean: float, low: float, high: float, relative: float
+  scored: SplitScores,
+  m: int,
+  mean: float,
+  low: float,
+  high: float,
+  relative: float,
 ) -> Summary:
-  known = ~np.isnan(split.importance[m])
-  scores, numbers = split.importance[m, known], split.prototypes[known]
+  known = ~np.isnan(scored.importance[m])
+  scores, numbers = scored.importance[m, known], scored.prototypes[known]
   lowest, highest, smallest, largest = float("nan"), float("nan"), -1, -1
   if len(scores):
     lowest, highest = float(scores.min()), float(scores.max())
@@ -163,7 +168,7 @@ def _summary(
     largest = int(numbers[scores.argmax()])
   w, p = _shapiro(scores)
   return Summary(
-    modification=split.modifications[m],
+    modification=scored.modifications[m],
     prototypes=len(scores),
     missing=len(known) - len(scores),
     mean=mean,

@@ -38,7 +38,7 @@ class Rows(NamedTuple):
     prototypes: the most similar prototypes alive, the most similar first, or
       those with most points; -1 where fewer are alive.
     similarity, score, cell, delta: of those prototypes.
-    whole: similarity, cell and delta of all prototypes, if they were asked
+    all_scores: similarity, cell and delta of all prototypes, if they were asked
       for.
     embedded: features, if they were asked for.
   """
@@ -52,7 +52,7 @@ class Rows(NamedTuple):
   score: Float[np.ndarray, "b t"]
   cell: Int[np.ndarray, "b t"]
   delta: Float[np.ndarray, "b m t"]
-  whole: Local | None
+  all_scores: Local | None
   embedded: Float[np.ndarray, "b h w d"] | None
 
 
@@ -97,7 +97,7 @@ def sweep(
     model: see `Scored`.
     state: its state.
     batches: all of one shape, the last one padded and masked; for a preset of
-      mode "reference" with the copies that `native.attach` makes.
+      mode "reference" with the copies that `reference_mode.attach` makes.
     preset: what is modified, and how it is scored.
     provenance: index, among the images of these batches, of the one each
       prototype was pushed to; -1 for none.
@@ -188,7 +188,7 @@ def _step(
   rows["prototypes"] = chosen
   rows["score"] = jnp.take_along_axis(scores, jnp.maximum(chosen, 0), axis=1)
   if keep_all:
-    rows["whole"] = local
+    rows["all_scores"] = local
   if keep_features:
     rows["embedded"] = embedded
   # One row for each device.
@@ -240,9 +240,9 @@ def _cut(found: PyTree) -> Rows:
   index, label, all_, logits, prototypes = (found[x][kept] for x in names)
   similarity, cell, delta = (x[kept] for x in found["top"])
   score = found["score"][kept]
-  whole = found.get("whole")
-  if whole is not None:
-    whole = Local(*(x[kept] for x in whole))
+  all_scores = found.get("all_scores")
+  if all_scores is not None:
+    all_scores = Local(*(x[kept] for x in all_scores))
   embedded = found.get("embedded")
   if embedded is not None:
     embedded = embedded[kept]
@@ -256,6 +256,6 @@ def _cut(found: PyTree) -> Rows:
     score,
     cell,
     delta,
-    whole,
+    all_scores,
     embedded,
   )

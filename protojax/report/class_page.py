@@ -10,8 +10,8 @@ import dataclasses
 from typing import Any
 
 from protojax.explain.evidence import (
-  Because,
   GlobalExplanation,
+  GlobalScores,
   Interval,
   LocalExplanation,
   Overview,
@@ -135,7 +135,7 @@ def _splits(prototypes, images) -> list[str]:
   return list(dict.fromkeys(found + [e.split for e in images]))
 
 
-def _last(e: GlobalExplanation) -> Because:
+def _last(e: GlobalExplanation) -> GlobalScores:
   """The scores that a prototype is ranked by: images it has not seen."""
   return list(e.because.values())[-1]
 

@@ -21,7 +21,7 @@ from protojax.explain.evidence import (
   GlobalExplanation,
   LocalExplanation,
   Overview,
-  Stored,
+  PictureFile,
 )
 from protojax.report import class_page, page
 from protojax.report.pictures import Pictures
@@ -147,7 +147,7 @@ def _embedding(folder: Path) -> Source:
   """Addresses that hold the pictures themselves, no larger than is shown."""
 
   @functools.cache
-  def source(picture: Stored, side: int | None = None) -> str:
+  def source(picture: PictureFile, side: int | None = None) -> str:
     content = (folder / picture.path).read_bytes()
     if side is None or side >= picture.side:
       return page.uri(content)

@@ -89,7 +89,7 @@ class Report(ReportFolder):
       self._right += not explained.wrong
     if "npz" in self.formats:
       self._whole.append(dataclasses.replace(explained, picture=None))
-    explained = dataclasses.replace(explained, whole=None)
+    explained = dataclasses.replace(explained, all_scores=None)
     if explained.picture is None:
       self._record(json_lines.of_image, explained)
       return

@@ -34,9 +34,9 @@ from pathlib import Path
 from typing import Any
 
 from protojax.explain.evidence import (
-  Because,
   Evidence,
   GlobalExplanation,
+  GlobalScores,
   LocalExplanation,
   Neighbour,
 )
@@ -144,7 +144,7 @@ def _row(row: Evidence) -> Record:
   }
 
 
-def _because(because: Because) -> Record:
+def _because(because: GlobalScores) -> Record:
   return {
     "scores": because.scores,
     "intervals": because.intervals,

@@ -2,7 +2,7 @@
 
 A data set has more pictures than memory holds. So each becomes a file as it
 comes, an image once however often it is shown, and the explanation goes on
-with a `Stored` in its place. `report` puts pages beside the files, or the
+with a `PictureFile` in its place. `report` puts pages beside the files, or the
 files into a page.
 """
 
@@ -19,8 +19,8 @@ from protojax.explain.evidence import (
   LocalExplanation,
   Overview,
   Patch,
-  Shown,
-  Stored,
+  PictureFile,
+  PictureOrFile,
 )
 from protojax.report import page
 from protojax.types import Picture
@@ -44,7 +44,7 @@ class Pictures:
     self.folder = folder
     self.pages = folder / f".report.{os.getpid()}"
     self.size = 0
-    self._stored: dict[str, Stored] = {}
+    self._stored: dict[str, PictureFile] = {}
 
   def __enter__(self) -> "Pictures":
     return self
@@ -108,22 +108,24 @@ class Pictures:
       piece=self._if_any(name, piece),
     )
 
-  def _if_any(self, name: str, picture: Shown | None) -> Stored | None:
+  def _if_any(
+    self, name: str, picture: PictureOrFile | None
+  ) -> PictureFile | None:
     return None if picture is None else self._put(name, picture)
 
-  def _put(self, name: str, picture: Shown) -> Stored:
+  def _put(self, name: str, picture: PictureOrFile) -> PictureFile:
     """The file of that name, which is written if it is not there yet."""
-    if isinstance(picture, Stored):
+    if isinstance(picture, PictureFile):
       return picture
     if name not in self._stored:
       self._stored[name] = self._write(f"pictures/{name}.jpg", picture)
     return self._stored[name]
 
-  def _write(self, path: str, picture: Picture) -> Stored:
+  def _write(self, path: str, picture: Picture) -> PictureFile:
     content = page.jpeg(picture)
     file = self.pages / path
     with writing(file):
       file.parent.mkdir(parents=True, exist_ok=True)
       file.write_bytes(content)
     self.size += len(content)
-    return Stored(path, picture.shape[0], len(content))
+    return PictureFile(path, picture.shape[0], len(content))

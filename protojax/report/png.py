@@ -17,7 +17,11 @@ import re
 import numpy as np
 from PIL import Image
 
-from protojax.explain.evidence import GlobalExplanation, LocalExplanation, Shown
+from protojax.explain.evidence import (
+  GlobalExplanation,
+  LocalExplanation,
+  PictureOrFile,
+)
 from protojax.writing import replacing
 
 _LONGEST = 60
@@ -52,7 +56,7 @@ def of_image(folder: Path, e: LocalExplanation) -> None:
     _write(f"{name}_prototype_{row.prototype}.png", row.heat)
 
 
-def _write(path: str, picture: Shown | None) -> None:
+def _write(path: str, picture: PictureOrFile | None) -> None:
   if isinstance(picture, np.ndarray):
     with replacing(Path(path), "wb") as file:
       Image.fromarray(picture).save(file, "PNG")

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 
 from protojax.explain.evidence import (
-  Because,
   GlobalExplanation,
+  GlobalScores,
   LocalExplanation,
 )
 from protojax.prototypes.groups import Note
@@ -64,7 +64,7 @@ def local_arrays(
   Raises:
     ValueError: the explanations were made without `keep_all`.
   """
-  whole = [e.whole for e in explained if e.whole is not None]
+  whole = [e.all_scores for e in explained if e.all_scores is not None]
   if len(whole) != len(explained):
     raise ValueError("explanations without all scores: use keep_all=True")
   with replacing(path, "wb") as file:
@@ -79,7 +79,7 @@ def local_arrays(
     )
 
 
-def global_table(path: Path, scores: Mapping[int, Because]) -> None:
+def global_table(path: Path, scores: Mapping[int, GlobalScores]) -> None:
   """Writes `global_train.csv` or `global_test.csv`: phi_global.
 
   Args:

@@ -6,14 +6,14 @@ import pytest
 from scipy import stats
 
 from protojax.explain import agreement
-from protojax.explain.statistics import Split
+from protojax.explain.statistics import SplitScores
 from protojax.modify.perturb import CHARACTERISTICS
 
 NAMES = ("identity", *CHARACTERISTICS)
 
 
 def _split(importance, replicates=None, names=NAMES):
-  return Split(
+  return SplitScores(
     modifications=names,
     prototypes=np.arange(importance.shape[1]),
     importance=importance,

@@ -1,13 +1,18 @@
 import numpy as np
 
-from protojax.explain.evidence import Because, GlobalExplanation, Patch, merge
+from protojax.explain.evidence import (
+  GlobalExplanation,
+  GlobalScores,
+  Patch,
+  merge,
+)
 from protojax.types import Box
 
 PICTURE = np.zeros((4, 4, 3), np.uint8)
 
 
 def _explained(prototype, split, patch):
-  because = {split: Because({"hue": 1.0}, 2.0, 3)}
+  because = {split: GlobalScores({"hue": 1.0}, 2.0, 3)}
   return GlobalExplanation(
     prototype=prototype,
     group="a",

@@ -239,8 +239,8 @@ def test_sums_equal_groupby_of_the_whole_table():
   model, state = fakes.trained()
   stream = fakes.Images(fakes.photographs(11, seed=5), np.zeros(11))
   rows, totals = _run(model, state, stream.batches())
-  similarity = np.concatenate([r.whole.similarity for r in rows])
-  delta = np.concatenate([r.whole.delta for r in rows])
+  similarity = np.concatenate([r.all_scores.similarity for r in rows])
+  delta = np.concatenate([r.all_scores.delta for r in rows])
   assert delta.shape == (11, len(NAMES), 12)
   table = pandas.DataFrame(
     (k, j, name, delta[k, m, j], similarity[k, j])
@@ -268,7 +268,7 @@ def test_all_devices_together_equal_one():
   alone = jax.jit(importance, static_argnums=(0, 1, 3))(
     *_bound(model, state), images, MODIFICATIONS
   )
-  for found, expected in zip(rows[0].whole, alone, strict=True):
+  for found, expected in zip(rows[0].all_scores, alone, strict=True):
     assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
 
 
@@ -290,7 +290,7 @@ def test_global_of_one_image_is_local():
   model, state = fakes.trained()
   rows, totals = _run(model, state, [_batch(fakes.photographs(1), pad=3)])
   assert_allclose(
-    totals.all.importance, rows[0].whole.delta[0], rtol=1e-5, atol=1e-6
+    totals.all.importance, rows[0].all_scores.delta[0], rtol=1e-5, atol=1e-6
   )
 
 
@@ -325,8 +325,8 @@ def test_source_image_is_left_out():
   stream = model.train
   provenance = state.buffers["provenance"].image
   rows, totals = _run(model, state, stream.batches(), provenance=provenance)
-  similarity = np.concatenate([r.whole.similarity for r in rows])
-  delta = np.concatenate([r.whole.delta for r in rows])
+  similarity = np.concatenate([r.all_scores.similarity for r in rows])
+  delta = np.concatenate([r.all_scores.delta for r in rows])
   for j in range(12):
     kept = np.arange(12) != provenance[j]
     weight = similarity[kept, j].astype(float)
@@ -348,9 +348,11 @@ def test_rows_are_the_most_similar_alive():
   assert not np.isin(alive, (5, 6)).any()
   assert np.all(np.diff(row.similarity[:, :10], axis=1) <= 0)
   for b in range(4):
-    assert_array_equal(row.delta[b, :, :10], row.whole.delta[b][:, alive[b]])
+    assert_array_equal(
+      row.delta[b, :, :10], row.all_scores.delta[b][:, alive[b]]
+    )
   weight = np.asarray(model.weights(state))
-  score = np.where(state.buffers["alive"], row.whole.similarity, 0)
+  score = np.where(state.buffers["alive"], row.all_scores.similarity, 0)
   assert_allclose(row.logits, score @ weight.T, rtol=1e-5)
 
 

@@ -49,9 +49,9 @@ def explained():
 
 def test_neighbours_are_the_most_similar_images(explained):
   _, _, images, _, prototypes, _ = explained
-  similarity = np.stack([e.whole.similarity for e in images])
-  delta = np.stack([e.whole.delta for e in images])
-  cell = np.stack([e.whole.cell for e in images])
+  similarity = np.stack([e.all_scores.similarity for e in images])
+  delta = np.stack([e.all_scores.delta for e in images])
+  cell = np.stack([e.all_scores.cell for e in images])
   for e in prototypes:
     j, near = e.prototype, e.nearest["test"]
     order = np.argsort(-similarity[:, j], kind="stable")[:3]

@@ -9,14 +9,14 @@ import pytest
 from scipy import stats
 
 from protojax.explain import statistics
-from protojax.explain.statistics import Split
+from protojax.explain.statistics import SplitScores
 
 NAMES = ("identity", "contrast", "hue")
 
 
 def _split(importance, replicates=None, similarity=None):
   m, p = importance.shape
-  return Split(
+  return SplitScores(
     modifications=NAMES[:m],
     prototypes=10 * np.arange(p),
     importance=importance,

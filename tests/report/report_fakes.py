@@ -3,7 +3,7 @@
 import numpy as np
 
 from protojax.explain import evidence
-from protojax.explain.evidence import Because, Interval
+from protojax.explain.evidence import GlobalScores, Interval
 from protojax.explain.totals import Scores
 from protojax.types import Box
 
@@ -22,7 +22,7 @@ def picture(rng):
 def because(rng, images=9):
   scores = {n: float(rng.normal(0.2, 0.2)) for n in NAMES[1:]}
   scores = {"identity": 0.0, **scores}
-  return Because(
+  return GlobalScores(
     scores,
     similarity=float(rng.uniform(0.5, 1)),
     images=images,
@@ -35,7 +35,7 @@ def because(rng, images=9):
 def prototype(number, class_name, rng, pictures=True):
   """A prototype with scores of two splits, neighbours and perhaps a flag.
 
-  With `pictures` a `Stored`, that file stands for every picture of it.
+  With `pictures` a `PictureFile`, that file stands for every picture of it.
   """
   index = 10 + number
   show = picture(rng) if pictures is True else pictures or None

@@ -4,7 +4,7 @@ import numpy as np
 from PIL import Image
 import pytest
 
-from protojax.explain.evidence import Stored
+from protojax.explain.evidence import PictureFile
 from protojax.report import page
 from protojax.report.pictures import Pictures
 from protojax.types import UserError
@@ -22,7 +22,7 @@ def _leaves(value):
     value = vars(value)
   if isinstance(value, dict):
     value = tuple(value.values())
-  if isinstance(value, tuple) and not isinstance(value, Stored):
+  if isinstance(value, tuple) and not isinstance(value, PictureFile):
     return [leaf for inner in value for leaf in _leaves(inner)]
   return [value]
 
@@ -37,7 +37,7 @@ def test_every_array_becomes_a_file(tmp_path, rng):
     ]
     found = [x for e in kept for x in _leaves(e)]
     assert not any(isinstance(x, np.ndarray) and x.ndim == 3 for x in found)
-    stored = {x for x in found if isinstance(x, Stored)}
+    stored = {x for x in found if isinstance(x, PictureFile)}
     files = [p for p in pictures.pages.rglob("*") if p.is_file()]
     assert {pictures.pages / x.path for x in stored} == set(files)
     assert pictures.size == sum(p.stat().st_size for p in files)

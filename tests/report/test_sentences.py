@@ -5,9 +5,9 @@ import pytest
 
 from protojax.explain.evidence import (
   Answer,
-  Because,
   Evidence,
   GlobalExplanation,
+  GlobalScores,
   LocalExplanation,
 )
 from protojax.report import sentences
@@ -119,8 +119,8 @@ def test_global_sentence():
     patch=None,
     without_own={},
     because={
-      "test": Because({"shape": 1.0}, 2.0, 9),
-      "train": Because({"shape": float("nan")}, float("nan"), 9),
+      "test": GlobalScores({"shape": 1.0}, 2.0, 9),
+      "train": GlobalScores({"shape": float("nan")}, float("nan"), 9),
     },
   )
   assert sentences.global_sentence(explained, "test") == (
@@ -191,7 +191,7 @@ def test_document_says_all_there_is_to_read():
     weight=1.5,
     duplicate_of=None,
     patch=None,
-    because={"test": Because(because, 4.0, 12)},
+    because={"test": GlobalScores(because, 4.0, 12)},
     without_own={},
     notes={"kind": "support", "boundary distance": 0.286},
   )

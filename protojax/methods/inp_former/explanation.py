@@ -17,7 +17,7 @@ from scipy import ndimage
 
 from protojax import parallel
 from protojax.datasets import truths
-from protojax.explain import native
+from protojax.explain import reference_mode
 from protojax.explain.importance import of_batch
 from protojax.explain.inspection import Inspection, Intrinsic, Threshold
 from protojax.modify import presets
@@ -85,7 +85,7 @@ def explain(
     progress: called with the number of images of each batch that is done.
   """
   step = functools.partial(_step, model, preset)
-  batches = native.attach(
+  batches = reference_mode.attach(
     stream.spread(limit), stream.source, preset, model.image_size
   )
   for batch, rows in parallel.each(step, state, batches):

@@ -7,7 +7,7 @@ import pytest
 from skimage import data
 from skimage.transform import resize
 
-from protojax.explain import native
+from protojax.explain import reference_mode
 from protojax.explain.importance import compare
 from protojax.modify import perturb, presets
 from protojax.types import UserError
@@ -56,7 +56,7 @@ def batch(*index):
 def test_bytes_before_the_resize(name):
   made, _ = perturb.stacked(PRESETS["none"].modifications)
   for modification, copy in zip(
-    made, native._modified(PHOTOS[name], made), strict=True
+    made, reference_mode._modified(PHOTOS[name], made), strict=True
   ):
     expected = script.modify(PHOTOS[name], modification.name)
     assert_array_equal(copy, expected, err_msg=modification.name)
@@ -72,7 +72,7 @@ def test_copies_equal_the_plain_script(name, codec):
   expected = script.copies(photo, SIZE, codec)
   made, _ = perturb.stacked(preset.modifications)
   names = ("", *(modification.name for modification in made))
-  copies = native.copies(photo, preset, SIZE)
+  copies = reference_mode.copies(photo, preset, SIZE)
   assert copies.shape == (len(names), SIZE, SIZE, 3)
   for row, copy in zip(names, copies, strict=True):
     assert_array_equal(copy, expected[row], err_msg=row)
@@ -92,7 +92,7 @@ def test_scores_equal_the_plain_script(codec):
     )
 
   local, overall = script.explain(distances, photos, SIZE, codec)
-  [found] = native.attach(
+  [found] = reference_mode.attach(
     [batch(*range(len(photos)))], Photos(*photos), preset, SIZE
   )
   _, rows = perturb.stacked(preset.modifications)
@@ -124,18 +124,20 @@ def test_padding_of_a_batch_repeats_one_of_its_images():
       return super().__getitem__(i)
 
   source = Counted(PHOTOS["eye"], PHOTOS["tissue"])
-  [found] = native.attach([batch(1, 0, 0)], source, PRESETS["none"], SIZE)
+  [found] = reference_mode.attach(
+    [batch(1, 0, 0)], source, PRESETS["none"], SIZE
+  )
   assert sorted(decoded) == [0, 1]
   assert_array_equal(found["image"], found["copies"][:, 0])
   assert_array_equal(found["valid"], True)
   for row, name in enumerate(("tissue", "eye", "eye")):
-    expected = native.copies(PHOTOS[name], PRESETS["none"], SIZE)
+    expected = reference_mode.copies(PHOTOS[name], PRESETS["none"], SIZE)
     assert_array_equal(found["copies"][row], expected)
 
 
 def test_batches_of_the_fast_mode_stay_as_they_are():
   batches = [batch(1, 0), batch(2)]
-  fast = native.attach(batches, Photos(), presets.REFERENCE, SIZE)
+  fast = reference_mode.attach(batches, Photos(), presets.REFERENCE, SIZE)
   for before, after in zip(batches, fast, strict=True):
     assert after is before
 
@@ -143,7 +145,7 @@ def test_batches_of_the_fast_mode_stay_as_they_are():
 def test_shapes_are_few_and_little_is_padded():
   # One program is compiled for each pair of these.
   sides = np.arange(1, 4097)
-  padded = np.array([native._padded(int(side)) for side in sides])
+  padded = np.array([reference_mode._padded(int(side)) for side in sides])
   assert np.all(padded >= sides)
   assert np.all(padded[64:] < 1.25 * sides[64:] + 64)
   assert len(set(padded)) == 20
@@ -152,4 +154,4 @@ def test_shapes_are_few_and_little_is_padded():
 def test_too_large_an_image_is_named():
   source = Photos(np.broadcast_to(np.uint8(0), (4096, 4096, 3)))
   with pytest.raises(UserError, match=r"photo 0: 4096 x 4096 .*mode fast"):
-    next(native.attach([batch(0)], source, PRESETS["none"], SIZE))
+    next(reference_mode.attach([batch(0)], source, PRESETS["none"], SIZE))
