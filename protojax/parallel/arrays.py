@@ -7,7 +7,13 @@ from jax.experimental import multihost_utils
 import numpy as np
 
 from protojax.parallel.mapped import AXIS
-from protojax.parallel.sharding import LOCAL, Sharding, joined, map_axes, parted
+from protojax.parallel.sharding import (
+  LOCAL,
+  Sharding,
+  from_shards,
+  map_axes,
+  to_shards,
+)
 from protojax.types import ArrayLike, Batch, PyTree, UserError
 
 
@@ -62,7 +68,7 @@ def to_host(tree: PyTree, sharding: Sharding = LOCAL) -> PyTree:
   def take(x: Any, axis: int | None) -> np.ndarray:
     if axis is not None:
       rows = stacked(np.moveaxis(np.asarray(x), axis, 0))
-      return joined(np.moveaxis(rows, 0, axis), axis)
+      return from_shards(np.moveaxis(rows, 0, axis), axis)
     if isinstance(x, jax.Array) and not x.is_fully_addressable:
       return np.asarray(x.addressable_data(0))
     return np.asarray(x)
@@ -101,9 +107,9 @@ def distribute(tree: PyTree, sharding: Sharding) -> PyTree:
 
 def put_shards(x: ArrayLike, axis: int) -> jax.Array:
   """Puts an array on the devices, sharded along an axis."""
-  parts = parted(np.asarray(x), axis, jax.device_count())
+  shards = to_shards(np.asarray(x), axis, jax.device_count())
   along = _sharding(*[None] * axis, AXIS)
-  return jax.make_array_from_callback(parts.shape, along, parts.__getitem__)
+  return jax.make_array_from_callback(shards.shape, along, shards.__getitem__)
 
 
 def on_each_device(tree: PyTree) -> PyTree:

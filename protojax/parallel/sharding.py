@@ -36,14 +36,14 @@ def map_axes(
   return jax.tree_util.tree_map_with_path(call, tree)
 
 
-def parted(x: ArrayLike, axis: int, parts: int) -> np.ndarray:
-  """`[..., p, ...] -> [..., parts, p / parts, ...]`."""
+def to_shards(x: ArrayLike, axis: int, shards: int) -> np.ndarray:
+  """`[..., p, ...] -> [..., shards, p / shards, ...]`."""
   shape = np.shape(x)
-  inner = parts, shape[axis] // parts
+  inner = shards, shape[axis] // shards
   return np.reshape(x, (*shape[:axis], *inner, *shape[axis + 1 :]))
 
 
-def joined(x: ArrayLike, axis: int) -> np.ndarray:
-  """`[..., parts, p / parts, ...] -> [..., p, ...]`."""
+def from_shards(x: ArrayLike, axis: int) -> np.ndarray:
+  """`[..., shards, p / shards, ...] -> [..., p, ...]`."""
   shape = np.shape(x)
   return np.reshape(x, (*shape[:axis], -1, *shape[axis + 2 :]))

@@ -55,7 +55,7 @@ def test_values_and_gradients_are_those_of_the_whole():
   # Images over devices, prototypes over devices.
   along = 0, 1, 1, 0, 0, 0
   split = [
-    sharding.parted(x, axis, 2)
+    sharding.to_shards(x, axis, 2)
     for x, axis in zip((own, *rest), along, strict=True)
   ]
   step = parallel.pmap(
@@ -67,7 +67,7 @@ def test_values_and_gradients_are_those_of_the_whole():
     np.testing.assert_allclose(row, rows[name], rtol=1e-5, err_msg=name)
   for part, slope in zip(part_slopes, slopes, strict=True):
     np.testing.assert_allclose(
-      sharding.joined(np.asarray(part), 1), slope, rtol=1e-5, atol=1e-6
+      sharding.from_shards(np.asarray(part), 1), slope, rtol=1e-5, atol=1e-6
     )
   # Of two equally near ones the first alone was moved.
   assert rows["cluster"][0] == 0.5
