@@ -1,8 +1,8 @@
 """Devices and processes: the only package that names them.
 
-A step function is written for one device's slice of a batch; `pmap` maps it
-over all devices, `Sweep` and `fold` run it over a stream of batches with one
-carry per device, and `psum`/`gather` are how the slices hear of each other.
+A step function works on one device's slice of a batch. `pmap` runs it on all
+devices, `Sweep` and `fold` run it over a stream of batches with one carry per
+device, and `psum` and `gather` exchange values between the devices.
 """
 
 import os
@@ -40,17 +40,17 @@ from protojax.parallel.processes import (  # noqa: F401
 )
 from protojax.parallel.sharding import LOCAL, Sharding, axes, map_axes  # noqa: F401
 
-# Dense convolutions reach the matrix unit's speed on CPU with this flag (two
-# to ten times faster). An unknown flag aborts the process, so it is given
-# only to the jaxlib releases that were tried.
+# With this flag dense convolutions run two to ten times faster on CPU. An
+# unknown flag aborts the process, so only jaxlib releases that were tried get
+# it.
 _FAST_CPU = "--xla_cpu_experimental_ynn_fusion_type=LIBRARY_FUSION_TYPE_DOT"
 _FAST_CPU_RELEASES = ("0.10.", "0.11.", "0.12.")
 
 
 def setup(distributed: bool = False) -> None:
-  """Prepares JAX; to be called before anything else touches a device.
+  """Prepares JAX; call it before anything else uses a device.
 
-  Compiled programs are kept in the user's cache folder, so that the second
+  Compiled programs are stored in the user's cache folder, so that the second
   start of a run compiles nothing.
 
   Args:
@@ -77,7 +77,7 @@ def setup(distributed: bool = False) -> None:
 
 
 def cache_dir() -> Path:
-  """The user's cache folder for what can be made again."""
+  """The user's cache folder, for files that can be made again."""
   base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
   return Path(base) / "protojax"
 
@@ -93,5 +93,5 @@ def whole_batch(size: int) -> int:
 
 
 def describe() -> str:
-  """Says in words what the run computes on, e.g. `2 x cpu`."""
+  """The devices of the run in words, e.g. `2 x cpu`."""
   return f"{jax.device_count()} x {jax.devices()[0].device_kind.lower()}"

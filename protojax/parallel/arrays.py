@@ -1,4 +1,4 @@
-"""Arrays on their way to the devices and back: sharded, or a copy on each."""
+"""Moves arrays to the devices and back: sharded, or a copy on each device."""
 
 from typing import Any
 
@@ -18,7 +18,7 @@ from protojax.types import ArrayLike, Batch, PyTree, UserError
 
 
 def shard(batch: Batch) -> Batch:
-  """Splits this process's rows of a batch: `[b, ...] -> [devices, b', ...]`.
+  """Divides this process's rows: `[b, ...] -> [devices, b', ...]`.
 
   Raises:
     UserError: the rows do not divide over the devices.
@@ -37,7 +37,7 @@ def shard(batch: Batch) -> Batch:
 
 
 def placed(batch: Batch) -> Batch:
-  """`shard`, with the rows left on the devices, for many steps."""
+  """`shard`, and puts the rows on the devices, for many steps."""
   return jax.tree.map(
     lambda x: jax.make_array_from_process_local_data(_sharding(AXIS), x),
     shard(batch),
@@ -58,11 +58,11 @@ def stacked(tree: PyTree) -> PyTree:
 
 
 def to_host(tree: PyTree, sharding: Sharding = LOCAL) -> PyTree:
-  """NumPy copies of whole arrays, as every process gets them.
+  """NumPy copies of all arrays, the same in every process.
 
   Args:
-    tree: arrays that every device holds whole, but for those that are sharded.
-    sharding: names these; then all processes must call it.
+    tree: arrays, local (each device holds all of it) or sharded.
+    sharding: names the sharded ones; with any, all processes must call this.
   """
 
   def take(x: Any, axis: int | None) -> np.ndarray:
@@ -77,7 +77,7 @@ def to_host(tree: PyTree, sharding: Sharding = LOCAL) -> PyTree:
 
 
 def replicate(tree: PyTree) -> PyTree:
-  """Puts one copy of every array on every device, once, for many steps."""
+  """Puts one copy of every array on every device, for many steps."""
   everywhere = _sharding()
 
   def put(x: Any) -> jax.Array:
@@ -94,9 +94,9 @@ def replicate(tree: PyTree) -> PyTree:
 
 
 def distribute(tree: PyTree, sharding: Sharding) -> PyTree:
-  """Puts arrays on the devices: parts of those that are sharded, else copies.
+  """Puts arrays on the devices: shards of the sharded ones, else copies.
 
-  A step is then mapped over `axes(tree, sharding)`.
+  A step on them is mapped over `axes(tree, sharding)`.
   """
 
   def put(x: Any, axis: int | None) -> jax.Array:
@@ -115,8 +115,8 @@ def put_shards(x: ArrayLike, axis: int) -> jax.Array:
 def on_each_device(tree: PyTree) -> PyTree:
   """One copy per device, stacked and sharded: `[...] -> [devices, ...]`.
 
-  Laid out as a mapped step returns it, or else its second call would be
-  compiled again.
+  In the layout of a mapped step's result: with another one the step's second
+  call would compile again.
   """
   devices = jax.local_device_count()
   return jax.tree.map(

@@ -1,4 +1,4 @@
-"""Keys of randomness, such that a run does not depend on its devices."""
+"""Random keys that make a run independent of the number of devices."""
 
 import jax
 import jax.numpy as jnp
@@ -7,9 +7,9 @@ from protojax.types import ArrayLike
 
 
 def example_keys(key: jax.Array, index: ArrayLike) -> jax.Array:
-  """One key per example from its global index: `[b]`.
+  """One key per example, from its position in the source: `[b]`.
 
-  The noise an example meets does not depend on which device it lies on.
+  So the noise of an example does not depend on its device.
   """
   return jax.vmap(lambda i: jax.random.fold_in(key, i))(jnp.asarray(index))
 
@@ -22,7 +22,7 @@ def init_key(seed: int) -> jax.Array:
 def key(seed: int) -> jax.Array:
   """The root key of a run.
 
-  Threefry, because rbg keys give other bits under vmap than one by one, and
-  then a run would depend on the number of devices.
+  Threefry: rbg keys give other bits under vmap than one by one, so a run would
+  depend on the number of devices.
   """
   return jax.random.key(seed, impl="threefry2x32")

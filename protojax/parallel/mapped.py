@@ -1,4 +1,4 @@
-"""A step mapped over all devices, and how its slices hear of each other."""
+"""Maps a step over all devices, and exchanges values between them in it."""
 
 from collections.abc import Callable
 import functools
@@ -20,7 +20,7 @@ def pmap(
   """Maps a step over all devices; axis None means replicated, else sharded."""
   axes_out, treedef = jax.tree.flatten(out_axes, lambda x: x is None)
 
-  # Several processes need axes that can be hashed, and a dictionary cannot.
+  # With several processes axes must be hashable, which a dictionary is not.
   def flat(*inputs: Any) -> tuple:
     return tuple(treedef.flatten_up_to(function(*inputs)))
 
@@ -88,7 +88,7 @@ def pmean(tree: PyTree) -> PyTree:
 
 
 def _reduced(reduce: Callable[[PyTree, str], PyTree], tree: PyTree) -> PyTree:
-  # Of one device, XLA would copy all, and what follows would read the copy.
+  # On one device XLA would copy the tree, and later code read the copy.
   return tree if jax.lax.axis_size(AXIS) == 1 else reduce(tree, AXIS)
 
 
@@ -98,17 +98,18 @@ def gather(tree: PyTree) -> PyTree:
 
 
 def scatter_sum(tree: PyTree) -> PyTree:
-  """Sums over devices, of which each gets its slice: `[b, ...] -> [b', ...]`.
+  """Sums over devices; each gets its slice: `[b, ...] -> [b', ...]`.
 
-  Inside a mapped step, as `gather` is, whose transpose it is.
+  Inside a mapped step; the transpose of `gather`.
   """
   return jax.lax.psum_scatter(tree, AXIS, tiled=True)
 
 
 def exchange(x: jax.Array) -> jax.Array:
-  """What each device found for this one's slice: `[b ...] -> [devices b' ...]`.
+  """Sends each device the rows of its slice: `[b ...] -> [devices b' ...]`.
 
-  Inside a mapped step, where each has found something for a whole batch.
+  Inside a mapped step. Before, each device has rows of the whole batch; after,
+  it has the rows that every device computed for its own slice.
   """
   slices = x.reshape(jax.lax.axis_size(AXIS), -1, *x.shape[1:])
   return jax.lax.all_to_all(slices, AXIS, 0, 0)

@@ -1,4 +1,4 @@
-"""Passes over a stream of batches, on all devices."""
+"""Runs a step over a stream of batches, on all devices."""
 
 from collections.abc import Callable, Iterable, Iterator
 import functools
@@ -13,7 +13,7 @@ from protojax.parallel.mapped import pmap_once, with_arguments
 from protojax.parallel.sharding import LOCAL, Sharding, axes
 from protojax.types import Batch, PyTree
 
-# What a batch holds that nobody wants back from the devices.
+# Entries of a batch that do not come back from the devices.
 _PIXELS = ("image", "copies")
 
 
@@ -24,8 +24,8 @@ class Sweep:
   method, or a `functools.partial` of one with arguments that can be hashed. It
   is compiled once for these, however many sweeps there are.
 
-  Where some of the state is sharded, so is the carry, along its axis 0: a step
-  then takes in for its part what it gathers of the batch of all devices.
+  If the state has sharded arrays, the carry is sharded along its axis 0: a
+  step then gathers the batch of all devices and updates its own shard.
   """
 
   def __init__(
@@ -39,7 +39,7 @@ class Sweep:
     in_axes = axes(state, sharding), 0, 0
     self._step = pmap_once(step, in_axes, out_axes=0, donate=(1,))
     self._state = arrays.distribute(state, sharding)
-    # Every call writes over the carry: the caller's buffers stay his.
+    # Copied, since every call overwrites the carry.
     carry = jax.tree.map(np.array, arrays.to_host(carry))
     if sharding:
       self._carry = jax.tree.map(lambda x: arrays.put_shards(x, 0), carry)
@@ -47,18 +47,18 @@ class Sweep:
       self._carry = arrays.on_each_device(carry)
 
   def __call__(self, batch: Batch) -> PyTree:
-    """Takes one batch in; returns its rows, still sharded, on the devices."""
+    """Runs the step on a batch; returns its rows, sharded on the devices."""
     self._carry, rows = self._step(
       self._state, self._carry, arrays.shard(batch)
     )
     return rows
 
   def rows(self, batches: Iterable[Batch]) -> Iterator[tuple[Batch, PyTree]]:
-    """Yields each batch, without its images, with its rows on the host.
+    """Yields each batch without its images, and its rows, on the host.
 
-    Both are of the whole batch, whichever process read it. The next batch is
-    sent to the devices before the last one's rows are fetched, so that reading
-    and computing overlap.
+    Both hold the examples of all processes. The next batch is sent to the
+    devices before the rows of the last one are fetched, so that reading and
+    computing overlap.
     """
     last = None
     for batch in batches:
@@ -73,7 +73,7 @@ class Sweep:
   def carry(self) -> PyTree:
     """The carries of all devices, stacked, as NumPy: `[devices, ...]`.
 
-    A carry that is sharded is whole again, and the only one: `[1, ...]`.
+    The shards of a sharded carry are joined: `[1, ...]`.
     """
     if self._state_sharding:
       return jax.tree.map(lambda x: x[None], arrays.unshard(self._carry))
@@ -103,7 +103,7 @@ def each(
   state: PyTree,
   batches: Iterable[Batch],
 ) -> Iterator[tuple[Batch, PyTree]]:
-  """Yields every batch with the host rows of `function(state, batch)`."""
+  """Yields every batch with its rows, `function(state, batch)`, on the host."""
   yield from Sweep(_fixed(_without_carry, function), state, ()).rows(batches)
 
 

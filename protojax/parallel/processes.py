@@ -1,4 +1,4 @@
-"""The processes of a run: how they find each other, and which one speaks."""
+"""The processes of a run: connects them; one of them prints and writes."""
 
 import os
 import socket
@@ -10,7 +10,7 @@ import numpy as np
 
 from protojax.types import UserError
 
-# For so long a process waits for process 0 to be there, as JAX does.
+# Seconds that a process waits for process 0; JAX waits as long.
 _COORDINATOR_SECONDS = 300.0
 
 
@@ -18,7 +18,7 @@ def join() -> None:
   """Joins the other processes of this run.
 
   Raises:
-    UserError: there are none.
+    UserError: they cannot be joined.
   """
   address = os.environ.get("JAX_COORDINATOR_ADDRESS")
   count, index = _number("JAX_NUM_PROCESSES"), _number("JAX_PROCESS_ID")
@@ -50,7 +50,7 @@ def _await_coordinator(address: str, seconds: float) -> None:
   """Waits for process 0 to listen; JAX itself would abort the process.
 
   Raises:
-    OSError: it does not within so many seconds, where there are any.
+    OSError: it does not listen within `seconds`; 0 does not wait.
     ValueError: the address is not HOST:PORT.
   """
   host, _, port = address.rpartition(":")

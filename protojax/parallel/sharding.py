@@ -1,9 +1,9 @@
-"""Arrays that are sharded over the devices, in a tree of arrays that are whole.
+"""Which arrays of a tree are sharded over the devices; the others are local.
 
 A `Sharding` names them: with {"head.weight": 1} every leaf whose path ends in
-`head.weight` is sharded along its axis 1, the parameter and an optimiser's
-moments of it alike. On N devices `[k, p]` is then held as `[k, N, p / N]`,
-and a mapped step sees `[k, p / N]`.
+`head.weight` is sharded along its axis 1: the parameter, and an optimiser's
+moments of it. On N devices `[k, p]` is then held as `[k, N, p / N]`, and a
+mapped step sees `[k, p / N]`.
 """
 
 from collections.abc import Callable, Mapping
@@ -19,14 +19,14 @@ LOCAL: Sharding = {}
 
 
 def axes(tree: PyTree, sharding: Sharding) -> PyTree:
-  """The axis that each leaf, or the whole tree, is sharded along; else None."""
+  """The axis along which each leaf is sharded; None for local ones."""
   return map_axes(lambda _, axis: axis, tree, sharding) if sharding else None
 
 
 def map_axes(
   function: Callable[[Any, int | None], Any], tree: PyTree, sharding: Sharding
 ) -> PyTree:
-  """`function(leaf, axis)` of every leaf; None for the axis of a whole one."""
+  """`function(leaf, axis)` of every leaf; the axis of a local one is None."""
 
   def call(path: tuple, leaf: Any) -> Any:
     name = "." + jax.tree_util.keystr(path, simple=True, separator=".")
