@@ -36,7 +36,7 @@ from protojax.data import objects
 from protojax.data.stream import Stream
 from protojax.engine import stage
 from protojax.engine.cached import Cached
-from protojax.heat import locate
+from protojax.heat import similarity_map
 from protojax.methods.st_protopnet import boundary
 from protojax.metrics import localisation
 from protojax.metrics.means import mean
@@ -294,7 +294,7 @@ def _heat(
   own = (labels[:, None] == state.buffers["class_of"][None]) & chosen[None]
   total = jnp.sum(jnp.where(own[:, None, None], maps, 0.0), axis=-1)
   count = jnp.maximum(jnp.sum(own, axis=1), 1)[:, None, None]
-  return locate.upsample(total / count, *images.shape[1:3])
+  return similarity_map.upsample(total / count, *images.shape[1:3])
 
 
 def _taken_from(method: Any, state: State, chosen: Bool[Array, " p"]) -> float:

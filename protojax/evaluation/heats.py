@@ -12,7 +12,7 @@ from jaxtyping import Float, Int
 
 from protojax import parallel
 from protojax.evaluation.decisions import Decision, decide
-from protojax.heat import locate
+from protojax.heat import similarity_map
 from protojax.metrics import interpretability as metrics
 from protojax.metrics import localisation, parts
 from protojax.metrics.deletion import blurred
@@ -87,7 +87,7 @@ def _heat(
   positive = jnp.maximum(jnp.asarray(weights)[classes], 0.0)
   precise = jax.lax.Precision.HIGHEST
   heat = jnp.einsum("bphw,bp->bhw", maps, positive, precision=precise)
-  return locate.upsample(heat, *images.shape[1:3])
+  return similarity_map.upsample(heat, *images.shape[1:3])
 
 
 def _asked(
@@ -101,7 +101,7 @@ def _asked(
   _, asked = jax.lax.top_k(points, min(_ASKED, points.shape[1]))
   chosen = jnp.take_along_axis(maps, asked[..., None, None], axis=1)
   flat = chosen.reshape(-1, *chosen.shape[2:])
-  pixels = locate.upsample(flat, *images.shape[1:3])
+  pixels = similarity_map.upsample(flat, *images.shape[1:3])
   return asked, pixels.reshape(*asked.shape, *pixels.shape[1:])
 
 
@@ -196,7 +196,7 @@ def _hottest(maps: Float[Array, "b p h w"], size: int) -> Int[Array, "b p 2"]:
   """Row and column of the hottest pixel, prototype by prototype."""
 
   def one(maps: Float[Array, "b h w"]) -> Int[Array, "b 2"]:
-    flat = locate.upsample(maps, size, size).reshape(len(maps), -1)
+    flat = similarity_map.upsample(maps, size, size).reshape(len(maps), -1)
     return jnp.stack(jnp.divmod(jnp.argmax(flat, axis=1), size), axis=1)
 
   return jnp.swapaxes(jax.lax.map(one, jnp.swapaxes(maps, 0, 1)), 0, 1)

@@ -1,7 +1,7 @@
 """Explanations as plain data: what `text`, `tables` and `html` put into form.
 
 A local explanation says why an image got its class, a global one what a
-prototype stands for. Numbers come from `sweep`, pictures from `locate`.
+prototype stands for. Numbers come from `sweep`, pictures from `similarity_map`.
 """
 
 from collections.abc import Iterable, Mapping

@@ -20,7 +20,7 @@ import jax.numpy as jnp
 from jaxtyping import Float, Int, Num
 import numpy as np
 
-from protojax.heat import locate, relevance
+from protojax.heat import relevance, similarity_map
 from protojax.heat.receptive_field import Axis, ReceptiveField
 from protojax.prototypes import distance
 from protojax.prototypes.similarity import Similarity
@@ -60,7 +60,7 @@ def upsampling(
   def one(features: Array, prototypes: Array) -> Array:
     distances = similarity.distance(features[None], prototypes)[0]
     maps = jnp.moveaxis(similarity.activation(distances), -1, 0)
-    return locate.upsample(maps, *images.shape[1:3])
+    return similarity_map.upsample(maps, *images.shape[1:3])
 
   return jax.vmap(one)(features, jnp.asarray(prototypes))
 

@@ -1,6 +1,6 @@
 """Similarity maps in colours, for the pictures of a report.
 
-Runs on the host, on the few maps that `locate` has brought to pixels.
+Runs on the host, on the few maps that `similarity_map` has brought to pixels.
 """
 
 import functools

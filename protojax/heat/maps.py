@@ -1,7 +1,7 @@
 """Pictures of where prototypes look, for the few pairs that are shown.
 
 `prototypical` asks it for a box and a heat map of an image and some of the
-prototypes; `locate` and `colormap` make them out of similarity maps.
+prototypes; `similarity_map` and `colormap` make them out of similarity maps.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -14,7 +14,7 @@ from jaxtyping import Float, UInt8
 import numpy as np
 from scipy import ndimage
 
-from protojax.heat import attribution, colormap, locate, receptive_field
+from protojax.heat import attribution, colormap, receptive_field, similarity_map
 from protojax.heat.receptive_field import ReceptiveField
 from protojax.modify.perturb import require_known
 from protojax.prototypes.bank import vectors
@@ -109,7 +109,7 @@ class HeatMaps:
       images = np.repeat(np.asarray(image)[None], len(some), axis=0)
       heats = colormap.overlay(images, _smooth(heat) if self._rough else heat)
       for box, picture in zip(
-        locate.percentile_box(similar), heats, strict=True
+        similarity_map.percentile_box(similar), heats, strict=True
       ):
         seen.append((Box(*box.tolist()), picture))
     return seen

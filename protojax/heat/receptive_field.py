@@ -3,7 +3,7 @@
 Follows the sizes through the layers as the reference's `receptive_field.py`
 does. The box is an upper bound on what the cell sees; for all but shallow nets
 it is the whole image, so it must not be taken for the place where a prototype
-looks (that is the high-activation box of `explain.locate`).
+looks (that is the high-activation box of `similarity_map`).
 """
 
 from collections.abc import Sequence

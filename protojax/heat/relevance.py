@@ -36,7 +36,7 @@ import jax.numpy as jnp
 from jaxtyping import Num
 import numpy as np
 
-from protojax.heat import program
+from protojax.heat import interpreter
 from protojax.heat.units import Flow, Sum, Units, hand, joined, whole
 from protojax.types import Array, ArrayLike, UserError
 
@@ -72,7 +72,7 @@ def vjp(
 
   def forward(pixels: Array) -> Array:
     units = Units.of_pixels(pixels, low, high)
-    (features,) = program.run(
+    (features,) = interpreter.run(
       closed.jaxpr, closed.consts, [units], (Units, Sum), _rule
     )
     return features.units.value
@@ -81,12 +81,12 @@ def vjp(
   return features, lambda relevance: pull(relevance)[0]
 
 
-def _rule(eqn: JaxprEqn) -> program.Rule:
+def _rule(eqn: JaxprEqn) -> interpreter.Rule:
   name = eqn.primitive.name
-  if name in program.CALLS:
-    if program.is_product(eqn):
+  if name in interpreter.CALLS:
+    if interpreter.is_product(eqn):
       return _weighted
-    return _largest if program.is_maximum(eqn) else None
+    return _largest if interpreter.is_maximum(eqn) else None
   return _RULES.get(name, _unknown)
 
 
@@ -98,7 +98,7 @@ def _weighted(eqn: JaxprEqn, *inputs) -> Flow:
   at = flows.index(True)
 
   def layer(x: Array, *weights: Any) -> Array:
-    (y,) = program.bind(eqn, [*weights[:at], x, *weights[at:]])
+    (y,) = interpreter.bind(eqn, [*weights[:at], x, *weights[at:]])
     return y
 
   return Sum.of(inputs[at].units, layer, *inputs[:at], *inputs[at + 1 :])
@@ -136,7 +136,7 @@ def _activation(eqn: JaxprEqn, *inputs) -> Flow:
   if len(flows) > 1:
     return _unknown(eqn)
   fixed = [x.units.fixed if isinstance(x, Flow) else x for x in inputs]
-  (y,) = program.bind(eqn, fixed)
+  (y,) = interpreter.bind(eqn, fixed)
   name = eqn.primitive.name
   sure = [_not_negative(x) for x in inputs if not isinstance(x, Flow)]
   positive = flows[0].minus is None and all(sure)
@@ -151,7 +151,7 @@ def _not_negative(c: Any) -> bool:
 
 def _largest(eqn: JaxprEqn, x: Flow) -> Units:
   """The gradient goes to where the largest was, and so does relevance."""
-  (y,) = program.bind(eqn, [x.units.value])
+  (y,) = interpreter.bind(eqn, [x.units.value])
   return Units.of(y, signed=x.units.minus is not None)
 
 
@@ -160,7 +160,7 @@ def _moved(eqn: JaxprEqn, *inputs) -> list[Units]:
   flows = [x.units for x in inputs if isinstance(x, Flow)]
 
   def part(name: str) -> list[Array]:
-    return program.bind(eqn, [_part(x, name) for x in inputs])
+    return interpreter.bind(eqn, [_part(x, name) for x in inputs])
 
   signed = any(x.minus is not None for x in flows)
   minus = part("minus") if signed else [None] * len(eqn.outvars)
@@ -186,7 +186,7 @@ def _unknown(eqn: JaxprEqn, *inputs) -> Flow:
 
 
 _RULES = {
-  **dict.fromkeys(program.MOVES, _moved),
+  **dict.fromkeys(interpreter.MOVES, _moved),
   **dict.fromkeys(("clamp", "logistic", "max", "min", "tanh"), _activation),
   **dict.fromkeys(("conv_general_dilated", "dot_general"), _weighted),
   **dict.fromkeys(("reduce_max", "reduce_window_max"), _largest),

@@ -8,7 +8,7 @@ from protojax.explain.evidence import (
   LocalExplanation,
   Overview,
 )
-from protojax.heat import locate
+from protojax.heat import similarity_map
 from protojax.heat.maps import HeatMaps
 from protojax.types import UserError
 from tests.explain import explain_fakes as fakes
@@ -91,7 +91,9 @@ def test_patches_and_duplicates():
     assert e.patch.field == (8 * row, 8 * column, 8 * row + 8, 8 * column + 8)
     image = model.train.images[provenance.image[j]][None]
     maps = model.maps(state, image, np.array([j]))[..., 0]
-    box = locate.percentile_box(locate.upsample(maps, 32, 32))[0]
+    box = similarity_map.percentile_box(similarity_map.upsample(maps, 32, 32))[
+      0
+    ]
     assert_array_equal(e.patch.box, box)
     assert e.because["train"].images == 12
     assert_array_equal(

@@ -4,7 +4,7 @@ import numpy as np
 from numpy.testing import assert_array_equal
 import pytest
 
-from protojax.heat import attribution, colormap, locate
+from protojax.heat import attribution, colormap, similarity_map
 from protojax.heat.maps import ATTRIBUTIONS, HeatMaps
 from protojax.types import UserError
 from tests.explain import explain_fakes as fakes
@@ -27,7 +27,7 @@ def test_boxes_frame_similarity_and_heat_shows_what_was_asked(heat):
   seen = HeatMaps(model, state, heat)(images[0], PROTOTYPES, index=5)
   asked = model.features, images, prototypes
   similar = attribution.upsampling(*asked, model.similarity)[0]
-  boxes = locate.percentile_box(np.asarray(similar))
+  boxes = similarity_map.percentile_box(np.asarray(similar))
   assert_array_equal([box for box, _ in seen], boxes)
   repeated = np.repeat(images, len(PROTOTYPES), axis=0)
   if heat == "upsampling":

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.testing import assert_array_equal
 import pytest
 
-from protojax.heat import program
+from protojax.heat import interpreter
 from protojax.layers import conv, norm, pool
 
 X = np.random.default_rng(0).normal(size=(2, 5, 5, 3)).astype(np.float32)
@@ -32,7 +32,9 @@ def test_without_rules_it_is_the_function():
     return jnp.clip(x @ ones(3, 2), -1, 1), y, jnp.float32(2.0)
 
   closed = jax.make_jaxpr(function)(X)
-  found = program.run(closed.jaxpr, closed.consts, [X], (), lambda eqn: None)
+  found = interpreter.run(
+    closed.jaxpr, closed.consts, [X], (), lambda eqn: None
+  )
   for got, expected in zip(found, function(X), strict=True):
     assert_array_equal(got, expected)
 
@@ -48,7 +50,9 @@ def test_what_flows_goes_by_the_rules():
   def rule(eqn):
     return rules.get(eqn.primitive.name)
 
-  found = program.run(jaxpr, [], [Marked(3.0), np.float32(4)], (Marked,), rule)
+  found = interpreter.run(
+    jaxpr, [], [Marked(3.0), np.float32(4)], (Marked,), rule
+  )
   assert found == [30.0 - 8.0]
 
 
@@ -77,8 +81,8 @@ def ruled(function):
 )
 def test_a_sum_of_products_is_one_step(function, inputs, expected):
   (call,) = traced(function, *inputs).eqns
-  assert call.primitive.name in program.CALLS
-  assert program.is_product(call) is expected
+  assert call.primitive.name in interpreter.CALLS
+  assert interpreter.is_product(call) is expected
 
 
 @pytest.mark.parametrize(
@@ -93,5 +97,5 @@ def test_a_sum_of_products_is_one_step(function, inputs, expected):
 )
 def test_a_maximum_of_neighbours_is_one_step(function, expected):
   (call,) = traced(function, X).eqns
-  assert call.primitive.name in program.CALLS
-  assert program.is_maximum(call) is expected
+  assert call.primitive.name in interpreter.CALLS
+  assert interpreter.is_maximum(call) is expected
