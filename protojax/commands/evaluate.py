@@ -50,7 +50,7 @@ from protojax.evaluation import (
   printed_tables,
   recipes,
 )
-from protojax.modify.perturb import CHARACTERISTICS
+from protojax.modify.modification import CHARACTERISTICS
 from protojax.types import UserError
 
 # Images that are explained or judged with --debug.

@@ -16,7 +16,7 @@ from protojax.heat import similarity_map
 from protojax.metrics import interpretability as metrics
 from protojax.metrics import localisation, parts
 from protojax.metrics.deletion import blurred
-from protojax.modify import perturb, presets
+from protojax.modify import modification, presets
 from protojax.prototypes.bank import vectors
 from protojax.prototypes.explainable import Explainable
 from protojax.types import Array, ArrayLike, Batch, State
@@ -141,7 +141,7 @@ def _dropped(
   share = localisation.scaled(heat[:, None])[:, 0]
   flat = jnp.isnan(share[:, 0, 0])
   share = jnp.nan_to_num(share)
-  changed = [perturb.modify(images, change) for change in _CHANGES]
+  changed = [modification.modify(images, change) for change in _CHANGES]
   copies = [
     _bytes(metrics.blended(images, new, part))
     for part in (share, 1 - share)

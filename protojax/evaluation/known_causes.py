@@ -21,7 +21,7 @@ from protojax import loading
 from protojax.evaluation import recipes
 from protojax.explain.sweep import Totals, sweep
 from protojax.modify import presets
-from protojax.modify.perturb import CHARACTERISTICS, Modification
+from protojax.modify.modification import CHARACTERISTICS, Modification
 from protojax.modify.presets import Preset
 from protojax.prototypes.explainable import Explainable
 from protojax.types import State, UserError

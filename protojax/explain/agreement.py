@@ -15,7 +15,7 @@ from scipy import special
 
 from protojax.explain import statistics
 from protojax.explain.statistics import SplitScores
-from protojax.modify.perturb import CHARACTERISTICS
+from protojax.modify.modification import CHARACTERISTICS
 
 
 @dataclasses.dataclass(frozen=True)

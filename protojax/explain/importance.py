@@ -16,8 +16,8 @@ from jaxtyping import Float, Int, UInt8
 import numpy as np
 
 from protojax.layers.conv import on_cpu
-from protojax.modify import perturb
-from protojax.modify.perturb import Modification
+from protojax.modify import modification
+from protojax.modify.modification import Modification
 from protojax.modify.presets import Preset
 from protojax.types import ArrayLike, Batch
 
@@ -66,7 +66,7 @@ def of_batch(
   if preset.mode == "fast":
     stack, rows = _copies(batch["image"], preset.modifications)
   else:
-    _, rows = perturb.stacked(preset.modifications)
+    _, rows = modification.stacked(preset.modifications)
     stack = jnp.moveaxis(batch["copies"], 1, 0)
   return _compare(nearest, at, stack, rows, embed, preset.own_cell)
 
@@ -95,8 +95,10 @@ def importance(
 def _copies(images, modifications):
   """The images with their copies, and where each modification's are."""
   images = jnp.asarray(images)
-  made, rows = perturb.stacked(modifications)
-  return jnp.stack([images, *(perturb.modify(images, m) for m in made)]), rows
+  made, rows = modification.stacked(modifications)
+  return jnp.stack(
+    [images, *(modification.modify(images, m) for m in made)]
+  ), rows
 
 
 def compare(

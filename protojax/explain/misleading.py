@@ -38,7 +38,7 @@ from protojax.explain.evidence import (
   LocalExplanation,
   Neighbour,
 )
-from protojax.modify.perturb import CHARACTERISTICS
+from protojax.modify.modification import CHARACTERISTICS
 from protojax.types import ArrayLike
 
 # u: as different as two crops picked at random.

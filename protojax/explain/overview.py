@@ -16,7 +16,7 @@ from protojax.explain.evidence import Histogram, Overview, Redundancy, Sample
 from protojax.explain.redundancy import Correlation
 from protojax.explain.sweep import Totals
 from protojax.explain.totals import Scores
-from protojax.modify import perturb
+from protojax.modify import modification
 from protojax.prototypes.bank import vectors
 from protojax.types import State
 
@@ -70,7 +70,7 @@ def redundancy(
   alive = np.flatnonzero(buffers["alive"])
   prototypes = np.asarray(vectors(state))
   counted = [
-    names.index(name) for name in perturb.CHARACTERISTICS if name in names
+    names.index(name) for name in modification.CHARACTERISTICS if name in names
   ]
   groups = redundancy_lib.groups(
     numbers=alive,
@@ -156,10 +156,10 @@ def _modified(
   stream, preset = context.stream, context.preset
   if preset.mode == "fast":
     image = stream.examples([index])["image"]
-    modified = [perturb.modify(image, m) for m in preset.modifications]
+    modified = [modification.modify(image, m) for m in preset.modifications]
     return np.concatenate([np.asarray(x) for x in modified])
   image = stream.source[index]["image"]
-  _, rows = perturb.stacked(preset.modifications)
+  _, rows = modification.stacked(preset.modifications)
   return reference_mode.copies(image, preset, context.model.image_size)[
     list(rows)
   ]

@@ -22,8 +22,8 @@ from PIL import Image
 
 from protojax.data import images as images_lib
 from protojax.data import transforms
-from protojax.modify import perturb
-from protojax.modify.perturb import Modification
+from protojax.modify import modification
+from protojax.modify.modification import Modification
 from protojax.modify.presets import Preset
 from protojax.types import ArrayLike, Batch, UserError
 
@@ -71,7 +71,7 @@ def copies(
 ) -> UInt8[np.ndarray, "n size size 3"]:
   """An image and its modified copies, resized for the network.
 
-  Row 0 is the unchanged image. The others are what `perturb.stacked` finds in
+  Row 0 is the unchanged image. The others are what `modification.stacked` finds in
   the preset, modified before the resize. With a codec, row 0 goes through JPEG
   first, the others are made of what comes out, and go through JPEG of their
   own: this is how often the files of the paper's code were saved.
@@ -80,7 +80,7 @@ def copies(
     UserError: the image has too many pixels.
   """
   unchanged = _saved(image, preset.jpeg)
-  made, _ = perturb.stacked(preset.modifications)
+  made, _ = modification.stacked(preset.modifications)
   modified = _modified(unchanged, made)
   rows = [unchanged, *map(_saved, modified, (m.jpeg for m in made))]
   return np.stack([transforms.resize(row, image_size) for row in rows])
@@ -109,7 +109,7 @@ def _modify(
   sizes: Int[ArrayLike, "b 2"],
   modifications: tuple[Modification, ...],
 ) -> list[UInt8[Array, "b H W 3"]]:
-  return [perturb.modify(images, m, sizes) for m in modifications]
+  return [modification.modify(images, m, sizes) for m in modifications]
 
 
 def _padded(side: int) -> int:

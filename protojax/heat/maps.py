@@ -16,7 +16,7 @@ from scipy import ndimage
 
 from protojax.heat import attribution, colormap, receptive_field, similarity_map
 from protojax.heat.receptive_field import ReceptiveField
-from protojax.modify.perturb import require_known
+from protojax.modify.modification import require_known
 from protojax.prototypes.bank import vectors
 from protojax.prototypes.explainable import Explainable
 from protojax.prototypes.similarity import Similarity

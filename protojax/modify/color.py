@@ -1,6 +1,6 @@
 """Contrast, saturation, hue and brightness, as Pillow computes them.
 
-Four of the modifications that `perturb` offers. The reference implementation
+Four of the modifications. The reference implementation
 changes colours with torchvision's ColorJitter on Pillow images, whose bytes
 come out of C arithmetic in fixed point, float and double. Scores are
 differences, so the same bytes are wanted on every backend: whatever depends on

@@ -1,6 +1,6 @@
 """Texture removal: non-local means in Lab, as OpenCV computes it.
 
-The modification "texture" of `perturb`. Its reference is OpenCV's
+The modification "texture". Its reference is OpenCV's
 fastNlMeansDenoisingColored, with a 7 x 7 template and a 21 x 21 search window
 where nothing else is said. It works on integers throughout; so does this, and
 the bytes are the same.

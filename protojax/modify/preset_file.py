@@ -5,8 +5,7 @@
   {"name": "shape", "change": "warp", "amplitude": 6, "frequency": 0.02}
 ]}
 
-Each modification is a change of `perturb.CHANGES` and its strengths by name;
-those with a default may be left out, and so may the name where it is that of
+Each modification is a change of `CHANGES` and its strengths by name; those with a default may be left out, and so may the name where it is that of
 the change. "identity" is put first if it is not there. Beside the list,
 "name", "own_cell" and "weighted" may stand, as in `presets.Preset`.
 """
@@ -15,7 +14,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from protojax.modify.perturb import CHANGES, Modification, require_known
+from protojax.modify.modification import CHANGES, Modification, require_known
 from protojax.types import UserError
 
 _KINDS = {

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from protojax.modify import preset_file
-from protojax.modify.perturb import CHANGES, Modification, require_known
+from protojax.modify.modification import CHANGES, Modification, require_known
 from protojax.types import UserError
 
 # "fast" modifies images at the size of the network's input, on the device;

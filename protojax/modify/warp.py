@@ -1,4 +1,4 @@
-"""Pixels moved and none lost: the modification "shape" of `perturb`.
+"""Pixels moved and none lost: the modification "shape".
 
 `sine` is the reference implementation's; `bars` is that of the paper's first
 version. Images may be padded at the bottom and at the right: the pixels move

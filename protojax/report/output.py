@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.table import Table
 
 from protojax.modify import presets
-from protojax.modify.perturb import require_known
+from protojax.modify.modification import require_known
 from protojax.modify.presets import Preset
 from protojax.report import page
 

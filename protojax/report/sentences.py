@@ -14,7 +14,7 @@ from protojax.explain.evidence import (
   GlobalExplanation,
   LocalExplanation,
 )
-from protojax.modify.perturb import CHARACTERISTICS
+from protojax.modify.modification import CHARACTERISTICS
 from protojax.prototypes.groups import Note
 
 # Shares of the similarity that a characteristic carries.

@@ -7,7 +7,7 @@ from numpy.testing import assert_allclose
 import pytest
 
 from protojax.evaluation import known_causes
-from protojax.modify.perturb import CHARACTERISTICS
+from protojax.modify.modification import CHARACTERISTICS
 from protojax.modify.presets import BALANCED, REFERENCE
 from tests.conftest import run_script
 

@@ -7,7 +7,7 @@ from scipy import stats
 
 from protojax.explain import agreement
 from protojax.explain.statistics import SplitScores
-from protojax.modify.perturb import CHARACTERISTICS
+from protojax.modify.modification import CHARACTERISTICS
 
 NAMES = ("identity", *CHARACTERISTICS)
 

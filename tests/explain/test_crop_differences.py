@@ -10,7 +10,7 @@ from scipy.spatial import distance
 
 from protojax.datasets import photos
 from protojax.explain import crop_differences
-from protojax.modify.perturb import CHARACTERISTICS
+from protojax.modify.modification import CHARACTERISTICS
 
 SIDE = crop_differences.SIDE
 COLUMN = {name: i for i, name in enumerate(CHARACTERISTICS)}

@@ -14,7 +14,7 @@ from protojax import backbones
 from protojax.explain.importance import Local, from_maps, importance, of_batch
 from protojax.explain.sweep import Rows, Totals, sweep
 from protojax.explain.totals import Replicates, Sums
-from protojax.modify import perturb, presets
+from protojax.modify import modification, presets
 from protojax.prototypes import similarity as similarities
 from protojax.prototypes.layer import AddOn, PrototypeLayer
 from protojax.prototypes.network import Network
@@ -55,8 +55,8 @@ def test_stack_equals_separate_calls():
   similarity, cell = nearest(images)
   assert_array_equal(local.cell, cell)
   assert_allclose(local.similarity, similarity, rtol=1e-6)
-  for m, modification in enumerate(modifications):
-    changed = at(perturb.modify(images, modification), cell)
+  for m, one in enumerate(modifications):
+    changed = at(modification.modify(images, one), cell)
     assert_allclose(
       local.delta[:, m], similarity - changed, rtol=1e-5, atol=1e-5
     )
@@ -198,8 +198,8 @@ def test_a_model_of_another_library():
   before = likeness(images).reshape(2, 144, 5)
   cell = before.argmax(axis=1)
   assert_array_equal(local.cell, cell)
-  for m, modification in enumerate(MODIFICATIONS):
-    after = likeness(perturb.modify(images, modification)).reshape(2, 144, 5)
+  for m, one in enumerate(MODIFICATIONS):
+    after = likeness(modification.modify(images, one)).reshape(2, 144, 5)
     for b in range(2):
       for p in range(5):
         fall = before[b, cell[b, p], p] - after[b, cell[b, p], p]

@@ -8,7 +8,7 @@ from scipy import ndimage
 
 from protojax.datasets import photos
 from protojax.explain import crop_differences, misleading
-from protojax.modify.perturb import CHARACTERISTICS
+from protojax.modify.modification import CHARACTERISTICS
 
 SIDE = 64
 # Colourful ones: in a grey photograph no hue can differ.

@@ -8,7 +8,7 @@ import pytest
 
 from protojax.explain import prototypical
 from protojax.explain.evidence import GlobalExplanation, LocalExplanation
-from protojax.modify import perturb
+from protojax.modify import modification
 from tests.explain import explain_fakes as fakes
 
 COUNT = 10
@@ -102,7 +102,7 @@ def test_histogram_and_samples(explained):
   images = _images().images
   for sample, index in zip(overview.samples, (0, 4, 9), strict=True):
     for m in fakes.PRESET.modifications:
-      changed = perturb.modify(images[index][None], m)[0]
+      changed = modification.modify(images[index][None], m)[0]
       assert_array_equal(sample.pictures[m.name], changed)
 
 

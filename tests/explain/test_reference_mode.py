@@ -9,7 +9,7 @@ from skimage.transform import resize
 
 from protojax.explain import reference_mode
 from protojax.explain.importance import compare
-from protojax.modify import perturb, presets
+from protojax.modify import modification, presets
 from protojax.types import UserError
 from tests.explain import explain_fakes as fakes
 from tests.modify import plain_script as script
@@ -54,12 +54,12 @@ def batch(*index):
 
 @pytest.mark.parametrize("name", PHOTOS)
 def test_bytes_before_the_resize(name):
-  made, _ = perturb.stacked(PRESETS["none"].modifications)
-  for modification, copy in zip(
+  made, _ = modification.stacked(PRESETS["none"].modifications)
+  for m, copy in zip(
     made, reference_mode._modified(PHOTOS[name], made), strict=True
   ):
-    expected = script.modify(PHOTOS[name], modification.name)
-    assert_array_equal(copy, expected, err_msg=modification.name)
+    expected = script.modify(PHOTOS[name], m.name)
+    assert_array_equal(copy, expected, err_msg=m.name)
 
 
 @pytest.mark.parametrize(
@@ -70,8 +70,8 @@ def test_bytes_before_the_resize(name):
 def test_copies_equal_the_plain_script(name, codec):
   photo, preset = PHOTOS[name], PRESETS[codec]
   expected = script.copies(photo, SIZE, codec)
-  made, _ = perturb.stacked(preset.modifications)
-  names = ("", *(modification.name for modification in made))
+  made, _ = modification.stacked(preset.modifications)
+  names = ("", *(m.name for m in made))
   copies = reference_mode.copies(photo, preset, SIZE)
   assert copies.shape == (len(names), SIZE, SIZE, 3)
   for row, copy in zip(names, copies, strict=True):
@@ -95,7 +95,7 @@ def test_scores_equal_the_plain_script(codec):
   [found] = reference_mode.attach(
     [batch(*range(len(photos)))], Photos(*photos), preset, SIZE
   )
-  _, rows = perturb.stacked(preset.modifications)
+  _, rows = modification.stacked(preset.modifications)
   scores = jax.jit(
     lambda copies: compare(
       lambda features: model.nearest(state, features),

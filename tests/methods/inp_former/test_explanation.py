@@ -11,7 +11,7 @@ from PIL import Image
 
 from protojax.explain.inspection import Threshold
 from protojax.methods.inp_former import explanation
-from protojax.modify import perturb
+from protojax.modify import modification
 from protojax.types import Box, State
 from tests.explain import explain_fakes as fakes
 
@@ -105,7 +105,7 @@ def test_because_is_the_fall_at_the_worst_cell():
   images = stream().images
   before = np.asarray(values(STATE, images))
   changed = {
-    m.name: np.asarray(values(STATE, perturb.modify(images, m)))
+    m.name: np.asarray(values(STATE, modification.modify(images, m)))
     for m in fakes.PRESET.modifications
   }
   found, _ = inspected()

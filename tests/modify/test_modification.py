@@ -6,8 +6,8 @@ from numpy.testing import assert_array_equal
 import pytest
 from skimage import data
 
-from protojax.modify import perturb, presets
-from protojax.modify.perturb import Modification
+from protojax.modify import presets
+from protojax.modify.modification import Modification, modify
 from protojax.types import UserError
 
 IMAGES = np.stack([data.chelsea()[100:137, 120:173], data.coffee()[:37, :53]])
@@ -20,12 +20,12 @@ def _name(modification):
 
 @pytest.mark.parametrize("modification", MODIFICATIONS, ids=_name)
 def test_every_modification_is_bytes_to_bytes_of_one_image(modification):
-  together = perturb.modify(IMAGES, modification)
+  together = modify(IMAGES, modification)
   assert together.shape == IMAGES.shape
   assert together.dtype == np.uint8
   changed = (np.asarray(together) != IMAGES).any()
   assert changed == (modification.name != "identity")
-  each = jax.vmap(lambda image: perturb.modify(image[None], modification)[0])
+  each = jax.vmap(lambda image: modify(image[None], modification)[0])
   assert_array_equal(each(IMAGES), together)
 
 
@@ -34,7 +34,7 @@ def test_strengths_that_change_nothing(modification):
   by_factor = "factor" in modification.settings
   still = modification.at(1.0 if by_factor else 0.0)
   assert still.strengths[1:] == modification.strengths[1:]
-  assert_array_equal(perturb.modify(IMAGES, still), IMAGES)
+  assert_array_equal(modify(IMAGES, still), IMAGES)
 
 
 def test_strengths_have_names_and_defaults():
