@@ -20,22 +20,24 @@ if "PYTEST_XDIST_WORKER" not in os.environ:
   os.environ["PROTOJAX_TESTS"] = _TEMPORARY.name
 SHARED = Path(os.environ["PROTOJAX_TESTS"])
 os.environ["XDG_CACHE_HOME"] = str(SHARED / "cache")
+for _option, _value in (
+  ("jax_compilation_cache_dir", str(SHARED / "cache" / "programs")),
+  ("jax_persistent_cache_min_compile_time_secs", 0.1),
+):
+  jax.config.update(_option, _value)
+  os.environ[_option.upper()] = str(_value)
 
 jax.config.update("jax_num_cpu_devices", 2)
 jax.config.update("jax_numpy_rank_promotion", "raise")
-# Where `parallel.setup` has it.
-jax.config.update(
-  "jax_compilation_cache_dir", str(SHARED / "cache" / "protojax" / "compiled")
-)
-jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
 
-# Programs run for a moment here, and compile sooner without LLVM's
-# optimisations. XLA reads this once; scripts compile as a user's do.
-QUICK = "--xla_backend_optimization_level=0"
-if "XLA_FLAGS" not in os.environ:
-  os.environ["XLA_FLAGS"] = QUICK
-  jax.devices()
-  del os.environ["XLA_FLAGS"]
+# Programs run for a moment here, and compile in half of the time without LLVM's
+# optimisations and the emitters that go through MLIR. An unknown flag aborts
+# the process: newer releases have no other emitters. `.ci/run` compiles as a
+# user does.
+_QUICK = ["--xla_backend_optimization_level=0"]
+if jax.__version__.startswith("0.10."):
+  _QUICK.append("--xla_cpu_use_fusion_emitters=false")
+os.environ.setdefault("XLA_FLAGS", " ".join(_QUICK))
 
 ROOT = Path(__file__).parent.parent
 DEBUG = "configs/protopnet_photos.py:debug"

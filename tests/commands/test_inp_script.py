@@ -10,7 +10,6 @@ import subprocess
 import sys
 import time
 
-import jax
 import numpy as np
 from PIL import Image
 import pytest
@@ -19,7 +18,7 @@ from protojax.__main__ import main
 from protojax.datasets import anomalies
 from protojax.engine.checkpoint import Checkpoints
 from protojax.modify.presets import REFERENCE
-from tests.conftest import QUICK, ROOT
+from tests.conftest import ROOT
 from tests.datasets import anomaly_fakes as fakes
 
 DEBUG = "--config=configs/inp_former_textures.py:debug"
@@ -40,13 +39,7 @@ pytestmark = pytest.mark.slow
 
 def start(*arguments):
   """Starts a command; what it compiles is shared with the tests' process."""
-  environment = {
-    **os.environ,
-    "JAX_NUM_CPU_DEVICES": "2",
-    "JAX_COMPILATION_CACHE_DIR": jax.config.jax_compilation_cache_dir,
-    "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.2",
-    "XLA_FLAGS": QUICK,
-  }
+  environment = {**os.environ, "JAX_NUM_CPU_DEVICES": "2"}
   return subprocess.Popen(
     [sys.executable, "-u", *map(str, arguments)],
     cwd=ROOT,
@@ -246,12 +239,8 @@ def test_there_is_nothing_global_to_explain(done):
   assert "--scope=local" in line
 
 
-def test_predictions_are_those_of_the_explanations(
-  run, done, photos, capsys, monkeypatch
-):
+def test_predictions_are_those_of_the_explanations(run, done, photos, capsys):
   del done  # It has explained the run.
-  # Set, since the command would set it for all tests to come.
-  monkeypatch.setenv("XLA_FLAGS", os.environ.get("XLA_FLAGS", ""))
   assert main(["predict", "--workdir", str(run), str(photos)]) == 0
   out, err = capsys.readouterr()
   assert f"skipped {photos / 'broken.png'}" in err

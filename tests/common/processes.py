@@ -5,7 +5,7 @@ import socket
 import subprocess
 import sys
 
-from tests.conftest import QUICK, ROOT
+from tests.conftest import ROOT
 
 
 def _port():
@@ -28,7 +28,6 @@ def start(arguments, devices=1, processes=1):
       **os.environ,
       "JAX_NUM_CPU_DEVICES": str(devices),
       "PYTHONPATH": str(ROOT),
-      "XLA_FLAGS": QUICK,
       **(together if processes > 1 else {}),
     }
     flags = ["--distributed"] if processes > 1 else []
