@@ -71,10 +71,10 @@ def copies(
 ) -> UInt8[np.ndarray, "n size size 3"]:
   """An image and its modified copies, resized for the network.
 
-  Row 0 is the unchanged image. The others are what `modification.stacked` finds in
-  the preset, modified before the resize. With a codec, row 0 goes through JPEG
-  first, the others are made of what comes out, and go through JPEG of their
-  own: this is how often the files of the paper's code were saved.
+  Row 0 is the unchanged image; the other rows are those of
+  `modification.stacked`, modified before the resize. With a codec, row 0 goes
+  through JPEG first. The other rows are made from the result and go through
+  JPEG once more: the files of the paper's code were saved as often.
 
   Raises:
     UserError: the image has too many pixels.

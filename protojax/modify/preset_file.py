@@ -5,9 +5,10 @@
   {"name": "shape", "change": "warp", "amplitude": 6, "frequency": 0.02}
 ]}
 
-Each modification is a change of `CHANGES` and its strengths by name; those with a default may be left out, and so may the name where it is that of
-the change. "identity" is put first if it is not there. Beside the list,
-"name", "own_cell" and "weighted" may stand, as in `presets.Preset`.
+Each modification is a change of `modification.CHANGES` with its strengths by
+name. A strength with a default may be left out. The name may be left out if it
+is that of the change. "identity" is put first if it is missing. Beside the
+list, "name", "own_cell" and "weighted" may stand, as in `presets.Preset`.
 """
 
 import json

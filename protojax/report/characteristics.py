@@ -16,7 +16,7 @@ from protojax.explain.evidence import (
   LocalExplanation,
   Overview,
 )
-from protojax.report import page, plots, wording
+from protojax.report import glossary, page, plots
 
 _EXTREMES = 4
 # Statistics that are numbers of prototypes, or of whatever is counted.
@@ -56,7 +56,7 @@ class Figures:
 
   title: str
   columns: tuple[str, ...]
-  lines: tuple[tuple[wording.Statistic, tuple[str, ...]], ...]
+  lines: tuple[tuple[glossary.Statistic, tuple[str, ...]], ...]
 
 
 def means(alive: Sequence[GlobalExplanation]) -> dict[str, dict[str, float]]:
@@ -154,7 +154,7 @@ def _figures(title: str, found: Mapping[str, Mapping[str, Any]]) -> Figures:
       statistic, upper = "interval", found["high"]
       ends = (_printed("high", upper.get(name)) for name in columns)
       shown = tuple(map("{} to {}".format, shown, ends))
-    lines.append((wording.statistic(statistic), shown))
+    lines.append((glossary.statistic(statistic), shown))
   return Figures(title, columns, tuple(lines))
 
 

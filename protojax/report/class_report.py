@@ -1,165 +1,237 @@
-"""The report of classes: one file for a small run, a folder for a large one.
+"""What a run of `explain.py` leaves: tables, a summary and the report.
 
-A file can be sent, but a browser reads all of it, pictures too, before it is
-of use. What would be too much for that becomes a folder: an index to search,
-a page for each class, and pictures as files that are loaded when they come
-into view.
+Takes explanations one by one, so that tables grow as they come and only what
+the report shows stays in memory.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-import functools
-import io
-import os
-from pathlib import Path
-import shutil
+import dataclasses
 from typing import Any
 
 import numpy as np
-from PIL import Image
+from rich.table import Table
 
+from protojax.explain import misleading, overview
 from protojax.explain.evidence import (
   GlobalExplanation,
   LocalExplanation,
   Overview,
-  PictureFile,
+  merge,
 )
-from protojax.report import class_page, page
+from protojax.report import (
+  class_pages,
+  explanation_tables,
+  json_lines,
+  png,
+  sentences,
+)
 from protojax.report.pictures import Pictures
-from protojax.writing import replacing, writing
+from protojax.report.report_folder import ReportFolder
+from protojax.writing import replacing
 
-# The most for one file. Embedded, pictures grow by a third, and neighbours
-# come again as thumbnails: some 20 MB in all, which is what a mail takes.
-_PROTOTYPES = 150
-_BYTES = 12_000_000
-
-Source = Callable[..., str]
+# Measured beside the characteristics, and not one of them.
+_ASIDE = ("identity", "identity_95", "brightness")
 
 
-def write(
-  pictures: Pictures,
-  run: page.Run,
-  prototypes: Sequence[GlobalExplanation],
-  images: Sequence[LocalExplanation],
-  overviews: Mapping[str, Overview] | None = None,
-  statistics: Sequence[Mapping[str, Any]] = (),
-) -> list[Path]:
-  """Writes `report.html`, or the folder `report` with its `index.html`.
+class Report(ReportFolder):
+  """Explanations of classes: why images look like prototypes."""
 
-  An earlier report goes, whichever form it has.
+  FILES = (
+    "global_train.csv",
+    "global_test.csv",
+    "local.csv",
+    "prototypes.csv",
+    "statistics.csv",
+    "local.npz",
+    "explanations.jsonl",
+    "png",
+    "report",
+    "report.html",
+    "report.txt",
+    "summary.json",
+  )
+  FORMATS = ("html", "csv", "json", "npz", "png")
 
-  Args:
-    pictures: those of the explanations; says where to write.
-    run: the head.
-    prototypes: one explanation each, with the scores of all splits.
-    images: those without a picture are left out.
-    overviews: split -> what its images say as a whole.
-    statistics: rows of `statistics.rows`.
+  def __init__(self, *arguments: Any, **options: Any) -> None:
+    """Prepares to write; see `ReportFolder`.
 
-  Returns:
-    What to open.
+    The form "npz" needs explanations with all scores.
+    """
+    super().__init__(*arguments, **options)
+    self._globals: list[GlobalExplanation] = []
+    self._overviews: dict[str, Overview] = {}
+    self._shown: list[LocalExplanation] = []
+    self._whole: list[LocalExplanation] = []
+    self._counted = self._right = 0
+    self._add_row: Callable[[LocalExplanation], None] | None = None
+    self._add_record: Callable[[json_lines.Record], None] | None = None
 
-  Raises:
-    UserError: there is no room, or no right to write.
-  """
-  prototypes = [pictures.of_prototype(e) for e in prototypes]
-  images = [pictures.of_image(e) for e in images]
-  overviews = {k: pictures.of_overview(o) for k, o in (overviews or {}).items()}
-  values = class_page.values(run, prototypes, images, overviews, statistics)
-  alive = sum(e.alive for e in prototypes)
-  if alive <= _PROTOTYPES and pictures.size <= _BYTES:
-    return [_write_file(pictures, values)]
-  return [_write_folder(pictures, values)]
+  def __enter__(self) -> "Report":
+    super().__enter__()
+    enter = self._files.enter_context
+    self._pictures = enter(Pictures(self.folder))
+    return self
 
-
-class Places:
-  """Where things stand: addresses, as seen from any page of the report.
-
-  The address of what has no place is empty.
-
-  Attributes:
-    source: gives the address of a stored picture; its second argument is the
-      side in pixels that is enough, as a picture may be shown smaller.
-  """
-
-  def __init__(
-    self,
-    groups: Sequence[class_page.Group],
-    pages: Sequence[str],
-    source: Source,
+  def add(
+    self, explained: LocalExplanation | Overview | GlobalExplanation
   ) -> None:
-    self.source = source
-    self._places: dict[tuple, str] = {}
-    for n, (group, address) in enumerate(zip(groups, pages, strict=True)):
-      self._places["class", group.name] = f"{address}#class-{n}"
-      for e in group.alive:
-        where = f"{address}#prototype-{e.prototype}"
-        self._places["prototype", e.prototype] = where
-      for e in group.images:
-        where = f"{address}#image-{e.split}-{e.index}"
-        self._places["image", e.split, e.index] = where
+    """Takes an explanation in."""
+    if isinstance(explained, LocalExplanation):
+      self._add_image(explained)
+    elif isinstance(explained, GlobalExplanation):
+      self._add_prototype(explained)
+    else:
+      kept = self._pictures.of_overview(explained)
+      self._overviews[explained.split] = kept
 
-  def group(self, name: str) -> str:
-    """Of a class or another group."""
-    return self._places.get(("class", name), "")
+  def _add_image(self, explained: LocalExplanation) -> None:
+    if "csv" in self.formats:
+      if self._add_row is None:
+        rows = explanation_tables.local_table(self._path("local.csv"))
+        self._add_row = self._files.enter_context(rows)
+      self._add_row(explained)
+    if explained.label is not None:
+      self._counted += 1
+      self._right += not explained.wrong
+    if "npz" in self.formats:
+      self._whole.append(dataclasses.replace(explained, picture=None))
+    explained = dataclasses.replace(explained, all_scores=None)
+    if explained.picture is None:
+      self._record(json_lines.of_image, explained)
+      return
+    if "png" in self.formats:
+      png.of_image(self.folder / "png", explained)
+    self._shown.append(self._pictures.of_image(explained))
 
-  def prototype(self, number: int) -> str:
-    """Of the card of a prototype."""
-    return self._places.get(("prototype", number), "")
+  def _add_prototype(self, explained: GlobalExplanation) -> None:
+    if "png" in self.formats:
+      png.of_prototype(self.folder / "png", explained)
+    self._globals.append(self._pictures.of_prototype(explained))
 
-  def image(self, split: str, index: int) -> str:
-    """Of the explanation of an image."""
-    return self._places.get(("image", split, index), "")
+  def _record(self, form: Callable[[Any], Any], explained: Any) -> None:
+    """Adds a line to the JSON, if there is to be one."""
+    if "json" in self.formats:
+      if self._add_record is None:
+        lines = json_lines.lines(self._path("explanations.jsonl"))
+        self._add_record = self._files.enter_context(lines)
+      self._add_record(form(explained))
+
+  def _write(self) -> dict[str, Any]:
+    prototypes, shown = misleading.mark(merge(self._globals), self._shown)
+    statistics = overview.statistics_rows(self._overviews)
+    told = (alert for o in self._overviews.values() for alert in o.alerts)
+    alerts = list(dict.fromkeys(told))
+    summary = {
+      **self._counts(),
+      "importance": _overall(prototypes),
+      **_redundancy(self._overviews),
+      "misleading": _misleading(prototypes, shown),
+      "alerts": alerts,
+    }
+    accuracy = self._of_run().get("accuracy", {})
+    facts = self._facts(prototypes)
+    head = self._head(facts, summary, accuracy, alerts)
+    if "csv" in self.formats:
+      self._write_tables(prototypes, statistics)
+    if self._whole:
+      explanation_tables.local_arrays(
+        self._path("local.npz"), self._whole, self.preset.names
+      )
+    if "json" in self.formats:
+      for explained in shown:
+        self._record(json_lines.of_image, explained)
+      for explained in prototypes:
+        self._record(json_lines.of_prototype, explained)
+      self._record(json_lines.of_run, head)
+    if "png" in self.formats:
+      self._path("png")
+    if "html" in self.formats:
+      with replacing(self._path("report.txt")) as file:
+        file.write(sentences.document(prototypes, shown))
+      self.written += class_pages.write(
+        self._pictures, head, prototypes, shown, self._overviews, statistics
+      )
+    explanation_tables.summary(self._path("summary.json"), summary)
+    return summary
+
+  def _write_tables(
+    self,
+    prototypes: Sequence[GlobalExplanation],
+    statistics: Sequence[Mapping[str, Any]],
+  ) -> None:
+    for split in dict.fromkeys(s for e in prototypes for s in e.because):
+      alive = {e.prototype: e.because[split] for e in prototypes if e.alive}
+      explanation_tables.global_table(self._path(f"global_{split}.csv"), alive)
+    # With the images alone, only the prototypes they are compared with come.
+    if any(e.because for e in prototypes):
+      explanation_tables.prototype_table(
+        self._path("prototypes.csv"), prototypes
+      )
+    if statistics:
+      explanation_tables.statistics_table(
+        self._path("statistics.csv"), statistics
+      )
+
+  def _facts(
+    self, prototypes: Sequence[GlobalExplanation]
+  ) -> list[tuple[str, str]]:
+    facts = []
+    if self._counted:
+      facts.append(
+        ("Recognised of these", f"{self._right / self._counted:.1%}")
+      )
+    if any(e.because for e in prototypes):
+      alive = sum(e.alive for e in prototypes)
+      copies = sum(e.duplicate_of is not None for e in prototypes)
+      facts.append(("Prototypes alive", f"{alive} of {len(prototypes)}"))
+      facts.append(("Duplicates", str(copies)))
+    return facts
+
+  def _tables(self) -> list[Table]:
+    importance = self.summary["importance"]
+    if not importance:
+      return []
+    splits = list(importance)
+    table = Table("similarity lost without", *splits, box=None, pad_edge=False)
+    for name in importance[splits[-1]]:
+      scores = (importance[split] for split in splits)
+      table.add_row(name, *(f"{s.get(name, 0):.3f}" for s in scores))
+    return [table]
 
 
-def _write_file(pictures: Pictures, values: dict[str, Any]) -> Path:
-  """All on one page; the files of the pictures are not needed any more."""
-  groups = values["groups"]
-  to = Places(groups, [""] * len(groups), _embedding(pictures.pages))
-  path = pictures.folder / "report.html"
-  content = page.render("report.html.jinja", to=to, single=True, **values)
-  with replacing(path) as file:
-    file.write(content)
-  _remove(pictures.folder / "report")
-  return path
+def _overall(
+  prototypes: Sequence[GlobalExplanation],
+) -> dict[str, dict[str, float]]:
+  """split -> characteristic -> mean over living prototypes, the highest first.
+
+  Prototypes that no image is like at all have no score and are left out.
+  """
+  found = {}
+  for split in dict.fromkeys(s for e in prototypes for s in e.because):
+    scores = [e.because[split].scores for e in prototypes if e.alive]
+    names = dict.fromkeys(name for s in scores for name in s)
+    means = {
+      name: float(np.nanmean([s[name] for s in scores]))
+      for name in names
+      if name not in _ASIDE and not np.isnan([s[name] for s in scores]).all()
+    }
+    found[split] = dict(sorted(means.items(), key=lambda item: -item[1]))
+  return found
 
 
-def _write_folder(pictures: Pictures, values: dict[str, Any]) -> Path:
-  """Pages beside the pictures; the folder takes its place when it is whole."""
-  groups = values["groups"]
-  names = [f"class-{n}.html" for n in range(len(groups))]
-  to = Places(groups, names, lambda picture, side=None: picture.path)
-  values = {**values, "to": to, "single": False, "pages": names}
-  for n, name in enumerate(names):
-    content = page.render("class.html.jinja", number=n, **values)
-    with replacing(pictures.pages / name) as file:
-      file.write(content)
-  with replacing(pictures.pages / "index.html") as file:
-    file.write(page.render("report.html.jinja", **values))
-  path = pictures.folder / "report"
-  _remove(path)
-  with writing(path):
-    os.replace(pictures.pages, path)
-    (pictures.folder / "report.html").unlink(missing_ok=True)
-  return path / "index.html"
+def _redundancy(overviews: Mapping[str, Overview]) -> dict[str, Any]:
+  """Groups of prototypes, and the accuracy with one of each; if looked for."""
+  for seen in overviews.values():
+    if seen.redundancy is not None:
+      return {"redundancy": dataclasses.asdict(seen.redundancy)}
+  return {}
 
 
-def _embedding(folder: Path) -> Source:
-  """Addresses that hold the pictures themselves, no larger than is shown."""
-
-  @functools.cache
-  def source(picture: PictureFile, side: int | None = None) -> str:
-    content = (folder / picture.path).read_bytes()
-    if side is None or side >= picture.side:
-      return page.uri(content)
-    with Image.open(io.BytesIO(content)) as image:
-      small = image.resize((side, side), Image.Resampling.LANCZOS)
-    return page.uri(np.asarray(small))
-
-  return source
-
-
-def _remove(folder: Path) -> None:
-  """An earlier report in a folder."""
-  with writing(folder):
-    if folder.is_dir():
-      shutil.rmtree(folder)
+def _misleading(
+  prototypes: Sequence[GlobalExplanation], images: Sequence[LocalExplanation]
+) -> dict[str, int]:
+  """How many of the pairs that are shown mislead."""
+  near = (n for e in prototypes for of in e.nearest.values() for n in of)
+  rows = (row for e in images for row in e.evidence)
+  found = [x.misleading for x in (*near, *rows) if x.misleading is not None]
+  return {"pairs": len(found), "misleading": sum(found)}

@@ -13,7 +13,7 @@ from protojax.explain.evidence import (
   Overview,
 )
 from protojax.prototypes.groups import Groups
-from protojax.report import class_page, class_report, page, sentences
+from protojax.report import class_contents, class_pages, page, sentences
 from protojax.report.pictures import Pictures
 from tests.explain import explain_fakes as fakes
 
@@ -90,7 +90,7 @@ def test_prototypes_are_sorted_by_concept(explained):
     assert e.speaks_for == model.class_names[weight[:, j].argmax()]
     assert_allclose(e.weight, weight[:, j].max())
     assert e.notes == {"vectors": j}
-  groups = class_page.groups(prototypes, images)
+  groups = class_contents.groups(prototypes, images)
   assert [g.name for g in groups[:4]] == list(model.groups.names)
   assert {g.name for g in groups[4:]} == set(model.class_names)
 
@@ -104,7 +104,7 @@ def test_images_of_any_class_may_hold_a_concept(explained):
 def test_the_report_says_whom_a_prototype_speaks_for(explained, tmp_path):
   *_, (images, prototypes, overviews) = explained
   with Pictures(tmp_path) as pictures:
-    class_report.write(
+    class_pages.write(
       pictures, page.Run("run"), prototypes, images, {"test": overviews[0]}
     )
   said = (tmp_path / "report.html").read_text()

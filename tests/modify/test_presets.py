@@ -5,8 +5,8 @@ import json
 
 import pytest
 
-from protojax.modify import modification, presets
-from protojax.modify.modification import Modification
+from protojax.modify import presets
+from protojax.modify.modification import CHARACTERISTICS, Modification, stacked
 from protojax.modify.presets import Preset
 from protojax.types import UserError
 
@@ -16,11 +16,7 @@ IDENTITY = Modification("identity", "identity")
 @pytest.mark.parametrize("name", presets.PRESETS)
 def test_columns_of_every_preset(name):
   preset = presets.load(name)
-  assert preset.names == (
-    "identity",
-    *modification.CHARACTERISTICS,
-    "brightness",
-  )
+  assert preset.names == ("identity", *CHARACTERISTICS, "brightness")
   assert (preset.name, preset.mode, preset.codec) == (name, "fast", "none")
 
 
@@ -75,9 +71,9 @@ def test_codec_saves_at_the_qualities_of_the_reference_code():
     "identity_95": 95,
   }
   # Each is a copy of its own; without a codec the control is row 0 itself.
-  assert modification.stacked(preset.modifications)[1] == tuple(range(1, 9))
+  assert stacked(preset.modifications)[1] == tuple(range(1, 9))
   plain = presets.load("reference", "reference").modifications
-  assert modification.stacked(plain) == (plain[1:], tuple(range(7)))
+  assert stacked(plain) == (plain[1:], tuple(range(7)))
 
 
 def test_record_tells_presets_apart():

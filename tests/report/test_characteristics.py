@@ -102,10 +102,10 @@ def test_figures_are_the_statistics_turned_round(run):
 
 def test_every_statistic_there_is_has_an_explanation():
   from protojax.explain import agreement
-  from protojax.report import wording
+  from protojax.report import glossary
 
   kinds = statistics.Summary, agreement.Comparison, agreement.Overall
   names = {f.name for kind in kinds for f in dataclasses.fields(kind)}
-  known = {*wording.STATISTICS, "modification", "low", "high"}
+  known = {*glossary.STATISTICS, "modification", "low", "high"}
   assert names <= known
-  assert wording.statistic("odd_one").heading == "Odd one"
+  assert glossary.statistic("odd_one").heading == "Odd one"

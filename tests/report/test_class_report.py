@@ -1,151 +1,81 @@
-"""Both forms of the report of classes, from explanations out of thin air."""
+"""The folder of the explanations, over one run and the next."""
 
-import dataclasses
+import io
+import re
 
+import numpy as np
 import pytest
+from rich.console import Console
 
-from protojax.explain.evidence import Redundancy
-from protojax.explain.redundancy import Group
-from protojax.report import class_report, page, wording
-from protojax.report.pictures import Pictures
-from protojax.types import UserError
-from tests.report import report_fakes as fakes
-from tests.report.page_reader import (
-  Page,
-  assert_folder_is_whole,
-  assert_safe_and_whole,
-)
+from protojax.explain import prototypical
+from protojax.report.class_report import Report
+from tests.explain import explain_fakes as fakes
 
-RUN = page.Run("run", [("Images", "9")], {"after_prune": 0.9}, {"hue": 0.1})
+_ALWAYS = {"report.html", "report.txt", "summary.json"}
 
 
-def _write(folder, prototypes, images, overviews=None, statistics=()):
-  with Pictures(folder) as pictures:
-    paths = class_report.write(
-      pictures, RUN, prototypes, images, overviews, statistics
-    )
-  assert not list(folder.glob(".*"))
-  return paths
+def _run(folder, scope, *, keep_all=False, split="test"):
+  model, state = fakes.trained()
+  stream = fakes.Images(fakes.photographs(6, seed=9), np.arange(6) % 3)
+  formats = ("html", "csv", *["npz"] * keep_all)
+  with Report(folder, folder.parent, fakes.PRESET, formats) as report:
+    for explained in prototypical.explain(
+      model,
+      state,
+      stream,
+      training=lambda: model.train,
+      preset=fakes.PRESET,
+      split=split,
+      scope=scope,
+      keep_all=keep_all,
+      progress=lambda images: report.seen(split, images),
+    ):
+      report.add(explained)
+    report.finish()
+  return {path.name for path in folder.iterdir()}
 
 
-@pytest.fixture
-def large(monkeypatch):
-  """Whatever is written is too large for one file."""
-  monkeypatch.setattr(class_report, "_PROTOTYPES", 0)
+def test_files_of_another_scope_go(tmp_path):
+  folder = tmp_path / "explanations"
+  others = folder / "images" / "local.csv"
+  others.parent.mkdir(parents=True)
+  kept = (others, folder / "notes.csv", tmp_path / "local.csv")
+  for path in (*kept, folder / "global_train.csv"):
+    path.write_text("as it was")
+
+  local = _ALWAYS | {"local.csv", "local.npz", "images", "notes.csv"}
+  assert _run(folder, "local", keep_all=True) == local
+  overall = {"global_test.csv", "prototypes.csv", "statistics.csv"}
+  overall |= {"images", "notes.csv"}
+  assert _run(folder, "global") == _ALWAYS | overall
+  assert all(path.read_text() == "as it was" for path in kept)
 
 
-@pytest.fixture(scope="module")
-def run():
-  prototypes, images, overviews = fakes.run()
-  groups = (Group("exact", (1, 2), 0.0, 1.0, 0.0),)
-  overviews["test"] = dataclasses.replace(
-    overviews["test"], redundancy=Redundancy(groups, 0.9, 0.875)
-  )
-  return prototypes, images, overviews
+def test_files_stay_until_the_end(tmp_path):
+  folder = tmp_path / "explanations"
+  folder.mkdir()
+  (folder / "local.csv").write_text("as it was")
+  with pytest.raises(KeyboardInterrupt), Report(folder, tmp_path):
+    raise KeyboardInterrupt
+  assert (folder / "local.csv").read_text() == "as it was"
 
 
-def test_a_small_run_is_one_file(run, tmp_path):
-  (path,) = _write(tmp_path, *run)
-  assert path == tmp_path / "report.html"
-  assert list(tmp_path.iterdir()) == [path]
-  assert_safe_and_whole(path.read_text("utf-8"))
+def test_it_says_what_it_found(tmp_path):
+  said = io.StringIO()
+  with Report(tmp_path / "found", tmp_path) as report:
+    report.seen("test", 6)
+    report.finish()
+  report.show(Console(file=said, width=200))
+  lines = said.getvalue().split("\n")
+  assert re.fullmatch(r"6 images in \d+\.\d s \(.* images/s\)", lines[1])
+  assert lines[2:-1] == [str(path) for path in report.written]
 
-
-def test_a_large_run_is_a_folder(run, tmp_path, large):
-  (path,) = _write(tmp_path, *run)
-  assert path == tmp_path / "report" / "index.html"
-  assert list(tmp_path.iterdir()) == [path.parent]
-  pages = assert_folder_is_whole(path.parent)
-  assert set(pages) == {"index.html", *(f"class-{n}.html" for n in range(3))}
-  shown = {a for p in pages.values() for a in p.attributes("src")}
-  files = {str(p.relative_to(path.parent)) for p in path.parent.rglob("*.jpg")}
-  assert shown == files
-  prototypes, images, _ = run
-  for n in range(3):
-    places = pages[f"class-{n}.html"].attributes("id")
-    for e in prototypes:
-      own = e.group == f"class {n}"
-      assert (f"prototype-{e.prototype}" in places) == own
-    for e in images:
-      own = e.label == f"class {n}"
-      assert (f"image-test-{e.index}" in places) == own
-
-
-def test_both_forms_say_the_same(run, tmp_path, monkeypatch):
-  (one,) = _write(tmp_path / "one", *run)
-  monkeypatch.setattr(class_report, "_BYTES", 0)
-  (index,) = _write(tmp_path / "many", *run)
-  said = Page(one.read_text("utf-8")).text
-  pages = [Page(p.read_text("utf-8")).text for p in index.parent.glob("*.html")]
-  together = " ".join(pages)
-  for words in (
-    "misleading: 100% of its nearest patches",
-    "same patch as 1",
-    "says nearly the same as 0",
-    "stale: moved",
-    "1 prototype could go",
-    "87.5% of the test images instead of 90.0%",
-    "Nearest patches, train",
-    "✗ another",
-    "Rest on it most",
-    "as it is",
-    *(wording.FLAGS[f] for f in wording.FLAGS),
-  ):
-    assert words in said
-    assert words in together
-
-
-def test_the_other_form_of_an_earlier_run_goes(run, tmp_path, monkeypatch):
-  _write(tmp_path, *run)
-  monkeypatch.setattr(class_report, "_PROTOTYPES", 0)
-  _write(tmp_path, *run)
-  assert [p.name for p in tmp_path.iterdir()] == ["report"]
-  stray = tmp_path / "report" / "class-99.html"
-  stray.write_text("of an earlier run")
-  _write(tmp_path, *run)
-  assert not stray.exists()
-  monkeypatch.undo()
-  _write(tmp_path, *run)
-  assert [p.name for p in tmp_path.iterdir()] == ["report.html"]
-
-
-def test_what_is_written_in_the_table_is_what_scripts_look_for(run, tmp_path):
-  (path,) = _write(tmp_path, *run)
-  parsed = Page(path.read_text("utf-8"))
-  rows = [a for tag, a in parsed.tags if tag == "tr" and "data-group" in a]
-  prototypes = run[0]
-  assert len(rows) == len(prototypes)
-  for row, e in zip(rows, prototypes, strict=True):
-    scores = {n: e.because["test"].scores[n] for n in fakes.NAMES[1:]}
-    first = max(scores, key=scores.get)
-    assert row["data-first"] == (first if scores[first] > 0 else "none")
-    assert row["data-flags"].split() == list(wording.flags(e))
-    assert row["data-group"] == str(e.prototype // 4)
-
-
-def test_pruned_prototypes_and_those_no_image_is_like(run, tmp_path, large):
-  prototypes, images, overviews = run
-  lost = dict.fromkeys(fakes.NAMES, float("nan"))
-  unlike = dataclasses.replace(
-    prototypes[1].because["test"], scores=lost, similarity=float("nan")
-  )
-  changed = [
-    dataclasses.replace(prototypes[0], alive=False),
-    dataclasses.replace(
-      prototypes[1], because={**prototypes[1].because, "test": unlike}
-    ),
-    *prototypes[2:],
-  ]
-  (index,) = _write(tmp_path, changed, images, overviews)
-  pages = assert_folder_is_whole(index.parent)
-  assert "Pruned, and without a say: 0." in pages["class-0.html"].text
-  assert "No test image is like prototype 1" in pages["class-0.html"].text
-
-
-def test_no_place_to_write(run, tmp_path):
-  (tmp_path / "file").write_text("")
-  with pytest.raises(UserError, match="could not be written"):
-    _write(tmp_path / "file", *run)
-  (tmp_path / "report.html").mkdir()
-  with pytest.raises(UserError, match="could not be written"):
-    _write(tmp_path, *run)
+  report.summary["importance"] = {
+    "train": {"hue": 0.5, "shape": 0.25},
+    "test": {"shape": 0.75, "hue": 0.125},
+  }
+  report.show(Console(file=said, width=200))
+  table = said.getvalue().split("\n")[len(lines) - 1 :]
+  assert table[0].split() == ["similarity", "lost", "without", "train", "test"]
+  assert table[1].split() == ["shape", "0.250", "0.750"]
+  assert table[2].split() == ["hue", "0.500", "0.125"]

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from protojax.report import class_report, page
+from protojax.report import class_pages, page
 from protojax.report.pictures import Pictures
 from tests.report import report_fakes as fakes
 
@@ -24,7 +24,7 @@ def run(tmp_path_factory):
     stored = pictures.of_prototype(first).patch.picture
     prototypes, images, overviews = fakes.run(_CLASSES, _EACH, pictures=stored)
     images = [e for e in images if e.label == "class 123"]
-    (index,) = class_report.write(pictures, _RUN, prototypes, images, overviews)
+    (index,) = class_pages.write(pictures, _RUN, prototypes, images, overviews)
   return index, prototypes
 
 

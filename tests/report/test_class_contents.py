@@ -15,7 +15,7 @@ from protojax.explain.evidence import (
   Overview,
   merge,
 )
-from protojax.report import class_page, class_report, sentences
+from protojax.report import class_contents, class_pages, sentences
 from protojax.report import page as pages
 from protojax.report.pictures import Pictures
 from tests.explain import explain_fakes as fakes
@@ -67,7 +67,7 @@ RUN = pages.Run(
 
 def _write(folder, *explained, run=RUN):
   with Pictures(folder) as pictures:
-    (path,) = class_report.write(pictures, run, *explained)
+    (path,) = class_pages.write(pictures, run, *explained)
   return path
 
 
@@ -89,7 +89,7 @@ def test_every_name_is_escaped(page):
 
 
 def test_every_name_is_escaped_in_a_folder(explained, tmp_path, monkeypatch):
-  monkeypatch.setattr(class_report, "_PROTOTYPES", 0)
+  monkeypatch.setattr(class_pages, "_PROTOTYPES", 0)
   path = _write(tmp_path, *explained)
   pages = assert_folder_is_whole(path.parent)
   assert HOSTILE in pages["class-0.html"].text
@@ -172,7 +172,7 @@ def test_cautions_are_those_that_apply(explained, tmp_path):
 
 def test_classes_hold_what_is_theirs(explained):
   prototypes, images, _ = explained
-  groups = class_page.groups(prototypes, images)
+  groups = class_contents.groups(prototypes, images)
   assert [g.name for g in groups] == NAMES
   assert [e for g in groups for e in g.alive] == [
     e for e in prototypes if e.alive

@@ -16,8 +16,8 @@ from rich.table import Table
 
 from protojax.explain import inspection
 from protojax.explain.inspection import Inspection
-from protojax.report import defect_page, defect_sentences, tables
-from protojax.report.output import ReportFolder
+from protojax.report import defect_page, defect_sentences, explanation_tables
+from protojax.report.report_folder import ReportFolder
 from protojax.writing import replacing
 
 # Pictures are looked through when there may be that many too many.
@@ -81,7 +81,7 @@ class Report(ReportFolder):
     if self._maps:
       _write_maps(self._path("maps.npz"), self._all, self._maps)
     summary = {**self._counts(), **_found(self._all)}
-    tables.summary(self._path("summary.json"), summary)
+    explanation_tables.summary(self._path("summary.json"), summary)
     if "html" in self.formats:
       self._write_report(summary)
     return summary
@@ -142,12 +142,15 @@ def table(path: Path, modifications: Sequence[str]) -> Iterator[Any]:
           e.split,
           e.category,
           "" if e.kind is None else e.kind,
-          tables.number(e.score),
-          tables.number(e.threshold.value),
+          explanation_tables.number(e.score),
+          explanation_tables.number(e.threshold.value),
           int(e.defective),
           "" if e.worst is None else " ".join(map(str, e.worst)),
-          tables.number(e.worst_value),
-          *("" if phi is None else tables.number(phi) for phi in because),
+          explanation_tables.number(e.worst_value),
+          *(
+            "" if phi is None else explanation_tables.number(phi)
+            for phi in because
+          ),
         )
       )
 

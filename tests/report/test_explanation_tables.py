@@ -9,7 +9,7 @@ import pytest
 
 from protojax.explain import prototypical
 from protojax.explain.evidence import GlobalExplanation, LocalExplanation
-from protojax.report import tables
+from protojax.report import explanation_tables
 from protojax.types import UserError
 from tests.explain import explain_fakes as fakes
 
@@ -36,9 +36,9 @@ def explained():
 
 def test_global_is_groupby_of_the_arrays(explained, tmp_path):
   images, prototypes = explained
-  tables.local_arrays(tmp_path / "local.npz", images, fakes.FEW)
+  explanation_tables.local_arrays(tmp_path / "local.npz", images, fakes.FEW)
   scores = {e.prototype: e.because["train"] for e in prototypes if e.alive}
-  tables.global_table(tmp_path / "global_train.csv", scores)
+  explanation_tables.global_table(tmp_path / "global_train.csv", scores)
 
   found = pandas.read_csv(tmp_path / "global_train.csv")
   assert list(found.columns) == ["prototype", "modification", "weighted_delta"]
@@ -59,7 +59,7 @@ def test_global_is_groupby_of_the_arrays(explained, tmp_path):
 def test_local_rows_are_written_as_they_come(explained, tmp_path):
   images, _ = explained
   path = tmp_path / "sub" / "local.csv"
-  with tables.local_table(path) as add:
+  with explanation_tables.local_table(path) as add:
     for one in images:
       add(one)
     assert not path.exists()
@@ -81,7 +81,7 @@ def test_local_rows_are_written_as_they_come(explained, tmp_path):
 def test_a_table_that_fails_leaves_the_old_one(tmp_path):
   path = tmp_path / "local.csv"
   path.write_text("old")
-  with pytest.raises(RuntimeError), tables.local_table(path):
+  with pytest.raises(RuntimeError), explanation_tables.local_table(path):
     raise RuntimeError
   assert path.read_text() == "old"
   assert [p.name for p in tmp_path.iterdir()] == ["local.csv"]
@@ -90,14 +90,14 @@ def test_a_table_that_fails_leaves_the_old_one(tmp_path):
 def test_a_full_disk_is_one_line(tmp_path):
   with (
     pytest.raises(UserError, match=r"local\.csv .*the disk is full"),
-    tables.local_table(tmp_path / "local.csv"),
+    explanation_tables.local_table(tmp_path / "local.csv"),
   ):
     raise OSError(28, "No space left on device")
 
 
 def test_prototypes(explained, tmp_path):
   _, prototypes = explained
-  tables.prototype_table(tmp_path / "prototypes.csv", prototypes)
+  explanation_tables.prototype_table(tmp_path / "prototypes.csv", prototypes)
   with open(tmp_path / "prototypes.csv", newline="") as file:
     rows = list(csv.DictReader(file))
   columns = ["prototype", "class", "image", "cell", "box", "alive"]
@@ -114,7 +114,9 @@ def test_what_a_method_says_of_prototypes_has_columns(explained, tmp_path):
   _, (first, second, *_) = explained
   first = dataclasses.replace(first, notes={"kind": "support", "margin": 0.25})
   second = dataclasses.replace(second, notes={"purity": 1 / 3})
-  tables.prototype_table(tmp_path / "prototypes.csv", [first, second])
+  explanation_tables.prototype_table(
+    tmp_path / "prototypes.csv", [first, second]
+  )
   with open(tmp_path / "prototypes.csv", newline="") as file:
     rows = list(csv.DictReader(file))
   assert list(rows[0])[6:] == ["kind", "margin", "purity"]
@@ -123,7 +125,7 @@ def test_what_a_method_says_of_prototypes_has_columns(explained, tmp_path):
 
 
 def test_summary(tmp_path):
-  tables.summary(tmp_path / "summary.json", {"images": 3})
+  explanation_tables.summary(tmp_path / "summary.json", {"images": 3})
   assert json.loads((tmp_path / "summary.json").read_text()) == {"images": 3}
 
 
@@ -140,4 +142,6 @@ def test_arrays_need_all_scores(explained, tmp_path):
     )
   )
   with pytest.raises(ValueError, match="keep_all"):
-    tables.local_arrays(tmp_path / "x.npz", [*images, bare], fakes.FEW)
+    explanation_tables.local_arrays(
+      tmp_path / "x.npz", [*images, bare], fakes.FEW
+    )

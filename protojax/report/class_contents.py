@@ -17,7 +17,7 @@ from protojax.explain.evidence import (
   Overview,
 )
 from protojax.prototypes.groups import CLASS, FAVOURITE
-from protojax.report import characteristics, page, sentences, wording
+from protojax.report import characteristics, glossary, page, sentences
 
 _STAGES = {
   "before_push": "before the push",
@@ -70,14 +70,16 @@ def values(
   return {
     "run": run,
     "texts": sentences,
-    "said": wording,
+    "said": glossary,
     "accuracy": [
       (_STAGES.get(name, name), f"{value:.1%}")
       for name, value in run.accuracy.items()
     ],
     "kind": kind,
     "noted": [
-      name for name in wording.NOTES if any(name in e.notes for e in prototypes)
+      name
+      for name in glossary.NOTES
+      if any(name in e.notes for e in prototypes)
     ],
     "by_points": kind == FAVOURITE,
     "names": names,
@@ -150,12 +152,12 @@ def _intervals(e: GlobalExplanation) -> dict[str, Mapping[str, Interval]]:
 
 def _all_prototypes(alive) -> dict[str, Any]:
   """What is known of each, by its number."""
-  flags = {e.prototype: wording.flags(e) for e in alive}
+  flags = {e.prototype: glossary.flags(e) for e in alive}
   return {
     "flags": flags,
     "raised": [
       flag
-      for flag in wording.FLAGS
+      for flag in glossary.FLAGS
       if any(flag in own for own in flags.values())
     ],
     "whiskers": any(b.intervals for e in alive for b in e.because.values()),

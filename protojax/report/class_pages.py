@@ -1,0 +1,165 @@
+"""The report of classes: one file for a small run, a folder for a large one.
+
+A file can be sent, but a browser reads all of it, pictures too, before it is
+of use. What would be too much for that becomes a folder: an index to search,
+a page for each class, and pictures as files that are loaded when they come
+into view.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+import functools
+import io
+import os
+from pathlib import Path
+import shutil
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from protojax.explain.evidence import (
+  GlobalExplanation,
+  LocalExplanation,
+  Overview,
+  PictureFile,
+)
+from protojax.report import class_contents, page
+from protojax.report.pictures import Pictures
+from protojax.writing import replacing, writing
+
+# The most for one file. Embedded, pictures grow by a third, and neighbours
+# come again as thumbnails: some 20 MB in all, which is what a mail takes.
+_PROTOTYPES = 150
+_BYTES = 12_000_000
+
+Source = Callable[..., str]
+
+
+def write(
+  pictures: Pictures,
+  run: page.Run,
+  prototypes: Sequence[GlobalExplanation],
+  images: Sequence[LocalExplanation],
+  overviews: Mapping[str, Overview] | None = None,
+  statistics: Sequence[Mapping[str, Any]] = (),
+) -> list[Path]:
+  """Writes `report.html`, or the folder `report` with its `index.html`.
+
+  An earlier report goes, whichever form it has.
+
+  Args:
+    pictures: those of the explanations; says where to write.
+    run: the head.
+    prototypes: one explanation each, with the scores of all splits.
+    images: those without a picture are left out.
+    overviews: split -> what its images say as a whole.
+    statistics: rows of `statistics.rows`.
+
+  Returns:
+    What to open.
+
+  Raises:
+    UserError: there is no room, or no right to write.
+  """
+  prototypes = [pictures.of_prototype(e) for e in prototypes]
+  images = [pictures.of_image(e) for e in images]
+  overviews = {k: pictures.of_overview(o) for k, o in (overviews or {}).items()}
+  values = class_contents.values(run, prototypes, images, overviews, statistics)
+  alive = sum(e.alive for e in prototypes)
+  if alive <= _PROTOTYPES and pictures.size <= _BYTES:
+    return [_write_file(pictures, values)]
+  return [_write_folder(pictures, values)]
+
+
+class Places:
+  """Where things stand: addresses, as seen from any page of the report.
+
+  The address of what has no place is empty.
+
+  Attributes:
+    source: gives the address of a stored picture; its second argument is the
+      side in pixels that is enough, as a picture may be shown smaller.
+  """
+
+  def __init__(
+    self,
+    groups: Sequence[class_contents.Group],
+    pages: Sequence[str],
+    source: Source,
+  ) -> None:
+    self.source = source
+    self._places: dict[tuple, str] = {}
+    for n, (group, address) in enumerate(zip(groups, pages, strict=True)):
+      self._places["class", group.name] = f"{address}#class-{n}"
+      for e in group.alive:
+        where = f"{address}#prototype-{e.prototype}"
+        self._places["prototype", e.prototype] = where
+      for e in group.images:
+        where = f"{address}#image-{e.split}-{e.index}"
+        self._places["image", e.split, e.index] = where
+
+  def group(self, name: str) -> str:
+    """Of a class or another group."""
+    return self._places.get(("class", name), "")
+
+  def prototype(self, number: int) -> str:
+    """Of the card of a prototype."""
+    return self._places.get(("prototype", number), "")
+
+  def image(self, split: str, index: int) -> str:
+    """Of the explanation of an image."""
+    return self._places.get(("image", split, index), "")
+
+
+def _write_file(pictures: Pictures, values: dict[str, Any]) -> Path:
+  """All on one page; the files of the pictures are not needed any more."""
+  groups = values["groups"]
+  to = Places(groups, [""] * len(groups), _embedding(pictures.pages))
+  path = pictures.folder / "report.html"
+  content = page.render("report.html.jinja", to=to, single=True, **values)
+  with replacing(path) as file:
+    file.write(content)
+  _remove(pictures.folder / "report")
+  return path
+
+
+def _write_folder(pictures: Pictures, values: dict[str, Any]) -> Path:
+  """Pages beside the pictures; the folder takes its place when it is whole."""
+  groups = values["groups"]
+  names = [f"class-{n}.html" for n in range(len(groups))]
+  to = Places(groups, names, lambda picture, side=None: picture.path)
+  values = {**values, "to": to, "single": False, "pages": names}
+  for n, name in enumerate(names):
+    content = page.render("class.html.jinja", number=n, **values)
+    with replacing(pictures.pages / name) as file:
+      file.write(content)
+  with replacing(pictures.pages / "index.html") as file:
+    file.write(page.render("report.html.jinja", **values))
+  path = pictures.folder / "report"
+  _remove(path)
+  with writing(path):
+    os.replace(pictures.pages, path)
+    (pictures.folder / "report.html").unlink(missing_ok=True)
+  return path / "index.html"
+
+
+def _embedding(folder: Path) -> Source:
+  """Addresses that hold the pictures themselves, no larger than is shown."""
+
+  @functools.cache
+  def source(picture: PictureFile, side: int | None = None) -> str:
+    content = (folder / picture.path).read_bytes()
+    if side is None or side >= picture.side:
+      return page.uri(content)
+    with Image.open(io.BytesIO(content)) as image:
+      small = image.resize((side, side), Image.Resampling.LANCZOS)
+    return page.uri(np.asarray(small))
+
+  return source
+
+
+def _remove(folder: Path) -> None:
+  """An earlier report in a folder."""
+  with writing(folder):
+    if folder.is_dir():
+      shutil.rmtree(folder)
