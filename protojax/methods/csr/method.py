@@ -65,7 +65,7 @@ class Method:
   splits = ("train", "test")
   capabilities = frozenset((Classifies, Compares, Explains, Intervenes))
   scopes = ("local", "global")
-  report = "classes"
+  report = "class_report"
 
   def __init__(
     self, config: ConfigDict, class_names: tuple[str, ...] | None = None

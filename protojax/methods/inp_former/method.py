@@ -55,7 +55,7 @@ class Method:
   splits = ("train", "test")
   capabilities = frozenset((Explains, Inspects))
   scopes = ("local",)
-  report = "defects"
+  report = "defect_report"
 
   def __init__(self, config: ConfigDict, class_names: None = None) -> None:
     del class_names  # There are none.

@@ -70,7 +70,7 @@ class Method:
 
   capabilities = frozenset((Classifies, Compares, Explains))
   scopes = ("local", "global")
-  report = "classes"
+  report = "class_report"
 
   def __init__(
     self, config: ConfigDict, class_names: tuple[str, ...] | None = None
