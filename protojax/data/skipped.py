@@ -1,9 +1,8 @@
 """Lines for a terminal about the images of a source that cannot be read."""
 
 from collections.abc import Mapping
-import os
 
-from protojax.data.source import Source
+from protojax.data.source import Source, printable
 
 # Images named of one source: many broken files must not flood the terminal.
 _NAMED = 10
@@ -27,10 +26,9 @@ def report(sources: Mapping[str, Source]) -> list[str]:
       lines.append(f"{split}: skipped {name}: {reason}")
     if len(source.skipped) > _NAMED:
       lines.append(f"{split}: skipped {len(source.skipped) - _NAMED} more")
-  return [_printable(line) for line in lines]
+  return [_one_line(line) for line in lines]
 
 
-def _printable(line: str) -> str:
-  # File names need not be UTF-8, and may hold line breaks.
-  text = os.fsencode(line).decode("utf-8", "backslashreplace")
-  return " ".join(text.splitlines())
+def _one_line(text: str) -> str:
+  # File names may hold line breaks.
+  return " ".join(printable(text).splitlines())

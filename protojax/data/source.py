@@ -5,6 +5,7 @@
 
 from collections.abc import Sequence
 import dataclasses
+import os
 from typing import Protocol, runtime_checkable
 
 from jaxtyping import Int32
@@ -85,3 +86,8 @@ def of_classes(source: Source, class_names: tuple[str, ...]) -> Source:
     return source
   rows = np.arange(len(source), dtype=np.int32)
   return View(source, rows, np.full_like(rows, -1), class_names)
+
+
+def printable(name: str) -> str:
+  """The name of a file as text that can be printed; it need not be UTF-8."""
+  return os.fsencode(name).decode("utf-8", "backslashreplace")

@@ -160,7 +160,7 @@ class Stream:
     return self._read(grain.MapDataset.source(steps).map(rows))
 
   def spread(self, limit: int | None) -> Iterator[Batch]:
-    """Batches of all examples, or of `limit` examples that are spread evenly."""
+    """Batches of all examples, or of `limit` examples spread evenly."""
     if limit is None or limit >= len(self):
       return self.batches()
     return self.some(np.linspace(0, len(self) - 1, limit).round())

@@ -15,14 +15,9 @@ from jaxtyping import Bool, Int32
 import numpy as np
 
 from protojax.data import splits
+from protojax.data.source import printable
 from protojax.datasets import anomaly_records, elpv, layouts, shots, textures
-from protojax.datasets.collection import (
-  NORMAL,
-  Collection,
-  Entry,
-  Joined,
-  printable,
-)
+from protojax.datasets.collection import NORMAL, Collection, Entry, Joined
 from protojax.types import UserError
 
 SPLITS = ("train", "calibration", "test")

@@ -16,9 +16,10 @@ from jaxtyping import Bool, UInt8
 import numpy as np
 
 from protojax.data import images as images_lib
+from protojax.data.source import printable
 from protojax.datasets import array_records as records
 from protojax.datasets import layouts, truths
-from protojax.datasets.collection import NORMAL, Entry, OfFiles, printable
+from protojax.datasets.collection import NORMAL, Entry, OfFiles
 from protojax.types import UserError
 
 NAME = "protojax_anomaly"

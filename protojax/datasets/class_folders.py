@@ -5,9 +5,9 @@ below one folder. Without splits, 40 % of each class become the test images.
 """
 
 from protojax.data import splits
+from protojax.data.source import printable
 from protojax.datasets import files as files_lib
 from protojax.datasets.archive import Archive
-from protojax.datasets.collection import printable
 from protojax.datasets.photo_records import Listing, Photo
 from protojax.types import UserError
 

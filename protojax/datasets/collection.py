@@ -222,11 +222,6 @@ class Joined:
     return self.parts[name].truth(own)
 
 
-def printable(name: str) -> str:
-  """A name fit for reports and JSON: those of files need not be UTF-8."""
-  return os.fsencode(name).decode("utf-8", "backslashreplace")
-
-
 def _changed(path: str, error: Exception) -> UserError:
   return UserError(
     f"{path} was readable when the data were opened and is not now: {error}"

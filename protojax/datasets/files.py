@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image
 
 from protojax.data import images as images_lib
+from protojax.data.source import printable
 from protojax.datasets import image_check
 from protojax.types import UserError
 
@@ -47,8 +48,7 @@ class Files:
 
   def name(self, i: int) -> str:
     """The path relative to `root`, fit for reports and JSON."""
-    # File names need not be UTF-8.
-    return os.fsencode(self.names[i]).decode("utf-8", "backslashreplace")
+    return printable(self.names[i])
 
 
 def images(*paths: str) -> Files:

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 
 from protojax.data import images as images_lib
+from protojax.data.source import printable
 from protojax.datasets import archive, array_records, boxes
 from protojax.datasets.archive import Archive
-from protojax.datasets.collection import printable
 from protojax.types import UserError
 
 VERSION = "1.0.0"

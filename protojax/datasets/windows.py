@@ -22,6 +22,7 @@ import numpy as np
 from protojax.data import images as images_lib
 from protojax.data import splits as splits_lib
 from protojax.data.places import Places
+from protojax.data.source import printable
 from protojax.datasets import files, image_check, truths
 from protojax.types import UserError
 
@@ -88,8 +89,7 @@ class Windows:
   def name(self, i: int) -> str:
     """The photograph and the window's left upper corner."""
     w = self.windows[i]
-    name = os.fsencode(w.photograph).decode("utf-8", "backslashreplace")
-    return f"{name} at {w.left},{w.top}"
+    return f"{printable(w.photograph)} at {w.left},{w.top}"
 
   def places(self, i: int) -> Places:
     """Where the things are; also those seen in part, which do not count."""
