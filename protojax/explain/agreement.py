@@ -52,15 +52,6 @@ class Comparison:
   pearson: float
   spearman: float
 
-  @property
-  def equivalent(self) -> bool:
-    """Whether the interval of the difference lies within the margin.
-
-    The t-tests take the prototypes for an independent sample; this does not.
-    False without replicates.
-    """
-    return -self.margin < self.low and self.high < self.margin
-
 
 @dataclasses.dataclass(frozen=True)
 class Overall:
@@ -104,7 +95,7 @@ def compare(
   mean = statistics.mean_over_prototypes
   difference = mean(first.importance - second.importance)
   # Of two independent bootstraps, any pairing of their draws is one.
-  draws = (first.resampled(), second.resampled())
+  draws = (first.replicates, second.replicates)
   count = min(map(len, draws))
   moved = mean(draws[0][:count] - draws[1][:count])
   means = (difference, *statistics.interval(moved, level))

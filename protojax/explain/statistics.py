@@ -28,21 +28,15 @@ class SplitScores:
     prototypes: the number of each prototype.
     importance: phi_global; nan where no image is like the prototype.
     similarity: the weighted mean of g.
-    replicates: phi_global of r Poisson-bootstrap resamples of the images;
-      without them there are no intervals.
+    replicates: phi_global of r Poisson-bootstrap resamples of the images; with
+      r = 0 there are no intervals.
   """
 
   modifications: tuple[str, ...]
   prototypes: Int[np.ndarray, " p"]
   importance: Float[np.ndarray, "m p"]
   similarity: Float[np.ndarray, " p"]
-  replicates: Float[np.ndarray, "r m p"] | None = None
-
-  def resampled(self) -> Float[np.ndarray, "r m p"]:
-    """The replicates; r = 0 if there are none."""
-    if self.replicates is None:
-      return np.empty((0, *self.importance.shape))
-    return self.replicates
+  replicates: Float[np.ndarray, "r m p"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,7 +78,7 @@ class Summary:
 def summarise(scored: SplitScores, level: float = 0.95) -> tuple[Summary, ...]:
   """One `Summary` for each modification; `level` is that of the intervals."""
   mean = mean_over_prototypes(scored.importance)
-  low, high = interval(mean_over_prototypes(scored.resampled()), level)
+  low, high = interval(mean_over_prototypes(scored.replicates), level)
   positive = np.where(scored.similarity > 0, scored.similarity, np.nan)
   relative = mean_over_prototypes(scored.importance / positive[None])
   means = (mean, low, high, relative)

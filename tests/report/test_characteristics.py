@@ -64,7 +64,7 @@ def test_figures_are_the_statistics_turned_round(run):
   prototypes, _, _ = run
   names = ("hue", "shape")
   scores = np.array([_scores(prototypes, "test", n) for n in names])
-  split = statistics.Split(
+  split = statistics.SplitScores(
     names,
     np.arange(len(prototypes)),
     scores,
