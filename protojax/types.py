@@ -1,4 +1,4 @@
-"""The words every part of protojax shares: arrays, batches, state, errors.
+"""The types that all of protojax shares: arrays, batches, state, errors.
 
 Axes are named alike everywhere: `b` batch, `h w` grid of cells, `H W` pixels,
 `d` channels, `p` prototypes, `k` classes, `m` modifications.
@@ -19,8 +19,8 @@ PyTree = Any
 Metrics = Mapping[str, float | int]
 
 # "image" uint8 [b, H, W, 3], "label" int32 [b] (-1: unknown), "index" int32
-# [b] (position in its source), "valid" bool [b] (False: padding), and whatever
-# a stage's prefix adds.
+# [b] (position in its source), "valid" bool [b] (False: padding), and cached
+# rows of a stage.
 Batch = Mapping[str, Any]
 
 
@@ -42,8 +42,8 @@ class State(struct.PyTreeNode):
   Attributes:
     params: groups of parameters by name, moved by gradient descent.
     statistics: running averages of BatchNorm.
-    buffers: what no gradient moves, such as the class of each prototype, the
-      flag of those alive, and where each was taken from.
+    buffers: arrays that gradient descent does not change: of each prototype
+      its class, whether it is alive, and its provenance.
   """
 
   params: Mapping[str, PyTree]
@@ -52,4 +52,4 @@ class State(struct.PyTreeNode):
 
 
 class UserError(Exception):
-  """A mistake of the one who typed: shown as one line, exit code 2."""
+  """A mistake of the user: shown as one line, exit code 2."""

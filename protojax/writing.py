@@ -1,8 +1,7 @@
-"""Files that cannot be written: said to the user in one line.
+"""Writes files, and reports errors of the disk to the user in one line.
 
-A full disk, a folder of someone else and a file where a folder should be are
-all for the user to mend. Whatever writes files does so inside of `writing` or
-`replacing`.
+The user can mend a full disk, a folder of someone else, or a file in place of
+a folder. All code that writes files does so inside `writing` or `replacing`.
 """
 
 from collections.abc import Iterator
@@ -16,22 +15,22 @@ from typing import IO, Any
 
 from protojax.types import UserError
 
-# What is mended by making room, and how it is said.
+# Errors that the user mends by making room, and their words.
 _NO_ROOM = {
   errno.ENOSPC: "the disk is full",
   errno.EDQUOT: "the disk quota is used up",
   errno.EFBIG: "the file is larger than the disk or a limit allows",
 }
-# What the disk itself answers, whoever reads other files meanwhile.
+# Errors that are the disk's, also where the caller reads other files meanwhile.
 _OF_THE_DISK = (*_NO_ROOM, errno.EIO, errno.EROFS)
 
 
 @contextlib.contextmanager
 def writing(path: Path) -> Iterator[None]:
-  """Surrounds what writes to `path`, and nothing else.
+  """For code that writes to `path` and does nothing else.
 
   Raises:
-    UserError: in the place of an OSError.
+    UserError: in place of an OSError.
   """
   try:
     yield
@@ -41,13 +40,14 @@ def writing(path: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def replacing(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
-  """Opens a new file that takes the place of `path` if all goes well.
+  """Opens a new file that replaces `path` if all goes well.
 
-  A reader sees the old file or the new one, whole. Folders above it are made.
+  A reader sees the complete old file or the complete new one. Missing folders
+  are made.
 
   Args:
     path: what to write.
-    mode: "w" for UTF-8 text with line ends as they are given, "wb" for bytes.
+    mode: "w" for UTF-8 text, whose line ends are not changed; "wb" for bytes.
 
   Raises:
     UserError: there is no room, or no right to write.
@@ -68,7 +68,7 @@ def replacing(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
       file.close()
       os.replace(partial, path)
   except OSError as error:
-    # The caller may have met a file that it was reading from.
+    # Another error may be of a file that the caller reads from.
     if error.errno not in _OF_THE_DISK:
       raise
     raise failure(path, error) from error
@@ -84,7 +84,7 @@ def replacing(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
 def opened(output: str) -> Iterator[IO[Any]]:
   """The text file that a command writes to; '' is stdout.
 
-  A file appears when it is whole.
+  A file appears when it is complete.
 
   Raises:
     UserError: it cannot be written.
@@ -102,7 +102,7 @@ def opened(output: str) -> Iterator[IO[Any]]:
 
 
 def failure(what: object, error: Exception, note: str = "") -> UserError:
-  """What to raise for `what`, a path or words, that could not be written.
+  """The error to raise if `what`, a path or words, could not be written.
 
   Args:
     what: begins the message.
@@ -132,9 +132,9 @@ def first_line(error: Exception) -> str:
 
 
 def _no_room(error: Exception) -> str:
-  """How to say that the disk takes no more; empty for other errors."""
+  """The words for a full disk; empty for other errors."""
   for code, words in _NO_ROOM.items():
-    # Libraries in C++ keep the words of the system, not its number.
+    # C++ libraries pass on the system's words, not its error number.
     if getattr(error, "errno", None) == code or os.strerror(code) in str(error):
       return words
   return ""

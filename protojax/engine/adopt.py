@@ -1,4 +1,4 @@
-"""Starting from a trained model, also with other classes."""
+"""Starts a run from another run's checkpoint, also with other classes."""
 
 from pathlib import Path
 
@@ -13,9 +13,9 @@ from protojax.types import State, UserError
 def take_over(
   state: State, init_from: str, class_names: tuple[str, ...] | None
 ) -> State:
-  """A fresh state with all that fits from another run's newest checkpoint.
+  """A fresh state with the arrays of another run's newest checkpoint that fit.
 
-  Buffers (class and source of each prototype) always start anew.
+  Buffers (class and provenance of each prototype) always start anew.
 
   Args:
     state: the fresh one.
@@ -23,7 +23,7 @@ def take_over(
     class_names: of the new run.
 
   Raises:
-    UserError: that folder holds no checkpoint, or one of another backbone.
+    UserError: the folder holds no checkpoint, or one of another backbone.
   """
   if not init_from:
     return state
@@ -32,8 +32,8 @@ def take_over(
   missing = set(fresh) - set(taken)
   if any(name.startswith("params.backbone.") for name in missing):
     raise UserError(
-      f"the backbone of {init_from} is another one; give config.backbone.name"
-      " its name, or train without --init-from."
+      f"the backbone of {init_from} is another one; set config.backbone.name"
+      " to its name, or train without --init-from."
     )
   anew = sorted(
     {
@@ -52,10 +52,10 @@ def take_over(
 def fitting(
   state: State, init_from: str, class_names: tuple[str, ...] | None
 ) -> dict[str, np.ndarray]:
-  """Parameters and statistics of a run that have a place in a state.
+  """Parameters and statistics of a run that fit into a state.
 
-  Those of the same name and shape; prototypes and head only if they stand for
-  the same classes.
+  They have the same name and shape there. Prototypes and head fit only if both
+  runs have the same classes.
   """
   checkpoints = Checkpoints(Path(init_from))
   _, arrays = checkpoints.restore()

@@ -1,6 +1,6 @@
-"""Cached rows: what a frozen part of a network makes of each example.
+"""Cached rows: the output of frozen layers, one row for each example.
 
-A stage behind a frozen backbone needs its features in every step, and some
+A stage behind a frozen backbone reads its features in every step, and some
 methods read them many times between the stages, too.
 """
 
@@ -26,7 +26,7 @@ _BYTES = 4 << 30
 
 
 class Cached:
-  """Rows of whole streams, made once and looked up from then on.
+  """Rows of whole streams, computed once and then looked up.
 
   Attributes:
     function: (state, batch) -> rows of the examples, by name.
@@ -65,7 +65,7 @@ class Cached:
     part = {"": self._depends_on(state)}
     digest = push.embedder_digest(part, {}).tobytes()
     key = id(stream.source), stream.image_size
-    # The source is held beside its rows, so that no other gets its id.
+    # The source is stored, too, so that no new source can get its id.
     source, made_with, found = self._found.get(key, (None, b"", None))
     if source is None or made_with != digest:
       found = self._computed(state, stream)
@@ -76,14 +76,14 @@ class Cached:
     batches = stream.batches()
     if self._after is not None:
       batches = self._after.batches(state, stream)
-    parts, size = [], 0
+    pieces, size = [], 0
     for _, found in parallel.each(self.function, state, batches):
-      parts.append(found)
+      pieces.append(found)
       size += sum(x.nbytes for x in jax.tree.leaves(found))
-      if size / len(parts) * stream.steps_per_epoch > self._limit:
+      if size / len(pieces) * stream.steps_per_epoch > self._limit:
         return None
-    # Padding stands at the end only.
-    return jax.tree.map(lambda *x: np.concatenate(x)[: len(stream)], *parts)
+    # Padding is at the end only.
+    return jax.tree.map(lambda *x: np.concatenate(x)[: len(stream)], *pieces)
 
   def batches(
     self, state: State, stream: Stream, only: Any = None
@@ -93,8 +93,8 @@ class Cached:
     Args:
       state: what rows are made with.
       stream: in source order.
-      only: positions of the examples that are wanted; all if None. Others may
-        come along from the cache, where they cost nothing.
+      only: positions of the examples that are wanted; None: all. With cached
+        rows the others come, too, since they cost nothing.
     """
     found = self.rows(state, stream)
     if found is None:
@@ -119,7 +119,7 @@ class CachedStream:
   Attributes:
     cached: makes the rows and holds them.
     state: what they are made with.
-    images: the stream itself, in source order.
+    images: the stream of images, in source order.
   """
 
   cached: Cached
@@ -139,7 +139,7 @@ class CachedStream:
     return self.cached.batches(self.state, self.images)
 
   def some(self, indices: Sequence[int] | np.ndarray) -> Iterator[Batch]:
-    """Batches that have the chosen examples among them."""
+    """Batches with at least the chosen examples."""
     return self.cached.batches(self.state, self.images, indices)
 
   def examples(self, indices: Sequence[int] | np.ndarray) -> Batch:

@@ -1,8 +1,8 @@
 """Checkpoints: whole states on disk, as NumPy, written atomically by Orbax.
 
-Arrays are stored under flat names (`state.params.head.weight`), so that a
-checkpoint can be read without the code that wrote it, and are laid back into
-a template's tree on restore. The number of devices does not enter.
+Arrays have flat names (`state.params.head.weight`), so that a checkpoint can
+be read without the code that wrote it. On restore they are put back into the
+tree of a template. A checkpoint does not depend on the number of devices.
 """
 
 from collections.abc import Iterator, Mapping
@@ -26,16 +26,16 @@ class Progress:
   """Where a run stands.
 
   Attributes:
-    stage: number of the stage to do next or to go on with, from 1.
-    step: steps of it that are done.
-    seconds: time spent on it so far.
-    sums: sums over the steps since the last event of the log.
-    counted: how many steps those sums hold.
+    stage: number of the current or next stage, from 1.
+    step: steps of that stage that are done.
+    seconds: time spent on that stage so far.
+    sums: sums of the metrics over the steps since the last event of the log.
+    counted: number of these steps.
     total_steps: steps done in all stages.
-    best: what the best epoch of a stage with patience reached on the validation
-      images, and its number as "epoch"; empty in other stages.
-    stages: what the finished stages left: id, seconds, images, metrics.
-    finished: whether no stage is left.
+    best: metrics of the best epoch on the validation images, and its number as
+      "epoch", in a stage with patience; empty in other stages.
+    stages: id, seconds, images per second and metrics of each finished stage.
+    finished: whether all stages are done.
   """
 
   stage: int = 1
@@ -50,15 +50,15 @@ class Progress:
 
 
 def flatten(tree: PyTree) -> dict[str, np.ndarray]:
-  """Names every array of a tree; arrays of size zero are left out."""
+  """All arrays of a tree by name; arrays of size zero are left out."""
   leaves = jax.tree_util.tree_leaves_with_path(parallel.to_host(tree))
   flat = {_name(path): np.asarray(leaf) for path, leaf in leaves}
-  # Orbax refuses them, and a template knows them already.
+  # Orbax refuses them, and a template holds them already.
   return {name: array for name, array in flat.items() if array.size}
 
 
 def unflatten(template: PyTree, arrays: Mapping[str, ArrayLike]) -> PyTree:
-  """Lays named arrays into the tree of a template of shapes.
+  """Puts named arrays into the tree of a template, a tree of shapes.
 
   Raises:
     UserError: an array is missing or has another shape.
@@ -100,8 +100,8 @@ class Checkpoints:
 
   def _open(self) -> ocp.CheckpointManager:
     if self._manager is None:
-      # Not in the background: after a failure its threads would wait for
-      # minutes, and the process with them.
+      # Not in the background: after a failure Orbax's threads would wait for
+      # minutes, and the process would wait for them.
       options = ocp.CheckpointManagerOptions(
         max_to_keep=2, enable_async_checkpointing=False
       )
@@ -119,15 +119,16 @@ class Checkpoints:
 
     Args:
       progress: where the run stands.
-      state: there.
+      state: the current state.
       optimizers: moments and counts, by name.
-      best: the state that `progress.best` is of.
+      best: the state of the epoch in `progress.best`.
 
     Raises:
       UserError: it could not be written, for example on a full disk.
     """
-    kept = {"state": state, "optimizers": dict(optimizers), "best": best}
-    arrays = flatten(kept)
+    arrays = flatten(
+      {"state": state, "optimizers": dict(optimizers), "best": best}
+    )
     before = None
     try:
       with _quietly():
@@ -146,7 +147,7 @@ class Checkpoints:
       raise writing.failure(
         f"the checkpoint in {self.folder}",
         error,
-        "The one before it is intact, to go on from there." if before else "",
+        "The one before it is intact." if before else "",
       ) from error
 
   def exists(self) -> bool:
@@ -175,7 +176,7 @@ class Checkpoints:
     return restored["progress"], dict(restored["arrays"])
 
   def progress(self) -> Progress:
-    """Where the run stands by its newest checkpoint; reads no array.
+    """Where the run stands in its newest checkpoint; reads no array.
 
     Raises:
       UserError: there is none, or it is damaged.
@@ -194,7 +195,7 @@ class Checkpoints:
       restored = manager.restore(number, args=ocp.args.Composite(**items))
       return {**restored, "progress": Progress(**restored["progress"])}
     except Exception as error:
-      # Orbax and TensorStore raise whatever their parsers meet.
+      # Orbax and TensorStore pass on all exceptions of their parsers.
       raise UserError(
         f"checkpoint {self.folder / str(number)} is damaged"
         f" ({type(error).__name__}: {writing.first_line(error)}); delete that"
@@ -202,14 +203,14 @@ class Checkpoints:
       ) from error
 
   def close(self) -> None:
-    """Lets go of the folder."""
+    """Closes Orbax's manager of the folder."""
     if self._manager is not None:
       self._manager.close()
       self._manager = None
 
 
 def restore_state(workdir: Path, template: State) -> tuple[State, Progress]:
-  """The newest state of a run, laid into a template of shapes.
+  """The newest state of a run, in the tree of a template of shapes.
 
   Raises:
     UserError: no checkpoint, a damaged one, or one of another model.
@@ -222,16 +223,16 @@ def restore_state(workdir: Path, template: State) -> tuple[State, Progress]:
 
 @contextlib.contextmanager
 def _quietly() -> Iterator[None]:
-  """Keeps off the screen what threads say of a failure that `save` raises.
+  """Hides log messages of Orbax's threads about a failure of `save`.
 
-  After one they stay unheard: their writes are still under way, end one after
-  the other, and each would be told of with a traceback.
+  After a failure they stay hidden: the other writes of the threads fail one
+  after the other, each with a traceback.
   """
   loggers = [logging.getLogger(name) for name in ("absl", "asyncio")]
   show = sys.unraisablehook
 
   def show_others(unraisable: Any) -> None:
-    # What TensorStore tells an event loop that Orbax closed at a failure.
+    # TensorStore's message to an event loop that Orbax closed after a failure.
     if str(unraisable.exc_value) != "Event loop is closed":
       show(unraisable)
 

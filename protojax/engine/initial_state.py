@@ -1,7 +1,7 @@
-"""What a prototype network begins with that a key alone cannot give.
+"""Starts a prototype network from data: what a random key cannot give it.
 
-Weights that somebody has trained, features of unit variance, and prototypes
-that are patches. What was taken over from another run stays as it is.
+Pretrained weights, features of unit variance, and prototypes that are patches.
+Arrays that were taken over from another run stay as they are.
 """
 
 from collections.abc import Sequence
@@ -31,21 +31,21 @@ def start_from_data(
   init_from: str = "",
   class_names: Sequence[str] = (),
 ) -> State:
-  """The state with its start from data.
+  """The state after its start from data.
 
   Args:
     network: of the state.
-    state: as its `init` gave it, or with what was taken over.
+    state: from `network.init`, maybe with arrays of another run.
     stream: the training images in source order, without augmentation.
     features: cached rows of the backbone.
-    backbone: its name.
-    pretrained: it gets the weights that it comes with.
-    weights: it gets those of a file or of the hub; see `start.pretrained`.
-    per_class: prototypes of a class; smaller classes are named.
+    backbone: name of the backbone.
+    pretrained: load the weights that the backbone comes with.
+    weights: load weights of a file or of the hub; see `start.pretrained`.
+    per_class: prototypes of a class; classes with fewer images are printed.
     standardise: bring every channel of the features to mean 0, variance 1.
     patches: prototypes start as random patches of their class.
     seed: of the choice of patches.
-    init_from: workdir of the run that was taken over, '' for none.
+    init_from: workdir of the run whose arrays were taken over; '' for none.
     class_names: of this run.
   """
   start.tell_of_small_classes(class_names, stream.labels, per_class)

@@ -1,4 +1,4 @@
-"""What a run says while it trains: metrics.jsonl, TensorBoard, a bar."""
+"""Logs a run while it trains: metrics.jsonl, TensorBoard, progress bar."""
 
 from collections.abc import Iterable, Mapping
 import contextlib
@@ -21,7 +21,7 @@ from rich.progress import (
 from rich.text import Text
 from tensorboardX.event_file_writer import EventsWriter
 
-# Protocol buffers make their classes while they are imported.
+# Protocol buffers make their classes at import.
 # pyrefly: ignore[missing-module-attribute]
 from tensorboardX.proto.event_pb2 import Event, SessionLog
 from tensorboardX.summary import scalar
@@ -34,12 +34,12 @@ from protojax.writing import replacing, writing
 class Log:
   """Events of one run; only the primary process writes.
 
-  On resume, events past the restored position are cut, so that every (stage,
-  step, split) stands once.
+  On resume, events past the restored position are removed, so that every
+  (stage, step, split) is there once.
 
   Args:
     workdir: the run's folder.
-    stage: number of the stage the run goes on with, from 1.
+    stage: number of the current stage, from 1.
     step: steps of that stage that are done.
     total_steps: steps done in all stages.
 
@@ -68,11 +68,11 @@ class Log:
     metrics: Metrics,
     total_steps: int,
   ) -> None:
-    """Appends one event: `step` steps of the stage are done."""
+    """Appends one event: metrics after `step` steps of the stage."""
     if not self._writing:
       return
     position = {"stage": stage, "epoch": epoch, "step": step, "split": split}
-    # Closed every time: all of it is on disk, or the error is met here.
+    # Closed every time, so that an error of the disk is raised here.
     with writing(self._path), self._path.open("a") as file:
       file.write(json.dumps({**position, **metrics}) + "\n")
     self._board.add(
@@ -86,11 +86,11 @@ class Log:
 
 
 def _cut(path: Path, stage: int, step: int) -> None:
-  """Drops events past a position, and a last line that was torn."""
+  """Removes events past a position, and a last line that is incomplete."""
   if not path.exists():
     path.touch()
     return
-  kept = []
+  lines = []
   for line in path.read_text(errors="replace").splitlines():
     with contextlib.suppress(ValueError, KeyError, TypeError):
       event = json.loads(line)
@@ -98,16 +98,16 @@ def _cut(path: Path, stage: int, step: int) -> None:
         stage,
         step,
       ):
-        kept.append(line + "\n")
+        lines.append(line + "\n")
   with replacing(path) as file:
-    file.write("".join(kept))
+    file.write("".join(lines))
 
 
 class _Board:
-  """TensorBoard's file of events.
+  """TensorBoard's event file, written without a thread.
 
-  Written in step with the run. The library's own writer has a thread for it,
-  which dies of a full disk and then lets the run wait for ever.
+  The library's own writer has a thread, which dies if the disk is full; then
+  the run waits for ever.
   """
 
   def __init__(self, folder: Path, purge_step: int) -> None:
@@ -115,7 +115,7 @@ class _Board:
     with writing(folder):
       folder.mkdir(parents=True, exist_ok=True)
       self._writer = EventsWriter(str(folder / "events"))
-    # TensorBoard hides what an earlier run wrote from this step on.
+    # TensorBoard hides events of an earlier process from this step on.
     again = SessionLog(status=SessionLog.START)
     self._write(
       [Event(step=purge_step, session_log=again, wall_time=time.time())]
@@ -136,7 +136,7 @@ class _Board:
           self._writer.write_event(event)
         self._writer.flush()
     except UserError:
-      # Or else the file would try again when it is collected.
+      # Closed, or the file would write again when it is garbage-collected.
       with contextlib.suppress(OSError):
         self._writer.close()
       raise

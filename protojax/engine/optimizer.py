@@ -17,7 +17,7 @@ def adam(rate: Rate, weight_decay: float = 0.0) -> optax.GradientTransformation:
   """Adam with L2 regularisation, as PyTorch's `Adam(weight_decay=...)`.
 
   The decay is added to the gradient before the moments see it (this is not
-  AdamW), biases included: protopnet.md section 5.
+  AdamW), biases included, as in ProtoPNet's code.
   """
   return optax.chain(
     optax.add_decayed_weights(weight_decay)
@@ -29,7 +29,7 @@ def adam(rate: Rate, weight_decay: float = 0.0) -> optax.GradientTransformation:
 
 
 class StableAdamWState(NamedTuple):
-  """What `stable_adamw` keeps from step to step.
+  """The state of `stable_adamw`.
 
   Attributes:
     count: updates done, int32.
@@ -38,7 +38,7 @@ class StableAdamWState(NamedTuple):
     largest: the largest v so far of each element; () without AMSGrad.
   """
 
-  # Any, since tree transformations put shapes and masks in.
+  # Any: tree transformations store shapes and markers here.
   count: Any
   mean: Any
   square: Any
@@ -55,17 +55,16 @@ def stable_adamw(
   clip_threshold: float = 1.0,
   stacked: bool = False,
 ) -> optax.GradientTransformation:
-  """AdamW whose step shrinks where a gradient outruns its moments.
+  """AdamW with smaller steps where the gradient is large for its moments.
 
-  StableAdamW (Wortsman et al., 2304.13013) as INP-Former's code has it
-  (inp_former.md section 5). With v the largest one so far under AMSGrad, for
-  each tensor
+  StableAdamW (Wortsman et al., 2304.13013) as in INP-Former's code. Under
+  AMSGrad v is the largest one so far. For each tensor
 
     u   = sqrt(v) / sqrt(1 - b2**t) + eps
     rho = max(1, RMS(g / u) / clip_threshold)
     p  <- p (1 - rate weight_decay) - rate / (1 - b1**t) / rho m / u
 
-  Unlike in Optax, the largest is taken of v before its bias is corrected.
+  Unlike in Optax, the largest v is chosen before its bias is corrected.
 
   Args:
     rate: the learning rate, or a schedule of it.
@@ -75,8 +74,8 @@ def stable_adamw(
     eps: keeps u above zero.
     amsgrad: divide by the largest v so far.
     clip_threshold: RMS above which the step shrinks.
-    stacked: every array is a stack of tensors on its first axis (the blocks
-      of a scanned module), each of which has an RMS of its own.
+    stacked: every array is a stack of tensors along its first axis (the blocks
+      of a scanned module); each of them has its own RMS.
   """
 
   def init(params: PyTree) -> StableAdamWState:
@@ -121,16 +120,16 @@ def _bias_correction(decay, count):
 def warmup_cosine(
   rate: float, warmup_steps: int, total_steps: int, end: float = 0.0
 ) -> optax.Schedule:
-  """Linear from 0 to `rate`, from there along a cosine to `end`.
+  """Linear from 0 to `rate`, then along a cosine to `end`.
 
   Args:
     rate: the highest rate, reached after the warm-up.
-    warmup_steps: updates of the warm-up, cut off after `total_steps`.
-    total_steps: updates in all, those of the warm-up among them.
+    warmup_steps: updates of the warm-up, at most `total_steps`.
+    total_steps: updates in all, with those of the warm-up.
     end: the rate from `total_steps` on.
   """
   warmup_steps = min(warmup_steps, total_steps)
-  # Optax wants at least one step of the cosine.
+  # Optax requires at least one step of the cosine.
   cosine_end = max(total_steps, warmup_steps + 1)
   return optax.warmup_cosine_decay_schedule(
     0.0, rate, warmup_steps, cosine_end, end
@@ -145,13 +144,12 @@ def step_decay(
   Args:
     rate: the rate at the start.
     steps: updates from one drop to the next.
-    factor: what a drop multiplies the rate by.
-    offset: updates by which the drops come early. ProtoPNet steps its
-      scheduler before each joint epoch, so its first drop comes one epoch
-      early (protopnet.md section 5).
+    factor: a drop multiplies the rate by it.
+    offset: updates by which the drops come early. ProtoPNet's code steps its
+      scheduler before each joint epoch, so its first drop is one epoch early.
   """
 
-  # Any, since to Optax a count may be complex, too.
+  # Any: Optax's type of a count includes complex numbers.
   def rate_at(count: Any) -> Any:
     return rate * factor ** ((count + offset) // steps)
 
@@ -159,28 +157,29 @@ def step_decay(
 
 
 def in_turn(
-  inner: optax.GradientTransformation, parts: int, axis: int = 0
+  inner: optax.GradientTransformation, branches: int, axis: int = 0
 ) -> optax.GradientTransformation:
-  """One group of parameters in equal parts, not all of which train each step.
+  """An optimiser for branches that do not all train in every step.
 
-  A part that no gradient reaches rests: its parameters, moments and counts keep
-  every bit, as PyTorch skips a parameter whose gradient is None. Zero gradients
-  would do otherwise: moments go on moving it, and weight decay pulls.
+  Each array holds the parameters of all branches along an axis. A branch with a
+  gradient of 0 rests: its parameters, moments and counts do not change, as
+  PyTorch skips a parameter whose gradient is None. Otherwise its moments and
+  the weight decay would move it.
 
   Args:
-    inner: how a part is trained; a schedule counts the part's own updates.
-    parts: into how many each array is cut.
-    axis: along which.
+    inner: optimiser of one branch; a schedule counts the branch's own updates.
+    branches: their number.
+    axis: the axis that holds the branches in equal blocks.
   """
 
-  def split(tree: PyTree) -> PyTree:
-    return jax.tree.map(lambda x: jnp.stack(jnp.split(x, parts, axis)), tree)
+  def stacked(tree: PyTree) -> PyTree:
+    return jax.tree.map(lambda x: jnp.stack(jnp.split(x, branches, axis)), tree)
 
-  def join(tree: PyTree) -> PyTree:
+  def joined(tree: PyTree) -> PyTree:
     return jax.tree.map(lambda x: jnp.concatenate(list(x), axis), tree)
 
   def init(params: PyTree) -> optax.OptState:
-    return jax.vmap(inner.init)(split(params))
+    return jax.vmap(inner.init)(stacked(params))
 
   def one(gradients: PyTree, state: Any, params: PyTree) -> tuple:
     leaves = jax.tree.leaves(gradients)
@@ -195,8 +194,8 @@ def in_turn(
   def update(
     updates: PyTree, state: Any, params: PyTree | None = None
   ) -> tuple[PyTree, Any]:
-    updates, state = jax.vmap(one)(split(updates), state, split(params))
-    return join(updates), state
+    updates, state = jax.vmap(one)(stacked(updates), state, stacked(params))
+    return joined(updates), state
 
   return optax.GradientTransformation(init, update)
 
@@ -208,10 +207,9 @@ def grouped(
   """One optimiser from groups of parameters; a group not named is frozen.
 
   Args:
-    groups: for each top-level key of the parameters a rate (of Adam) or a
-      transformation of its own.
-    clip_norm: the gradient of all named groups together is scaled down to this
-      norm first; 0 leaves it as it is.
+    groups: top-level key of the parameters -> a rate of Adam, or an optimiser.
+    clip_norm: largest norm of the gradient of all named groups together, which
+      is scaled down to it first; 0: no limit.
 
   Raises:
     UserError: on init, when a named group is not among the parameters.

@@ -1,8 +1,8 @@
-"""A backbone from scratch, trained as a plain classifier first.
+"""Trains a new backbone as a plain classifier, before the prototypes.
 
 Prototypes are compared with single patches, by a similarity that is flat far
-from them. Faint causes, such as grain or a paler colour, are lost on that way
-before the backbone shows them; a mean over all patches shows them at once.
+from them. So a new backbone hardly gets gradients for faint causes, such as
+grain or a paler colour. A mean over all patches gives it these gradients.
 """
 
 from collections.abc import Callable
@@ -29,11 +29,11 @@ def pretraining(
   optimizer: optax.GradientTransformation,
   length: Length,
 ) -> Fit:
-  """The stage: features, mean over the image, logits, cross entropy.
+  """The stage: features -> mean over the image -> logits -> cross entropy.
 
   Args:
     features: of the backbone, BatchNorm by the batch where `train` is True.
-    class_count: how many classes the labels name.
+    class_count: k, the number of classes.
     data: shuffled batches.
     optimizer: of the backbone.
     length: in epochs or steps.
@@ -45,11 +45,11 @@ def pretraining(
 def readout(
   pooled: Float[ArrayLike, "b c"], class_count: int
 ) -> Float[jax.Array, "b k"]:
-  """Logits by a linear layer that is not learned: channel c is for class c % k.
+  """Logits by a fixed linear layer: channel c belongs to class c % k.
 
-  A classifier's last layer may stay as it is while the rest learns (Hoffer et
-  al., "Fix your classifier", ICLR 2018), and the model needs no parameters that
-  nothing reads later. Each row has norm 1.
+  The last layer of a classifier need not be trained (Hoffer et al., "Fix your
+  classifier", ICLR 2018), and a fixed one adds no parameters to the model. Each
+  row of its weight has norm 1.
   """
   channels = pooled.shape[1]
   class_of = jnp.arange(channels) % class_count
@@ -62,7 +62,7 @@ def readout(
 def readout_head(
   channels: int, class_count: int
 ) -> tuple[Float[np.ndarray, "k c"], Float[np.ndarray, " k"]]:
-  """Weight and bias of `readout`, for who takes the classifier as it is."""
+  """Weight and bias of `readout`, for a method that explains this head."""
   weight = readout(np.eye(channels, dtype=np.float32), class_count)
   return np.asarray(weight).T, np.zeros(class_count, np.float32)
 

@@ -1,4 +1,4 @@
-"""Runs the stages of a method one after the other, from wherever it stands."""
+"""Runs the stages of a method in order; resumes where a run stopped."""
 
 from collections.abc import Callable, Iterable, Mapping
 import contextlib
@@ -16,12 +16,12 @@ from protojax.engine.log import Log, bar, rounded
 from protojax.engine.stage import Fit, Pass, Update, fit
 from protojax.types import Metrics, PyTree, State
 
-# An epoch longer than this is logged in parts.
+# A long epoch is also logged after every so many steps.
 _LOG_STEPS = 100
 
 
 class Interrupted(Exception):
-  """The run was told to stop, and saved where it stands."""
+  """A signal stopped the run, which was saved."""
 
   def __init__(self, signal_number: int, where: str) -> None:
     super().__init__(where)
@@ -30,12 +30,13 @@ class Interrupted(Exception):
 
 @dataclasses.dataclass
 class Run:
-  """One training run: state, position, and where both are kept.
+  """One training run: its state, its progress, and its folder.
 
   Attributes:
-    workdir: its folder.
-    seed: its root of randomness.
-    save_seconds: a checkpoint at least this often, besides every stage's end.
+    workdir: the folder.
+    seed: of all random numbers.
+    save_seconds: time after which a checkpoint is written within a stage; the
+      end of a stage writes one, too.
   """
 
   workdir: Path
@@ -58,15 +59,16 @@ class Run:
     adopt: Callable[[State], State] = lambda state: state,
     validate: Callable[[State], Metrics] | None = None,
   ) -> State:
-    """Goes through all stages not yet done.
+    """Runs all stages that are not done yet.
 
     Args:
-      init: a state from a key.
-      stages: the method's.
-      evaluate: metrics of a state, measured after every stage.
-      adopt: what is done to a fresh state, such as taking over another run's.
-      validate: metrics on images held out of training, which stages with
-        patience are ended by.
+      init: key -> a state.
+      stages: of the method.
+      evaluate: state -> metrics; called after every stage.
+      adopt: fresh state -> the state to start from, such as with arrays of
+        another run.
+      validate: state -> metrics on the validation images; they end stages with
+        patience.
 
     Returns:
       The final state.
@@ -116,14 +118,14 @@ class Run:
     for number, stage in enumerate(stages[: self.progress.stage], 1):
       name = _optimizer_name(f"{number:02d}-{slug(stage.name)}", stage)
       stored = f"optimizers.{name}."
-      kept = any(array.startswith(stored) for array in arrays)
-      if isinstance(stage, Fit) and kept:
+      saved = any(array.startswith(stored) for array in arrays)
+      if isinstance(stage, Fit) and saved:
         moments = jax.eval_shape(stage.optimizer.init, template.params)
         tree = {"optimizers": {name: moments}}
         self.optimizers[name] = unflatten(tree, arrays)["optimizers"][name]
 
   def _stage(self, stage_id: str, stage: Fit | Pass, key: jax.Array) -> None:
-    """Does one stage, measures it, and saves."""
+    """Runs one stage, measures the state, and saves."""
     progress = self.progress
     began = time.monotonic() - progress.seconds
     if isinstance(stage, Fit):
@@ -166,7 +168,7 @@ class Run:
     split: str,
     measure: Callable[[State], Metrics],
   ) -> Metrics:
-    """Metrics of the state as it is, which the log has too."""
+    """Metrics of the current state; also logged."""
     progress = self.progress
     metrics = measure(self.state)
     self.log.event(
@@ -208,7 +210,7 @@ class Run:
       stage, self.state, self.optimizers[name], key, progress.step
     ):
       if pending:
-        # One step ahead of the devices, not more.
+        # At most one step ahead of the devices.
         jax.block_until_ready(pending[-1])
       pending.append(update.metrics)
       progress.step += 1
@@ -217,13 +219,13 @@ class Run:
       within = progress.step % _epoch(stage)
       last = progress.step == stage.total_steps
       if within == 0 and stage.patience:
-        self._keep(stage, update, name, pending, began)
-        last = self._tired(stage_id, stage) or last
+        self._fetch(stage, update, name, pending, began)
+        last = self._out_of_patience(stage_id, stage) or last
       if last or within == 0 or within % _LOG_STEPS == 0:
         metrics = self._log_mean(stage_id, stage, pending)
         self._bar.update(task, note=rounded(metrics))
       if last or self._should_save():
-        self._keep(stage, update, name, pending, began)
+        self._fetch(stage, update, name, pending, began)
         if not last:
           self._save()
       if last:
@@ -233,8 +235,8 @@ class Run:
     self._bar.remove_task(task)
     return metrics
 
-  def _tired(self, stage_id: str, stage: Fit) -> bool:
-    """Whether the best state, which is kept, has not been bettered for long."""
+  def _out_of_patience(self, stage_id: str, stage: Fit) -> bool:
+    """Whether the best epoch is `patience` epochs ago; stores its state."""
     assert self._validate is not None, "patience needs images to validate on"
     progress, epoch = self.progress, self.progress.step // _epoch(stage)
     found = self._measure(stage_id, stage, "validation", self._validate)
@@ -242,7 +244,7 @@ class Run:
       progress.best, self.best = {**found, "epoch": epoch}, self.state
     return epoch - progress.best["epoch"] >= stage.patience
 
-  def _keep(
+  def _fetch(
     self,
     stage: Fit,
     update: Update,
@@ -250,7 +252,7 @@ class Run:
     pending: list[Mapping[str, jax.Array]],
     began: float,
   ) -> None:
-    """Brings a step's outcome to the host."""
+    """Brings the results of a step to the host."""
     self.state, self.optimizers[name] = stage.on_host(update)
     self._sum(pending)
     self.progress.seconds = time.monotonic() - began
@@ -295,7 +297,7 @@ class Run:
 
   @contextlib.contextmanager
   def _signals(self) -> Any:
-    """Turns SIGTERM and SIGINT into a wish to stop at the next step."""
+    """SIGTERM and SIGINT stop the run at its next step."""
 
     def remember(number: int, frame: object) -> None:
       del frame

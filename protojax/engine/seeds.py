@@ -1,7 +1,7 @@
-"""The same config with several seeds: mean and deviation of what they reach.
+"""Runs of one config with several seeds: mean and deviation of their metrics.
 
-Each seed is a run of its own in a folder of its own, which goes on, is finished
-and is explained like any other.
+Each seed is a run in its own folder, and is resumed and explained like any
+other run.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,7 +17,7 @@ from rich.table import Table
 from protojax.engine import workdir
 from protojax.types import UserError
 
-# Of a run's summary, what is compared between seeds.
+# Entries of a run's summary that are compared between seeds.
 _COMPARED = ("accuracy", "metrics", "validation")
 
 
@@ -25,8 +25,8 @@ def runs(folder: Path, config: ConfigDict) -> dict[Path, ConfigDict]:
   """The folder and config of each run that a config asks for.
 
   Args:
-    folder: of the one run, or of the folders of all seeds.
-    config: with `seeds` of them, from `seed` on.
+    folder: of the single run; with several seeds, above the folders of all.
+    config: `seeds` is the number of runs, `seed` the seed of the first.
 
   Raises:
     UserError: no seed is asked for, or the folder holds a single run already.
@@ -52,22 +52,22 @@ def write(folder: Path, places: Sequence[Path]) -> dict[str, Any]:
   """Writes FOLDER/summary.json and returns what it holds.
 
   Args:
-    folder: above all runs.
+    folder: above the folders of all runs.
     places: the folders of the finished runs.
 
   Returns:
-    "seeds", and for "accuracy", "metrics" and "validation" by name the "mean",
-    the "deviation" (that of a sample, over n - 1) and the "values" by seed.
-    With images held out to validate on also "best", the seed with the highest
-    accuracy there.
+    "seeds"; of each metric in "accuracy", "metrics" and "validation" the
+    "mean", the "deviation" (of a sample: over n - 1) and the "values" by seed;
+    with validation images also "best", the seed with the highest accuracy on
+    them.
   """
   summaries = [json.loads((p / "summary.json").read_text()) for p in places]
   content: dict[str, Any] = {
     "seeds": [summary["seed"] for summary in summaries],
     **{
-      part: _compared([summary[part] for summary in summaries])
-      for part in _COMPARED
-      if part in summaries[0]
+      entry: _compared([summary[entry] for summary in summaries])
+      for entry in _COMPARED
+      if entry in summaries[0]
     },
   }
   if "accuracy" in content.get("validation", {}):
@@ -90,11 +90,11 @@ def _compared(values: Sequence[Mapping[str, float]]) -> dict[str, Any]:
 
 
 def show(summary: Mapping[str, Any], console: Console | None = None) -> None:
-  """Prints a table: what each seed reaches, the mean and the deviation."""
+  """Prints a table: metrics of each seed, their mean and deviation."""
   heads = [f"seed {seed}" for seed in summary["seeds"]]
   table = Table("", *heads, "mean", "deviation", box=None, pad_edge=False)
-  part = next(part for part in _COMPARED if part in summary)
-  for name, row in summary[part].items():
+  entry = next(entry for entry in _COMPARED if entry in summary)
+  for name, row in summary[entry].items():
     numbers = (*row["values"], row["mean"], row["deviation"])
     table.add_row(name.replace("_", " "), *(f"{n:.3f}" for n in numbers))
   for column in table.columns[1:]:

@@ -1,6 +1,6 @@
-"""Stages: gradient descent (`Fit`) and sweeps over data (`Pass`).
+"""Stages of training: gradient descent (`Fit`) and sweeps over data (`Pass`).
 
-Everything that is reduced over devices while training is reduced here.
+Gradients and metrics are summed over the devices here and nowhere else.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -21,7 +21,7 @@ from protojax.types import Batch, Metrics, PyTree, State, UserError
 
 
 class Aux(NamedTuple):
-  """What a loss hands back beside its sum and count.
+  """What a loss returns beside its sum and count.
 
   Attributes:
     statistics: the running averages of BatchNorm, equal on all devices.
@@ -42,7 +42,7 @@ class Loss(Protocol):
   def __call__(
     self, params: PyTree, state: State, batch: Batch, key: jax.Array
   ) -> tuple[jax.Array, jax.Array, Aux]:
-    """Sum over the slice, how many, and the rest."""
+    """Sum over the examples of the slice, their number, and the rest."""
     ...
 
 
@@ -78,21 +78,22 @@ class Fit:
     data: shuffled batches.
     optimizer: from `optimizer.grouped`; a group not named there is frozen.
     length: in epochs or steps.
-    cached: rows of all that comes before the first trainable parameter; the
-      loss finds them in the batch. Where the data has a random transform, each
-      step makes them of its own images.
-    after_step: `state -> state`, after every update; of what is sharded it sees
-      this device's part.
+    cached: rows of the layers before the first trainable parameter; the loss
+      finds them in the batch. With data that are transformed at random, each
+      step computes them from its own images.
+    after_step: `state -> state`, after every update; it sees this device's
+      shard of the sharded arrays.
     optimizer_id: stages with the same one share moments and schedule counts.
-    patience: epochs without a better accuracy on the validation images after
-      which the stage ends; it then leaves the best state it had. 0: it trains
-      to its end and leaves the last.
-    accumulate: parts in which a device takes its slice of a batch, one after
-      the other: the memory of a part, the gradient of the whole. BatchNorm by
-      the batch is then by the part, and its averages move once a part.
-    sharding: of state and moments, what is sharded over the devices; see
-      `parallel.Sharding`. The loss finds this device's shard, and the optimiser
-      has to be one that moves each number by itself.
+    patience: the stage ends after so many epochs without a better accuracy on
+      the validation images, and gives its best state. 0: the stage trains to
+      its end and gives its last state.
+    accumulate: number of accumulated batches. A device computes its slice of a
+      batch in so many pieces, one after the other: with the memory of one, the
+      gradient of all. BatchNorm by the batch then uses one piece, and its
+      running averages move with each.
+    sharding: names of the sharded arrays in state and moments; see
+      `parallel.Sharding`. The loss sees this device's shard. The optimiser
+      must move each number independently of the others.
   """
 
   name: str
@@ -113,7 +114,7 @@ class Fit:
     return self.length.steps(self.data.steps_per_epoch)
 
   def on_host(self, update: "Update") -> tuple[State, PyTree]:
-    """State and optimiser's state after a step, whole, as NumPy."""
+    """State and optimiser's state after a step, shards joined, as NumPy."""
     return parallel.to_host(
       (update.state, update.optimizer_state), self.sharding
     )
@@ -135,7 +136,7 @@ class Pass:
 
 
 class Update(NamedTuple):
-  """What one step of a `Fit` leaves, on the devices; see `Fit.on_host`."""
+  """Results of one step of a `Fit`, on the devices; see `Fit.on_host`."""
 
   state: State
   optimizer_state: PyTree
@@ -152,18 +153,18 @@ def fit(
   """Trains from step `start` to the stage's end, yielding after every step.
 
   Args:
-    stage: what to do.
+    stage: the stage.
     state: the state at step `start`.
     optimizer_state: the optimiser's, at step `start`.
     key: the stage's key; a step's key is folded from it.
     start: steps done already.
 
   Raises:
-    UserError: the batch does not divide over devices and parts.
+    UserError: the batch does not divide over devices and accumulated batches.
   """
-  _check_parts(stage)
+  _check_batch_size(stage)
   rows = _cached_rows(stage, state)
-  # The caller's buffers stay his: the step overwrites its own copies.
+  # Copied, since the step overwrites its inputs.
   state, optimizer_state = parallel.distribute(
     jax.tree.map(np.array, parallel.to_host((state, optimizer_state))),
     stage.sharding,
@@ -192,14 +193,14 @@ def mapped(
   """A step over all devices, compiled at its first call.
 
   Args:
-    stage: what to do.
-    state, optimizer_state: trees as the step will get them.
-    key: the stage's.
+    stage: the stage.
+    state, optimizer_state: trees like those that the step will get.
+    key: of the stage.
     has_rows: whether batches hold the rows of `stage.cached`.
 
   Returns:
-    `(state, optimizer_state, sharded batch, number) -> Update`, which takes the
-    place of what it was given.
+    `(state, optimizer_state, sharded batch, number) -> Update`; it overwrites
+    the states that it gets.
   """
   axes = (
     parallel.axes(state, stage.sharding),
@@ -214,14 +215,14 @@ def mapped(
   )
 
 
-def _check_parts(stage: Fit) -> None:
+def _check_batch_size(stage: Fit) -> None:
   devices, size = parallel.device_count(), stage.data.batch_size
-  whole = devices * stage.accumulate
-  if stage.accumulate > 1 and size % whole:
+  unit = devices * stage.accumulate
+  if stage.accumulate > 1 and size % unit:
     raise UserError(
       f"batch_size {size} does not divide over {devices} devices and"
-      f" accumulate={stage.accumulate} parts; use a multiple of {whole}, or"
-      " another accumulate."
+      f" accumulate={stage.accumulate} batches on each; use a multiple of"
+      f" {unit}, or another accumulate."
     )
 
 
@@ -284,21 +285,21 @@ def _added(
   sums: Callable[[PyTree, Batch], tuple[PyTree, PyTree]],
   statistics: PyTree,
   batch: Batch,
-  parts: int,
+  accumulate: int,
 ) -> tuple[PyTree, PyTree]:
-  """What `sums` gives of the parts of a batch, added one after the other."""
-  if parts == 1:
+  """Sum of `sums` over the accumulated batches, one after the other."""
+  if accumulate == 1:
     return sums(statistics, batch)
   batches = jax.tree.map(
-    lambda x: x.reshape(parts, len(x) // parts, *x.shape[1:]), batch
+    lambda x: x.reshape(accumulate, len(x) // accumulate, *x.shape[1:]), batch
   )
   first = jax.tree.map(lambda x: x[0], batches)
   _, shapes = jax.eval_shape(sums, statistics, first)
   zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
 
-  def add(carry: tuple, part: Batch) -> tuple[tuple, None]:
+  def add(carry: tuple, batch: Batch) -> tuple[tuple, None]:
     statistics, total = carry
-    statistics, found = sums(statistics, part)
+    statistics, found = sums(statistics, batch)
     return (statistics, jax.tree.map(jnp.add, total, found)), None
 
   return jax.lax.scan(add, (statistics, zeros), batches)[0]
@@ -309,24 +310,24 @@ def _over_devices(
 ) -> tuple[PyTree, PyTree, jax.Array]:
   """Gradients, metrics and count, summed over devices.
 
-  The gradient of what is sharded is not reduced: a loss is of a device's own
-  examples, and what brings its part to those of the others (`parallel.gather`
-  and `scatter_sum`) has brought it their gradients. Each would come so many
-  times as there are devices if they all took the loss of the whole batch.
+  Gradients of sharded arrays are not summed. The loss of a device is of its own
+  examples alone; backwards, `parallel.gather` and `scatter_sum` bring to each
+  shard the gradients of the examples of all devices. (If every device took the
+  loss of the whole batch, a gradient would arrive once for each device.)
   """
   gradients, metrics, count = found
-  whole = parallel.map_axes(
+  local = parallel.map_axes(
     lambda x, axis: x if axis is None else None, gradients, sharding
   )
-  whole, metrics, count = parallel.psum((whole, metrics, count))
+  local, metrics, count = parallel.psum((local, metrics, count))
   gradients = jax.tree.map(
-    lambda part, total: part if total is None else total, gradients, whole
+    lambda own, total: own if total is None else total, gradients, local
   )
   return gradients, metrics, count
 
 
 def _augmented(name: str, batch: Batch, key: jax.Array) -> Batch:
-  """The batch with its images changed at random, each by its own key."""
+  """The batch with each image changed at random, by a key of its own."""
   if not name:
     return batch
   keys = parallel.example_keys(key, batch["index"])

@@ -1,4 +1,4 @@
-"""What a finished run says of itself: summary.json and the last tables."""
+"""The summary of a finished run: summary.json, and tables on the screen."""
 
 from collections.abc import Mapping, Sequence
 import importlib.metadata
@@ -27,7 +27,7 @@ def write(
     workdir: the run's folder.
     stages: id, seconds, images per second and metrics of every stage.
     seed: the run's.
-    of_method: the method's own entries.
+    of_method: entries that the method adds.
   """
   versions = {name: importlib.metadata.version(name) for name in _PACKAGES}
   last = stages[-1]
@@ -48,7 +48,7 @@ def write(
 def show(summary: Mapping[str, Any], console: Console | None = None) -> None:
   """Prints the stages and the outcome as two tables.
 
-  Beside each stage stands the metric that the method calls its "headline".
+  The table of the stages has the metric that the method names as "headline".
   """
   console = console or Console()
   headline = summary.get("headline", "accuracy")
@@ -84,7 +84,7 @@ def show(summary: Mapping[str, Any], console: Console | None = None) -> None:
 
 
 def milestones(stages: Sequence[Mapping[str, Any]]) -> dict[str, float]:
-  """Accuracy before and after the last push, its last layer, the pruning."""
+  """Accuracy before and after the last push, after last layer and pruning."""
   names = [stage["id"].split("-", 1)[1] for stage in stages]
   accuracy = [stage["metrics"]["accuracy"] for stage in stages]
   last = len(names) - 1 - names[::-1].index("push")

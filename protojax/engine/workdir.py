@@ -10,8 +10,8 @@ from protojax import parallel
 from protojax.types import UserError
 from protojax.writing import replacing
 
-# Keys that came when runs had been written without them, and what those did:
-# of all methods, and of one.
+# Config keys that earlier runs were written without -> the value that does what
+# those runs did; under "" for all methods, otherwise for one.
 _LATER = {
   "": {
     "seeds": 1,
@@ -40,13 +40,13 @@ _LATER = {
 
 
 def claim(workdir: Path, config: ConfigDict) -> None:
-  """Writes the config into a new workdir, or checks it against the old one.
+  """Writes the config into a new workdir, or compares it with the old one.
 
-  A run that has saved nothing yet, say for a mistake in its config, is not
-  there yet: its config gives way.
+  A run that has saved nothing yet, such as after a mistake in its config, does
+  not count: its config is overwritten.
 
   Raises:
-    UserError: the workdir holds a run of another config; names the keys.
+    UserError: the workdir holds a run with another config; names the keys.
   """
   path = Path(workdir) / "config.json"
   wanted = json.loads(config.to_json())
@@ -57,9 +57,10 @@ def claim(workdir: Path, config: ConfigDict) -> None:
 
 
 def has_begun(workdir: Path) -> bool:
-  """Whether a run has saved anything there.
+  """Whether a run has saved a checkpoint there.
 
-  A first checkpoint that could not be written leaves its folder without one.
+  An empty folder of checkpoints is left when the first one could not be
+  written.
   """
   found = (Path(workdir) / "checkpoints").glob("*")
   return any(path.name.isdecimal() for path in found)
@@ -96,7 +97,7 @@ def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def _completed(tree: dict[str, Any]) -> dict[str, Any]:
-  """A config that was written before some keys came, with them."""
+  """A config with the keys of `_LATER` that it was written without."""
   later = {**_LATER[""], **_LATER.get(tree.get("method", ""), {})}
   for key, value in later.items():
     *groups, name = key.split(".")
@@ -127,7 +128,7 @@ def load_config(workdir: Path) -> ConfigDict:
 def claim_classes(workdir: Path, names: tuple[str, ...]) -> None:
   """Writes the class names into a new workdir, or checks them.
 
-  They stand there so that a model predicts without its data set.
+  With them there, a model predicts without its data set.
 
   Raises:
     UserError: the data set's classes are not those the run began with.
@@ -154,9 +155,10 @@ def class_names(workdir: Path) -> tuple[str, ...] | None:
 
 
 def newest(root: Path) -> Path:
-  """The run under `root` that was written to last, of those begun.
+  """The run under `root` that was written to last.
 
-  Those of several seeds lie a folder deeper.
+  Runs that have saved nothing do not count; runs of several seeds lie one
+  folder deeper.
 
   Raises:
     UserError: there is none.

@@ -178,7 +178,7 @@ def test_batch_that_does_not_divide_is_refused(array_source):
     _run(fit, _state())
 
 
-def test_parts_of_a_batch_add_up_to_the_whole(array_source):
+def test_accumulated_batches_add_up_to_the_batch(array_source):
   """Also of images changed at random, since noise follows the example."""
   fit = _fit(
     array_source(),
@@ -194,10 +194,10 @@ def test_parts_of_a_batch_add_up_to_the_whole(array_source):
   assert parts[-1].state.statistics["seen"] > 0
 
 
-def test_batch_that_does_not_divide_into_parts_is_refused(array_source):
+def test_batch_that_does_not_divide_by_accumulate_is_refused(array_source):
   fit = _fit(array_source(), {"head": 0.1}, stages.steps(1))
   fit = dataclasses.replace(fit, accumulate=3)
-  with pytest.raises(UserError, match="2 devices and accumulate=3 parts"):
+  with pytest.raises(UserError, match="2 devices and accumulate=3 batches"):
     _run(fit, _state())
 
 
