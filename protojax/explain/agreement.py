@@ -6,7 +6,6 @@ evidence that there is none: the interval of the paired difference and the test
 of equivalence are.
 """
 
-from collections.abc import Sequence
 import dataclasses
 
 from jaxtyping import Bool, Float
@@ -105,24 +104,18 @@ def compare(
   )
 
 
-def overall(
-  first: SplitScores,
-  second: SplitScores,
-  among: Sequence[str] = CHARACTERISTICS,
-) -> Overall:
+def overall(first: SplitScores, second: SplitScores) -> Overall:
   """Compares the rankings of the characteristics.
 
   Args:
     first: say, scores on training images.
     second: the same prototypes on other images.
-    among: modifications that are ranked; those not in the splits are passed
-      over. The control and brightness are no characteristics.
 
   Raises:
     ValueError: the splits are not of the same modifications and prototypes.
   """
   _check_same(first, second)
-  ranked = np.isin(first.modifications, list(among))
+  ranked = np.isin(first.modifications, CHARACTERISTICS)
   a, b = first.importance[ranked], second.importance[ranked]
   both = _known(a, b).all(axis=0) & ranked.any()
   a, b = a[:, both], b[:, both]

@@ -3,8 +3,6 @@
 Runs on the host, on the few maps that `similarity_map` has brought to pixels.
 """
 
-import functools
-
 from jaxtyping import Float, UInt8
 import numpy as np
 
@@ -36,7 +34,6 @@ def _levels(maps: Float[ArrayLike, "b H W"]) -> UInt8[np.ndarray, "b H W"]:
   return (255 * ((maps - low) / np.where(span > 0, span, 1))).astype(np.uint8)
 
 
-@functools.cache
 def _jet() -> UInt8[np.ndarray, "256 3"]:
   """OpenCV's COLORMAP_JET in RGB: ramps of 4 levels a step, up and down."""
   level = 4 * np.arange(256)[:, None]

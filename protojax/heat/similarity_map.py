@@ -6,8 +6,6 @@ find_high_activation_crop (Chen et al., NeurIPS 2019) the box holds every pixel
 above the percentile, be they one region or many.
 """
 
-import functools
-
 import jax
 from jax import Array
 import jax.numpy as jnp
@@ -61,7 +59,6 @@ def _extent(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
   return mask.argmax(axis=1), mask.shape[1] - mask[:, ::-1].argmax(axis=1)
 
 
-@functools.cache
 def _cubic_matrix(cells: int, pixels: int) -> Float[np.ndarray, "H h"]:
   """Share of each cell in each pixel, along one axis (Keys, 1981)."""
   a = -0.75

@@ -4,7 +4,6 @@ Made on the host, only of what the page shows.
 """
 
 from collections.abc import Sequence
-import functools
 
 from jaxtyping import Bool, Float, Int, UInt8
 import numpy as np
@@ -151,7 +150,6 @@ def _at_most(picture: Picture) -> UInt8[np.ndarray, "height width 3"]:
   return np.asarray(image)
 
 
-@functools.cache
 def _scale() -> UInt8[np.ndarray, "levels 3"]:
   """From pure blue to pure red: the dark ends would hide the image."""
   return colormap.heat(np.arange(256.0)[None, None])[0, 0, 32:224]

@@ -96,7 +96,7 @@ def test_what_cannot_be_computed_is_nan_and_no_warning(pair):
   nothing = agreement.overall(_split(train[:, [3]]), _split(test[:, [3]]))
   assert nothing.prototypes == 0
   assert np.isnan([nothing.same_first, nothing.pearson]).all()
-  few = agreement.overall(_split(train), _split(test), among=("red",))
+  few = agreement.overall(*(_split(x[:1], names=("red",)) for x in pair))
   assert few.prototypes == 0
   assert np.isnan([few.same_first, few.pearson]).all()
 
