@@ -17,7 +17,12 @@ import numpy as np
 from protojax.data import splits
 from protojax.data.source import printable
 from protojax.datasets import anomaly_records, elpv, layouts, shots, textures
-from protojax.datasets.collection import NORMAL, Collection, Entry, Joined
+from protojax.datasets.collection import (
+  NORMAL,
+  Collection,
+  Entry,
+  JoinedCollection,
+)
 from protojax.types import UserError
 
 SPLITS = ("train", "calibration", "test")
@@ -142,20 +147,20 @@ def _open(c: Any) -> Collection:
     known = ", ".join(("textures", *readers, "elpv"))
     raise UserError(f"--config.data.name={c.name}: use one of {known}")
   roots = _roots(c.root)
-  parts = [readers[c.name](root) for root in roots]
-  if len(parts) == 1:
-    return parts[0]
+  collections = [readers[c.name](root) for root in roots]
+  if len(collections) == 1:
+    return collections[0]
   names = [os.path.basename(os.path.realpath(root)) for root in roots]
   if len(set(names)) < len(names):  # told apart by what lies above them
     common = os.path.commonpath([os.path.abspath(root) for root in roots])
     names = [os.path.relpath(root, common) for root in roots]
-  return Joined(dict(zip(names, parts, strict=True)))
+  return JoinedCollection(dict(zip(names, collections, strict=True)))
 
 
 def _roots(text: str) -> list[str]:
   # A folder with a comma in its name is one folder.
   whole = os.path.isdir(os.path.expanduser(text))
-  roots = [text] if whole else [part.strip() for part in text.split(",")]
+  roots = [text] if whole else [name.strip() for name in text.split(",")]
   roots = [os.path.normpath(os.path.expanduser(r)) for r in roots if r]
   if not roots:
     raise UserError("no folder of images given: set --config.data.root=DIR")

@@ -19,7 +19,7 @@ from protojax.data import images as images_lib
 from protojax.data.source import printable
 from protojax.datasets import array_records as records
 from protojax.datasets import layouts, truths
-from protojax.datasets.collection import NORMAL, Entry, OfFiles
+from protojax.datasets.collection import NORMAL, Entry, FileCollection
 from protojax.types import UserError
 
 NAME = "protojax_anomaly"
@@ -147,7 +147,7 @@ def write(
 
 
 def _content(
-  collection: OfFiles, rows: Sequence[int], advance: Callable
+  collection: FileCollection, rows: Sequence[int], advance: Callable
 ) -> records.Content:
   import tensorflow_datasets as tfds
 
@@ -180,7 +180,7 @@ def _content(
   )
 
 
-def _example(collection: OfFiles, row: int) -> dict[str, str | bytes]:
+def _example(collection: FileCollection, row: int) -> dict[str, str | bytes]:
   entry = collection.entries[row]
   return {
     "image": collection.content(row),

@@ -64,7 +64,8 @@ class Archive:
       here = wanted.intersection(known)
       if not here:
         continue
-      with _told(place), contextlib.closing(_members(place)) as members:
+      opened = contextlib.closing(_members(place))
+      with _reporting_damage(place), opened as members:
         for name, size, content in members:
           if name not in here:
             continue
@@ -96,22 +97,22 @@ def load(path: str) -> Archive:
     raise UserError(
       f"--source={path} is not there: give a folder or an archive"
     )
-  parts = [path]
+  paths = [path]
   if os.path.isdir(path):
     inside = sorted(os.listdir(path))
-    parts += [os.path.join(path, f) for f in inside if _is_archive(f)]
+    paths += [os.path.join(path, f) for f in inside if _is_archive(f)]
   elif not _is_archive(path):
     raise UserError(
       f"--source={path} is neither a folder nor one of {', '.join(_SUFFIXES)}"
     )
   places, folders = {}, set()
   taken: set[str] = set()
-  for part in parts:
-    with _told(part):
-      found = [name for name, _, _ in _members(part, folders)]
+  for place in paths:
+    with _reporting_damage(place):
+      found = [name for name, _, _ in _members(place, folders)]
     # A file that was unpacked goes before the same one in an archive.
-    places[part] = tuple(n for n in dict.fromkeys(found) if n not in taken)
-    taken.update(places[part])
+    places[place] = tuple(n for n in dict.fromkeys(found) if n not in taken)
+    taken.update(places[place])
   for name in taken:
     folders.update(str(parent) for parent in PurePosixPath(name).parents)
   return Archive(path, places, frozenset(folders - {"."}))
@@ -176,8 +177,8 @@ def _of_zip(place: str, folders: set[str]) -> Iterator[_Member]:
 
 def _plain(name: str) -> str:
   """The name without ./, or '' if it leads out of the archive."""
-  parts = PurePosixPath(name).parts
-  return "" if ".." in parts or name.startswith("/") else "/".join(parts)
+  names = PurePosixPath(name).parts
+  return "" if ".." in names or name.startswith("/") else "/".join(names)
 
 
 def _is_archive(path: str) -> bool:
@@ -185,7 +186,7 @@ def _is_archive(path: str) -> bool:
 
 
 @contextlib.contextmanager
-def _told(place: str) -> Iterator[None]:
+def _reporting_damage(place: str) -> Iterator[None]:
   """Says on one line what is wrong with an archive."""
   try:
     yield

@@ -89,15 +89,15 @@ def write(output: str, content: Content) -> None:
 
 def _write_and_move(output: Path, content: Content) -> None:
   output.mkdir(parents=True, exist_ok=True)
-  workshop = tempfile.mkdtemp(dir=output, prefix=f".{content.name}-")
+  temporary = tempfile.mkdtemp(dir=output, prefix=f".{content.name}-")
   try:
-    made = home(workshop, content.name, content.version)
+    made = home(temporary, content.name, content.version)
     _write(made, content)
     place = home(output, content.name, content.version)
     place.parent.mkdir(exist_ok=True)
     os.rename(made, place)
   finally:
-    shutil.rmtree(workshop, ignore_errors=True)
+    shutil.rmtree(temporary, ignore_errors=True)
 
 
 def _write(folder: Path, content: Content) -> None:

@@ -89,7 +89,7 @@ def _drawn(
   files: Archive, classes: dict[str, list[str]], root: str
 ) -> dict[str, dict[str, list[str]]]:
   """The images of each split, drawn by their names as `folder` draws."""
-  split: dict[str, dict[str, list[str]]] = {s: {} for s in _SPLITS}
+  by_split: dict[str, dict[str, list[str]]] = {s: {} for s in _SPLITS}
   for class_name, paths in classes.items():
     if len(paths) < 2:
       raise UserError(
@@ -99,9 +99,9 @@ def _drawn(
     names = [path.removeprefix(root) for path in paths]
     drawn = splits.held_out(names, _TEST_FRACTION, _SEED)
     test = {paths[i] for i in drawn}
-    split["train"][class_name] = [path for path in paths if path not in test]
-    split["test"][class_name] = [path for path in paths if path in test]
-  return split
+    by_split["train"][class_name] = [path for path in paths if path not in test]
+    by_split["test"][class_name] = [path for path in paths if path in test]
+  return by_split
 
 
 def _hidden(name: str) -> bool:

@@ -1,8 +1,8 @@
-"""Data sets of normal and defective images, before a split is drawn from them.
+"""Collections: the normal and defective images of a data set, before any split.
 
-A collection lists its images without reading them; `anomaly.load` chooses the
-categories and the split. What lies in files is `OfFiles`, whatever the layout
-of its folders.
+A collection lists its images without reading them; `anomalies.load` chooses the
+categories and the split. `FileCollection` holds image files in any layout of
+folders, and `JoinedCollection` makes one collection of several.
 """
 
 from collections.abc import Mapping, Sequence
@@ -76,7 +76,7 @@ class Collection(Protocol):
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class OfFiles:
+class FileCollection:
   """A collection of image files.
 
   Attributes:
@@ -154,15 +154,15 @@ class OfFiles:
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Joined:
+class JoinedCollection:
   """Several collections as one: every category of every one of them.
 
   Attributes:
-    parts: their collections, by the name that goes before those of their
+    collections: the collections, by the name that goes before those of their
       images and categories.
   """
 
-  parts: Mapping[str, Collection]
+  collections: Mapping[str, Collection]
 
   @functools.cached_property
   def entries(self) -> tuple[Entry, ...]:
@@ -173,53 +173,53 @@ class Joined:
         name=os.path.join(name, entry.name),
         category=f"{name}/{entry.category}",
       )
-      for name, part in self.parts.items()
-      for entry in part.entries
+      for name, one in self.collections.items()
+      for entry in one.entries
     )
 
   @functools.cached_property
-  def _place(self) -> tuple[tuple[str, int], ...]:
-    """The part of each row, and its row there."""
+  def _places(self) -> tuple[tuple[str, int], ...]:
+    """(name of the collection, row there) of each row."""
     return tuple(
       (name, row)
-      for name, part in self.parts.items()
-      for row in range(len(part.entries))
+      for name, one in self.collections.items()
+      for row in range(len(one.entries))
     )
 
   @property
   def title(self) -> str:
     """Their folders."""
-    return ",".join(part.title for part in self.parts.values())
+    return ",".join(one.title for one in self.collections.values())
 
   @property
   def has_truth(self) -> bool:
     """Whether all of them do."""
-    return all(part.has_truth for part in self.parts.values())
+    return all(one.has_truth for one in self.collections.values())
 
   def broken(self, rows: Sequence[int]) -> dict[int, str]:
     """Row -> reason, for those of the rows that cannot be read."""
     found = {}
-    for name, part in self.parts.items():
-      own = {self._place[r][1]: r for r in rows if self._place[r][0] == name}
-      bad = part.broken(tuple(own))
+    for name, one in self.collections.items():
+      own = {self._places[r][1]: r for r in rows if self._places[r][0] == name}
+      bad = one.broken(tuple(own))
       found |= {own[row]: reason for row, reason in bad.items()}
     return found
 
   def require_truth(self, rows: Sequence[int]) -> None:
     """As each of them does, of its own rows."""
-    for name, part in self.parts.items():
-      own = (self._place[row] for row in rows)
-      part.require_truth([row for place, row in own if place == name])
+    for name, one in self.collections.items():
+      own = (self._places[row] for row in rows)
+      one.require_truth([row for place, row in own if place == name])
 
   def image(self, row: int) -> UInt8[np.ndarray, "H W 3"]:
     """The pixels of an image."""
-    name, own = self._place[row]
-    return self.parts[name].image(own)
+    name, own = self._places[row]
+    return self.collections[name].image(own)
 
   def truth(self, row: int) -> Bool[np.ndarray, "H W"]:
     """The defective pixels of an image."""
-    name, own = self._place[row]
-    return self.parts[name].truth(own)
+    name, own = self._places[row]
+    return self.collections[name].truth(own)
 
 
 def _changed(path: str, error: Exception) -> UserError:

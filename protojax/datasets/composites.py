@@ -40,7 +40,7 @@ _SIZE = (22, 36)  # pixels, from which to which
 _BRIGHTNESS = (0.7, 1.25)
 _TAG_SIZE = 12  # pixels
 _TAG_GREY = 250
-_TAG_WITHOUT = 0.5  # how often it is there in the test
+_TAG_IN_TEST = 0.5  # how often it is there in the test
 
 # Where the pieces are: left, top, width, height in pixels.
 _COINS_ABOVE = (
@@ -145,8 +145,8 @@ class Composites:
     _, tagged, boxes = self._drawn(i)
     return boxes[-1] if tagged else None
 
-  def _generator(self, i: int, part: int) -> np.random.Generator:
-    return np.random.default_rng([self.seed, len(self), int(i), part])
+  def _generator(self, i: int, purpose: int) -> np.random.Generator:
+    return np.random.default_rng([self.seed, len(self), int(i), purpose])
 
   def _drawn(
     self, i: int
@@ -157,7 +157,7 @@ class Composites:
     with_print = shown[CONCEPTS.index("print")]
     often = self.tag_with if with_print else self.tag_without
     tagged = bool(generator.random() < often)
-    return shown, tagged, _apart(generator) / SIDE
+    return shown, tagged, _separate_boxes(generator) / SIDE
 
 
 def load(split: str, seed: int, tag: float = 0.9) -> Composites:
@@ -181,11 +181,11 @@ def load(split: str, seed: int, tag: float = 0.9) -> Composites:
   for name, _ in _PIECES.values():
     photos.photograph(name)  # It is missed before anything else is done.
   if split == "test":
-    return Composites(split, seed, _TAG_WITHOUT, _TAG_WITHOUT)
+    return Composites(split, seed, _TAG_IN_TEST, _TAG_IN_TEST)
   return Composites(split, seed, tag, 1 - tag)
 
 
-def _apart(generator: np.random.Generator) -> Int[np.ndarray, "n 4"]:
+def _separate_boxes(generator: np.random.Generator) -> Int[np.ndarray, "n 4"]:
   """Boxes in pixels for every concept and, last, the tag, none over another."""
   while True:
     top, left = (generator.integers(0, 2, 2) * (SIDE - _TAG_SIZE)).tolist()
@@ -255,5 +255,5 @@ def _paste(
   y, x = np.mgrid[:size, :size] - (size - 1) / 2
   disc = (np.hypot(y, x) < size / 2 - 1).astype(float)
   cover = ndimage.gaussian_filter(disc, 0.7)[..., None]
-  part = image[top:bottom, left:right]
-  part[:] = np.rint(cover * drawn + (1 - cover) * part)
+  window = image[top:bottom, left:right]
+  window[:] = np.rint(cover * drawn + (1 - cover) * window)

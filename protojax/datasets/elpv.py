@@ -12,14 +12,14 @@ BY-NC-SA 4.0.
 import importlib.util
 import os
 
-from protojax.datasets.collection import NORMAL, Entry, OfFiles
+from protojax.datasets.collection import NORMAL, Entry, FileCollection
 from protojax.types import UserError
 
 _KIND = "defective"
 _INSTALL = "python -m pip install 'protojax[elpv]'"
 
 
-def load() -> OfFiles:
+def load() -> FileCollection:
   """Lists the cells, by category and name.
 
   Raises:
@@ -48,4 +48,6 @@ def load() -> OfFiles:
     for cell, chance, name in sorted(cells)
     if chance in (0, 1)
   ]
-  return OfFiles(root, tuple(entries), ("",) * len(entries), has_truth=False)
+  return FileCollection(
+    root, tuple(entries), ("",) * len(entries), has_truth=False
+  )

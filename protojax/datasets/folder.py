@@ -49,7 +49,7 @@ def load(
   if _has_splits(root, splits):
     _require_same_classes(root, splits)
     return _labelled(root, split)
-  return _part(_labelled(root), split == splits[1], test_fraction, seed)
+  return _drawn(_labelled(root), split == splits[1], test_fraction, seed)
 
 
 def _has_splits(root: str, splits: tuple[str, str]) -> bool:
@@ -96,7 +96,7 @@ def _labelled(root: str, prefix: str = "") -> Files:
   )
 
 
-def _part(source: Files, test: bool, fraction: float, seed: int) -> Files:
+def _drawn(source: Files, test: bool, fraction: float, seed: int) -> Files:
   """The training or the test part of every class."""
   if not 0 < fraction < 1:
     raise UserError(

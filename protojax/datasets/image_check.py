@@ -31,8 +31,8 @@ def unreadable(root: str, names: Sequence[str]) -> dict[str, str]:
   Returns:
     Name -> reason, for the unreadable ones alone.
   """
-  memory = _memory_path(root)
-  known = _recall(memory)
+  cache = _cache_path(root)
+  known = _recall(cache)
   stamps = {name: _stamp(os.path.join(root, name)) for name in names}
   fresh = [n for n in names if n not in known or known[n][0] != stamps[n]]
   if len(fresh) > _MANY:
@@ -43,7 +43,7 @@ def unreadable(root: str, names: Sequence[str]) -> dict[str, str]:
   for name, reason in zip(fresh, reasons, strict=True):
     known[name] = (stamps[name], reason)
   if fresh:
-    _remember(memory, known)
+    _remember(cache, known)
   return {n: known[n][1] for n in names if known[n][1]}
 
 
@@ -63,25 +63,25 @@ def _reason(path: str) -> str:
   return ""
 
 
-def _memory_path(root: str) -> Path:
+def _cache_path(root: str) -> Path:
   key = hashlib.blake2b(
     os.fsencode(os.path.realpath(root)), digest_size=16
   ).hexdigest()
   return parallel.cache_dir() / "checked" / f"{key}.json"
 
 
-def _recall(memory: Path) -> dict[str, tuple[list, str]]:
-  # The memory only saves time: lost or damaged, the images are read again.
+def _recall(cache: Path) -> dict[str, tuple[list, str]]:
+  # The cache only saves time: lost or damaged, the images are read again.
   try:
-    known = json.loads(memory.read_text())
+    known = json.loads(cache.read_text())
     return {n: (s, r) for n, (s, r) in known.items() if isinstance(r, str)}
   except (OSError, ValueError, AttributeError, TypeError):
     return {}
 
 
-def _remember(memory: Path, known: dict[str, tuple[list, str]]) -> None:
+def _remember(cache: Path, known: dict[str, tuple[list, str]]) -> None:
   try:
-    with replacing(memory) as file:
+    with replacing(cache) as file:
       json.dump(known, file)
   except UserError as e:
     _LOG.info("the check of the images is not remembered: %s", e)

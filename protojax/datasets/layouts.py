@@ -19,7 +19,7 @@ import os
 from typing import Any
 
 from protojax.datasets import files
-from protojax.datasets.collection import NORMAL, Entry, OfFiles
+from protojax.datasets.collection import NORMAL, Entry, FileCollection
 from protojax.types import UserError
 
 _NORMAL = frozenset(("good", "normal", "ok", "free"))
@@ -28,7 +28,7 @@ _TRUTH = "ground_truth"
 _Found = Iterator[tuple[Entry, str]]  # an image and its mask
 
 
-def load(root: str) -> OfFiles:
+def load(root: str) -> FileCollection:
   """Lists the images of a folder, whatever its layout; reads none of them.
 
   Args:
@@ -54,7 +54,7 @@ def load(root: str) -> OfFiles:
         f"{root} has {entry.name} for training, which is {entry.kind!r}: only"
         " normal images are trained on, such as those in train/good"
       )
-  return OfFiles(root, entries, masks)
+  return FileCollection(root, entries, masks)
 
 
 def _layout(root: str) -> Any:
@@ -174,7 +174,7 @@ def _plain(root: str) -> _Found:
   for folder in folders:
     if folder == _TRUTH:
       continue
-    images, beside = _apart(_below(root, folder))
+    images, beside = _without_masks(_below(root, folder))
     elsewhere = _masks(root, os.path.join(_TRUTH, folder), folder)
     kind = NORMAL if folder in normal else folder
     for stem, name in images:
@@ -185,7 +185,7 @@ def _plain(root: str) -> _Found:
         yield Entry(name, _basename(root), kind, "test"), mask
 
 
-def _apart(
+def _without_masks(
   found: Iterable[tuple[str, str]],
 ) -> tuple[list[tuple[str, str]], dict[str, str]]:
   """The (stem, name) of images among their masks, and the mask of each."""

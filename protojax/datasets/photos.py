@@ -147,9 +147,9 @@ def _prepare(where: Path, folder: Path) -> None:
   for name in CLASS_NAMES:  # before anything is written
     photograph(name)
   where.mkdir(parents=True, exist_ok=True)
-  workshop = tempfile.mkdtemp(dir=where, prefix=".photos-")
+  temporary = tempfile.mkdtemp(dir=where, prefix=".photos-")
   try:
-    made = _builder(workshop)
+    made = _builder(temporary)
     folder.parent.mkdir(exist_ok=True)
     try:
       os.rename(made.data_dir, folder)
@@ -157,7 +157,7 @@ def _prepare(where: Path, folder: Path) -> None:
       if not folder.is_dir():  # else another process was quicker: the same
         raise
   finally:
-    shutil.rmtree(workshop, ignore_errors=True)
+    shutil.rmtree(temporary, ignore_errors=True)
 
 
 def _builder(data_dir: str) -> Any:

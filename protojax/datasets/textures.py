@@ -95,7 +95,7 @@ def load() -> Textures:
   return Textures(tuple(entries), tuple(images), tuple(truths))
 
 
-def boxes(
+def corners(
   category: str, image: UInt8[np.ndarray, "H W 3"], split: str
 ) -> Int[np.ndarray, "n 2"]:
   """Left upper corners (x, y) of the crops of a texture, in pixels."""
@@ -136,8 +136,8 @@ def blob(generator: np.random.Generator, side: int) -> Bool[np.ndarray, "s s"]:
 def _crops(
   category: str, image: UInt8[np.ndarray, "H W 3"], split: str
 ) -> list[_Crop]:
-  corners = boxes(category, image, split)
-  return [image[y : y + SIDE, x : x + SIDE].copy() for x, y in corners]
+  places = corners(category, image, split)
+  return [image[y : y + SIDE, x : x + SIDE].copy() for x, y in places]
 
 
 def _pasted(

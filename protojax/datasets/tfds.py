@@ -288,16 +288,16 @@ def _labels(builder: Any, split: str, records: Any) -> Int32[np.ndarray, "n"]:
   facts = Path(builder.data_dir) / "dataset_info.json"
   key = (str(facts.resolve()), facts.stat().st_mtime_ns, split)
   key = hashlib.blake2b(repr(key).encode(), digest_size=16).hexdigest()
-  memory = parallel.cache_dir() / "labels" / f"{key}.npy"
+  cache = parallel.cache_dir() / "labels" / f"{key}.npy"
   try:
-    labels = np.load(memory)
+    labels = np.load(cache)
     if labels.shape == (len(records),) and labels.dtype == np.int32:
       return labels
   except (OSError, ValueError, EOFError):
     pass  # not there yet, or damaged: it only saves time
   labels = np.array([r["label"] for r in records], np.int32)
   # A cache that cannot be written costs time and nothing else.
-  with contextlib.suppress(UserError), replacing(memory, "wb") as file:
+  with contextlib.suppress(UserError), replacing(cache, "wb") as file:
     np.save(file, labels)
   return labels
 

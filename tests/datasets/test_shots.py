@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from protojax.datasets import shots
-from protojax.datasets.collection import Entry, OfFiles
+from protojax.datasets.collection import Entry, FileCollection
 
 
 def picture(height=40, width=52):
@@ -82,7 +82,7 @@ def test_tiny_images(shape):
 def test_copies_of_a_collection(make_folder):
   root = make_folder({"a.png": 1, "b.png": 2, "c.png": 3})
   entries = tuple(Entry(f"{n}.png", "x", "normal", "train") for n in "abc")
-  files = OfFiles(root, entries, ("",) * 3)
+  files = FileCollection(root, entries, ("",) * 3)
   copies = shots.Copies(files, (2, 0))
   assert len(copies.entries) == 44
   for row, original in ((0, 2), (17, 2), (22, 0), (43, 0)):

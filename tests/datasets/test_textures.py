@@ -23,7 +23,7 @@ def collection():
 def clean(category, split):
   """The crops without their defects."""
   image, side = photos.photograph(category), textures.SIDE
-  corners = textures.boxes(category, image, split)
+  corners = textures.corners(category, image, split)
   return [image[y : y + side, x : x + side] for x, y in corners]
 
 
@@ -32,7 +32,7 @@ def test_no_pixel_is_in_two_splits(category):
   image = photos.photograph(category)
   seen = np.zeros(image.shape[:2], int)
   for split, count in textures.COUNTS.items():
-    corners = textures.boxes(category, image, split)
+    corners = textures.corners(category, image, split)
     assert len(np.unique(corners, axis=0)) == count
     own = np.zeros(image.shape[:2], bool)
     for x, y in corners:
