@@ -1,41 +1,23 @@
-"""The page itself, in the frame and the colours of the reports."""
+"""The HTML page of an intervention, in the frame and colours of the reports.
+
+`server` sends it once; its scripts then ask the server for all data.
+"""
 
 from collections.abc import Mapping
-import functools
-from importlib import resources
 from typing import Any
 
-import jinja2
-
-_FOLDERS = ("protojax.interact", "protojax.report.templates")
+from protojax.report import page as report_page
 
 
 def page(title: str, facts: Mapping[str, Any], nonce: str) -> str:
-  """The page as HTML; its script asks the server for all else.
+  """The page as HTML.
 
   Args:
     title: of the run.
     facts: see `Session.facts`.
-    nonce: lets the page's own script run, and no other.
+    nonce: random text that allows the page's own script, and no other, to run.
   """
-  template = _environment().get_template("interact.html.jinja")
+  environment = report_page.environment("protojax.interact")
+  template = environment.get_template("interact.html.jinja")
   run = {"title": title, "version": "", "facts": (), "alerts": ()}
   return template.render(run=run, facts=facts, nonce=nonce)
-
-
-@functools.lru_cache(maxsize=1)
-def _environment() -> jinja2.Environment:
-  return jinja2.Environment(
-    loader=jinja2.FunctionLoader(_text),
-    autoescape=True,
-    undefined=jinja2.StrictUndefined,
-    trim_blocks=True,
-  )
-
-
-def _text(name: str) -> str | None:
-  for folder in _FOLDERS:
-    file = resources.files(folder) / name
-    if file.is_file():
-      return file.read_text("utf-8")
-  return None

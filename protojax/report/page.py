@@ -21,6 +21,8 @@ from PIL import Image
 
 from protojax.types import Box, Picture
 
+_TEMPLATES = "protojax.report.templates"
+
 # Rows of bars; controls belong to the numbers, not to the bars.
 ORDER = ("hue", "shape", "texture", "contrast", "saturation", "brightness")
 
@@ -49,12 +51,37 @@ class Run:
 
 
 def render(template: str, **values: Any) -> str:
-  """A template of this folder, filled in.
+  """A template of this package, filled in.
 
   Raises:
     jinja2.UndefinedError: the template asks for a value that is not given.
   """
-  return _environment().get_template(template).render(values)
+  return environment().get_template(template).render(values)
+
+
+@functools.cache
+def environment(*packages: str) -> jinja2.Environment:
+  """The templates of some packages, and of the reports, with their filters.
+
+  Cached, because it holds the compiled templates.
+
+  Args:
+    *packages: names of the packages whose templates are found first.
+  """
+  folders = [resources.files(name) for name in (*packages, _TEMPLATES)]
+
+  def text(name: str) -> str | None:
+    files = (folder / name for folder in folders)
+    return next((f.read_text("utf-8") for f in files if f.is_file()), None)
+
+  made = jinja2.Environment(
+    loader=jinja2.FunctionLoader(text),
+    autoescape=True,
+    undefined=jinja2.StrictUndefined,
+    trim_blocks=True,
+  )
+  made.filters.update(_FILTERS)
+  return made
 
 
 def is_control(name: str) -> bool:
@@ -133,33 +160,6 @@ def cut(
   return np.asarray(piece.resize((side, side), Image.Resampling.BICUBIC))
 
 
-@functools.lru_cache(maxsize=1)
-def _environment() -> jinja2.Environment:
-  folder = resources.files("protojax.report.templates")
-  environment = jinja2.Environment(
-    loader=jinja2.FunctionLoader(lambda n: (folder / n).read_text("utf-8")),
-    autoescape=True,
-    undefined=jinja2.StrictUndefined,
-    trim_blocks=True,
-  )
-  filters: dict[str, Callable[..., str]] = {
-    "uri": uri,
-    "place": _place,
-    "bar": bar,
-    "span": span,
-    "at": _at,
-    "minus": _minus,
-    "signed": lambda x: _minus(f"{x:.2f}".replace("-0.00", "0.00")),
-    "five": lambda x: _minus(f"{x:.5f}"),
-    "percent": lambda x: f"{x:.1%}",
-    "share": lambda x: _minus(f"{100 * x:.0f} %".replace("-0 %", "0 %")),
-    # Numbers stay with their signs.
-    "firm": lambda words: words.replace(" %", "\N{NO-BREAK SPACE}%"),
-  }
-  environment.filters.update(filters)
-  return environment
-
-
 def _at(value: float, range_: tuple[float, float]) -> str:
   """Where a value lies, in percent of the range."""
   low, high = range_
@@ -180,3 +180,19 @@ def _place(box: Box, size: int) -> str:
     "height": box.bottom - box.top,
   }
   return ";".join(f"{k}:{100 * v / size:.2f}%" for k, v in sides.items())
+
+
+_FILTERS: Mapping[str, Callable[..., str]] = {
+  "uri": uri,
+  "place": _place,
+  "bar": bar,
+  "span": span,
+  "at": _at,
+  "minus": _minus,
+  "signed": lambda x: _minus(f"{x:.2f}".replace("-0.00", "0.00")),
+  "five": lambda x: _minus(f"{x:.5f}"),
+  "percent": lambda x: f"{x:.1%}",
+  "share": lambda x: _minus(f"{100 * x:.0f} %".replace("-0 %", "0 %")),
+  # Numbers stay with their signs.
+  "firm": lambda words: words.replace(" %", "\N{NO-BREAK SPACE}%"),
+}
