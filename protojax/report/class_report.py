@@ -64,7 +64,7 @@ class Report(ReportFolder):
     self._whole: list[LocalExplanation] = []
     self._counted = self._right = 0
     self._add_row: Callable[[LocalExplanation], None] | None = None
-    self._add_record: Callable[[json_lines.Record], None] | None = None
+    self._add_line: Callable[[json_lines.Explained], None] | None = None
 
   def __enter__(self) -> "Report":
     super().__enter__()
@@ -97,7 +97,7 @@ class Report(ReportFolder):
       self._whole.append(dataclasses.replace(explained, picture=None))
     explained = dataclasses.replace(explained, all_scores=None)
     if explained.picture is None:
-      self._record(json_lines.of_image, explained)
+      self._write_line(explained)
       return
     if "png" in self.formats:
       png.of_image(self.folder / "png", explained)
@@ -108,13 +108,13 @@ class Report(ReportFolder):
       png.of_prototype(self.folder / "png", explained)
     self._globals.append(self._pictures.of_prototype(explained))
 
-  def _record(self, form: Callable[[Any], Any], explained: Any) -> None:
-    """Adds a line to the JSON, if there is to be one."""
+  def _write_line(self, explained: json_lines.Explained) -> None:
+    """Adds a line to `explanations.jsonl`, if the format "json" is wanted."""
     if "json" in self.formats:
-      if self._add_record is None:
+      if self._add_line is None:
         lines = json_lines.lines(self._path("explanations.jsonl"))
-        self._add_record = self._files.enter_context(lines)
-      self._add_record(form(explained))
+        self._add_line = self._files.enter_context(lines)
+      self._add_line(explained)
 
   def _write(self) -> dict[str, Any]:
     prototypes, shown = misleading.mark(merge(self._globals), self._shown)
@@ -137,12 +137,8 @@ class Report(ReportFolder):
       explanation_tables.local_arrays(
         self._path("local.npz"), self._whole, self.preset.names
       )
-    if "json" in self.formats:
-      for explained in shown:
-        self._record(json_lines.of_image, explained)
-      for explained in prototypes:
-        self._record(json_lines.of_prototype, explained)
-      self._record(json_lines.of_run, head)
+    for explained in (*shown, *prototypes, head):
+      self._write_line(explained)
     if "png" in self.formats:
       self._path("png")
     if "html" in self.formats:

@@ -1,9 +1,9 @@
-"""Explanations for other programs: one JSON object a line, as they come.
+"""Explanations for other programs: `explanations.jsonl`, one object a line.
 
-`explanations.jsonl` holds what the report shows in words and pictures, all of
-it in numbers. Every object has a "kind"; a box is [top, left, bottom, right]
-in pixels of the network's input, bottom and right excluded; a score that is
-not known is null. Maps are by modification ("hue", ...) or by split.
+The file holds in numbers what the report shows in words and pictures. Every
+object has a "kind". A box is [top, left, bottom, right] in pixels of the
+network's input, bottom and right excluded. An unknown score is null. The keys
+of a mapping are modifications ("hue", ...) or splits.
 
 kind "run":
   title, version
@@ -34,145 +34,68 @@ from pathlib import Path
 from typing import Any
 
 from protojax.explain.evidence import (
+  Answer,
   Evidence,
   GlobalExplanation,
   GlobalScores,
   LocalExplanation,
   Neighbour,
+  Patch,
 )
-from protojax.report import page
+from protojax.report.page import Run
 from protojax.writing import replacing
 
-Record = Mapping[str, Any]
+Explained = Run | LocalExplanation | GlobalExplanation
+
+_KINDS = {Run: "run", LocalExplanation: "image", GlobalExplanation: "prototype"}
+
+# Keys of each object in their order; KEY=FIELD where the names differ.
+_KEYS: Mapping[type, str] = {
+  Run: "title version accuracy strengths",
+  LocalExplanation: (
+    "image index split label answers evidence others other_points"
+  ),
+  Answer: "class=class_name logit probability bias",
+  Evidence: (
+    "prototype class=group similarity score weight points runner_up_weight"
+    " cell because box field misleading"
+  ),
+  GlobalExplanation: (
+    "prototype class=group alive weight speaks_for duplicate_of redundant_with"
+    " stale misleading notes patch because without_source=without_own nearest"
+  ),
+  Patch: "image index cell box field",
+  GlobalScores: "scores intervals relative distance similarity images",
+  Neighbour: "image index label similarity cell box misleading",
+}
 
 
 @contextlib.contextmanager
-def lines(path: Path) -> Iterator[Callable[[Record], None]]:
-  """Opens `explanations.jsonl`; give its records to `add` as they come.
+def lines(path: Path) -> Iterator[Callable[[Explained], None]]:
+  """Opens `explanations.jsonl`; gives a function that adds one line.
 
   Raises:
     UserError: there is no room, or no right to write.
   """
   with replacing(path) as file:
 
-    def add(record: Record) -> None:
-      json.dump(_known(record), file, allow_nan=False)
+    def add(explained: Explained) -> None:
+      record = {"kind": _KINDS[type(explained)], **_plain(explained)}
+      json.dump(record, file, allow_nan=False)
       file.write("\n")
 
     yield add
 
 
-def of_run(run: page.Run) -> Record:
-  """What the explanations are of."""
-  return {
-    "kind": "run",
-    "title": run.title,
-    "version": run.version,
-    "accuracy": run.accuracy,
-    "strengths": run.strengths,
-  }
-
-
-def of_image(e: LocalExplanation) -> Record:
-  """Why an image got its class."""
-  return {
-    "kind": "image",
-    "image": e.image,
-    "index": e.index,
-    "split": e.split,
-    "label": e.label,
-    "answers": [
-      {
-        "class": a.class_name,
-        "logit": a.logit,
-        "probability": a.probability,
-        "bias": a.bias,
-      }
-      for a in e.answers
-    ],
-    "evidence": [_row(row) for row in e.evidence],
-    "others": e.others,
-    "other_points": e.other_points,
-  }
-
-
-def of_prototype(e: GlobalExplanation) -> Record:
-  """What a prototype stands for."""
-  return {
-    "kind": "prototype",
-    "prototype": e.prototype,
-    "class": e.group,
-    "alive": e.alive,
-    "weight": e.weight,
-    "speaks_for": e.speaks_for,
-    "duplicate_of": e.duplicate_of,
-    "redundant_with": e.redundant_with,
-    "stale": e.stale,
-    "misleading": e.misleading,
-    "notes": e.notes,
-    "patch": e.patch
-    and {
-      "image": e.patch.image,
-      "index": e.patch.index,
-      "cell": e.patch.cell,
-      "box": e.patch.box,
-      "field": e.patch.field,
-    },
-    "because": {k: _because(b) for k, b in e.because.items()},
-    "without_source": {k: _because(b) for k, b in e.without_own.items()},
-    "nearest": {
-      split: [_neighbour(n) for n in found]
-      for split, found in e.nearest.items()
-    },
-  }
-
-
-def _row(row: Evidence) -> Record:
-  return {
-    "prototype": row.prototype,
-    "class": row.group,
-    "similarity": row.similarity,
-    "score": row.score,
-    "weight": row.weight,
-    "points": row.points,
-    "runner_up_weight": row.runner_up_weight,
-    "cell": row.cell,
-    "because": row.because,
-    "box": row.box,
-    "field": row.field,
-    "misleading": row.misleading,
-  }
-
-
-def _because(because: GlobalScores) -> Record:
-  return {
-    "scores": because.scores,
-    "intervals": because.intervals,
-    "relative": because.relative,
-    "distance": because.distance,
-    "similarity": because.similarity,
-    "images": because.images,
-  }
-
-
-def _neighbour(n: Neighbour) -> Record:
-  return {
-    "image": n.image,
-    "index": n.index,
-    "label": n.label,
-    "similarity": n.similarity,
-    "cell": n.cell,
-    "box": n.box,
-    "misleading": n.misleading,
-  }
-
-
-def _known(value: Any) -> Any:
-  """The same without nan and infinities, which JSON does not have."""
+def _plain(value: Any) -> Any:
+  """A value in types that JSON has; null for nan and infinities."""
+  if keys := _KEYS.get(type(value)):
+    pairs = (key.partition("=") for key in keys.split())
+    return {key: _plain(getattr(value, name or key)) for key, _, name in pairs}
   if isinstance(value, Mapping):
-    return {name: _known(inner) for name, inner in value.items()}
+    return {name: _plain(inner) for name, inner in value.items()}
   if isinstance(value, list | tuple):
-    return [_known(inner) for inner in value]
+    return [_plain(inner) for inner in value]
   if isinstance(value, float) and not math.isfinite(value):
     return None
   return value

@@ -8,17 +8,17 @@ from protojax.report import json_lines, page
 from tests.report import report_fakes as fakes
 
 
-def _write(path, *found):
+def _write(path, *explanations):
   with json_lines.lines(path) as add:
-    for record in found:
-      add(record)
+    for explained in explanations:
+      add(explained)
   return [json.loads(line) for line in path.read_text().splitlines()]
 
 
 def test_an_image_in_numbers(tmp_path):
   _, images, _ = fakes.run(classes=1)
   e = images[1]
-  (found,) = _write(tmp_path / "e.jsonl", json_lines.of_image(e))
+  (found,) = _write(tmp_path / "e.jsonl", e)
   assert found["kind"] == "image"
   assert (found["image"], found["index"]) == (e.image, e.index)
   assert found["answers"][0] == {
@@ -37,9 +37,7 @@ def test_an_image_in_numbers(tmp_path):
 
 def test_a_prototype_in_numbers(tmp_path):
   prototypes, _, _ = fakes.run(classes=1)
-  found = _write(
-    tmp_path / "e.jsonl", *map(json_lines.of_prototype, prototypes)
-  )
+  found = _write(tmp_path / "e.jsonl", *prototypes)
   for record, e in zip(found, prototypes, strict=True):
     assert record["kind"] == "prototype"
     assert record["misleading"] == e.misleading
@@ -60,7 +58,7 @@ def test_unknown_numbers_are_null_and_names_survive(tmp_path):
   )
   name = 'a "b"\n\udcff</script>'
   e = dataclasses.replace(images[0], image=name, label=None, evidence=(row,))
-  (found,) = _write(tmp_path / "e.jsonl", json_lines.of_image(e))
+  (found,) = _write(tmp_path / "e.jsonl", e)
   assert found["image"] == name
   assert found["label"] is None
   assert found["evidence"][0]["because"] == {"hue": None}
@@ -71,9 +69,9 @@ def test_other_programs_read_it(tmp_path):
   prototypes, images, _ = fakes.run()
   _write(
     tmp_path / "e.jsonl",
-    json_lines.of_run(page.Run("run", accuracy={"after_push": 0.9})),
-    *map(json_lines.of_image, images),
-    *map(json_lines.of_prototype, prototypes),
+    page.Run("run", accuracy={"after_push": 0.9}),
+    *images,
+    *prototypes,
   )
   table = pd.read_json(tmp_path / "e.jsonl", lines=True)
   assert table.kind.value_counts().to_dict() == {
