@@ -69,8 +69,8 @@ def values(
   kind = next((e.kind for e in prototypes), CLASS)
   return {
     "run": run,
-    "texts": sentences,
-    "said": glossary,
+    "sentences": sentences,
+    "glossary": glossary,
     "accuracy": [
       (_STAGES.get(name, name), f"{value:.1%}")
       for name, value in run.accuracy.items()
@@ -229,13 +229,13 @@ def _shown_line(images: Sequence[LocalExplanation]) -> str:
 
 
 def _cautions(run, names, scored) -> list[str]:
-  texts = [sentences.RECEPTIVE_FIELD, sentences.COMPARE]
+  cautions = [sentences.RECEPTIVE_FIELD, sentences.COMPARE]
   if run.mode == "fast":
-    texts.append(sentences.FAST)
+    cautions.append(sentences.FAST)
   if any("train" in e.because for e in scored.values()):
-    texts.append(sentences.SOURCE)
+    cautions.append(sentences.OWN_IMAGE)
   if "brightness" in names:
-    texts.append(sentences.BRIGHTNESS)
+    cautions.append(sentences.BRIGHTNESS)
   if "identity" in names:
-    texts.append(sentences.IDENTITY)
-  return texts
+    cautions.append(sentences.IDENTITY)
+  return cautions

@@ -32,7 +32,7 @@ from protojax.writing import replacing, writing
 _PROTOTYPES = 150
 _BYTES = 12_000_000
 
-Source = Callable[..., str]
+AddressOf = Callable[..., str]
 
 
 def write(
@@ -71,13 +71,13 @@ def write(
   return [_write_folder(pictures, values)]
 
 
-class Places:
+class Addresses:
   """Where things stand: addresses, as seen from any page of the report.
 
   The address of what has no place is empty.
 
   Attributes:
-    source: gives the address of a stored picture; its second argument is the
+    picture: gives the address of a stored picture; its second argument is the
       side in pixels that is enough, as a picture may be shown smaller.
   """
 
@@ -85,36 +85,36 @@ class Places:
     self,
     groups: Sequence[class_contents.Group],
     pages: Sequence[str],
-    source: Source,
+    picture: AddressOf,
   ) -> None:
-    self.source = source
-    self._places: dict[tuple, str] = {}
+    self.picture = picture
+    self._addresses: dict[tuple, str] = {}
     for n, (group, address) in enumerate(zip(groups, pages, strict=True)):
-      self._places["class", group.name] = f"{address}#class-{n}"
+      self._addresses["class", group.name] = f"{address}#class-{n}"
       for e in group.alive:
         where = f"{address}#prototype-{e.prototype}"
-        self._places["prototype", e.prototype] = where
+        self._addresses["prototype", e.prototype] = where
       for e in group.images:
         where = f"{address}#image-{e.split}-{e.index}"
-        self._places["image", e.split, e.index] = where
+        self._addresses["image", e.split, e.index] = where
 
   def group(self, name: str) -> str:
     """Of a class or another group."""
-    return self._places.get(("class", name), "")
+    return self._addresses.get(("class", name), "")
 
   def prototype(self, number: int) -> str:
     """Of the card of a prototype."""
-    return self._places.get(("prototype", number), "")
+    return self._addresses.get(("prototype", number), "")
 
   def image(self, split: str, index: int) -> str:
     """Of the explanation of an image."""
-    return self._places.get(("image", split, index), "")
+    return self._addresses.get(("image", split, index), "")
 
 
 def _write_file(pictures: Pictures, values: dict[str, Any]) -> Path:
   """All on one page; the files of the pictures are not needed any more."""
   groups = values["groups"]
-  to = Places(groups, [""] * len(groups), _embedding(pictures.pages))
+  to = Addresses(groups, [""] * len(groups), _embedding(pictures.pages))
   path = pictures.folder / "report.html"
   content = page.render("report.html.jinja", to=to, single=True, **values)
   with replacing(path) as file:
@@ -127,7 +127,7 @@ def _write_folder(pictures: Pictures, values: dict[str, Any]) -> Path:
   """Pages beside the pictures; the folder takes its place when it is whole."""
   groups = values["groups"]
   names = [f"class-{n}.html" for n in range(len(groups))]
-  to = Places(groups, names, lambda picture, side=None: picture.path)
+  to = Addresses(groups, names, lambda picture, side=None: picture.path)
   values = {**values, "to": to, "single": False, "pages": names}
   for n, name in enumerate(names):
     content = page.render("class.html.jinja", number=n, **values)
@@ -143,11 +143,11 @@ def _write_folder(pictures: Pictures, values: dict[str, Any]) -> Path:
   return path / "index.html"
 
 
-def _embedding(folder: Path) -> Source:
+def _embedding(folder: Path) -> AddressOf:
   """Addresses that hold the pictures themselves, no larger than is shown."""
 
   @functools.cache
-  def source(picture: PictureFile, side: int | None = None) -> str:
+  def address(picture: PictureFile, side: int | None = None) -> str:
     content = (folder / picture.path).read_bytes()
     if side is None or side >= picture.side:
       return page.uri(content)
@@ -155,7 +155,7 @@ def _embedding(folder: Path) -> Source:
       small = image.resize((side, side), Image.Resampling.LANCZOS)
     return page.uri(np.asarray(small))
 
-  return source
+  return address
 
 
 def _remove(folder: Path) -> None:

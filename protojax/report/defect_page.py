@@ -11,8 +11,13 @@ from typing import Any
 
 from protojax.explain import inspection
 from protojax.explain.inspection import Inspection, Intrinsic
-from protojax.report import defect_pictures, defect_scores, page, sentences
-from protojax.report import defect_sentences as texts
+from protojax.report import (
+  defect_pictures,
+  defect_scores,
+  defect_sentences,
+  page,
+  sentences,
+)
 from protojax.writing import replacing
 
 # What a run may say of itself, and the names that people know it by.
@@ -51,15 +56,16 @@ def render(run: page.Run, inspections: Sequence[Inspection]) -> str:
   return page.render(
     "inspection.html.jinja",
     run=run,
-    texts=texts,
+    sentences=defect_sentences,
     pictures=defect_pictures,
     accuracy=[
       (FIGURES.get(name, name), f"{value:.3f}")
       for name, value in run.accuracy.items()
     ],
-    said=texts.found(ordered),
+    summary=defect_sentences.found(ordered),
     thresholds=[
-      texts.chosen(t) for t in dict.fromkeys(e.threshold for e in ordered)
+      defect_sentences.chosen(t)
+      for t in dict.fromkeys(e.threshold for e in ordered)
     ],
     drawing=defect_scores.draw(ordered),
     categories=_rows(ordered, "category"),
@@ -80,7 +86,7 @@ def render(run: page.Run, inspections: Sequence[Inspection]) -> str:
     overall=overall,
     overall_range=page.score_range([overall]),
     share_range=page.score_range(shares),
-    control=texts.control(ordered),
+    control=defect_sentences.control(ordered),
     meter=_meter(ordered),
     main_reason=_main_reason,
     by_share=_by_share,
@@ -93,11 +99,11 @@ def cautions(
 ) -> list[str]:
   """What to be careful about, as far as it applies; see `presets.MODES`."""
   names = {name for e in inspections for name in e.because}
-  found = [texts.BOX]
+  found = [defect_sentences.BOX]
   if any(e.prototypes for e in inspections):
-    found.append(texts.ELSEWHERE)
+    found.append(defect_sentences.ELSEWHERE)
   if names:
-    found.append(texts.SHARES)
+    found.append(defect_sentences.SHARES)
   if names and mode == "fast":
     found.append(sentences.FAST)
   if "brightness" in names:
@@ -142,7 +148,9 @@ def _main_reason(e: Inspection) -> str:
     return ""
   name, share = max(own.items(), key=lambda item: item[1])
   return (
-    f"{name} {texts.percent(share)}" if share >= sentences.HARDLY else "none"
+    f"{name} {defect_sentences.percent(share)}"
+    if share >= sentences.HARDLY
+    else "none"
   )
 
 

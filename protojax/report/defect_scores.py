@@ -12,8 +12,7 @@ import numpy as np
 
 from protojax.datasets.collection import NORMAL
 from protojax.explain.inspection import Inspection
-from protojax.report import defect_sentences as texts
-from protojax.report import plots
+from protojax.report import defect_sentences, plots
 
 _BINS = 48
 
@@ -25,12 +24,12 @@ class Row:
   Attributes:
     name: of the images it counts.
     path: of its bars, in a square of 100 x 100.
-    said: the same in words.
+    description: the same in words.
   """
 
   name: str
   path: str
-  said: str
+  description: str
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,14 +79,18 @@ def draw(inspections: Sequence[Inspection]) -> Drawing | None:
     Row(
       name=name,
       path=_bars(count / most, down=name == "defective"),
-      said=_said(name, scores[finite & (kinds == name)], mark, axis),
+      description=_description(
+        name, scores[finite & (kinds == name)], mark, axis
+      ),
     )
     for name, count in counts.items()
   )
   return Drawing(
     rows=rows,
     threshold=100 * (mark - edges[0]) / span,
-    label="threshold" if several else f"threshold {texts.figure(mark)}",
+    label="threshold"
+    if several
+    else f"threshold {defect_sentences.figure(mark)}",
     ticks=tuple(
       (100 * (tick - edges[0]) / span, f"{tick:g}".replace("-", "−"))
       for tick in plots.ticks(edges[0], edges[-1])
@@ -131,9 +134,10 @@ def _bars(shares: np.ndarray, down: bool) -> str:
   )
 
 
-def _said(name: str, scores: np.ndarray, mark: float, axis: str) -> str:
+def _description(name: str, scores: np.ndarray, mark: float, axis: str) -> str:
   low, middle, high = map(
-    texts.figure, (scores.min(), float(np.median(scores)), scores.max())
+    defect_sentences.figure,
+    (scores.min(), float(np.median(scores)), scores.max()),
   )
   above = int((scores > mark).sum())
   images = "image" if len(scores) == 1 else "images"

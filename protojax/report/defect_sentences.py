@@ -48,7 +48,7 @@ def sentence(e: Inspection) -> str:
     f" {percent(e.threshold.rate)} of normal images score higher)."
   ]
   if e.kind is not None:
-    parts.append(f"{judged(e)}.")
+    parts.append(f"{labelled(e)}.")
   parts.append(place(e))
   if e.because:
     parts.append(carried(e))
@@ -62,7 +62,7 @@ def verdict(e: Inspection) -> str:
   return "defective" if e.defective else NORMAL
 
 
-def judged(e: Inspection) -> str:
+def labelled(e: Inspection) -> str:
   """The verdict beside the kind, which must be known."""
   if not e.wrong:
     return f"Right: labelled {e.kind}"

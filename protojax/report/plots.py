@@ -29,12 +29,12 @@ class Histograms:
   Attributes:
     outlines: split -> path around its bars, WIDTH x HEIGHT.
     ticks: where on the axis stands what.
-    said: the same in words.
+    description: the same in words.
   """
 
   outlines: Mapping[str, str]
   ticks: tuple[Tick, ...]
-  said: str
+  description: str
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Point:
   prototype: int
   x: float
   y: float
-  said: str
+  description: str
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,12 +54,12 @@ class Scatter:
   Attributes:
     points: prototypes from left to right.
     ticks: where on both axes stands what.
-    said: the same in words.
+    description: the same in words.
   """
 
   points: tuple[Point, ...]
   ticks: tuple[Tick, ...]
-  said: str
+  description: str
 
 
 def of_scores(
@@ -107,7 +107,7 @@ def scatter(
       for i in order
     ),
     ticks=_placed(low, high),
-    said=f"{above} of {len(order)} prototypes lie above the line",
+    description=f"{above} of {len(order)} prototypes lie above the line",
   )
 
 
@@ -145,7 +145,7 @@ def _histograms(
   return Histograms(
     outlines={k: _outline(share / most) for k, share in shares.items()},
     ticks=_placed(low, high),
-    said="; ".join(f"{k}: {_said(*found[k])}" for k in found),
+    description="; ".join(f"{k}: {_description(*found[k])}" for k in found),
   )
 
 
@@ -185,7 +185,7 @@ def _placed(low: float, high: float) -> tuple[Tick, ...]:
   )
 
 
-def _said(values, weights) -> str:
+def _description(values, weights) -> str:
   mean = float(np.average(values, weights=weights))
   below = float(weights[values < 0].sum() / weights.sum())
   return f"mean {_two(mean)}, {below:.0%} below zero"

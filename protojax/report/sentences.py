@@ -41,7 +41,7 @@ IDENTITY = (
   "Identity is the control: the image is put in unchanged, so its score must"
   " be 0. Anything else would be an error of measurement."
 )
-SOURCE = (
+OWN_IMAGE = (
   "The training images hold the very patch that each prototype was taken"
   " from. There the similarity is at its peak, so that this one image weighs"
   " most in the training score; the score without it stands beside."

@@ -36,7 +36,7 @@ def test_the_threshold_parts_the_bars():
     # A score that equals the threshold is not above it.
     above = counts[left > drawing.threshold - 0.1].sum()
     assert above == (scores[chosen] > fakes.THRESHOLD.value).sum()
-    assert f"{int(above)} above the threshold" in row.said
+    assert f"{int(above)} above the threshold" in row.description
   assert "v-" in drawing.rows[0].path
   assert "v-" not in drawing.rows[1].path
   assert drawing.label == "threshold 0.250"
@@ -68,8 +68,8 @@ def test_several_thresholds_are_laid_on_each_other():
   assert (0.0, "0") in [
     (round(a - drawing.threshold, 6), b) for a, b in drawing.ticks
   ]
-  assert "3 unlabelled images" in drawing.rows[0].said
-  assert "2 above the threshold" in drawing.rows[0].said
+  assert "3 unlabelled images" in drawing.rows[0].description
+  assert "2 above the threshold" in drawing.rows[0].description
   assert any(label.startswith("−") for _, label in drawing.ticks)
 
 
@@ -79,4 +79,4 @@ def test_little_to_draw():
   same = defect_scores.draw([fakes.inspection(0.25, "normal")])
   assert len(_bars(same.rows[0])) == 1
   mixed = [fakes.inspection(float("inf")), fakes.inspection(0.3)]
-  assert "1 defective image:" in defect_scores.draw(mixed).rows[0].said
+  assert "1 defective image:" in defect_scores.draw(mixed).rows[0].description

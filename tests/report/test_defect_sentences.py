@@ -42,7 +42,7 @@ def test_no_more_than_is_known():
   ],
 )
 def test_the_verdict_is_judged(score, kind, said):
-  assert text.judged(fakes.inspection(score, kind)) == said
+  assert text.labelled(fakes.inspection(score, kind)) == said
 
 
 @pytest.mark.parametrize(

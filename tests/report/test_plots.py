@@ -37,7 +37,7 @@ def test_outlines_are_histograms():
   most = max(share.max() for share in shares.values())
   for split in ("train", "test"):
     assert_allclose(heights[split], shares[split] / most, atol=0.08)
-  assert drawn.said.startswith(f"train: mean {train.mean():.2f}, ")
+  assert drawn.description.startswith(f"train: mean {train.mean():.2f}, ")
 
 
 def test_counted_scores_are_drawn_as_the_scores_themselves():
@@ -46,7 +46,7 @@ def test_counted_scores_are_drawn_as_the_scores_themselves():
   counted = Histogram(edges, np.histogram(scores, edges)[0])
   fine = plots.of_counts({"test": counted})
   plain = plots.of_scores({"test": scores})
-  assert fine.said == plain.said
+  assert fine.description == plain.description
   assert_allclose(
     _heights(fine.outlines["test"]), _heights(plain.outlines["test"]), atol=0.1
   )
@@ -62,7 +62,7 @@ def test_unknown_scores_are_left_out():
   assert plots.of_scores({"test": np.array([np.nan])}) is None
   assert plots.of_scores({}) is None
   drawn = plots.of_scores({"test": np.array([np.nan, 0.5])})
-  assert drawn.said == "test: mean 0.50, 0% below zero"
+  assert drawn.description == "test: mean 0.50, 0% below zero"
   nothing = plots.scatter(
     np.arange(2), np.array([np.nan, 1]), np.array([1, np.nan])
   )
@@ -81,9 +81,9 @@ def test_points_lie_at_their_scores():
     n = p.prototype - 100
     assert_allclose((p.x - zero) / scale, first[n], atol=0.01)
     assert_allclose((plots.WIDTH - p.y - zero) / scale, second[n], atol=0.01)
-    assert p.said == f"{first[n]:.2f}, {second[n]:.2f}".replace("-", "−")
+    assert p.description == f"{first[n]:.2f}, {second[n]:.2f}".replace("-", "−")
   above = (second > first).sum()
-  assert drawn.said == f"{above} of 8 prototypes lie above the line"
+  assert drawn.description == f"{above} of 8 prototypes lie above the line"
 
 
 @pytest.mark.parametrize(
