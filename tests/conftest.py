@@ -11,6 +11,7 @@ import tempfile
 import jax
 import numpy as np
 import pytest
+from xdist.scheduler import LoadFileScheduling
 
 # What all workers, and the scripts that they run, share: a program that
 # several of them need is compiled once. It also keeps the user's cache folder
@@ -50,10 +51,17 @@ def pytest_configure(config):
   )
 
 
-def pytest_collection_modifyitems(items):
-  """Files with slow tests first: what is begun last is waited for alone."""
-  slow = {item.path for item in items if item.get_closest_marker("slow")}
-  items.sort(key=lambda item: item.path not in slow)
+class _ByFile(LoadFileScheduling):
+  """A file's tests in one worker, but of the common suite a method's."""
+
+  def _split_scope(self, nodeid):
+    file, _, test = nodeid.partition("::")
+    of_method = file.endswith("/test_every_method.py")
+    return file + test.partition("[")[2] if of_method else file
+
+
+def pytest_xdist_make_scheduler(config, log):
+  return _ByFile(config, log)
 
 
 class ArraySource:

@@ -1,11 +1,10 @@
 """What holds for every method that there is, whatever it learns.
 
-One process on one device goes through all stages of all methods; here, on two,
-each stage starts from the same state.
+A process on one device goes through all stages of a method; here, on two, each
+stage starts from the same state.
 """
 
 import csv
-import functools
 import json
 
 import numpy as np
@@ -17,34 +16,28 @@ from tests.common import runs
 from tests.common.processes import finish, start
 from tests.report.page_reader import Page
 
-NAMES = methods.names()
-
 pytestmark = pytest.mark.slow
 
 
-@pytest.fixture(scope="module")
-def one_device(request, tmp_path_factory):
-  """name -> what `worker.py` left, of the methods that are asked for."""
-  folder = tmp_path_factory.mktemp("one")
-  here = [
-    item for item in request.session.items if item.module is request.module
-  ]
-  names = sorted({item.callspec.params["name"] for item in here})
-  finish(start(["tests/common/worker.py", "begin", folder, *names]))
-
-  def of(name):
-    error = folder / name / "error.txt"
-    assert not error.exists(), error.read_text()
-    return folder / name
-
-  return of
+@pytest.fixture(scope="module", params=methods.names())
+def name(request):
+  """Of a method: all is done with one before the next."""
+  return request.param
 
 
 @pytest.fixture(scope="module")
-def load():
-  """name -> the method on two devices, made once."""
+def folder(name, tmp_path_factory):
+  """What `worker.py` left of it."""
+  folder = tmp_path_factory.mktemp(name)
+  finish(start(["tests/common/worker.py", "begin", name, folder]))
+  return folder
+
+
+@pytest.fixture(scope="module")
+def method(name):
+  """On two devices."""
   assert parallel.device_count() == 2
-  return functools.cache(runs.load)
+  return runs.load(name)
 
 
 def assert_same(found, expected):
@@ -68,33 +61,28 @@ def assert_same(found, expected):
       )
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_numbers_do_not_depend_on_the_devices(name, one_device, load):
-  folder = one_device(name)
+def test_numbers_do_not_depend_on_the_devices(method, folder):
   one = dict(np.load(folder / "numbers.npz"))
   assert sum(key.endswith(" losses") for key in one) > 0
   for key, array in one.items():
     if key.startswith("rows."):
       assert len(array) == runs.EXPLAINED
       assert np.isfinite(array).all(), key
-  two = runs.numbers(load(name), folder)
+  two = runs.numbers(method, folder)
   assert_same({key: np.asarray(x) for key, x in two.items()}, one)
 
 
-@pytest.mark.parametrize("name", ["protopnet"])
-def test_two_processes_give_the_same_numbers(name, one_device):
-  folder = one_device(name)
-  arguments = "again", folder.parent, name
+# Two of one device each take their time: one method stands for all.
+@pytest.mark.parametrize("name", ["protopnet"], indirect=True, scope="module")
+def test_two_processes_give_the_same_numbers(name, folder):
+  arguments = "again", name, folder
   finish(start(["tests/common/worker.py", *arguments], processes=2))
-  assert not (folder / "error.txt").exists()
   two = dict(np.load(folder / "again.npz"))
   assert_same(two, dict(np.load(folder / "numbers.npz")))
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_killed_and_resumed_it_ends_the_same(name, one_device, load):
-  folder = one_device(name)
-  stages = list(load(name).stages())
+def test_killed_and_resumed_it_ends_the_same(method, folder):
+  stages = list(method.stages())
   whole = np.load(folder / f"state-{len(stages) + 1}.npz")
   resumed = np.load(folder / "resumed.npz")
   assert set(whole) == set(resumed)
@@ -102,14 +90,9 @@ def test_killed_and_resumed_it_ends_the_same(name, one_device, load):
     np.testing.assert_array_equal(resumed[key], whole[key], err_msg=key)
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_explanations_are_written_and_the_same(
-  name, one_device, load, tmp_path
-):
-  method = load(name)
+def test_explanations_are_written_and_the_same(method, folder, tmp_path):
   if not can(method, Explains):
     pytest.skip("it explains nothing")
-  folder = one_device(name)
   runs.explain(method, folder, tmp_path)
   pages = sorted(tmp_path.rglob("*.html"))
   assert pages

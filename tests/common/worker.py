@@ -1,16 +1,14 @@
 """A process of the tests in this folder, on as many devices as it was given.
 
-python tests/common/worker.py begin FOLDER METHOD...
-python tests/common/worker.py again FOLDER METHOD... --distributed
+python tests/common/worker.py begin METHOD FOLDER
+python tests/common/worker.py again METHOD FOLDER --distributed
 
-`begin` leaves in FOLDER/METHOD the states of a run, numbers.npz,
-resumed.npz and explanations; `again` numbers of the same states in again.npz.
-What a method raises is in its error.txt.
+`begin` leaves in FOLDER the states of a run, numbers.npz, resumed.npz and
+explanations; `again` numbers of the same states in again.npz.
 """
 
 from pathlib import Path
 import sys
-import traceback
 
 import numpy as np
 
@@ -34,18 +32,7 @@ def again(name: str, folder: Path) -> None:
     np.savez(folder / "again.npz", **found)
 
 
-def main(task: str, folder: str, names: list[str]) -> None:
-  for name in names:
-    own = Path(folder) / name
-    try:
-      {"begin": begin, "again": again}[task](name, own)
-    except Exception:
-      # The others are to be seen, too.
-      own.mkdir(parents=True, exist_ok=True)
-      (own / "error.txt").write_text(traceback.format_exc())
-
-
 if __name__ == "__main__":
   parallel.setup("--distributed" in sys.argv)
-  words = [x for x in sys.argv[1:] if x != "--distributed"]
-  main(words[0], words[1], words[2:])
+  task, method_name, where = sys.argv[1:4]
+  {"begin": begin, "again": again}[task](method_name, Path(where))
