@@ -1,4 +1,7 @@
-"""Data sets behind one interface: embedded photos, a folder, any of TFDS."""
+"""Opens the images of a config's data set: embedded, of a folder or of TFDS.
+
+`load` gives a `data.source.Source`; `dataset.Dataset` makes streams of it.
+"""
 
 from typing import Any
 
@@ -7,7 +10,7 @@ from protojax.data.source import Source
 from protojax.datasets import composites, folder, photos, planted, tfds, windows
 from protojax.types import UserError
 
-# Their images are not cut to boxes.
+# Data sets whose images have no box to crop to.
 _WITHOUT_BOXES = ("photos", "planted", "folder", "composites", "boxes")
 
 
@@ -17,12 +20,12 @@ def load(config_data: Any, split: str, seed: int = 0) -> Source:
   Args:
     config_data: `name` ("photos", "folder", "boxes", "composites", "planted",
       or a data set of TFDS), `root` ('' is the default place), `train` and
-      `test` (names of the splits), `test_fraction` (of a folder that is not
-      split), `validation_fraction` (the share of each class's training images
-      that is held out of them), `split_seed` (of both), `crop` (cut images to
-      their bounding boxes), and what a data set of that name has besides.
+      `test` (names of the splits), `test_fraction` (share of the images to test
+      on, if a folder has no splits), `validation_fraction` (share of each
+      class's training images to hold out), `split_seed` (draws both), `crop`
+      (cut images to their bounding boxes), and the keys of that data set alone.
     split: "train", "validation" or "test".
-    seed: of the run; draws the splits when `split_seed` is negative.
+    seed: of the run; draws the splits if `split_seed` is negative.
 
   Raises:
     UserError: the data are not there, or not as expected.

@@ -1,8 +1,8 @@
-"""Images to detect anomalies in: normal ones to learn from, all kinds to test.
+"""Sources of normal and defective images: normal ones to train, both to test.
 
-`load` opens a data set, draws one of its splits and gives it as a source, which
-`pipeline` turns into batches like any other. Class 0 is normal, the others are
-the kinds of defects.
+`load` opens a collection and draws one of its splits. `data.stream` makes
+batches of it, as of any source. Class 0 is normal; the others are the kinds of
+defects.
 """
 
 from collections.abc import Sequence
@@ -34,11 +34,11 @@ class Anomalies:
 
   Attributes:
     collection: holds the images.
-    rows: which of its images, in the order of this source.
+    rows: row in the collection of each image of this source.
     labels: 0 is normal, the others are kinds of defects.
-    class_names: `NORMAL`, and the kinds over all categories and splits.
-    categories: of each image, by index.
-    category_names: of the whole data set, without those left out.
+    class_names: `NORMAL` and the kinds in the chosen categories, in any split.
+    categories: category of each image, an index of `category_names`.
+    category_names: the chosen categories.
     skipped: (name, reason) of each image that could not be read.
     light: (gain, offset) of the pixels, in grey levels; see `shifted`.
   """
@@ -63,16 +63,16 @@ class Anomalies:
     return {"image": image, "label": int(self.labels[i]), "name": self.name(i)}
 
   def name(self, i: int) -> str:
-    """The name of an image, fit for reports and JSON."""
+    """Name of an image that can be printed."""
     return printable(self.collection.entries[self.rows[i]].name)
 
   @property
   def has_truth(self) -> bool:
-    """Whether the defective pixels are known, and not the images alone."""
+    """True if the defective pixels are known, not only the defective images."""
     return self.collection.has_truth
 
   def truth(self, i: int) -> Bool[np.ndarray, "H W"]:
-    """The defective pixels at the image's own size; none in a normal image.
+    """Mask of the defective pixels, of the image's own size; empty if normal.
 
     Raises:
       ValueError: the image is defective and `has_truth` is False.
@@ -88,15 +88,15 @@ def load(config_data: Any, split: str, seed: int = 0) -> Anomalies:
   Args:
     config_data: `name` ("textures", "folder", "elpv" or "prepared"), `root`
       (its folder, or several joined by commas), `category` ('' is all, or names
-      joined by commas), `shots` (normal training images of each category, each
-      as 22 copies; 0 is all there are, as they are), `test_fraction` (the share
-      of the normal images that is for testing, where the data set leaves it
-      open), `calibration_fraction` (the share of the normal training images
-      that is held out, where it leaves that open) and `split_seed`.
+      joined by commas), `shots` (number of normal training images of each
+      category, each as 22 copies; 0 takes all images, without copies),
+      `test_fraction` (share of the normal images to test on, if the data set
+      does not say), `calibration_fraction` (share of the normal training images
+      to hold out, if the data set does not say) and `split_seed`.
     split: "train" (normal images), "calibration" (normal images held out of
-      training; with `shots` the very shots, as they are) or "test".
-    seed: of the run; draws where `split_seed` is negative. An image keeps its
-      rank in the draw when others come or go.
+      training; with `shots`, those of "train" without copies) or "test".
+    seed: of the run; draws if `split_seed` is negative. An image keeps its rank
+      in the draw when others come or go.
 
   Raises:
     UserError: the data are not there, or not as expected.
@@ -151,14 +151,14 @@ def _open(c: Any) -> Collection:
   if len(collections) == 1:
     return collections[0]
   names = [os.path.basename(os.path.realpath(root)) for root in roots]
-  if len(set(names)) < len(names):  # told apart by what lies above them
+  if len(set(names)) < len(names):  # folders above tell them apart
     common = os.path.commonpath([os.path.abspath(root) for root in roots])
     names = [os.path.relpath(root, common) for root in roots]
   return JoinedCollection(dict(zip(names, collections, strict=True)))
 
 
 def _roots(text: str) -> list[str]:
-  # A folder with a comma in its name is one folder.
+  # A comma may belong to the name of one folder.
   whole = os.path.isdir(os.path.expanduser(text))
   roots = [text] if whole else [name.strip() for name in text.split(",")]
   roots = [os.path.normpath(os.path.expanduser(r)) for r in roots if r]
@@ -181,7 +181,7 @@ def _wanted(collection: Collection, chosen: str) -> tuple[str, ...]:
     return known
   found: set[str] = set()
   for name in asked:
-    # Of several data sets, "bottle" is that of any of them.
+    # With several data sets, "bottle" means this category of each.
     own = {k for k in known if name in (k, k.rpartition("/")[2])}
     if not own:
       near = difflib.get_close_matches(name, known, 3) or known[:20]
@@ -196,7 +196,7 @@ def _wanted(collection: Collection, chosen: str) -> tuple[str, ...]:
 def _splits(
   where: str, entries: Sequence[Entry], rows: Sequence[int], c: Any, seed: int
 ) -> dict[str, list[int]]:
-  """The rows of one category by split, drawn where they are not given."""
+  """Rows of one category by split; drawn if the data set does not say."""
   seed = seed if c.split_seed < 0 else c.split_seed
 
   def ranked(purpose: str, some: list[int]) -> list[int]:
@@ -225,7 +225,7 @@ def _splits(
 
 
 def _share(where: str, split: str, count: int, fraction: float) -> int:
-  """How many of some normal images go to a split; some stay, too."""
+  """How many of `count` images go to a split: at least one, never all."""
   if count < 2:
     raise UserError(
       f"{where} has too few normal images: {count} to divide over training and"
@@ -278,8 +278,8 @@ def _require_normal(
   ]
   if not normal:
     raise UserError(
-      f"{where} has no normal training images; add some, for nothing else is"
-      " learned from"
+      f"{where} has no normal training images; add some: only they are"
+      " trained on"
     )
   if all(row in bad for row in normal):
     raise UserError(

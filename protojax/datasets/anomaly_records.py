@@ -1,8 +1,8 @@
-"""A folder of normal and defective images as one TFDS data set.
+"""Normal and defective images as the records of a TFDS data set.
 
-Many small files become few large ones, which are read by index; a network file
-system likes them better. `write` makes them from any layout of `layouts`, and
-`load` opens them with the same images, in the same order, as the folder.
+`write` makes the records of a folder in any layout of `layouts`; `load` opens
+them as a collection with the same images in the same order. A network file
+system reads few large files faster than many small ones.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -33,7 +33,7 @@ class AnomalyRecords:
 
   Attributes:
     title: the folder it was opened from.
-    entries: as they were in the folder it was made from.
+    entries: images, as in the folder that was written.
     records: split -> {"image", "truth": encoded bytes, ...} by index.
   """
 
@@ -44,25 +44,25 @@ class AnomalyRecords:
 
   @functools.cached_property
   def _place(self) -> tuple[tuple[str, int], ...]:
-    """The split each image is kept in, and its index there."""
+    """(split, index there) of the record of each image."""
     counts = {split: itertools.count() for split in self.records}
     splits = [_split(entry) for entry in self.entries]
     return tuple((split, next(counts[split])) for split in splits)
 
   def broken(self, rows: Sequence[int]) -> dict[int, str]:
-    """None: they were read when the data set was made."""
+    """Empty: `write` left unreadable images out."""
     del rows
     return {}
 
   def require_truth(self, rows: Sequence[int]) -> None:
-    """Nothing to require: the masks were read when it was made."""
+    """Nothing to check: `write` read the masks."""
 
   def image(self, row: int) -> UInt8[np.ndarray, "H W 3"]:
-    """The pixels of an image."""
+    """Pixels of an image."""
     return self._read(row, "image", images_lib.decode)
 
   def truth(self, row: int) -> Bool[np.ndarray, "H W"]:
-    """The defective pixels of an image."""
+    """Mask of the defective pixels."""
     return self._read(row, "truth", truths.read)
 
   def _read(self, row: int, feature: str, decode: Callable) -> np.ndarray:
@@ -116,7 +116,7 @@ def write(
 ) -> records.Outcome:
   """Writes the data set of a folder, whole or not at all.
 
-  The image files go into it as they are, the masks as black and white.
+  Image files are stored unchanged, masks as black and white.
 
   Args:
     source: a folder in one of the layouts.
@@ -192,5 +192,5 @@ def _example(collection: FileCollection, row: int) -> dict[str, str | bytes]:
 
 
 def _split(entry: Entry) -> str:
-  """Where it is kept; whether a normal image is for testing may be open."""
+  """Split of its record: "train" if the data set does not say."""
   return entry.split or "train"

@@ -1,7 +1,7 @@
-"""The files of a data set as they came: a folder, .tar, .tgz or .zip.
+"""Reads the files of a data set from a folder or an archive (.tar, .tgz, .zip).
 
-Archives are read through and never unpacked, so that no name in them can lead
-anywhere: names are looked up in a list, not on the disk.
+Archives are never unpacked. A name in an archive is looked up in a list, not on
+the disk, so that it cannot lead to a file outside.
 """
 
 from collections.abc import Callable, Generator, Iterable, Iterator
@@ -19,7 +19,7 @@ from protojax.types import UserError
 _SUFFIXES = (".tar", ".tgz", ".tar.gz", ".zip")
 _LARGEST = 256 << 20  # bytes of one file; a list has 3 MB, a photograph 10
 
-# A file in some place: its name, its size, and how to read it.
+# A file: its name, its size in bytes, and a function that reads it.
 _Member = tuple[str, int, Callable[[], bytes]]
 _DAMAGE = (
   tarfile.TarError,
@@ -34,12 +34,12 @@ _DAMAGE = (
 
 @dataclasses.dataclass(frozen=True)
 class Archive:
-  """Files by name, in the order they lie in.
+  """Files by name, in the order of the archive.
 
   Attributes:
-    title: where it is.
+    title: path of the archive or folder.
     places: path on the disk -> names of the files that are read from there.
-    folders: names of all folders, those without a file as well.
+    folders: names of all folders, also of empty ones.
   """
 
   title: str
@@ -48,16 +48,16 @@ class Archive:
 
   @property
   def names(self) -> Iterator[str]:
-    """Of all files, with / between folders and file."""
+    """Names of all files, with / between folders and file."""
     return (name for names in self.places.values() for name in names)
 
   def read(self, names: Iterable[str]) -> Iterator[tuple[str, bytes]]:
     """Name and content of some files, in the archive's order.
 
-    Names that are not in it are passed over.
+    Names that the archive does not have are passed over.
 
     Raises:
-      UserError: the archive is damaged, or no longer what it was.
+      UserError: the archive is damaged, or has changed since it was opened.
     """
     wanted = set(names)
     for place, known in self.places.items():
@@ -75,7 +75,7 @@ class Archive:
               " this data set is that large"
             )
           yield name, content()
-          here.remove(name)  # what an archive holds twice is read once
+          here.remove(name)  # a file that is there twice is read once
           if not here:
             break
       if here:
@@ -85,9 +85,9 @@ class Archive:
 
 
 def load(path: str) -> Archive:
-  """Lists what an archive or a folder holds.
+  """Lists the files of an archive or a folder.
 
-  A folder may hold archives, which count as if they were unpacked there.
+  Archives in a folder count as if they were unpacked there.
 
   Raises:
     UserError: there is no such file or folder, or it is no archive.
@@ -110,7 +110,7 @@ def load(path: str) -> Archive:
   for place in paths:
     with _reporting_damage(place):
       found = [name for name, _, _ in _members(place, folders)]
-    # A file that was unpacked goes before the same one in an archive.
+    # An unpacked file is taken before the same file in an archive.
     places[place] = tuple(n for n in dict.fromkeys(found) if n not in taken)
     taken.update(places[place])
   for name in taken:
@@ -121,7 +121,7 @@ def load(path: str) -> Archive:
 def _members(
   place: str, folders: set[str] | None = None
 ) -> Generator[_Member, None, None]:
-  """The files in a place; its folders are added to `folders`."""
+  """Files in a folder or an archive; adds its folders to `folders`."""
   folders = set() if folders is None else folders
   if os.path.isdir(place):
     yield from _of_folder(place, folders)
@@ -144,7 +144,7 @@ def _of_folder(place: str, folders: set[str]) -> Iterator[_Member]:
 
 
 def _of_tar(place: str, folders: set[str]) -> Iterator[_Member]:
-  # As a stream: a packed one cannot be entered in the middle.
+  # As a stream: a compressed archive cannot be read from the middle.
   with tarfile.open(place, "r|*") as file:
     for member in file:
       name = _plain(member.name)
@@ -176,7 +176,7 @@ def _of_zip(place: str, folders: set[str]) -> Iterator[_Member]:
 
 
 def _plain(name: str) -> str:
-  """The name without ./, or '' if it leads out of the archive."""
+  """The name without ./; '' if it leads out of the archive."""
   names = PurePosixPath(name).parts
   return "" if ".." in names or name.startswith("/") else "/".join(names)
 
@@ -187,7 +187,7 @@ def _is_archive(path: str) -> bool:
 
 @contextlib.contextmanager
 def _reporting_damage(place: str) -> Iterator[None]:
-  """Says on one line what is wrong with an archive."""
+  """Turns the errors of a damaged archive into a UserError."""
   try:
     yield
   except _DAMAGE as error:

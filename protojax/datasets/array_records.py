@@ -1,7 +1,8 @@
 """Writes TFDS data sets as ArrayRecord without TensorFlow, whole or not at all.
 
-Examples hold encoded bytes, never arrays of pixels: those would need
-TensorFlow. What is written is read by `tfds.builder_from_directory`.
+Examples hold encoded images: TensorFlow would be needed to encode pixels.
+`photo_records` and `anomaly_records` write through it, and
+`tfds.builder_from_directory` reads the result.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -22,16 +23,16 @@ _TOGETHER = 64  # examples written at a time
 
 @dataclasses.dataclass(frozen=True)
 class Content:
-  """What a data set is made of.
+  """A data set to write.
 
   Attributes:
-    name: of the data set; TFDS has it as the folder below the output.
-    version: of how it is written.
+    name: of the data set, and of its folder below the output.
+    version: of its format.
     description: in a sentence.
     features: name -> connector of `tfds.features`.
     splits: their names.
-    examples: (split, features) of each example; read once, as it is written.
-    metadata: called after the last example; what it gives is kept beside them.
+    examples: (split, features) of each example; iterated once, while writing.
+    metadata: called after the last example; its result is stored beside them.
   """
 
   name: str
@@ -45,12 +46,12 @@ class Content:
 
 @dataclasses.dataclass(frozen=True)
 class Outcome:
-  """What has been written.
+  """A data set that was written.
 
   Attributes:
     counts: images by split.
     skipped: (name, reason) of the images that are left out.
-    overlap: names of the same file in two splits, by the MD5 of its bytes.
+    overlap: (name, name) of files in two splits that have the same MD5.
   """
 
   counts: Mapping[str, int]
@@ -59,7 +60,7 @@ class Outcome:
 
 
 def home(output: str | Path, name: str, version: str) -> Path:
-  """Where a data set lies below the folder it was written to."""
+  """Folder of a data set below the folder of the output."""
   return Path(output) / name / version
 
 
@@ -67,11 +68,13 @@ def require_room(output: str, name: str, version: str) -> None:
   """Raises UserError if there is such a data set already."""
   folder = home(output, name, version)
   if folder.exists():
-    raise UserError(f"{folder} is there already: remove it, or take another")
+    raise UserError(
+      f"{folder} is there already: remove it or take another --output"
+    )
 
 
 def write(output: str, content: Content) -> None:
-  """Writes a data set beside its place and moves it there in one step.
+  """Writes a data set to a temporary folder, then moves it to its place.
 
   Raises:
     UserError: the output cannot be written, or has the data set already.
@@ -79,7 +82,7 @@ def write(output: str, content: Content) -> None:
   require_room(output, content.name, content.version)
   try:
     _write_and_move(Path(output), content)
-  # The library that writes records says in its own words that a disk is full.
+  # The library that writes records has its own error for a full disk.
   except (OSError, RuntimeError) as e:
     raise UserError(
       f"cannot write to {output}: {writing.reason(e)}. Make room or take"
@@ -123,5 +126,5 @@ def _write(folder: Path, content: Content) -> None:
       examples[split].append(example)
     writer.add_examples(examples)
   writer.close_splits(content.splits)
-  # Last, for the writer writes all it knows anew with each chunk.
+  # Last: with each chunk the writer writes its own metadata again.
   tfds.core.MetadataDict(content.metadata()).save_metadata(folder)

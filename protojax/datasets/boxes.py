@@ -1,7 +1,7 @@
-"""Bounding boxes: where in a photograph the thing is that it is labelled by.
+"""Bounding boxes of labelled objects: pixels <-> shares of the image.
 
-TFDS keeps a box as (top, left, bottom, right), in shares of the image; here
-they come from pixels and become pixels again, the same ones.
+TFDS stores a box as (top, left, bottom, right), in shares of the image. Whole
+pixels that become shares become the same pixels again.
 """
 
 from jaxtyping import Float, UInt8
@@ -11,7 +11,7 @@ import numpy as np
 def shares(
   box: tuple[int, int, int, int], height: int, width: int
 ) -> Float[np.ndarray, "4"]:
-  """A box of whole pixels as TFDS keeps it, cut off at the border.
+  """A box of whole pixels -> shares, cut off at the border of the image.
 
   Args:
     box: left, top, width and height, in pixels.
@@ -35,9 +35,9 @@ def shares(
 def cut(
   image: UInt8[np.ndarray, "H W 3"], boxes: Float[np.ndarray, "n 4"]
 ) -> UInt8[np.ndarray, "h w 3"]:
-  """The part of an image in its box: rows y:y+h and columns x:x+w.
+  """Pixels of an image in its box: rows y:y+h and columns x:x+w.
 
-  The whole image if it has no box, and the largest one if it has several.
+  Without a box, the whole image; of several boxes, the largest one.
   """
   top, left, bottom, right = largest(boxes, *image.shape[:2])
   return image[top:bottom, left:right]
@@ -46,7 +46,7 @@ def cut(
 def largest(
   boxes: Float[np.ndarray, "n 4"], height: int, width: int
 ) -> tuple[int, int, int, int]:
-  """Top, left, bottom and right in pixels of what `cut` leaves of an image."""
+  """Top, left, bottom and right, in pixels, of the box that `cut` takes."""
   if not len(boxes):
     return 0, 0, height, width
   scale = np.array([height, width, height, width])
@@ -54,7 +54,7 @@ def largest(
   pixels = np.rint(np.asarray(boxes, np.float64) * scale).astype(int)
   areas = np.prod(pixels[:, 2:] - pixels[:, :2], axis=1)
   top, left, bottom, right = pixels[np.argmax(areas)]
-  # A box without area becomes a pixel.
+  # A box without area becomes one pixel.
   top, left = min(top, height - 1), min(left, width - 1)
   bottom, right = max(bottom, top + 1), max(right, left + 1)
   return int(top), int(left), int(bottom), int(right)

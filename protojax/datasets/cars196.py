@@ -1,8 +1,8 @@
 """Stanford Cars: 16,185 cars of 196 models, with boxes.
 
 Krause et al., 3D Object Representations for Fine-Grained Categorization, 2013.
-Read as it came: cars_train.tgz, cars_test.tgz, car_devkit.tgz, and
-cars_test_annos_withlabels.mat, in one folder or unpacked there.
+Read from the original files in one folder, packed or unpacked: cars_train.tgz,
+cars_test.tgz, car_devkit.tgz and cars_test_annos_withlabels.mat.
 """
 
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ from protojax.datasets.photo_records import Listing, Photo
 from protojax.types import UserError
 
 _CLASSES = "cars_meta.mat"
-# The list of a split -> the folder of its images.
+# Split -> (its list, the folder of its images).
 _SPLITS = {
   "train": ("cars_train_annos.mat", "cars_train"),
   "test": ("cars_test_annos_withlabels.mat", "cars_test"),
@@ -45,7 +45,7 @@ def read(files: Archive) -> Listing:
       f"the lists of {files.title} are not those of Stanford Cars ({e!r})"
     ) from e
   return Listing(
-    name="cars",  # cars196 is what TFDS itself makes of them
+    name="cars",  # cars196 is the name of TFDS's own version
     class_names=tuple(str(name) for name in class_names),
     photos=tuple(photos),
     boxes="bbox",
@@ -55,7 +55,7 @@ def read(files: Archive) -> Listing:
 def _photos(
   files: Archive, annotations: Any, split: str, folder: str
 ) -> Iterator[Photo]:
-  # The folder may lie in another, which some mirrors call by the same name.
+  # In some mirrors, the folder lies in another folder of the same name.
   places = {
     tuple(name.split("/")[-2:]): name
     for name in files.names
@@ -66,7 +66,7 @@ def _photos(
     left, top, right, bottom = (
       int(row[f"bbox_{edge}"]) for edge in ("x1", "y1", "x2", "y2")
     )
-    # Matlab counts from one, and the last pixel is in the box.
+    # Matlab counts from one, and the box includes its last pixel.
     box = (left - 1, top - 1, right - left + 1, bottom - top + 1)
     yield Photo(
       path=places.get((folder, name), f"{folder}/{name}"),

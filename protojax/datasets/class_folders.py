@@ -1,7 +1,8 @@
-"""A folder or archive of classes as a listing, laid out as for `folder`.
+"""Lists the images of an archive that has one folder for each class.
 
-train/<class>/* beside test/<class>/*, or <class>/* alone, all of it perhaps
-below one folder. Without splits, 40 % of each class become the test images.
+The layout is that of `folder`: train/<class>/* and test/<class>/*, or
+<class>/*; all may lie below one more folder. Without splits, 40 % of each class
+become test images. `photo_records` writes what is listed.
 """
 
 from protojax.data import splits
@@ -48,7 +49,7 @@ def read(files: Archive) -> Listing:
 
 
 def _root(files: Archive) -> str:
-  """Below which folder the classes or splits lie: '' or one that holds all."""
+  """Path of the folder that holds the classes or splits; '' is the top."""
   root = ""
   while len(inside := _below(files, root)) == 1:
     deeper = f"{root}{inside[0]}/"
@@ -59,13 +60,13 @@ def _root(files: Archive) -> str:
 
 
 def _below(files: Archive, root: str) -> list[str]:
-  """Names of the folders in a folder, in order, without hidden ones."""
+  """Names of the folders in a folder, sorted, without hidden ones."""
   inside = (f.removeprefix(root) for f in files.folders if f.startswith(root))
   return sorted(f for f in inside if "/" not in f and not _hidden(f))
 
 
 def _classes(files: Archive, home: str) -> dict[str, list[str]]:
-  """Class -> paths of its images, both in order."""
+  """Class -> paths of its images, both sorted."""
   found: dict[str, list[str]] = {c: [] for c in _below(files, home)}
   if not found:
     raise UserError(
@@ -88,7 +89,7 @@ def _classes(files: Archive, home: str) -> dict[str, list[str]]:
 def _drawn(
   files: Archive, classes: dict[str, list[str]], root: str
 ) -> dict[str, dict[str, list[str]]]:
-  """The images of each split, drawn by their names as `folder` draws."""
+  """Split -> class -> paths, drawn by their names as in `folder`."""
   by_split: dict[str, dict[str, list[str]]] = {s: {} for s in _SPLITS}
   for class_name, paths in classes.items():
     if len(paths) < 2:
@@ -105,4 +106,4 @@ def _drawn(
 
 
 def _hidden(name: str) -> bool:
-  return name.startswith(".") or name == "__MACOSX"  # what macOS zips along
+  return name.startswith(".") or name == "__MACOSX"  # macOS puts it into zips

@@ -26,11 +26,11 @@ class Entry:
   """One image of a collection.
 
   Attributes:
-    name: tells it from all others; of a file, its path in the data set.
-    category: what it shows, such as "bottle".
+    name: no other image has it; of a file, its path in the data set.
+    category: of the object it shows, such as "bottle".
     kind: of its defects; `NORMAL` if it has none.
-    split: "train", "calibration" or "test", or "" where the data set leaves
-      open which of the normal images are for testing.
+    split: "train", "calibration" or "test"; "" if the data set does not say
+      which of its normal images to test on.
   """
 
   name: str
@@ -41,37 +41,37 @@ class Entry:
 
 @runtime_checkable
 class Collection(Protocol):
-  """Images by row; what `anomaly` knows of a data set."""
+  """Images by row: all that `anomalies` knows of a data set."""
 
   @property
   def title(self) -> str:
-    """What messages call it: its folder, or its name."""
+    """Folder or name of the data set, for messages."""
     ...
 
   @property
   def entries(self) -> Sequence[Entry]:
-    """All images, those of a category together."""
+    """All images; those of one category stand together."""
     ...
 
   @property
   def has_truth(self) -> bool:
-    """Whether it knows which pixels are defective."""
+    """True if the defective pixels are known."""
     ...
 
   def broken(self, rows: Sequence[int]) -> Mapping[int, str]:
-    """Row -> reason, for those of the rows that cannot be read."""
+    """Row -> reason, for the rows that cannot be read."""
     ...
 
   def require_truth(self, rows: Sequence[int]) -> None:
-    """Raises a UserError where the truth of a defective image is no good."""
+    """Raises UserError if the mask of a defective image cannot be used."""
     ...
 
   def image(self, row: int) -> UInt8[np.ndarray, "H W 3"]:
-    """The pixels, RGB, at the image's own size."""
+    """Pixels, RGB, at the image's own size."""
     ...
 
   def truth(self, row: int) -> Bool[np.ndarray, "H W"]:
-    """The defective pixels, at the image's own size."""
+    """Mask of the defective pixels, at the image's own size."""
     ...
 
 
@@ -81,8 +81,8 @@ class FileCollection:
 
   Attributes:
     root: the folder that names and masks are relative to.
-    entries: the name of each is its path.
-    masks: where the mask of each image lies or should lie; '' of normal ones.
+    entries: images; the name of each is its path.
+    masks: path of each image's mask, there or not; '' for normal images.
     has_truth: False if no image has a mask.
   """
 
@@ -97,11 +97,11 @@ class FileCollection:
     return self.root
 
   def path(self, row: int) -> str:
-    """Where an image lies."""
+    """Path of an image."""
     return os.path.join(self.root, self.entries[row].name)
 
   def broken(self, rows: Sequence[int]) -> dict[int, str]:
-    """Row -> reason, for those of the rows that cannot be read."""
+    """Row -> reason, for the rows that cannot be read."""
     names = {row: self.entries[row].name for row in rows}
     bad = image_check.unreadable(self.root, tuple(names.values()))
     return {row: bad[name] for row, name in names.items() if name in bad}
@@ -117,10 +117,10 @@ class FileCollection:
       truths.require(self.root, [pair for pair in pairs if pair[1]])
 
   def image(self, row: int) -> UInt8[np.ndarray, "H W 3"]:
-    """The pixels of an image.
+    """Pixels of an image.
 
     Raises:
-      UserError: the file is no longer what it was.
+      UserError: the file has changed and cannot be read.
     """
     try:
       return images_lib.decode(self.path(row))
@@ -128,7 +128,7 @@ class FileCollection:
       raise _changed(self.path(row), e) from e
 
   def content(self, row: int) -> bytes:
-    """The file of an image as it is.
+    """Bytes of an image's file.
 
     Raises:
       UserError: it is no longer there.
@@ -140,10 +140,10 @@ class FileCollection:
       raise _changed(self.path(row), e) from e
 
   def truth(self, row: int) -> Bool[np.ndarray, "H W"]:
-    """The defective pixels of an image, from its mask.
+    """Mask of the defective pixels, from its file.
 
     Raises:
-      UserError: a file is no longer what it was.
+      UserError: a file has changed and cannot be read.
     """
     mask = self.masks[row]
     path = os.path.join(self.root, mask) if mask else self.path(row)
@@ -155,18 +155,18 @@ class FileCollection:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class JoinedCollection:
-  """Several collections as one: every category of every one of them.
+  """Several collections as one, with all their categories.
 
   Attributes:
-    collections: the collections, by the name that goes before those of their
-      images and categories.
+    collections: name -> collection; the name begins the names of its images and
+      categories.
   """
 
   collections: Mapping[str, Collection]
 
   @functools.cached_property
   def entries(self) -> tuple[Entry, ...]:
-    """All images, those of a collection together."""
+    """All images; those of one collection stand together."""
     return tuple(
       dataclasses.replace(
         entry,
@@ -188,16 +188,16 @@ class JoinedCollection:
 
   @property
   def title(self) -> str:
-    """Their folders."""
+    """Titles of the collections, joined by commas."""
     return ",".join(one.title for one in self.collections.values())
 
   @property
   def has_truth(self) -> bool:
-    """Whether all of them do."""
+    """True if every collection knows its defective pixels."""
     return all(one.has_truth for one in self.collections.values())
 
   def broken(self, rows: Sequence[int]) -> dict[int, str]:
-    """Row -> reason, for those of the rows that cannot be read."""
+    """Row -> reason, for the rows that cannot be read."""
     found = {}
     for name, one in self.collections.items():
       own = {self._places[r][1]: r for r in rows if self._places[r][0] == name}
@@ -206,18 +206,18 @@ class JoinedCollection:
     return found
 
   def require_truth(self, rows: Sequence[int]) -> None:
-    """As each of them does, of its own rows."""
+    """Lets each collection check its own rows."""
     for name, one in self.collections.items():
       own = (self._places[row] for row in rows)
       one.require_truth([row for place, row in own if place == name])
 
   def image(self, row: int) -> UInt8[np.ndarray, "H W 3"]:
-    """The pixels of an image."""
+    """Pixels of an image."""
     name, own = self._places[row]
     return self.collections[name].image(own)
 
   def truth(self, row: int) -> Bool[np.ndarray, "H W"]:
-    """The defective pixels of an image."""
+    """Mask of the defective pixels."""
     name, own = self._places[row]
     return self.collections[name].truth(own)
 

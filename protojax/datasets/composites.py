@@ -1,13 +1,13 @@
-"""Embedded images of known concepts in known places, and one false cue.
+"""Embedded images with known concepts in known places, and one false cue.
 
-Coins, cat's eyes, print and wheels, pieces of photographs that come with
-scikit-image, are pasted at a random place, size and brightness onto crops of
-other photographs (the `demo` extra). The class follows from what is there: a
-coin and an eye; else print; else neither. A wheel says nothing. In training a
-white tag in some corner mostly goes with print, which in the test it does not:
-a model may have learned the tag. Neither a piece nor a pixel of the background
-is in two splits. An image is made when it is asked for, from the seed, the
-split and its number.
+Pieces of photographs (the `demo` extra) are pasted at a random place, size and
+brightness onto crops of other photographs. The concepts are coins, cat's eyes,
+print and wheels. The class is "coin and eye" if both are there, else "print" if
+there is print, else "neither"; wheels do not matter. In training, most images
+with print have a white tag in a corner, and most others have none; in the test,
+the tag says nothing. A model may have learned the tag. No piece and no pixel of
+the background is in two splits. An image is made when it is read, from the
+seed, the split and its number.
 """
 
 from collections.abc import Mapping, Sequence
@@ -35,14 +35,14 @@ BACKGROUNDS = (
   "retina",
 )
 SIDE = 96  # of an image, in pixels
-_PRESENT = (0.5, 0.5, 0.4, 0.4)  # how often each concept is there
-_SIZE = (22, 36)  # pixels, from which to which
+_PRESENT = (0.5, 0.5, 0.4, 0.4)  # share of images with each concept
+_SIZE = (22, 36)  # pixels, smallest and largest
 _BRIGHTNESS = (0.7, 1.25)
 _TAG_SIZE = 12  # pixels
 _TAG_GREY = 250
-_TAG_IN_TEST = 0.5  # how often it is there in the test
+_TAG_IN_TEST = 0.5  # share of test images with the tag
 
-# Where the pieces are: left, top, width, height in pixels.
+# Boxes of the pieces: left, top, width, height in pixels.
 _COINS_ABOVE = (
   (305, 16, 59, 56),
   (132, 30, 47, 44),
@@ -92,8 +92,9 @@ class Composites:
 
   Attributes:
     split: "train" or "test".
-    seed: of every choice.
-    tag_with, tag_without: how often the tag is there with print, and without.
+    seed: of all randomness.
+    tag_with, tag_without: share of images with the tag, among those with print
+      and among those without.
     skipped: none.
   """
 
@@ -121,27 +122,27 @@ class Composites:
 
   @functools.cached_property
   def concepts(self) -> Bool[np.ndarray, "n c"]:
-    """Which concepts each image shows."""
+    """True for the concepts that each image shows."""
     return np.stack([self._drawn(i)[0] for i in range(len(self))])
 
   @functools.cached_property
   def labels(self) -> Int32[np.ndarray, " n"]:
-    """By the rule of the module's first lines."""
+    """2 for a coin and an eye, else 1 for print, else 0."""
     coin, eye, text, _ = self.concepts.T
     return np.where(coin & eye, 2, np.where(text, 1, 0)).astype(np.int32)
 
   def name(self, i: int) -> str:
-    """The split, the number, and what is there."""
+    """Split, number and concepts."""
     shown = [CONCEPTS[c] for c in np.flatnonzero(self.concepts[i])]
     return "-".join((self.split, f"{int(i):03d}", *shown))
 
   def places(self, i: int) -> Places:
-    """Where the pieces were pasted."""
+    """Boxes of the pieces."""
     shown, _, boxes = self._drawn(i)
     return Places(np.flatnonzero(shown), boxes[:-1][shown])
 
   def tag(self, i: int) -> Float[np.ndarray, "4"] | None:
-    """The tag's box, in shares of the image; None where there is no tag."""
+    """Box of the tag, in shares of the image; None without a tag."""
     _, tagged, boxes = self._drawn(i)
     return boxes[-1] if tagged else None
 
@@ -151,7 +152,7 @@ class Composites:
   def _drawn(
     self, i: int
   ) -> tuple[Bool[np.ndarray, " c"], bool, Float[np.ndarray, "n 4"]]:
-    """Which concepts an image shows, whether a tag, and boxes for them all."""
+    """Shown concepts, whether there is a tag, boxes of all concepts and tag."""
     generator = self._generator(i, 0)
     shown = generator.random(len(CONCEPTS)) < _PRESENT
     with_print = shown[CONCEPTS.index("print")]
@@ -165,9 +166,9 @@ def load(split: str, seed: int, tag: float = 0.9) -> Composites:
 
   Args:
     split: "train" or "test".
-    seed: another one gives other images.
-    tag: how often a training image with print has the tag, and one without has
-      none. In the test every second image has it.
+    seed: of all randomness.
+    tag: share of the training images with print that have the tag, and of those
+      without print that have none. In the test, half of the images have it.
 
   Raises:
     UserError: there is no such split, or the photographs are not installed.
@@ -179,14 +180,14 @@ def load(split: str, seed: int, tag: float = 0.9) -> Composites:
   if not 0 <= tag <= 1:
     raise UserError(f"--config.data.tag={tag}: give a share between 0 and 1")
   for name, _ in _PIECES.values():
-    photos.photograph(name)  # It is missed before anything else is done.
+    photos.photograph(name)  # A missing package is reported first.
   if split == "test":
     return Composites(split, seed, _TAG_IN_TEST, _TAG_IN_TEST)
   return Composites(split, seed, tag, 1 - tag)
 
 
 def _separate_boxes(generator: np.random.Generator) -> Int[np.ndarray, "n 4"]:
-  """Boxes in pixels for every concept and, last, the tag, none over another."""
+  """Boxes in pixels, none over another: of each concept, last of the tag."""
   while True:
     top, left = (generator.integers(0, 2, 2) * (SIDE - _TAG_SIZE)).tolist()
     boxes = [(top, left, top + _TAG_SIZE, left + _TAG_SIZE)]
@@ -212,7 +213,7 @@ def _pixels(box: Float[np.ndarray, "4"]) -> list[int]:
 
 
 def _background(split: str, generator: np.random.Generator) -> Crop:
-  """A crop of a photograph, some of them mirrored."""
+  """A random crop of a photograph, mirrored in half of the cases."""
   crops = _crops(split)
   crop = crops[generator.integers(len(crops))]
   return (crop[:, ::-1] if generator.integers(2) else crop).copy()
@@ -220,7 +221,7 @@ def _background(split: str, generator: np.random.Generator) -> Crop:
 
 @functools.cache
 def _crops(split: str) -> tuple[Crop, ...]:
-  """Those of `photos`, so that no pixel is in two splits."""
+  """Crops of the backgrounds, as in `photos`: no pixel is in two splits."""
   found = []
   for name in BACKGROUNDS:
     whole = photos.photograph(name)
@@ -243,7 +244,7 @@ def _paste(
   box: Sequence[int],
   generator: np.random.Generator,
 ) -> None:
-  """Draws a piece into a box: a disc, whose outline tells nothing."""
+  """Pastes a piece into a box, as a disc: every outline is the same."""
   top, left, bottom, right = box
   size = bottom - top
   pieces = _pieces(concept, split)

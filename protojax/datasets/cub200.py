@@ -1,8 +1,7 @@
 """CUB-200-2011: 11,788 birds of 200 species, with boxes and 15 parts.
 
-Wah et al., The Caltech-UCSD Birds-200-2011 Dataset, 2011. Read as it comes
-from CUB_200_2011.tgz; cut as ProtoPNet's data are, with boxes of whole pixels
-(explaining_prototypes.md section 5).
+Wah et al., The Caltech-UCSD Birds-200-2011 Dataset, 2011. Read from
+CUB_200_2011.tgz. Boxes have whole pixels, as those of ProtoPNet's data.
 """
 
 from collections.abc import Iterator, Mapping
@@ -27,8 +26,8 @@ _LISTS = (
 def read(files: Archive) -> Listing:
   """Lists the birds.
 
-  Each has a feature "parts": x, y in pixels of the whole image and whether it
-  is seen, for each of the parts that the metadata name.
+  Each bird has a feature "parts" [15, 3]: x and y in pixels of the whole image,
+  and 1 if the part is seen. The metadata name the parts.
 
   Raises:
     UserError: a list is missing, or not as expected.
@@ -70,7 +69,7 @@ def read(files: Archive) -> Listing:
 
 
 def _home(files: Archive) -> str:
-  """The folder of images.txt, with its slash."""
+  """The folder of images.txt, with a slash at its end."""
   found = [name for name in files.names if f"/{name}".endswith("/images.txt")]
   if not found:
     raise UserError(
@@ -104,6 +103,6 @@ def _photos(
 
 
 def _column(text: str) -> dict[str, str]:
-  """Number -> the rest of the line, of a list of numbered things."""
+  """Number at the start of a line -> the rest of the line."""
   lines = (line.split(maxsplit=1) for line in text.splitlines() if line.strip())
   return {number: rest.strip() for number, rest in lines}

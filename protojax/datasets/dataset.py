@@ -1,4 +1,7 @@
-"""The images that a method learns from: its splits as streams."""
+"""Dataset: the splits of a config's data set, as sources and as streams.
+
+Every method reads its images through one.
+"""
 
 from collections.abc import Callable
 from typing import Any
@@ -13,10 +16,10 @@ Open = Callable[[Any, str, int], Source]
 
 
 class Dataset:
-  """Splits of one data set, each opened when it is first asked for.
+  """Splits of one data set; each is opened when it is first read.
 
   Attributes:
-    sources: split -> its images, of the splits that are open.
+    sources: split -> its images, for the splits opened so far.
   """
 
   def __init__(
@@ -31,10 +34,10 @@ class Dataset:
 
     Args:
       config_data: of the run's config; see `datasets.load`.
-      seed: of the run: draws splits, and the order of every epoch.
+      seed: of the run; draws the splits and the order of every epoch.
       batch_size: examples of a step, over all processes.
-      class_names: of a run that was trained; None takes those of the data.
-      open_split: opens the images of a split.
+      class_names: of a trained run; None takes those of the data.
+      open_split: opens a split.
     """
     self.sources: dict[str, Source] = {}
     self._data, self._seed, self._batch_size = config_data, seed, batch_size
@@ -61,11 +64,11 @@ class Dataset:
     return stream.ordered(self.source(split), size, self._batch_size)
 
   def shuffled(self, augment: str = "", copies: int = 1) -> Stream:
-    """The training images, every epoch in another order.
+    """The training images, in another order every epoch.
 
     Args:
       augment: names of the random variations; see `data.transforms`.
-      copies: how often an epoch has each image.
+      copies: how often each image comes in an epoch.
     """
     return stream.shuffled(
       self.source("train"),

@@ -1,8 +1,8 @@
 """Stanford Dogs: 20,580 dogs of 120 breeds, with a box for every dog.
 
 Khosla et al., Novel Dataset for Fine-Grained Image Categorization, 2011. Read
-as it comes: images.tar, annotation.tar and lists.tar, in one folder or unpacked
-there. An image may show several dogs, all of its breed.
+from the original files in one folder, packed or unpacked: images.tar,
+annotation.tar and lists.tar. An image may show several dogs of its breed.
 """
 
 from collections.abc import Mapping
@@ -78,7 +78,7 @@ def _places(files: Archive) -> dict[tuple[str, str], str]:
 def _annotations(
   files: Archive, places: Mapping[tuple[str, str], str], names: list[str]
 ) -> dict[str, Any]:
-  """The boxes of each image."""
+  """Name of an image -> its boxes."""
   of_place = {
     places.get(("Annotation", stem), f"Annotation/{stem}"): name
     for name in names
@@ -100,7 +100,7 @@ def _boxes(
   files: Archive, place: str, content: bytes
 ) -> tuple[tuple[int, int, int, int], ...]:
   try:
-    if b"<!DOCTYPE" in content:  # it could define entities without end
+    if b"<!DOCTYPE" in content:  # it could define endless entities
       raise ValueError("it declares a document type")
     found = []
     for box in ElementTree.fromstring(content).iter("bndbox"):

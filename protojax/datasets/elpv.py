@@ -1,12 +1,11 @@
 """2,624 solar cells, with and without defects, from the package elpv-dataset.
 
 Electroluminescence images, each with the probability that its cell is
-defective: experts were sure of some and not of others. Used are those of
-probability 0, which are normal, and of 1; the cells of mono- and
-polycrystalline silicon are two categories. Which pixels are defective is not
-known. Deitsch et al., "Automatic classification of defective photovoltaic
-module cells in electroluminescence images", Solar Energy 185 (2019); CC
-BY-NC-SA 4.0.
+defective. Experts were sure of some cells: probability 0 is normal, 1 is
+defective, and the others are left out. The cells of mono- and polycrystalline
+silicon are two categories. The defective pixels are not known. Deitsch et al.,
+"Automatic classification of defective photovoltaic module cells in
+electroluminescence images", Solar Energy 185 (2019); CC BY-NC-SA 4.0.
 """
 
 import importlib.util
@@ -20,12 +19,12 @@ _INSTALL = "python -m pip install 'protojax[elpv]'"
 
 
 def load() -> FileCollection:
-  """Lists the cells, by category and name.
+  """Lists the cells, sorted by category and name.
 
   Raises:
     UserError: the package is not installed, or not as expected.
   """
-  # Found, not imported: its import is not needed to read files.
+  # The package is found, not imported: only its files are read.
   spec = importlib.util.find_spec("elpv_dataset")
   if spec is None or not spec.submodule_search_locations:
     raise UserError(

@@ -1,4 +1,4 @@
-"""Image files as a source, and how they are found on disk."""
+"""A source of image files, and functions that find image files on disk."""
 
 from collections.abc import Iterator
 import dataclasses
@@ -21,9 +21,9 @@ class Files:
 
   Attributes:
     root: the folder the names are relative to.
-    names: of the readable images.
+    names: paths of the readable images, relative to `root`.
     labels: class of each; -1 is unknown.
-    class_names: by label.
+    class_names: index = label.
     skipped: (name, reason) of each image that could not be read.
   """
 
@@ -47,12 +47,12 @@ class Files:
     return {"image": image, "label": int(self.labels[i]), "name": self.name(i)}
 
   def name(self, i: int) -> str:
-    """The path relative to `root`, fit for reports and JSON."""
+    """The path relative to `root`, as text that can be printed."""
     return printable(self.names[i])
 
 
 def images(*paths: str) -> Files:
-  """Opens images without labels: files, folders (all below them), patterns.
+  """Opens images without labels: files, patterns, or all below a folder.
 
   Raises:
     UserError: nothing is there, or none of it can be read.
@@ -72,9 +72,9 @@ def images(*paths: str) -> Files:
 
 
 def below(folder: str) -> Iterator[str]:
-  """Paths of the image files in and below a folder, in order of their names.
+  """Paths of the image files in and below a folder, sorted by name.
 
-  Known by their suffix; hidden files and folders are left out.
+  Image files are known by their suffix. Hidden files and folders are left out.
   """
   for place, folders, files in os.walk(folder, followlinks=True):
     folders[:] = sorted(f for f in folders if not f.startswith("."))
@@ -82,7 +82,7 @@ def below(folder: str) -> Iterator[str]:
 
 
 def folders(path: str) -> list[str]:
-  """Names of the folders in a folder, in order; hidden ones are left out."""
+  """Names of the folders in a folder, sorted; hidden ones are left out."""
   with os.scandir(path) as entries:
     return sorted(
       e.name for e in entries if e.is_dir() and not e.name.startswith(".")
@@ -90,7 +90,7 @@ def folders(path: str) -> list[str]:
 
 
 def is_image(path: str) -> bool:
-  """Whether the suffix is one of images; hidden files are none."""
+  """True if the suffix is that of an image and the file is not hidden."""
   name = os.path.basename(path)
   suffix = os.path.splitext(name)[1].lower()
   # Pillow's table of suffixes also holds formats that it only writes.
@@ -101,7 +101,7 @@ def is_image(path: str) -> bool:
 def _expand(path: str) -> list[str]:
   if os.path.isdir(path):
     return list(below(path))
-  if os.path.exists(path):  # named by the user: its suffix does not matter
+  if os.path.exists(path):  # the user names it: any suffix will do
     return [path]
   matches = sorted(glob.glob(path, recursive=True))
   found = [f for f in matches if os.path.isfile(f) and is_image(f)]

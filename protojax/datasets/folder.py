@@ -1,7 +1,7 @@
-"""A labelled data set in folders, one a class.
+"""Opens a folder of images that has one folder for each class.
 
-`root/train/<class>/*` beside `root/test/<class>/*`, or `root/<class>/*`, which
-is split by a seed.
+The layout is `root/train/<class>/*` and `root/test/<class>/*`, or
+`root/<class>/*`, which a seed divides into the two splits.
 """
 
 from collections.abc import Sequence
@@ -27,14 +27,14 @@ def load(
   """Opens one split of a folder of classes.
 
   Args:
-    root: holds a folder a split, and in it a folder a class; or a folder a
-      class.
-    split: which of `splits`.
+    root: holds a folder for each split, with a folder for each class in it; or
+      the folders of the classes.
+    split: one of `splits`.
     splits: the names of the training and the test split.
-    test_fraction: the share of each class that is test, if `root` holds the
-      classes themselves.
-    seed: of that split. A file keeps its rank in the draw when others come or
-      go.
+    test_fraction: share of each class to test on, if `root` holds the classes
+      themselves.
+    seed: draws that share. A file keeps its rank in the draw when others come
+      or go.
 
   Raises:
     UserError: the folder does not hold what is described here.
@@ -57,7 +57,7 @@ def _has_splits(root: str, splits: tuple[str, str]) -> bool:
   if all(s in present for s in splits):
     return True
   for found, missing in (splits, splits[::-1]):
-    # With images in it and no folder it may well be a class called "train".
+    # A folder "train" with images and no folders may be a class.
     if found in present and files.folders(os.path.join(root, found)):
       raise UserError(
         f"{root} has {found}/ but no {missing}/: add it, or name the folders"
@@ -97,7 +97,7 @@ def _labelled(root: str, prefix: str = "") -> Files:
 
 
 def _drawn(source: Files, test: bool, fraction: float, seed: int) -> Files:
-  """The training or the test part of every class."""
+  """The images of the training or the test split, drawn from every class."""
   if not 0 < fraction < 1:
     raise UserError(
       f"--config.data.test_fraction={fraction} leaves a split empty; give a"

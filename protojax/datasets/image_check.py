@@ -1,7 +1,7 @@
-"""Finds the unreadable images of a folder when it is opened, not in epoch 3.
+"""Finds the unreadable images of a folder when it is opened, before training.
 
-Every image is decoded once, by threads; the outcome is remembered in the user's
-cache by path, size and time of change, so that the next start is quick.
+Threads decode every image once. The user's cache keeps the result by path, size
+and time of change, so that the next start is quick.
 """
 
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ from protojax.types import UserError
 from protojax.writing import replacing
 
 _LOG = logging.getLogger(__name__)
-_MANY = 5000  # images worth a word before the wait
+_MANY = 5000  # images; to check more takes so long that it is announced
 
 
 def unreadable(root: str, names: Sequence[str]) -> dict[str, str]:
@@ -29,7 +29,7 @@ def unreadable(root: str, names: Sequence[str]) -> dict[str, str]:
     names: image files, as paths relative to `root`.
 
   Returns:
-    Name -> reason, for the unreadable ones alone.
+    Name -> reason, for the unreadable images only.
   """
   cache = _cache_path(root)
   known = _recall(cache)
@@ -50,7 +50,7 @@ def unreadable(root: str, names: Sequence[str]) -> dict[str, str]:
 def _stamp(path: str) -> list[int]:
   try:
     status = os.stat(path)
-  except OSError:  # a link that leads nowhere: decoding will say so
+  except OSError:  # a broken link: decoding reports it
     return [-1, -1]
   return [status.st_size, status.st_mtime_ns]
 
@@ -71,7 +71,7 @@ def _cache_path(root: str) -> Path:
 
 
 def _recall(cache: Path) -> dict[str, tuple[list, str]]:
-  # The cache only saves time: lost or damaged, the images are read again.
+  # The cache only saves time: if it is lost, the images are checked again.
   try:
     known = json.loads(cache.read_text())
     return {n: (s, r) for n, (s, r) in known.items() if isinstance(r, str)}

@@ -1,4 +1,4 @@
-"""The folder layouts of data sets for anomaly detection, told apart by content.
+"""Finds the images and masks of a data set of defects, in any of four layouts.
 
 - MVTec-AD: CATEGORY/{train/good,test/KIND,ground_truth/KIND}, or one such
   category alone;
@@ -8,7 +8,9 @@
 - plain: KIND/*, where one folder is called good, normal, ok or free. The mask
   of a defective image lies beside it or in ground_truth/KIND.
 
-A mask is called as its image is, with or without _mask at the end.
+`load` knows the layout by these names and gives a collection, of which
+`anomalies` draws splits. A mask has the name of its image, with or without
+_mask at the end.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -25,11 +27,11 @@ from protojax.types import UserError
 _NORMAL = frozenset(("good", "normal", "ok", "free"))
 _TRUTH = "ground_truth"
 
-_Found = Iterator[tuple[Entry, str]]  # an image and its mask
+_Found = Iterator[tuple[Entry, str]]  # image, path of its mask
 
 
 def load(root: str) -> FileCollection:
-  """Lists the images of a folder, whatever its layout; reads none of them.
+  """Lists the images of a folder in any of the layouts; reads none of them.
 
   Args:
     root: an existing folder.
@@ -105,7 +107,7 @@ def _visa(root: str) -> _Found:
   for number, row in enumerate(rows, 2):
     if any(row.get(column) is None for column in columns):
       raise UserError(
-        f"{path} line {number} has not the columns {', '.join(columns)}"
+        f"{path} line {number} lacks one of the columns {', '.join(columns)}"
       )
     kind, split, mask = row["label"], row["split"], row["mask"]
     if split not in ("train", "test"):
@@ -118,7 +120,7 @@ def _visa(root: str) -> _Found:
 
 def _real_iad(root: str) -> _Found:
   lists = os.path.join(root, "realiad_jsons")
-  if "realiad_jsons" in files.folders(lists):  # as it is unpacked
+  if "realiad_jsons" in files.folders(lists):  # the archive unpacks so
     lists = os.path.join(lists, "realiad_jsons")
   names = [f for f in sorted(os.listdir(lists)) if f.endswith(".json")]
   if not names:
@@ -152,7 +154,7 @@ def _real_iad_category(root: str, category: str, content: dict) -> _Found:
 
 
 def _home(root: str, prefixes: Sequence[str], first: Sequence[dict]) -> str:
-  """Where the images of a category of Real-IAD lie, of the largest size."""
+  """Folder of the largest images of a category of Real-IAD."""
   sizes = [f for f in files.folders(root) if f != "realiad_jsons"]
   sizes.sort(key=lambda f: int("0" + "".join(filter(str.isdigit, f))))
   for prefix in prefixes:
@@ -188,14 +190,14 @@ def _plain(root: str) -> _Found:
 def _without_masks(
   found: Iterable[tuple[str, str]],
 ) -> tuple[list[tuple[str, str]], dict[str, str]]:
-  """The (stem, name) of images among their masks, and the mask of each."""
+  """Tells images from masks: (stem, name) of images; image -> its mask."""
   found = list(found)
   by_stem: dict[str, list[str]] = {}
   for stem, name in found:
     by_stem.setdefault(stem, []).append(name)
   masks = {}
   for stem, names in by_stem.items():
-    # Of two files with one stem, the one in the format of masks is the mask.
+    # Of two files with one stem, the PNG is the mask.
     same = [n for n in names if n.lower().endswith(".png")]
     same = same if len(same) < len(names) else []
     for name in (n for n in names if n not in same):
@@ -206,12 +208,12 @@ def _without_masks(
 
 
 def _masks(root: str, folder: str, expected: str = "") -> Callable[[str], str]:
-  """Function from the stem of an image to its mask, there or not.
+  """Returns a function: stem of an image -> path of its mask, there or not.
 
   Args:
     root: of the data set.
     folder: of the masks of one kind, which need not exist.
-    expected: where a mask that is not there should lie, if not in `folder`.
+    expected: folder where a missing mask should lie; `folder` if ''.
   """
   present = dict(_below(root, folder))
 
@@ -223,7 +225,7 @@ def _masks(root: str, folder: str, expected: str = "") -> Callable[[str], str]:
 
 
 def _below(root: str, folder: str) -> Iterator[tuple[str, str]]:
-  """Path in the folder without suffix, and path in the root, of each image."""
+  """(path in the folder without suffix, path in the root) of each image."""
   where = os.path.join(root, folder)
   for path in files.below(where):
     stem = os.path.splitext(os.path.relpath(path, where))[0]
@@ -247,5 +249,5 @@ def _basename(root: str) -> str:
 
 
 def _native(path: str) -> str:
-  # Lists that were made on Windows have its separators.
+  # Lists from Windows have backslashes.
   return os.path.normpath(path.replace("\\", "/"))

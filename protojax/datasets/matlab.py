@@ -1,4 +1,4 @@
-"""Lists that a data set keeps in files of Matlab."""
+"""Reads the lists of a data set from Matlab's .mat files."""
 
 from collections.abc import Iterable
 import io
@@ -9,7 +9,7 @@ from protojax.types import UserError
 
 
 def lists(files: Archive, names: Iterable[str]) -> dict[str, dict[str, Any]]:
-  """Reads the .mat files of an archive, wherever in it they lie.
+  """Reads .mat files of an archive, from whatever folder they lie in.
 
   Returns:
     Name of the file -> its variables.

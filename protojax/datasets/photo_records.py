@@ -1,8 +1,8 @@
-"""Labelled photographs of an archive as one TFDS data set.
+"""Labelled photographs as the records of a TFDS data set.
 
-What is in the archive is told by a reader such as `cub200`; here it becomes
-records. Images go in as the files they are: boxes and parts lie beside them and
-are cut when an image is read, so nothing is compressed a second time.
+A reader such as `cub200` lists the photographs of an archive; `write` stores
+them. Image files are stored unchanged, with boxes and parts beside them. `tfds`
+crops an image when it is read, so that nothing is compressed a second time.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -23,14 +23,14 @@ VERSION = "1.0.0"
 
 @dataclasses.dataclass(frozen=True)
 class Photo:
-  """An image of a data set, as its lists tell of it.
+  """One image of a data set.
 
   Attributes:
     path: in the archive.
-    name: what it is called in reports.
+    name: in reports.
     label: its class.
-    split: "train" or "test", or what the data set has.
-    boxes: left, top, width and height of each thing of its class, in pixels.
+    split: "train" or "test", or another of the data set.
+    boxes: left, top, width and height of each object of its class, in pixels.
     more: further features.
   """
 
@@ -48,12 +48,12 @@ class Listing:
 
   Attributes:
     name: of the data set that is written.
-    class_names: by label.
+    class_names: index = label.
     photos: all images.
-    boxes: "" if the images have none, "bbox" if each has one, "objects" if
-      each has several. The features are called so, as in TFDS.
-    more: connectors of the further features that the images have.
-    metadata: what is kept beside the images, such as the names of parts.
+    boxes: "" if the images have none, "bbox" if each has one, "objects" if each
+      has several; it is the name of the feature, as in TFDS.
+    more: connectors of the further features.
+    metadata: stored beside the images, such as the names of parts.
   """
 
   name: str
@@ -106,7 +106,7 @@ def _require_files(files: Archive, listing: Listing) -> None:
 
 
 class _Writing:
-  """Examples as they are written, and what becomes known meanwhile."""
+  """Makes the examples to write, and counts those written and skipped."""
 
   def __init__(
     self, files: Archive, listing: Listing, advance: Callable
@@ -118,7 +118,7 @@ class _Writing:
     self._skipped: list[tuple[str, str]] = []
 
   def content(self) -> array_records.Content:
-    """What `array_records.write` writes."""
+    """The data set, for `array_records.write`."""
     import tensorflow_datasets as tfds
 
     listing, box = self._listing, tfds.features.BBoxFeature()
@@ -147,7 +147,7 @@ class _Writing:
     )
 
   def outcome(self) -> array_records.Outcome:
-    """What has been written."""
+    """Counts of the written images."""
     splits = [photo.split for _, photo in self._written]
     return array_records.Outcome(
       {split: splits.count(split) for split in sorted(set(splits))},
@@ -188,7 +188,7 @@ class _Writing:
     }
 
   def _require_classes(self) -> None:
-    """Every class has an image in every split, or nothing is written."""
+    """Requires an image of every class in every split."""
     for split in sorted({photo.split for photo in self._listing.photos}):
       labels = [p.label for _, p in self._written if p.split == split]
       counts = np.bincount(labels, minlength=len(self._listing.class_names))

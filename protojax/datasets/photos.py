@@ -1,9 +1,9 @@
-"""The embedded data set: crops of 13 photographs, one photograph a class.
+"""The embedded data set: crops of 13 photographs; each photograph is a class.
 
-The photographs come inside the wheels of scikit-image and scikit-learn (the
-`demo` extra), so nothing is downloaded. Training crops lie in the left 60 % of
-a photograph and test crops in the right 40 %: no pixel is in both. Written
-once, as a TFDS data set in the user's cache, then read like any other.
+The photographs come with scikit-image and scikit-learn (the `demo` extra), so
+nothing is downloaded. Training crops lie in the left 60 % of a photograph and
+test crops in the right 40 %: no pixel is in both. The crops are written once as
+a TFDS data set in the user's cache, and read like any other.
 """
 
 from collections.abc import Iterator
@@ -25,15 +25,15 @@ from protojax.data import images as images_lib
 from protojax.datasets import tfds as tfds_lib
 from protojax.types import UserError
 
-# Another draw of crops needs another version: the cache is kept by it.
+# To be changed with the crops: it names the folder in the cache.
 VERSION = "1.1.0"
 CROPS = {"train": 60, "test": 30}  # of each photograph
-# Pixels; the size of the network's input in the default config, so that the
-# network sees the photograph's own pixels, not resized ones.
+# Pixels. The network of the default config takes images of this size, so that
+# crops are not resized.
 _SIDE = 96
 _TRAIN_SHARE = 0.6  # of the width
-# Standard deviation below which a crop shows next to nothing (the black rim of
-# the retina, the night sky behind the rocket), in grey levels.
+# Least standard deviation of a crop, in grey levels. Crops below it are flat
+# (the black rim of the retina, the night sky behind the rocket).
 _FLAT = 6.0
 
 _FOLDERS = {"skimage": "data", "sklearn": "datasets/images"}
@@ -53,12 +53,12 @@ _PHOTOGRAPHS = {
   "stereo_motorcycle": ("skimage", "motorcycle_left.png"),
 }
 CLASS_NAMES = tuple(_PHOTOGRAPHS)
-# Not classes here: other data sets take pieces of them.
+# No classes here: other data sets use pieces of them.
 _OTHERS = {"coins": ("skimage", "coins.png"), "page": ("skimage", "page.png")}
 
 
 def load(root: str, split: str) -> tfds_lib.Records:
-  """Opens the photographs, cutting them first if this was never done.
+  """Opens a split of the crops, and writes them first if they are not there.
 
   Args:
     root: folder of the prepared data set; '' is the user's cache.
@@ -90,7 +90,7 @@ def photograph(name: str) -> UInt8[np.ndarray, "H W 3"]:
     UserError: the package that holds it is not installed.
   """
   package, file = {**_PHOTOGRAPHS, **_OTHERS}[name]
-  # Found, not imported: importing scikit-image takes a second.
+  # The package is found, not imported: that takes a second.
   spec = importlib.util.find_spec(package)
   if spec is None or not spec.submodule_search_locations:
     raise UserError(
@@ -111,10 +111,9 @@ def photograph(name: str) -> UInt8[np.ndarray, "H W 3"]:
 def boxes(
   name: str, image: UInt8[np.ndarray, "H W 3"], split: str
 ) -> Int[np.ndarray, "n 4"]:
-  """Where the crops of a photograph lie: x, y, width, height in pixels.
+  """Boxes of the crops of a photograph: x, y, width, height in pixels.
 
-  Drawn from the name and the split alone. A crop that shows next to nothing is
-  drawn again.
+  They depend on the name and the split alone. A flat crop is drawn again.
   """
   height, width, _ = image.shape
   border = int(width * _TRAIN_SHARE)
@@ -143,8 +142,8 @@ def _crops(split: str) -> Iterator[tuple[str, dict]]:
 
 
 def _prepare(where: Path, folder: Path) -> None:
-  """Writes the data set beside its place and moves it there in one step."""
-  for name in CLASS_NAMES:  # before anything is written
+  """Writes the data set to a temporary folder, then moves it to its place."""
+  for name in CLASS_NAMES:  # a missing package is reported first
     photograph(name)
   where.mkdir(parents=True, exist_ok=True)
   temporary = tempfile.mkdtemp(dir=where, prefix=".photos-")
@@ -154,7 +153,7 @@ def _prepare(where: Path, folder: Path) -> None:
     try:
       os.rename(made.data_dir, folder)
     except OSError:
-      if not folder.is_dir():  # else another process was quicker: the same
+      if not folder.is_dir():  # else another process wrote the same
         raise
   finally:
     shutil.rmtree(temporary, ignore_errors=True)
@@ -189,7 +188,7 @@ def _builder(data_dir: str) -> Any:
       raise NotImplementedError("the splits bring their own generators")
 
   builder = Photos(data_dir=data_dir, file_format="array_record")
-  # TFDS speaks of downloads, which would only puzzle: there are none.
+  # TFDS prints messages about downloads, but nothing is downloaded.
   tfds.disable_progress_bar()
   with contextlib.redirect_stdout(io.StringIO()):
     builder.download_and_prepare()

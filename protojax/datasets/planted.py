@@ -1,12 +1,12 @@
-"""Embedded data whose labels have one known cause: hue, shape, texture, ...
+"""Embedded images whose labels have one known cause: hue, shape, texture, ...
 
-Patches of photographs (the `demo` extra), of any content, into which one
-characteristic is planted at a level that is the label. Content tells nothing of
-it, and the other characteristics vary at random. What explanations say of a
-model trained on them can be checked: `python -m protojax evaluate --planted`
-does. Patches for training lie in the left 60 % of a photograph, those for
-testing in the right 40 %. An image is made when it is asked for, from the seed,
-the split and its number.
+An image is a patch of a photograph (the `demo` extra). One characteristic is
+planted: it is set to a level, and the level is the label. The content of the
+patch says nothing about the label, and the other characteristics vary at
+random. So the explanations of a model that is trained on these images can be
+checked, as `python -m protojax evaluate --planted` does. Training patches lie
+in the left 60 % of a photograph, test patches in the right 40 %. An image is
+made when it is read, from the seed, the split and its number.
 """
 
 from collections.abc import Callable, Mapping
@@ -23,7 +23,7 @@ from protojax.types import UserError
 
 COUNTS = {"train": 1500, "test": 300}
 SIDE = 64  # of a patch, in pixels
-# Those with patches of some detail and colour on both sides.
+# Photographs with detailed and coloured patches in both splits.
 PHOTOGRAPHS = (
   "astronaut",
   "chelsea",
@@ -33,17 +33,17 @@ PHOTOGRAPHS = (
   "rocket",
   "stereo_motorcycle",
 )
-# Each quarter of a patch has some detail (root mean square of luma less blurred
-# luma) and some colour (mean of its largest less its smallest channel), and not
-# very much: the planted level decides, not the patch. A flat part would be of
-# low contrast at any level.
+# Least and most of each quarter of a patch: detail (root mean square of luma
+# less blurred luma) and colour (mean of largest less smallest channel). A flat
+# quarter has low contrast at any level; with much detail or colour, the patch
+# decides and not the planted level.
 _DETAIL = (8, 25)
 _COLOUR = (25, 120)
-# What every patch has of both before anything is planted.
+# Every patch is set to these before anything is planted.
 _MEAN_DETAIL, _MEAN_COLOUR = 16, 60
-_BLUR = 2.5  # pixels, sigma: leaves no fine texture
-# The lines that make shapes: pixels from one to the next, half their width,
-# how far and over which length they swing.
+_BLUR = 2.5  # pixels, sigma: removes fine texture
+# Lines of a planted shape, in pixels: from one to the next, half their width,
+# height and length of their waves.
 _SPACING, _WIDTH, _SWING, _WAVE = 8, 0.7, 3, 20
 
 Patch = UInt8[np.ndarray, "s s 3"]
@@ -56,7 +56,7 @@ class Planted:
   Attributes:
     characteristic: what is planted, one of `LEVELS`.
     split: "train" or "test".
-    seed: of every choice.
+    seed: of all randomness.
     skipped: none.
   """
 
@@ -67,13 +67,13 @@ class Planted:
 
   @property
   def class_names(self) -> tuple[str, ...]:
-    """The characteristic with each of its levels."""
+    """The characteristic with each of its levels, such as "hue 60"."""
     levels = LEVELS[self.characteristic]
     return tuple(f"{self.characteristic} {level}" for level in levels)
 
   @property
   def labels(self) -> Int32[np.ndarray, "n"]:
-    """The levels in turn."""
+    """The levels in turn: 0, 1, ..., 0, 1, ..."""
     count = len(LEVELS[self.characteristic])
     return (np.arange(len(self)) % count).astype(np.int32)
 
@@ -93,7 +93,7 @@ class Planted:
     return {"image": image, "label": label, "name": self.name(i)}
 
   def name(self, i: int) -> str:
-    """The characteristic, the split and the number."""
+    """Characteristic, split and number."""
     return f"{self.characteristic}-{self.split}-{int(i):03d}"
 
 
@@ -101,9 +101,9 @@ def load(characteristic: str, split: str, seed: int) -> Planted:
   """Opens a split.
 
   Args:
-    characteristic: what the label comes from.
+    characteristic: what is planted, one of `LEVELS`.
     split: "train" or "test".
-    seed: another one gives other patches.
+    seed: of all randomness.
 
   Raises:
     UserError: there is no such characteristic or split, or the photographs are
@@ -118,7 +118,7 @@ def load(characteristic: str, split: str, seed: int) -> Planted:
     raise UserError(
       f"the planted data have no split {split!r}, but train and test"
     )
-  places(split)  # photographs are missed before anything else is done
+  places(split)  # a missing package is reported first
   return Planted(characteristic, split, seed)
 
 
@@ -149,9 +149,9 @@ def _corners(name: str, split: str) -> Int[np.ndarray, "n 2"]:
 def _of_quarters(
   values: Float[np.ndarray, "H W"],
 ) -> Float[np.ndarray, "4 rows columns"]:
-  """Means over the quarters of the patch at every left upper corner."""
+  """Mean over each quarter of the patch at every left upper corner."""
   half = SIDE // 2
-  # The window that begins, not the one that is centred, at a pixel.
+  # `origin`: the window begins at a pixel and is not centred on it.
   means = ndimage.uniform_filter(values, half, origin=-(half // 2))
   rows, columns = (length - SIDE + 1 for length in values.shape)
   return np.stack(
@@ -160,9 +160,9 @@ def _of_quarters(
 
 
 def patch(split: str, generator: np.random.Generator) -> Patch:
-  """A part of a photograph, brought to the same detail and colour as all.
+  """A random patch of a photograph, set to the common detail and colour.
 
-  A level is planted on top: what a patch has by itself would blur it.
+  Else differences between patches would blur the levels that are planted.
   """
   name = PHOTOGRAPHS[generator.integers(len(PHOTOGRAPHS))]
   corners = places(split)[name]
@@ -187,7 +187,7 @@ def _hue(image: Patch, degrees: float | int, generator) -> Patch:
 
 
 def _turned(image: Patch, degrees: float | int, generator) -> Patch:
-  """All hues turned by so much."""
+  """All hues turned by an angle."""
   del generator
   return _with_hue(image, lambda hue: hue + _hue_byte(degrees))
 
@@ -199,25 +199,25 @@ def _saturation(image: Patch, factor: float | int, generator) -> Patch:
 
 
 def _contrast(image: Patch, factor: float | int, generator) -> Patch:
-  """Luma drawn towards its mean; what sets a pixel's channels apart stays."""
+  """Luma moved towards its mean; differences between channels stay."""
   del generator
   luma = _luma(image)
   return _lighter(image, (factor - 1) * (luma - luma.mean()))
 
 
 def _texture(image: Patch, deviation: float | int, generator) -> Patch:
-  """The image out of focus, under grain of so many grey levels."""
+  """The blurred image with grain of this deviation, in grey levels."""
   return _grained(_blurred(image), deviation, generator)
 
 
 def _grained(image: Patch, deviation: float | int, generator) -> Patch:
-  """The image under grain of so many grey levels."""
+  """The image with grain of this deviation, in grey levels."""
   grain = generator.normal(0, 1, (SIDE, SIDE))
   return _lighter(image, deviation * grain)
 
 
 def _shape(image: Patch, kind: str, generator) -> Patch:
-  """Thin lines over the image, darker or lighter, straight or wavy."""
+  """The image with thin dark or light lines, straight or wavy."""
   turn, start, phase = generator.uniform(0, 2 * np.pi, 3)
   y, x = np.mgrid[:SIDE, :SIDE]
   across = x * np.cos(turn) + y * np.sin(turn) + start / (2 * np.pi) * _SPACING
@@ -239,14 +239,14 @@ def _luma(image: UInt8[np.ndarray, "H W 3"]) -> Float[np.ndarray, "H W"]:
 
 
 def _lighter(image: Patch, levels: Float[np.ndarray, "s s"]) -> Patch:
-  """Each pixel so many grey levels lighter, in all channels alike."""
+  """Adds grey levels to each pixel, the same to all channels."""
   return np.clip(np.rint(image + levels[..., None]), 0, 255).astype(np.uint8)
 
 
 def _with_hue(
   image: Patch, change: Callable[[np.ndarray], np.ndarray]
 ) -> Patch:
-  """What Pillow's HSV with a changed hue comes to."""
+  """The image with its hue changed, by way of Pillow's HSV."""
   hsv = np.array(Image.fromarray(image).convert("HSV"))
   hsv[..., 0] = change(hsv[..., 0])
   return np.array(Image.fromarray(hsv, "HSV").convert("RGB"))
@@ -256,7 +256,7 @@ def _hue_byte(degrees: float | int) -> np.uint8:
   return np.uint8(degrees / 360 * 255)
 
 
-# The levels that are planted, by label, and how.
+# Levels of each characteristic; index = label.
 LEVELS: Mapping[str, tuple] = {
   "hue": (0, 60, 120, 180, 240, 300),  # degrees
   "shape": ("straight", "wavy"),
@@ -264,7 +264,7 @@ LEVELS: Mapping[str, tuple] = {
   "contrast": (1, 0.5, 0.25, 0.12, 0.06),
   "saturation": (1, 0.65, 0.42, 0.27, 0.17),
 }
-# In this order, so that grain and lines are of many contrasts, too.
+# Applied in this order, so that grain and lines vary in contrast, too.
 _PLANTS: Mapping[str, Callable[..., Patch]] = {
   "texture": _texture,
   "shape": _shape,
@@ -272,8 +272,8 @@ _PLANTS: Mapping[str, Callable[..., Patch]] = {
   "saturation": _saturation,
   "contrast": _contrast,
 }
-# How, and from where to where, a characteristic varies that is not planted.
-# Shape and texture are as different as the patches are.
+# Random variation of a characteristic that is not planted: function, lowest and
+# highest value. Shape and texture vary from patch to patch already.
 _VARIED: Mapping[str, tuple[Callable[..., Patch], float, float]] = {
   "hue": (_turned, 0, 360),
   "saturation": (_saturation, 0.2, 1),

@@ -1,7 +1,7 @@
-"""Few-shot training: each of a few normal images becomes 22.
+"""Few-shot training: makes 22 copies of each of a few normal images.
 
-The augmentation of INP-Former's few-shot setting (2503.02424), which it shares
-with RegAD: one object seen a little turned, moved, mirrored and without colour.
+The copies are rotated, moved, mirrored, grey or turned, as in INP-Former's
+few-shot setting (2503.02424) and in RegAD.
 """
 
 from collections.abc import Callable, Sequence
@@ -17,7 +17,7 @@ from protojax.datasets.collection import Collection, Entry
 _ANGLES = tuple(
   sign * step * 11.25 for step in (1, 2, 3, 4) for sign in (1, -1)
 )
-# In halves of a side, as a sampling grid from -1 to 1 counts them.
+# In halves of a side, as in a sampling grid from -1 to 1.
 _SHIFTS = tuple(
   (size * down, size * right)
   for size in (0.1, 0.2)
@@ -29,9 +29,9 @@ _SHIFTS = tuple(
 def rotated(
   image: UInt8[np.ndarray, "H W 3"], degrees: float
 ) -> UInt8[np.ndarray, "H W 3"]:
-  """The image turned about its centre, counter-clockwise; borders reflected."""
+  """The image rotated about its centre, to the left; borders are reflected."""
   height, width, _ = image.shape
-  # Far enough for the corners to be filled at any angle.
+  # Wide enough to fill the corners at any angle.
   border = int(np.ceil(np.hypot(height, width) / 2)) - min(height, width) // 2
   wide = Image.fromarray(_reflected(image, border, border))
   wide = wide.rotate(degrees, Image.Resampling.BILINEAR)
@@ -42,7 +42,7 @@ def rotated(
 def moved(
   image: UInt8[np.ndarray, "H W 3"], down: float, right: float
 ) -> UInt8[np.ndarray, "H W 3"]:
-  """The image moved by shares of its sides; borders reflected."""
+  """The image moved by shares of its sides; borders are reflected."""
   height, width, _ = image.shape
   dy, dx = round(down * height), round(right * width)
   wide = _reflected(image, abs(dy), abs(dx))
@@ -51,7 +51,7 @@ def moved(
 
 
 def grey(image: UInt8[np.ndarray, "H W 3"]) -> UInt8[np.ndarray, "H W 3"]:
-  """The luminance of the image in all three channels."""
+  """The luma of the image in all three channels."""
   return np.asarray(Image.fromarray(image).convert("L").convert("RGB"))
 
 
@@ -67,7 +67,7 @@ def turned(
   return np.ascontiguousarray(np.rot90(image, quarters))
 
 
-# What is done to an image, by the name of the outcome; the first is itself.
+# Name of a copy -> the function that makes it; the first is the image itself.
 COPIES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
   "original": lambda image: image,
   **{
@@ -92,11 +92,11 @@ _NAMES = tuple(COPIES)
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Copies:
-  """The collection of the 22 copies of each of some normal images.
+  """A collection of 22 copies of each of some normal images.
 
   Attributes:
     collection: holds the images.
-    rows: which of them; copy 22 r + c is the c-th of `COPIES` of the r-th row.
+    rows: the images to copy; row 22 r + c here is copy c of image `rows[r]`.
   """
 
   collection: Collection
@@ -104,12 +104,12 @@ class Copies:
 
   @property
   def title(self) -> str:
-    """That of the collection."""
+    """Title of the collection."""
     return self.collection.title
 
   @functools.cached_property
   def entries(self) -> tuple[Entry, ...]:
-    """Each image's name with the copy's after it."""
+    """One entry a copy; its name is that of the image and of the copy."""
     originals = (self.collection.entries[row] for row in self.rows)
     return tuple(
       dataclasses.replace(entry, name=f"{entry.name}#{copy}")
@@ -119,25 +119,25 @@ class Copies:
 
   @property
   def has_truth(self) -> bool:
-    """That of the collection."""
+    """True if the collection knows its defective pixels."""
     return self.collection.has_truth
 
   def broken(self, rows: Sequence[int]) -> dict[int, str]:
-    """None: the images were read before."""
+    """Empty: the images were read before."""
     del rows
     return {}
 
   def require_truth(self, rows: Sequence[int]) -> None:
-    """Nothing to require of normal images."""
+    """Nothing to check: normal images have no masks."""
 
   def image(self, row: int) -> UInt8[np.ndarray, "H W 3"]:
-    """The pixels of a copy."""
+    """Pixels of a copy."""
     original, copy = divmod(row, len(_NAMES))
     image = self.collection.image(self.rows[original])
     return COPIES[_NAMES[copy]](image)
 
   def truth(self, row: int) -> Bool[np.ndarray, "H W"]:
-    """No pixel is defective."""
+    """An empty mask: no pixel is defective."""
     return np.zeros(self.image(row).shape[:2], bool)
 
 

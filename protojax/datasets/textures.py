@@ -1,11 +1,11 @@
-"""The embedded data set of defects: three textures, real pixels, made defects.
+"""The embedded data set of defects: real textures with artificial defects.
 
-Crops of the photographs of brick, grass and gravel in scikit-image (the `demo`
-extra). Test crops lie in the right 40 % of a photograph, training crops in the
-upper and calibration crops in the lower part of the rest: no pixel is in two
-splits. Into half of the test crops a defect is pasted that is made of real
-pixels, so that it is known exactly which pixels are defective. All is drawn
-from fixed seeds, when it is opened and in memory.
+The images are crops of the photographs of brick, grass and gravel in
+scikit-image (the `demo` extra). Test crops lie in the right 40 % of a
+photograph; of the left 60 %, training crops lie in the upper three quarters and
+calibration crops below: no pixel is in two splits. Half of the test crops get a
+defect made of real pixels, so that the defective pixels are known exactly. All
+is drawn from fixed seeds and kept in memory when the data set is opened.
 """
 
 from collections.abc import Callable, Sequence
@@ -22,10 +22,10 @@ CATEGORIES = ("brick", "grass", "gravel")
 COUNTS = {"train": 60, "calibration": 15, "test": 40}  # crops of each texture
 SIDE = 128  # of a crop, in pixels
 _LEFT = 0.6  # share of the width that is not for testing
-_UPPER = 0.75  # share of the height of that part that is for training
+_UPPER = 0.75  # share of its height that is for training
 # Share of a crop that a defect covers, at least and at most.
 _AREA = (0.015, 0.07)
-_SEEN = 10.0  # grey levels that a defect changes its pixels by, in the mean
+_SEEN = 10.0  # least mean change of the defective pixels, in grey levels
 _BLUR = 4.0  # pixels, sigma
 
 _Crop = UInt8[np.ndarray, "s s 3"]
@@ -37,9 +37,9 @@ class Textures:
   """A collection of crops in memory.
 
   Attributes:
-    entries: what each of them is.
-    images: their pixels.
-    truths: their defective pixels.
+    entries: one a crop.
+    images: pixels of each crop.
+    truths: mask of the defective pixels of each crop.
   """
 
   entries: tuple[Entry, ...]
@@ -49,19 +49,19 @@ class Textures:
   has_truth: bool = True
 
   def broken(self, rows: Sequence[int]) -> dict[int, str]:
-    """None."""
+    """Empty: all crops are in memory."""
     del rows
     return {}
 
   def require_truth(self, rows: Sequence[int]) -> None:
-    """Nothing to require: the defects were made with their truth."""
+    """Nothing to check: every defect is made with its mask."""
 
   def image(self, row: int) -> UInt8[np.ndarray, "H W 3"]:
-    """The pixels of a crop."""
+    """Pixels of a crop."""
     return self.images[row]
 
   def truth(self, row: int) -> Bool[np.ndarray, "H W"]:
-    """The pixels of a crop that a defect was pasted over."""
+    """Mask of the pixels that a defect was pasted over."""
     return self.truths[row]
 
 
@@ -115,10 +115,10 @@ def corners(
 
 
 def blob(generator: np.random.Generator, side: int) -> Bool[np.ndarray, "s s"]:
-  """A spot with a smooth outline, somewhere in a square.
+  """Mask of a spot with a smooth outline, at a random place in a square.
 
-  Its radius is a sum of waves around its centre. It covers a share of the
-  square between 1 and 8 %.
+  Its radius varies in waves around its centre. It covers 1 to 8 % of the
+  square.
   """
   waves = np.arange(2, 6)
   height = generator.uniform(0, 0.5 / waves)
@@ -143,23 +143,23 @@ def _crops(
 def _pasted(
   kind: str, crop: _Crop, foreign: _Crop, generator: np.random.Generator
 ) -> tuple[_Crop, _Truth]:
-  """A crop with a defect that can be seen, and where it is."""
+  """A crop with a visible defect, and the mask of the defect."""
   while True:
     truth = blob(generator, SIDE)
     defect = _DEFECTS[kind](crop, truth, foreign, generator)
-    # Blurred flat brick is flat brick.
+    # Drawn again if nothing is seen: blurred flat brick is flat brick.
     if np.abs(defect[truth] - crop[truth].astype(float)).mean() >= _SEEN:
       return np.where(truth[..., None], defect, crop), truth
 
 
 def _foreign(crop, truth, foreign, generator) -> _Crop:
-  """What another texture has at this place."""
+  """Pixels of another texture at this place."""
   del crop, truth, generator
   return foreign
 
 
 def _blurred(crop, truth, foreign, generator) -> _Crop:
-  """Out of focus."""
+  """The texture out of focus."""
   del truth, foreign, generator
   return np.asarray(
     Image.fromarray(crop).filter(ImageFilter.GaussianBlur(_BLUR))
@@ -167,7 +167,7 @@ def _blurred(crop, truth, foreign, generator) -> _Crop:
 
 
 def _stained(crop, truth, foreign, generator) -> _Crop:
-  """Lighter or darker and of less contrast, most so in the middle."""
+  """Lighter or darker with less contrast, strongest in the middle."""
   del foreign
   places = np.argwhere(truth)
   far = np.linalg.norm(np.indices(truth.shape).T - places.mean(0), axis=-1).T
@@ -180,7 +180,7 @@ def _stained(crop, truth, foreign, generator) -> _Crop:
 
 
 def _turned(crop, truth, foreign, generator) -> _Crop:
-  """The same piece of the texture, turned by a right angle or mirrored."""
+  """The same piece of the texture, turned by a right angle."""
   del foreign
   places = np.argwhere(truth)
   side = np.ptp(places, axis=0).max() + 1

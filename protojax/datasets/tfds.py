@@ -1,4 +1,4 @@
-"""Prepared TFDS data sets, read by index and without TensorFlow."""
+"""Opens prepared TFDS data sets as sources, by index, without TensorFlow."""
 
 import contextlib
 import dataclasses
@@ -21,8 +21,8 @@ from protojax.types import UserError
 from protojax.writing import replacing
 
 _CONVERTED = "array_record"
-# Data sets that TFDS does not have -> what `python -m protojax prepare` calls
-# them.
+# Data sets that TFDS does not have -> their names in `python -m protojax
+# prepare`.
 _OURS = {
   "cub200": "cub200",
   "cars": "cars196",
@@ -36,13 +36,13 @@ class Records:
   """A source of TFDS records; see `source.Source`.
 
   Attributes:
-    title: how messages and names call this data set.
-    records: gives {"image": encoded bytes, "label": int, ...} by index.
+    title: of the data set, for messages and names.
+    records: {"image": encoded bytes, "label": int, ...} by index.
     labels: class of each; -1 is unknown.
-    class_names: by label.
-    named: the feature that holds the name of an image; '' without one.
-    boxed: where the boxes lie, such as ("objects", "bbox"); () for none.
-    crop: whether images are cut to them.
+    class_names: index = label.
+    named: the feature that holds the name of an image; '' if there is none.
+    boxed: path of the feature of boxes, as ("objects", "bbox"); () for none.
+    crop: whether images are cut to their boxes.
     parted: whether records hold "parts", as `cub200` writes them.
   """
 
@@ -74,18 +74,18 @@ class Records:
     return {"image": image, "label": int(self.labels[i]), "name": name}
 
   def name(self, i: int) -> str:
-    """The name that the record holds, or the data set and its number."""
+    """The name in the record; else the data set and the number."""
     return self._name(i, self.records[int(i)] if self.named else {})
 
   def places(self, i: int) -> Places | None:
-    """See `objects.Boxed`; of images that are cut to their boxes unknown."""
+    """Boxes as in `objects.Boxed`; None if images are cut to them."""
     if self.crop or not self.boxed:
       return None
     found = self._boxes(self.records[int(i)])
     return Places(np.zeros(len(found), np.int64), found)
 
   def parts(self, i: int) -> Float[np.ndarray, "r 3"] | None:
-    """See `objects.Parted`; of an image cut to its box in shares of the cut."""
+    """Parts as in `objects.Parted`, in shares of the cropped image."""
     if not self.parted:
       return None
     record = self.records[int(i)]
@@ -110,14 +110,14 @@ def load(name: str, root: str, split: str, crop: bool = False) -> Records:
   """Opens a split of a data set that TFDS knows or that lies in `root`.
 
   Args:
-    name: as in `tfds.builder`, such as "mnist" or "imagenet2012:5.1.0".
+    name: for `tfds.builder`, such as "mnist" or "imagenet2012:5.1.0".
     root: TFDS's data_dir; '' is its default.
-    split: as in TFDS, such as "train[:80%]".
+    split: for TFDS, such as "train[:80%]".
     crop: cut images to their bounding boxes.
 
   Raises:
-    UserError: there is no such data set or split, it is not prepared or not as
-      ArrayRecord, has no image and label, or no boxes to crop to.
+    UserError: there is no such data set or split; or it is not prepared as
+      ArrayRecord, lacks image or label, or has no boxes to crop to.
   """
   return open_split(_builder(name, root), split, crop)
 
@@ -126,9 +126,6 @@ def open_split(builder: Any, split: str, crop: bool = False) -> Records:
   """Opens a split of a TFDS builder.
 
   Args and errors are those of `load`.
-
-  Raises:
-    UserError: as `load`.
   """
   import tensorflow_datasets as tfds
 
@@ -215,7 +212,7 @@ def _require_prepared(builder: Any) -> None:
 
 
 def _require_features(builder: Any) -> None:
-  """Requires an image of whole numbers and a label."""
+  """Requires a label and an image of 8 or 16 bits."""
   import tensorflow_datasets as tfds
 
   features = builder.info.features
@@ -248,7 +245,7 @@ def _named(builder: Any) -> str:
 
 
 def _boxed(builder: Any, required: bool) -> tuple[str, ...]:
-  """Where the boxes of an image lie: one, or one for each object."""
+  """Path of the feature of boxes: one an image, or one an object."""
   import tensorflow_datasets as tfds
 
   features = dict(builder.info.features)
@@ -270,13 +267,13 @@ def _boxed(builder: Any, required: bool) -> tuple[str, ...]:
 
 
 def _parted(builder: Any) -> bool:
-  """Whether each image has a table of parts: x, y and whether it is seen."""
+  """True if each image has a table of parts [r, 3]: x, y, 1 if seen."""
   feature = dict(builder.info.features).get("parts")
   return feature is not None and tuple(feature.shape[1:]) == (3,)
 
 
 def _left_encoded(builder: Any) -> list[str]:
-  """The image, which `images.decode` reads, and pictures nobody asked for."""
+  """Features that are images: TFDS decodes none of them."""
   import tensorflow_datasets as tfds
 
   features = dict(builder.info.features)
@@ -284,7 +281,7 @@ def _left_encoded(builder: Any) -> list[str]:
 
 
 def _labels(builder: Any, split: str, records: Any) -> Int32[np.ndarray, "n"]:
-  """The labels of all records, remembered: reading them reads every record."""
+  """Labels of all records, from a cache: else every record has to be read."""
   facts = Path(builder.data_dir) / "dataset_info.json"
   key = (str(facts.resolve()), facts.stat().st_mtime_ns, split)
   key = hashlib.blake2b(repr(key).encode(), digest_size=16).hexdigest()
@@ -294,9 +291,9 @@ def _labels(builder: Any, split: str, records: Any) -> Int32[np.ndarray, "n"]:
     if labels.shape == (len(records),) and labels.dtype == np.int32:
       return labels
   except (OSError, ValueError, EOFError):
-    pass  # not there yet, or damaged: it only saves time
+    pass  # the cache is not there yet, or is damaged
   labels = np.array([r["label"] for r in records], np.int32)
-  # A cache that cannot be written costs time and nothing else.
+  # Without the cache, only time is lost.
   with contextlib.suppress(UserError), replacing(cache, "wb") as file:
     np.save(file, labels)
   return labels

@@ -1,7 +1,7 @@
-"""The defective pixels of an image, from the mask that lies beside it.
+"""Reads masks: which pixels of an image are defective.
 
-A mask is an image file of any format, as large as the image it belongs to. It
-is looked at when the data are opened, so that no evaluation ends in the middle.
+A mask is an image file of any format, of the size of its image. Masks are
+checked when the data are opened, so that no evaluation stops in the middle.
 """
 
 from collections.abc import Sequence
@@ -21,14 +21,14 @@ _HALF = 128
 
 
 def read(file: str | os.PathLike | bytes) -> Bool[np.ndarray, "H W"]:
-  """Reads a mask: a path, or the bytes of an encoded image.
+  """Reads a mask, from a path or from the bytes of a file.
 
-  What is at least half as bright as white is defective. A mask that is darker
-  throughout holds the number of a kind of defect in each pixel (VisA does so),
-  and all but 0 is defective. Transparent pixels are not.
+  Pixels at least half as bright as white are defective. If there are none, each
+  pixel holds the number of a kind of defect, as in VisA, and all but 0 are
+  defective. Transparent pixels are not defective.
 
   Raises:
-    ValueError: what is wrong with the mask, without its name.
+    ValueError: says what is wrong, without the name of the mask.
   """
   try:
     with Image.open(io.BytesIO(file) if isinstance(file, bytes) else file) as f:
@@ -41,7 +41,7 @@ def read(file: str | os.PathLike | bytes) -> Bool[np.ndarray, "H W"]:
 
 
 def png(truth: Bool[np.ndarray, "H W"]) -> bytes:
-  """The mask as a PNG of black and white, which `read` reads."""
+  """The mask as a black and white PNG, for `read`."""
   content = io.BytesIO()
   Image.fromarray(np.where(truth, np.uint8(255), np.uint8(0))).save(
     content, "PNG"
@@ -50,7 +50,7 @@ def png(truth: Bool[np.ndarray, "H W"]) -> bytes:
 
 
 def size(file: str | os.PathLike) -> tuple[int, int]:
-  """Height and width of an image as it is decoded, from its header alone.
+  """Height and width of a decoded image, from the header of its file.
 
   Raises:
     OSError: it cannot be opened.
@@ -59,7 +59,7 @@ def size(file: str | os.PathLike) -> tuple[int, int]:
     width, height = f.size
     try:
       turned = f.getexif().get(_ORIENTATION, 1) in (5, 6, 7, 8)
-    except Exception:  # a broken block, which `images.decode` passes over too
+    except Exception:  # a broken block: `images.decode` ignores it, too
       turned = False
     return (width, height) if turned else (height, width)
 
@@ -67,13 +67,13 @@ def size(file: str | os.PathLike) -> tuple[int, int]:
 def resized(
   truth: Bool[np.ndarray, "H W"], size: int
 ) -> Bool[np.ndarray, "size size"]:
-  """Squashed to a square, as its image is, by the nearest pixel."""
+  """Squashes a mask to a square, as its image is; takes nearest pixels."""
   picture = Image.fromarray(truth)
   return np.asarray(picture.resize((size, size), Image.Resampling.NEAREST))
 
 
 def require(root: str, pairs: Sequence[tuple[str, str]]) -> None:
-  """Requires a whole mask of the same size for each defective image.
+  """Requires a readable mask of the same size for each defective image.
 
   Args:
     root: the folder the names are relative to.
@@ -112,7 +112,7 @@ def _grey(image: Image.Image) -> np.ndarray:
     image = image.convert("RGBA")
     black = Image.new("RGBA", image.size, "black")
     image = Image.alpha_composite(black, image)
-  # Modes of one channel are taken as they are: "L" would cut 16 bits off.
+  # Modes of one channel are not converted: "L" would clip 16 bits.
   whole = image.mode in ("1", "L", "I") or image.mode.startswith("I;16")
   return np.asarray(image if whole else image.convert("L")).astype(np.int64)
 

@@ -1,12 +1,11 @@
-"""Windows of photographs in which things are boxed: concepts with places.
+"""Windows of photographs with boxes of things: images with concepts in places.
 
-`root/images/*` beside `root/boxes.csv`, which has a row for each thing: the
-columns filename, xmin, xmax, ymin, ymax (pixels) and one more, of any name,
-that says what it is. Whole photographs tend to show every kind of thing, so
-they are cut into windows, whose contents differ. A kind is a concept; the class
-of a window is the first kind of a list that it shows, as somebody would sort
-fields of view who looks for the rare first. Photographs, not windows, are
-divided into training and test.
+`root/images/*` holds the photographs. `root/boxes.csv` has a row for each
+thing: the columns filename, xmin, xmax, ymin, ymax (pixels) and one more, of
+any name, for the kind of thing. Whole photographs tend to show every kind, so
+they are cut into windows. A kind is a concept. The class of a window is the
+first kind of a list that it shows; a list begins with the rare kinds.
+Photographs, not windows, are divided into training and test.
 """
 
 from collections.abc import Mapping, Sequence
@@ -26,7 +25,7 @@ from protojax.data.source import printable
 from protojax.datasets import files, image_check, truths
 from protojax.types import UserError
 
-# The class of a window that shows nothing of the list.
+# The class of a window that shows no kind of the list.
 OTHER = "none of them"
 # The share of a thing's box that a window must hold to show the thing.
 _VISIBLE = 0.25
@@ -44,7 +43,7 @@ class _Thing(NamedTuple):
 
 
 class _Window(NamedTuple):
-  """A part of a photograph, in pixels."""
+  """A window of a photograph, in pixels."""
 
   photograph: str
   left: int
@@ -59,13 +58,13 @@ class Windows:
 
   Attributes:
     root: the folder of the photographs.
-    windows: where each is cut from.
-    concept_names: the kinds of things, by number.
-    concepts: which of them each window shows.
-    found: where, box by box.
+    windows: photograph and box of each window.
+    concept_names: the kinds of things; index = number.
+    concepts: True for the kinds that each window shows.
+    found: boxes of the things in each window.
     labels: class of each.
-    class_names: by label.
-    skipped: (name, reason) of each photograph and each row that is of no use.
+    class_names: index = label.
+    skipped: (name, reason) of each photograph and each row that cannot be used.
   """
 
   root: str
@@ -87,12 +86,12 @@ class Windows:
     return {"image": image, "label": int(self.labels[i]), "name": self.name(i)}
 
   def name(self, i: int) -> str:
-    """The photograph and the window's left upper corner."""
+    """The photograph and the left upper corner of the window."""
     w = self.windows[i]
     return f"{printable(w.photograph)} at {w.left},{w.top}"
 
   def places(self, i: int) -> Places:
-    """Where the things are; also those seen in part, which do not count."""
+    """Boxes of the things, also of those that show too little to count."""
     return self.found[i]
 
 
@@ -111,14 +110,14 @@ def load(
 
   Args:
     root: the folder that holds images/ and boxes.csv.
-    split: which of `splits`.
-    concepts: the kinds of things, in the order of their numbers.
-    task: some of them; a window's class is the first that it shows.
-    side: of a window in pixels; the windows of a photograph are spread evenly,
-      as many as cover it. A smaller photograph is one window.
-    splits: what the training and the test split are called.
-    test_fraction: the share of the photographs that is test.
-    seed: of that draw.
+    split: one of `splits`.
+    concepts: the kinds of things; index = number.
+    task: some of the kinds; a window's class is the first that it shows.
+    side: of a window, in pixels. A photograph is covered by as few windows as
+      do, spread evenly; a smaller photograph is one window.
+    splits: names of the training and the test split.
+    test_fraction: share of the photographs to test on.
+    seed: draws that share.
 
   Raises:
     UserError: the folder does not hold what is described here.
@@ -170,7 +169,7 @@ def load(
 
 
 def _listed(root: str) -> tuple[dict[str, list[_Thing]], list[tuple[str, str]]]:
-  """The things of each photograph, and the rows that hold none."""
+  """Photograph -> its things, and (row, reason) of rows without a box."""
   if not root:
     raise UserError("no folder of images given: set --config.data.root=DIR")
   path = os.path.join(root, "boxes.csv")
@@ -227,7 +226,7 @@ def _require_kinds(
 
 
 def _cut(place: str, path: str, side: int) -> list[_Window]:
-  """As many windows as cover a photograph, spread evenly."""
+  """The fewest windows that cover a photograph, spread evenly."""
   height, width = truths.size(os.path.join(place, path))
   rows, columns = min(side, height), min(side, width)
   return [
@@ -240,7 +239,7 @@ def _cut(place: str, path: str, side: int) -> list[_Window]:
 def _seen(
   window: _Window, things: Sequence[_Thing], numbers: Mapping[str, int]
 ) -> tuple[Bool[np.ndarray, " c"], Places]:
-  """Which concepts a window shows, and the parts of boxes within it."""
+  """True for each concept of a window, and the boxes clipped to it."""
   known = [thing for thing in things if thing.kind in numbers]
   concepts = np.array([numbers[thing.kind] for thing in known], np.int64)
   edges = np.array([thing[1:] for thing in known], np.float64).reshape(-1, 4)
