@@ -1,9 +1,9 @@
 """Loss terms of ProtoPNet, one value per example.
 
-Terms come as arrays `[b]`, so that the caller masks and sums them and
-divides once over all devices. m(i, j) is the smallest distance of image i to
-prototype j, y(i) the label of image i, c(j) the class of prototype j. Only
-living prototypes count.
+Terms are arrays [b]; the caller chooses examples, sums, and divides once over
+all devices. m(i, j) is the smallest distance of image i to prototype j, y(i)
+the label of image i, c(j) the class of prototype j. Only living prototypes
+count.
 """
 
 import jax
@@ -17,7 +17,7 @@ from protojax.types import ArrayLike
 def cross_entropy(
   logits: Float[ArrayLike, "b k"], labels: Int[ArrayLike, " b"]
 ) -> Float[jax.Array, " b"]:
-  """-log softmax(logits)[label]; an unknown label (-1) is for masking."""
+  """-log softmax(logits)[label]; leave out terms of an unknown label (-1)."""
   return optax.softmax_cross_entropy_with_integer_labels(
     jnp.asarray(logits, jnp.float32), jnp.maximum(labels, 0)
   )
@@ -32,11 +32,11 @@ def cluster(
   """Clst_i = min over j with c(j) = y(i) of m(i, j) (ProtoPNet, eq. 2).
 
   Returns:
-    The terms, and where they count: an image whose class has no living
+    The terms, and whether they count: an image whose class has no living
     prototype gets 0 and False.
   """
   own = labels[:, None] == class_of[None]
-  return _masked_minimum(distances, own & alive[None])
+  return _minimum_where(distances, own & alive[None])
 
 
 def separation(
@@ -51,11 +51,11 @@ def separation(
   weight in the loss is negative (-0.08).
 
   Returns:
-    The terms, and where they count: an image with no living prototype of
+    The terms, and whether they count: an image with no living prototype of
     another class gets 0 and False.
   """
   other = labels[:, None] != class_of[None]
-  return _masked_minimum(distances, other & alive[None])
+  return _minimum_where(distances, other & alive[None])
 
 
 def l1_off_class(
@@ -65,15 +65,15 @@ def l1_off_class(
 
   Args:
     weights: parameters of the head.
-    entries: of how many such w(k, j), j alive, each is the value.
+    entries: number of such w(k, j), j alive, that each parameter stands for.
   """
   return jnp.sum(jnp.where(entries > 0, jnp.abs(weights) * entries, 0.0))
 
 
-def _masked_minimum(distances, mask):
+def _minimum_where(distances, chosen):
   # Gathered, not jnp.min: among equal distances (duplicates after a push) the
   # gradient goes to the first prototype alone, as in the paper's code.
-  first = jnp.argmin(jnp.where(mask, distances, jnp.inf), axis=1)
+  first = jnp.argmin(jnp.where(chosen, distances, jnp.inf), axis=1)
   values = jnp.take_along_axis(jnp.asarray(distances), first[:, None], axis=1)
-  valid = jnp.any(mask, axis=1)
+  valid = jnp.any(chosen, axis=1)
   return jnp.where(valid, values[:, 0], 0.0), valid

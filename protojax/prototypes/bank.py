@@ -1,9 +1,9 @@
 """The bank of prototypes: local on each device, or sharded over all of them.
 
-Sharded, each of N devices holds P / N of the P prototypes and their columns of
-the head. It compares them with the features of all devices' images; sums and
-minima over the devices then make each image's logits and nearest prototypes.
-A network and its loss are written once, for either: they call the methods of
+With a sharded bank each of N devices holds P / N of the P prototypes and their
+columns of the head, and compares them with the images of all devices. Sums and
+minima over the devices then give each image's logits and nearest prototypes.
+A network and its loss are written once, for both: they call the methods of
 `Local` or of `Sharded`.
 """
 
@@ -17,8 +17,8 @@ from jaxtyping import Bool, Float
 from protojax import parallel
 from protojax.types import ArrayLike, PyTree, State
 
-# Of this device's images, which are fewer than it meets where the bank is
-# sharded.
+# Values of this device's own images, and whether there is one. (A device with a
+# sharded bank compares its prototypes with other devices' images, too.)
 Smallest = tuple[Float[jax.Array, " c"], Bool[jax.Array, " c"]]
 
 
@@ -45,11 +45,11 @@ class Local:
 
   @property
   def shards(self) -> int:
-    """In how many shards it is held."""
+    """Number of shards: one."""
     return 1
 
   def meet(self, tree: PyTree) -> PyTree:
-    """Rows `[b, ...]` of the images that this device's prototypes meet."""
+    """Rows `[b, ...]` of the images that this device's prototypes see."""
     return tree
 
   def logits(self, sums: Float[jax.Array, "b k"]) -> Float[jax.Array, "b k"]:
@@ -59,15 +59,15 @@ class Local:
   def smallest(
     self, values: Float[jax.Array, " b"], valid: Bool[jax.Array, " b"]
   ) -> Smallest:
-    """The smallest over all prototypes, from the smallest over this device's.
+    """The smallest value over all prototypes.
 
     Args:
-      values: of the images met.
-      valid: False where there is none.
+      values: smallest of each image in `meet` over this device's prototypes.
+      valid: False for an image without a value.
 
     Returns:
-      Values, 0 where there is none, and where there is one, of this device's
-      images. Of equally small ones the gradient goes to the first.
+      Of this device's images: the values, 0 where there is none; and whether
+      there is one. The gradient goes to the first of equally small values.
     """
     return values, valid
 
@@ -83,7 +83,7 @@ LOCAL = Local()
 class Sharded:
   """Every device holds some prototypes, and compares them with all images.
 
-  For mapped steps alone. See `Local` for the methods.
+  Only inside mapped steps. See `Local` for the methods.
 
   Attributes:
     sharding: names of the state's sharded arrays -> their axis of prototypes.
@@ -99,7 +99,7 @@ class Sharded:
 
   @property
   def shards(self) -> int:
-    """As many as there are devices."""
+    """Number of shards: one for each device."""
     return parallel.device_count()
 
   def meet(self, tree: PyTree) -> PyTree:
@@ -107,13 +107,13 @@ class Sharded:
     return parallel.gather(tree)
 
   def logits(self, sums: Float[jax.Array, "b k"]) -> Float[jax.Array, "c k"]:
-    """Added over the devices, of this one's images."""
+    """Logits of this device's images, summed over the devices."""
     return parallel.scatter_sum(sums)
 
   def smallest(
     self, values: Float[jax.Array, " b"], valid: Bool[jax.Array, " b"]
   ) -> Smallest:
-    """The smallest over the devices, of this one's images."""
+    """The smallest values of this device's images over the devices."""
     found = parallel.exchange(jnp.where(valid, values, jnp.inf))
     first = jnp.argmin(found, axis=0)[None]
     nearest = jnp.take_along_axis(found, first, axis=0)[0]
@@ -121,5 +121,5 @@ class Sharded:
     return jnp.where(there, nearest, 0.0), there
 
   def total(self, x: Float[jax.Array, ""]) -> Float[jax.Array, ""]:
-    """Added over the devices."""
+    """The sum over the devices."""
     return parallel.psum(x)

@@ -1,4 +1,4 @@
-"""A model without its dead prototypes, as it is exported."""
+"""Removes dead prototypes from a model, for its export."""
 
 import dataclasses
 
@@ -9,15 +9,14 @@ from protojax.types import State
 
 
 def compact(state: State) -> State:
-  """The same model without its dead prototypes, for export; host arrays.
+  """The same model without its dead prototypes, as arrays on the host.
 
-  Rows of prototypes and of every buffer that has one per prototype, and the
-  head's columns. Logits stay as they were; so does whether the prototypes are
-  stale.
+  Removes their rows of the prototypes and of the buffers, and their columns of
+  the head. Logits do not change, nor whether the prototypes are stale.
   """
   state = parallel.to_host(state)
   alive = state.buffers["alive"]
-  source = state.buffers["provenance"]
+  provenance = state.buffers["provenance"]
   params = {
     **state.params,
     "prototypes": {"prototypes": vectors(state)[alive]},
@@ -28,12 +27,12 @@ def compact(state: State) -> State:
     "class_of": state.buffers["class_of"][alive],
     "alive": alive[alive],
     "provenance": push.Provenance(
-      image=source.image[alive],
-      cell=source.cell[alive],
-      distance=source.distance[alive],
-      content=source.content[alive],
+      image=provenance.image[alive],
+      cell=provenance.cell[alive],
+      distance=provenance.distance[alive],
+      content=provenance.content[alive],
       embedder=(
-        source.embedder
+        provenance.embedder
         if push.stale(state)
         else push.embedder_digest(params, state.statistics)
       ),

@@ -11,7 +11,8 @@ from jaxtyping import Float
 from protojax.layers.conv import on_cpu
 from protojax.types import ArrayLike
 
-# TF32 or bf16 products move a self-similarity from 9.2 to 5.8 or 3.8.
+# With TF32 or bf16 products the log similarity of a patch to itself is 5.8 or
+# 3.8, not 9.2.
 PRECISION = jax.lax.Precision.HIGHEST
 
 # Below this squared length a vector has no direction.
@@ -24,11 +25,11 @@ _LANES = 8
 def patches(
   features: Float[ArrayLike, "b h w d"], height: int = 1, width: int = 1
 ) -> Float[jax.Array, "b rows columns e"]:
-  """Cuts a map into all windows of the size of a prototype, laid out flat.
+  """All windows of a map with the size of a prototype, each as one vector.
 
-  Only windows that lie inside the map count (a VALID convolution), so `rows`
-  is h - height + 1 and `columns` is w - width + 1. A window is read row by
-  row, channels innermost: the order of `prototypes.reshape(p, -1)`.
+  Only windows inside the map count (a VALID convolution), so `rows` is
+  h - height + 1 and `columns` is w - width + 1. A window is read row by row,
+  channels innermost: the order of `prototypes.reshape(p, -1)`.
   """
   features = jnp.asarray(features, jnp.float32)
   rows = features.shape[1] - height + 1
@@ -70,12 +71,12 @@ def projection(
   features: Float[ArrayLike, "b h w d"],
   prototypes: Float[ArrayLike, "p h1 w1 d"],
 ) -> Float[jax.Array, "b rows columns p"]:
-  """Minus the inner product: the smallest where a patch reaches farthest."""
+  """Minus the inner product: smallest for the longest patch along p."""
   return -_products(*_flat(features, prototypes))
 
 
 def direction(vectors: Float[ArrayLike, "*n e"]) -> Float[jax.Array, "*n e"]:
-  """Vectors at length one; a vector of zeros stays, with finite gradients."""
+  """Vectors at length one; zeros stay zeros, with finite gradients."""
   vectors = jnp.asarray(vectors)
   squared = summed(vectors**2)[..., None]
   return vectors * jax.lax.rsqrt(jnp.maximum(squared, _TINY))
@@ -87,11 +88,11 @@ def summed(values: Float[ArrayLike, "*n e"]) -> Float[jax.Array, "*n"]:
   *shape, length = values.shape
   if not on_cpu() or length % _LANES:
     return jnp.sum(values, axis=-1)
-  # XLA adds one by one on CPU, four times as slow, unless the outer sum has an
-  # axis to go along; without a barrier it makes one sum of both.
-  parts = jnp.reshape(values, (*shape, length // _LANES, _LANES))
-  parts = jax.lax.optimization_barrier(jnp.sum(parts, axis=-2))
-  return jnp.sum(parts, axis=-1)
+  # On CPU XLA adds along the last axis number by number, four times as slow. So
+  # lanes are summed first; without the barrier XLA would make one sum of both.
+  lanes = jnp.reshape(values, (*shape, length // _LANES, _LANES))
+  lanes = jax.lax.optimization_barrier(jnp.sum(lanes, axis=-2))
+  return jnp.sum(lanes, axis=-1)
 
 
 def _flat(features, prototypes):

@@ -1,6 +1,6 @@
-"""What a model offers to those who explain it.
+"""The interfaces of a network that explanations use.
 
-Sweeps and heat maps know a model by these interfaces alone.
+Sweeps and heat maps know a network through them alone.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,7 +17,7 @@ from protojax.types import ArrayLike, State
 
 @runtime_checkable
 class Scored(Protocol):
-  """A model whose similarities can be explained; hashable.
+  """A network whose similarities can be explained; hashable.
 
   Its `State` holds buffers "class_of" and "alive" of its p prototypes, and
   params["prototypes"]["prototypes"] of shape [p, h1, w1, d].
@@ -25,13 +25,13 @@ class Scored(Protocol):
 
   @property
   def similarity(self) -> Similarity:
-    """What likeness means."""
+    """The metric, and its map from distances to similarities."""
     ...
 
   def embed(
     self, state: State, images: UInt8[ArrayLike, "b H W 3"]
   ) -> Float[jax.Array, "b h w d"]:
-    """Features, which the prototypes are compared with."""
+    """Features that the prototypes are compared with."""
     ...
 
   def nearest(
@@ -55,7 +55,7 @@ class Scored(Protocol):
     embedded: Float[ArrayLike, "b h w d"],
     similarity: Float[ArrayLike, "b p"],
   ) -> Float[jax.Array, "b p"]:
-    """What the head weighs: as a rule the similarity itself."""
+    """Scores that the head multiplies by its weights: mostly similarities."""
     ...
 
   def weights(self, state: State) -> Float[jax.Array, "k p"]:
@@ -63,29 +63,29 @@ class Scored(Protocol):
     ...
 
   def bias(self, state: State) -> Float[jax.Array, " k"]:
-    """Of the head: what a class has before any prototype speaks."""
+    """Bias of the head: the logits without any prototype."""
     ...
 
 
 @runtime_checkable
 class Explainable(Scored, Protocol):
-  """A model with prototypes that are patches; hashable.
+  """A network whose prototypes are shown as patches of images; hashable.
 
   Its `State` also holds the buffer "provenance" of `prototypes.push`.
   """
 
   @property
   def class_names(self) -> tuple[str, ...]:
-    """By label."""
+    """Class names; index = label."""
     ...
 
   @property
   def groups(self) -> Groups:
-    """What its prototypes are sorted under."""
+    """The groups that its prototypes are sorted into."""
     ...
 
   def notes(self, state: State) -> Sequence[Mapping[str, Note]]:
-    """What else there is to say of each prototype, by name."""
+    """Further facts about each prototype: name -> value."""
     ...
 
   @property
@@ -95,7 +95,7 @@ class Explainable(Scored, Protocol):
 
   @property
   def backbone(self) -> Backbone:
-    """Its layers give the receptive field of a cell."""
+    """The backbone, whose layers give the receptive field of a cell."""
     ...
 
   @property

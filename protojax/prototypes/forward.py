@@ -1,8 +1,8 @@
 """Steps of the forward path that all networks of prototypes share.
 
-image -> features -> similarities and cells -> scores -> logits. A network
-keeps its parameters in `State.params` by group: "backbone", "prototypes",
-"head" and what it has besides.
+image -> features -> similarities and cells -> scores -> logits. A network's
+parameters lie in `State.params` by group: "backbone", "prototypes", "head",
+and groups of its own.
 """
 
 from typing import Any
@@ -19,7 +19,7 @@ from protojax.types import Array, ArrayLike, PyTree, State
 
 
 def bank_buffers(class_of: Int[ArrayLike, " p"]) -> dict[str, PyTree]:
-  """Buffers of p prototypes that all live and were taken from nowhere yet."""
+  """Buffers of p prototypes that are all alive and were never pushed."""
   count = len(class_of)
   return {
     "class_of": jnp.asarray(class_of, jnp.int32),
@@ -35,14 +35,14 @@ def features(
   images: ArrayLike,
   train: bool = False,
 ) -> tuple[Array, PyTree]:
-  """Features [b h w c] of the backbone and, in training, the moved statistics.
+  """Features [b h w c] of the backbone, and the statistics after it.
 
   Args:
     backbone: of the network.
-    params: of the network, or what the gradient is taken of.
+    params: of the network.
     statistics: of the network.
     images: [b H W 3], pixels 0..255.
-    train: BatchNorm by the batch, its running averages moved.
+    train: BatchNorm uses the batch, and its running averages move.
   """
   found, moved = backbone.features(
     params["backbone"], statistics["backbone"], images, train
@@ -82,7 +82,7 @@ def answers(
   similarities: Float[ArrayLike, "b p"],
   cells: Int[ArrayLike, "b p"],
 ) -> dict[str, Array]:
-  """What every classifier of prototypes says of the images of a batch.
+  """The outputs of every prototype classifier for a batch, by name.
 
   Args:
     logits: of the classes.
@@ -100,8 +100,8 @@ def answers(
 
 
 def applied(module: Any, params: PyTree, *inputs: Any) -> Any:
-  """What a Linen module makes of its inputs, with these parameters.
+  """The output of a Linen module with these parameters.
 
-  `apply` itself is typed as if it might give a pair.
+  `apply` itself is typed as if it could return a pair.
   """
   return module.apply({"params": params}, *inputs)

@@ -1,23 +1,24 @@
-"""What prototypes are sorted under, and what else is said of them."""
+"""The groups that prototypes are sorted into, and notes on prototypes."""
 
 from typing import NamedTuple
 
-# Prototypes of a class are patches of its images and speak for it.
+# Each prototype is a patch of an image of its class, and speaks for that class.
 CLASS = "class"
-# Prototypes are of no class; the group is the one each speaks most for.
+# Prototypes belong to no class; each is sorted under the class that it speaks
+# for most.
 FAVOURITE = "favourite"
 
-# What a method says of a prototype beside its scores.
+# A fact about a prototype beside its scores.
 Note = str | float
 
 
 class Groups(NamedTuple):
-  """The groups that prototypes stand in.
+  """The groups that prototypes are sorted into.
 
   Attributes:
-    kind: "class" where prototypes belong to classes; otherwise what a group
-      is: "concept", or "favourite" for the class a prototype speaks most for.
-    names: what the state's buffer "class_of" points into.
+    kind: what a group is: "class", "concept", or "favourite" for the class that
+      a prototype speaks for most.
+    names: of the groups; the state's buffer "class_of" holds their indices.
   """
 
   kind: str
@@ -25,9 +26,9 @@ class Groups(NamedTuple):
 
   @property
   def by_points(self) -> bool:
-    """Whether what is most like an image says less of it than most points.
+    """True if rows are ranked by points, False if by similarity.
 
-    A channel may fire in every image and speak for no class; prototypes of a
-    class speak for it as far as they are alike.
+    A channel can fire in every image without speaking for a class. A prototype
+    of a class speaks for it the more, the more similar it is.
     """
     return self.kind == FAVOURITE

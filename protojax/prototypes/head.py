@@ -1,10 +1,10 @@
 """From scores to logits: a weighted sum that can be read as points.
 
-Last step of the forward path. A logit is the sum of its points, similarity
-times weight, which is what the scoring sheet of an explanation shows. The
-weights have one of two forms: `Dense` holds one for every class and prototype,
-`ClassBlock` those to the own classes and a single one for all else, so that
-what it holds does not grow with the classes.
+Last step of the forward path. A logit is a sum of points, score times weight,
+which the scoring sheet of an explanation shows. The weights have one of two
+forms. `Dense` has one for every class and prototype. `ClassBlock` has one from
+each prototype to its own class and a single one for all other pairs, so that
+its size does not grow with the number of classes.
 """
 
 from collections.abc import Mapping
@@ -18,13 +18,14 @@ from jaxtyping import Bool, Float, Int
 from protojax.prototypes.distance import PRECISION
 from protojax.types import ArrayLike, UserError
 
-# ProtoPNet, section 2.2: the start of the head's weights.
+# The initial weights (ProtoPNet, section 2.2).
 OWN_CLASS = 1.0
 OTHER_CLASS = -0.5
 
 KINDS = ("dense", "class_block")
 Params = Mapping[str, Any]
-# Parameters, and of how many living entries c(j) != k each is the weight.
+# Parameters, and the number of pairs (class k, living prototype j) with
+# c(j) != k whose weight each of them is.
 OffClass = tuple[Float[jax.Array, "*n"], Float[jax.Array, "*n"]]
 
 
@@ -51,7 +52,7 @@ class Dense:
   def weights(
     self, class_of: Int[ArrayLike, " p"], alive: Bool[ArrayLike, " p"]
   ) -> Float[jax.Array, "k p"]:
-    """Of every class and prototype; 0 for the dead."""
+    """Weights of every class and prototype; 0 for dead prototypes."""
     del class_of
     return jnp.where(jnp.asarray(alive)[None], self.weight, 0.0)
 
@@ -61,7 +62,7 @@ class Dense:
     class_of: Int[ArrayLike, " p"],
     alive: Bool[ArrayLike, " p"],
   ) -> Float[jax.Array, "b p"]:
-    """Rows of `weights`, without all of them."""
+    """The rows of `weights` for these classes alone."""
     del class_of
     chosen = jnp.asarray(self.weight)[classes]
     return jnp.where(jnp.asarray(alive)[None], chosen, 0.0)
@@ -69,10 +70,10 @@ class Dense:
   def entries(
     self, class_of: Int[ArrayLike, " p"], alive: Bool[ArrayLike, " p"]
   ) -> tuple[Params, Params]:
-    """Of how many living entries each parameter is the weight.
+    """The number of pairs (k, living j) whose weight each parameter is.
 
     Returns:
-      Entries c(j) = k, and all others; as the parameters are laid out.
+      Pairs with c(j) = k, and all others; as trees like the parameters.
     """
     own = jnp.arange(len(self.weight))[:, None] == class_of[None]
     return {"weight": own & alive[None]}, {"weight": ~own & alive[None]}
@@ -88,11 +89,11 @@ class Dense:
 
 @dataclasses.dataclass(frozen=True)
 class ClassBlock:
-  """Weights to the own classes, and one for all others.
+  """A weight from each prototype to its class, and one for all other pairs.
 
-  w(k, j) is own_j where c(j) = k and off elsewhere: as the head starts, and
-  with P + 1 numbers for any number of classes. See `Dense` for the methods, of
-  which `weights` alone makes K x P numbers.
+  w(k, j) is own_j where c(j) = k, and off elsewhere: like the initial weights,
+  and with P + 1 numbers for any number of classes. See `Dense` for the methods;
+  only `weights` makes K x P numbers.
 
   Attributes:
     own: [p].
@@ -110,7 +111,7 @@ class ClassBlock:
     class_of: Int[ArrayLike, " p"],
     alive: Bool[ArrayLike, " p"],
   ) -> Float[jax.Array, "b k"]:
-    """off times all scores, and own - off more of those of the class."""
+    """off * sum of all scores + sum of the class's (own - off) * scores."""
     scores = jnp.where(alive[None], scores, 0.0)
     more = jnp.where(alive, self.own - self.off, 0.0)
     by_class = jax.ops.segment_sum(
@@ -121,7 +122,7 @@ class ClassBlock:
   def weights(
     self, class_of: Int[ArrayLike, " p"], alive: Bool[ArrayLike, " p"]
   ) -> Float[jax.Array, "k p"]:
-    """Of every class and prototype; 0 for the dead."""
+    """Weights of every class and prototype; 0 for dead prototypes."""
     return self.toward(jnp.arange(self.classes), class_of, alive)
 
   def toward(
@@ -130,7 +131,7 @@ class ClassBlock:
     class_of: Int[ArrayLike, " p"],
     alive: Bool[ArrayLike, " p"],
   ) -> Float[jax.Array, "b p"]:
-    """Rows of `weights`, without all of them."""
+    """The rows of `weights` for these classes alone."""
     own = jnp.asarray(classes)[:, None] == class_of[None]
     weights = jnp.where(own, self.own[None], self.off)
     return jnp.where(alive[None], weights, 0.0)
@@ -138,7 +139,7 @@ class ClassBlock:
   def entries(
     self, class_of: Int[ArrayLike, " p"], alive: Bool[ArrayLike, " p"]
   ) -> tuple[Params, Params]:
-    """Of how many living entries each parameter is the weight."""
+    """The number of pairs (k, living j) whose weight each parameter is."""
     _, others = self.off_class(class_of, alive)
     none = jnp.zeros_like(alive)
     return {"own": alive, "off": 0.0}, {"own": none, "off": others}
@@ -148,7 +149,7 @@ class ClassBlock:
   ) -> OffClass:
     """The weight to other classes than the prototype's, for their L1 norm."""
     del class_of
-    # A float: more than 2**31 with many classes.
+    # A float: with many classes it exceeds 2**31.
     living = jnp.sum(alive, dtype=jnp.float32)
     return jnp.asarray(self.off), living * (self.classes - 1)
 
@@ -156,7 +157,7 @@ class ClassBlock:
 def initial(
   kind: str, class_of: Int[ArrayLike, " p"], classes: int
 ) -> dict[str, jax.Array]:
-  """Parameters to start from: +1 to the own class, -0.5 to the others.
+  """Initial parameters: +1 to the own class, -0.5 to the others.
 
   Args:
     kind: "dense": {"weight": [k p]}, or "class_block": {"own": [p], "off": []}.
@@ -185,8 +186,8 @@ def load(params: Params, classes: int) -> Dense | ClassBlock:
 
 
 def some(params: Params, prototypes: Bool[ArrayLike, " p"]) -> Params:
-  """Parameters of some of the prototypes alone."""
-  # In both forms the prototypes are the last axis of what has one.
+  """The parameters of some of the prototypes."""
+  # In both forms prototypes are the last axis of every array with an axis.
   return {
     name: array[..., prototypes] if array.ndim else array
     for name, array in params.items()
@@ -199,7 +200,7 @@ def logits(
   alive: Bool[ArrayLike, " p"],
 ) -> Float[jax.Array, "b k"]:
   """Weighted sums over the prototypes that are alive."""
-  # Both are masked: 0 * inf or nan would reach the logits.
+  # Both are set to 0: 0 * inf or 0 * nan would reach the logits.
   scores = jnp.where(alive[None], scores, 0.0)
   weight = jnp.where(alive[None], weight, 0.0)
   return jnp.einsum("bp,kp->bk", scores, weight, precision=PRECISION)

@@ -1,9 +1,9 @@
 """The nearest cell of each prototype by one fused kernel, for GPU and TPU.
 
-What `pooling.nearest` does tile by tile, here in one pass: the products of some
-cells with a block of prototypes stay on the chip, which keeps the smallest so
-far and its cell. Lowered for TPU (Mosaic) and GPU (Triton) in the tests, and
-run by Pallas' interpreter; never run on either.
+It does in one pass what `pooling.nearest` does tile by tile. The products of
+some cells with a block of prototypes stay on the chip, with the smallest value
+so far and its cell. The tests lower it for TPU (Mosaic) and GPU (Triton) and
+run it in Pallas' interpreter; it was never run on such a device.
 """
 
 import functools
@@ -16,7 +16,8 @@ from jaxtyping import Float, Int
 
 from protojax.prototypes.distance import PRECISION
 
-# Cells that meet a block of prototypes at a time, and prototypes of a block.
+# Cells that are compared with a block of prototypes at a time; prototypes of a
+# block, by platform.
 _CELLS = 64
 _BLOCK = {"cpu": 128, "tpu": 512, "cuda": 64}
 _GPU = triton.CompilerParams(num_warps=4, num_stages=1)
@@ -27,12 +28,12 @@ def nearest_cells(
   flat: Float[jax.Array, "p e"],
   offsets: Float[jax.Array, "b c"],
 ) -> Int[jax.Array, "b p"]:
-  """The cell with the smallest offset - z·p, or the first that is no number.
+  """The first cell with the smallest offset - z·p, or the first with nan.
 
-  Of cells equally near the first. No gradient.
+  It has no gradient.
 
   Args:
-    windows: patches z of each image, one a cell.
+    windows: patches z of each image, one for each cell.
     flat: prototypes p.
     offsets: of each patch; see `Similarity`.
   """
@@ -45,17 +46,17 @@ def nearest_cells(
 def _call(windows, flat, offsets, platform):
   images, cells, length = windows.shape
   count, block = len(flat), _BLOCK[platform]
-  # Triton's blocks have powers of two for sides; zeros change no product.
+  # Sides of Triton's blocks are powers of two; added zeros change no product.
   wide = pl.next_power_of_2(length) - length
   more = -cells % _CELLS
   windows = jnp.pad(windows, ((0, 0), (0, more), (0, wide)))
-  # Cells that are none are the farthest.
+  # Added cells are infinitely far.
   offsets = jnp.pad(offsets, ((0, 0), (0, more)), constant_values=jnp.inf)
   flat = jnp.pad(flat, ((0, -count % block), (0, wide)))
   found = pl.pallas_call(
     _kernel,
     out_shape=jax.ShapeDtypeStruct((images, 1, len(flat)), jnp.int32),
-    # The images of a block of prototypes one after the other: it stays.
+    # All images of a block of prototypes follow each other, so the block stays.
     grid=(len(flat) // block, images),
     in_specs=[
       pl.BlockSpec((1, *windows.shape[1:]), lambda q, b: (b, 0, 0)),
@@ -70,13 +71,13 @@ def _call(windows, flat, offsets, platform):
 
 
 def _kernel(windows, flat, offsets, out):
-  """Of one image and one block of prototypes [q e]: cells [1 1 q]."""
+  """Writes cells [1 1 q] of one image and one block of prototypes [q e]."""
   prototypes = flat[...]
   shape = 1, len(prototypes)
   rows = jax.lax.broadcasted_iota(jnp.int32, (_CELLS, shape[1]), 0)
 
-  def meet(part, best):
-    some = pl.ds(pl.multiple_of(part * _CELLS, _CELLS), _CELLS)
+  def compare(tile, best):
+    some = pl.ds(pl.multiple_of(tile * _CELLS, _CELLS), _CELLS)
     products = jax.lax.dot_general(
       windows[0, some, :],
       prototypes,
@@ -88,10 +89,10 @@ def _kernel(windows, flat, offsets, out):
     distances = jnp.where(jnp.isnan(distances), -jnp.inf, distances)
     least = jnp.min(distances, axis=0, keepdims=True)
     first = jnp.where(distances <= least, rows, _CELLS)
-    first = jnp.min(first, axis=0, keepdims=True) + part * _CELLS
+    first = jnp.min(first, axis=0, keepdims=True) + tile * _CELLS
     nearer = least < best[0]
     return jnp.where(nearer, least, best[0]), jnp.where(nearer, first, best[1])
 
   start = jnp.full(shape, jnp.inf), jnp.zeros(shape, jnp.int32)
-  parts = windows.shape[1] // _CELLS
-  out[0] = jax.lax.fori_loop(0, parts, meet, start)[1]
+  tiles = windows.shape[1] // _CELLS
+  out[0] = jax.lax.fori_loop(0, tiles, compare, start)[1]

@@ -1,7 +1,7 @@
 """The Linen modules between the backbone and the scores.
 
-`AddOn` brings a backbone's features to the prototypes' channels and range,
-`PrototypeLayer` holds the prototypes and finds each one's nearest patch.
+`AddOn` brings a backbone's features to the prototypes' channels and range.
+`PrototypeLayer` holds the prototypes and finds the nearest patch of each.
 """
 
 from typing import Any, Protocol, runtime_checkable
@@ -52,10 +52,10 @@ class AddOn(nn.Module):
     shift: Float[ArrayLike, " c"] | None = None,
     scale: Float[ArrayLike, " c"] | None = None,
   ) -> Float[jax.Array, "b h w d"]:
-    """Float32 features, from `(features - shift) * scale` where given.
+    """Float32 features, from `(features - shift) * scale` if they are given.
 
-    Shift and scale are measured, not learned: features of a pretrained
-    backbone that are far from unit variance saturate the final sigmoid.
+    Shift and scale are measured, not learned. Without them features of a
+    pretrained backbone, far from unit variance, saturate the final sigmoid.
     """
     final = _choose(_ACTIVATIONS, self.final, "final activation")
     hidden = _choose(_ACTIVATIONS, self.hidden, "hidden activation")
@@ -70,7 +70,7 @@ class AddOn(nn.Module):
     return final(_pointwise(widths[-1])(x))
 
   def widths(self, channels: int) -> list[int]:
-    """Output channels of every layer, in order, behind so many of features."""
+    """Output channels of every layer, in order, for so many input channels."""
     _choose(dict.fromkeys(KINDS), self.kind, "add-on")
     if self.kind == "regular":
       return [self.channels, self.channels]
@@ -115,7 +115,7 @@ class Layer(Protocol):
 
 
 class PrototypeLayer(nn.Module):
-  """The prototypes, and where each finds its nearest patch.
+  """The prototypes; finds the nearest patch of each.
 
   Its one parameter, "prototypes" [p h1 w1 d], starts uniform in (0, 1), the
   range of features behind a sigmoid.
@@ -126,7 +126,7 @@ class PrototypeLayer(nn.Module):
     similarity: the metric.
     height: h1, cells a prototype spans.
     width: w1, cells a prototype spans.
-    kernel: what finds the nearest patch, one of `pooling.KERNELS`.
+    kernel: how the nearest patch is found, one of `pooling.KERNELS`.
   """
 
   count: int

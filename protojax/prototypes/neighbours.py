@@ -1,7 +1,7 @@
-"""The images nearest to each prototype, kept while batches go by.
+"""The k images nearest to each prototype, updated batch by batch.
 
-Pruning asks for them after a push, an explanation shows them. O(p k) numbers
-stay on each device, however many images there are.
+Pruning needs them after a push, and explanations show them. Each device holds
+O(p k) numbers for any number of images.
 """
 
 from collections.abc import Mapping
@@ -22,16 +22,16 @@ _NO_IMAGE = np.iinfo(np.int32).max
 class Neighbours:
   """The images nearest to each prototype, the nearest first.
 
-  Where there are fewer than k images the rest is filled up with distance inf,
-  image -1, label -1 and zeros.
+  With fewer than k images the rest has distance inf, image -1, label -1 and
+  zeros.
 
   Attributes:
     distances: float32 [p, k], of the image's nearest patch; an image counts
       once.
-    images: int32 [p, k], positions in the source; of equally near ones the
-      smaller first.
+    images: int32 [p, k], positions in the source; of equally near images the
+      smaller position is first.
     labels: int32 [p, k], classes of those images.
-    more: name -> [p, k, ...], whatever else is wanted of them.
+    more: name -> [p, k, ...], further values of those images.
   """
 
   distances: Any
@@ -43,12 +43,12 @@ class Neighbours:
 def empty(
   count: int, k: int, more: Mapping[str, ArrayLike] | None = None
 ) -> Neighbours:
-  """No neighbours yet of `count` prototypes, k to be found.
+  """The neighbours of `count` prototypes before the first image.
 
   Args:
     count: p.
     k: images per prototype.
-    more: name -> one example [...] of what else is wanted of each.
+    more: name -> an example [...] of a further value.
   """
   filled = {
     name: np.zeros((count, k, *np.shape(x)), x.dtype)
@@ -63,17 +63,17 @@ def empty(
 
 
 def add(
-  kept: Neighbours,
+  found: Neighbours,
   distances: Float[ArrayLike, "b p"],
   batch: Batch,
   more: Mapping[str, ArrayLike] | None = None,
 ) -> Neighbours:
-  """The nearest of those kept and a batch: the order of batches is no matter.
+  """The neighbours after a batch; the order of batches does not matter.
 
   Args:
-    kept: of the batches before.
-    distances: of each image to each prototype; what is not a number is
-      nobody's neighbour.
+    found: the neighbours before it.
+    distances: of each image to each prototype; an image with nan or inf is no
+      neighbour.
     batch: its "index", "label" and "valid".
     more: name -> [b, p, ...].
   """
@@ -84,19 +84,19 @@ def add(
     jnp.where(usable, batch["label"][:, None], -1).T,
     {name: jnp.swapaxes(x, 0, 1) for name, x in (more or {}).items()},
   )
-  joined = jax.tree.map(lambda *x: jnp.concatenate(x, axis=1), kept, new)
-  places = _smallest(joined.distances, joined.images, kept.images.shape[1])
+  joined = jax.tree.map(lambda *x: jnp.concatenate(x, axis=1), found, new)
+  places = _smallest(joined.distances, joined.images, found.images.shape[1])
   return jax.tree.map(lambda x: _take(x, places), joined)
 
 
 def _smallest(
   distances: Float[jax.Array, "p n"], images: Int[jax.Array, "p n"], k: int
 ) -> Int[jax.Array, "p k"]:
-  """Columns of each row's k smallest distances, equal ones by their image.
+  """Columns of each row's k smallest distances; equal ones by their image.
 
-  One after the other: of so few that takes a tenth of a sort's time on CPU.
+  Found one after the other: for a small k a tenth of a sort's time on CPU.
   """
-  # Down the columns, where XLA takes several prototypes at once.
+  # Along columns, where XLA works on several prototypes at once.
   distances, images = distances.T, images.T
   rows = jax.lax.broadcasted_iota(jnp.int32, images.shape, 0)
 
@@ -113,7 +113,7 @@ def _smallest(
 
 
 def gathered(stacked: Neighbours) -> Neighbours:
-  """One list out of those of all devices, `[devices, p, k]`; on the host."""
+  """The neighbours of all devices `[devices, p, k]` joined, on the host."""
   k = stacked.distances.shape[-1]
   joined = jax.tree.map(
     lambda x: np.concatenate(list(np.asarray(x)), axis=1), stacked
@@ -125,7 +125,7 @@ def gathered(stacked: Neighbours) -> Neighbours:
 
 
 def _take(x, order):
-  """Columns of [p, n, ...] in the order given, by row."""
+  """Columns of [p, n, ...], chosen for each row by `order`."""
   order = order.reshape(*order.shape, *[1] * (x.ndim - 2))
   take = (
     np.take_along_axis if isinstance(x, np.ndarray) else jnp.take_along_axis

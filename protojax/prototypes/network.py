@@ -1,7 +1,7 @@
 """The network of a prototype classifier: image -> scores -> logits.
 
-Backbone, add-on, prototypes and head in one place, so that loss, push, prune
-and explanation all read the same forward pass.
+Backbone, add-on, prototypes and head in one place, so that loss, push, pruning
+and explanations use the same forward pass.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -25,7 +25,7 @@ from protojax.types import Array, ArrayLike, Batch, PyTree, State, UserError
 
 @struct.dataclass
 class Activations:
-  """All that one forward pass gives; jit drops what a caller ignores.
+  """The results of a forward pass; jit drops those that a caller ignores.
 
   Attributes:
     distances: to the nearest patch of each image, [b p].
@@ -34,7 +34,7 @@ class Activations:
     logits: weighted sums of the scores, [b k].
   """
 
-  # Any, since tree transformations put shapes and whole stacks in.
+  # Any: tree transformations store shapes and stacked arrays here.
   distances: Any
   cells: Any
   scores: Any
@@ -47,13 +47,13 @@ class Network:
 
   Attributes:
     backbone: image -> features.
-    add_on: features -> features that prototypes are compared with.
+    add_on: features -> the features that prototypes are compared with.
     layer: the prototypes, with their similarity.
     image_size: pixels on a side.
     class_names: in the order of the logits.
-    describe: (network, state) -> the notes on each prototype; hashable.
-    head_kind: the form that its weights start in, one of `head.KINDS`.
-    bank: whether a device holds all prototypes, or a part: see `over`.
+    describe: (network, state) -> notes on each prototype; hashable.
+    head_kind: form of the head's weights, one of `head.KINDS`.
+    bank: whether a device holds all prototypes or a shard of them; see `over`.
   """
 
   backbone: Backbone
@@ -100,11 +100,11 @@ class Network:
     )
 
   def over(self, devices: int) -> "Network":
-    """What one of so many devices has, where they share the prototypes out.
+    """The network of one device, with the prototypes sharded over all devices.
 
-    Its `forward` takes the images of the device and gives their logits;
-    distances, cells and scores are those of the images of all devices to the
-    device's prototypes.
+    Its `forward` takes the images of the device and gives their logits.
+    Distances, cells and scores are of the images of all devices and of the
+    device's own prototypes.
 
     Raises:
       UserError: the prototypes do not divide over the devices.
@@ -121,7 +121,7 @@ class Network:
 
   @property
   def similarity(self) -> Similarity:
-    """What likeness means: a metric and what is made of it."""
+    """The metric, and its map from distances to similarities."""
     return self.layer.similarity
 
   @property
@@ -142,13 +142,13 @@ class Network:
     images: ArrayLike,
     train: bool = False,
   ) -> tuple[Array, PyTree]:
-    """Features and the statistics: `forward.features`."""
+    """Features of the backbone, and the statistics: `forward.features`."""
     return forward.features(self.backbone, params, statistics, images, train)
 
   def embedded(
     self, params: PyTree, statistics: PyTree, features: Array
   ) -> Float[Array, "b h w d"]:
-    """Features of the add-on, which the prototypes are compared with."""
+    """Output of the add-on, which the prototypes are compared with."""
     shift, scale = statistics["shift"], statistics["scale"]
     return forward.applied(
       self.add_on, params["add_on"], features, shift, scale
@@ -157,14 +157,14 @@ class Network:
   def forward(
     self, params: PyTree, state: State, batch: Batch, train: bool = False
   ) -> tuple[Activations, PyTree]:
-    """Everything from the images, or from cached rows of them.
+    """One forward pass, from images or from their cached rows.
 
     Args:
-      params: what the gradient is taken of; otherwise `state.params`.
-      state: gives the statistics and the buffers.
+      params: `state.params`, or parameters that a gradient is taken of.
+      state: its statistics and buffers are read.
       batch: "image", or in its place "features", "embedded", or "distances"
         and "cells".
-      train: BatchNorm by the batch, its running averages moved.
+      train: BatchNorm uses the batch, and its running averages move.
 
     Returns:
       The activations and the statistics.
@@ -205,14 +205,14 @@ class Network:
       found.logits, found.scores * weights, found.scores, found.cells
     )
 
-  # What a stage computes once, and what sweeps and explanations call.
+  # Cached rows of stages, and functions that sweeps and explanations call.
 
   def backbone_rows(self, state: State, batch: Batch) -> dict[str, Array]:
     """Cached rows of a stage that trains add-on, prototypes or head."""
     return {"features": self.backbone_map(state, batch)}
 
   def backbone_part(self, state: State) -> PyTree:
-    """What `backbone_rows` depend on."""
+    """Parameters and statistics that `backbone_rows` depend on."""
     return state.params["backbone"], state.statistics["backbone"]
 
   def embedded_rows(self, state: State, batch: Batch) -> dict[str, Array]:
@@ -230,14 +230,14 @@ class Network:
     return {"scores": found.scores}
 
   def backbone_map(self, state: State, batch: Batch) -> Float[Array, "b h w c"]:
-    """Features of the backbone: a batch's own, or those of its images."""
+    """Features of the backbone, in the batch or computed from its images."""
     if "features" in batch:
       return batch["features"]
     features, _ = self.features(state.params, state.statistics, batch["image"])
     return features
 
   def embedded_map(self, state: State, batch: Batch) -> Float[Array, "b h w d"]:
-    """Features of a batch, as the prototypes are compared with them."""
+    """Features of a batch that the prototypes are compared with."""
     features = self.backbone_map(state, batch)
     return self.embedded(state.params, state.statistics, features)
 
@@ -293,17 +293,17 @@ class Network:
     )
 
   def off_class(self, params: PyTree, state: State) -> head.OffClass:
-    """Of the head's weights those whose L1 norm is a term of the loss."""
+    """The weights of the head whose L1 norm is a term of the loss."""
     buffers = state.buffers
     return self._head(params).off_class(buffers["class_of"], buffers["alive"])
 
   def bias(self, state: State) -> Float[Array, " k"]:
-    """Of the head, which has none."""
+    """Zeros: the head has no bias."""
     del state
     return jnp.zeros(len(self.class_names))
 
   def notes(self, state: State) -> Sequence[Mapping[str, Note]]:
-    """What else there is to say of each prototype; as a rule nothing."""
+    """Further facts about each prototype; none without `describe`."""
     if self.describe is not None:
       return self.describe(self, state)
     return ({},) * len(state.buffers["alive"])

@@ -1,10 +1,10 @@
 """The nearest patch of an image to each prototype, and how far it is.
 
 Second step of the forward path: features -> (distance, cell) per prototype.
-The whole maps `b h w p` are never held: a few images meet a few prototypes at
-a time, the cell is chosen by one matmul per tile, and the distance there is
-computed anew from the differences, as sum((z - p)²), which is exact where the
-log similarity is steepest.
+The maps `b h w p` are never held as a whole: a few images are compared with a
+few prototypes at a time, which makes a tile. One matmul per tile chooses the
+cell. The distance there is then computed from the differences, sum((z - p)²),
+which is exact near 0, where the log similarity is steepest.
 """
 
 from collections.abc import Callable
@@ -21,25 +21,25 @@ from protojax.prototypes import kernel as kernels
 from protojax.prototypes.similarity import Similarity
 from protojax.types import ArrayLike
 
-# What finds the cells: see `nearest`.
+# How the cells are found; see `nearest`.
 KERNELS = ("xla", "pallas")
 
-# Bytes of a tile's distances, and of its gathered patches, and how many
-# prototypes it has. On CPU both stay in the cache, and are enough for XLA to
-# share out over threads: 8 maps of 7x7x128 against 100,000 prototypes take 1.5
-# times a matmul of that size, and twice image by image; with the gradient three
-# quarters of it. An accelerator would lie idle between tiles so small.
+# On CPU and elsewhere: bytes of a tile (of its distances, or of its gathered
+# patches), and its most prototypes. On CPU a tile fits into the cache and has
+# work for several threads: 8 maps of 7x7x128 against 100,000 prototypes take
+# 1.5 times as long as a matmul of that size (image by image: 2 times), and 0.75
+# times with the gradient. An accelerator would be idle between such small tiles.
 _TILES = {True: (2**22, 2**10), False: (2**28, 2**14)}
 
 
 @struct.dataclass
 class Nearest:
-  """Where each prototype finds its likeness in each image.
+  """The patch of each image that is nearest to each prototype.
 
   Attributes:
     distances: float32 [b, p], smallest distance over the grid.
     cells: int32 [b, p], row-major index of that cell in the grid of windows;
-      of cells equally near the first.
+      the first of equally near cells.
   """
 
   distances: Any
@@ -61,10 +61,10 @@ def nearest(
   Args:
     features: maps of a batch of images.
     prototypes: prototypes of any size that fits into the maps.
-    similarity: which metric to use.
-    tile: how many images meet how many prototypes at a time; None chooses.
-    kernel: what finds the cells: "xla", by matmuls of tiles, or "pallas", by
-      the fused kernel, which was never run on an accelerator yet.
+    similarity: its metric is used.
+    tile: number of images and of prototypes in a tile; None chooses.
+    kernel: how the cells are found: "xla", by matmuls of tiles, or "pallas",
+      by the fused kernel, which was never run on an accelerator yet.
   """
 
   def one(
@@ -91,8 +91,8 @@ def at(
 ) -> Float[jax.Array, "b p"]:
   """Distance of each prototype to the patch at a given cell of each image."""
 
-  # Gathered patches are made again in the backward pass: cheaper than to keep
-  # b p e of them.
+  # Patches are gathered again in the backward pass, which is cheaper than to
+  # store b p e numbers.
   def one(
     windows: Float[jax.Array, "c e"],
     flat: Float[jax.Array, "q e"],
@@ -114,9 +114,9 @@ def _laid_out(features, prototypes, similarity):
 
 
 def _first_minimum(distances: Float[jax.Array, "c q"]) -> Int[jax.Array, " q"]:
-  """Row of each column's smallest value, or of its first that is no number.
+  """Row of each column's smallest value, or of its first nan.
 
-  Two reductions in place of argmin, which XLA does one by one on CPU.
+  By two reductions: argmin goes number by number in XLA on CPU.
   """
   rows = jax.lax.broadcasted_iota(jnp.int32, distances.shape, 0)
   smallest = distances <= jnp.min(distances, axis=0, keepdims=True)
@@ -131,7 +131,7 @@ def _tiled(
   flat: Float[jax.Array, "p e"],
   *more: Int[jax.Array, "b p"],
 ) -> Num[jax.Array, "b p"]:
-  """What `one` makes of each image and a few prototypes, tile by tile."""
+  """`one` of each image and a few prototypes, tile by tile."""
   images, count = len(windows), len(flat)
   some, few = tile or _tile(windows, count)
   if images <= some and count <= few:
@@ -159,10 +159,10 @@ def _tiled(
 
 
 def _tile(windows: jax.Array, prototypes: int) -> tuple[int, int]:
-  """How many images and prototypes a tile has."""
+  """Numbers of images and of prototypes in a tile."""
   size, most = _TILES[on_cpu()]
   most = min(most, prototypes)
-  # As many as divide them all, if some do: padding would copy the prototypes.
+  # A divisor of their number, if there is one: padding copies the prototypes.
   divisors = (n for n in range(most, most // 2, -1) if prototypes % n == 0)
   few = next(divisors, most)
   return max(1, size // (4 * few * max(windows.shape[1:]))), few

@@ -1,9 +1,9 @@
-"""Push: every prototype becomes its nearest training patch, and knows which.
+"""Push: replaces every prototype by its nearest training patch.
 
 One sweep over the un-augmented training images (ProtoPNet, section 2.2, stage
-2). Each device keeps its best patch per prototype; the host joins the devices
-at the end. From then on a prototype can be shown as a piece of an image, as
-its `Provenance` says, for as long as the embedder does not change.
+2). Each device finds its nearest patch for each prototype; the host joins the
+devices at the end. After it a prototype can be shown as the piece of an image
+that its `Provenance` names, as long as the embedder does not change.
 """
 
 from collections.abc import Callable
@@ -35,8 +35,9 @@ Embed = Callable[[State, Batch], jax.Array]
 _NO_IMAGE = np.iinfo(np.int32).max
 _DIGEST_BYTES = 16
 _READ_AT_ONCE = 64
-# Pairs of image and prototype that are compared at a time: as many as there
-# are of a batch and its own classes, image by image where any image will do.
+# Most pairs of image and prototype that are compared at a time: enough for a
+# batch and the prototypes of its classes. With more pairs a batch goes image by
+# image.
 _PAIRS = 2**15
 
 
@@ -44,8 +45,7 @@ _PAIRS = 2**15
 class Provenance:
   """Where each prototype was taken from at the last push.
 
-  Fields are typed loosely: JAX rebuilds the struct with specs, axes and
-  stacked arrays in them.
+  Fields are typed as Any: JAX rebuilds the struct with axes or stacked arrays.
 
   Attributes:
     image: int32 [p], position of the image in its source; -1 where nothing
@@ -66,7 +66,7 @@ class Provenance:
 
   @classmethod
   def empty(cls, count: int) -> "Provenance":
-    """Of `count` prototypes that were never pushed."""
+    """The provenance of `count` prototypes that were never pushed."""
     return cls(
       image=np.full(count, -1, np.int32),
       cell=np.zeros(count, np.int32),
@@ -101,14 +101,14 @@ def push(
     similarity: its metric is what "nearest" means.
     own_class: take patches from images of the prototype's own class only;
       False allows any image.
-    bank: whether each device takes patches for all prototypes, of its own
-      images, or for a part of them, of all images.
+    bank: local: each device finds patches for all prototypes among its own
+      images; sharded: for its own prototypes among all images.
 
   Returns:
-    The new prototypes, where they come from, and counts: "pushed",
-    "without_image" (alive, but with no image to take a patch from; they keep
-    their value), "duplicates", "moved_mean" and "moved_max" (distances).
-    Dead prototypes keep value and provenance.
+    The new prototypes, their provenance, and metrics: "pushed",
+    "without_image" (alive, but without an image to take a patch from; they do
+    not change), "duplicates", "moved_mean" and "moved_max" (distances). Value
+    and provenance of dead prototypes do not change.
   """
   old = parallel.to_host(vectors(state))
   alive = parallel.to_host(state.buffers["alive"])
@@ -125,40 +125,40 @@ def push(
   )
   found = np.isfinite(best["distance"])
   patches = best["patch"].reshape(old.shape)
-  new = np.where(_rows(found, old), patches, old)
+  new = np.where(_over_rows(found, old), patches, old)
 
   params = with_vectors(state, new).params
-  source = Provenance(
+  provenance = Provenance(
     image=np.where(found, best["image"], -1).astype(np.int32),
     cell=np.where(found, best["cell"], 0).astype(np.int32),
     distance=np.where(found, best["distance"], np.inf).astype(np.float32),
     content=contents(stream, np.where(found, best["image"], -1)),
     embedder=embedder_digest(params, state.statistics),
   )
-  source = _keep_dead(source, state.buffers.get("provenance"), alive)
+  provenance = _with_dead(provenance, state.buffers.get("provenance"), alive)
   moved = best["distance"][found]
   metrics = {
     "pushed": int(found.sum()),
     "without_image": int((alive & ~found).sum()),
-    "duplicates": duplicates(source, alive),
+    "duplicates": duplicates(provenance, alive),
     "moved_mean": float(moved.mean()) if len(moved) else 0.0,
     "moved_max": float(moved.max()) if len(moved) else 0.0,
   }
-  return new, source, metrics
+  return new, provenance, metrics
 
 
 def by_class(
-  class_of: Int[ArrayLike, " p"], alive: Bool[ArrayLike, " p"], parts: int = 1
+  class_of: Int[ArrayLike, " p"], alive: Bool[ArrayLike, " p"], shards: int = 1
 ) -> Int[np.ndarray, "k m"]:
   """The living prototypes of each class; p where a class has fewer than m.
 
-  Where they are in parts, of each class in each part: those of the first part
-  come first, and are numbered from its beginning, of the p that it has.
+  Of a sharded bank: rows of all classes for each shard, the first shard first.
+  Prototypes are then numbered within their shard, and p is its size.
   """
   class_of, living = np.asarray(class_of), np.flatnonzero(alive)
-  size, classes = len(class_of) // parts, class_of.max() + 1
+  size, classes = len(class_of) // shards, class_of.max() + 1
   rows = living // size * classes + class_of[living]
-  counts = np.bincount(rows, minlength=parts * classes)
+  counts = np.bincount(rows, minlength=shards * classes)
   most = counts.max()
   of_class = np.full((len(counts), most), size, np.int32)
   by_row = living[np.argsort(rows, kind="stable")]
@@ -169,11 +169,11 @@ def by_class(
 def contents(
   stream: Any, images: Int[np.ndarray, " p"]
 ) -> UInt8[np.ndarray, "p bytes"]:
-  """Digests of images at network size, each read once, a few at a time.
+  """Digests of images at network size; each is read once, a few at a time.
 
   Args:
     stream: has `examples(indices)`.
-    images: positions in its source; -1 has a digest of zeros.
+    images: positions in its source; the digest of -1 is zeros.
   """
   digests = np.zeros((len(images), _DIGEST_BYTES), np.uint8)
   taken = np.unique(images[images >= 0])
@@ -185,9 +185,9 @@ def contents(
 
 
 def duplicates(provenance: Provenance, alive: Bool[ArrayLike, " p"]) -> int:
-  """Living prototypes whose patch an earlier living one has taken already.
+  """Number of living prototypes that have the patch of an earlier living one.
 
-  An image has one class, so after a push by class these are of one class.
+  An image has one class, so after a push by class both are of that class.
   """
   taken = np.asarray(alive) & (np.asarray(provenance.image) >= 0)
   places = np.stack([provenance.image, provenance.cell], axis=1)[taken]
@@ -207,7 +207,7 @@ def counts(state: State) -> dict[str, int]:
 def stale(state: State) -> bool:
   """Whether prototypes are no longer the patches they were pushed to.
 
-  So it is once any of what embeds an image, or a prototype, has changed.
+  They are stale once a prototype, or anything that embeds images, changes.
   """
   digest = embedder_digest(state.params, state.statistics)
   pushed = state.buffers["provenance"].embedder
@@ -217,10 +217,10 @@ def stale(state: State) -> bool:
 def embedder_digest(
   params: PyTree, statistics: PyTree
 ) -> UInt8[np.ndarray, " bytes"]:
-  """16 bytes that name everything features and prototypes depend on.
+  """16 bytes that identify all that features and prototypes depend on.
 
-  All groups of parameters but the head, and the statistics, by name, type
-  and bits: training the last layer leaves a push valid.
+  That is all groups of parameters but the head, and the statistics, by name,
+  type and bits. So training of the last layer leaves a push valid.
   """
   groups = {name: group for name, group in params.items() if name != "head"}
   digest = hashlib.blake2b(digest_size=_DIGEST_BYTES)
@@ -248,7 +248,7 @@ def _empty_carry(prototypes):
 def _step(
   embed, similarity, own_class, bank, given: PyTree, carry: PyTree, batch: Batch
 ) -> PyTree:
-  """The nearest patches so far, and those of one batch."""
+  """The nearest patches so far, updated with a batch."""
   state, of_class = given["state"], given["of_class"]
   prototypes = vectors(state)
   flat = prototypes.reshape(len(prototypes), -1)
@@ -275,29 +275,31 @@ def _step(
 
 
 def _nearer(carry, images, flat, similarity):
-  """The best so far and of a few images: smallest distance, then image.
+  """The nearest patches so far, updated with a few images.
+
+  Of equally near patches the one of the smallest image is taken.
 
   Args:
-    carry: the best so far.
-    images: windows [b, c, e], indices in the source [b], and the prototypes
-      that each is compared with [b, m]; p is none.
+    carry: the nearest patches so far.
+    images: windows [b, c, e], positions in the source [b], and the prototypes
+      that each is compared with [b, m]; p stands for none.
     flat: prototypes [p, e].
     similarity: its `paired` distances.
   """
   windows, index, chosen = images
-  # All differences, and not the matmul of the forward path with its
-  # rounding: equal patches get equal distances, and a pushed prototype finds
-  # itself at 0, so that a second push takes the same patch.
+  # From differences, not by the matmul of the forward path, which rounds: equal
+  # patches have equal distances, and a pushed prototype has distance 0 to its
+  # patch, so that a second push changes nothing.
   bank = flat.at[chosen].get(mode="clip")
   distances = similarity.paired(windows[:, :, None], bank[:, None])
   cells = jnp.argmin(distances, axis=1)
   distances = jnp.min(distances, axis=1)
-  # A distance that is not a number is never the smallest.
+  # A distance of nan is never the smallest.
   usable = (chosen < len(flat)) & jnp.isfinite(distances)
   distances = jnp.where(usable, distances, jnp.inf)
   smallest = carry["distance"].at[chosen].min(distances, mode="drop")
   tied = usable & (distances == smallest.at[chosen].get(mode="clip"))
-  # Of all that are as near, the first image.
+  # Of equally near images the first.
   among = jnp.where(tied, index[:, None], _NO_IMAGE)
   before = jnp.where(carry["distance"] == smallest, carry["image"], _NO_IMAGE)
   first = before.at[chosen].min(among, mode="drop")
@@ -312,9 +314,9 @@ def _nearer(carry, images, flat, similarity):
   }
 
 
-def _rows(mask, values):
-  """A mask over the first axis, of the rank of `values`."""
-  return mask.reshape(-1, *[1] * (values.ndim - 1))
+def _over_rows(chosen, values):
+  """Flags [p] with axes of size 1 added, to the rank of `values` [p, ...]."""
+  return chosen.reshape(-1, *[1] * (values.ndim - 1))
 
 
 def _join(stacked):
@@ -324,17 +326,17 @@ def _join(stacked):
   return {name: values[order[0], columns] for name, values in stacked.items()}
 
 
-def _keep_dead(source, previous, alive):
-  """Provenance of the dead as it was: their values were not touched."""
+def _with_dead(provenance, previous, alive):
+  """The provenance, with the previous one for dead prototypes."""
   if previous is None:
-    return source
+    return provenance
 
-  def keep(new, old):
-    return np.where(_rows(alive, new), new, old)
+  def choose(new, old):
+    return np.where(_over_rows(alive, new), new, old)
 
-  return source.replace(
-    image=keep(source.image, previous.image),
-    cell=keep(source.cell, previous.cell),
-    distance=keep(source.distance, previous.distance),
-    content=keep(source.content, previous.content),
+  return provenance.replace(
+    image=choose(provenance.image, previous.image),
+    cell=choose(provenance.cell, previous.cell),
+    distance=choose(provenance.distance, previous.distance),
+    content=choose(provenance.content, previous.content),
   )

@@ -1,8 +1,9 @@
-"""How alike a patch and a prototype are: a metric and what is made of it.
+"""How similar a patch and a prototype are: a metric, and similarities from it.
 
-Distances come from `distance` and `pooling`; the scores that the head weighs
-are `Similarity.activation` of the smallest distance. All activations fall
-with the distance, so the nearest patch is the most similar one.
+Distances come from `distance` and `pooling`. The scores that the head
+multiplies by its weights are `Similarity.activation` of the smallest distance.
+All activations fall with the distance, so the nearest patch is the most similar
+one.
 """
 
 from collections.abc import Callable
@@ -28,8 +29,8 @@ class Similarity:
     name: "log", "linear", "cosine" or "projection".
     distance: (features b h w d, prototypes p h1 w1 d) -> whole maps of
       distances b rows columns p; for pictures, and to find the nearest cell.
-    prepared: vectors -> what of them is compared: directions for the cosine,
-      the vectors themselves otherwise.
+    prepared: vectors -> the vectors that are compared: directions for the
+      cosine, otherwise the vectors themselves.
     offset: prepared patches z ... e -> o(z) ...; of several patches the nearest
       to a prototype p is the one with the smallest o(z) - z·p.
     apart: (prepared patches ... e, prepared prototypes ... e) -> distances ...,
@@ -37,7 +38,7 @@ class Similarity:
       steepest.
     activation: distances -> similarities, of any shape.
     inverse: similarities -> distances.
-    span: e -> how far apart two similarities can be.
+    span: e -> the largest difference of two similarities.
     weight: (similarities, e) -> non-negative weights for the global
       explanation, where e = h1 * w1 * d is the length of a flat prototype.
   """
@@ -57,7 +58,7 @@ class Similarity:
     patches: Float[ArrayLike, "*n e"],
     prototypes: Float[ArrayLike, "*m e"],
   ) -> Float[jax.Array, "*l"]:
-    """Distances of patches to prototypes: `apart` of what is `prepared`."""
+    """Distances of patches to prototypes: `apart` of the `prepared` vectors."""
     return self.apart(self.prepared(patches), self.prepared(prototypes))
 
 
@@ -106,7 +107,7 @@ def _log(distances: Float[ArrayLike, "*n"]) -> Float[jax.Array, "*n"]:
 def _inverse_log(
   similarities: Float[ArrayLike, "*n"],
 ) -> Float[jax.Array, "*n"]:
-  # expm1: far away the similarity is small and exp(g) - 1 would cancel.
+  # expm1: for a small similarity g (far away) exp(g) - 1 would cancel.
   return jnp.maximum(
     (1.0 - EPSILON * jnp.exp(similarities)) / jnp.expm1(similarities), 0.0
   )
@@ -177,9 +178,8 @@ _ALL = {
       lambda size: 2.0,
       _positive,
     ),
-    # How long the patch is along the prototype (TesNet; ST-ProtoPNet): less
-    # than 0 is possible for this distance, and the nearest patch is the one
-    # that reaches farthest.
+    # Length of the patch along the prototype (TesNet; ST-ProtoPNet). The
+    # distance is minus this length, so it can be negative.
     Similarity(
       "projection",
       distance.projection,

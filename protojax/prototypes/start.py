@@ -1,10 +1,9 @@
-"""What training starts from: the scale of the features, and patches.
+"""Values to start training from: weights, scale of the features, patches.
 
-Raw features of a pretrained backbone are far from unit variance, which
-saturates an add-on made for it. And prototypes that begin as patches begin
-among the features, where the push will leave them, and differ; uniform ones
-begin about equally far from everything, and many of a class end on the same
-patch.
+Raw features of a pretrained backbone are far from unit variance and would
+saturate the add-on. Prototypes that start as patches differ, and lie among the
+features, where the push will put them. Uniform random prototypes are about
+equally far from all features, and many of a class end at the same patch.
 """
 
 from collections.abc import Callable, Sequence
@@ -26,7 +25,7 @@ from protojax.weights import reading
 def tell_of_small_classes(
   class_names: Sequence[str], labels: Int[np.ndarray, " n"], each: int
 ) -> None:
-  """Says which classes have fewer training images than prototypes."""
+  """Prints which classes have fewer training images than prototypes."""
   counts = np.bincount(labels, minlength=len(class_names))
   small = [
     f"{name} ({count})"
@@ -42,27 +41,27 @@ def tell_of_small_classes(
 
 
 def pretrained(
-  state: State, backbone: Backbone, name: str, source: str = ""
+  state: State, backbone: Backbone, name: str, weights: str = ""
 ) -> State:
-  """The state with weights that somebody has trained.
+  """The state with pretrained weights in its backbone.
 
   Args:
-    state: whose backbone gets them.
-    backbone: what they are for.
-    name: of that backbone, for messages.
-    source: a file of weights or a name on the hub (`reading.fetch`); '' takes
-      those that the backbone comes with.
+    state: the state.
+    backbone: of the state.
+    name: of the backbone, for messages.
+    weights: a file of weights or a name on the hub (`reading.fetch`); '' takes
+      the weights that the backbone comes with.
 
   Raises:
-    UserError: it comes without, or the file is not to be read or is of
-      another network.
+    UserError: it comes with none, or the file cannot be read or is of another
+      network.
   """
-  if source:
-    tensors = reading.read(reading.fetch(source))
+  if weights:
+    tensors = reading.read(reading.fetch(weights))
     try:
       loaded = dict(backbone.convert(tensors))
     except UserError as error:
-      raise UserError(f"{source} is not of {name}: {error}") from error
+      raise UserError(f"{weights} is not of {name}: {error}") from error
   elif backbone.pretrained is None:
     raise UserError(
       f"the backbone '{name}' has no pretrained weights of its own; give a file"
@@ -87,7 +86,7 @@ def standardisation(
 
   Args:
     features: (state, batch) -> b h w c.
-    state: what `features` reads.
+    state: for `features`.
     stream: `batches()` of all images, without augmentation.
     channels: c.
   """
@@ -100,7 +99,7 @@ def standardisation(
   )
   total, squares, count = (np.sum(x, 0, np.float64) for x in carries)
   mean = total / count
-  # A channel that never changes would be divided by 0.
+  # Without the addition a constant channel would be divided by 0.
   variance = np.maximum(squares / count - mean**2, 0.0) + 1e-6
   scale = 1 / np.sqrt(variance)
   return np.asarray(mean, np.float32), np.asarray(scale, np.float32)
@@ -131,14 +130,14 @@ def random_patches(
   stream: Any,
   seed: int,
 ) -> Float[np.ndarray, "p h1 w1 d"]:
-  """A random patch of a random image of its class for each prototype.
+  """For each prototype a random patch of a random image of its class.
 
   Prototypes of a class get different images as long as there are enough. A
-  prototype whose class has no image keeps its value.
+  prototype whose class has no image does not change.
 
   Args:
-    embedded: (state, batch) -> features b h w d, those that prototypes
-      are compared with.
+    embedded: (state, batch) -> the features b h w d that prototypes are
+      compared with.
     state: params["prototypes"]["prototypes"] and the buffer "class_of" are
       read here, the rest by `embedded`.
     stream: `some(indices)`, batches of chosen images without augmentation,
@@ -153,7 +152,7 @@ def random_patches(
     images = rng.permutation(np.flatnonzero(labels == label))
     own = np.flatnonzero(class_of == label)
     chosen[own] = np.resize(images, len(own))
-  # In shares of the grid, whose size is known when the first map is there.
+  # As shares of the grid, whose size is known only from the first map.
   places = rng.random((len(chosen), 2))
   _, height, width, _ = prototypes.shape
   images = np.unique(chosen[chosen >= 0])

@@ -27,7 +27,7 @@ def inverted(distances, mask):
 
 
 @pytest.mark.parametrize("term", ["cluster", "separation"])
-def test_masked_minimum_equals_inverted_distances(term, distances):
+def test_minimum_equals_inverted_distances(term, distances):
   own = LABELS[:, None] == CLASS_OF[None]
   mask = own if term == "cluster" else ~own
 

@@ -1,9 +1,9 @@
-"""Prune: prototypes whose nearest images are of other classes are dropped.
+"""Prune: drops prototypes whose nearest images are of other classes.
 
-After the push, one sweep finds the k training images nearest to each
-prototype; too few of its own class among them, and it shows background
+After the push, one sweep finds the k training images nearest to each prototype.
+A prototype with too few images of its own class among them shows background
 (ProtoPNet, supplement on pruning). A dead prototype stays in place, marked
-in the buffer `alive`, so that no shape changes.
+in the buffer "alive", so that no shape changes.
 """
 
 from collections.abc import Sequence
@@ -39,8 +39,8 @@ def nearest_images(
     stream: `batches()` of all images, without augmentation.
     similarity: its metric is what "nearest" means.
     k: images per prototype; 6 in the paper's code.
-    bank: whether each device looks for all prototypes, among its own images,
-      or for a part of them, among all images.
+    bank: local: each device searches its own images for all prototypes;
+      sharded: all images for its own prototypes.
   """
   stacked = parallel.fold(
     functools.partial(_step, embed, similarity, bank),
@@ -55,7 +55,7 @@ def nearest_images(
 def votes(
   labels: Int[ArrayLike, "p n"], class_of: Int[ArrayLike, " p"]
 ) -> Int[np.ndarray, " p"]:
-  """How many of its nearest images are of the prototype's own class."""
+  """Number of each prototype's nearest images that are of its own class."""
   return np.sum(np.asarray(labels) == np.asarray(class_of)[:, None], axis=1)
 
 
@@ -66,42 +66,42 @@ def prune(
   class_names: Sequence[str],
   threshold: int = 3,
 ) -> tuple[Bool[np.ndarray, " p"], tuple[str, ...]]:
-  """Which prototypes live on, and the classes that have none left.
+  """Which prototypes stay alive, and the classes that have none left.
 
-  A prototype dies with fewer than `threshold` votes (3 of 6 in the paper's
-  code); where there are fewer images than that, all must be of its class.
+  A prototype with fewer than `threshold` votes dies (3 of 6 in the paper's
+  code). If it has fewer images than that, all must be of its class.
 
   Args:
     labels: classes of the nearest images; -1 where there is none.
     class_of: the class of each prototype.
     alive: prototypes not pruned before; the dead stay dead.
-    class_names: what to call classes 0, 1, ...
-    threshold: votes that a prototype needs to live.
+    class_names: of classes 0, 1, ...
+    threshold: votes that a prototype needs to stay alive.
   """
   there = np.sum(np.asarray(labels) >= 0, axis=1)
   enough = votes(labels, class_of) >= np.minimum(threshold, there)
-  kept = np.asarray(alive) & enough
-  living = np.bincount(np.asarray(class_of)[kept], minlength=len(class_names))
+  left = np.asarray(alive) & enough
+  living = np.bincount(np.asarray(class_of)[left], minlength=len(class_names))
   emptied = tuple(
     name for name, n in zip(class_names, living, strict=True) if n == 0
   )
-  return kept, emptied
+  return left, emptied
 
 
 def pruned(
   state: State, near: Neighbours, class_names: Sequence[str], threshold: int = 3
 ) -> tuple[State, Metrics]:
-  """The state without those that `prune` drops; warns of emptied classes.
+  """The state after `prune`; warns of classes without a prototype.
 
   Returns:
-    The state, and how many are "alive" and how many "classes_without".
+    The state; numbers of prototypes "alive" and of "classes_without".
   """
   buffers = state.buffers
   classed = buffers["class_of"], buffers["alive"]
   alive, emptied = prune(near.labels, *classed, class_names, threshold)
   if emptied and parallel.is_primary():
     logging.warning(
-      "pruning leaves no prototype to %s: nothing speaks for these classes"
+      "pruning leaves no prototype for %s: nothing speaks for these classes"
       " any more. Train longer, or lower config.prune.threshold.",
       ", ".join(emptied),
     )
@@ -112,7 +112,7 @@ def pruned(
 def _step(
   embed, similarity, bank, state: State, carry: Neighbours, batch: Batch
 ) -> Neighbours:
-  """The nearest images so far, and those of one batch."""
+  """The nearest images so far, updated with a batch."""
   prototypes = vectors(state)
   names = {key: batch[key] for key in ("index", "label", "valid")}
   features, met = bank.meet((embed(state, batch), names))
