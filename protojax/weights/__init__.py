@@ -1,1 +1,1 @@
-"""Files of strangers -> arrays; nothing in them is run."""
+"""Reads the weights in files of others as arrays; executes nothing in them."""

@@ -1,7 +1,7 @@
-"""How others name a network's tensors: foreign checkpoint -> variables.
+"""Names of tensors in foreign checkpoints: tensors by name -> variables.
 
-A backbone lists the layouts that its weights come in. The one whose names fit
-best is taken, so nobody has to say where a file is from.
+A backbone lists the layouts of the checkpoints that fit it. `convert` takes the
+layout that knows most names of a file, so that nobody has to name its origin.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -15,14 +15,14 @@ import numpy as np
 from protojax.types import PyTree, UserError
 from protojax.weights import reading
 
-# By name, as a checkpoint holds them.
+# Tensors of a checkpoint, by name.
 Tensors = Mapping[str, np.ndarray]
 # Path of a variable, such as ("params", "stem", "kernel") -> a tensor's name.
 ForeignName = Callable[[tuple[str, ...]], str]
-# Regular expression for whole parts of a path, and what stands for them.
+# (regular expression for whole names in a path, its replacement).
 Rule = tuple[str, str]
 
-# What PyTorch calls the arrays of convolutions, linear layers and norms.
+# PyTorch's names of the arrays of convolutions, linear layers and norms.
 _LEAVES: tuple[Rule, ...] = (
   ("kernel|scale", "weight"),
   ("mean", "running_mean"),
@@ -36,12 +36,11 @@ class Layout:
 
   Attributes:
     name: of the family, such as "torchvision".
-    foreign_name: what the tensor is called that belongs at a path.
+    foreign_name: path of a variable -> name of its tensor.
     ignore: beginnings of the names of tensors that are not needed, such as the
       classifier's.
-    arrange: tensors as the files have them -> tensors under `foreign_name`
-      in the shapes of the variables, but for kernels, which keep PyTorch's
-      order of axes.
+    arrange: tensors of a file -> tensors under their `foreign_name`, in the
+      shapes of the variables; kernels alone keep PyTorch's order of axes.
   """
 
   name: str
@@ -51,14 +50,14 @@ class Layout:
 
 
 def naming(*rules: Rule) -> ForeignName:
-  """Names made of paths by rules.
+  """Returns a function that makes a tensor's name from a path, by rules.
 
-  A path begins as "stem/kernel", without its collection; every rule in turn
-  replaces the parts that it matches; then dots come between the parts.
+  The path is taken without its collection, as "stem/kernel". Each rule in turn
+  replaces the names that it matches. At last, slashes become dots.
   """
   patterns = [
-    (re.compile(f"(?<![^/])(?:{parts})(?![^/])"), name)
-    for parts, name in (*rules, *_LEAVES)
+    (re.compile(f"(?<![^/])(?:{matched})(?![^/])"), name)
+    for matched, name in (*rules, *_LEAVES)
   ]
 
   def foreign_name(path: tuple[str, ...]) -> str:
@@ -73,17 +72,17 @@ def naming(*rules: Rule) -> ForeignName:
 def convert(
   tensors: Tensors, template: PyTree, layouts: Sequence[Layout]
 ) -> PyTree:
-  """The variables of `template`, filled from a foreign checkpoint.
+  """Variables in the structure of `template`, from a foreign checkpoint.
 
   Args:
     tensors: by their foreign names, with or without the "module." that
       PyTorch's DataParallel puts before each.
     template: arrays or shapes, {"params": ..., "batch_stats": ...}.
-    layouts: those it may be in; the one of most familiar names is taken.
+    layouts: possible layouts; the one that knows most names is taken.
 
   Raises:
     UserError: no layout is known; or lists all tensors that are missing,
-      superfluous or misshapen in the nearest one.
+      superfluous or misshapen in the layout that was taken.
   """
   if not layouts:
     raise UserError("no foreign weights are known for this backbone")
@@ -98,7 +97,7 @@ def convert(
   arranged = dict(layout.arrange(tensors))
   for path, leaf in flat.items():
     name = layout.foreign_name(path)
-    # A linear layer's, which PyTorch holds as [out, in].
+    # The kernel of a linear layer: PyTorch has it as [out, in].
     if path[-1] == "kernel" and len(leaf.shape) == 2 and name in arranged:
       arranged[name] = arranged[name].T
   return reading.convert(arranged, template, layout.foreign_name, layout.ignore)

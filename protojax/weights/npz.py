@@ -18,10 +18,10 @@ def read(members: dict[str, memoryview]) -> dict[str, np.ndarray]:
   """Arrays by name, as views of the archive.
 
   Args:
-    members: of the archive: `zipped.members`.
+    members: name -> bytes of each file: `zipped.members`.
 
   Raises:
-    UserError: an array of anything but numbers, or of another length.
+    UserError: an array does not hold numbers, or has another length.
     Exception: of any kind, for damaged bytes.
   """
   return {

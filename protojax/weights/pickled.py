@@ -1,9 +1,8 @@
-"""A pickle's content without running it: numbers, text, containers, names.
+"""Reads a pickle without running it: numbers, text, containers and names.
 
-`pickle.load` calls whatever a file names. Here the opcodes are read one by one
-and carried out on a stack of plain values; what a name of a class or function
-means is for the caller to say, or to refuse. `pytorch` says it for PyTorch's
-files.
+`pickle.load` calls every function that a file names. Here the opcodes are read
+one by one and work on a stack of plain values. The caller says what each name
+of a class or function means, or refuses it: `pytorch` does for PyTorch's files.
 """
 
 from collections.abc import Callable
@@ -15,17 +14,17 @@ from typing import Any
 
 from protojax.types import UserError
 
-# A state dict of a thousand tensors takes 50,000, and no step makes more than
-# 200 bytes that are not in the file.
+# A state dict of a thousand tensors has 50,000 steps. A step makes at most 200
+# bytes that are not in the file.
 _MOST_STEPS = 3_000_000
 
 
 @dataclasses.dataclass(frozen=True)
 class Maker:
-  """What a pickle may call.
+  """A function that a pickle may call.
 
   Attributes:
-    make: ours, called in the place of the class or function that is named.
+    make: our function, called instead of the class or function of that name.
   """
 
   make: Callable[..., Any]
@@ -33,11 +32,11 @@ class Maker:
 
 @dataclasses.dataclass
 class Object:
-  """What a pickle says of an object, whose class is not looked for.
+  """An object as a pickle describes it; its class is never imported.
 
   Attributes:
-    kind: the class by its name, such as "torch.nn.modules.conv.Conv2d".
-    state: its attributes, where there are any.
+    kind: name of its class, such as "torch.nn.modules.conv.Conv2d".
+    state: its attributes, if it has any.
   """
 
   kind: str
@@ -49,16 +48,15 @@ def load(
   find: Callable[[str], Any],
   persistent: Callable[[Any], Any],
 ) -> Any:
-  """One pickle, from where the file stands; it is left standing behind it.
+  """Reads one pickle from the position of the file, which then is behind it.
 
   Args:
     file: holds the pickle.
-    find: "module.name" -> what it means, a `Maker` if it may be called.
-    persistent: what names an object outside of the pickle -> what to take for
-      it.
+    find: "module.name" -> its meaning, a `Maker` if it may be called.
+    persistent: identity of an object outside of the pickle -> its stand-in.
 
   Raises:
-    UserError: an opcode, call or attribute that is none of plain data.
+    UserError: an opcode, call or attribute that plain data do not need.
     Exception: of any kind, for damaged bytes.
   """
   machine = _Machine(find, persistent)
@@ -73,7 +71,7 @@ def load(
 
 
 class _Machine:
-  """The stack and the memo of one pickle, and what its opcodes do to them."""
+  """The stack and the memo of one pickle, with the actions of its opcodes."""
 
   def __init__(self, find, persistent):
     self.find = find
@@ -86,7 +84,7 @@ class _Machine:
     self.stack.append(value)
 
   def top(self, count):
-    """The last values of the stack, taken off it."""
+    """Takes the last `count` values off the stack."""
     start = len(self.stack) - count
     if start < 0:
       raise ValueError("the stack is empty")
@@ -98,7 +96,7 @@ class _Machine:
     self.marks.append(len(self.stack))
 
   def marked(self):
-    """The values since the last mark, taken off the stack."""
+    """Takes the values since the last mark off the stack."""
     return self.top(len(self.stack) - self.marks.pop())
 
   def remember(self, place):
@@ -119,7 +117,7 @@ class _Machine:
     self.push(_plain(maker, Maker).make(*_plain(arguments, tuple)))
 
   def build(self, _):
-    """Attributes; those of a dict, such as `_metadata`, are let go."""
+    """Sets attributes; those of a dict, such as `_metadata`, are dropped."""
     (state,) = self.top(1)
     target = self.stack[-1]
     if isinstance(target, Object):
@@ -131,7 +129,7 @@ class _Machine:
 _STEPS: dict[str, Callable[[_Machine, Any], None]] = {
   "PROTO": lambda machine, _: None,
   "FRAME": lambda machine, _: None,
-  # The value itself stands behind these.
+  # The argument of these is the value itself.
   "BININT": _Machine.push,
   "BININT1": _Machine.push,
   "BININT2": _Machine.push,
@@ -181,7 +179,7 @@ _STEPS: dict[str, Callable[[_Machine, Any], None]] = {
 
 
 def keyed(pairs: Any) -> dict[str | int, Any]:
-  """A dict of pairs; keys that are nested are refused, not hashed."""
+  """A dict of pairs; refuses keys that are neither text nor integers."""
   found = {}
   for key, value in pairs:
     if not isinstance(key, str | int):

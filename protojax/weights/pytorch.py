@@ -1,8 +1,8 @@
-"""Reads what torch.save writes, the zip format and the one before it.
+"""Reads files of torch.save, in the zip format and in the one before it.
 
-Both hold a pickle of objects that refer to storages, which lie beside it as
-raw bytes. Tensors and plain containers are read; the rest is refused by name,
-or, where a whole module is expected, kept as a name with attributes.
+A file holds a pickle and storages of raw bytes; objects in the pickle refer to
+the storages. Tensors and plain containers are read. Other objects are refused;
+if a whole module is expected, they are kept as a name with attributes.
 """
 
 from collections.abc import Mapping, Sequence
@@ -47,7 +47,7 @@ class Storage:
   Attributes:
     key: its name among the file's storages.
     dtype: of its elements.
-    elements: how many there are.
+    elements: their number.
   """
 
   key: str
@@ -57,12 +57,12 @@ class Storage:
 
 @dataclasses.dataclass(frozen=True)
 class Tensor:
-  """A tensor as the pickle describes it; its numbers may follow the pickle.
+  """A tensor as a pickle describes it; its numbers may follow the pickle.
 
   Attributes:
     storages: of the file.
-    storage: the one it is a view of.
-    offset: its first element there.
+    storage: the storage that the tensor is a view of.
+    offset: of its first element in the storage.
     size: its shape.
     stride: elements from one index to the next, on each axis.
   """
@@ -74,10 +74,10 @@ class Tensor:
   stride: tuple[int, ...]
 
   def array(self) -> np.ndarray:
-    """Its numbers, as a view of the file.
+    """The numbers of the tensor, as a view of the file.
 
     Raises:
-      UserError: it reaches outside of its storage.
+      UserError: the tensor reaches outside of its storage.
     """
     dtype, elements = self.storage.dtype, self.storage.elements
     content = self.storages[self.storage.key]
@@ -103,7 +103,7 @@ class Tensor:
 
 
 def read_legacy(data: mmap.mmap, objects: bool = False) -> Any:
-  """What was saved before PyTorch 1.6: pickles, then the raw storages.
+  """Content of a file from before PyTorch 1.6: pickles, then raw storages.
 
   Args:
     data: the whole file.
@@ -111,7 +111,7 @@ def read_legacy(data: mmap.mmap, objects: bool = False) -> Any:
       (`pickled.Object`).
 
   Raises:
-    UserError: the file holds what is not read.
+    UserError: the file holds an object that is refused.
     Exception: of any kind, for damaged bytes.
   """
   storages, used = Storages(), {}
@@ -138,14 +138,14 @@ def read_legacy(data: mmap.mmap, objects: bool = False) -> Any:
 
 
 def read_zip(members: Mapping[str, memoryview], objects: bool = False) -> Any:
-  """What PyTorch saves since 1.6: a zip archive with a file per storage.
+  """Content of a file since PyTorch 1.6: a zip archive, a file a storage.
 
   Args:
-    members: of the archive: `zipped.members`.
+    members: name -> bytes of each file: `zipped.members`.
     objects: as in `read_legacy`.
 
   Raises:
-    UserError: the file holds what is not read.
+    UserError: the file holds an object that is refused.
     Exception: of any kind, for damaged bytes.
   """
   pickle = next((n for n in members if n.endswith("data.pkl")), None)
@@ -169,13 +169,14 @@ def read_zip(members: Mapping[str, memoryview], objects: bool = False) -> Any:
 
 @dataclasses.dataclass(frozen=True)
 class Module:
-  """A module as its file describes it, by dotted names as in a state dict.
+  """A module as a file describes it, under the dotted names of a state dict.
 
   Attributes:
-    kinds: the class of each module, such as "torch.nn.modules.conv.Conv2d";
-      the whole has the name "". Empty for a state dict.
+    kinds: name of a module -> its class, such as
+      "torch.nn.modules.conv.Conv2d"; the outermost module has the name "".
+      Empty for a state dict.
     tensors: parameters, buffers, and other attributes that are tensors.
-    attributes: those that are numbers, text, or sequences of them.
+    attributes: numbers, text, and sequences of them.
   """
 
   kinds: dict[str, str]
@@ -187,11 +188,11 @@ def tensors(root: Any, wrappers: Sequence[str]) -> dict[str, np.ndarray]:
   """The tensors of a state dict by name, as views of the file.
 
   Args:
-    root: what a file holds.
-    wrappers: keys under one of which the state dict may be.
+    root: content of a file.
+    wrappers: keys; the state dict may lie under one of them.
 
   Raises:
-    UserError: it holds anything but tensors.
+    UserError: the state dict holds anything but tensors.
   """
   state = _unwrapped(root, wrappers)
   if not isinstance(state, dict):
@@ -206,14 +207,14 @@ def tensors(root: Any, wrappers: Sequence[str]) -> dict[str, np.ndarray]:
 
 
 def module(root: Any, wrappers: Sequence[str]) -> Module:
-  """What a file says of a module: saved whole, or its state dict alone.
+  """The module in a file, which was saved whole or as a state dict.
 
   Args:
-    root: what the file holds, read with `objects`.
+    root: content of the file, read with `objects`.
     wrappers: as in `tensors`.
 
   Raises:
-    UserError: it is neither.
+    UserError: the file holds neither.
   """
   root = _unwrapped(root, wrappers)
   if not isinstance(root, pickled.Object):
@@ -221,12 +222,12 @@ def module(root: Any, wrappers: Sequence[str]) -> Module:
   found = Module({}, {}, {})
   left = [("", root)]
   while left:
-    prefix, part = left.pop()
-    # A module may hold one module twice, and this one even itself.
+    prefix, one = left.pop()
+    # A module may hold another twice, and a bad file may nest it in itself.
     if len(found.kinds) == _MOST_MODULES:
       raise UserError(f"it has more than {_MOST_MODULES} modules")
-    found.kinds[prefix.removesuffix(".")] = part.kind
-    for name, value in part.state.items():
+    found.kinds[prefix.removesuffix(".")] = one.kind
+    for name, value in one.state.items():
       if name in ("_parameters", "_buffers"):
         _take(found, prefix, value)
       elif name == "_modules":
@@ -238,17 +239,17 @@ def module(root: Any, wrappers: Sequence[str]) -> Module:
 
 
 def _take(found: Module, prefix: str, values: dict[str, Any]) -> None:
-  """Keeps what is a tensor or plain."""
+  """Adds tensors and plain attributes to `found`; drops the others."""
   for name, value in values.items():
-    parts = value if isinstance(value, list | tuple) else (value,)
+    items = value if isinstance(value, list | tuple) else (value,)
     if isinstance(value, Tensor):
       found.tensors[prefix + name] = value.array()
-    elif all(isinstance(part, str | int | float) for part in parts):
+    elif all(isinstance(item, str | int | float) for item in items):
       found.attributes[prefix + name] = value
 
 
 def _unwrapped(root: Any, wrappers: Sequence[str]) -> Any:
-  """The part of a training script's checkpoint that is the model."""
+  """The model in the checkpoint of a training script."""
   if isinstance(root, dict):
     for key in wrappers:
       if isinstance(root.get(key), dict | pickled.Object):
@@ -257,7 +258,7 @@ def _unwrapped(root: Any, wrappers: Sequence[str]) -> Any:
 
 
 def _find(storages: Storages, objects: bool, name: str) -> Any:
-  """What a name in a pickle means."""
+  """The meaning of a name in a pickle."""
   if name in _DTYPES:
     return np.dtype(_DTYPES[name])
   if name in (
@@ -281,12 +282,12 @@ def _tensor(storages, storage, offset, size, stride, *_) -> Tensor:
   return Tensor(storages, storage, offset, tuple(size), tuple(stride))
 
 
-# Whether a gradient is wanted, and hooks, follow the tensor.
+# After the tensor come requires_grad and hooks, which are dropped.
 _MAKERS = {
   "collections.OrderedDict": Maker(lambda pairs=(): pickled.keyed(pairs)),
   "torch._utils._rebuild_parameter": Maker(lambda tensor, *_: tensor),
   "torch.Size": Maker(tuple),
-  # Nobody asks whether something is in it, and nothing need be hashed.
+  # A list will do: nobody tests membership, and nothing has to be hashed.
   "builtins.set": Maker(list),
   "__builtin__.set": Maker(list),
 }
@@ -295,7 +296,7 @@ _MAKERS = {
 def _persistent(
   used: dict[str, Storage], objects: bool, identity: tuple
 ) -> Storage | Maker:
-  """A storage, or in the old format a module's class with its source."""
+  """A storage; in the old format also the class of a module, with its code."""
   kind, what, *rest = identity
   if kind == "module" and objects:
     return what
@@ -304,8 +305,8 @@ def _persistent(
       f"refused a persistent {kind!r:.80}: only storages are read"
     )
   key, _, elements = rest[:3]
-  # The old format may tell of a view here.
-  if not isinstance(key, str) or any(part is not None for part in rest[3:]):
-    raise UserError("refused a storage that is a part of another")
+  # In the old format, a view of a storage may follow.
+  if not isinstance(key, str) or any(item is not None for item in rest[3:]):
+    raise UserError("refused a storage that is a view of another")
   used[key] = Storage(key, what, elements)
   return used[key]

@@ -1,7 +1,7 @@
-"""Foreign checkpoints -> parameters, without executing what is in them.
+"""Reads foreign checkpoints as parameters, without executing any code in them.
 
-`read` knows safetensors, npz and PyTorch's two formats by their first bytes
-and gives tensors by name; `convert` puts them where a module expects them.
+`read` knows safetensors, npz and PyTorch's two formats by their first bytes,
+and gives tensors by name. `convert` puts them where a module expects them.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -22,20 +22,20 @@ from protojax import writing
 from protojax.types import PyTree, UserError
 from protojax.weights import npz, pytorch, safetensors, zipped
 
-# Begins a name on the Hugging Face hub.
+# Beginning of an address on the Hugging Face hub.
 _HUB = "hf:"
 
-# Where training scripts put the model among what else they save.
+# Keys under which training scripts save the model.
 _WRAPPERS = ("state_dict", "model_state_dict", "model")
 
-# What one error names of all that does not fit.
+# Tensors that one error names.
 _COMPLAINTS = 20
 
 
 def locate(package: str, file: str, extra: str) -> Path:
-  """The path of a file inside an installed package, which is not imported.
+  """Path of a file in an installed package, which is not imported.
 
-  Raises UserError, naming the extra that installs it, where it is missing.
+  Raises UserError if it is missing, with the extra that installs it.
   """
   spec = importlib.util.find_spec(package)
   folders = (spec.submodule_search_locations or ()) if spec else ()
@@ -48,36 +48,37 @@ def locate(package: str, file: str, extra: str) -> Path:
   )
 
 
-def fetch(source: str) -> Path:
-  """The file that a path or a name on the Hugging Face hub stands for.
+def fetch(address: str) -> Path:
+  """Path of a file of weights, which is fetched from a hub if need be.
 
   Args:
-    source: a path; or "hf:owner/name", whose model.safetensors is fetched and
-      kept in the hub's cache, or "hf:owner/name/file" for another file.
+    address: a path; or "hf:owner/name" for model.safetensors of a repository on
+      the Hugging Face hub, or "hf:owner/name/file" for another file. The hub's
+      cache keeps it.
 
   Raises:
-    UserError: the hub's client is not installed, or has no such file.
+    UserError: the hub's client is not installed, or there is no such file.
   """
-  name = source.removeprefix(_HUB)
-  if name == source:
-    return Path(source)
+  name = address.removeprefix(_HUB)
+  if name == address:
+    return Path(address)
   owner, _, rest = name.partition("/")
   repository, _, file = rest.partition("/")
   if not owner or not repository:
     raise UserError(
-      f"{source!r} should be hf:owner/name, or hf:owner/name/file"
+      f"{address!r} should be hf:owner/name, or hf:owner/name/file"
     )
   try:
     hub = importlib.import_module("huggingface_hub")
   except ImportError as error:
     raise UserError(
-      f"{source} is fetched by the package 'huggingface_hub', which is not"
+      f"{address} is fetched by the package 'huggingface_hub', which is not"
       " installed: python -m pip install -e '.[hf]'"
     ) from error
   try:
     file = file or "model.safetensors"
     return Path(hub.hf_hub_download(f"{owner}/{repository}", file))
-  # The hub's own errors, those of its HTTP client, and names that it forbids.
+  # Errors of the hub, of its HTTP client, and for names that it forbids.
   except Exception as error:
     raise UserError(
       f"cannot fetch {file} of {owner}/{repository}: {type(error).__name__}:"
@@ -86,17 +87,17 @@ def fetch(source: str) -> Path:
 
 
 def read(path: str | Path, sha256: str | None = None) -> dict[str, np.ndarray]:
-  """The tensors by name in a file of weights; views of it, not to be written.
+  """Tensors by name in a file of weights; views of the file, read-only.
 
-  Safetensors, npz, or what torch.save makes of a state dict, alone or under
-  the key "state_dict", "model_state_dict" or "model".
+  The file is safetensors, npz, or a state dict saved by torch.save, alone or
+  under the key "state_dict", "model_state_dict" or "model".
 
   Args:
     path: the file.
-    sha256: of the file; another one is refused before anything is read.
+    sha256: of the file; a file with another one is refused.
 
   Raises:
-    UserError: the file is missing, altered, cut short, or holds anything but
+    UserError: the file is missing, altered or cut short, or holds anything but
       tensors by name.
   """
   with _opened(Path(path), sha256) as data:
@@ -109,9 +110,9 @@ def read(path: str | Path, sha256: str | None = None) -> dict[str, np.ndarray]:
 
 
 def read_module(path: str | Path) -> pytorch.Module:
-  """What torch.save wrote of a whole module, or of its state dict alone.
+  """The module in a file of torch.save: saved whole, or as a state dict.
 
-  The module's classes are neither looked for nor made: see `pytorch.Module`.
+  Its classes are never imported: see `pytorch.Module`.
 
   Raises:
     UserError: the file is missing, cut short, or holds no module.
@@ -122,14 +123,14 @@ def read_module(path: str | Path) -> pytorch.Module:
 
 
 def _members(data: mmap.mmap) -> dict[str, memoryview]:
-  """The files in a zip archive; none where it is no archive."""
+  """Name -> bytes of the files in a zip archive; empty if it is none."""
   return zipped.members(data) if data[:4] == b"PK\x03\x04" else {}
 
 
 def _root(
   data: mmap.mmap, members: dict[str, memoryview], objects: bool = False
 ) -> Any:
-  """What torch.save was given."""
+  """The object that was given to torch.save."""
   if members:
     return pytorch.read_zip(members, objects)
   if data[:1] == b"\x80":
@@ -142,9 +143,9 @@ def _root(
 
 @contextlib.contextmanager
 def _opened(path: Path, sha256: str | None = None) -> Iterator[mmap.mmap]:
-  """A file's bytes; whatever reading them raises is a `UserError`.
+  """Bytes of a file; every error in reading them becomes a `UserError`.
 
-  The file is mapped, so that nothing can be longer than it is.
+  The file is mapped, so that nothing in it can be longer than the file.
   """
   try:
     with path.open("rb") as file:
@@ -155,7 +156,7 @@ def _opened(path: Path, sha256: str | None = None) -> Iterator[mmap.mmap]:
     raise UserError(f"cannot read {path}: {writing.reason(error)}") from error
   except UserError as error:
     raise UserError(f"cannot read {path}: {error}") from error
-  except Exception as error:  # Damaged bytes make parsers raise anything.
+  except Exception as error:  # Parsers of damaged bytes may raise anything.
     raise UserError(
       f"cannot read {path}: it is cut short or damaged"
       f" ({type(error).__name__}: {writing.first_line(error)})"
@@ -172,7 +173,7 @@ def _check(data: mmap.mmap, sha256: str | None) -> None:
 
 
 def shapes(module: nn.Module, image_size: int = 64) -> PyTree:
-  """The variables of a backbone as shapes, without computing them."""
+  """Shapes of a backbone's variables; computes nothing."""
   images = jax.ShapeDtypeStruct((1, image_size, image_size, 3), jnp.float32)
   return jax.eval_shape(module.init, jax.random.key(0), images)
 
@@ -183,13 +184,13 @@ def convert(
   foreign_name: Callable[[tuple[str, ...]], str],
   ignore: tuple[str, ...] = (),
 ) -> PyTree:
-  """The tree of `template` filled with PyTorch's tensors.
+  """Fills the tree of `template` with PyTorch's tensors.
 
   Args:
     tensors: by PyTorch's names; kernels [out, in, h, w] become [h, w, in, out].
     template: arrays or shapes, {"params": ..., "batch_stats": ...}.
-    foreign_name: the name of the tensor that belongs at a path of `template`.
-    ignore: beginnings of names that `template` has no place for, by intent.
+    foreign_name: path in `template` -> name of its tensor.
+    ignore: beginnings of the names of tensors that are not needed.
 
   Raises:
     UserError: lists all tensors that are missing, superfluous or misshapen.

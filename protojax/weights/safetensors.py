@@ -1,7 +1,7 @@
-"""Reads safetensors: a header in JSON, then the tensors' bytes.
+"""Reads safetensors: a header in JSON, then the bytes of the tensors.
 
-https://github.com/huggingface/safetensors#format. The reader is this short, so
-that the package is not needed.
+https://github.com/huggingface/safetensors#format. The format is so simple that
+the package is not needed.
 """
 
 import json
@@ -33,7 +33,7 @@ _LENGTH_BYTES = 8
 
 
 def recognised(data: mmap.mmap) -> bool:
-  """Whether the file begins as one of these."""
+  """True if the file begins like safetensors."""
   return data[_LENGTH_BYTES : _LENGTH_BYTES + 1] == b"{"
 
 
@@ -41,7 +41,7 @@ def read(data: mmap.mmap) -> dict[str, np.ndarray]:
   """Tensors by name, as views of the file.
 
   Raises:
-    UserError: a tensor of an unknown type, or that reaches past the end.
+    UserError: a tensor has an unknown type, or reaches past the end.
     Exception: of any kind, for damaged bytes.
   """
   start = _LENGTH_BYTES + int.from_bytes(data[:_LENGTH_BYTES], "little")

@@ -1,4 +1,7 @@
-"""Keys of a YAML file of others: data only, each taken by name."""
+"""Reads the keys of a YAML file of others, as data only.
+
+A reader takes each key that it knows by name; the keys left over are unknown.
+"""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -13,22 +16,19 @@ _MOST_KEYS = 10_000
 
 
 class Keys:
-  """Dotted names -> values; what nobody takes is left over.
-
-  Lists are values. Order is the file's.
-  """
+  """Dotted names -> values, in the order of the file. Lists are values."""
 
   def __init__(self, tree: Mapping[str, Any]) -> None:
     self._values = {}
     for name, value in _flat(tree, ""):
-      # An alias may stand for as much as it likes, again and again.
+      # Aliases may repeat a large value again and again.
       if len(self._values) == _MOST_KEYS:
         raise UserError(f"it has more than {_MOST_KEYS} keys")
       self._values[name] = value
 
   @classmethod
   def read(cls, path: Path) -> "Keys":
-    """The keys of a file, which is read without making objects of it.
+    """Reads a file, without making objects of it.
 
     Raises:
       UserError: it cannot be read, or holds no keys.
@@ -46,15 +46,15 @@ class Keys:
       ) from error
 
   def take(self, name: str, default: Any = None) -> Any:
-    """The value of a key, which is no longer left over."""
+    """The value of a key, which is then no longer left over."""
     return self._values.pop(name, default)
 
   def value(self, name: str) -> Any:
-    """The value of a key, which stays; None if there is none."""
+    """The value of a key, which stays left over; None without such a key."""
     return self._values.get(name)
 
   def has(self, name: str) -> bool:
-    """Whether there is such a key."""
+    """True if there is such a key."""
     return name in self._values
 
   def below(self, name: str) -> list[str]:
@@ -68,7 +68,7 @@ class Keys:
     return list(dict.fromkeys(found))
 
   def left(self) -> dict[str, Any]:
-    """What was not taken."""
+    """The keys that were not taken."""
     return dict(self._values)
 
 

@@ -1,4 +1,4 @@
-"""The files in a zip archive as views of its bytes: nothing is unpacked."""
+"""Reads the files in a zip archive as views of its bytes; unpacks nothing."""
 
 import mmap
 import struct
@@ -11,7 +11,7 @@ _LOCAL_HEADER = struct.Struct("<4s22xHH")
 
 
 def members(data: mmap.mmap) -> dict[str, memoryview]:
-  """Name -> bytes of every file in the archive; all are stored as they are.
+  """Name -> bytes of every file in the archive, none of them compressed.
 
   Args:
     data: the whole archive.
@@ -20,7 +20,7 @@ def members(data: mmap.mmap) -> dict[str, memoryview]:
     UserError: a file is compressed, encrypted or damaged.
     Exception: of any kind, for damaged bytes.
   """
-  # mmap is as much of a file as zipfile needs.
+  # zipfile reads an mmap as it does a file.
   with zipfile.ZipFile(data) as archive:  # pyrefly: ignore
     return {entry.filename: _bytes(data, entry) for entry in archive.infolist()}
 
