@@ -1,9 +1,9 @@
-"""Convolutions in the form that runs fast where they run.
+"""Convolutions, computed in the way that is fastest on the device.
 
-XLA's own convolution is right on GPU and TPU. On CPU a depthwise one is faster
-as shifted multiply-adds, a 1x1 as a matmul, and one on a tiny map as patches
-times a matrix. All forms agree to rounding (4e-6 of the largest value), and so
-do their gradients. Only the backbones' nets stand on this.
+On GPU and TPU this is XLA's own convolution. On CPU, a depthwise convolution is
+faster as shifted multiply-adds, a 1x1 as a matmul, and one on a tiny map as
+patches times a matrix. All ways agree to rounding (4e-6 of the largest value),
+and so do their gradients. Backbones are built of it.
 """
 
 import functools
@@ -17,15 +17,15 @@ from jaxtyping import Array, Float
 
 from protojax.types import UserError
 
-# Cells on the way out up to which patches and one matmul beat XLA's loop.
+# Most cells of an output for which patches and one matmul beat XLA's loop.
 _TINY = 16
-# Cells of a map that stay in the first-level cache while all taps pass them.
+# Cells of a map that stay in the first-level cache while all taps read them.
 _BLOCK = 128
 
-# TensorFlow's "SAME" depends on the size of the map; numbers do not.
+# Padding by TensorFlow's "SAME" depends on the size of the map.
 Padding = Literal["SAME", "VALID"] | tuple[int, int]
 
-# Cells added (before, after) rows and columns.
+# Cells added (before, after) the rows and the columns.
 Pads = tuple[tuple[int, int], ...]
 
 
@@ -38,9 +38,9 @@ def convolve(
 ) -> Float[Array, "b h2 w2 d"]:
   """Convolution (cross-correlation) without bias, dense or depthwise.
 
-  `kernel` has as many inputs i as `x` has channels, or, depthwise, i = 1 and
-  d = c. "SAME" pads as TensorFlow does. The taps of the kernel lie `dilation`
-  cells apart.
+  The kernel of a dense convolution has i = c; that of a depthwise one has i = 1
+  and d = c. "SAME" pads as TensorFlow does. The taps of the kernel lie
+  `dilation` cells apart.
 
   Raises:
     UserError: the map is smaller than the kernel.
@@ -75,7 +75,8 @@ def same(
 ) -> tuple[int, int]:
   """Cells added before and after an axis of n cells.
 
-  TensorFlow's "SAME" makes ceil(n / stride) cells and puts the odd one after.
+  TensorFlow's "SAME" gives ceil(n / stride) cells; of an odd number of added
+  cells, one more comes after.
   """
   if padding == "VALID":
     return 0, 0
@@ -86,7 +87,7 @@ def same(
 
 
 def on_cpu() -> bool:
-  """Whether what is being traced will run on CPU."""
+  """True if the function being traced will run on CPU."""
   return jax.default_backend() == "cpu"
 
 
@@ -97,7 +98,7 @@ def direct(
   pads: Pads,
   dilation: int = 1,
 ) -> Float[Array, "b h2 w2 d"]:
-  """XLA's convolution: the reference, and the form for accelerators."""
+  """XLA's convolution: the reference, and the way on accelerators."""
   return lax.conv_general_dilated(
     x,
     kernel,
@@ -116,11 +117,11 @@ def dense(
   stride: int,
   pads: Pads,
 ) -> Float[Array, "b h2 w2 d"]:
-  """XLA's convolution, with faster gradients.
+  """XLA's convolution with a faster gradient to the map, for stride 1.
 
-  That of stride 1 to the map is a convolution by the mirrored kernel with its
-  channels exchanged. XLA mirrors and exchanges in one loop that leaps through
-  memory, four times as long as one after the other.
+  This gradient is a convolution by the mirrored kernel with its channels
+  exchanged. XLA mirrors and exchanges in one loop that jumps through memory; it
+  takes four times as long as one after the other.
   """
   return direct(x, kernel, stride, pads)
 
@@ -131,7 +132,7 @@ def _dense_forward(x, kernel, stride, pads):
 
 def _dense_backward(stride, pads, saved, cotangent):
   x, kernel = saved
-  # What made them, fused into the transpositions below, would leap as well.
+  # Without the barrier, the operations before are fused into the jumps below.
   x, cotangent = lax.optimization_barrier((x, cotangent))
   _, pull = jax.vjp(lambda x, k: direct(x, k, stride, pads), x, kernel)
   of_map, of_kernel = pull(cotangent)
@@ -152,7 +153,7 @@ def patches(
   stride: int,
   pads: Pads,
 ) -> Float[Array, "b h2 w2 d"]:
-  """Every patch as a row, times the kernel as a matrix."""
+  """Convolution as a matmul: every patch is a row, the kernel a matrix."""
   side = kernel.shape[0]
   h, w = _out(x, side, stride, pads)
   rows = jnp.concatenate(_taps(_pad(x, pads), side, stride, h, w), axis=-1)
@@ -167,10 +168,10 @@ def depthwise(
   stride: int,
   pads: Pads,
 ) -> Float[Array, "b h2 w2 c"]:
-  """Shifted copies of the map, each times one tap, summed in one loop.
+  """Sum of shifted copies of the map, each times one tap, in one loop.
 
-  The gradient is written out: that of a shift is a padding, and XLA runs a sum
-  of padded maps 20 times slower than a sum of shifted ones.
+  The gradient is written by hand: the derivative of a shift is a padding, and
+  XLA takes 20 times as long for a sum of padded maps as of shifted ones.
   """
   side = kernel.shape[0]
   h, w = _out(x, side, stride, pads)
@@ -196,7 +197,7 @@ depthwise.defvjp(_depthwise_forward, _depthwise_backward)
 
 
 def _gradient_of_map(cotangent, kernel, stride, pads, size):
-  """The cotangent, spread by the stride, filtered by the mirrored kernel."""
+  """Spreads the cotangent by the stride, and filters by the mirrored kernel."""
   side = kernel.shape[0]
   edges = []
   for n, cells, (before, _) in zip(
@@ -206,7 +207,7 @@ def _gradient_of_map(cotangent, kernel, stride, pads, size):
     edges.append((side - 1 - before, n + before - spread, stride - 1))
   zero = jnp.zeros((), cotangent.dtype)
   spread = lax.pad(cotangent, zero, ((0, 0, 0), *edges, (0, 0, 0)))
-  # Fused into the sum, the padding would be decided anew for every tap.
+  # Without the barrier, the padding is computed again for every tap.
   spread = lax.optimization_barrier(spread)
   return depthwise(spread, kernel[::-1, ::-1], 1, ((0, 0), (0, 0)))
 
@@ -214,9 +215,9 @@ def _gradient_of_map(cotangent, kernel, stride, pads, size):
 def _gradient_of_kernel(x, cotangent, shape, stride, pads):
   """Sum over all cells of cotangent times shifted map, block by block.
 
-  A sum for each tap over the whole batch would fetch both maps from memory
-  k * k times; a block of rows of one image is fetched once. One turn of the
-  loop is one tap of one block: unrolled taps compile for twice as long.
+  One sum for each tap over the whole batch would read both maps from memory
+  k * k times; a block of rows of one image is read once. One turn of the loop
+  is one tap of one block: unrolled taps take twice as long to compile.
   """
   side, taps = shape[0], shape[0] ** 2
   batch, h, w, channels = cotangent.shape
@@ -236,7 +237,7 @@ def _gradient_of_kernel(x, cotangent, shape, stride, pads):
     terms = (seen * weight).astype(jnp.float32)
     return sums.at[tap].add(jnp.sum(terms, axis=(0, 1, 2)))
 
-  # Float32, whatever the type of the map: a sum of bfloat16 stands still soon.
+  # Float32 for a map of any type: a long sum in bfloat16 soon stops growing.
   zeros = jnp.zeros((taps, channels))
   sums = lax.fori_loop(0, batch * blocks * taps, add, zeros)
   return sums.reshape(shape).astype(x.dtype)
@@ -247,7 +248,7 @@ def _rows(w: int) -> int:
 
 
 def _out(x, side, stride, pads):
-  """Cells of the map that comes out, (h, w)."""
+  """Cells of the output, (h, w)."""
   h, w = (
     (n + sum(pad) - side) // stride + 1
     for n, pad in zip(x.shape[1:3], pads, strict=True)
@@ -260,7 +261,7 @@ def _pad(x, pads):
 
 
 def _taps(x, side, stride, h, w):
-  """What each tap of the kernel sees, [b, h, w, c] each, in row-major order."""
+  """Input of each tap of the kernel, [b, h, w, c], in row-major order."""
   batch, _, _, channels = x.shape
   reach_h, reach_w = (h - 1) * stride + 1, (w - 1) * stride + 1
   return [
@@ -276,12 +277,12 @@ def _taps(x, side, stride, h, w):
 
 
 class Conv(nn.Module):
-  """A convolution that holds its kernel, `kernel` [k, k, i, d].
+  """A convolution with its parameter `kernel` [k, k, i, d].
 
   It computes in the type of the map.
 
   Attributes:
-    channels: d; None: depthwise, one kernel for each channel of the input.
+    channels: d; None is depthwise: one kernel for each channel of the input.
     kernel: side of the kernel.
     stride: step of the kernel in cells.
     padding: as in `convolve`.
@@ -298,13 +299,13 @@ class Conv(nn.Module):
 
   @nn.compact
   def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b h2 w2 d"]:
-    """The convolution of the map; reads and writes nothing else."""
+    """The convolution of the map."""
     inputs = x.shape[-1] if self.channels else 1
     outputs = self.channels or x.shape[-1]
     kernel = self.param(
       "kernel",
-      # Keeps the variance of the maps through ReLU (He et al., 2015); a fan
-      # out of a depthwise kernel would count the other channels' taps.
+      # Keeps the variance of maps through ReLU (He et al., 2015). The fan-out
+      # of a depthwise kernel would count the taps of the other channels.
       nn.initializers.variance_scaling(
         2.0, "fan_out" if self.channels else "fan_in", "normal"
       ),

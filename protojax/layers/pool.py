@@ -1,8 +1,8 @@
-"""Pooling in the form that runs fast where it runs.
+"""Max-pooling, computed in the way that is fastest on the device.
 
-XLA's own is right on GPU and TPU. On CPU its gradient of a maximum reduces
-five arrays to find each place and scatters to it, which takes five times as
-long as what is below: a third of ResNet-18's convolutions.
+On GPU and TPU this is XLA's own pooling. On CPU, XLA's gradient of a maximum
+reduces five arrays to find each maximum and scatters to it. That takes five
+times as long as the code here: a third of the time of ResNet-18's convolutions.
 """
 
 import functools
@@ -17,7 +17,7 @@ import numpy as np
 
 from protojax.layers.conv import on_cpu
 
-# A tap that there is not.
+# Number of a tap that does not exist.
 _NOWHERE = np.uint8(255)
 
 
@@ -26,7 +26,7 @@ def max_pool(
 ) -> Float[Array, "b h2 w2 c"]:
   """Maximum of every window of side x side cells.
 
-  `margin` cells are added around the map, which are never the maximum. The
+  `margin` cells are added around the map; they are never the maximum. The
   gradient goes to the first of equal maxima, in row-major order.
   """
   if on_cpu():
@@ -39,13 +39,13 @@ def max_pool(
 def _max_pool(x, side, stride, margin):
   for axis in (1, 2):
     seen = _taps(x, axis, side, stride, margin, -jnp.inf)
-    # Fused, the maxima over rows would be taken anew for every column.
+    # Without the barrier, maxima over rows are computed again for each column.
     x = lax.optimization_barrier(functools.reduce(jnp.maximum, seen))
   return x
 
 
 def _forward(x, side, stride, margin):
-  """The maxima, and the tap that each is found at: row * side + column."""
+  """The maxima, and the tap of each maximum: row * side + column."""
   rows = _taps(x, 1, side, stride, margin, -jnp.inf)
   numbers = [jnp.uint8(i * side) for i in range(side)]
   maxima, first = _first(rows, numbers)
@@ -58,10 +58,10 @@ def _forward(x, side, stride, margin):
 
 
 def _backward(side, stride, margin, saved, cotangent):
-  """Every cell asks the windows that it lies in whether it is their maximum.
+  """Each cell gets the cotangents of the windows whose maximum it is.
 
   On each axis, cell `stride m + i` lies in window `m + o` at the tap
-  `i + margin - stride o`, where there is such a tap. All cells are asked at
+  `i + margin - stride o`, if there is such a tap. All cells are compared at
   once, as [b, m, i, n, j, c].
   """
   place, size = saved
@@ -76,13 +76,13 @@ def _backward(side, stride, margin, saved, cotangent):
   edges = ((0, 0, 0), *edges, (0, 0, 0))
   place = lax.pad(place, jnp.asarray(_NOWHERE), edges)
   cotangent = lax.pad(cotangent, jnp.zeros((), cotangent.dtype), edges)
-  # Fused, the padding would be decided anew for every term.
+  # Without the barrier, the padding is computed again for every term.
   place, cotangent = lax.optimization_barrier((place, cotangent))
   terms = []
   for o, q in itertools.product(range(len(offsets)), repeat=2):
-    asked = _asked(side, stride, margin, offsets[o], offsets[q])
+    taps = _taps_of_cells(side, stride, margin, offsets[o], offsets[q])
     at = (slice(None), slice(o, o + h), None, slice(q, q + w), None)
-    found = place[at] == asked[None, None, :, None, :, None]
+    found = place[at] == taps[None, None, :, None, :, None]
     terms.append(jnp.where(found, cotangent[at], 0))
   whole = functools.reduce(jnp.add, terms)
   whole = whole.reshape(len(place), h * stride, w * stride, place.shape[-1])
@@ -92,8 +92,8 @@ def _backward(side, stride, margin, saved, cotangent):
 _max_pool.defvjp(_forward, _backward)
 
 
-def _asked(side, stride, margin, row_offset, column_offset):
-  """The number of the tap that a cell is for a window, [stride, stride]."""
+def _taps_of_cells(side, stride, margin, row_offset, column_offset):
+  """Numbers of the taps of a window that meet the cells [stride, stride]."""
   cells = np.arange(stride) + margin
   rows = (cells - stride * row_offset)[:, None]
   columns = (cells - stride * column_offset)[None]
@@ -102,7 +102,7 @@ def _asked(side, stride, margin, row_offset, column_offset):
 
 
 def _first(taps, numbers):
-  """The maximum of the taps, and the least number of those that are it."""
+  """The maximum of the taps, and the least number of a tap that has it."""
   maximum = functools.reduce(jnp.maximum, taps)
   found = [
     jnp.where(tap == maximum, number, _NOWHERE)
@@ -112,18 +112,18 @@ def _first(taps, numbers):
 
 
 def _taps(x, axis, side, stride, margin, outside):
-  """What each tap of a window sees along an axis, as so many maps."""
+  """Input of each tap of a window along an axis, as one map a tap."""
   n = x.shape[axis]
   cells = (n + 2 * margin - side) // stride + 1
   seen = []
   for begin in range(-margin, side - margin):
-    # Windows before the first, and up to the last, whose tap is on the map.
+    # The windows from `before` up to `after` have this tap on the map.
     before = max(-(begin // stride), 0)
     after = min((n - 1 - begin) // stride + 1, cells)
-    part = lax.slice_in_dim(
+    inside = lax.slice_in_dim(
       x, begin + stride * before, begin + stride * (after - 1) + 1, stride, axis
     )
     edges = [(0, 0, 0)] * x.ndim
     edges[axis] = (before, cells - after, 0)
-    seen.append(lax.pad(part, jnp.asarray(outside, x.dtype), edges))
+    seen.append(lax.pad(inside, jnp.asarray(outside, x.dtype), edges))
   return seen
