@@ -1,8 +1,8 @@
 """Backbones by name: image -> features.
 
-The modules of this package are the registry: one that declares `NAMES` and
-`load(name)` is a backbone, and no table has to be edited to add one. Its Linen
-module has the attributes `dtype` and `remat`.
+Backbones are found by name: a module of this package that declares `NAMES` and
+`load(name)` has backbones, and no table lists it. Its Linen module has the
+attributes `dtype` and `remat`.
 """
 
 import dataclasses
@@ -22,7 +22,7 @@ _DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
 
 
 def names() -> tuple[str, ...]:
-  """The backbones there are, in alphabetical order."""
+  """Names of all backbones, sorted."""
   return tuple(sorted(_modules()))
 
 
@@ -33,8 +33,8 @@ def load(name: str, dtype: str = "float32", remat: bool = False) -> Backbone:
     name: one of `names()`.
     dtype: what the network computes in, "float32" or "bfloat16"; parameters,
       statistics and features are float32 either way.
-    remat: whether blocks are computed anew for the gradient rather than kept:
-      a third more time for a fraction of the memory.
+    remat: whether the gradient computes blocks again and does not keep them: a
+      third more time for a fraction of the memory.
 
   Raises:
     UserError: there is no such backbone, or no such type.
@@ -56,7 +56,7 @@ def load(name: str, dtype: str = "float32", remat: bool = False) -> Backbone:
 
 
 def _modules() -> dict[str, ModuleType]:
-  """The module behind each name."""
+  """Name of a backbone -> its module."""
   found = {}
   for entry in pkgutil.iter_modules(__path__):
     module = importlib.import_module(f"{__name__}.{entry.name}")

@@ -1,7 +1,7 @@
-"""What every backbone hands to the rest: a module and the facts about it.
+"""Backbone: a feature extractor, image -> features, and facts about it.
 
-A backbone is the first step of every method: image -> features. The modules
-of this package that declare `NAMES` and `load` are the backbones.
+It is the first step of every method. The other modules of this package make
+backbones.
 """
 
 from collections.abc import Callable, Sequence
@@ -19,18 +19,18 @@ from protojax.types import ArrayLike, PyTree, UserError
 from protojax.weights import reading
 from protojax.weights.naming import Layout, Tensors, convert
 
-# What the classifier of a network's weights does with the last map: the mean
-# over cells and a linear layer, a LayerNorm between the two, or anything else.
+# How the classifier of pretrained weights reads the last map: by the mean over
+# cells and a linear layer, with a LayerNorm between the two, or in another way.
 Readout = Literal["mean", "normed mean", "other"]
 
-# Mean and deviation of ImageNet's pixels, by which most weights were trained.
+# Mean and deviation of ImageNet's pixels; most weights were trained with them.
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
 @dataclasses.dataclass(frozen=True)
 class Layer:
-  """One spatial step of a network, as receptive fields need it.
+  """One spatial step of a network, for receptive fields.
 
   Attributes:
     kernel: side of the square kernel.
@@ -46,7 +46,7 @@ class Layer:
 
 @dataclasses.dataclass(frozen=True)
 class Level:
-  """A feature map on the way through a network.
+  """A feature map inside a network.
 
   The module sows it into "intermediates" under its name.
 
@@ -68,19 +68,19 @@ class Backbone:
   Attributes:
     module: Linen module, `module(images [b, H, W, 3], train) -> [b, h, w, d]`,
       for images normalised by `mean` and `std`.
-    mean: of red, green and blue, in units of pixels scaled to 0..1.
-    std: the same, to divide by.
+    mean: of red, green and blue, of pixels scaled to 0..1; subtracted.
+    std: of the same; divided by.
     stride: pixels of the image from one cell to the next.
-    layers: the spatial steps in order, for `receptive_field.chain`. Steps that
-      see one cell at a time are left out.
+    layers: the spatial steps in order, for `receptive_field.chain`, without
+      steps that read one cell at a time.
     channels: d.
-    levels: the maps that methods can take besides the last, in order.
+    levels: maps that methods can take besides the last, in order.
     layouts: the foreign checkpoints that `convert` knows.
-    pretrained: gives {"params", "batch_stats"} of NumPy arrays; None where
-      there are no weights to start from.
-    tensors: gives the checkpoint that those arrays are taken from, the
-      classifier's tensors too; None as above.
-    readout: what that classifier does with the map.
+    pretrained: gives {"params", "batch_stats"} of NumPy arrays; None without
+      pretrained weights.
+    tensors: gives the tensors of their checkpoint, with those of the
+      classifier; None without pretrained weights.
+    readout: how this classifier reads the map.
   """
 
   module: nn.Module
@@ -98,13 +98,13 @@ class Backbone:
   def init(
     self, key: jax.Array, image_size: int, blank: bool = False
   ) -> dict[str, PyTree]:
-    """Fresh variables: "params" and the statistics.
+    """New variables: "params" and the statistics.
 
     Args:
       key: of the randomness.
       image_size: side of an image in pixels.
-      blank: zeros for weights that will be loaded, since random ones of a deep
-        network take half a minute to compile.
+      blank: gives zeros, for weights that will be loaded: random weights of a
+        deep network take half a minute to compile.
     """
     image = jnp.zeros((1, image_size, image_size, 3))
     if not blank:
@@ -116,8 +116,8 @@ class Backbone:
     """Variables from the tensors of someone else's checkpoint.
 
     Args:
-      tensors: by their foreign names, those of this network alone: what an
-        enclosing model puts before them, such as "backbone.", is taken off.
+      tensors: those of this network alone, by their foreign names without the
+        prefix of an enclosing model, such as "backbone.".
 
     Returns:
       {"params", "batch_stats"} of NumPy arrays, in the structure of `init`;
@@ -129,13 +129,13 @@ class Backbone:
     return convert(tensors, reading.shapes(self.module), self.layouts)
 
   def normalise(self, images: ArrayLike) -> Float[ArrayLike, "b H W 3"]:
-    """Pixels 0..255 as the module takes them."""
+    """Pixels 0..255 -> the input of the module."""
     mean, std = (np.array(x, np.float32) for x in (self.mean, self.std))
     x = images.astype("float32") / 255 - mean[None, None, None]
     return x / std[None, None, None]
 
   def grid(self, image_size: int) -> tuple[int, int]:
-    """Rows and columns of the map of an image with sides of so many pixels."""
+    """Rows and columns of the map of a square image of `image_size` pixels."""
     image = jax.ShapeDtypeStruct((1, image_size, image_size, 3), jnp.float32)
     features, _ = jax.eval_shape(
       self.module.init_with_output, jax.random.key(0), image
@@ -149,13 +149,13 @@ class Backbone:
     images: ArrayLike,
     train: bool = False,
   ) -> tuple[jax.Array, PyTree]:
-    """The map of images and, in training, the moved statistics.
+    """The map of images, and the statistics, which training moves.
 
     Args:
       params: of the module.
-      statistics: of the module; what `init` gives beside "params".
+      statistics: of the module; all that `init` gives but "params".
       images: pixels 0..255.
-      train: BatchNorm by the batch, its running averages moved.
+      train: BatchNorm normalises by the batch and moves its running averages.
     """
     apply: Any = self.module.apply
     x = self.normalise(images)
@@ -183,7 +183,7 @@ class Backbone:
   def maps(
     self, variables: PyTree, images: ArrayLike, names: Sequence[str]
   ) -> tuple[jax.Array, ...]:
-    """Feature maps of levels by name, each b h w d; jit drops what follows.
+    """Feature maps of levels by name, each b h w d; jit skips later layers.
 
     Args:
       variables: of the module; statistics are running averages.
@@ -198,8 +198,8 @@ class Backbone:
 
 
 def recomputed(block: type[nn.Module], remat: bool) -> Any:
-  """The block `block(x, train)`; with `remat`, one that keeps no activations.
+  """The block `block(x, train)`; with `remat`, it keeps no activations.
 
-  They are computed anew for the gradient: memory for a third more time.
+  The gradient then computes them again: less memory, a third more time.
   """
   return nn.remat(block, static_argnums=(2,)) if remat else block

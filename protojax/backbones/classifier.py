@@ -1,7 +1,7 @@
 """The classifier behind a backbone: map -> mean over cells -> linear head.
 
-Methods that explain a network as it is need its head as well as its map. Both
-come from one checkpoint here, or from a function of the user's own:
+A method that explains a network as it is needs its head and its map. Both come
+from one checkpoint, or from a function of the user's own:
 
   backbone = classifier.from_function(features, variables, stride=32)
   head = classifier.Head(weight, bias)
@@ -22,22 +22,22 @@ from protojax.types import ArrayLike, PyTree, UserError
 from protojax.weights import reading as weights
 from protojax.weights.naming import Tensors
 
-# What the libraries call the last linear layer, and the LayerNorm before it.
+# Names, in the libraries, of the last linear layer and of the LayerNorm before.
 _LINEAR = ("_fc", "fc", "classifier", "classifier.2", "head.fc")
 _NORM = ("classifier.0", "head.norm")
 _EPSILON = 1e-6
-# Relative difference of logits that float32 makes.
+# Largest relative difference of logits by the rounding of float32.
 _TOLERANCE = 1e-4
 
 
 class Head(NamedTuple):
-  """The layers of a classifier behind the mean over cells.
+  """The layers of a classifier after the mean over cells.
 
   Attributes:
     weight: float32 [k, d].
     bias: float32 [k].
-    norm: scale and bias [d] of a LayerNorm between mean and linear layer;
-      None where there is none.
+    norm: scale and bias [d] of a LayerNorm between mean and linear layer; None
+      without one.
   """
 
   weight: ArrayLike
@@ -45,14 +45,14 @@ class Head(NamedTuple):
   norm: tuple[ArrayLike, ArrayLike] | None = None
 
 
-def head(backbone: Backbone, name: str, source: str = "") -> Head:
-  """The head that a backbone's weights come with.
+def head(backbone: Backbone, name: str, address: str = "") -> Head:
+  """The head in the weights of a backbone.
 
   Args:
-    backbone: whose head it is.
-    name: of that backbone, for messages.
-    source: a file of weights or a name on the hub (`weights.fetch`); '' takes
-      those that the backbone comes with.
+    backbone: the network before the head.
+    name: of the backbone, for messages.
+    address: of a file of weights, as in `weights.fetch`; '' takes the
+      pretrained weights of the backbone.
 
   Raises:
     UserError: there are no weights, or no such head among them.
@@ -64,8 +64,8 @@ def head(backbone: Backbone, name: str, source: str = "") -> Head:
       " --config.head=probe, or take another --config.backbone.name:"
       " efficientnet_lite0_head, a resnet, densenet or convnext."
     )
-  if source:
-    tensors = weights.read(weights.fetch(source))
+  if address:
+    tensors = weights.read(weights.fetch(address))
   elif backbone.tensors is None:
     raise UserError(
       f"the backbone '{name}' has no pretrained weights of its own, and so no"
@@ -74,25 +74,28 @@ def head(backbone: Backbone, name: str, source: str = "") -> Head:
     )
   else:
     tensors = backbone.tensors()
-  return _head(tensors, backbone, source or name)
+  return _head(tensors, backbone, address or name)
 
 
 def class_names(head: Head | None, names: Sequence[str]) -> tuple[str, ...]:
-  """Names of a head's classes: those of a folder, if there is no head yet or
-  it has as many, since both are sorted; else numbers."""
+  """Names of the classes of a head: `names` if their number fits, else numbers.
+
+  Names of a folder are sorted, as the classes of a head are. Without a head,
+  all names fit.
+  """
   if head is None or len(head.bias) == len(names):
     return tuple(names)
   return tuple(f"class {k}" for k in range(len(head.bias)))
 
 
-def _head(tensors: Tensors, backbone: Backbone, source: str) -> Head:
+def _head(tensors: Tensors, backbone: Backbone, origin: str) -> Head:
   tensors = {k.removeprefix("module."): x for k, x in tensors.items()}
   weight, bias = _pair(tensors, _LINEAR, 2)
   channels = backbone.channels
   if weight is None or weight.shape != (len(bias), channels):
     found = "none" if weight is None else f"one of shape {weight.shape}"
     raise UserError(
-      f"the weights of {source} should hold a linear layer"
+      f"the weights of {origin} should hold a linear layer"
       f" [classes, {channels}] with a bias, named {' or '.join(_LINEAR)};"
       f" there is {found}. Train one with --config.head=probe."
     )
@@ -101,14 +104,14 @@ def _head(tensors: Tensors, backbone: Backbone, source: str) -> Head:
   scale, shift = _pair(tensors, _NORM, 1)
   if scale is None or scale.shape != (channels,):
     raise UserError(
-      f"the weights of {source} should hold a LayerNorm of {channels} channels"
+      f"the weights of {origin} should hold a LayerNorm of {channels} channels"
       f" before the head, named {' or '.join(_NORM)}; there is none."
     )
   return Head(weight, bias, (scale, shift))
 
 
 def _pair(tensors, names, rank) -> tuple[Any, Any]:
-  """Weight and bias of the first layer of those names, in float32."""
+  """Weight and bias, in float32, of the first layer that is there."""
   for name in names:
     weight = tensors.get(f"{name}.weight")
     bias = tensors.get(f"{name}.bias")
@@ -122,11 +125,12 @@ def normed(
   scale: Float[ArrayLike, " d"],
   bias: Float[ArrayLike, " d"],
 ) -> Float[jax.Array, "b h w d"]:
-  """The map whose mean over cells is the LayerNorm of the map's mean.
+  """A map; its mean over cells is the LayerNorm of the mean of `features`.
 
-  A LayerNorm does not commute with a rotation of the channels; done at every
-  cell, before the mean, it need not (EPIC, `models/backbones.py`). Mean and
-  variance are those of the mean over cells, so nothing is approximated.
+  A LayerNorm does not commute with a rotation of the channels. At every cell,
+  before the rotation and the mean, it does not have to (EPIC,
+  `models/backbones.py`). Mean and variance are those of the mean over cells, so
+  nothing is approximated.
   """
   pooled = jnp.mean(features, axis=(1, 2), keepdims=True)
   mean = jnp.mean(pooled, axis=-1, keepdims=True)
@@ -139,7 +143,7 @@ def normed(
 def logits(
   head: Head, features: Float[ArrayLike, "b h w d"]
 ) -> Float[jax.Array, "b k"]:
-  """What the classifier says of maps."""
+  """Logits of the classifier for maps."""
   if head.norm is not None:
     features = normed(features, *head.norm)
   return (
@@ -163,19 +167,19 @@ def from_function(
   layers: tuple[Layer, ...] = (),
   readout: Readout = "mean",
 ) -> Backbone:
-  """A backbone out of a function, such as a Flax model's `apply`.
+  """Makes a backbone of a function, such as a Flax model's `apply`.
 
   Args:
-    features: (variables, normalised images b H W 3) -> maps b h w d, those
-      that the classifier takes the mean of.
-    variables: its weights.
+    features: (variables, normalised images b H W 3) -> maps b h w d; the
+      classifier takes their mean over cells.
+    variables: weights of the function.
     channels: d.
     stride: pixels of the image from one cell to the next.
-    mean: of the colours, in units of pixels scaled to 0..1.
-    std: the same, to divide by.
-    layers: its spatial steps, for receptive fields; without them a cell is
-      said to see its own square.
-    readout: "normed mean" where the head has a LayerNorm.
+    mean: of red, green and blue, of pixels scaled to 0..1; subtracted.
+    std: of the same; divided by.
+    layers: spatial steps, for receptive fields; without them, the field of a
+      cell is its own square.
+    readout: "normed mean" if the head has a LayerNorm.
   """
   return Backbone(
     module=_Function(features, lambda: variables),
@@ -190,7 +194,7 @@ def from_function(
 
 
 class _Function(nn.Module):
-  """A function as a module; its variables are one parameter."""
+  """A function as a module; its variables are one parameter, "variables"."""
 
   function: Callable[[PyTree, ArrayLike], ArrayLike]
   weights: Callable[[], PyTree]
@@ -213,11 +217,11 @@ def check(
   images: Num[ArrayLike, "b H W 3"],
   expected: Float[ArrayLike, "b k"],
 ) -> float:
-  """That backbone and head are the classifier, and nothing is between them.
+  """Checks that backbone and head alone make the classifier.
 
   Args:
     backbone: with its weights.
-    head: behind it.
+    head: of the classifier.
     images: pixels 0..255.
     expected: the classifier's own logits of them.
 
@@ -225,7 +229,7 @@ def check(
     The largest difference, relative to the largest logit of its image.
 
   Raises:
-    UserError: it is more than rounding.
+    UserError: the difference is more than rounding.
   """
   assert backbone.pretrained is not None, "from_function gives the weights"
   apply: Any = backbone.module.apply
@@ -233,16 +237,16 @@ def check(
   found = difference(expected, logits(head, maps))
   if not found <= _TOLERANCE:
     raise UserError(
-      "the mean of the map behind the linear head does not give the"
-      f" classifier's logits: they differ by {found:.2g} of the largest,"
-      f" where rounding makes {_TOLERANCE:g}. What stands between them, such as"
-      " a norm or an activation, belongs into `features`."
+      "the linear head on the mean of the map does not give the classifier's"
+      f" logits: they differ by {found:.2g} of the largest, and rounding makes"
+      f" at most {_TOLERANCE:g}. If a norm or an activation stands between map"
+      " and head, put it into `features`."
     )
   return found
 
 
 def difference(a: Float[ArrayLike, "b k"], b: Float[ArrayLike, "b k"]) -> float:
-  """How far logits part, relative to the largest of each image of `a`."""
+  """Largest difference of logits, relative to the largest of `a` per image."""
   a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
   size = np.maximum(np.abs(a).max(axis=1), np.finfo(np.float32).tiny)
   return float((np.abs(a - b).max(axis=1) / size).max())

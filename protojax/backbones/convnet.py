@@ -1,4 +1,4 @@
-"""A small net trained from scratch, for small images: image -> features.
+"""A small network to train from scratch, for small images: image -> features.
 
 Four 3x3 convolutions, each with BatchNorm and ReLU: 64 pixels become an 8x8
 map of 128 channels.
@@ -22,8 +22,8 @@ _LAYERS = ((32, 2), (64, 2), (128, 2), (128, 1))
 
 
 def load(name: str) -> Backbone:
-  """The net, without weights to start from."""
-  del name  # There is one only.
+  """The network, without pretrained weights."""
+  del name  # There is only one.
   return Backbone(
     module=ConvNet(),
     mean=(0.5, 0.5, 0.5),
@@ -42,8 +42,8 @@ class ConvNet(nn.Module):
   """Normalised images -> features.
 
   Attributes:
-    dtype: what is computed in; parameters and features are float32.
-    remat: whether layers keep no activations for the gradient.
+    dtype: type of computation; parameters and features are float32.
+    remat: whether the gradient computes layers again.
     synchronised: whether BatchNorm averages over devices in training.
   """
 

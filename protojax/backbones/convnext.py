@@ -1,8 +1,7 @@
 """ConvNeXt-tiny, -small and -base: image -> features.
 
-Liu et al. (2022), without the LayerNorm of the classifier, which follows the
-mean over cells. Stochastic depth, which is of training from scratch, is left
-out.
+Liu et al. (2022). Two things are left out: the LayerNorm of the classifier,
+after the mean over cells, and stochastic depth, for training from scratch.
 """
 
 from collections.abc import Iterator
@@ -24,7 +23,7 @@ from protojax.layers.conv import Conv
 from protojax.layers.norm import layer_norm
 from protojax.weights.naming import Layout, Tensors, naming
 
-# Name -> (blocks of each stage, channels of the first, which doubles).
+# Name -> (blocks of each stage, channels of the first; they double).
 _SIZES = {
   "convnext_tiny": ((3, 3, 9, 3), 96),
   "convnext_small": ((3, 3, 27, 3), 96),
@@ -34,7 +33,7 @@ NAMES = tuple(_SIZES)
 
 
 def load(name: str) -> Backbone:
-  """The ConvNeXt of that size, without weights to start from."""
+  """The ConvNeXt of that name, without pretrained weights."""
   blocks, channels = _SIZES[name]
   levels = tuple(
     Level(f"stage_{i}", 2 ** (i + 1), channels << (i - 1)) for i in range(1, 5)
@@ -63,10 +62,10 @@ class ConvNeXt(nn.Module):
   """Images normalised by ImageNet's mean and deviation -> features.
 
   Attributes:
-    blocks: of each of the four stages.
+    blocks: number in each of the four stages.
     channels: of the first stage; they double from stage to stage.
-    dtype: what is computed in; parameters and features are float32.
-    remat: whether blocks keep no activations for the gradient.
+    dtype: type of computation; parameters and features are float32.
+    remat: whether the gradient computes blocks again.
   """
 
   blocks: tuple[int, ...]
@@ -96,7 +95,7 @@ class ConvNeXt(nn.Module):
 
 
 class _Block(nn.Module):
-  """Each channel filtered, each cell widened and narrowed, scaled and added."""
+  """Adds a depthwise convolution, then a scaled MLP of each cell."""
 
   @nn.compact
   def __call__(self, x, train):

@@ -1,7 +1,7 @@
 """DenseNet-121 to -201: image -> features.
 
-Huang et al. (2017), with the last BatchNorm and a ReLU after it, as ProtoPNet
-takes the features.
+Huang et al. (2017). The last BatchNorm and a ReLU are included, as in
+ProtoPNet.
 """
 
 from collections.abc import Iterator
@@ -28,7 +28,7 @@ from protojax.weights.naming import Layout, Tensors, naming
 
 
 class _Shape(NamedTuple):
-  """What one DenseNet differs in from another."""
+  """Sizes of one DenseNet."""
 
   layers: tuple[int, ...]
   growth: int = 32
@@ -36,7 +36,7 @@ class _Shape(NamedTuple):
 
   @property
   def channels(self) -> tuple[int, ...]:
-    """Of each dense block's map."""
+    """Channels of the map of each dense block."""
     found, channels = [], self.stem
     for count in self.layers:
       channels += count * self.growth
@@ -55,7 +55,7 @@ NAMES = tuple(_SHAPES)
 
 
 def load(name: str) -> Backbone:
-  """The DenseNet of that depth, without weights to start from."""
+  """The DenseNet of that name, without pretrained weights."""
   shape = _SHAPES[name]
   return Backbone(
     module=DenseNet(*shape),
@@ -86,11 +86,11 @@ class DenseNet(nn.Module):
   """Images normalised by ImageNet's mean and deviation -> features.
 
   Attributes:
-    layers: of each of the dense blocks.
+    layers: number in each dense block.
     growth: channels that each layer adds.
     stem: channels before the first block.
-    dtype: what is computed in; parameters and features are float32.
-    remat: whether layers keep no activations for the gradient.
+    dtype: type of computation; parameters and features are float32.
+    remat: whether the gradient computes layers again.
     synchronised: whether BatchNorm averages over devices in training.
   """
 
@@ -139,7 +139,7 @@ class _Layer(nn.Module):
 
 
 def _as_today(tensors: Tensors) -> Tensors:
-  """The published files still say "norm.1" where the module says "norm1"."""
+  """Published files have "norm.1" for the "norm1" of today's module."""
   old = re.compile(r"(denselayer\d+\.(?:norm|conv))\.(\d\.)")
   return {old.sub(r"\1\2", name): x for name, x in tensors.items()}
 

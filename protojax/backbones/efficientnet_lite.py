@@ -1,8 +1,8 @@
 """EfficientNet-Lite0 to 2, with their ImageNet weights: image -> features.
 
-EfficientNet (Tan and Le, 2019, table 1) as its authors made it for phones: no
-squeeze-and-excitation, ReLU6 for swish, stem and head of one size. The map is
-cut after the stage that the name says.
+EfficientNet (Tan and Le, 2019, table 1) in its authors' version for phones: no
+squeeze-and-excitation, ReLU6 for swish, one size of stem and head. The name
+says after which stage the network ends.
 """
 
 from collections.abc import Iterator
@@ -24,7 +24,7 @@ from protojax.weights.naming import Layout, Tensors, naming
 
 
 class _Stage(NamedTuple):
-  """Blocks of one kind, of which the first one strides."""
+  """Blocks of one kind; only the first one strides."""
 
   kernel: int
   stride: int
@@ -44,7 +44,7 @@ _B0 = (
 )
 _STEM, _HEAD = 32, 1280
 
-# Size -> what B0's channels and blocks are multiplied by.
+# Size -> factors of B0's channels and blocks.
 _SIZES = {0: (1.0, 1.0), 1: (1.0, 1.1), 2: (1.1, 1.2)}
 # Suffix -> (stages kept, whether the 1x1 head convolution follows).
 _CUTS = {"": (7, False), "_head": (7, True), "_stride16": (5, False)}
@@ -57,8 +57,8 @@ _NAMES = {
 }
 NAMES = tuple(_NAMES)
 
-# By size: the extra that installs the weights, and the sha256 of their file,
-# whose name ends in the first eight digits.
+# Size -> (extra that installs the weights, sha256 of their file). The name of
+# the file ends in the first eight digits.
 _WEIGHTS = {
   0: (
     "demo",
@@ -76,7 +76,7 @@ _WEIGHTS = {
 
 
 def load(name: str) -> Backbone:
-  """The size and cut that `name` says; weights come with an extra."""
+  """The network of that name; an extra installs its weights."""
   size, kept, head = _NAMES[name]
   stages = tuple(_scaled(*_SIZES[size]))
   levels = tuple(_levels(stages[:kept]))
@@ -100,8 +100,10 @@ def load(name: str) -> Backbone:
 
 
 def _scaled(width: float, depth: float) -> Iterator[_Stage]:
-  """Channels to the nearest multiple of 8, blocks rounded up; the first and
-  the last stage keep their one block."""
+  """The stages of a size: channels in multiples of 8, blocks rounded up.
+
+  The first and the last stage keep their one block.
+  """
   for stage in _B0:
     ends = stage in (_B0[0], _B0[-1])
     yield stage._replace(
@@ -144,10 +146,10 @@ class EfficientNetLite(nn.Module):
   """Images normalised to about -1..1 -> features.
 
   Attributes:
-    stages: of blocks, those that are kept.
+    stages: the stages that are kept.
     head: whether the 1x1 convolution to 1280 channels follows.
-    dtype: what is computed in; parameters and features are float32.
-    remat: whether blocks keep no activations for the gradient.
+    dtype: type of computation; parameters and features are float32.
+    remat: whether the gradient computes blocks again.
     synchronised: whether BatchNorm averages over devices in training.
   """
 
@@ -181,7 +183,7 @@ class EfficientNetLite(nn.Module):
 
 
 class _Block(nn.Module):
-  """Inverted residual: widen, filter each channel, narrow without ReLU."""
+  """Inverted residual: widens, filters each channel, narrows without ReLU."""
 
   stage: _Stage
   norm: functools.partial
@@ -201,7 +203,7 @@ class _Block(nn.Module):
 
 
 def _lite_pytorch(stages: tuple[_Stage, ...], kept: int, head: bool) -> Layout:
-  """Of the PyPI packages, which count the blocks through."""
+  """Layout of the PyPI packages: blocks are numbered through."""
   first, last = (sum(s.blocks for s in x) for x in (stages[:kept], stages))
   return Layout(
     "efficientnet_lite_pytorch",
@@ -225,7 +227,7 @@ def _lite_pytorch(stages: tuple[_Stage, ...], kept: int, head: bool) -> Layout:
 
 
 def _timm(stages: tuple[_Stage, ...], kept: int, head: bool) -> Layout:
-  """Blocks are counted by stage there; those of the first do not widen."""
+  """Layout of timm: blocks are numbered by stage; those of the first differ."""
   blocks = [f"{i}.{j}" for i, s in enumerate(stages) for j in range(s.blocks)]
   return Layout(
     "timm",

@@ -1,8 +1,8 @@
 """ResNet-18 to -152: image -> features.
 
-He et al. (2016) with the stride on the 3x3 convolution of a bottleneck, as
-torchvision has it ("v1.5"). For dense methods the last stages can be dilated
-instead of strided (`_stride16`, `_stride8`): the same weights on a finer map.
+He et al. (2016). The 3x3 convolution of a bottleneck has the stride, as in
+torchvision ("v1.5"). The last stages can be dilated and not strided, for a
+finer map with the same weights (`_stride16`, `_stride8`).
 """
 
 from collections.abc import Iterator
@@ -46,7 +46,7 @@ NAMES = tuple(_NAMES)
 
 
 def load(name: str) -> Backbone:
-  """The ResNet of that depth and stride, without weights to start from."""
+  """The ResNet of that name, without pretrained weights."""
   depth, stride = _NAMES[name]
   module = ResNet(*_DEPTHS[depth], stride)
   stages = tuple(module.stages())
@@ -93,11 +93,11 @@ class ResNet(nn.Module):
   """Images normalised by ImageNet's mean and deviation -> features.
 
   Attributes:
-    blocks: of each of the four stages.
-    bottleneck: whether a block is 1x1, 3x3, 1x1 rather than 3x3, 3x3.
+    blocks: number in each of the four stages.
+    bottleneck: whether a block is 1x1, 3x3, 1x1; else it is 3x3, 3x3.
     stride: pixels from cell to cell of the features: 32, 16 or 8.
-    dtype: what is computed in; parameters and features are float32.
-    remat: whether blocks keep no activations for the gradient.
+    dtype: type of computation; parameters and features are float32.
+    remat: whether the gradient computes blocks again.
     synchronised: whether BatchNorm averages over devices in training.
   """
 
@@ -111,8 +111,8 @@ class ResNet(nn.Module):
   def stages(self) -> Iterator[list[tuple[_Step, ...]]]:
     """The convolutions of every block, stage by stage.
 
-    A stage that may not stride spreads its taps instead; its first block still
-    sees the map as if it did (Yu et al., 2017, as in torchvision).
+    A stage that may not stride is dilated; its first block has the dilation of
+    the stage before (Yu et al., 2017, as in torchvision).
     """
     stride, dilation = 4, 1
     for i, count in enumerate(self.blocks):
@@ -178,8 +178,10 @@ class _Block(nn.Module):
 
 
 def _one_branch(tensors: Tensors) -> Tensors:
-  """Bilateral-branch networks (BBN) end in two copies of the last block: `cb`
-  learnt from images as they come, `rb` from classes as often as another."""
+  """Takes one of the two last blocks of a bilateral-branch network (BBN).
+
+  `cb` was trained on images as they come, `rb` on all classes equally often.
+  """
   return {
     name.removeprefix("backbone.").replace("cb_block.", "layer4.2."): tensor
     for name, tensor in tensors.items()

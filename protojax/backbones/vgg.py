@@ -1,7 +1,7 @@
 """VGG-11 to -19, with and without BatchNorm: image -> features.
 
-The convolutions of Simonyan and Zisserman (2015), the last max-pooling
-included, so that 224 pixels become 7 x 7 cells as in ProtoPNet.
+Simonyan and Zisserman (2015). The last max-pooling is included, so that 224
+pixels become 7 x 7 cells, as in ProtoPNet.
 """
 
 from collections.abc import Iterator
@@ -24,7 +24,7 @@ from protojax.layers.norm import BatchNorm
 from protojax.layers.pool import max_pool
 from protojax.weights.naming import Layout, naming
 
-# Depth -> convolutions of each stage, which ends in a pooling.
+# Depth -> convolutions of each stage; a stage ends in a pooling.
 _DEPTHS = {
   11: (1, 1, 2, 2, 2),
   13: (2, 2, 2, 2, 2),
@@ -43,7 +43,7 @@ NAMES = tuple(_NAMES)
 
 
 def load(name: str) -> Backbone:
-  """The VGG of that depth, without weights to start from."""
+  """The VGG of that name, without pretrained weights."""
   depth, norm = _NAMES[name]
   counts = _DEPTHS[depth]
   return Backbone(
@@ -71,10 +71,10 @@ class VGG(nn.Module):
   """Images normalised by ImageNet's mean and deviation -> features.
 
   Attributes:
-    counts: convolutions of each of the five stages.
-    norm: whether BatchNorm follows each.
-    dtype: what is computed in; parameters and features are float32.
-    remat: whether stages keep no activations for the gradient.
+    counts: number of convolutions in each of the five stages.
+    norm: whether BatchNorm follows each convolution.
+    dtype: type of computation; parameters and features are float32.
+    remat: whether the gradient computes stages again.
     synchronised: whether BatchNorm averages over devices in training.
   """
 
@@ -99,7 +99,7 @@ class VGG(nn.Module):
 
 
 class _Stage(nn.Module):
-  """Convolutions of equally many channels, and a pooling."""
+  """Convolutions of one number of channels, and a pooling."""
 
   count: int
   channels: int
@@ -119,7 +119,7 @@ class _Stage(nn.Module):
 
 
 def _layout(counts: tuple[int, ...], norm: bool) -> Layout:
-  """Everything is counted there: convolution, norm, ReLU, pooling."""
+  """Layout of torchvision: numbers count norms, ReLUs and poolings, too."""
   rules, n = [], 0
   for stage, count in enumerate(counts, start=1):
     for i in range(1, count + 1):

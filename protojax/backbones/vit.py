@@ -1,9 +1,9 @@
 """Vision transformers of timm, DINOv2 and CLIP: image -> features.
 
-Dosovitskiy et al. (2021). Patch tokens come as a grid of cells; the class token
-is sown apart, as "class_token" [b, d], after the last norm. Position embeddings
-are resampled to the grid of the image at hand. Pixels beyond the last whole
-patch are not seen.
+Dosovitskiy et al. (2021). The patch tokens are the cells of the map. The class
+token is sown as "class_token" [b, d], after the last norm. Position embeddings
+are resampled to the grid of the image. Pixels after the last whole patch are
+ignored.
 """
 
 import functools
@@ -36,11 +36,11 @@ class _Size(NamedTuple):
 
 
 class _Family(NamedTuple):
-  """What the networks of one source have in common.
+  """Settings that the networks of one publication share.
 
   Attributes:
-    mean: of the pixels its weights were trained on.
-    std: the same.
+    mean: of the pixels that the weights were trained on.
+    std: of the same pixels.
     settings: of the module.
   """
 
@@ -81,12 +81,12 @@ _NAMES = {
 }
 NAMES = tuple(_NAMES)
 
-# Attention reaches any cell of the map: a kernel wider than all maps.
+# Attention reads every cell of the map, as a kernel wider than any map.
 _ATTENTION = Layer(4097)
 
 
 def load(name: str) -> Backbone:
-  """The transformer of that name, without weights to start from."""
+  """The transformer of that name, without pretrained weights."""
   family, size, patch, grid = _NAMES[name]
   mean, std, settings = _FAMILIES[family]
   channels, blocks, _ = _SIZES[size]
@@ -109,16 +109,17 @@ class ViT(nn.Module):
 
   Attributes:
     channels: d, of a token.
-    blocks: of attention and MLP.
+    blocks: number of blocks of attention and MLP.
     heads: of attention.
     patch: pixels on a side of a patch.
-    grid: patches on a side that there is a position embedding for.
+    grid: position embeddings on a side of their grid.
     registers: tokens beside class and patches, which are dropped at the end.
-    layer_scale: whether branches are scaled by channel before they are added.
+    layer_scale: whether attention and MLP are scaled by channel before they are
+      added.
     clip: as CLIP: patches without bias, a norm before the blocks, GELU as
       x sigmoid(1.702 x).
-    dtype: what is computed in; parameters and features are float32.
-    remat: whether blocks keep no activations for the gradient.
+    dtype: type of computation; parameters and features are float32.
+    remat: whether the gradient computes blocks again.
   """
 
   channels: int
@@ -158,7 +159,7 @@ class ViT(nn.Module):
     return self._map(tokens, h, w)
 
   def _patches(self, images):
-    """One token for each patch, its position added."""
+    """One token for each patch, with its position embedding."""
     side = self.patch
     conv = Conv(
       self.channels, side, side, "VALID", bias=not self.clip, name="patches"
@@ -172,7 +173,7 @@ class ViT(nn.Module):
     return x + position.astype(x.dtype)[None]
 
   def _other_tokens(self):
-    """The class token, which holds its position, and the registers."""
+    """The class token, which includes its position, and the registers."""
     normal = nn.initializers.normal(0.02)
     tokens = self.param("class_token", normal, (1, self.channels))
     if not self.registers:
@@ -186,7 +187,7 @@ class ViT(nn.Module):
 
 
 class _Block(nn.Module):
-  """Attention and MLP, each after a norm and added to what it was given."""
+  """Attention and MLP; each follows a norm and is added to its input."""
 
   heads: int
   layer_scale: bool
@@ -223,17 +224,17 @@ class _Block(nn.Module):
 
 
 def _with_positions(tensors: Tensors, token: str, position: str) -> Tensors:
-  """Position embeddings as a grid; the class token's is added to the token.
+  """Position embeddings as a grid; that of the class token is added to it.
 
-  They come as [n, d] or [1, n, d], n being the cells with or without one for
-  the class token before them.
+  A file has them as [n, d] or [1, n, d]. The n embeddings are those of the
+  cells, in some files after one of the class token.
   """
   found = dict(tensors)
   if token not in found or position not in found:
     return found
   own, positions = found[token], np.float32(found[position])
   channels = own.shape[-1:]
-  # Else it is of another network, which `weights.convert` will say.
+  # Else the file is of another network: `weights.convert` reports it.
   if channels == positions.shape[-1:] == (own.size,):
     positions = positions.reshape(-1, *channels)
     side = math.isqrt(len(positions))
@@ -244,7 +245,7 @@ def _with_positions(tensors: Tensors, token: str, position: str) -> Tensors:
 
 
 def _timm(tensors: Tensors) -> Tensors:
-  """DINOv2's own names differ from timm's in the registers alone."""
+  """timm's names; DINOv2's own differ only in that of the registers."""
   found = dict(_with_positions(tensors, "cls_token", "pos_embed"))
   for name in ("reg_token", "register_tokens"):
     if name in found:
@@ -254,7 +255,7 @@ def _timm(tensors: Tensors) -> Tensors:
 
 
 def _openai(tensors: Tensors) -> Tensors:
-  """The visual tower of CLIP, alone or beside the tower of text."""
+  """The visual tower of CLIP, from a file with or without the text tower."""
   visual = {
     name.removeprefix("visual."): x
     for name, x in tensors.items()
