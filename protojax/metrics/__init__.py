@@ -1,6 +1,6 @@
-"""How good a method is, measured on data whose truth is known.
+"""Metrics of methods, on data whose truth is known.
 
-`ranking` compares scores with labels, `anomaly` judges anomaly maps by the
-defects of the truth and chooses the threshold of an inspection.
-`interpretability` names all that judge explanations.
+`ranking` compares scores with labels. `anomaly` compares anomaly maps with the
+true defects, and chooses the threshold of an inspection. `interpretability`
+names all metrics of explanations.
 """

@@ -1,9 +1,9 @@
 """How well anomaly maps and image scores find defects.
 
-Exact forms (`image_metrics`, `aupro`) hold all scores in memory. Pixels are
-too many for that: while the maps are made, `count` sorts them into the bins
-of a histogram on the device, and `pixel_metrics` reads all pixel metrics off
-the sums. `threshold` says from which score on an image is called defective.
+`image_metrics` are exact, from the scores of all images. Pixels are too many
+for that: `count` adds each batch of maps to a histogram on the device, and
+`pixel_metrics` computes all pixel metrics from it. `threshold` chooses the
+score above which an image is called defective.
 """
 
 import math
@@ -26,9 +26,9 @@ def regions(truth: Bool[ArrayLike, "H W"]) -> Int[np.ndarray, "H W"]:
   """Numbers the connected defects of an image from 1; 0 is normal, int32.
 
   Pixels that touch at a corner are one defect (8-connectivity), as in the
-  evaluation of MVTec AD and those derived from it: a scratch one pixel wide
-  stays one region. With 4-connectivity it would fall into many, which would
-  outvote the large defects in the mean over regions.
+  evaluation of MVTec AD and those derived from it, so that a scratch one pixel
+  wide is one region. With 4-connectivity it would be many regions, which would
+  outweigh the large defects in the mean over regions.
   """
   numbers, _ = ndimage.label(np.asarray(truth), np.ones((3, 3), bool))
   return numbers.astype(np.int32)
@@ -37,8 +37,8 @@ def regions(truth: Bool[ArrayLike, "H W"]) -> Int[np.ndarray, "H W"]:
 def region_weights(truth: Bool[ArrayLike, "H W"]) -> Float[np.ndarray, "H W"]:
   """1 / area of a defective pixel's region, 0 for a normal one, float32.
 
-  Summed over flagged pixels this is the sum of all regions' overlaps; summed
-  over all, the number of regions.
+  The sum over flagged pixels is the sum of all regions' overlaps; the sum over
+  all pixels is the number of regions.
   """
   numbers = regions(truth)
   areas = np.bincount(numbers.ravel(), minlength=1)
@@ -77,11 +77,11 @@ def _aupro(normal: np.ndarray, overlap: np.ndarray, limit: float) -> float:
 
 
 class Counts(NamedTuple):
-  """What the pixels of a stream add up to, by bins of their score.
+  """Sums over the pixels of a stream, by bins of their score.
 
   Attributes:
-    normal: normal pixels, int32: up to 2³¹ in one bin of one device, or 32,767
-      maps of 256 x 256 pixels even if their scores are all the same.
+    normal: normal pixels, int32: up to 2³¹ in one bin of one device, which is
+      32,767 maps of 256 x 256 pixels even if all scores are equal.
     defective: defective pixels, int32.
     overlap: sums of `region_weights`.
     undefined: pixels whose score is nan.
@@ -94,7 +94,7 @@ class Counts(NamedTuple):
 
   @classmethod
   def empty(cls, bins: int = 1 << 14) -> "Counts":
-    """Before the first pixel."""
+    """The counts before the first pixel."""
     return cls(
       jnp.zeros(bins, jnp.int32),
       jnp.zeros(bins, jnp.int32),
@@ -113,18 +113,18 @@ def count(
 ) -> Counts:
   """Adds a batch of anomaly maps, on the device.
 
-  Bins are equally wide in the root of the score above `low` (of a cosine
-  distance: in the chord between the directions), and so narrowest where normal
-  pixels crowd. Where most scores lie around 0.004 this puts AP, the most
-  sensitive, off by 0.0005, bins of equal width by 0.004.
+  Bins are equally wide in sqrt(score - low), which for a cosine distance is the
+  chord between the directions. So they are narrowest at low scores, where most
+  normal pixels are. With most scores around 0.004 the error of AP, the most
+  sensitive metric, is 0.0005; with bins of equal width it is 0.004.
 
   Args:
-    counts: what is counted so far.
-    maps: scores; outside of `low` to `high` they go to the end bins.
+    counts: of the batches before.
+    maps: scores; those outside of `low` to `high` go to the end bins.
     weights: `region_weights` of each truth; above 0 a pixel is defective.
     valid: False for padding.
-    low: the lowest score there can be; a cosine distance's, unless given.
-    high: the highest.
+    low: the lowest possible score; by default that of a cosine distance.
+    high: the highest possible score.
   """
   bins = counts.normal.shape[-1]
 
@@ -136,7 +136,7 @@ def count(
     share = jnp.clip((scores - low) / (high - low), 0.0, 1.0)
     root = jnp.sqrt(jnp.where(nan, 0.0, share))
     place = jnp.minimum((root * bins).astype(jnp.int32), bins - 1)
-    # The defective have a row of their own: one scatter counts both.
+    # Normal and defective pixels are two rows, so that one scatter counts both.
     both = jnp.zeros((2, bins), jnp.int32)
     both = both.at[(weights > 0).astype(jnp.int32), place].add(
       real.astype(jnp.int32)
@@ -158,8 +158,9 @@ def count(
 def pixel_metrics(counts: Counts, limit: float = LIMIT) -> dict[str, float]:
   """AUROC, AP and F1-max of all pixels, and AUPRO, by name.
 
-  Scores of one bin count as equal. nan as in the exact forms. Counts of
-  several devices, stacked, are summed, in float64.
+  Scores of one bin count as equal. All are nan if a score is nan, or without a
+  normal or a defective pixel. Stacked counts of several devices are summed, in
+  float64.
   """
   bins = counts.normal.shape[-1]
   normal, defective, overlap = (
@@ -183,10 +184,10 @@ def image_metrics(
 
 
 class Threshold(NamedTuple):
-  """From which score on an image is called defective.
+  """The score above which an image is called defective.
 
   Attributes:
-    value: an image is flagged when its score is above it.
+    value: an image is flagged if its score is above it.
     rate: the false positive rate that can be promised.
   """
 
@@ -199,12 +200,12 @@ def threshold(
 ) -> Threshold:
   """The lowest threshold that keeps a false positive rate, by conformal rank.
 
-  It is the ⌈(n + 1)(1 - rate)⌉-th smallest of n normal scores. Of n + 1
-  images of one source each is as likely as any other to be the new one, so
-  that a new normal image is above with at most that chance (Vovk, Gammerman
-  and Shafer, 2005), on average over the draws of the n. It takes images that
-  the model was not trained on. With n too small for the rate the largest score
-  is the threshold and 1 / (n + 1) all that can be promised.
+  It is the ⌈(n + 1)(1 - rate)⌉-th smallest of n normal scores. Of n + 1 normal
+  images each is equally likely to be the new one. So a new normal image scores
+  above the threshold with at most that probability (Vovk, Gammerman and Shafer,
+  2005), on average over draws of the n images, which must not be training
+  images. If n is too small for the rate, the threshold is the largest score and
+  the promised rate 1 / (n + 1).
 
   Args:
     scores: of normal images held out of training.

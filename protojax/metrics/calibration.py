@@ -1,4 +1,4 @@
-"""Whether a model knows how sure it can be, and what it has never seen."""
+"""Judges a model's confidence: on its classes, and on images of no class."""
 
 import jax.numpy as jnp
 from jaxtyping import Float, Int
@@ -14,14 +14,15 @@ def calibration_error(
   labels: Int[ArrayLike, " n"],
   bins: int = 15,
 ) -> Float[Array, ""]:
-  """ECE: how far confidence and accuracy lie apart.
+  """ECE: the mean difference between confidence and accuracy.
 
-  Sum over the bins of the confidence, ((m - 1) / M, m / M], of their share of
-  the images times |accuracy - mean confidence| (Guo et al., ICML 2017, eq. 3).
+  Images fall into bins by their confidence, ((m - 1) / M, m / M]. The error is
+  the sum over the bins of their share of the images times
+  |accuracy - mean confidence| (Guo et al., ICML 2017, eq. 3).
 
   Args:
     probabilities: of the classes.
-    labels: of the images; one of -1, unknown, is left out.
+    labels: of the images; images with -1 (unknown) are left out.
     bins: M, of equal width.
 
   Returns:
@@ -30,7 +31,7 @@ def calibration_error(
   confidence = jnp.max(probabilities, axis=1)
   known = jnp.asarray(labels) >= 0
   correct = jnp.argmax(probabilities, axis=1) == labels
-  # Ends of the bins as one division has them: 0.1 * 3 is not 0.3.
+  # Each end of a bin by one division: 0.1 * 3 is not 0.3.
   ends = jnp.arange(1, bins) / bins
   place = jnp.searchsorted(ends, confidence, side="left")
   gap = jnp.where(known, correct - confidence, 0.0)
@@ -41,14 +42,14 @@ def calibration_error(
 def outlier_auroc(
   inside: Float[ArrayLike, " n"], outside: Float[ArrayLike, " m"]
 ) -> float:
-  """AUROC with which the largest score tells images of other things.
+  """AUROC of the largest score, for telling images of no class.
 
-  The chance that an image of one of the classes scores higher than one of
-  none (Hendrycks and Gimpel, ICLR 2017); nan without images of both.
+  The probability that an image of a class has a larger score than an image of
+  no class (Hendrycks and Gimpel, ICLR 2017); nan without images of both.
 
   Args:
-    inside: largest score, logit or probability, of images of the classes.
-    outside: the same of images of none of them.
+    inside: largest score (logit or probability) of images of the classes.
+    outside: the same of images of no class.
   """
   scores = np.concatenate([np.asarray(inside), np.asarray(outside)])
   other = np.arange(len(scores)) >= len(inside)
@@ -60,11 +61,11 @@ def abstention(
   outside: Float[ArrayLike, " m"],
   kept: float = 0.95,
 ) -> float:
-  """Share of the images of other things that a threshold refuses.
+  """Share of the images of no class whose score is below a threshold.
 
-  PIP-Net's test (Nauta et al., CVPR 2023) with one threshold for
-  all classes: the highest that keeps such a share of the images inside; nan
-  without images of both.
+  PIP-Net's test (Nauta et al., CVPR 2023) with one threshold for all classes:
+  the highest that leaves a share `kept` of the images of the classes above it;
+  nan without images of both.
   """
   if not (len(inside) and len(outside)):
     return float("nan")

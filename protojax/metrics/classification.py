@@ -12,7 +12,7 @@ import optax
 from protojax import parallel
 from protojax.types import Array, ArrayLike, Batch, State
 
-# (state, batch) -> "logits" and what else there is to answer.
+# (state, batch) -> rows by name, "logits" [b k] among them.
 Answers = Callable[[State, Batch], Mapping[str, Array]]
 
 
@@ -24,7 +24,7 @@ def evaluate(
   Args:
     answers: (state, batch) -> rows, "logits" [b k] among them.
     state: of the model.
-    batches: their padding is left out.
+    batches: padding is left out.
   """
   return figures(
     parallel.fold(functools.partial(_count, answers), state, none(), batches)
@@ -36,16 +36,16 @@ def _count(answers: Answers, state: State, carry: Array, batch: Batch) -> Array:
 
 
 def none() -> Float[np.ndarray, " 3"]:
-  """What nothing has been added to yet: right answers, entropy, images."""
+  """The sums before a batch: right answers, cross entropy, images."""
   return np.zeros(3, np.float32)
 
 
 def add(
   sums: Float[ArrayLike, " 3"], logits: Float[ArrayLike, "b k"], batch: Batch
 ) -> Float[jax.Array, " 3"]:
-  """The sums with a batch, its padding left out."""
+  """The sums after a batch; padding is left out."""
   correct = jnp.argmax(logits, axis=1) == batch["label"]
-  # An unknown label (-1) is masked.
+  # Clipped: an unknown label is -1, which is no class.
   entropy = optax.softmax_cross_entropy_with_integer_labels(
     jnp.asarray(logits, jnp.float32), jnp.maximum(batch["label"], 0)
   )

@@ -1,7 +1,7 @@
-"""How well classes and concepts are told, and whether concepts point right.
+"""How well a concept model finds classes, concepts, and their places.
 
-What is not defined, such as the AUROC of a concept that every image shows, is
-left out of a mean, never counted as zero; a mean of nothing is nan.
+A value that is not defined, such as the AUROC of a concept that every image
+shows, is left out of a mean, not counted as zero; a mean of no values is nan.
 """
 
 from collections.abc import Mapping
@@ -20,13 +20,13 @@ from protojax.types import ArrayLike
 def measure(
   source: Source, found: Mapping[str, np.ndarray], grid: tuple[int, int]
 ) -> dict[str, float]:
-  """What a concept model tells of a source; what is not defined is left out.
+  """All metrics of a concept model over a source, without undefined ones.
 
   Args:
     source: the images.
-    found: of each, in order: "logits" [n k], "concept_logits" [n c], and the
-      cells where each concept is seen most: "best_cells" by its prototypes,
-      "map_cells" by the concept head [n c].
+    found: of each image, in order: "logits" [n k], "concept_logits" [n c], and
+      the cell of each concept: "best_cells" by its prototypes and "map_cells"
+      by the concept head, both [n c].
     grid: rows and columns of the cells.
 
   Returns:
@@ -53,8 +53,8 @@ def pointing(
 ) -> float:
   """The pointing game (Zhang et al., 1608.00507), as CSR plays it.
 
-  Over all pairs of an image and a concept it shows: the share whose cell has
-  its centre in a box of the concept. nan where places are not known.
+  The share of all pairs (image, concept in it) whose cell has its centre in a
+  box of the concept; nan if places are not known.
   """
   hits, (rows, columns) = [], grid
   for i, concept in np.argwhere(concepts.present(source)).tolist():

@@ -1,11 +1,11 @@
-"""Whether the pixels that a heat map points at carry the prediction.
+"""Whether the hot pixels of a heat map carry the prediction.
 
-Deletion takes the hottest pixels away first and watches the probability of
-the class fall; insertion puts them back first into an image without content
-(RISE, Petsiuk et al., BMVC 2018). The area under the curve is
-low, or high, for a map that tells what matters. The relevance drop changes
-the hot part of an image, or all but it, and compares how much a similarity
-loses (CaBRNet's local perturbation analysis, after Nauta et al., 2021).
+Deletion removes the hottest pixels first and measures the probability of the
+class; insertion puts them first into an image without content (RISE, Petsiuk et
+al., BMVC 2018). For a map that shows what matters the area under the curve is
+low with deletion and high with insertion. The relevance drop changes the hot
+pixels of an image, or all others, and measures how much similarity is lost
+(CaBRNet's local perturbation analysis, after Nauta et al., 2021).
 """
 
 from collections.abc import Callable
@@ -21,7 +21,7 @@ from protojax.types import Array, ArrayLike
 Images = Num[ArrayLike, "b H W c"]
 # Images -> probabilities of the classes.
 Predict = Callable[[Num[Array, "n H W c"]], Float[ArrayLike, "n k"]]
-# In how many steps ST-ProtoPNet's code takes all pixels of 224 x 224 away.
+# ST-ProtoPNet's code removes all pixels of 224 x 224 in so many steps.
 STEPS = 28
 # RISE's 5 pixels of 224.
 BLUR = 5 / 224
@@ -45,15 +45,15 @@ def deletion(
   fill: Images,
   steps: int = STEPS,
 ) -> Float[Array, "b s"]:
-  """Probability of a class as the hottest pixels go, in steps + 1 points.
+  """Probability of a class at steps + 1 points, the hottest pixels removed.
 
   Args:
     predict: called once, with all b (steps + 1) copies.
-    images: whole at the first point.
+    images: nothing is removed at the first point.
     maps: heat of the class.
-    classes: whose probability is watched, of each image.
-    fill: what takes the place of a pixel, such as a mean colour.
-    steps: as many pixels go in each; all are gone at the last point.
+    classes: the class of each image whose probability is measured.
+    fill: replaces removed pixels, such as by a mean colour.
+    steps: each removes equally many pixels; at the last point all are gone.
   """
   count = _counts(maps, steps)
   gone = order(maps)[:, None] < count[None, :, None, None]
@@ -68,9 +68,9 @@ def insertion(
   fill: Images,
   steps: int = STEPS,
 ) -> Float[Array, "b s"]:
-  """The same as the hottest pixels come back into `fill`.
+  """The same, with the hottest pixels put into `fill` first.
 
-  The paper fills with the image `blurred`, which leaves no edges of its own.
+  In the paper `fill` is the image `blurred`, which has no edges of its own.
   """
   count = _counts(maps, steps)
   there = order(maps)[:, None] < count[None, :, None, None]
@@ -84,12 +84,12 @@ def area(curves: Float[ArrayLike, "b s"]) -> Float[Array, " b"]:
 
 
 def blurred(images: Images, deviation: float = BLUR) -> Float[Array, "b H W c"]:
-  """Images without content: out of focus, by a Gaussian.
+  """Images without content: blurred by a Gaussian.
 
   Args:
     images: of any range.
     deviation: of the Gaussian, as a share of a side; at the edges the weights
-      within the image are brought to the sum 1.
+      inside the image are scaled to the sum 1.
   """
   rows, columns = (_gaussian(n, deviation) for n in images.shape[1:3])
   precise = jax.lax.Precision.HIGHEST
@@ -102,7 +102,7 @@ def blurred(images: Images, deviation: float = BLUR) -> Float[Array, "b H W c"]:
 def blended(
   images: Images, modified: Images, maps: Float[ArrayLike, "b H W"]
 ) -> Float[Array, "b H W c"]:
-  """Images modified as far as a map of 0..1 says, pixel by pixel.
+  """maps * modified + (1 - maps) * images, for maps of 0..1.
 
   With the map of a prototype this is CaBRNet's focused perturbation, with its
   complement 1 - maps the dual one.
@@ -114,19 +114,19 @@ def blended(
 def relative_drop(
   before: Float[ArrayLike, "*n"], after: Float[ArrayLike, "*n"]
 ) -> Float[Array, "*n"]:
-  """Which share of a similarity is lost; nan where there was none."""
+  """Share of a similarity that is lost; nan if it was not above 0."""
   return ratio(before - after, before)
 
 
 def _gaussian(size: int, deviation: float) -> Float[np.ndarray, "n n"]:
-  """Weights of the pixels along one axis, of each a row."""
+  """Weights along one axis: a row for each pixel of the blurred image."""
   far = np.subtract.outer(np.arange(size), np.arange(size)) / size
   weights = np.exp(-((far / deviation) ** 2) / 2)
   return (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
 
 
 def _counts(maps: ArrayLike, steps: int) -> Int[Array, " s"]:
-  """Pixels taken at each point, as even as whole pixels can be."""
+  """Number of pixels taken at each point: equal steps, but for rounding."""
   pixels = maps.shape[1] * maps.shape[2]
   return jnp.round(jnp.linspace(0, pixels, steps + 1)).astype(jnp.int32)
 

@@ -1,4 +1,4 @@
-"""The metrics that judge explanations, by what they take.
+"""All metrics of explanations, by their inputs.
 
   maps, masks     `localisation`: content (CH), outside_inside (OIRR), overlap
                   (IoU), and the pointing game: energy, relevance, hits
@@ -11,8 +11,8 @@
                   abstention
 
 All take plain arrays and are vectorised over images and prototypes. A case
-without an answer (no part to be seen, an empty mask) is nan, and `mean` says
-how many were left out.
+without a value (no part is seen, an empty mask) is nan; `mean` leaves it out
+and counts it.
 """
 
 from protojax.metrics.calibration import (

@@ -1,8 +1,8 @@
 """Whether heat maps lie on the object, judged by a mask of its pixels.
 
-Each function takes q maps of each of b images (one of the class, or one of
-each prototype that is asked) and gives one value for each map; nan, which
-`means.mean` counts and leaves out, where it is not defined.
+Each function takes q maps of each of b images (one of the class, or one of each
+of some prototypes) and gives one value for each map. A value that is not
+defined is nan; `means.mean` leaves it out and counts it.
 
   content          mean heat on the object (CH)                     high
   outside_inside   mean heat off it over mean heat on it (OIRR)     low
@@ -35,7 +35,7 @@ Values = Float[Array, "b q"]
 
 
 def scaled(maps: Maps) -> Float[Array, "b q H W"]:
-  """Every map brought to 0..1 by its own extremes; nan where it is flat."""
+  """Every map scaled to 0..1 by its extremes; nan for a flat map."""
   maps = jnp.asarray(maps)
   low = jnp.min(maps, axis=(2, 3), keepdims=True)
   high = jnp.max(maps, axis=(2, 3), keepdims=True)
@@ -54,15 +54,15 @@ def content(maps: Maps, masks: Masks) -> Values:
 def outside_inside(maps: Maps, masks: Masks) -> Values:
   """OIRR: mean heat off the object over mean heat on it.
 
-  Not defined where the object is none or all of the image, for a flat map,
-  and without any heat on the object, where it would be infinite.
+  Not defined if the object is none or all of the image, for a flat map, and
+  without heat on the object, where it would be infinite.
   """
   heat, inside = _flat(scaled(maps), masks)
   return ratio(mean_where(heat, ~inside), mean_where(heat, inside))
 
 
 def overlap(maps: Maps, masks: Masks, threshold: float = 0.5) -> Values:
-  """IoU of the pixels of at least a heat, of 0..1, and the object's.
+  """IoU of the object and the pixels with a heat (0..1) of `threshold` or more.
 
   Not defined without object, or for a flat map.
   """
@@ -88,13 +88,13 @@ def energy(maps: Maps, masks: Masks) -> Values:
 def relevance(maps: Maps, masks: Masks, area: float = 0.1) -> Values:
   """Share of the hottest pixels that lie on the object.
 
-  Pixels as hot as the last one that counts share its place, so that a map of
-  few levels does not depend on the order of the pixels.
+  Pixels that are as hot as the last of the hottest count in equal shares, so
+  that the order of the pixels does not matter in a map of few levels.
 
   Args:
     maps: heat.
-    masks: where the object is; without any the value is not defined.
-    area: which share of the pixels are the hottest; one pixel at least.
+    masks: where the object is; without object the value is not defined.
+    area: share of the pixels that are the hottest; at least one pixel is.
   """
   heat, inside = _flat(maps, masks)
   count = max(1, round(area * heat.shape[-1]))
@@ -111,7 +111,7 @@ def hits(maps: Maps, masks: Masks, tolerance: int = 0) -> Values:
 
   Args:
     maps: heat; of equally hot pixels the first one, row by row, counts.
-    masks: where the object is; without any the value is not defined.
+    masks: where the object is; without object the value is not defined.
     tolerance: pixels by which it may miss the object; the paper allows 15.
   """
   heat, inside = _flat(maps, masks)
@@ -124,7 +124,7 @@ def hits(maps: Maps, masks: Masks, tolerance: int = 0) -> Values:
 
 
 def coverage(masks: Masks) -> Float[Array, " b"]:
-  """Share of each image that is object; nan without any."""
+  """Share of each image that is object; nan without object."""
   share = jnp.mean(jnp.asarray(masks, jnp.float32), axis=(1, 2))
   return jnp.where(share > 0, share, jnp.nan)
 
@@ -132,7 +132,7 @@ def coverage(masks: Masks) -> Float[Array, " b"]:
 def _flat(
   maps: Maps, masks: Masks
 ) -> tuple[Float[Array, "b q n"], Bool[Array, "b q n"]]:
-  """Maps and masks, pixel by pixel, of one shape."""
+  """Maps and masks of one shape, with one axis of pixels."""
   heat = jnp.asarray(maps).reshape(*maps.shape[:2], -1)
   inside = jnp.asarray(masks).reshape(len(masks), 1, -1)
   return heat, jnp.broadcast_to(inside, heat.shape)

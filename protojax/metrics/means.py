@@ -1,8 +1,8 @@
 """Means over cases, some of which are not defined.
 
-The metrics of an explanation give one value for each case (an image, a
-prototype, a pair of them), and nan where the case has none: no pixel of the
-object, no part to be seen. Such a case is left out of the mean and counted.
+The metrics of explanations give one value for each case (an image, a prototype,
+a pair of them). A case without a value, such as an image without object, is
+nan; it is left out of the mean and counted.
 """
 
 from typing import NamedTuple
@@ -14,12 +14,12 @@ from protojax.types import Array, ArrayLike
 
 
 class Mean(NamedTuple):
-  """A mean, and over what it was taken.
+  """A mean, and the numbers of cases.
 
   Attributes:
-    value: nan where no case is defined.
-    count: cases it was taken over.
-    left_out: cases that are not defined.
+    value: the mean; nan without a defined case.
+    count: number of defined cases.
+    left_out: number of cases that are not defined.
   """
 
   value: Float[ArrayLike, ""]
@@ -38,7 +38,7 @@ def mean(values: Float[ArrayLike, "*n"]) -> Mean:
 def ratio(
   part: Float[ArrayLike, "*n"], whole: Float[ArrayLike, "*n"] | Int[Array, "*n"]
 ) -> Float[Array, "*n"]:
-  """part / whole, and nan where the whole is not above 0."""
+  """part / whole; nan where the whole is not above 0."""
   defined = jnp.asarray(whole) > 0
   return jnp.where(defined, part / jnp.where(defined, whole, 1), jnp.nan)
 
@@ -46,6 +46,6 @@ def ratio(
 def mean_where(
   values: Float[ArrayLike, "*n m"], chosen: ArrayLike
 ) -> Float[Array, "*n"]:
-  """Means over the chosen ones of the last axis, nan where none is."""
+  """Means over the chosen values of the last axis; nan without any."""
   count = jnp.sum(chosen, axis=-1, dtype=jnp.int32)
   return ratio(jnp.sum(jnp.where(chosen, values, 0.0), axis=-1), count)

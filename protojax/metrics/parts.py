@@ -1,19 +1,21 @@
 """Whether prototypes stand for parts of the object that people have named.
 
-Parts are points in an image, each seen or not. A prototype is at a part in an
-image if the part lies in a box around the place where the prototype looks:
-`contained`. From these tables, b images x q prototypes x r parts, follow
+Parts are points in an image, each seen or not. A prototype is at a part of an
+image if the part lies in a box around the prototype's place: `contained`. From
+these tables, b images x q prototypes x r parts, follow
 
   consistency  share of the prototypes that are at one and the same part in at
                least 80 % of the images of their class
-  stability    how often noise leaves the parts that a prototype is at
-  purity       how often a prototype is at the part that it is at most often
+  stability    share of the images in which noise does not change the parts that
+               a prototype is at
+  purity       share of the images in which a prototype is at its most frequent
+               part
 
 Consistency and stability: Huang et al., Evaluation and improvement of
 interpretability for self-explainable part-prototype networks, ICCV 2023, and
 the authors' code. Purity: PIP-Net (Nauta et al., CVPR 2023), over the images
-that a prototype is found in. `same_cells` asks for stability where nobody has
-named any part.
+that a prototype is found in. `same_cells` measures stability without named
+parts.
 """
 
 import jax
@@ -23,11 +25,11 @@ from jaxtyping import Bool, Float, Int, Num
 from protojax.metrics.means import mean_where, ratio
 from protojax.types import Array, ArrayLike
 
-# Of an image of 224 pixels: from the middle of the box to its edge, in shares
-# of a side (the authors' 36; PIP-Net's patch of 32 has 16).
+# Half the side of a box, as a share of the image's side: the authors' 36 of 224
+# pixels (PIP-Net's patch of 32 pixels has 16).
 HALF = 36 / 224
-# The authors' noise is N(0, 0.2), cut off at 0.25, of images that were divided
-# by the deviation of ImageNet's channels, 57.6 grey levels in the mean.
+# The authors' noise is N(0, 0.2), cut off at 0.25, for images divided by the
+# deviation of ImageNet's channels, which is 57.6 grey levels on average.
 NOISE, MOST_NOISE = 0.2 * 57.6, 0.25 * 57.6
 
 Tables = Bool[ArrayLike, "b q r"]
@@ -36,13 +38,14 @@ Tables = Bool[ArrayLike, "b q r"]
 def boxes(
   places: Num[ArrayLike, "b q 2"], height: int, width: int, half: float = HALF
 ) -> Float[Array, "b q 4"]:
-  """(top, left, bottom, right) in pixels of the box around each place.
+  """The box around each place: (top, left, bottom, right) in pixels.
 
   Args:
     places: row and column, in pixels.
     height: of the image, in pixels.
     width: of the image, in pixels.
-    half: half the side of a box, as a share of the image's; cut at its edge.
+    half: half the side of a box, as a share of the image's side; boxes are cut
+      at the edge of the image.
   """
   size = jnp.array([height, width], jnp.float32)
   reach = jnp.round(half * size)[None, None]
@@ -61,7 +64,7 @@ def contained(
   Args:
     boxes: top, left, bottom, right.
     parts: row and column.
-    seen: whether the part is to be seen at all; what is not lies nowhere.
+    seen: whether the part is seen; a part that is not seen lies in no box.
   """
   box, part = jnp.asarray(boxes)[:, :, None], jnp.asarray(parts)[:, None]
   inside = (box[..., :2] <= part) & (part <= box[..., 2:])
@@ -73,16 +76,16 @@ def rates(
   seen: Bool[ArrayLike, "b r"],
   counted: Bool[ArrayLike, "b q"],
 ) -> Float[Array, "q r"]:
-  """How often each prototype is at each part, where the part is seen.
+  """Share of the images in which each prototype is at each part.
 
   Args:
-    contained: see there.
+    contained: see the function.
     seen: whether the part is seen in the image.
     counted: which images count for which prototype: those of its class, or
       those that it is found in.
 
   Returns:
-    Shares of the images that count and show the part; nan without any.
+    Shares of the images that count and show the part; nan without such images.
   """
   at, seen, counted = (
     jnp.asarray(x, jnp.float32) for x in (contained, seen, counted)
@@ -98,7 +101,7 @@ def purity(
   seen: Bool[ArrayLike, "b r"],
   counted: Bool[ArrayLike, "b q"],
 ) -> Float[Array, " q"]:
-  """Of each prototype the rate of its best part; nan without any to be seen."""
+  """The rate of each prototype's best part; nan if no part is ever seen."""
   found = rates(contained, seen, counted)
   best = jnp.max(jnp.nan_to_num(found, nan=-1.0), axis=1)
   return jnp.where(best < 0, jnp.nan, best)
@@ -110,9 +113,9 @@ def consistency(
   counted: Bool[ArrayLike, "b q"],
   threshold: float = 0.8,
 ) -> Float[Array, " q"]:
-  """Of each prototype 1 if a part has at least such a rate, else 0.
+  """1 for a prototype with a part of at least such a rate, else 0.
 
-  The score of a model is the mean; nan where no part is to be seen.
+  The score of a model is the mean over prototypes; nan if no part is ever seen.
   """
   found = purity(contained, seen, counted)
   consistent = (found >= threshold).astype(jnp.float32)
@@ -125,10 +128,10 @@ def stability(
   seen: Bool[ArrayLike, "b r"],
   counted: Bool[ArrayLike, "b q"],
 ) -> Float[Array, " q"]:
-  """Of each prototype the share of images whose parts stay the same.
+  """Share of the images in which a prototype is at the same parts under noise.
 
-  An image without a part to be seen, which the authors' code counts as stable
-  whatever the prototype does, is left out.
+  An image in which no part is seen is left out; the authors' code counts it as
+  stable.
 
   Args:
     before: `contained` of the images.
@@ -153,7 +156,7 @@ def noisy(
     images: in grey levels.
     keys: one for each image.
     deviation: of the noise, in grey levels.
-    most: that it changes a value by.
+    most: largest change of a value, in grey levels.
   """
   draw = jax.vmap(lambda key: jax.random.normal(key, images.shape[1:]))(keys)
   noise = jnp.clip(deviation * draw, -most, most)
@@ -165,9 +168,9 @@ def same_cells(
   after: Int[ArrayLike, "b p"],
   counted: Bool[ArrayLike, "b p"],
 ) -> Float[Array, " p"]:
-  """How often each prototype looks at the same cell of two copies of an image.
+  """Share of the images in which a prototype has the same cell in two copies.
 
-  What `parts.stability` asks, for images whose parts nobody has named.
+  Like `stability`, for images without named parts.
   """
   counted = jnp.asarray(counted, jnp.float32)
   same = counted * (jnp.asarray(before) == jnp.asarray(after))

@@ -1,9 +1,9 @@
 """How well scores tell defective from normal: AUROC, AP, F1-max.
 
-All three are sums over a tally: for every distinct score, in ascending order,
-how many normal and how many defective ones have it. `tally` makes the exact
-one of a list of scores; a histogram of pixels (`anomaly.count`) is another.
-Equal scores pass a threshold together, so ties are exact in both.
+All three are computed from a tally: for every distinct score, in ascending
+order, the numbers of normal and of defective examples with it. `tally` makes it
+from a list of scores; a histogram of pixels (`anomaly.count`) is one, too.
+Examples with equal scores pass a threshold together.
 """
 
 from jaxtyping import Bool, Float, Int
@@ -18,8 +18,8 @@ Labels = Bool[ArrayLike, " n"] | Int[ArrayLike, " n"]
 def auroc(labels: Labels, scores: Float[ArrayLike, " n"]) -> float:
   """Area under the ROC curve; nan with one class only, or a nan score.
 
-  The chance that a defective one scores higher than a normal one, a tie being
-  worth one half (Mann and Whitney).
+  The probability that a defective example scores higher than a normal one; a
+  tie counts one half (Mann and Whitney).
   """
   return _auroc(*tally(labels, scores))
 
@@ -27,9 +27,9 @@ def auroc(labels: Labels, scores: Float[ArrayLike, " n"]) -> float:
 def tally(
   labels: Labels, scores: Float[ArrayLike, " n"]
 ) -> tuple[Float[np.ndarray, " s"], Float[np.ndarray, " s"]]:
-  """Normal and defective ones of each distinct score, in ascending order.
+  """Numbers of normal and of defective examples, by ascending distinct score.
 
-  Both are empty where a score is nan, so that all that is made of them is.
+  Both are empty if a score is nan; all metrics are nan then.
   """
   scores = np.asarray(scores)
   if np.isnan(scores).any():
@@ -86,5 +86,5 @@ def _f1_max(normal: np.ndarray, defective: np.ndarray) -> float:
 
 
 def _above(counts: np.ndarray) -> np.ndarray:
-  """How many reach each threshold, from the highest threshold down."""
+  """Number of examples that reach each threshold, the highest one first."""
   return np.cumsum(counts[::-1])

@@ -1,8 +1,8 @@
-"""How much of it there is to read: how few prototypes make a decision.
+"""How many prototypes a reader has to look at to understand a decision.
 
 Sizes and sparsity as in PIP-Net (Nauta et al., CVPR 2023, and the authors'
-code), whose weights are never negative; here a weight or a point of
-either sign counts if it is larger than `NOTHING`. A point is score x weight.
+code), whose weights are never negative. Here a weight or a point of either sign
+counts if its size is above `NOTHING`. A point is score x weight.
 """
 
 import jax.numpy as jnp
@@ -11,21 +11,21 @@ import numpy as np
 
 from protojax.types import Array, ArrayLike
 
-# What PIP-Net's code takes for 0.
+# PIP-Net's code takes smaller values for 0.
 NOTHING = 1e-3
 
 
 def sparsity(
   weights: Float[ArrayLike, "k p"], nothing: float = NOTHING
 ) -> Float[Array, ""]:
-  """Share of the head's weights that are nothing."""
+  """Share of the head's weights that count as 0."""
   return jnp.mean((jnp.abs(weights) <= nothing).astype(jnp.float32))
 
 
 def global_size(
   weights: Float[ArrayLike, "k p"], nothing: float = NOTHING
 ) -> Int[Array, ""]:
-  """Prototypes that speak for or against a class at all."""
+  """Number of prototypes with a weight for or against any class."""
   return jnp.sum(jnp.any(jnp.abs(weights) > nothing, axis=0))
 
 
@@ -34,7 +34,7 @@ def local_size(
   weights: Float[ArrayLike, "k p"],
   nothing: float = NOTHING,
 ) -> Int[Array, " b"]:
-  """Prototypes of each image that give a point to any class."""
+  """Number of prototypes that give points to any class, for each image."""
   largest = jnp.max(jnp.abs(weights), axis=0)[None]
   return jnp.sum(jnp.abs(scores) * largest > nothing, axis=1)
 
@@ -45,7 +45,7 @@ def prediction_size(
   classes: Int[ArrayLike, " b"],
   nothing: float = NOTHING,
 ) -> Int[Array, " b"]:
-  """Prototypes of each image that give a point to one class, the predicted."""
+  """Number of prototypes that give points to one class, for each image."""
   points = scores * jnp.asarray(weights)[classes]
   return jnp.sum(jnp.abs(points) > nothing, axis=1)
 
@@ -56,24 +56,24 @@ def prediction_sparsity(
   classes: Int[ArrayLike, " b"],
   level: float = 0.9,
 ) -> Float[Array, " b"]:
-  """The fewest prototypes that have so much of what speaks for a class.
+  """The fewest prototypes that hold a share of the points for a class.
 
-  s_spars of INSightR-Net (Hesse and Namburete, MICCAI 2022), over
-  the points above 0.
+  s_spars of INSightR-Net (Hesse and Namburete, MICCAI 2022), over the points
+  above 0.
 
   Args:
     scores: of the prototypes in each image.
     weights: of the head.
     classes: the predicted class of each image.
-    level: share of the sum of the points that is to be reached.
+    level: the share of the sum of the points.
 
   Returns:
-    A whole number; nan where nothing speaks for the class.
+    A whole number; nan if nothing speaks for the class.
   """
   points = jnp.maximum(scores * jnp.asarray(weights)[classes], 0.0)
   reached = jnp.cumsum(-jnp.sort(-points, axis=1), axis=1)
   total = reached[:, -1:]
-  # One more than those with which it is not reached.
+  # One more than the numbers of prototypes that do not reach the share.
   few = 1 + jnp.sum(reached < level * total, axis=1)
   return jnp.where(total[:, 0] > 0, few.astype(jnp.float32), jnp.nan)
 
@@ -81,13 +81,13 @@ def prediction_sparsity(
 def uniqueness(
   places: Int[ArrayLike, "p e"], alive: Bool[ArrayLike, " p"]
 ) -> float:
-  """Share of the living prototypes that are not another one once more.
+  """Number of distinct living prototypes over that of living prototypes.
 
-  Unique prototypes over prototypes, as ProtoPNeXt counts them (Willard et
-  al., 2024). On the host.
+  As ProtoPNeXt counts them (Willard et al., 2024). On the host.
 
   Args:
-    places: what tells prototypes apart: image and cell they were taken from.
+    places: image and cell of each prototype's provenance; equal prototypes have
+      equal places.
     alive: the prototypes that count; nan without any.
   """
   living = np.asarray(places)[np.asarray(alive)]

@@ -28,7 +28,7 @@ KERNELS = ("xla", "pallas")
 # patches), and its most prototypes. On CPU a tile fits into the cache and has
 # work for several threads: 8 maps of 7x7x128 against 100,000 prototypes take
 # 1.5 times as long as a matmul of that size (image by image: 2 times), and 0.75
-# times with the gradient. An accelerator would be idle between such small tiles.
+# times with the gradient. An accelerator would be idle between so small tiles.
 _TILES = {True: (2**22, 2**10), False: (2**28, 2**14)}
 
 
