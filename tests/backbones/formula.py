@@ -1,4 +1,4 @@
-"""Weights by a formula of their names, and small networks to put them into.
+"""Weights computed from their names, and small networks to put them into.
 
 The goldens of `test_goldens.py` hold for these; `test_torch.py` puts the same
 weights into the networks of torchvision, timm and open_clip.
@@ -43,8 +43,8 @@ def net(name, image_size, module=None, layout=0, **shapes):
   return Net(backbone, image_size, backbone.layouts[layout], shapes)
 
 
-# XLA compiles matmuls of fewer than about 32 rows for seconds, which decides
-# the sizes of the images.
+# Sizes of images are chosen so that matmuls have 32 rows or more: XLA compiles
+# smaller ones for seconds.
 NETS = {
   "resnet18": net("resnet18", 128),
   # Bottlenecks, the last two stages dilated.

@@ -1,4 +1,4 @@
-"""Classifiers as they are: the head behind a backbone, from weights or code."""
+"""The head of a classifier behind a backbone, from weights or from code."""
 
 from flax import linen as nn
 import jax
@@ -24,7 +24,7 @@ def _head(classes=4, channels=6, norm=False):
 
 
 def test_a_norm_before_the_mean_is_the_norm_behind_it():
-  """ConvNeXt's head, folded, against Flax's LayerNorm where it belongs."""
+  """ConvNeXt's head, folded into the map, against Flax's LayerNorm."""
   maps, head = _maps(), _head(norm=True)
   scale, bias = head.norm
   pooled = nn.LayerNorm(1e-6).apply(
@@ -102,7 +102,7 @@ def test_classes_are_named_by_the_folder_or_by_number():
 
 
 class _Net(nn.Module):
-  """Somebody's classifier, whose map is wanted."""
+  """A classifier of somebody else."""
 
   activation: bool = False
 

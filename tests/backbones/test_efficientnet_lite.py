@@ -23,8 +23,10 @@ needs_weights = pytest.mark.skipif(
 
 @needs_weights
 def test_golden():
-  """Values that XLA's own convolutions gave, with the weights whose classifier
-  names 18 of 20 photos of ImageNet rightly."""
+  """Values by XLA's own convolutions.
+
+  The classifier of these weights is right on 18 of 20 photos of ImageNet.
+  """
   backbone = backbones.load("efficientnet_lite0_head")
   y, x = np.mgrid[:64, :64] / 64
   image = np.stack([y, x, (np.sin(20 * x * y) + 1) / 2], axis=-1)
@@ -40,7 +42,7 @@ def test_golden():
 
 @needs_weights
 def test_names_18_of_20_photos_of_imagenet():
-  """Those that come with foolbox, which is not imported."""
+  """The photos come with foolbox, which is not imported."""
   package = importlib.util.find_spec("foolbox")
   if package is None:
     pytest.skip("needs the photos in the package foolbox")

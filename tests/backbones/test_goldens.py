@@ -10,7 +10,7 @@ import pytest
 
 from tests.backbones import formula
 
-# Projections of a map, as `projected` has them.
+# Projections of a map, by `projected`.
 GOLDENS = {
   "clip": [0.557317, 0.297467, -0.026474, 0.461547],
   "convnext": [0.089497, 0.215907, 0.189971, 0.578995],
@@ -28,7 +28,7 @@ def projected(features):
   """Four numbers that depend on every feature."""
   flat = np.float64(features).ravel()
   flat *= formula.uniform("projection", len(flat)) / len(flat) ** 0.5
-  return [part.sum() for part in np.array_split(flat, 4)]
+  return [quarter.sum() for quarter in np.array_split(flat, 4)]
 
 
 @pytest.mark.parametrize("name", sorted(GOLDENS))

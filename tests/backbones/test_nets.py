@@ -16,7 +16,7 @@ from protojax.types import UserError
 from protojax.weights import reading
 from tests.backbones import formula
 
-# At least one of each module, and of each way to build it.
+# One or more of each module, and of each way to build it.
 KINDS = (
   "clip_base_patch32",
   "convnet",
@@ -35,7 +35,7 @@ KINDS = (
 
 
 def filled(module):
-  """Variables of some plausible value; real initialisers compile for long."""
+  """Plausible variables; real initialisers take long to compile."""
   rng = np.random.default_rng(0)
 
   def fill(path, leaf):
@@ -47,8 +47,10 @@ def filled(module):
 
 @functools.cache
 def traced(name, size):
-  """The backbone; features and variables as shapes, and as variables of the
-  program, for which nothing needs to be compiled."""
+  """The backbone; its features and variables, as shapes and in a program.
+
+  Nothing is compiled.
+  """
   backbone = backbones.load(name)
   init = functools.partial(backbone.module.init_with_output, mutable=True)
   program, shapes = jax.make_jaxpr(init, return_shape=True)(
@@ -123,7 +125,7 @@ def test_class_token_and_registers_stand_apart():
 
 
 def equations(jaxpr):
-  """All equations of a program, at whatever depth."""
+  """All equations of a program, also nested ones."""
   for equation in jaxpr.eqns:
     yield equation
     for inner in jax.extend.core.jaxprs_in_params(equation.params):

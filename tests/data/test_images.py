@@ -1,4 +1,4 @@
-"""Files to pixels, against NumPy arithmetic and hand-made images."""
+"""Files -> pixels, against NumPy arithmetic and images made by hand."""
 
 import io
 
@@ -51,7 +51,7 @@ def test_alpha_is_composited_over_white(pixels):
   share = alpha / 255
   expected = pixels * share + 255 * (1 - share)
   np.testing.assert_allclose(got, expected, atol=1)
-  # Wholly opaque and wholly transparent ones leave no doubt.
+  # Fully opaque or fully transparent pixels: no rounding.
   rgba[..., 3] = np.where(alpha[..., 0] > 127, 255, 0)
   got = images.decode(png(Image.fromarray(rgba)))
   expected = np.where(rgba[..., 3:] == 255, pixels, 255)
@@ -85,7 +85,7 @@ def test_cmyk():
   ],
 )
 def test_exif_orientation_is_applied(pixels, orientation, undo):
-  # What a turned camera stores, with the tag that says how it was turned.
+  # A turned camera stores this, with a tag for the turn.
   exif = Image.Exif()
   exif[0x0112] = orientation
   stored = Image.fromarray(np.ascontiguousarray(undo(pixels)))

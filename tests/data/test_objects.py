@@ -1,4 +1,4 @@
-"""Boxes as masks of pixels, and sources that know of none."""
+"""Boxes as masks of pixels, and sources that have none."""
 
 import numpy as np
 from numpy.testing import assert_array_equal
@@ -28,7 +28,7 @@ def test_masks_are_the_union_of_the_boxes():
   found = objects.masks(_Boxes(), [1, 0], 4)
   wanted = np.array([[1, 1, 0, 0], [1, 1, 0, 0], [1, 0, 0, 0], [1, 0, 0, 0]])
   assert_array_equal(found, [np.zeros((4, 4)), wanted])
-  # Pixels whose middle lies within: a box of a third of two pixels has one.
+  # A box of 0.6 pixels covers the middle of the first of two pixels.
   source = _Boxes()
   source.found = (Places(np.array([0]), np.array([[0, 0, 0.3, 0.3]])),)
   assert_array_equal(objects.masks(source, [0], 2), [[[1, 0], [0, 0]]])

@@ -13,7 +13,7 @@ from protojax.types import UserError
 
 
 class Planted:
-  """Images that tell their index; counts how often each is decoded."""
+  """Image i has the value i; the indices of decoded images are kept."""
 
   class_names = ("a", "b", "c")
   skipped = ()
@@ -120,7 +120,7 @@ def test_an_epoch_may_have_every_image_several_times():
   once = stream_lib.shuffled(Planted(), 4, 6, seed=3)
   often = stream_lib.shuffled(Planted(), 4, 6, seed=3, copies=30)
   assert often.steps_per_epoch == 30 * once.steps_per_epoch == 90
-  # The batches are the same; only what counts as an epoch differs.
+  # The batches are the same; only the length of an epoch differs.
   np.testing.assert_array_equal(indices(often, 0, 9), indices(once, 0, 9))
 
 
@@ -150,15 +150,15 @@ def test_order_depends_on_the_seed_alone():
 def test_processes_share_every_batch(make, count, monkeypatch):
   source = Planted()
   whole = list(make(source).batches(0, 4))
-  parts = []
+  shares = []
   for number in range(count):
     monkeypatch.setattr(
       parallel, "process_index_count", lambda n=number: (n, count)
     )
-    parts.append(list(make(source).batches(0, 4)))
+    shares.append(list(make(source).batches(0, 4)))
   for step, batch in enumerate(whole):
     for key, value in batch.items():
-      joined = np.concatenate([part[step][key] for part in parts])
+      joined = np.concatenate([share[step][key] for share in shares])
       np.testing.assert_array_equal(joined, value)
 
 

@@ -1,4 +1,4 @@
-"""Resizing against Pillow, augmentation against the recipe it stands for."""
+"""Resizing against Pillow, augmentation against ProtoPNet's recipe."""
 
 import functools
 
@@ -89,13 +89,13 @@ def draws(draw):
 
 
 def even(sample, low, high):
-  """Whether a sample is of the even distribution: Kolmogorov and Smirnov."""
+  """True if a sample is uniform, by the test of Kolmogorov and Smirnov."""
   test = stats.kstest(sample, stats.uniform(low, high - low).cdf)
   return test.pvalue > 0.001
 
 
 def often(hits, share):
-  """Whether something happens as often as it should."""
+  """True if something happens as often as it should."""
   test = stats.binomtest(int(hits.sum()), len(hits), share)
   return test.pvalue > 0.001
 
@@ -118,7 +118,7 @@ def test_angles_and_axes_of_shear():
 def test_kinds_directions_and_shares_of_skew():
   """As often as Augmentor's: each side 3/16 of the time, each corner 1/32."""
   corners = np.array([[-1, -1, 1], [1, -1, 1], [1, 1, 1], [-1, 1, 1]], float)
-  # Where the corners of the image go: beyond the frame, or they stay.
+  # A corner of the image goes beyond the frame, or stays.
   places = corners @ np.linalg.inv(draws(transforms._skew)).transpose(0, 2, 1)
   moves = places[..., :2] / places[..., 2:] - corners[:, :2]
   assert even(np.abs(moves).max(axis=(1, 2)) / 2, 0, 0.2)

@@ -1,4 +1,4 @@
-"""Warps against Pillow, their matrices against corners worked out by hand."""
+"""Warps against Pillow; their matrices against corners computed by hand."""
 
 import math
 
@@ -15,13 +15,13 @@ ANGLES = [-15, -4, 0, 8, 15]
 
 
 def moved(matrix, places):
-  """Places [n, 2] under a matrix."""
+  """Points [n, 2] moved by a matrix."""
   u, v, w = np.asarray(matrix, float) @ np.vstack([places.T, np.ones(4)])
   return np.stack([u / w, v / w], axis=1)
 
 
 def image(height=24, width=31):
-  """Smooth, so that rounding to grey levels is all that differs."""
+  """A smooth image: only rounding to grey levels makes a difference."""
   y, x = np.mgrid[:height, :width]
   waves = [np.sin(x / 3 + k) * np.cos(y / 4 - k) for k in range(3)]
   return (127 + 120 * np.stack(waves, -1)).astype(np.uint8)
@@ -57,7 +57,7 @@ def test_a_warp_is_pillows(matrix):
     jnp.asarray(pixels, jnp.float32), jnp.asarray(matrix, jnp.float32)
   )
   expected = pillow(pixels, matrix).astype(float)
-  # Pillow makes black of what lies half a pixel from the border.
+  # Pillow makes pixels black within half a pixel of the border.
   seen = expected.sum(axis=-1) > 0
   assert seen.mean() > 0.85
   assert np.abs(got - expected)[seen].max() <= 1.01
@@ -100,7 +100,7 @@ def test_rotation_shows_the_crop_of_augmentor(degrees):
 
 @pytest.mark.parametrize("share", [0.0, 0.07, 0.2])
 def test_tilt_pulls_both_ends_of_a_side(share):
-  """What lies beyond the frame by a share of it is a corner of the image."""
+  """A point beyond the frame, by a share of it, becomes a corner."""
   pulled = CORNERS + 2 * share * np.array([[0, 0], [0, -1], [0, 1], [0, 0]])
   got = moved(warps.tilt(jnp.float32(share)), pulled)
   np.testing.assert_allclose(got, CORNERS, atol=1e-6)
@@ -116,7 +116,7 @@ def test_corner_pulls_one(share):
 @pytest.mark.parametrize("degrees", ANGLES)
 def test_shear_reaches_two_corners(degrees):
   m = 2 * math.tan(math.radians(degrees))
-  # Rows run from one side to where the other leans to.
+  # Rows end where the leaning sides are.
   move = [[0, 0], [-m, 0], [0, 0], [m, 0]]
   if degrees < 0:
     move = [[-m, 0], [0, 0], [m, 0], [0, 0]]

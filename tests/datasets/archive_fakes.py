@@ -52,7 +52,7 @@ def pack(folder, tree, kind, name="set"):
 
 
 BIRDS = ("001.Black_footed_Albatross", '002.L"Auk_<b>é')
-# Of each image of CUB: its box, as the list has it.
+# Box of each image of CUB, as in its list.
 BOXES = ((2.0, 3.0, 10.0, 9.0), (0.0, 0.0, 20.0, 16.0), (5.9, 1.2, 4.0, 30.0))
 
 
@@ -119,7 +119,7 @@ def cars():
 
 
 def annotation(*boxes):
-  """What Stanford Dogs says of an image."""
+  """Annotation of an image of Stanford Dogs."""
   edges = ("xmin", "ymin", "xmax", "ymax")
   objects = "".join(
     "<object><name>Pug</name><bndbox>"

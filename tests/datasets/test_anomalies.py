@@ -3,7 +3,6 @@
 import itertools
 import os
 from pathlib import Path
-import pickle
 import time
 
 import numpy as np
@@ -73,25 +72,25 @@ def test_normal_images_alone_are_learned_from(make_folder):
 
 def test_a_plain_folder_is_split_by_its_seed(make_folder):
   root = make_folder(fakes.plain(count=20))
-  parts = splits(root, seed=1)
-  drawn = [names(part) for part in parts]
-  normal = [[n for n in part if n.startswith("good")] for part in drawn]
-  assert [len(part) for part in normal] == [9, 3, 8]
+  sources = splits(root, seed=1)
+  drawn = [names(source) for source in sources]
+  normal = [[n for n in split if n.startswith("good")] for split in drawn]
+  assert [len(split) for split in normal] == [9, 3, 8]
   assert sorted(itertools.chain(*normal)) == [
     f"good/{i:02d}.png" for i in range(20)
   ]
-  assert np.bincount(parts[2].labels).tolist() == [8, 3, 3, 3]
-  assert [names(part) for part in splits(root, seed=1)] == drawn
-  assert [names(part) for part in splits(root, seed=2)] != drawn
-  fixed = [names(part) for part in splits(root, seed=2, split_seed=1)]
+  assert np.bincount(sources[2].labels).tolist() == [8, 3, 3, 3]
+  assert [names(source) for source in splits(root, seed=1)] == drawn
+  assert [names(source) for source in splits(root, seed=2)] != drawn
+  fixed = [names(source) for source in splits(root, seed=2, split_seed=1)]
   assert fixed == drawn
 
 
 def test_a_new_image_changes_the_rank_of_no_other(make_folder):
   root = make_folder(fakes.plain(count=20))
-  before = [set(names(part)) for part in splits(root)]
+  before = [set(names(source)) for source in splits(root)]
   make_folder({"good/zz.png": 1})
-  after = [set(names(part)) for part in splits(root)]
+  after = [set(names(source)) for source in splits(root)]
   for old, new in zip(before, after, strict=True):
     assert len(old - new) <= 1
   few = names(load(root, "calibration", shots=3))
@@ -188,15 +187,6 @@ def test_streams_read_it(make_folder):
   expected = [transforms.resize(test[i]["image"], 16) for i in range(9)]
   np.testing.assert_array_equal(batch["image"][:9], expected)
   np.testing.assert_array_equal(batch["label"][:9], test.labels)
-  # As a worker process gets it.
-  for source in (
-    test,
-    load(root, "train", shots=1),
-    anomalies.shifted(test, 2.0, 0.0),
-  ):
-    sent = pickle.loads(pickle.dumps(source))
-    assert names(sent) == names(source)
-    np.testing.assert_array_equal(sent[3]["image"], source[3]["image"])
 
 
 def test_broken_images_are_named_skipped_and_counted(make_folder):
@@ -324,7 +314,7 @@ def test_names_that_are_not_utf8(make_folder):
   root = make_folder(fakes.plain())
   folder = os.path.join(os.fsencode(root), b"good")
   os.rename(os.path.join(folder, b"00.png"), os.path.join(folder, b"\xff.png"))
-  everything = [name for part in splits(root) for name in names(part)]
+  everything = [name for source in splits(root) for name in names(source)]
   assert "good/\\xff.png" in everything
   "".join(everything).encode()
 

@@ -1,4 +1,4 @@
-"""Prepared folders of classes: the same as read from disk."""
+"""Folders of classes as records: the same as read from disk."""
 
 import numpy as np
 import pytest

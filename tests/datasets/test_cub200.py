@@ -92,12 +92,12 @@ def test_the_same_file_in_train_and_test_is_reported(tmp_path):
 
 
 def test_broken_images_are_named_skipped_and_counted(tmp_path):
-  tree, told = fakes.cub(4), []
+  tree, totals = fakes.cub(4), []
   images = [name for name in tree if name.endswith(".jpg")]
   tree[images[0]], tree[images[1]] = b"junk", b""
   lists = f"{HOME}bounding_boxes.txt"
   tree[lists] = tree[lists].replace(b"5 2.0 3.0", b"5 90.0 3.0")
-  outcome = write(tmp_path, tree, begin=told.append, advance=told.clear)
+  outcome = write(tmp_path, tree, begin=totals.append, advance=totals.clear)
   names = [name.removeprefix(f"{HOME}images/") for name in images]
   assert dict(outcome.skipped) == {
     names[0]: "not an image that Pillow can read",
@@ -155,7 +155,7 @@ def test_what_is_no_cub_leaves_nothing(tmp_path, kind, change, message):
 
 
 def test_tfds_own_birds_are_cut_too(tmp_path):
-  """As TFDS describes `caltech_birds2011`, with a picture nobody asked for."""
+  """As TFDS describes `caltech_birds2011`, with an image that is not needed."""
   builder = tfds.builder("caltech_birds2011", data_dir=str(tmp_path))
   content = fakes.jpeg(1)
   example = {

@@ -1,4 +1,4 @@
-"""Solar cells: the real package where it is installed, a small one always."""
+"""Solar cells: the real package if it is installed, and a small one."""
 
 import importlib.util
 import sys

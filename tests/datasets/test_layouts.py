@@ -1,4 +1,4 @@
-"""The layouts of folders: what is an image, of what kind, with what mask."""
+"""Layouts of folders: the images, their kinds and their masks."""
 
 import json
 import os

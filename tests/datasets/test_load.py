@@ -1,4 +1,4 @@
-"""What a config opens."""
+"""Opening the data set of a config: splits, validation, bad settings."""
 
 import numpy as np
 import pytest
@@ -46,16 +46,16 @@ def test_validation_images_are_held_out_of_each_class(make_folder, data_config):
   root = make_folder(contents)
   whole = datasets.load(data_config(name="folder", root=root), "train")
   config = data_config(name="folder", root=root, validation_fraction=0.2)
-  parts = [datasets.load(config, s) for s in ("train", "validation", "test")]
-  counts = [np.bincount(part.labels, minlength=3).tolist() for part in parts]
+  sources = [datasets.load(config, s) for s in ("train", "validation", "test")]
+  counts = [np.bincount(s.labels, minlength=3).tolist() for s in sources]
   assert counts == [[8, 4, 1], [2, 1, 0], [2, 2, 2]]
-  names = [[part.name(i) for i in range(len(part))] for part in parts[:2]]
+  names = [[s.name(i) for i in range(len(s))] for s in sources[:2]]
   assert sorted(names[0] + names[1]) == sorted(whole.names)
-  for part in parts[:2]:
-    assert part.class_names == whole.class_names
-    for i in range(len(part)):
-      item, row = part[i], whole.names.index(part.name(i))
-      assert item["label"] == part.labels[i] == whole.labels[row]
+  for source in sources[:2]:
+    assert source.class_names == whole.class_names
+    for i in range(len(source)):
+      item, row = source[i], whole.names.index(source.name(i))
+      assert item["label"] == source.labels[i] == whole.labels[row]
       np.testing.assert_array_equal(item["image"], whole[row]["image"])
   again = [datasets.load(config, "validation", seed).rows for seed in (1, 2)]
   # The split is the data's, whatever the run's seed.

@@ -1,4 +1,4 @@
-"""Planted data: the label has one cause, and nothing else tells of it."""
+"""Planted data: the label has one cause, and nothing else predicts it."""
 
 import numpy as np
 from numpy.testing import assert_array_equal

@@ -1,4 +1,4 @@
-"""The embedded textures: disjoint parts, defects where their truth says."""
+"""The embedded textures: disjoint splits, defects inside their masks."""
 
 import importlib.util
 import time

@@ -110,12 +110,12 @@ def test_boxes_are_shares_of_the_window(root):
 
 
 def test_photographs_are_divided_not_windows(root):
-  parts = [
+  split = [
     {w.photograph for w in opened(root, split).windows}
     for split in ("train", "test")
   ]
-  assert parts[0].isdisjoint(parts[1])
-  assert parts[0] | parts[1] == {"0.png", "1.png", "2.png", "3.png"}
+  assert split[0].isdisjoint(split[1])
+  assert split[0] | split[1] == {"0.png", "1.png", "2.png", "3.png"}
 
 
 def test_what_is_of_no_use_is_named(root):
@@ -151,15 +151,15 @@ def test_wrong_lists_get_one_line(root):
     opened("")
 
 
-def test_parts_keep_their_concepts(root):
+def test_subsets_keep_their_concepts(root):
   source = whole(root)
   train, held = splits.divided(source, 0.5, 0)
-  for part in (train, held):
-    assert concepts.names(part) == ("white", "red")
-    assert_array_equal(concepts.present(part), source.concepts[part.rows])
-    for i, row in enumerate(part.rows):
+  for some in (train, held):
+    assert concepts.names(some) == ("white", "red")
+    assert_array_equal(concepts.present(some), source.concepts[some.rows])
+    for i, row in enumerate(some.rows):
       assert_array_equal(
-        concepts.places(part, i).boxes, source.places(int(row)).boxes
+        concepts.places(some, i).boxes, source.places(int(row)).boxes
       )
 
 

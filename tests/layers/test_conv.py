@@ -1,4 +1,4 @@
-"""The forms of a convolution against XLA's own and a loop in NumPy."""
+"""All ways to convolve, against XLA's own and a loop in NumPy."""
 
 import jax
 import jax.numpy as jnp

@@ -26,7 +26,7 @@ from protojax.layers import pool
   ids=str,
 )
 def test_is_xlas(case):
-  """Few values, so that windows have several cells that are the maximum."""
+  """Few values, so that several cells of a window are the maximum."""
   rows, columns, side, stride, margin, dtype = case
   rng = np.random.default_rng(0)
   x = jnp.asarray(rng.integers(-3, 3, (2, rows, columns, 5)), dtype)

@@ -22,7 +22,7 @@ _KINDS = {"<f4": "Float", "<f8": "Double", "<f2": "Half", "<i8": "Long"}
 
 @contextlib.contextmanager
 def stand_ins():
-  """As much of torch as its pickles name; what was loaded comes back after."""
+  """A fake torch with the names that pickles use; afterwards the real one."""
   before = {
     name: module
     for name, module in sys.modules.items()
@@ -72,7 +72,7 @@ class Call:
 
 
 class _Writer(pickle.Pickler):
-  """Turns storages into persistent ids of as many parts as a format has."""
+  """Turns storages into persistent ids, of the length of a format."""
 
   view: tuple = ()
 
@@ -90,7 +90,7 @@ def stand_in(name):
 
 
 def tensor(array, key):
-  """A tensor that is all of a storage of its own, and that storage."""
+  """A tensor that fills a storage of its own, and the storage."""
   kind = getattr(sys.modules["torch"], f"{_KINDS[array.dtype.str]}Storage")
   stride = [step // array.itemsize for step in array.strides]
   made = Tensor(Storage(key, kind, array.size), 0, array.shape, tuple(stride))
@@ -110,8 +110,8 @@ def state_dict(arrays):
 def legacy(root, storages=()):
   """Bytes as torch.save wrote them before 1.6; storages are (key, array)."""
   file = io.BytesIO()
-  for part in MAGIC, 1001, {"little_endian": True}:
-    pickle.dump(part, file, protocol=2)
+  for item in MAGIC, 1001, {"little_endian": True}:
+    pickle.dump(item, file, protocol=2)
   writer = _Writer(file, protocol=2)
   writer.view = (None,)
   writer.dump(root)

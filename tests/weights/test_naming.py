@@ -1,4 +1,4 @@
-"""Checkpoints under the names that others gave their tensors."""
+"""Checkpoints with the tensor names of others."""
 
 import jax
 import numpy as np
@@ -116,8 +116,8 @@ def test_the_old_names_of_densenets():
   old = {}
   for name, x in tensors.items():
     if "denselayer" in name:
-      for part in ("norm1", "norm2", "conv1", "conv2"):
-        name = name.replace(part, f"{part[:-1]}.{part[-1]}")
+      for new in ("norm1", "norm2", "conv1", "conv2"):
+        name = name.replace(new, f"{new[:-1]}.{new[-1]}")
     old[name] = x
   assert set(old) != set(tensors)
   equal(backbone.convert(old), want)

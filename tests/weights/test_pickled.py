@@ -1,4 +1,4 @@
-"""Pickles of PyTorch are read as data; what they would call is not called."""
+"""Pickles of PyTorch are read as data; functions in them are not called."""
 
 from collections import OrderedDict
 import os
@@ -77,7 +77,7 @@ def test_nothing_is_executed(written, tmp_path):
 )
 def test_opcodes_that_no_data_need(tmp_path, opcodes):
   path = tmp_path / "file.pth"
-  # In the place of the magic number; nothing after it is reached.
+  # It stands for the magic number; nothing after it is read.
   path.write_bytes(b"\x80\x02" + opcodes + bytes(20))
   for read in reading.read, reading.read_module:
     with pytest.raises(UserError, match=r"cannot read .*file\.pth"):
@@ -137,8 +137,8 @@ def test_lies_about_the_length_of_a_storage(written, torch, elements):
 def test_other_protocols_of_pickle(tmp_path, torch):
   path = tmp_path / "file.pth"
   for protocol in 2, 3, 4, 5:
-    parts = [foreign_files.MAGIC, 1001, {"little_endian": True}, {"a": "b"}, []]
-    path.write_bytes(b"".join(pickle.dumps(p, protocol) for p in parts))
+    items = [foreign_files.MAGIC, 1001, {"little_endian": True}, {"a": "b"}, []]
+    path.write_bytes(b"".join(pickle.dumps(item, protocol) for item in items))
     with pytest.raises(UserError, match=r"tensors only.*: a$"):
       reading.read(path)
 
@@ -189,18 +189,18 @@ def test_a_class_kept_with_its_source(tmp_path, torch):
   """The old format: persistent ids name the classes of modules."""
 
   class Writer(pickle.Pickler):
-    told = False
+    named = False
 
     def persistent_id(self, obj):
-      if getattr(obj, "__name__", "") == "Net" and not self.told:
-        self.told = True
+      if getattr(obj, "__name__", "") == "Net" and not self.named:
+        self.named = True
         return "module", obj, "model.py", "import os"
 
   net = _module("model.Net", size=3)
   path = tmp_path / "file.pth"
   with path.open("wb") as file:
-    for part in foreign_files.MAGIC, 1001, {"little_endian": True}:
-      pickle.dump(part, file, protocol=2)
+    for item in foreign_files.MAGIC, 1001, {"little_endian": True}:
+      pickle.dump(item, file, protocol=2)
     Writer(file, protocol=2).dump(net)
     pickle.dump([], file, protocol=2)
   assert reading.read_module(path).attributes == {"size": 3}

@@ -14,7 +14,7 @@ from tests.weights import foreign_files
 
 _EACH = 170
 _MOST_BYTES = 20e6
-# What lengths, counts and indices look like when they lie.
+# Wrong lengths, counts and indices.
 _LIES = (b"\xff", b"\xff\xff\xff\x7f", b"\xff" * 8, bytes(8), b"\x00\x10" * 2)
 _ARRAYS = {
   "layer.weight": np.arange(8, dtype="f4").reshape(2, 2, 2),
@@ -24,7 +24,7 @@ _ARRAYS = {
 
 
 def _mutated(content, rng):
-  """The bytes with one to four wounds."""
+  """The bytes with one to four random damages."""
   content = bytearray(content)
   for _ in range(rng.integers(1, 5)):
     place = int(rng.integers(len(content) + 1))
@@ -45,7 +45,7 @@ def _mutated(content, rng):
 
 
 def _writer(kind):
-  """(damage -> bytes of a file): the damage is done where it is not noticed."""
+  """Function (damage -> bytes of a file); damages bytes without a checksum."""
   if kind == "module":
     layer, net = map(foreign_files.stand_in, ("model.Layer", "model.Net"))
     layer, net = layer(), net()
@@ -70,7 +70,7 @@ def test_damaged_files_end_in_arrays_or_in_a_line(tmp_path, torch, kind):
   path = tmp_path / "file"
   rng = np.random.default_rng(len(kind))
   path.write_bytes(write(bytes))
-  read(path)  # What is whole can be read, and what reading needs is imported.
+  read(path)  # The whole file can be read; this also imports the readers.
 
   lines = []
   tracemalloc.start()

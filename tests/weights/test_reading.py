@@ -1,4 +1,4 @@
-"""Files of weights: told apart by their content, put where they belong."""
+"""Files of weights: known by their content, converted by their names."""
 
 import hashlib
 import io
@@ -20,7 +20,7 @@ _ARRAYS = {
   "halves": np.array([0.5, -2.0], "f2"),
   "empty": np.zeros((0, 3), "f4"),
   "count": np.array(5),
-  # No name is a path or markup to a reader.
+  # A reader takes no name as a path or as markup.
   "../'\"<b>\u00fc": np.full((1, 1, 2, 2), 3, "f4"),
 }
 _FORMATS = ("legacy", "zip", "safetensors", "npz")
@@ -28,7 +28,7 @@ _FORMATS = ("legacy", "zip", "safetensors", "npz")
 
 @pytest.fixture(params=_FORMATS)
 def file(tmp_path, torch, request):
-  """The arrays in one format; named as none of them, for none is asked for."""
+  """The arrays in one format, in a file without a suffix: none is needed."""
   path = tmp_path / "weights.bin"
   path.write_bytes(foreign_files.all_formats(_ARRAYS)[request.param])
   return path
@@ -70,7 +70,7 @@ def test_views_of_one_storage(tmp_path, torch):
 
 
 def test_bfloat16(tmp_path, torch):
-  # Its bits are the upper half of a float32's.
+  # The bits of a bfloat16 are the upper half of a float32.
   bits = (np.array([1.5, -2.0, 3e38], "f4").view("u4") >> 16).astype("u2")
   path = tmp_path / "half"
   path.write_bytes(foreign_files.safetensors({"x": bits}, {"<u2": "BF16"}))
@@ -199,11 +199,11 @@ def test_names_on_the_hub(monkeypatch):
 
   hub = types.SimpleNamespace(hf_hub_download=download)
   monkeypatch.setitem(sys.modules, "huggingface_hub", hub)
-  for source, path in (
+  for address, path in (
     ("hf:o/n", "/cache/o/n/model.safetensors"),
     ("hf:o/n/a/b.bin", "/cache/o/n/a/b.bin"),
   ):
-    assert reading.fetch(source) == Path(path)
+    assert reading.fetch(address) == Path(path)
   with pytest.raises(
     UserError, match=r"cannot fetch model.safetensors of o/absent: .* no such"
   ):
@@ -243,7 +243,7 @@ def test_convert_lists_all_that_does_not_fit():
 
 
 def test_convert_makes_nothing_of_a_wrong_shape():
-  # One number, seen as often as one likes.
+  # One number, repeated without limit.
   endless = np.broadcast_to(np.float32(1), (10**6, 10**6))
   template = {"params": {"x": np.zeros(2, "f4")}}
   with pytest.raises(UserError, match=r"x has shape \(1000000, 1000000\)"):

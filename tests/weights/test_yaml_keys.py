@@ -1,4 +1,4 @@
-"""Keys of YAML: data, whatever the file says."""
+"""Keys of YAML: a file is read as data only."""
 
 import pytest
 
