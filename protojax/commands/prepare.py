@@ -88,7 +88,7 @@ def run(args: argparse.Namespace) -> int:
   write, _, train = _WRITERS[args.data]
   # When it is told to stop, it deletes unfinished files, as after Ctrl-C.
   signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
-  # It changes how all threads import while it is imported: the bar's would fail.
+  # While it is imported, imports of other threads fail: those of the bar would.
   import tensorflow_datasets  # noqa: F401
 
   with log.bar(Console(stderr=True)) as bar:
