@@ -1,11 +1,10 @@
-"""Contrast, saturation, hue and brightness, as Pillow computes them.
+"""Modifications of contrast, saturation, hue and brightness, as in Pillow.
 
-Four of the modifications. The reference implementation
-changes colours with torchvision's ColorJitter on Pillow images, whose bytes
-come out of C arithmetic in fixed point, float and double. Scores are
-differences, so the same bytes are wanted on every backend: whatever depends on
-how a float is rounded is looked up in a table made here by NumPy, and the
-device only adds and compares.
+The reference implementation changes colours with torchvision's ColorJitter on
+Pillow images, whose C code computes in fixed point, float and double. Scores
+are differences, so every backend must give the same bytes: what depends on the
+rounding of floats is looked up in tables that NumPy makes here, and the device
+only adds and compares.
 """
 
 import functools
@@ -28,8 +27,8 @@ def contrast(
   Args:
     images: RGB.
     factor: 1 changes nothing, 0 leaves the grey.
-    sizes: true height and width of images that are padded at the bottom and
-      at the right; the mean is over these alone.
+    sizes: true height and width of images with padding at the bottom and at
+      the right; the mean leaves the padding out.
   """
   return blend(_mean(luma(images), sizes), images, factor)
 
@@ -41,10 +40,10 @@ def contrast_luma(
 ) -> UInt8[Array, "b H W 3"]:
   """Blends the luma of an image with its mean, and leaves its chroma.
 
-  `contrast` pulls colours towards grey, too, so that it contains a change of
-  saturation. Here Y becomes m + factor (Y - m), cut off to a whole level as in
-  `blend`, and what it moved by is added to red, green and blue; what leaves
-  0..255 is cut.
+  `contrast` also pulls colours towards grey, so it contains a change of
+  saturation. Here Y becomes m + factor (Y - m), truncated to a whole level as
+  in `blend`. The change of Y is added to red, green and blue, and the sums are
+  clipped to 0..255.
   """
   before = luma(images)
   after = _blend(_mean(before, sizes)[..., 0], before, factor)
@@ -71,9 +70,9 @@ def hue(
 ) -> UInt8[Array, "b H W 3"]:
   """Turns the hue by int(255 turn) steps through 8-bit HSV.
 
-  A step is 1/255 of a turn, yet the byte wraps at 256, as in torchvision. The
-  way through 8-bit HSV alone changes colours by up to 6 levels; it is left out
-  where no step is taken.
+  A step is 1/255 of a turn, but the byte wraps at 256, as in torchvision. The
+  conversion to 8-bit HSV and back alone changes colours by up to 6 levels; with
+  0 steps it is left out.
   """
   steps = int(turn * 255) % 256
   if steps == 0:
@@ -88,7 +87,7 @@ def blend(
   images: UInt8[ArrayLike, "b H W 3"],
   factor: float,
 ) -> UInt8[Array, "b H W 3"]:
-  """start + factor (images - start), in float32, cut off to whole levels."""
+  """start + factor (images - start), in float32, truncated to whole levels."""
   mixed = _blend(start, jnp.asarray(images, jnp.int32), factor)
   return mixed.astype(jnp.uint8)
 
@@ -96,8 +95,8 @@ def blend(
 def _blend(start: Array, end: Array, factor: float) -> Array:
   """`blend` for integers of any shape.
 
-  The products come from a table: a compiler that fuses the product into the
-  sum rounds once where C rounds twice, and the cut makes that a whole level.
+  The products come from a table. A compiler may fuse product and sum and then
+  round once where C rounds twice; truncation makes a whole level of that.
   """
   levels = np.arange(-255, 256, dtype=np.float32)
   products = jnp.asarray(np.float32(factor) * levels)
@@ -139,8 +138,8 @@ def rgb_to_hsv(images: UInt8[ArrayLike, "b H W 3"]) -> UInt8[Array, "b H W 3"]:
   red, green, blue = _channels(images)
   value = jnp.maximum(jnp.maximum(red, green), blue)
   chroma = value - jnp.minimum(jnp.minimum(red, green), blue)
-  # The first of the largest channels names the third of the circle; the
-  # difference of the other two says where in it the hue lies.
+  # The first of the largest channels gives the third of the circle; the
+  # difference of the other two gives the place in it.
   third = jnp.where(red == value, 0, jnp.where(green == value, 1, 2))
   apart = jnp.stack([green - blue, blue - red, red - green])
   apart = jnp.where(
@@ -153,12 +152,12 @@ def rgb_to_hsv(images: UInt8[ArrayLike, "b H W 3"]) -> UInt8[Array, "b H W 3"]:
 
 
 def hsv_to_rgb(images: UInt8[ArrayLike, "b H W 3"]) -> UInt8[Array, "b H W 3"]:
-  """The colours of 8-bit HSV, as Pillow rounds them.
+  """RGB of 8-bit HSV, as Pillow rounds it.
 
   Pillow rounds V (1 - S/255 f) with f = 6H/255 - floor(6H/255) in floats. The
-  exact value is a fraction over 255 * 85, an odd number: it is never half-way
-  between two integers and never nearer to it than the floats' error, so that
-  integers give the same bytes.
+  exact value is a fraction over 255 * 85, an odd number. So it is never
+  half-way between two integers, and farther from half-way than the floats'
+  error: integers give the same bytes.
   """
   hue_, saturation_, value = _channels(images)
   sector = 6 * hue_ // 255
@@ -199,8 +198,8 @@ def _channels(
 def _hsv_tables() -> tuple[np.ndarray, np.ndarray]:
   """Hue by (third, chroma, difference), saturation by (value, chroma); flat.
 
-  In the types of Pillow's C code: quotients in float, what meets a constant
-  such as 6.0 in double, and the results stored as float.
+  In the types of Pillow's C code: quotients are float, sums with a constant
+  such as 6.0 are double, and results are stored as float.
   """
   chroma = np.maximum(np.arange(256, dtype=np.float32), 1)
   apart = np.arange(-255, 256, dtype=np.float32)[None]

@@ -1,8 +1,8 @@
-"""8-bit Lab of linear RGB and back, in OpenCV's fixed-point arithmetic.
+"""Linear RGB to 8-bit Lab and back, in OpenCV's fixed-point arithmetic.
 
-`nlm` denoises in this space. OpenCV's colour denoiser takes the bytes for
-linear light (COLOR_LRGB2Lab: no sRGB curve), so that L of a mid grey is far
-above 50. All is integer, hence the same bytes on every backend; both
+`nlm` denoises in this space. As in OpenCV's colour denoiser the bytes are read
+as linear light (COLOR_LRGB2Lab, no sRGB curve), so L of a mid grey is far above
+50. All numbers are integers, so every backend gives the same bytes; both
 directions equal OpenCV on all 2^24 colours.
 """
 
@@ -24,7 +24,7 @@ _RGB_TO_XYZ = np.array(
 )
 _WHITE = np.array([0.950456, 1.0, 1.088754])  # D65
 _ONE = 2**14  # fixed-point 1 of the way back
-_LOWEST = -8145  # below any f(X) or f(Z) that three bytes can ask for
+_LOWEST = -8145  # less than f(X) and f(Z) of any three bytes
 
 
 def rgb_to_lab(images: UInt8[ArrayLike, "b H W 3"]) -> UInt8[Array, "b H W 3"]:
@@ -40,7 +40,7 @@ def rgb_to_lab(images: UInt8[ArrayLike, "b H W 3"]) -> UInt8[Array, "b H W 3"]:
 
 
 def lab_to_rgb(images: UInt8[ArrayLike, "b H W 3"]) -> UInt8[Array, "b H W 3"]:
-  """The colours of 8-bit Lab, cut to the cube of RGB, fractions cut off."""
+  """RGB of 8-bit Lab, clipped to 0..255; fractions are cut off."""
   luminance, roots, cubes, matrix = _backward_tables()
   lab = _wide(images)
   lightness, a, b = lab[..., 0], lab[..., 1], lab[..., 2]
@@ -73,9 +73,9 @@ def _mix(matrix: np.ndarray, colours: Array) -> Array:
 
 @functools.cache
 def _forward_tables() -> tuple[np.ndarray, np.ndarray]:
-  """f of CIE Lab by 2040ths of the white, in 15 bits; RGB to XYZ in 12 bits.
+  """CIE Lab's f at n / 2040 of white, in 15 bits; RGB to XYZ in 12 bits.
 
-  Rounded by way of float32 as OpenCV's, which decides two near ties.
+  Rounded through float32 as in OpenCV, which decides two near ties.
   """
   t = np.arange(3072) / 2040
   f = np.where(t > 0.008856, np.cbrt(t), 7.787 * t + 16 / 116)
@@ -86,7 +86,7 @@ def _forward_tables() -> tuple[np.ndarray, np.ndarray]:
 
 @functools.cache
 def _backward_tables() -> tuple[np.ndarray, ...]:
-  """Y and f(Y) by L; the inverse of f, from `_LOWEST` on; XYZ to RGB."""
+  """Y and f(Y), index L; the inverse of f from `_LOWEST` on; XYZ to RGB."""
   level = np.arange(256)
   f = (level * 100 / 255 + 16) / 116
   dark = level <= 20

@@ -1,10 +1,10 @@
-"""The modifications: one visual characteristic of an image changed at a time.
+"""Modifications: each changes one visual characteristic of an image.
 
-`importance` compares how similar an image is to a prototype before and after
-each of them. All are pure functions of bytes, run on the device inside the
-jitted explanation, and follow the reference implementation of "Explaining
-Prototypes" (Nauta et al., arXiv 2011.02863) to the last bit. `presets` lists
-which go together.
+`importance` measures the similarity of an image to a prototype before and after
+each of them. They are pure functions of bytes, run on the device in the jitted
+explanation, and give the same bits as the reference implementation of
+"Explaining Prototypes" (Nauta et al., arXiv 2011.02863). `presets` combines
+them.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -31,10 +31,10 @@ class Strength(NamedTuple):
 
   Attributes:
     name: what it is called in a preset's file and in messages.
-    low: the least it may be.
-    high: the most it may be.
-    whole: whether it counts something.
-    default: where it need not be given.
+    low: the smallest value.
+    high: the largest value.
+    whole: whether it is a whole number.
+    default: its value if it is not given; None if it must be given.
   """
 
   name: str
@@ -49,7 +49,7 @@ class Change(NamedTuple):
 
   Attributes:
     apply: images, true sizes or None, and the strengths -> images.
-    strengths: what the numbers mean; the first is the one to sweep over.
+    strengths: its numbers; a sweep varies the first.
   """
 
   apply: Callable[..., Array]
@@ -57,7 +57,7 @@ class Change(NamedTuple):
 
 
 _FACTOR = Strength("factor")
-_FARTHEST = 10_000  # pixels: more than an image has, and integers hold them
+_FARTHEST = 10_000  # pixels: more than any image has, and an int32
 
 CHANGES: Mapping[str, Change] = {
   "identity": Change(lambda images, sizes: images),
@@ -120,8 +120,8 @@ class Modification:
     change: which of `CHANGES`, such as "warp".
     strengths: its numbers, in the order of the change; those with a default
       may be left out.
-    jpeg: quality at which the modified image goes through JPEG before it is
-      resized, as far as it is modified at its own size; None leaves it out.
+    jpeg: JPEG quality of the modified image before it is resized, in mode
+      "reference"; None for no JPEG.
 
   Raises:
     UserError: there is no such change, or a strength is out of its range.
@@ -153,14 +153,14 @@ class Modification:
     return dict(zip(names, self.strengths, strict=True))
 
   def at(self, strength: float | int) -> "Modification":
-    """The same change, gone as far as the given first strength says."""
+    """The same modification with another first strength."""
     strengths = (strength, *self.strengths[1:])
     return dataclasses.replace(self, strengths=strengths)
 
   def __str__(self) -> str:
-    """As in "warp: amplitude 4, frequency 0.05"."""
-    told = ", ".join(f"{name} {x:g}" for name, x in self.settings.items())
-    return f"{self.change}: {told}" if told else self.change
+    """Such as "warp: amplitude 4, frequency 0.05"."""
+    settings = ", ".join(f"{name} {x:g}" for name, x in self.settings.items())
+    return f"{self.change}: {settings}" if settings else self.change
 
 
 def require_known(what: str, name: str, known: Iterable[str]) -> None:
@@ -189,12 +189,12 @@ def _checked(name: str, strength: Strength, value: float | int) -> float | int:
 def stacked(
   modifications: Sequence[Modification],
 ) -> tuple[tuple[Modification, ...], tuple[int, ...]]:
-  """Which copies a stack of images needs, and where in it each one is.
+  """Finds the copies that a stack of images needs, and the row of each.
 
   Returns:
-    Those that change anything, in their order; and the row of every
-    modification, counted from the unchanged images in row 0, which stand for
-    the others.
+    The modifications that change something, in their order; and the row of
+    every modification. Row 0 holds the unchanged images; it is also the row of
+    modifications that change nothing.
   """
   made = tuple(m for m in modifications if m.change != "identity" or m.jpeg)
   rows = {m: 1 + i for i, m in enumerate(made)}
@@ -207,14 +207,14 @@ def modify(
   modification: Modification,
   sizes: Int[ArrayLike, "b 2"] | None = None,
 ) -> UInt8[Array, "b H W 3"]:
-  """Images with one characteristic changed and all else left as it was.
+  """Changes one characteristic of images.
 
   Args:
     images: RGB.
     modification: what to change, and how far; it is fixed under jit.
-    sizes: true height and width of images that are padded at the bottom and
-      at the right; within them the bytes are those of the image without its
-      padding, and what the padding becomes means nothing. None: no padding.
+    sizes: true height and width of images with padding at the bottom and at
+      the right; None for no padding. Inside them the bytes are those of the
+      image without padding; the bytes of the padding mean nothing.
   """
   apply = CHANGES[modification.change].apply
   return apply(jnp.asarray(images), sizes, *modification.strengths)

@@ -1,9 +1,8 @@
-"""Texture removal: non-local means in Lab, as OpenCV computes it.
+"""The modification "texture": non-local means in Lab, as OpenCV computes it.
 
-The modification "texture". Its reference is OpenCV's
-fastNlMeansDenoisingColored, with a 7 x 7 template and a 21 x 21 search window
-where nothing else is said. It works on integers throughout; so does this, and
-the bytes are the same.
+The reference is OpenCV's fastNlMeansDenoisingColored, by default with a 7 x 7
+template and a 21 x 21 search window. It computes with integers; so does this
+module, and the bytes are the same.
 """
 
 import functools
@@ -25,16 +24,16 @@ def smooth(
   search: int = 21,
   sizes: Int[ArrayLike, "b 2"] | None = None,
 ) -> UInt8[Array, "b H W 3"]:
-  """Averages away weak, fine texture: L alone, then a and b together.
+  """Averages weak, fine texture away: in L, then in a and b together.
 
   Args:
     images: RGB.
-    strength: h, in grey levels; templates that differ by more than about
-      h^2 ln(1000) in mean square do not meet. 0 leaves the image as it is.
-    template, search: sides of the two windows in pixels; an even number means
-      the odd one above it.
-    sizes: true height and width of images that are padded at the bottom and
-      at the right; their border is reflected there.
+    strength: h, in grey levels; templates have no weight if their mean squared
+      difference is above about h^2 ln(1000). 0 changes nothing.
+    template, search: sides of the two windows in pixels; an even number stands
+      for the next odd one.
+    sizes: true height and width of images with padding at the bottom and at
+      the right; the image is reflected at these borders.
   """
   if strength == 0:
     return jnp.asarray(images)
@@ -64,7 +63,7 @@ def non_local_means(
   in the integer form of OpenCV. The border is reflected without repeating it.
 
   Args:
-    planes: what to denoise together.
+    planes: c planes that are denoised together.
     strength, template, search, sizes: see `smooth`.
   """
   planes = jnp.asarray(planes)
@@ -85,17 +84,17 @@ def _denoise(
   template: int,
   search: int,
 ) -> UInt8[Array, "c H W"]:
-  """One image; `template` and `search` go from the middle to the border.
+  """Denoises one image; `template` and `search` are half sides of the windows.
 
-  Only template distances below `limit` have a weight. All sums are cut there,
-  which keeps them exact where it matters and, at the strengths in use, within
-  16 bits: twice the pixels per instruction.
+  Only template distances below `limit` have a weight. All sums are clipped to
+  `limit`: below it they stay exact, and at the usual strengths they fit 16
+  bits, which doubles the pixels per instruction.
 
-  A step of the scan works on five offsets at once, each one stage further:
-  squared differences, their sums down, along, the weights, the averages. The
-  stages meet in the carry because the compiler would otherwise compute each
-  sum's terms anew for every pixel: measured 4 times slower. The planes are
-  arrays of their own, since a loop over both runs at a third of the speed.
+  A step of the scan works on five offsets, each at another stage: squared
+  differences, their sums along y, their sums along x, weights, averages. The
+  carry holds the results between stages. Without it the compiler computes the
+  terms of each sum again for every pixel, which was 4 times slower. Each plane
+  is an array, because a loop over planes runs at a third of the speed.
   """
   c, height, width = planes.shape
   full = (2**31 - 1) // ((2 * search + 1) ** 2 * 255)
@@ -103,8 +102,8 @@ def _denoise(
   limit = (len(weights) - 1) << shift
   dtype = jnp.uint16 if 4 * limit < 2**16 else jnp.uint32
   padded = tuple(_reflect(planes, size, template + search))
-  # Pixels whose weight is wanted: the image's, and those that reach it by an
-  # offset, above it and either left or right of it.
+  # Weights are needed for pixels of the image, and for pixels that an offset
+  # moves into it: above it, and left or right of it.
   tall, wide = height + search, width + search
   around = 2 * template
 
@@ -152,7 +151,7 @@ def _denoise(
       jnp.concatenate([offset[None], offsets[:-1]]),
     ), None
 
-  # The stages start on nothing: distances at the limit, weights of zero.
+  # At the start all distances are at the limit and all weights are zero.
   start = (
     tuple(planes.astype(jnp.uint32) * np.uint32(full)),
     jnp.full((height, width), full, jnp.uint32),
@@ -171,19 +170,19 @@ def _denoise(
 
 
 def _window_sum(values: Array, axis: int, window: int, limit: int) -> Array:
-  """Sums of neighbours, cut at `limit`; the axis loses all but one of them."""
+  """Sums over windows along an axis, clipped to `limit`."""
   count = values.shape[axis] - window + 1
   total, *others = (
     lax.slice_in_dim(values, i, i + count, axis=axis) for i in range(window)
   )
-  # Cut after every three: more than four terms would leave 16 bits.
+  # Clipped after every three: more than four terms do not fit 16 bits.
   for i in range(0, len(others), 3):
     total = jnp.minimum(sum(others[i : i + 3], start=total), limit)
   return total
 
 
 def _reflect(planes: Array, size: Array, border: int) -> Array:
-  """The planes with a border, mirrored about the last pixel of their size."""
+  """The planes with a border, mirrored at the last true pixel."""
 
   def places(padded: int, true: Array) -> Array:
     period = jnp.maximum(2 * (true - 1), 1)
@@ -208,10 +207,10 @@ def _offsets(search: int) -> np.ndarray:
 def _weights(
   strength: float, planes: int, template: int, full: int
 ) -> tuple[int, np.ndarray]:
-  """Weight by the template's sum of squares, shifted; up to the first 0.
+  """The shift, and weights by the shifted sum of squares, up to the first 0.
 
-  OpenCV divides the sum by a power of two, 64 for 49 pixels, not by their
-  number.
+  OpenCV divides the sum by a power of two, 64 for 49 pixels, not by the number
+  of pixels.
   """
   pixels = (2 * template + 1) ** 2
   shift = (pixels - 1).bit_length()

@@ -1,4 +1,4 @@
-"""A preset of one's own, read from a JSON file.
+"""Reads a preset from a JSON file of the user.
 
 {"modifications": [
   {"name": "contrast", "change": "contrast_luma", "factor": 0.3},
@@ -27,11 +27,10 @@ _KINDS = {
 
 
 def read(path: Path) -> dict[str, Any]:
-  """Fields of a `presets.Preset`.
+  """Reads the fields of a `presets.Preset`.
 
   Raises:
-    UserError: the file cannot be read, or something in it is not as it should
-      be.
+    UserError: the file cannot be read, or its content is wrong.
   """
   try:
     return {"name": path.stem, **_fields(json.loads(path.read_text()))}

@@ -1,8 +1,8 @@
-"""Which modifications go together: the columns of a table of scores.
+"""Presets: lists of modifications, which are the columns of tables of scores.
 
-A `Preset` travels with its scores, since scores of two presets do not compare.
-`load` knows those of this module, files of one's own, and sweeps over the
-strength of one modification.
+A `Preset` is stored with its scores, because scores of two presets cannot be
+compared. `load` finds the presets of this module, reads JSON files, and makes
+sweeps over the strength of one modification.
 """
 
 from collections.abc import Sequence
@@ -17,22 +17,22 @@ from protojax.types import UserError
 # "fast" modifies images at the size of the network's input, on the device;
 # "reference" at their own size, before they are resized, as the paper's code.
 MODES = ("fast", "reference")
-# "reference" sends all images through JPEG, as the paper's code does, which
-# saves them before the network reads them.
+# "reference" saves all images as JPEG and reads them again, as the paper's code
+# does.
 CODECS = ("none", "reference")
 
 # Qualities of that JPEG, the defaults of the two libraries: OpenCV saves the
-# originals and what it changes itself, Pillow all else.
+# originals and its own changes, Pillow all other changes.
 _OPENCV, _PILLOW = 95, 75
 _CHANGED_BY_OPENCV = ("warp", "bars", "texture")
 
 
 @dataclasses.dataclass(frozen=True)
 class Preset:
-  """Modifications and what is made of them; hashable.
+  """Modifications and how they are scored; hashable.
 
   Attributes:
-    name: what to call it.
+    name: its name.
     modifications: the axis m of all scores; the first is "identity", the
       control that changes nothing.
     own_cell: compare with the nearest cell of the modified image itself
@@ -40,8 +40,7 @@ class Preset:
     weighted: weigh images by their similarity in the global scores instead of
       taking the plain mean.
     mode: one of `MODES`.
-    jpeg: quality at which the unchanged image goes through JPEG; None leaves
-      it out.
+    jpeg: JPEG quality of the unchanged image; None for no JPEG.
 
   Raises:
     UserError: no control, two modifications of one name, no such mode, or
@@ -76,17 +75,17 @@ class Preset:
 
   @property
   def names(self) -> tuple[str, ...]:
-    """Of the modifications."""
+    """Names of the modifications."""
     return tuple(m.name for m in self.modifications)
 
   @property
   def codec(self) -> str:
     """One of `CODECS`."""
-    through = (self.jpeg, *(m.jpeg for m in self.modifications))
-    return "none" if set(through) == {None} else "reference"
+    qualities = {self.jpeg, *(m.jpeg for m in self.modifications)}
+    return "none" if qualities == {None} else "reference"
 
   def record(self) -> dict[str, Any]:
-    """What to store with the scores, so that none are mixed."""
+    """The preset in JSON, stored with its scores so that none are mixed."""
     return {
       "name": self.name,
       "mode": self.mode,
@@ -103,8 +102,8 @@ class Preset:
 def _five(**changes: Modification) -> tuple[Modification, ...]:
   """Identity, the paper's five and brightness, some of them replaced.
 
-  The strengths are those of the reference implementation, which computes
-  brightness, too, but does not count it among the characteristics.
+  The strengths are those of the reference implementation. It also computes
+  brightness, but does not count it as a characteristic.
   """
   reference = (
     Modification("identity", "identity"),
@@ -120,10 +119,9 @@ def _five(**changes: Modification) -> tuple[Modification, ...]:
 
 REFERENCE = Preset("reference", _five())
 
-# Contrast that leaves the chroma alone, and saturation as far as contrast:
-# the reference's contrast shrinks the chroma to 0.45 of what it was, its
-# saturation to 0.7 only, so that a model of saturation looks like one of
-# contrast.
+# Here contrast leaves the chroma unchanged, and saturation is as strong as
+# contrast. In the reference, contrast shrinks the chroma to 0.45 and saturation
+# only to 0.7, so a model that uses saturation seems to use contrast.
 BALANCED = Preset(
   "balanced",
   _five(
@@ -132,8 +130,8 @@ BALANCED = Preset(
   ),
 )
 
-# The paper's first version (arXiv 2011.02863v1), from the notebooks of its
-# time; they draw the bars anew for every image. Brightness came later.
+# The paper's first version (arXiv 2011.02863v1), from its notebooks, which draw
+# new bars for every image. Brightness came later.
 V1 = Preset(
   "v1",
   _five(
@@ -151,18 +149,18 @@ PRESETS = {preset.name: preset for preset in (REFERENCE, BALANCED, V1)}
 
 
 def load(preset: str, mode: str = "fast", codec: str = "none") -> Preset:
-  """The preset of that name, of a JSON file, or a sweep over strengths.
+  """Loads a preset by its name, from a JSON file, or a sweep over strengths.
 
   Args:
     preset: one of `PRESETS`; a file as `preset_file` describes it; or
       "contrast=0.2,0.45,0.7", one modification at several strengths.
     mode: one of `MODES`.
     codec: one of `CODECS`. With "reference" there are two controls, one for
-      each quality: "identity" for what goes through Pillow, "identity_95" for
-      what goes through OpenCV.
+      each quality: "identity" for images that Pillow saves, "identity_95" for
+      images that OpenCV saves.
 
   Raises:
-    UserError: there is none, or it makes no sense.
+    UserError: there is no such preset, or its values are wrong.
   """
   require_known("mode", mode, MODES)
   require_known("codec", codec, CODECS)
@@ -173,17 +171,17 @@ def load(preset: str, mode: str = "fast", codec: str = "none") -> Preset:
 def over(
   modification: Modification, strengths: Sequence[float | int]
 ) -> Preset:
-  """One modification at several strengths: how its score grows with them."""
-  told = [f"{strength:g}" for strength in strengths]
+  """A preset of one modification at several strengths."""
+  texts = [f"{strength:g}" for strength in strengths]
   return Preset(
-    f"{modification.name}={','.join(told)}",
+    f"{modification.name}={','.join(texts)}",
     (
       Modification("identity", "identity"),
       *(
         dataclasses.replace(
           modification.at(strength), name=f"{modification.name} {text}"
         )
-        for strength, text in zip(strengths, told, strict=True)
+        for strength, text in zip(strengths, texts, strict=True)
       ),
     ),
   )
@@ -215,8 +213,8 @@ def _over(name: str, numbers: str) -> Preset:
 
 
 def _saved(preset: Preset) -> Preset:
-  """The preset with each image saved as the paper's code does."""
-  through = (
+  """The same preset with every image saved as JPEG, as by the paper's code."""
+  modifications = (
     dataclasses.replace(
       m, jpeg=_OPENCV if m.change in _CHANGED_BY_OPENCV else _PILLOW
     )
@@ -224,5 +222,5 @@ def _saved(preset: Preset) -> Preset:
   )
   control = Modification(f"identity_{_OPENCV}", "identity", jpeg=_OPENCV)
   return dataclasses.replace(
-    preset, modifications=(*through, control), jpeg=_OPENCV
+    preset, modifications=(*modifications, control), jpeg=_OPENCV
   )

@@ -1,8 +1,8 @@
-"""Pixels moved and none lost: the modification "shape".
+"""The modification "shape": moves pixels, and loses none.
 
-`sine` is the reference implementation's; `bars` is that of the paper's first
-version. Images may be padded at the bottom and at the right: the pixels move
-around within the true height and width, and padding stays padding.
+`sine` is from the reference implementation, `bars` from the paper's first
+version. Images may have padding at the bottom and at the right: pixels move
+inside the true height and width, and the padding stays.
 """
 
 from collections.abc import Callable
@@ -15,7 +15,7 @@ import numpy as np
 
 from protojax.types import ArrayLike
 
-# (y, x, height, width) -> the place (y, x) that this pixel comes from.
+# (y, x, height, width) -> (y, x) where this pixel comes from.
 _Origin = Callable[[Array, Array, Array, Array], tuple[Array, Array]]
 
 
@@ -25,10 +25,10 @@ def sine(
   frequency: float,
   sizes: Int[ArrayLike, "b 2"] | None = None,
 ) -> UInt8[Array, "b H W 3"]:
-  """Rows shifted around along x, then columns along y.
+  """Shifts rows along x, then columns along y.
 
-  Row y moves by s(y) = int(amplitude sin(pi frequency y)) pixels and comes in
-  again at the other border; after that column x by s(x).
+  Row y moves by s(y) = int(amplitude sin(pi frequency y)) pixels; what leaves
+  at one border enters at the other. Then column x moves by s(x).
   """
   positions = np.arange(max(images.shape[1:3]))
   shifts = amplitude * np.sin(np.pi * positions * frequency)
@@ -48,12 +48,12 @@ def bars(
   seed: int,
   sizes: Int[ArrayLike, "b 2"] | None = None,
 ) -> UInt8[Array, "b H W 3"]:
-  """Horizontal bars shifted around, right and left by turns.
+  """Shifts horizontal bars, in turn to the right and to the left.
 
-  Of each of `count` bands of height // count rows, an upper part of half to
-  all of its rows moves by half to all of `distance` pixels. Parts and moves
-  are drawn from the seed, the same ones for every image; rows that the bands
-  leave over at the bottom stay.
+  The image is cut into `count` bands of height // count rows. In each band the
+  upper rows, half to all of them, move by half to all of `distance` pixels.
+  Both are drawn from the seed, the same for every image. Rows below the last
+  band stay.
   """
   draw = np.random.default_rng(seed)
   moves = draw.integers((distance + 1) // 2, distance + 1, count)
@@ -65,8 +65,8 @@ def bars(
     rows = height // count
     bar = jnp.minimum(y // jnp.maximum(rows, 1), count - 1)
     half = (rows + 1) // 2
-    part = half + ((rows - half + 1) * shares[bar] >> 16)
-    inside = y - bar * rows < part
+    upper = half + ((rows - half + 1) * shares[bar] >> 16)
+    inside = y - bar * rows < upper
     return y, (x - jnp.where(inside, moves[bar], 0)) % width
 
   return _moved(images, origin, sizes)
