@@ -1,1 +1,1 @@
-"""Which pixels: similarity maps, gradients, relevance, receptive fields."""
+"""Heat maps: which pixels make an image similar to a prototype."""

@@ -1,16 +1,15 @@
-"""Which pixels make a patch like a prototype: maps at the size of the input.
+"""Attributions: which pixels make a patch similar to a prototype.
 
-Each function takes a batch of images and for each image q prototypes, and
-gives maps b q H W from one forward pass (SmoothGrad: one for each noisy copy),
-whatever q is: the backward passes alone are made for each prototype. `at_once`
-of them go through together, which is what bounds the memory; the other bound
-is the batch.
+Each function takes a batch of images, and q prototypes for each image, and
+gives maps [b q H W] at the size of the input. It makes one forward pass
+(SmoothGrad: one for each noisy copy) and a backward pass for each prototype.
+`at_once` of these run together; this and the batch decide the memory.
 
-  upsampling       where the similarity is high: cells, brought to pixels
-  receptive_field  what the nearest cell can see at all
-  saliency         what would change the similarity there, pixel by pixel
-  smoothgrad       the same, averaged over noisy copies of the image
-  prp              what the similarity there came from; sums up to it
+  upsampling       similarity of the cells, upsampled to pixels
+  receptive_field  1 where the nearest cell can see
+  saliency         size of the similarity's gradient at each pixel
+  smoothgrad       the same for the mean gradient over noisy copies
+  prp              share of each pixel in the similarity
 """
 
 from collections.abc import Callable
@@ -29,15 +28,15 @@ from protojax.types import Array, ArrayLike
 # Images of pixels 0..255, floats too -> features b h w d.
 Embed = Callable[[ArrayLike], Array]
 
-# As many as a report lists for an image.
+# Prototypes that a report lists for an image.
 _AT_ONCE = 10
-# Noisy copies, of all images together, that go through the network at once. Of
-# 16 copies for 10 prototypes, ResNet-18 at 224 pixels holds 2 GB; a loop over
-# four of them takes 1.3 times as long on CPU, one over single ones 6 times.
+# Noisy copies, of all images together, that go through the network at once.
+# With 16 copies for 10 prototypes, ResNet-18 at 224 pixels needs 2 GB. On CPU a
+# loop over four copies takes 1.3 times as long, over single copies 6 times.
 _COPIES_AT_ONCE = 16
-# Pixels range from 0 to this.
+# The largest value of a pixel; the smallest is 0.
 _WHITE = 255.0
-# Keeps the shares of a patch that is the prototype itself finite.
+# Keeps the shares finite where a patch equals the prototype.
 _TINY = 1e-12
 
 
@@ -51,9 +50,9 @@ def upsampling(
 
   Args:
     embed: the network up to the features.
-    images: what to explain.
-    prototypes: those asked of each image.
-    similarity: what likeness means.
+    images: the images to explain.
+    prototypes: q prototypes for each image.
+    similarity: of a patch to a prototype.
   """
   features = embed(images)
 
@@ -71,8 +70,8 @@ def receptive_field(
   """1 where the nearest cell can see, 0 elsewhere.
 
   Args:
-    field: of the network's layers, `backbones.receptive_field.chain`.
-    cells: row-major.
+    field: of the network's layers, see `receptive_field.chain`.
+    cells: the nearest cell of each prototype, row-major.
   """
   row, column = jnp.divmod(cells, field.columns.cells)
   rows = _inside(field.rows)[row]
@@ -90,16 +89,16 @@ def saliency(
 ) -> Float[Array, "b q H W"]:
   """Size of the similarity's gradient at each pixel (Simonyan et al., 2014).
 
-  The largest over the channels, as in their section 3.1. Zero for an image
-  that holds the prototype itself: there the similarity has its maximum.
+  The largest over the channels, as in their section 3.1. Zero for the image
+  that the prototype was taken from: there the similarity has its maximum.
 
   Args:
     embed: the network up to the features, differentiable.
-    images: what to explain.
-    prototypes: those asked of each image.
-    cells: where each finds its nearest patch, row-major.
-    similarity: what likeness means.
-    at_once: prototypes that are pulled back together.
+    images: the images to explain.
+    prototypes: q prototypes for each image.
+    cells: the nearest cell of each prototype, row-major.
+    similarity: of a patch to a prototype.
+    at_once: prototypes in one backward pass.
 
   Returns:
     Similarity per grey level of 0..255.
@@ -122,21 +121,20 @@ def smoothgrad(
 ) -> Float[Array, "b q H W"]:
   """Saliency of the mean gradient over noisy copies (Smilkov et al., 2017).
 
-  Equation 1 averages the gradients with their signs; their size is taken
-  after. The cell stays that of the image without noise.
+  Equation 1 averages the gradients with their signs; the size is that of the
+  mean. The cell is that of the image without noise.
 
   Args:
     embed: the network up to the features, differentiable.
-    images: what to explain.
-    prototypes: those asked of each image.
-    cells: where each finds its nearest patch, row-major.
-    similarity: what likeness means.
+    images: the images to explain.
+    prototypes: q prototypes for each image.
+    cells: the nearest cell of each prototype, row-major.
+    similarity: of a patch to a prototype.
     key: of the noise.
-    index: of each image in its source, folded into the key.
-    copies: n, over which the mean is taken; one forward pass each, as many
-      together as go in.
+    index: position of each image in its source, folded into the key.
+    copies: n, noisy copies of each image; one forward pass for each.
     noise: standard deviation of the noise, as a share of the range of pixels.
-    at_once: prototypes that are pulled back together.
+    at_once: prototypes in one backward pass.
 
   Returns:
     Similarity per grey level of 0..255.
@@ -150,7 +148,7 @@ def smoothgrad(
     draw = jax.vmap(lambda key: jax.random.normal(key, images.shape[1:]))
     return images + noise * _WHITE * draw(own)
 
-  def part(numbers: Int[Array, " n"]) -> Float[Array, "b q H W 3"]:
+  def total_of(numbers: Int[Array, " n"]) -> Float[Array, "b q H W 3"]:
     seen = jax.vmap(noisy)(numbers).reshape(-1, *images.shape[1:])
     asked, places = (
       jnp.concatenate([x] * some) for x in (prototypes, jnp.asarray(cells))
@@ -161,16 +159,16 @@ def smoothgrad(
 
   numbers = jnp.arange(copies).reshape(-1, some)
   if len(numbers) == 1:
-    return _size(part(numbers[0]) / copies)
+    return _size(total_of(numbers[0]) / copies)
   zeros = jnp.zeros((*cells.shape, *images.shape[1:]))
   total = jax.lax.fori_loop(
-    0, len(numbers), lambda i, total: total + part(numbers[i]), zeros
+    0, len(numbers), lambda i, total: total + total_of(numbers[i]), zeros
   )
   return _size(total / copies)
 
 
 def _fits(some: int, copies: int, images: int) -> bool:
-  """Whether so many copies of each image can be taken at once."""
+  """Whether `some` copies of each image go through the network at once."""
   few = some == 1 or some * images <= _COPIES_AT_ONCE
   return few and copies % some == 0
 
@@ -185,24 +183,24 @@ def prp(
 ) -> Float[Array, "b q H W"]:
   """Prototypical relevance propagation (Gautam et al., Pattern Recogn. 2023).
 
-  The similarity at the cell is shared out over the channels of the patch, and
-  from there over the pixels by `relevance`, colours summed. A map sums up to
-  the similarity; it is fine-grained, so blur it before you show it.
+  Shares the similarity at the cell out over the channels of the patch, and
+  these shares over the pixels, by `relevance`; colours are summed. A map sums
+  up to the similarity. It is fine-grained, so blur it before you show it.
 
   Args:
-    embed: the network up to the features, of steps that `relevance` knows.
-    images: what to explain.
-    prototypes: those asked of each image.
-    cells: where each finds its nearest patch, row-major.
-    similarity: what likeness means.
-    at_once: prototypes that are pulled back together.
+    embed: the network up to the features; `relevance` has rules for its steps.
+    images: the images to explain.
+    prototypes: q prototypes for each image.
+    cells: the nearest cell of each prototype, row-major.
+    similarity: of a patch to a prototype.
+    at_once: prototypes in one backward pass.
 
   Returns:
-    Similarity of which each pixel is the cause; negative where a channel
-    makes the patch unlike.
+    The share of each pixel in the similarity; negative where it makes the
+    patch less similar.
 
   Raises:
-    UserError: the network takes a step that there is no rule for.
+    UserError: the network has a step without a rule.
   """
   features, pull = relevance.vjp(embed, images)
 
@@ -221,7 +219,7 @@ def prp(
 def _gradient(
   embed, images, prototypes, cells, similarity
 ) -> Callable[[Array], Array]:
-  """Takes which prototype is asked [q] to gradients b H W 3."""
+  """Gives a function: one-hot prototype [q] -> gradients b H W 3."""
 
   def scores(images: Array) -> Float[Array, "b q"]:
     patches = _patches(embed(images), prototypes, cells)
@@ -233,7 +231,7 @@ def _gradient(
 
 
 def _each(one: Callable[[Array], Array], cells, at_once) -> Array:
-  """`one` of every prototype, told by a row of the unit matrix: b q ..."""
+  """`one` for the one-hot row of every prototype: b q ..."""
   asked = jnp.eye(cells.shape[1])
   # On CPU, XLA runs convolutions in a loop at a third of their speed.
   if len(asked) <= at_once:
@@ -252,19 +250,19 @@ def _flat(prototypes) -> Float[Array, "b q e"]:
 
 
 def _patches(features, prototypes, cells) -> Float[Array, "b q e"]:
-  """What the prototypes see at their cells."""
+  """The patches at the cells of the prototypes."""
   windows = distance.patches(features, *prototypes.shape[2:4])
   windows = windows.reshape(len(windows), -1, windows.shape[-1])
   return jnp.take_along_axis(windows, jnp.asarray(cells)[..., None], axis=1)
 
 
 def _relevance(patches, prototypes, similarity) -> Float[Array, "b q e"]:
-  """What each channel c of a patch z has of its similarity to a prototype p.
+  """Share of each channel c of a patch z in its similarity to a prototype p.
 
-  Cosine and linear similarity are sums over the channels. Another is shared
-  out by nearness, 1 / ((z_c - p_c)^2 + epsilon), as the authors' code does.
-  Its epsilon of 1e-12 gives the channel that is nearest by chance 60 % of all;
-  the mean over the channels lets all speak.
+  Cosine and linear similarity are sums over the channels. Others are shared out
+  by nearness, 1 / ((z_c - p_c)^2 + epsilon), as in the authors' code. Their
+  epsilon of 1e-12 gives 60 % to the one channel that is nearest by chance. Here
+  epsilon is the mean over the channels, so that all channels count.
   """
   if similarity.name == "cosine":
     return distance.direction(patches) * distance.direction(prototypes)

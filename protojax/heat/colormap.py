@@ -1,6 +1,6 @@
-"""Similarity maps in colours, for the pictures of a report.
+"""Paints similarity maps in colours, for the pictures of a report.
 
-Runs on the host, on the few maps that `similarity_map` has brought to pixels.
+Runs on the host, on the few maps that `similarity_map` has upsampled.
 """
 
 from jaxtyping import Float, UInt8
@@ -10,9 +10,9 @@ from protojax.types import ArrayLike
 
 
 def heat(maps: Float[ArrayLike, "b H W"]) -> UInt8[np.ndarray, "b H W 3"]:
-  """Maps from their lowest value (blue) to their highest (red), RGB.
+  """RGB of maps, from the lowest value of each (blue) to its highest (red).
 
-  Every map fills the scale by itself; a constant one is blue all over.
+  A constant map is blue.
   """
   return _jet()[_levels(maps)]
 
@@ -27,7 +27,7 @@ def overlay(
 
 
 def _levels(maps: Float[ArrayLike, "b H W"]) -> UInt8[np.ndarray, "b H W"]:
-  """From 0, where a map is lowest, to 255."""
+  """Values scaled from 0, the lowest of each map, to 255, its highest."""
   maps = np.asarray(maps)
   low = maps.min(axis=(1, 2), keepdims=True)
   span = maps.max(axis=(1, 2), keepdims=True) - low

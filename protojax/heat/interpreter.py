@@ -1,7 +1,7 @@
-"""A function as the steps it is made of, to be taken by other rules.
+"""An interpreter of jaxprs: runs a function step by step, with other rules.
 
-`relevance` runs a network so: step by step through its jaxpr, with rules of
-its own wherever something flows that is not a plain array.
+`relevance` runs a network with it. Steps on plain arrays are run as they are;
+a step on another type is run by a rule of the caller.
 """
 
 from collections.abc import Callable, Sequence
@@ -11,11 +11,11 @@ from typing import Any
 from jax.extend import core
 from jax.extend.core import Jaxpr, JaxprEqn, Literal
 
-# A step and what flows into it -> what flows out of it, a list where there is
-# more than one. None: take the steps that it stands for.
+# (step, *inputs) -> output, or a list of several outputs. None: run the steps
+# of the function that this step calls.
 Rule = Callable[..., Any] | None
 
-# Steps that leave values as they are and put them elsewhere.
+# Steps that move values and do not change them.
 MOVES = (
   "broadcast_in_dim",
   "concatenate",
@@ -30,7 +30,7 @@ MOVES = (
   "transpose",
   "unstack",
 )
-# Steps that stand for the steps of a function.
+# Steps that call a function.
 CALLS = (
   "checkpoint",
   "closed_call",
@@ -50,15 +50,15 @@ def run(
   flows: tuple[type, ...],
   rule: Callable[[JaxprEqn], Rule],
 ) -> list:
-  """The outputs of a program.
+  """Runs a program; gives its outputs.
 
   Args:
     jaxpr: the program.
-    consts: arrays that it holds.
-    inputs: arrays, or what flows.
-    flows: the types of all that is no plain array. Steps without it are taken
-      as they are.
-    rule: gives the rule of a step, called with the step and its inputs.
+    consts: its constant arrays.
+    inputs: arrays, or values of the types `flows`.
+    flows: types that are no plain arrays. Steps without such inputs are run as
+      they are.
+    rule: step -> the rule that is called with the step and its inputs.
   """
   values = dict(zip(jaxpr.constvars, consts, strict=True))
   values.update(zip(jaxpr.invars, inputs, strict=True))
@@ -82,7 +82,7 @@ def run(
 
 
 def bind(eqn: JaxprEqn, inputs: Sequence[Any]) -> list:
-  """What one step makes of plain arrays; its own derivative goes with it."""
+  """Runs one step on plain arrays; it keeps its own derivative."""
   given = {
     atom: x
     for atom, x in zip(eqn.invars, inputs, strict=True)
@@ -97,7 +97,7 @@ def bind(eqn: JaxprEqn, inputs: Sequence[Any]) -> list:
 def is_product(eqn: JaxprEqn) -> bool:
   """Whether a call sums products of its two inputs, as a convolution does.
 
-  So `conv.depthwise` is one step, not the sums that it is written as.
+  Then `conv.depthwise` counts as one step, not as the sums inside it.
   """
   jaxpr, _ = _inside(eqn)
   two = len(jaxpr.invars) == 2
@@ -105,9 +105,9 @@ def is_product(eqn: JaxprEqn) -> bool:
 
 
 def is_maximum(eqn: JaxprEqn) -> bool:
-  """Whether a call finds the largest of values of its input, as a pooling does.
+  """Whether a call takes maxima over values of its input, as max pooling does.
 
-  So `pool.max_pool` is one step, with the derivative that it was given.
+  Then `pool.max_pool` counts as one step and keeps its own derivative.
   """
   jaxpr, _ = _inside(eqn)
   names = {inner.primitive.name for inner in jaxpr.eqns}
@@ -129,7 +129,7 @@ def _inside(eqn: JaxprEqn) -> tuple[Jaxpr, Sequence[Any]]:
 
 
 def _monomials(jaxpr: Jaxpr, inputs: Sequence[set[str]]) -> list[set[str]]:
-  """The outputs as polynomials in the inputs: which products they sum up."""
+  """The products of inputs that each output is a sum of."""
   found = dict(zip(jaxpr.invars, inputs, strict=True))
 
   def read(atom):

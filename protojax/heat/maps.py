@@ -1,7 +1,7 @@
-"""Pictures of where prototypes look, for the few pairs that are shown.
+"""Heat maps and boxes of the few pairs (image, prototype) that are shown.
 
-`prototypical` asks it for a box and a heat map of an image and some of the
-prototypes; `similarity_map` and `colormap` make them out of similarity maps.
+`prototypical` calls `HeatMaps` with an image and some prototypes. `attribution`
+computes the maps, `similarity_map` the boxes, and `colormap` paints.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -24,7 +24,7 @@ from protojax.types import Array, ArrayLike, Box, Picture, State
 
 
 class _Asked(NamedTuple):
-  """What a heat map is asked for: one image, q prototypes, their cells."""
+  """Arguments of an attribution: one image, q prototypes, their cells."""
 
   embed: attribution.Embed
   images: Array
@@ -50,27 +50,27 @@ _HEATS: Mapping[str, Callable[[_Asked], Array]] = {
 # What a heat map can show; see `attribution`.
 ATTRIBUTIONS = tuple(_HEATS)
 
-# Those that speak of single pixels, a few of which outshine all others.
+# Attributions of single pixels, a few of which are far brighter than the rest.
 _ROUGH = ("saliency", "smoothgrad", "prp")
-# Of the side of a map: how far a rough one is blurred for the eye.
+# Blur of a rough map, as a share of its side.
 _BLUR = 1 / 48
-_BRIGHTEST = 99.5  # percentile that it is cut at
+_BRIGHTEST = 99.5  # percentile at which a rough map is clipped
 
 
 class HeatMaps:
-  """Where in an image prototypes look: a box and a heat map for each."""
+  """Gives a box and a heat map for each of some prototypes in an image."""
 
-  # One shape for all, so that one program serves every image: as many as a
-  # report lists.
+  # Prototypes in one call of the program, as many as a report lists. The shape
+  # is always the same, so that one program serves every image.
   _AT_ONCE = 10
 
   def __init__(
     self, model: Explainable, state: State, heat: str = "upsampling"
   ) -> None:
-    """Prepares to look.
+    """Prepares the program.
 
     Args:
-      model: what looks.
+      model: see `Explainable`.
       state: its state.
       heat: what the heat maps show, one of `ATTRIBUTIONS`.
 
@@ -89,13 +89,13 @@ class HeatMaps:
     index: int = 0,
     embedded: Float[ArrayLike, "h w d"] | None = None,
   ) -> list[tuple[Box, Picture]]:
-    """Of each prototype the 95th percentile's box and the heat map.
+    """The box of the 95th percentile and the heat map of each prototype.
 
     Args:
-      image: where to look.
-      prototypes: those that look.
-      index: position of the image in its source, for what is random.
-      embedded: features of the image, where they have been made already.
+      image: the image.
+      prototypes: numbers of the prototypes.
+      index: position of the image in its source; seeds the noise.
+      embedded: features of the image; computed if None.
 
     Raises:
       UserError: the network takes a step that the attribution has no rule for.
@@ -115,12 +115,12 @@ class HeatMaps:
     return seen
 
   def field(self, cell: int) -> Box:
-    """What a cell can see of the image."""
+    """The part of the image that a cell can see."""
     return Box(*self._receptive.box(cell).tolist())
 
 
 def _smooth(maps: np.ndarray) -> np.ndarray:
-  """Rough maps as the eye can read them: blurred, the brightest cut off."""
+  """Makes rough maps readable: blurs them and clips the brightest pixels."""
   sigma = _BLUR * maps.shape[-1]
   blurred = ndimage.gaussian_filter(maps, (0, sigma, sigma))
   top = np.percentile(blurred, _BRIGHTEST, axis=(1, 2), keepdims=True)
@@ -136,9 +136,9 @@ def _receptive(model: Explainable, state: State) -> ReceptiveField:
 
 @functools.lru_cache(maxsize=16)
 def _maps(model: Explainable, heat: str) -> Callable[..., tuple[Array, Array]]:
-  """(state, image, prototypes q, index, features) -> two maps q H W.
+  """(state, image, prototypes q, index, features or None) -> two maps q H W.
 
-  Of similarity, and the heat map. Features are those of the image, or None.
+  The first is the upsampled similarity, the second the heat map.
   """
 
   def maps(
@@ -160,7 +160,7 @@ def _maps(model: Explainable, heat: str) -> Callable[..., tuple[Array, Array]]:
       _receptive(model, state),
       index[None],
     )
-    # The compiler does not see that a second pass would be the same.
+    # Reuses the features: the compiler would run a second forward pass.
     once = asked._replace(embed=lambda images: features)
     similar = _HEATS["upsampling"](once)[0]
     if heat == "upsampling":

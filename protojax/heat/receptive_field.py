@@ -1,9 +1,9 @@
-"""What part of the image a cell of the features can see.
+"""Receptive fields: the part of the image that a cell of the features can see.
 
 Follows the sizes through the layers as the reference's `receptive_field.py`
-does. The box is an upper bound on what the cell sees; for all but shallow nets
-it is the whole image, so it must not be taken for the place where a prototype
-looks (that is the high-activation box of `similarity_map`).
+does. The box is an upper bound. For all but shallow networks it is the whole
+image, so it does not say where a prototype is found; the box of
+`similarity_map` does.
 """
 
 from collections.abc import Sequence
@@ -22,10 +22,10 @@ class Axis:
   """The fields of all places along one axis, in pixels.
 
   Attributes:
-    cells: places of the map (n).
-    jump: from the centre of one place's field to the next (j).
+    cells: number of places (n).
+    jump: distance between the centres of neighbouring fields (j).
     size: side of a field before it is cut at the image's edge (r).
-    start: centre of the first place's field; 0.5 is the middle of a pixel.
+    start: centre of the first field; 0.5 is the middle of a pixel.
     image_size: side of the image.
   """
 
@@ -47,16 +47,18 @@ class ReceptiveField:
   """The fields of all cells of a map over a square image.
 
   Attributes:
-    rows: from top to bottom.
-    columns: from left to right.
+    rows: the axis from top to bottom.
+    columns: the axis from left to right.
   """
 
   rows: Axis
   columns: Axis
 
   def box(self, cell: Int[ArrayLike, "..."] | int) -> Int[np.ndarray, "... 4"]:
-    """(top, left, bottom, right) of a cell's field, end exclusive, cut at the
-    edges; cells count row by row over the map."""
+    """(top, left, bottom, right) of a cell's field, cut at the edges.
+
+    Bottom and right are excluded. Cells are row-major.
+    """
     place = np.stack(np.divmod(cell, self.columns.cells), axis=-1)
     vertical = self.rows.span(place[..., :1])
     horizontal = self.columns.span(place[..., 1:])
@@ -67,7 +69,7 @@ class ReceptiveField:
 def chain(
   layers: Sequence[Layer], image_size: int, height: int = 1, width: int = 1
 ) -> ReceptiveField:
-  """The fields of the places of a prototype on the last layer's map.
+  """The fields of the places that a prototype can take on the last map.
 
   Each layer of kernel k, stride s, padding p before: j' = j s, r' = r + (k-1)j,
   start' = start + ((k-1)/2 - p) j [protopnet.md, section 6]. Layers side by
@@ -76,11 +78,11 @@ def chain(
   Args:
     layers: the spatial steps of a backbone, in order.
     image_size: side of the image in pixels.
-    height: of the prototype in cells, laid on without padding.
-    width: the same across.
+    height: rows of cells of the prototype; it is not padded.
+    width: columns of cells of the prototype.
 
   Raises:
-    UserError: a kernel is larger than the map it meets.
+    UserError: a kernel is larger than its input.
   """
   return ReceptiveField(
     _axis(layers, image_size, height), _axis(layers, image_size, width)

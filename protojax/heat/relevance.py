@@ -1,9 +1,9 @@
 """Relevance of pixels for features: layer-wise relevance propagation (LRP).
 
-`vjp` is `jax.vjp` with another backward pass: what is put in at the features
-arrives at the pixels, no more and no less. It reads the steps of a function
-from its jaxpr, so it knows no module by name and refuses a step that it has no
-rule for. `attribution.prp` puts in what makes a patch like a prototype.
+`vjp` is `jax.vjp` with another backward pass: the relevances of the pixels sum
+up to those of the features. It reads the steps of a function from its jaxpr,
+so it works for any module, and refuses a step without a rule. `attribution.prp`
+starts it from the shares of channels in a similarity.
 
 The rules (Bach et al., PLoS ONE 2015; Montavon et al., "Layer-Wise Relevance
 Propagation: An Overview", 2019):
@@ -11,20 +11,20 @@ Propagation: An Overview", 2019):
   weighted sum   y_j = sum_i x_i w_ij + b_j: R_i = sum_j R_j z_ij / sum_i z_ij,
                  where z_ij is the size of x_i w_ij if it has the sign of y_j,
                  else 0. For y_j > 0, as behind a ReLU, that is the z+ rule
-                 (alpha 1, beta 0). The bias takes nothing.
-  pixels         z^B rule: in the first weighted sum x_i stands at its distance
-                 from the lowest value for a positive weight, from the highest
-                 for a negative one: z_ij = (x_i - l) w_ij+ + (x_i - h) w_ij-.
+                 (alpha 1, beta 0). The bias gets nothing.
+  pixels         z^B rule: in the first weighted sum x_i is its distance from
+                 the lowest value for a positive weight, from the highest for a
+                 negative weight: z_ij = (x_i - l) w_ij+ + (x_i - h) w_ij-.
   BatchNorm      folded into the weighted sum before it; where there is none
                  (as in a DenseNet) all to the one input.
   x + y          a weighted sum of two terms.
   ReLU, sigmoid  all to the one input.
   max pooling    all to the largest input.
-  moves          reshaping, padding, joining: to where it came from.
+  moves          reshaping, padding, joining: to the place it came from.
 
-A sum none of whose terms has its sign, such as one of zeros and a bias, would
-lose its relevance. So each x_i and w_ij counts a trifle more than it is, which
-shares it out by the weights, or evenly, and changes no other sum.
+A sum may have no term of its own sign, such as a sum of zeros and a bias. Its
+relevance would be lost. So a tiny number is added to each x_i and w_ij: the
+relevance is then shared out by the weights, or evenly. No other sum changes.
 """
 
 from collections.abc import Callable
@@ -49,24 +49,24 @@ def vjp(
 ) -> tuple[Array, Callable[[Array], Array]]:
   """`jax.vjp` whose cotangents are relevances.
 
-  The sum over pixels of what `pull` returns equals the sum of what it got.
-  Relevances of many targets are pulled by `jax.vmap(pull)`, from one forward
-  pass. That takes two to four products for each of `jax.vjp`'s, and keeps two
-  to three times the maps.
+  The relevances that `pull` returns sum up to those that it is given.
+  `jax.vmap(pull)` pulls relevances of many targets after one forward pass. It
+  takes two to four products for each product of `jax.vjp`, and stores two to
+  three times the maps.
 
   Args:
     function: images -> features.
-    images: what to explain, in pixels.
-    low: the smallest value a pixel can have.
-    high: the largest.
+    images: the images to explain.
+    low: the smallest value of a pixel.
+    high: the largest value of a pixel.
 
   Returns:
     The features and `pull`, relevances of features -> relevances of pixels.
 
   Raises:
-    UserError: the function takes a step that there is no rule for.
+    UserError: the function has a step without a rule.
   """
-  # With TF32 products, what the terms share out is not what they sum up to.
+  # With TF32 products the shares of the terms do not sum up to the whole.
   with jax.default_matmul_precision("highest"):
     closed = jax.make_jaxpr(function)(images)
 
@@ -131,7 +131,7 @@ def _negated(eqn: JaxprEqn, x: Flow) -> Flow:
 
 
 def _activation(eqn: JaxprEqn, *inputs) -> Flow:
-  """A function of one unit, between constants."""
+  """A function of one unit and of constants."""
   flows = [x.units for x in inputs if isinstance(x, Flow)]
   if len(flows) > 1:
     return _unknown(eqn)
@@ -150,28 +150,28 @@ def _not_negative(c: Any) -> bool:
 
 
 def _largest(eqn: JaxprEqn, x: Flow) -> Units:
-  """The gradient goes to where the largest was, and so does relevance."""
+  """All relevance goes to the largest input, as the gradient does."""
   (y,) = interpreter.bind(eqn, [x.units.value])
   return Units.of(y, signed=x.units.minus is not None)
 
 
 def _moved(eqn: JaxprEqn, *inputs) -> list[Units]:
-  """Units that come to stand elsewhere, between constants."""
+  """Units at other places, with constants between them."""
   flows = [x.units for x in inputs if isinstance(x, Flow)]
 
-  def part(name: str) -> list[Array]:
-    return interpreter.bind(eqn, [_part(x, name) for x in inputs])
+  def moved(name: str) -> list[Array]:
+    return interpreter.bind(eqn, [_component(x, name) for x in inputs])
 
   signed = any(x.minus is not None for x in flows)
-  minus = part("minus") if signed else [None] * len(eqn.outvars)
-  parts = zip(part("value"), part("plus"), minus, strict=True)
+  minus = moved("minus") if signed else [None] * len(eqn.outvars)
+  components = zip(moved("value"), moved("plus"), minus, strict=True)
   pixels = all(x.pixels for x in flows)
-  return [Units(*each, pixels) for each in parts]
+  return [Units(*each, pixels) for each in components]
 
 
-def _part(x: Any, name: str) -> Array:
+def _component(x: Any, name: str) -> Array:
   if isinstance(x, Flow):
-    return x.units.part(name)
+    return x.units.component(name)
   return x if name == "value" else jnp.zeros_like(x)
 
 

@@ -1,8 +1,8 @@
-"""What relevance flows through: units of a network, and sums over them.
+"""Units of a network and sums over them, through which relevance flows.
 
-`relevance` has the rules of which step gives what; here is how a unit hands
-what it gets to those it was made of. Values are those of the network; the
-derivative of each, as JAX takes it, is relevance.
+`relevance` chooses the rule of each step. Here is how a unit passes its
+relevance on to its inputs: values are those of the network, and the derivative
+that JAX computes of them is relevance.
 """
 
 from collections.abc import Callable
@@ -16,7 +16,7 @@ from jax.tree_util import Partial
 
 from protojax.types import Array
 
-# Its square still counts in float32.
+# Tiny, but its square is not 0 in float32.
 _FLOOR = 1e-9
 
 
@@ -25,11 +25,12 @@ class Units:
   """Values that relevance flows through.
 
   Attributes:
-    value: of each unit.
-    plus: what a positive weight gets hold of, at least 0.
-    minus: what a negative one does; None where no value is negative.
-    pixels: whether those are distances from the bounds of pixels; of other
-      units, from zero.
+    value: the values.
+    plus: what a positive weight is multiplied by, at least 0.
+    minus: what a negative weight is multiplied by; None if no value is
+      negative.
+    pixels: whether `plus` and `minus` are distances from the bounds of pixels;
+      those of other units are distances from zero.
   """
 
   value: Array
@@ -39,29 +40,29 @@ class Units:
 
   @classmethod
   def of(cls, value: Array, signed: bool = True) -> "Units":
-    """Units that stand at their distance from zero."""
+    """Units whose `plus` and `minus` are distances from zero."""
     fixed = jax.lax.stop_gradient(value)
     minus = jax.nn.relu(-fixed) + _FLOOR if signed else None
     return cls(value, jax.nn.relu(fixed) + _FLOOR, minus)
 
   @classmethod
   def of_pixels(cls, value: Array, low: float, high: float) -> "Units":
-    """Pixels that stand at their distance from the bounds."""
+    """Units whose `plus` and `minus` are distances from the bounds."""
     fixed = jax.lax.stop_gradient(value)
     return cls(value, fixed - low + _FLOOR, high - fixed + _FLOOR, True)
 
   @property
   def units(self) -> "Units":
-    """Itself; of a `Sum`, what becomes of it."""
+    """Itself; see `Sum.units`."""
     return self
 
   @property
   def fixed(self) -> Array:
-    """The values, for what is made of them by a rule of its own."""
+    """The values without derivative, for steps with a rule of their own."""
     return jax.lax.stop_gradient(self.value)
 
-  def part(self, name: str) -> Array:
-    """An attribute, the nothing that "minus" is among signed units, too."""
+  def component(self, name: str) -> Array:
+    """An attribute by its name; tiny numbers where `minus` is None."""
     found = getattr(self, name)
     return jnp.full_like(self.plus, _FLOOR) if found is None else found
 
@@ -71,12 +72,12 @@ class Units:
     if not self.pixels:
       return Units.of(value)
     up, down = jax.nn.relu(c), jax.nn.relu(-c)
-    plus, minus = self.plus, self.part("minus")
+    plus, minus = self.plus, self.component("minus")
     ends = up * plus + down * minus, up * minus + down * plus
     return Units(value, *ends, True)
 
   def shifted(self, c: Any) -> "Units":
-    """Plus a constant, which takes no relevance."""
+    """Plus a constant, which gets no relevance."""
     value = self.value + c
     if not self.pixels:
       return Units.of(value)
@@ -85,14 +86,14 @@ class Units:
 
 @dataclasses.dataclass
 class Sum:
-  """A weighted sum that the affine steps after it are folded into.
+  """A weighted sum with the affine steps after it: scale * total + offset.
 
   Attributes:
     x: the units that are summed.
     total: their weighted sum.
-    rise: what sums up units by the positive parts of the weights.
-    fall: the same by the sizes of the negative parts.
-    scale: of what becomes of the sum, scale * total + offset.
+    rise: the sum of units, weighted by the positive weights.
+    fall: the sum of units, weighted by the sizes of the negative weights.
+    scale: the factor.
     offset: the bias.
   """
 
@@ -124,7 +125,7 @@ class Sum:
 
   @functools.cached_property
   def units(self) -> Units:
-    """What becomes of it; relevance goes to the terms of the same sign."""
+    """The result; its relevance goes to the terms of the same sign."""
     y = self.scale * self.total + self.offset
     parts = (self.x.plus, self.x.minus)
     (above, below), back = jax.vjp(self._terms, parts)
@@ -142,7 +143,7 @@ class Sum:
     return above + self.fall(minus), below + self.rise(minus)
 
 
-# All that may flow through a network.
+# The types that carry relevance through a network.
 Flow = Units | Sum
 
 
@@ -181,7 +182,7 @@ def _by_share(shares, relevance):
 
 
 def _by_terms(share, parts, back, relevance):
-  """A positive share is one of the terms above zero, a negative one below."""
+  """Positive shares are of terms above zero, negative shares of those below."""
   above, below = jax.nn.relu(share), jax.nn.relu(-share)
   (pulled,) = back((above * relevance, below * relevance))
   products = jax.tree.map(jnp.multiply, parts, pulled)
