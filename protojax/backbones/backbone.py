@@ -63,7 +63,7 @@ class Level:
 
 @dataclasses.dataclass(frozen=True)
 class Backbone:
-  """A feature extractor and what the rest must know about it.
+  """A feature extractor, and the facts about it that others need.
 
   Attributes:
     module: Linen module, `module(images [b, H, W, 3], train) -> [b, h, w, d]`,

@@ -17,11 +17,11 @@ def report(sources: Mapping[str, Source]) -> list[str]:
   Args:
     sources: split ("train", "test" or "images") -> its images.
   """
-  lines, told = [], set()
+  lines, named = [], set()
   for split, source in sources.items():
-    if source.skipped in told:
+    if source.skipped in named:
       continue
-    told.add(source.skipped)
+    named.add(source.skipped)
     for name, reason in source.skipped[:_NAMED]:
       lines.append(f"{split}: skipped {name}: {reason}")
     if len(source.skipped) > _NAMED:

@@ -77,7 +77,7 @@ class AnomalyRecords:
 
 
 def load(root: str) -> AnomalyRecords:
-  """Opens what `write` wrote.
+  """Opens the records that `write` wrote.
 
   Args:
     root: an existing folder, the `output` of `write`.
