@@ -49,9 +49,6 @@ class Source:
   def name(self, i):
     return f"<i>{i}</i>.png"
 
-  def digest(self, i):
-    return images.digest(self.images[i])
-
 
 class Method:
   """Concept c is the mean of a colour channel of a cell, in 0..1."""
