@@ -1,6 +1,6 @@
-"""The methods by name: a folder here is a method, nothing to register.
+"""Finds methods by name: a folder here with a module `method` is a method.
 
-Its module `method` holds the class `Method`.
+That module has the class `Method`. Nothing is registered.
 """
 
 from collections.abc import Callable
@@ -24,7 +24,7 @@ Make = Callable[[ConfigDict, tuple[str, ...] | None], "Method"]
 
 
 def names() -> tuple[str, ...]:
-  """The methods there are."""
+  """The names of all methods."""
   return tuple(sorted(p.parent.name for p in _FOLDER.glob("*/method.py")))
 
 

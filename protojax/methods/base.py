@@ -1,4 +1,4 @@
-"""What a method is to `train.py`, `explain.py` and the command line."""
+"""The interfaces of a method, for `train.py`, `explain.py` and commands."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Protocol, TypeGuard, TypeVar, runtime_checkable
@@ -28,8 +28,8 @@ class Method(Protocol):
   Attributes:
     capabilities: what it can do: the interfaces of this module that it has,
       declared and not inferred; see `can`.
-    splits: the splits of its data: "train", "test" and, where images are held
-      out of training to choose by, "validation".
+    splits: the splits of its data: "train", "test" and, if images are held out
+      of training to choose by, "validation".
   """
 
   capabilities: frozenset[type]
@@ -40,7 +40,7 @@ class Method(Protocol):
     ...
 
   def stages(self) -> Iterable[Fit | Pass]:
-    """The algorithm's table of contents."""
+    """The stages of training, in order."""
     ...
 
   def predict(self, state: State, batch: Batch) -> Mapping[str, Array]:
@@ -58,7 +58,7 @@ class Method(Protocol):
   def summary(
     self, state: State, stages: Sequence[Mapping[str, Any]]
   ) -> Mapping[str, Any]:
-    """The method's own part of WORKDIR/summary.json.
+    """The method's own entries of WORKDIR/summary.json.
 
     Args:
       state: the final state.
@@ -69,7 +69,7 @@ class Method(Protocol):
 
 @runtime_checkable
 class Explains(Protocol):
-  """A method that says why this looks like that.
+  """A method that explains its answers.
 
   Attributes:
     scopes: "local" (images) and, if it has prototypes that stand for more than
@@ -95,16 +95,16 @@ class Compares(Protocol):
 
   @property
   def network(self) -> Explainable:
-    """Its model; the numbers lie in the state."""
+    """The network; its parameters and buffers are in the state."""
     ...
 
 
 @runtime_checkable
 class Inspects(Protocol):
-  """A method whose answer is how odd an image is."""
+  """A method that scores how anomalous an image is."""
 
   def threshold(self, state: State) -> Threshold:
-    """From which score on an image is called defective."""
+    """The score above which an image is called defective."""
     ...
 
 
@@ -123,13 +123,13 @@ class Classifies(Protocol):
 
   @property
   def groups(self) -> Groups:
-    """What its prototypes are sorted under."""
+    """The groups that its prototypes are sorted into."""
     ...
 
 
 @runtime_checkable
 class Intervenes(Protocol):
-  """A method whose concepts a person can reject, and tell where to look.
+  """A method that a person can correct: where to look, what to reject.
 
   It classifies: `class_names` are those of `Classifies`.
   """
@@ -151,7 +151,7 @@ class Intervenes(Protocol):
 
   @property
   def grid(self) -> tuple[int, int]:
-    """Rows and columns of the cells that an importance is given of."""
+    """Rows and columns of the cells that an importance is given for."""
     ...
 
   def intervene(
@@ -161,10 +161,10 @@ class Intervenes(Protocol):
     importance: Float[ArrayLike, "b h w"],
     rejected: Bool[ArrayLike, "b c"],
   ) -> Mapping[str, Array]:
-    """What the model says of images once it was told what counts.
+    """The answers to images after an intervention.
 
     Args:
-      state: of the model.
+      state: of the method.
       images: at network size.
       importance: of every cell (`interact.importance_map`); 1: all count.
       rejected: concepts that are left out.
@@ -192,14 +192,14 @@ def can(method: Any, interface: type[T]) -> TypeGuard[T]:
 
 
 def splits(validation_fraction: float, patience: int) -> tuple[str, ...]:
-  """The splits of labelled data, of which some may be held out.
+  """The splits of labelled data, with "validation" if images are held out.
 
   Args:
     validation_fraction: the share of the training images to validate on.
-    patience: of the stages that these end.
+    patience: of stages that end by their accuracy on validation images.
 
   Raises:
-    UserError: there is patience and nothing to validate on.
+    UserError: there is patience, but no image to validate on.
   """
   if patience and not validation_fraction:
     raise UserError(
@@ -214,7 +214,7 @@ def at_least(config: ConfigDict, bounds: Mapping[str, int]) -> None:
 
   Args:
     config: of the run.
-    bounds: key, such as "data.image_size" -> the least it can be.
+    bounds: key, such as "data.image_size" -> its smallest value.
 
   Raises:
     UserError: names the key, its value and the bound.

@@ -1,7 +1,7 @@
 """Reads ProtoPNets of CaBRNet (github.com/aiser-team/cabrnet): weights + YAML.
 
-The state dict holds all tensors; `model_arch.yml` beside it tells what has
-none: where the backbone is cut, the activations, and the similarity.
+The state dict holds all tensors. `model_arch.yml` beside it holds the rest:
+the last layer of the backbone, the activations, and the similarity.
 """
 
 from collections.abc import Mapping
@@ -21,17 +21,17 @@ from protojax.weights.yaml_keys import Keys
 _FEATURES, _ADD_ON = "extractor.convnet.", "extractor.add_on."
 _PROTOTYPES, _HEAD = "classifier.prototypes", "classifier.last_layer.weight"
 _CLASSES = "classifier.proto_class_map"
-# Sums over channels, as a convolution.
+# A convolution that sums over channels.
 _ONES = "classifier.similarity_layer._summation_kernel"
 
-# Where our backbones end, as torchvision calls it.
+# The last layer of our backbones, in torchvision's names.
 _ENDS = {"resnet": "layer4", "vgg": "features", "densenet": "relu"}
 _SIMILARITIES = {
   "LegacyProtoPNetSimilarity": "log",
   "ProtoPNetSimilarity": "log",
   "CosineSimilarity": "cosine",
 }
-# What keeps the logarithm finite: `similarity.EPSILON`.
+# Keeps the logarithm finite; the same as `similarity.EPSILON`.
 _STABILITY = 1e-4
 
 
@@ -43,15 +43,15 @@ def recognised(tensors: Mapping[str, np.ndarray]) -> bool:
 def read(
   tensors: Mapping[str, np.ndarray], arch: Keys, image_size: int
 ) -> Classifier:
-  """What a state dict and its model_arch.yml say.
+  """The classifier of a state dict and its model_arch.yml.
 
   Args:
     tensors: of the state dict, by name.
     arch: keys of the file.
-    image_size: side of an image in pixels; 0 where nobody has said.
+    image_size: side of an image in pixels; 0 if unknown.
 
   Raises:
-    UserError: it is another architecture, or asks for what is not here.
+    UserError: it is another architecture, or has a layer that we do not have.
   """
   _check_names(tensors)
   prototypes, head = tensors[_PROTOTYPES], tensors[_HEAD]
@@ -64,7 +64,7 @@ def read(
   }
   backbone = backbone_name(features)
   check_architecture(arch, backbone)
-  # A disabled prototype has lost its class, but training may go on to give it
+  # A disabled prototype has no class any more. But later training may give it
   # weights, and those count.
   disabled = ~np.any(class_map, axis=1)
   silent = disabled & ~np.any(head, axis=0)
@@ -72,13 +72,12 @@ def read(
   notes = []
   if np.any(disabled & ~silent):
     notes.append(
-      f"{np.sum(disabled & ~silent)} disabled prototypes have weights all the"
-      " same, so they stay: each is taken to be of the class it speaks for the"
-      " most."
+      f"{np.sum(disabled & ~silent)} disabled prototypes have weights, so they"
+      " stay: each is assigned to the class that it speaks for the most."
     )
   if not image_size:
     notes.append(
-      f"It does not say how large images are: {IMAGE_SIZE} pixels are assumed"
+      f"The size of images is unknown: {IMAGE_SIZE} pixels are assumed"
       " (--image-size)."
     )
   return Classifier(
@@ -106,16 +105,15 @@ def _check_names(tensors: Mapping[str, np.ndarray]) -> None:
   ]
   if complaints:
     raise UserError(
-      "it is not what CaBRNet saves of a ProtoPNet:"
-      f" {', '.join(complaints[:20])}"
+      f"it is not a ProtoPNet that CaBRNet saved: {', '.join(complaints[:20])}"
     )
 
 
 def check_architecture(arch: Keys, backbone: str) -> None:
-  """That the parts with a name are those that we have.
+  """Checks that architecture and backbone are ones that we have.
 
   Raises:
-    UserError: one is not, or the backbone is cut at another layer or changed.
+    UserError: one is not, or the backbone has another last layer or is changed.
   """
   for key, known in (
     ("top_arch.name", "ProtoPNet"),
@@ -123,7 +121,7 @@ def check_architecture(arch: Keys, backbone: str) -> None:
   ):
     name = arch.take(key, known)
     if name != known:
-      raise UserError(f"{key} is {name!r:.80}; {known} is read")
+      raise UserError(f"{key} is {name!r:.80}; only {known} can be read")
   ends = [end for kind, end in _ENDS.items() if backbone.startswith(kind)]
   own = f"{pipeline(arch)}source_layer"
   cut = str(arch.take(own, arch.take("extractor.backbone.layer")))
@@ -137,7 +135,7 @@ def check_architecture(arch: Keys, backbone: str) -> None:
     *arch.below("extractor.backbone.params"),
   ]
   if changes:
-    raise UserError(f"{', '.join(changes)}: a changed backbone is not read")
+    raise UserError(f"{', '.join(changes)}: a changed backbone cannot be read")
 
 
 def similarity(arch: Keys) -> str:
@@ -146,43 +144,44 @@ def similarity(arch: Keys) -> str:
   Raises:
     UserError: it is none of ours.
   """
-  # Before there was a choice it was the logarithm.
+  # Files without the key are from before there was a choice.
   name = str(arch.take("similarity.name", "ProtoPNetSimilarity"))
   given = arch.take("similarity.params.stability_factor")
   known = _SIMILARITIES.get(name)
   if known is None or (known == "log" and given not in (None, _STABILITY)):
     raise UserError(
       f"similarity.name is {name!r:.80} with stability_factor {given};"
-      f" {', '.join(_SIMILARITIES)} are read, with {_STABILITY} in a logarithm"
+      f" only {', '.join(_SIMILARITIES)} can be read, with {_STABILITY} in a"
+      " logarithm"
     )
   return known
 
 
 def activation(arch: Keys) -> str:
-  """What follows the last convolution of the add-on: "sigmoid" or "none".
+  """The activation after the add-on's last convolution: "sigmoid" or "none".
 
   Raises:
-    UserError: there are other layers than convolutions, ReLU, and a Sigmoid
-      at the end.
+    UserError: the add-on has other layers than convolutions, ReLU, and a
+      Sigmoid at the end.
   """
   kinds = [str(arch.take(f"{path}.type")) for path in layers(arch)]
   ends = {"Conv2d": "none", "Sigmoid": "sigmoid"}
   if kinds and {*kinds[:-1]} <= {"Conv2d", "ReLU"} and kinds[-1] in ends:
     return ends[kinds[-1]]
   raise UserError(
-    f"the add-on has {', '.join(kinds) or 'no layers'}; convolutions"
-    " and ReLU are read, and a Sigmoid at the end"
+    f"the add-on has {', '.join(kinds) or 'no layers'}; only convolutions"
+    " and ReLU can be read, and a Sigmoid at the end"
   )
 
 
 def layers(arch: Keys) -> list[str]:
-  """Where the layers of the add-on are described, in order."""
+  """The keys that describe the layers of the add-on, in order."""
   below = arch.below(f"{pipeline(arch)}add_on")
   return [path for path in below if arch.has(f"{path}.type")]
 
 
 def pipeline(arch: Keys) -> str:
-  """What stands before the keys of the add-on; CaBRNet has had two places."""
+  """The key above those of the add-on, of which CaBRNet has had two."""
   for path in arch.below("extractor"):
     if path != "extractor.backbone" and arch.below(f"{path}.add_on"):
       return f"{path}."

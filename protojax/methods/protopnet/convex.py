@@ -1,11 +1,11 @@
-"""The last layer, solved: the head's weights where a convex loss is smallest.
+"""Solves for the last layer: weights at the minimum of a convex loss.
 
-Scores that stay as they are make cross entropy, and the L1 term, convex in the
-weights (ProtoPNet, section 2.2, stage 3). They are found by steps along the
-gradient with momentum (FISTA; Beck and Teboulle, 2009), whose length follows
-the curvature and whose momentum starts anew where it leads uphill (O'Donoghue
-and Candès, 2015). Sums over images are made on the devices, in float32; steps
-on the host, in float64, since the last ones are shorter than float32 tells.
+With fixed scores cross entropy and L1 term are convex in the head's weights
+(ProtoPNet, section 2.2, stage 3). The minimum is found by gradient steps with
+momentum (FISTA; Beck and Teboulle, 2009). Their length follows the curvature,
+and the momentum restarts where it leads uphill (O'Donoghue and Candès, 2015).
+Devices sum over the images in float32; the host computes the steps in float64,
+since the last ones are too small for float32.
 """
 
 from collections.abc import Callable, Sequence
@@ -27,26 +27,27 @@ from protojax.types import Array, Batch, PyTree, UserError
 Loss = Callable[[PyTree, PyTree, Batch], Array]
 Vector = Float[np.ndarray, " n"]
 
-# Bytes of rows for each device that stay there; more are sent at every step,
-# in batches of so many.
+# Rows of up to _STAY bytes for each device stay there; more are sent at every
+# step, in batches of _SENT bytes.
 _STAY, _SENT = 2 << 30, 1 << 28
-# Share of a loss that rounding in float32 may be: below it a comparison of two
-# losses tells nothing.
+# Rounding error of a loss in float32, as a share of it. Smaller differences of
+# two losses mean nothing.
 _ROUNDING = 2e-6
 
 
 @dataclasses.dataclass(frozen=True)
 class Penalty:
-  """What the mean loss is added to: off |w| + ridge / 2 (w - centre)², summed.
+  """The penalty: the sum of l1 |w| + ridge / 2 (w - centre)² over weights w.
 
-  Cross entropy alone has no minimum where the classes can be told apart. All
-  but `ridge` are trees like the parameters.
+  Cross entropy alone has no minimum if the classes can be separated. All but
+  `ridge` are trees like the parameters.
 
   Attributes:
-    entries: of how many entries a parameter is the weight; one of none stays.
-    l1: what |w| is multiplied by.
-    centre: where the ridge draws to.
-    ridge: of each entry.
+    entries: number of weights that a parameter stands for; with 0 it does not
+      change.
+    l1: factor of |w|.
+    centre: the weights at which the ridge is 0.
+    ridge: factor of the squares.
   """
 
   entries: PyTree
@@ -56,15 +57,14 @@ class Penalty:
 
 
 class Solution(NamedTuple):
-  """Where the search ended.
+  """The result of the search.
 
   Attributes:
     params: float32 NumPy arrays.
     loss: the mean loss with its penalty.
-    iterations: steps that were made.
-    residual: how far an unhindered step of length one would lead (the largest
-      component of the proximal gradient), as a share of what it was at the
-      start; 0 at the minimum.
+    iterations: number of steps.
+    residual: the largest component of the proximal gradient, that of a step of
+      length one, as a share of its value at the start; 0 at the minimum.
   """
 
   params: PyTree
@@ -74,20 +74,20 @@ class Solution(NamedTuple):
 
 
 def batches(rows: Rows, data: Stream) -> list[Batch]:
-  """Rows of all examples over the devices, where they stay if they are few.
+  """Batches of rows over the devices, where they stay if they are few.
 
   Args:
     rows: of every example, in the order of the source.
-    data: whose labels they have.
+    data: the stream of these examples.
   """
   size = sum(x.nbytes for x in rows.values()) // len(data)
   stay = size * len(data) <= _STAY * parallel.device_count()
   count = len(data) if stay else min(len(data), max(1, _SENT // size))
-  whole = dataclasses.replace(data, batch_size=parallel.whole_batch(count))
+  data = dataclasses.replace(data, batch_size=parallel.whole_batch(count))
   laid_out = parallel.placed if stay else parallel.shard
   return [
     laid_out(with_rows(batch, rows))
-    for batch in whole.batches(read_images=False)
+    for batch in data.batches(read_images=False)
   ]
 
 
@@ -100,28 +100,28 @@ def solve(
   steps: int,
   tolerance: float,
 ) -> Solution:
-  """Parameters that make the mean loss and its penalty smallest.
+  """The parameters with the smallest mean loss plus penalty.
 
-  The search starts at the penalty's centre, so that what it finds, and when it
-  has found it, depends on the loss alone.
+  The search starts at the penalty's centre, so that its result and its length
+  depend on the loss alone.
 
   Args:
-    loss: always the same object, since it is compiled once.
-    params: a tree of arrays; those without entries stay as they are.
-    buffers: what else the loss reads.
+    loss: hashable; equal ones share a compiled program.
+    params: a tree of arrays; those without entries do not change.
+    buffers: for the loss.
     data: from `batches`.
-    penalty: makes the minimum one.
-    steps: at most.
-    tolerance: the residual that is small enough.
+    penalty: makes the minimum unique.
+    steps: most steps.
+    tolerance: the residual that ends the search.
 
   Raises:
-    UserError: the loss is not a number at the start.
+    UserError: the loss is nan at the start.
   """
   trees = params, penalty.entries, penalty.l1, penalty.centre
   fixed, entries, l1, centre = (_flat(tree) for tree in trees)
   free = entries > 0
-  # A parameter of many entries is as steep as all of them: in these units all
-  # are alike.
+  # A parameter that stands for many weights has the slope of all of them. In
+  # these units all parameters are equally steep.
   unit = np.sqrt(entries[free])
   l1, centre = l1[free] / unit, centre[free] * unit
   mean = _Mean(loss, parallel.replicate(buffers), data)
@@ -163,14 +163,14 @@ def minimise(
     gradient: its value and gradient.
     start: where the search starts.
     l1: not negative.
-    steps: at most.
-    tolerance: the residual that is small enough; see `Solution`.
+    steps: most steps.
+    tolerance: the residual that ends the search; see `Solution`.
 
   Returns:
-    The point, the steps made, and the residual there.
+    The point, the number of steps, and the residual there.
 
   Raises:
-    UserError: the value at the start is not a number.
+    UserError: the value at the start is nan.
   """
   here, ahead, momentum, rate = start, start, 1.0, 1.0
   first = left = number = 0
@@ -179,7 +179,7 @@ def minimise(
     if not np.isfinite(before):
       raise UserError(
         "the last layer cannot be solved: its loss is not a number. A score"
-        " of a training image is not, or far too large."
+        " of a training image is nan or far too large."
       )
     left = np.max(np.abs(ahead - _shrunk(ahead - slope, l1)), initial=0.0)
     first = first or left
@@ -187,7 +187,8 @@ def minimise(
     if number == steps or (enough and ahead is here):
       break
     found, rate = _step(value, before, slope, ahead, rate, l1)
-    # Where momentum leads no weight need be 0: the search ends at a step's end.
+    # The search ends after a step, where L1 has set weights to 0, not after the
+    # momentum.
     if enough or (found - ahead) @ (found - here) < 0:
       here, ahead, momentum = found, found, 1.0
     else:
@@ -205,15 +206,15 @@ def _step(
   rate: float,
   l1: Vector,
 ) -> tuple[Vector, float]:
-  """A step that is not too long, and the rate to try the next one at."""
+  """The point after a step that is not too long, and the rate to try next."""
   noise = _ROUNDING * abs(before)
   while True:
     found = _shrunk(point - rate * slope, rate * l1)
     step = found - point
     bound = float(step @ step) / (2 * rate)
-    # The parabola of this rate has to lie above the function.
+    # The parabola of this rate must lie above the function.
     if value(found) - before - float(slope @ step) <= bound + noise:
-      # Longer ones are tried only while losses can tell that they are too long.
+      # A larger rate is tried only while losses can show that it is too large.
       return found, rate * 1.1 if bound > noise else rate
     rate /= 2
 
@@ -231,11 +232,11 @@ class _Mean:
     self._buffers, self._data = buffers, data
 
   def value(self, params: PyTree) -> float:
-    """At these parameters."""
+    """The mean loss at these parameters."""
     return float(self._over(self._value, params))
 
   def gradient(self, params: PyTree) -> tuple[float, PyTree]:
-    """Value and gradient."""
+    """The mean loss at these parameters, and its gradient."""
     value, slope = self._over(self._gradient, params)
     return float(value), slope
 
@@ -268,7 +269,7 @@ def _total(
 
 
 def _shrunk(point: Vector, by: Vector) -> Vector:
-  """Nearer to 0, but not past it: the proximal step of an L1 term."""
+  """Moved towards 0, but not past it: the proximal step of an L1 term."""
   return np.sign(point) * np.maximum(np.abs(point) - by, 0.0)
 
 
@@ -278,11 +279,11 @@ def _flat(tree: PyTree) -> Vector:
 
 
 def _like(tree: PyTree, flat: Vector) -> PyTree:
-  """The vector as a tree of float32 arrays of these shapes."""
+  """The vector as a tree of float32 arrays with the shapes of `tree`."""
   leaves, structure = jax.tree.flatten(tree)
   ends = np.cumsum([np.size(x) for x in leaves])[:-1]
-  parts = [
-    part.reshape(np.shape(leaf)).astype(np.float32)
-    for part, leaf in zip(np.split(flat, ends), leaves, strict=True)
+  arrays = [
+    x.reshape(np.shape(leaf)).astype(np.float32)
+    for x, leaf in zip(np.split(flat, ends), leaves, strict=True)
   ]
-  return jax.tree.unflatten(structure, parts)
+  return jax.tree.unflatten(structure, arrays)

@@ -1,7 +1,7 @@
 """Reads checkpoints of ProtoPNet's own code (github.com/cfchen-duke/ProtoPNet).
 
-It saves its whole module, a pickle of the class `model.PPNet`; the class of
-each prototype is an attribute there, and in no state dict.
+That code pickles its whole module, of the class `model.PPNet`. The class of
+each prototype is an attribute of the module, and is in no state dict.
 """
 
 from collections.abc import Mapping
@@ -22,12 +22,13 @@ from protojax.weights import pytorch
 _FEATURES, _ADD_ON = "features.", "add_on_layers."
 _PROTOTYPES, _HEAD = "prototype_vectors", "last_layer.weight"
 _CLASSES = "prototype_class_identity"
-# `ones` sums over channels, as a convolution.
+# `ones` is a convolution that sums over channels.
 _KNOWN = (_PROTOTYPES, _HEAD, _CLASSES, "ones")
 
 _MOST_PIXELS = 4096
 
-# A tensor that tells of another system whose parts have the same names.
+# A tensor that only another system has -> that system. Its other tensors have
+# the same names.
 _OTHERS = {
   "prototype_vectors_support": "ST-ProtoPNet",
   "activation_weight": "EvalProtoPNet",
@@ -36,16 +37,16 @@ _OTHERS = {
 
 
 def read(module: pytorch.Module, image_size: int = 0) -> Classifier:
-  """What a checkpoint says: the module itself, or its state dict.
+  """The classifier of a checkpoint: of the module itself, or its state dict.
 
   Args:
-    module: what the file holds.
-    image_size: side of an image in pixels, where it is not what the file says.
+    module: the content of the file.
+    image_size: side of an image in pixels; 0 takes that of the file.
 
   Raises:
     UserError: it is of another system, or tensors are missing or superfluous.
   """
-  # What DataParallel puts before every name.
+  # DataParallel puts "module." before every name.
   tensors = {k.removeprefix("module."): x for k, x in module.tensors.items()}
   _check(tensors)
   prototypes, head = tensors[_PROTOTYPES], tensors[_HEAD]
@@ -59,8 +60,8 @@ def read(module: pytorch.Module, image_size: int = 0) -> Classifier:
   size = image_size or _image_size(module.attributes)
   if not module.kinds:
     notes.append(
-      "A state dict does not say what similarity and activation were, nor how"
-      f" large images: the logarithm, the sigmoid and {size} pixels are assumed"
+      "A state dict does not hold similarity, activation and size of images:"
+      f" the logarithm, the sigmoid and {size} pixels are assumed"
       " (--image-size)."
     )
   features = {
@@ -96,7 +97,7 @@ def _check(tensors: Mapping[str, np.ndarray]) -> None:
   ]
   if complaints:
     raise UserError(
-      "it is not what ProtoPNet saves (features, add_on_layers,"
+      "it is not a file of ProtoPNet's code (features, add_on_layers,"
       f" {_PROTOTYPES} [p d h w], {_HEAD} [k p]):"
       f" {', '.join(complaints[:20])}"
     )
@@ -105,18 +106,18 @@ def _check(tensors: Mapping[str, np.ndarray]) -> None:
 def _class_of(
   prototypes: np.ndarray, head: np.ndarray
 ) -> tuple[np.ndarray, str]:
-  """The class of each prototype by the head, and a note that says so."""
+  """The class of each prototype, guessed from the head, and a note on it."""
   each, rest = divmod(len(prototypes), len(head))
   if not rest:
     return (
       np.arange(len(prototypes)) // each,
       f"A state dict does not hold the classes of prototypes: {each} of each"
-      " class in turn, as ProtoPNet begins, are assumed.",
+      " class in turn are assumed, as at the start of ProtoPNet's code.",
     )
   return (
     np.argmax(head, axis=0),
     "A state dict does not hold the classes of prototypes, and some were"
-    " pruned: each is taken to be of the class it speaks for the most.",
+    " pruned: each is assigned to the class that it speaks for the most.",
   )
 
 
@@ -128,7 +129,7 @@ def _image_size(attributes: Mapping[str, Any]) -> int:
 
 
 def _activation(kinds: Mapping[str, str]) -> str:
-  """What follows the last convolution of the add-on."""
+  """The activation after the add-on's last convolution."""
   layers = [
     kind.rpartition(".")[2]
     for name, kind in kinds.items()
@@ -140,8 +141,8 @@ def _activation(kinds: Mapping[str, str]) -> str:
   if set(before) <= {"Conv2d", "ReLU"} and last in ("Sigmoid", "Conv2d"):
     return "sigmoid" if last == "Sigmoid" else "none"
   raise UserError(
-    f"its add-on is {', '.join([*before, last])}; convolutions and ReLU are"
-    " read, and a Sigmoid at the end"
+    f"its add-on is {', '.join([*before, last])}; only convolutions and ReLU"
+    " can be read, and a Sigmoid at the end"
   )
 
 
@@ -151,7 +152,7 @@ def _similarity(module: pytorch.Module) -> str:
     name = "a function of its own"
   if name not in ("log", "linear"):
     raise UserError(
-      f"its prototype_activation_function is {name}; 'log' and 'linear' are"
+      f"its prototype_activation_function is {name}; 'log' and 'linear' can be"
       " read"
     )
   return name

@@ -1,7 +1,7 @@
-"""A prototype classifier as others saved it, and the state it becomes here.
+"""Turns a prototype classifier that others saved into a config and a state.
 
-The readers of this package fill a `Classifier` with arrays as the files have
-them; `settings` and `state` say how ours is configured and filled.
+The readers of this package fill a `Classifier` with the arrays of a file. Then
+`settings` gives the config of our network, and `state` its state.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,7 +19,7 @@ from protojax.prototypes import push
 from protojax.prototypes.layer import KINDS, AddOn
 from protojax.types import PyTree, State, UserError
 
-# Pixels of an image where nothing says how many: what ImageNet is seen at.
+# Side of an image in pixels if it is unknown: the usual one for ImageNet.
 IMAGE_SIZE = 224
 
 
@@ -28,17 +28,17 @@ class Classifier:
   """Backbone, add-on, prototypes and head; arrays in PyTorch's order of axes.
 
   Attributes:
-    backbone: our name of it.
-    features: its tensors, by their names in the library it came from.
+    backbone: our name of the backbone.
+    features: tensors of the backbone, by their names in its library.
     add_on: weight [out, in, 1, 1] and bias [out] of each 1x1 convolution.
-    activation: what follows the last of them, "sigmoid" or "none".
+    activation: after the last convolution, "sigmoid" or "none".
     prototypes: [p, d, h1, w1].
     head: [k, p].
     class_of: int32 [p], the class of each prototype.
-    alive: bool [p], False for prototypes that take no part.
-    similarity: our name of it.
+    alive: bool [p], False for prototypes that do not count.
+    similarity: our name of the similarity.
     image_size: side of an image in pixels.
-    notes: what was assumed, in sentences.
+    notes: assumptions that were made, as sentences.
   """
 
   backbone: str
@@ -60,15 +60,15 @@ class Classifier:
 
   @property
   def per_class(self) -> int:
-    """Prototypes of a class in a state, which has as many of each."""
+    """Prototypes of each class in our state, where all have equally many."""
     return -(-len(self.prototypes) // self.classes)
 
 
 def backbone_name(tensors: Mapping[str, np.ndarray]) -> str:
-  """Our name of the network that tensors of torchvision are of.
+  """Our name of the network that has these tensors in torchvision.
 
-  A depth counts the layers with weights: the convolutions and the classifier,
-  one layer or, in a VGG, three.
+  The depth in a name counts layers with weights: the convolutions, and the one
+  layer of the classifier (three in a VGG).
 
   Raises:
     UserError: it is none of ours.
@@ -100,7 +100,7 @@ def convolutions(
 ) -> list[tuple[np.ndarray, np.ndarray]]:
   """Weight and bias of the convolutions below a prefix, in order.
 
-  Tensors come in the order of their modules; a bias that there is not is 0.
+  Tensors come in the order of their modules; a missing bias is 0.
   """
   found = []
   for name, weight in tensors.items():
@@ -113,10 +113,10 @@ def convolutions(
 def check(
   prototypes: np.ndarray, head: np.ndarray, class_map: np.ndarray | None
 ) -> None:
-  """That prototypes [p d h w], head [k p] and classes [p k] go together.
+  """Checks that prototypes [p d h w], head [k p] and classes [p k] fit.
 
   Raises:
-    UserError: gives their shapes.
+    UserError: they do not fit together; gives their shapes.
   """
   count = len(prototypes) if prototypes.ndim == 4 else 0
   classes = len(head) if head.ndim else 0
@@ -128,13 +128,13 @@ def check(
   ):
     of_map = "" if class_map is None else f", classes {class_map.shape}"
     raise UserError(
-      f"prototypes {prototypes.shape}, head {head.shape}{of_map} do not go"
+      f"prototypes {prototypes.shape}, head {head.shape}{of_map} do not fit"
       " together; [p d h w], [k p] and [p k] are expected"
     )
 
 
 def settings(found: Classifier) -> dict[str, Any]:
-  """Keys of ProtoPNet's config that the checkpoint decides, and their values.
+  """Keys of ProtoPNet's config that follow from the checkpoint -> values.
 
   Raises:
     UserError: the add-on is none of ours.
@@ -172,21 +172,21 @@ def add_on_kind(shapes: Sequence[tuple[int, ...]], channels: int) -> str:
       if AddOn(channels, kind).widths(shapes[0][1]) == widths:
         return kind
   raise UserError(
-    f"its add-on has convolutions of shapes {list(shapes)}; those of a"
-    f" {' or '.join(KINDS)} add-on to {channels} channels are read"
+    f"its add-on has convolutions of shapes {list(shapes)}; only those of a"
+    f" {' or '.join(KINDS)} add-on to {channels} channels can be read"
   )
 
 
 def state(found: Classifier, template: PyTree, backbone: Backbone) -> State:
-  """The state with these weights; its prototypes have no known source.
+  """The state with these weights; its prototypes have no known provenance.
 
-  Where classes have unlike numbers of prototypes, after pruning, dead ones
-  fill up; those of the checkpoint keep their numbers.
+  If classes have different numbers of prototypes, after pruning, dead ones are
+  added at the end, so that the others keep their numbers.
 
   Args:
-    found: what was read.
+    found: the classifier that was read.
     template: the state as shapes.
-    backbone: of the name `found.backbone`.
+    backbone: the one named `found.backbone`.
 
   Raises:
     UserError: the arrays do not fit the template.
@@ -230,7 +230,7 @@ def _padded(array: np.ndarray, rows: int) -> np.ndarray:
 
 
 def _too_few(found: Classifier) -> np.ndarray:
-  """Classes with less than their share of prototypes, once for each."""
+  """Classes with too few prototypes, once for each missing prototype."""
   counts = np.bincount(found.class_of, minlength=found.classes)
   return np.repeat(
     np.arange(found.classes), np.maximum(found.per_class - counts, 0)

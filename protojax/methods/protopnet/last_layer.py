@@ -1,10 +1,9 @@
-"""The stage that trains the head alone, as a problem with one solution.
+"""The stage that solves for the head's weights, after a push or a pruning.
 
-What follows a push or a pruning: the scores are fixed, so the head's weights
-are those of the smallest cross entropy (ProtoPNet, section 2.2, stage 3). The
-ridge draws to +1 for the own class and 0 for the others, which is where the L1
-term draws to, and where the search begins: the weights depend on the scores
-alone.
+The scores are fixed then, so the weights are those with the smallest cross
+entropy (ProtoPNet, section 2.2, stage 3). The ridge pulls weights to +1 for the
+own class and to 0 for the others. The search starts there, so the result
+depends on the scores alone.
 """
 
 import dataclasses
@@ -21,7 +20,7 @@ from protojax.prototypes import head as heads
 from protojax.prototypes.network import Network
 from protojax.types import Array, Batch, Metrics, PyTree, State, UserError
 
-# Of the scores of all training images.
+# Most bytes of the scores of all training images.
 _BYTES = 8 << 30
 # The residual that ends the search. Weights are then within 1e-3 of the best,
 # and the loss within 1e-8.
@@ -29,7 +28,7 @@ _TOLERANCE = 1e-5
 
 
 def solved(solver: str) -> bool:
-  """Whether it is "convex", and not "adam"; `UserError` for any other."""
+  """Whether it is "convex" and not "adam"; `UserError` for another solver."""
   if solver not in ("convex", "adam"):
     raise UserError(f"--config.last.solver={solver!r}: choose convex or adam.")
   return solver == "convex"
@@ -44,18 +43,19 @@ def stage(
   ridge: float,
   steps: int,
 ) -> Pass:
-  """A stage that solves for the head; see `solve` for the settings.
+  """The stage; see `solve` for the settings.
 
   Raises:
-    UserError: the scores are more than memory shall hold.
+    UserError: the scores take more memory than they may.
   """
   count, prototypes = len(data), network.layer.count
   size = 4 * count * prototypes
   if size > _BYTES:
     raise UserError(
       f"the scores of {count} images for {prototypes} prototypes take"
-      f" {size / 2**30:.0f} GiB, more than the {_BYTES >> 30} GiB that the last"
-      " layer is solved in: train it with --config.last.solver=adam."
+      f" {size / 2**30:.0f} GiB, more than the {_BYTES >> 30} GiB that the"
+      " solver of the last layer may use: train it with"
+      " --config.last.solver=adam."
     )
 
   def sweep(state: State, data: Stream) -> tuple[State, Metrics]:
@@ -76,24 +76,24 @@ def solve(
   """The head's weights at the minimum of CE + l1 |w off class| + the ridge.
 
   Args:
-    network: whose scores the head weighs.
-    state: its state; dead prototypes' weights stay as they are.
+    network: the network.
+    state: its state; the weights of dead prototypes do not change.
     data: all images in source order, without augmentation.
-    features: keeps those of the backbone.
-    l1: weight of the L1 term.
-    ridge: half of it times the square of what the weights are away from +1 and
-      0. Cross entropy alone would let those to the own class grow without end.
-    steps: at most.
+    features: cached rows of the backbone.
+    l1: factor of the L1 term.
+    ridge: factor of half the squared distance of the weights from +1 and 0.
+      Without it the weights to the own class could grow without end.
+    steps: most steps.
 
   Returns:
-    The state, and "loss", "iterations", "residual", and "off_class", how many
-    weights of living prototypes to other classes are not 0.
+    The state, and "loss", "iterations", "residual", and "off_class", the number
+    of weights from living prototypes to other classes that are not 0.
   """
-  # Twice, since the padding of the last batch counts there.
+  # Twice, since the limit counts the padding of the last batch, too.
   rows = Cached(network.score_rows, after=features, limit=2 * _BYTES).rows(
     state, data
   )
-  assert rows is not None, "`stage` has seen to it"
+  assert rows is not None, "`stage` has checked their size"
   buffers = {name: state.buffers[name] for name in ("class_of", "alive")}
   count = len(network.class_names)
   own, off = heads.load(state.params["head"], count).entries(**buffers)

@@ -1,7 +1,7 @@
 """ProtoPNet: this looks like that (Chen et al., NeurIPS 2019, 1806.10574).
 
-Logits are weighted sums of how much some patch of the image looks like each
-prototype, and every prototype is a patch of a training image.
+Every prototype is a patch of a training image. A logit is a weighted sum of the
+prototypes' similarities to the nearest patches of the image.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -37,7 +37,7 @@ from protojax.prototypes.layer import AddOn, PrototypeLayer
 from protojax.prototypes.network import Network
 from protojax.types import Array, Batch, Metrics, PyTree, State, UserError
 
-# The least that a run can be made of.
+# Smallest values of config keys.
 _LEAST = {
   "seed": 0,
   "batch_size": 1,
@@ -120,7 +120,7 @@ class Method:
 
   @functools.cached_property
   def _trained(self) -> Network:
-    """The network as it is trained: its prototypes whole, or shared out."""
+    """The network for training, with a local or a sharded bank."""
     if self.config.prototypes.sharded:
       return self.network.over(parallel.device_count())
     return self.network
@@ -131,7 +131,7 @@ class Method:
 
   @functools.cached_property
   def _features(self) -> Cached:
-    """Of whole splits, for as long as the backbone stays as it is."""
+    """Cached features of whole splits, until the backbone changes."""
     return Cached(self.network.backbone_rows, self.network.backbone_part)
 
   # The algorithm.
@@ -206,7 +206,7 @@ class Method:
       )
     scored = self.network.distance_rows
     if c.prototypes.sharded:
-      # Distances to all of them are more than a device shall hold.
+      # A device does not hold distances to all sharded prototypes.
       scored = self.network.embedded_rows
     rows = Cached(scored, after=self._features)
     train = self.dataset.shuffled(copies=c.data.copies)
@@ -221,10 +221,10 @@ class Method:
     cached: Cached,
     optimizer_id: str | None = None,
   ) -> Fit:
-    """A stage behind a frozen backbone: BatchNorm by running averages.
+    """A stage with a frozen backbone, whose BatchNorm uses running averages.
 
-    With `batch_norm_parity` by the batch, as the paper's code has it, which
-    moves the features away from the pushed prototypes.
+    With `batch_norm_parity` it uses the batch, as in the paper's code, which
+    moves features away from the pushed prototypes.
     """
     parity = self.config.batch_norm_parity
     loss = functools.partial(self.loss, train=parity)
@@ -294,7 +294,7 @@ class Method:
   def start(
     self, state: State, data: stream_lib.Stream
   ) -> tuple[State, Metrics]:
-    """Pretrained weights, features of unit variance, prototypes of patches."""
+    """Pretrained weights, features of unit variance, patches as prototypes."""
     c = self.config
     state = start_from_data(
       self.network,
@@ -342,7 +342,7 @@ class Method:
     )
     return prune.pruned(state, near, self.class_names, c.threshold)
 
-  # What the commands ask for.
+  # For the commands.
 
   def predict(self, state: State, batch: Batch) -> Mapping[str, Array]:
     """Logits, probabilities; each prototype's similarity, cell, and points.
@@ -363,13 +363,13 @@ class Method:
   def explain(
     self, state: State, data: stream_lib.Stream, **options: Any
   ) -> Iterator[Any]:
-    """Why images and prototypes look alike: see `prototypical.explain`."""
+    """Explanations of images and prototypes: see `prototypical.explain`."""
     return prototypical.of_method(self, state, data, **options)
 
   def summary(
     self, state: State, stages: Sequence[Mapping[str, Any]]
   ) -> Mapping[str, Any]:
-    """Accuracy around the last push, and what became of the prototypes."""
+    """Accuracy around the last push, and counts of prototypes."""
     return {
       "accuracy": summary.milestones(stages),
       **push.counts(state),
