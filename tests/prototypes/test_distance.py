@@ -57,29 +57,29 @@ def test_squared_l2_equals_the_convolution_formula():
       cross = signal.correlate(features[b], prototype, mode="valid")[..., 0]
       expected[b, ..., p] = norms - 2 * cross + np.sum(prototype**2)
   np.testing.assert_allclose(
-    distance.squared_l2(features, prototypes), expected, atol=1e-4
+    jax.jit(distance.squared_l2)(features, prototypes), expected, atol=1e-4
   )
 
 
 def test_patches_lie_as_flat_prototypes_do():
   features, _ = data(1, 1)
-  windows = distance.patches(features, 2, 3)
+  windows = jax.jit(distance.patches, static_argnums=(1, 2))(features, 2, 3)
   assert windows.shape == (2, 5, 3, 2 * 3 * 16)
   np.testing.assert_array_equal(
-    windows[1, 2, 1], features[1, 2:4, 1:4].reshape(-1)
+    np.asarray(windows)[1, 2, 1], features[1, 2:4, 1:4].reshape(-1)
   )
 
 
 def test_squared_l2_is_never_negative():
   features, _ = data(1, 1, channels=128)
   prototypes = features.reshape(-1, 1, 1, 128)
-  assert np.min(distance.squared_l2(features, prototypes)) >= 0
+  assert np.min(jax.jit(distance.squared_l2)(features, prototypes)) >= 0
 
 
 def test_low_precision_features_become_float32():
   features, prototypes = data(1, 1)
-  features = jax.numpy.asarray(features, jax.numpy.bfloat16)
-  result = distance.squared_l2(features, prototypes)
+  features = features.astype(jax.numpy.bfloat16)
+  result = jax.jit(distance.squared_l2)(features, prototypes)
   assert result.dtype == np.float32
   expected = loop(np.asarray(features, np.float32), prototypes, l2)
   np.testing.assert_allclose(result, expected, atol=1e-4)
@@ -89,7 +89,7 @@ def test_vector_of_zeros_has_cosine_distance_one_and_finite_gradients():
   features, prototypes = data(1, 1)
   features[0, 0, 0] = 0
   prototypes[0] = 0
-  result = distance.cosine(features, prototypes)
+  result = np.asarray(jax.jit(distance.cosine)(features, prototypes))
   np.testing.assert_array_equal(result[0, 0, 0], 1.0)
   np.testing.assert_array_equal(result[..., 0], 1.0)
   gradients = jax.jit(
@@ -105,5 +105,5 @@ def test_summed_is_the_sum_over_the_last_axis(length):
   found = jax.jit(distance.summed)(values)
   expected = np.sum(values, axis=-1, dtype=np.float64)
   np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
-  gradient = jax.grad(lambda x: distance.summed(x**2).sum())(values)
+  gradient = jax.jit(jax.grad(lambda x: distance.summed(x**2).sum()))(values)
   np.testing.assert_array_equal(gradient, 2 * values)

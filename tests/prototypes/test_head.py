@@ -12,6 +12,8 @@ from protojax.types import UserError
 CLASS_OF = np.array([0, 0, 1, 1, 2, 2], np.int32)
 ALIVE = np.ones(6, bool)
 
+logits = jax.jit(head.logits)
+
 
 @pytest.fixture
 def scores():
@@ -27,22 +29,23 @@ def test_start_is_one_for_the_own_class_and_minus_a_half(scores):
   weight = head.initial("dense", CLASS_OF, 3)["weight"]
   expected = np.where(np.arange(3)[:, None] == CLASS_OF[None], 1.0, -0.5)
   np.testing.assert_array_equal(weight, expected)
-  logits = head.logits(scores, weight, ALIVE)
-  np.testing.assert_allclose(logits, scores @ expected.T, rtol=1e-5)
+  np.testing.assert_allclose(
+    logits(scores, weight, ALIVE), scores @ expected.T, rtol=1e-5
+  )
 
 
 def test_logits_are_sums_of_points(scores, weight):
   points = scores[:, None] * weight[None]
   np.testing.assert_allclose(
-    head.logits(scores, weight, ALIVE), points.sum(axis=-1), atol=1e-4
+    logits(scores, weight, ALIVE), points.sum(axis=-1), atol=1e-4
   )
 
 
 def test_permuted_prototypes_with_their_columns_change_no_logit(scores, weight):
   order = np.array([3, 5, 0, 1, 4, 2])
   np.testing.assert_allclose(
-    head.logits(scores[:, order], weight[:, order], ALIVE),
-    head.logits(scores, weight, ALIVE),
+    logits(scores[:, order], weight[:, order], ALIVE),
+    logits(scores, weight, ALIVE),
     atol=1e-5,
   )
 
@@ -52,26 +55,24 @@ def test_duplicate_with_halved_columns_changes_no_logit(scores, weight):
   halved = weight[:, twice].copy()
   halved[:, [2, 6]] /= 2
   np.testing.assert_allclose(
-    head.logits(scores[:, twice], halved, np.ones(7, bool)),
-    head.logits(scores, weight, ALIVE),
+    logits(scores[:, twice], halved, np.ones(7, bool)),
+    logits(scores, weight, ALIVE),
     atol=1e-5,
   )
 
 
 def test_dead_prototypes_change_no_logit_whatever_they_hold(scores, weight):
   alive = np.array([True, True, False, True, False, True])
-  expected = head.logits(scores[:, alive], weight[:, alive], ALIVE[:4])
+  expected = logits(scores[:, alive], weight[:, alive], ALIVE[:4])
   scores[:, 2], weight[:, 2] = np.inf, 0.0
   scores[:, 4], weight[:, 4] = 3.0, np.nan
 
   def total(scores, weight):
-    return jnp.sum(head.logits(scores, weight, alive))
+    return jnp.sum(logits(scores, weight, alive))
 
-  np.testing.assert_allclose(
-    head.logits(scores, weight, alive), expected, atol=1e-5
-  )
-  for gradient in jax.grad(total, argnums=(0, 1))(scores, weight):
-    np.testing.assert_array_equal(gradient[:, ~alive], 0.0)
+  np.testing.assert_allclose(logits(scores, weight, alive), expected, atol=1e-5)
+  for gradient in jax.jit(jax.grad(total, argnums=(0, 1)))(scores, weight):
+    np.testing.assert_array_equal(np.asarray(gradient)[:, ~alive], 0.0)
     assert np.isfinite(gradient).all()
 
 
@@ -106,17 +107,22 @@ def test_class_block_is_the_dense_head_with_its_weights(block, expanded):
   scores[:, 3] = np.nan
   answers = np.array([3, 1, 0, 3, 2])
   for form in (block, expanded):
-    weights = form.weights(MIXED, LIVING)
+    weights, toward, found = map(
+      np.asarray,
+      jax.jit(
+        lambda form=form: (
+          form.weights(MIXED, LIVING),
+          form.toward(answers, MIXED, LIVING),
+          form.logits(scores, MIXED, LIVING),
+        )
+      )(),
+    )
     np.testing.assert_array_equal(
       weights, np.where(LIVING[None], expanded.weight, 0)
     )
-    np.testing.assert_array_equal(
-      form.toward(answers, MIXED, LIVING), weights[answers]
-    )
+    np.testing.assert_array_equal(toward, weights[answers])
     np.testing.assert_allclose(
-      form.logits(scores, MIXED, LIVING),
-      np.where(LIVING[None], scores, 0) @ weights.T,
-      atol=1e-5,
+      found, np.where(LIVING[None], scores, 0) @ weights.T, atol=1e-5
     )
 
 
@@ -135,12 +141,13 @@ def test_class_block_has_the_gradients_of_the_dense_head(block, expanded):
   def sparse(own, off, scores):
     return total(head.ClassBlock(own, off, 4), scores)
 
-  value, (weight, others) = jax.value_and_grad(dense, (0, 1))(
+  value, (weight, others) = jax.jit(jax.value_and_grad(dense, (0, 1)))(
     expanded.weight, scores
   )
-  found, (own, off, same) = jax.value_and_grad(sparse, (0, 1, 2))(
+  found, (own, off, same) = jax.jit(jax.value_and_grad(sparse, (0, 1, 2)))(
     block.own, block.off, scores
   )
+  weight = np.asarray(weight)
   np.testing.assert_allclose(found, value, rtol=1e-5)
   np.testing.assert_allclose(same, others, atol=1e-5)
   mine = np.arange(4)[:, None] == MIXED[None]
@@ -154,7 +161,9 @@ def test_l1_is_of_living_off_class_weights(expanded):
     for k, j in np.ndindex(4, 7)
     if MIXED[j] != k and LIVING[j]
   )
-  found = losses.l1_off_class(*expanded.off_class(MIXED, LIVING))
+  found = jax.jit(
+    lambda: losses.l1_off_class(*expanded.off_class(MIXED, LIVING))
+  )()
   np.testing.assert_allclose(found, expected, rtol=1e-6)
 
 
@@ -162,7 +171,7 @@ def test_l1_is_of_living_off_class_weights(expanded):
 def test_what_is_dead_can_go(kind):
   scores = np.random.default_rng(5).normal(size=(5, 7)).astype(np.float32)
   params = head.initial(kind, MIXED, 4)
-  whole = head.load(params, 4).logits(scores, MIXED, LIVING)
+  whole = jax.jit(head.load(params, 4).logits)(scores, MIXED, LIVING)
   left = head.load(head.some(params, LIVING), 4)
-  some = left.logits(scores[:, LIVING], MIXED[LIVING], LIVING[LIVING])
+  some = jax.jit(left.logits)(scores[:, LIVING], MIXED[LIVING], LIVING[LIVING])
   np.testing.assert_allclose(some, whole, atol=1e-6)

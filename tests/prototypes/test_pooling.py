@@ -9,6 +9,8 @@ import pytest
 
 from protojax.prototypes import pooling, similarity
 
+nearest = jax.jit(pooling.nearest, static_argnums=(2, 3))
+
 
 def data(size=(1, 1), batch=5, count=7):
   generator = np.random.default_rng(0)
@@ -22,31 +24,31 @@ def data(size=(1, 1), batch=5, count=7):
 def test_nearest_is_the_minimum_of_the_map(name, size):
   features, prototypes = data(size)
   metric = similarity.load(name)
-  found = jax.jit(lambda z, p: pooling.nearest(z, p, metric))(
-    features, prototypes
-  )
-  maps = np.asarray(metric.distance(features, prototypes))
+  found = nearest(features, prototypes, metric)
+  maps = np.asarray(jax.jit(metric.distance)(features, prototypes))
   maps = maps.reshape(len(features), -1, len(prototypes))
   np.testing.assert_array_equal(found.cells, maps.argmin(axis=1))
   np.testing.assert_allclose(found.distances, maps.min(axis=1), atol=1e-4)
   assert found.cells.dtype == np.int32
 
 
-@pytest.mark.parametrize("name", ["log", "cosine"])
-@pytest.mark.parametrize("tile", [(1, 7), (2, 7), (9, 3), (2, 3)])
-def test_tiles_change_nothing(name, tile):
-  features, prototypes = data()
+@functools.cache
+def _with_gradients(name, tile):
   metric = similarity.load(name)
 
-  def total(features, prototypes, tile):
+  def total(features, prototypes):
     found = pooling.nearest(features, prototypes, metric, tile)
     return jnp.sum(metric.activation(found.distances)), found
 
-  grad = jax.jit(
-    jax.value_and_grad(total, argnums=(0, 1), has_aux=True), static_argnums=2
-  )
-  (_, whole), expected = grad(features, prototypes, None)
-  (_, found), gradients = grad(features, prototypes, tile)
+  grad = jax.value_and_grad(total, argnums=(0, 1), has_aux=True)
+  return jax.jit(grad)(*data())
+
+
+@pytest.mark.parametrize("name", ["log", "cosine"])
+@pytest.mark.parametrize("tile", [(1, 7), (2, 7), (9, 3), (2, 3)])
+def test_tiles_change_nothing(name, tile):
+  (_, whole), expected = _with_gradients(name, None)
+  (_, found), gradients = _with_gradients(name, tile)
   np.testing.assert_array_equal(found.cells, whole.cells)
   np.testing.assert_allclose(found.distances, whole.distances, rtol=1e-6)
   for ours, other in zip(gradients, expected, strict=True):
@@ -73,15 +75,16 @@ def test_gradient_is_that_of_the_minimum(size):
 
 
 def test_first_of_equal_cells_wins_alone():
-  features = jnp.ones((1, 3, 3, 4)).at[0, 0, 0].set(9.0)
-  prototypes = jnp.zeros((1, 1, 1, 4))
-  nearest = functools.partial(
-    pooling.nearest, similarity=similarity.load("linear")
-  )
-  assert nearest(features, prototypes).cells == 1
-  gradient = jax.grad(lambda z: nearest(z, prototypes).distances.sum())(
-    features
-  )
+  features = np.ones((1, 3, 3, 4), np.float32)
+  features[0, 0, 0] = 9
+  prototypes = np.zeros((1, 1, 1, 4), np.float32)
+
+  def total(features):
+    found = pooling.nearest(features, prototypes, similarity.load("linear"))
+    return found.distances.sum(), found
+
+  gradient, found = jax.jit(jax.grad(total, has_aux=True))(features)
+  assert found.cells == 1
   touched = np.abs(gradient).sum(axis=-1).reshape(-1)
   np.testing.assert_array_equal(touched, [0, 8, 0, 0, 0, 0, 0, 0, 0])
 
@@ -90,28 +93,28 @@ def test_what_is_no_number_is_not_hidden():
   features, prototypes = data()
   features[1, 2, 0, 3] = np.nan
   for tile in (None, (2, 3)):
-    near = pooling.nearest(
-      features, prototypes, similarity.load("linear"), tile
-    )
-    np.testing.assert_array_equal(near.cells[1], 2 * 3)
-    assert np.isnan(near.distances[1]).all()
-    assert np.isfinite(near.distances[0]).all()
+    near = nearest(features, prototypes, similarity.load("linear"), tile)
+    np.testing.assert_array_equal(np.asarray(near.cells)[1], 2 * 3)
+    distances = np.asarray(near.distances)
+    assert np.isnan(distances[1]).all()
+    assert np.isfinite(distances[0]).all()
 
 
 def test_patch_taken_as_prototype_is_at_distance_zero_exactly():
   features, _ = data()
   features += 10.0  # |z|² - 2zp + |p|² would be off by 1e-4 here
   prototypes = features[2, 3, 1].reshape(1, 1, 1, -1)
-  found = pooling.nearest(features, prototypes, similarity.load("log"))
-  assert found.cells[2, 0] == 3 * 3 + 1
-  assert found.distances[2, 0] == 0
+  found = nearest(features, prototypes, similarity.load("log"))
+  assert np.asarray(found.cells)[2, 0] == 3 * 3 + 1
+  assert np.asarray(found.distances)[2, 0] == 0
 
 
 def test_at_reads_the_cells_it_is_given():
   features, prototypes = data()
   cells = np.random.default_rng(1).integers(0, 12, (5, 7)).astype(np.int32)
-  distances = pooling.at(
-    features, prototypes, cells, similarity.load("log"), tile=(2, 4)
+  at = jax.jit(pooling.at, static_argnums=(3, 4))
+  distances = np.asarray(
+    at(features, prototypes, cells, similarity.load("log"), (2, 4))
   )
   flat = features.reshape(5, 12, 8)
   for b, p in np.ndindex(5, 7):
