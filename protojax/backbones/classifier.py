@@ -239,8 +239,8 @@ def check(
     raise UserError(
       "the linear head on the mean of the map does not give the classifier's"
       f" logits: they differ by {found:.2g} of the largest, and rounding makes"
-      f" at most {_TOLERANCE:g}. Put what stands between map and head, such as a"
-      " norm or an activation, into `features`."
+      f" at most {_TOLERANCE:g}. Put what stands between map and head, such"
+      " as a norm or an activation, into `features`."
     )
   return found
 
