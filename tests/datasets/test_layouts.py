@@ -133,7 +133,7 @@ def test_masks_of_normal_images_are_no_images(make_folder):
       "has a/train/crack/1.png for training, which is 'crack'",
     ),
     ({"a/Data/Images/Normal/1.png": 1}, "no split_csv/1cls.csv"),
-    ({"split_csv/1cls.csv": b"object,split\na,train\n"}, "line 2 lacks one of the columns"),
+    ({"split_csv/1cls.csv": b"object,split\na,train\n"}, "line 2 lacks one"),
     (
       {"split_csv/1cls.csv": b"object,split,label,image,mask\na,val,normal,b,"},
       "line 2 has the split 'val'",
