@@ -21,7 +21,7 @@ def widths(params):
 
 def test_regular_is_two_layers_behind_a_sigmoid():
   module = layer.AddOn(16)
-  result, variables = module.init_with_output(KEY, features())
+  result, variables = jax.jit(module.init_with_output)(KEY, features())
   params = variables["params"]
   assert widths(params) == [(64, 16), (16, 16)]
   first = features() @ params["Dense_0"]["kernel"]
@@ -45,7 +45,7 @@ def test_bottleneck_halves_until_the_prototypes_channels(channels, expected):
 
 def test_single_is_one_layer():
   module = layer.AddOn(16, kind="single", final="none")
-  result, variables = module.init_with_output(KEY, features())
+  result, variables = jax.jit(module.init_with_output)(KEY, features())
   assert widths(variables["params"]) == [(64, 16)]
   expected = features() @ variables["params"]["Dense_0"]["kernel"]
   np.testing.assert_allclose(result, expected, atol=1e-4)
@@ -61,19 +61,18 @@ def test_start_is_kaiming_normal_by_fan_out():
 def test_standardisation_comes_first():
   module = layer.AddOn(16, final="none")
   raw = features() * 30 + 7
-  variables = module.init(KEY, raw)
+  variables = jax.jit(module.init)(KEY, raw)
   shift = np.full(64, 7, np.float32)
   scale = np.full(64, 1 / 30, np.float32)
+  apply = jax.jit(module.apply)
   np.testing.assert_allclose(
-    module.apply(variables, raw, shift, scale),
-    module.apply(variables, features()),
-    atol=1e-4,
+    apply(variables, raw, shift, scale), apply(variables, features()), atol=1e-4
   )
 
 
 def test_activations_are_chosen_by_name():
   module = layer.AddOn(16, hidden="none", final="tanh")
-  result, variables = module.init_with_output(KEY, features())
+  result, variables = jax.jit(module.init_with_output)(KEY, features())
   first, second = (variables["params"][f"Dense_{i}"]["kernel"] for i in (0, 1))
   np.testing.assert_allclose(
     result, np.tanh(features() @ first @ second), atol=1e-5
@@ -96,5 +95,7 @@ def test_prototype_layer_starts_uniform_and_finds_the_nearest():
   prototypes = variables["params"]["prototypes"]
   assert prototypes.shape == (300, 2, 1, 8)
   assert 0 <= prototypes.min() < 0.01 < 0.99 < prototypes.max() <= 1
-  expected = pooling.nearest(maps, prototypes, metric)
+  expected = jax.jit(pooling.nearest, static_argnums=2)(
+    maps, prototypes, metric
+  )
   np.testing.assert_allclose(found.distances, expected.distances, rtol=1e-5)

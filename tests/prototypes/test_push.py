@@ -96,7 +96,9 @@ def test_pushed_prototypes_are_at_distance_zero_and_stay(name):
   state = make_state((2, 1))
   new, source, _ = push.push(embed, state, stream, metric)
   state = after(state, new, source)
-  found = pooling.nearest(embed(state, {"image": images}), new, metric)
+  found = jax.jit(pooling.nearest, static_argnums=2)(
+    embed(state, {"image": images}), new, metric
+  )
   own = np.arange(6)
   distances = np.asarray(found.distances)[source.image, own]
   assert (distances < 1e-5).all()

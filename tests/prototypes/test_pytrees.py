@@ -29,6 +29,7 @@ def test_nearest_can_be_mapped():
   def nearest(features):
     return pooling.nearest(features, prototypes, similarity.load("log"))
 
-  stacked = jax.vmap(nearest)(features)
+  stacked = jax.jit(jax.vmap(nearest))(features)
+  nearest = jax.jit(nearest)
   for one, distances in zip(features, stacked.distances, strict=True):
     np.testing.assert_allclose(nearest(one).distances, distances, rtol=1e-5)
