@@ -44,7 +44,7 @@ def test_adam_adds_decay_to_the_gradient(decay):
 
 
 def _stable_adamw(x, gradients, rate, decay, clip_threshold=1.0, amsgrad=True):
-  """One tensor through the rule of inp_former.md section 5, in float64."""
+  """One tensor through the rule of INP-Former's code, in float64."""
   x = x.astype(np.float64)
   m, v, largest = np.zeros_like(x), np.zeros_like(x), np.zeros_like(x)
   for t, g in enumerate(gradients, 1):
@@ -161,7 +161,7 @@ def test_training_that_ends_in_its_warmup_still_warms_up():
 
 
 def test_step_decay_is_the_papers_table():
-  # Joint epochs 5, 6, ... of the paper's run; protopnet.md section 5: factor
+  # Joint epochs 5, 6, ... of the paper's run; the paper's code: factor
   # 1 for epochs 5-8, .1 for 9-13, .01 for 14-18, 1e-5 at 30.
   steps = 7
   rate = step_decay(1.0, 5 * steps, 0.1, offset=steps)

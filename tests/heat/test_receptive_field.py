@@ -109,7 +109,7 @@ def test_prototypes_need_not_be_square(window):
   ],
 )
 def test_fields_are_those_of_the_reference(name, size, start):
-  """Of ProtoPNet's code, at 224 pixels [protopnet.md, section 6]."""
+  """Of ProtoPNet's code, at 224 pixels (its `receptive_field.py`)."""
   field = receptive_field.chain(backbones.load(name).layers, 224).rows
   assert (field.cells, field.jump) == (7, 32)
   assert (field.size, field.start) == (size, start)
