@@ -61,7 +61,7 @@ def test_small_recipes_are_the_papers_settings_made_small(name):
 
 @pytest.mark.parametrize("name", RECIPES)
 def test_recipes_have_the_papers_schedule(name):
-  """The schedule of the paper's code, in epochs of 30 copies; push after epoch 10."""
+  """The paper's code, in epochs of 30 copies; push after epoch 10."""
   c = load(name).get_config("densenet121")
   assert c.data.crop
   assert c.data.copies == 30

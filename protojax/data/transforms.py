@@ -16,7 +16,7 @@ from PIL import Image
 from protojax.data import warps
 from protojax.types import UserError
 
-# Ranges of ProtoPNet's offline augmentation (its `img_aug.py`).
+# Ranges of ProtoPNet's offline augmentation (its code, `img_aug.py`).
 _ANGLE = math.radians(15)
 _SKEW = 0.2
 _CORNER = 1 / 4  # share of Augmentor's skews that pull a corner, not a side

@@ -72,8 +72,9 @@ def chain(
   """The fields of the places that a prototype can take on the last map.
 
   Each layer of kernel k, stride s, padding p before: j' = j s, r' = r + (k-1)j,
-  start' = start + ((k-1)/2 - p) j (its `receptive_field.py`). Layers side by
-  side count as one after the other, an upper bound; shortcuts add nothing.
+  start' = start + ((k-1)/2 - p) j (ProtoPNet's `receptive_field.py`). Layers
+  side by side count as one after the other, an upper bound; shortcuts add
+  nothing.
 
   Args:
     layers: the spatial steps of a backbone, in order.
