@@ -24,6 +24,8 @@ from tests.modify import plain_script as script
 NAMES = fakes.FEW
 MODIFICATIONS = fakes.PRESET.modifications
 
+compiled = jax.jit(importance, static_argnums=(0, 1, 3, 4, 5))
+
 
 def _bound(model, state):
   return (
@@ -49,12 +51,11 @@ def test_stack_equals_separate_calls():
   nearest, at = _bound(model, state)
   images = fakes.photographs(5, seed=3)
   modifications = presets.REFERENCE.modifications
-  local = jax.jit(importance, static_argnums=(0, 1, 3))(
-    nearest, at, images, modifications
-  )
-  similarity, cell = nearest(images)
+  local = jax.tree.map(np.asarray, compiled(nearest, at, images, modifications))
+  similarity, cell = map(np.asarray, jax.jit(nearest)(images))
   assert_array_equal(local.cell, cell)
   assert_allclose(local.similarity, similarity, rtol=1e-6)
+  at = jax.jit(at)
   for m, one in enumerate(modifications):
     changed = at(modification.modify(images, one), cell)
     assert_allclose(
@@ -71,14 +72,14 @@ def test_features_made_once_change_no_score():
     jax.debug.callback(lambda: runs.append(len(images)))
     return model.features(images)
 
-  shared = importance(
+  shared = compiled(
     lambda features: model.nearest(state, features),
     lambda features, cells: model.at(state, features, cells),
     images,
     MODIFICATIONS,
     embed,
   )
-  apart = importance(*_bound(model, state), images, MODIFICATIONS)
+  apart = compiled(*_bound(model, state), images, MODIFICATIONS)
   assert_array_equal(shared.cell, apart.cell)
   assert_allclose(shared.delta, apart.delta, atol=1e-5)
   # M + 1 forwards, the control being the unchanged image, filled up to fours.
@@ -96,13 +97,18 @@ def test_scores_of_a_backbone_in_bfloat16_are_of_float32():
   }
   key = jax.random.key(0, impl="rbg")
   state = jax.jit(nets["float32"].init)(key, np.arange(6) % 2)
-  batch = {"image": jnp.asarray(fakes.photographs(2, seed=3))}
+  batch = {"image": fakes.photographs(2, seed=3)}
   found = {}
   for dtype, net in nets.items():
     nearest, at, embed = (
       functools.partial(f, state) for f in (net.nearest, net.at, net.embed)
     )
-    local, features = of_batch(nearest, at, batch, fakes.PRESET, embed)
+    local, features = jax.tree.map(
+      np.asarray,
+      jax.jit(of_batch, static_argnums=(0, 1, 3, 4))(
+        nearest, at, batch, fakes.PRESET, embed
+      ),
+    )
     assert local.similarity.dtype == local.delta.dtype == np.float32
     assert_array_equal(local.delta[:, 0], 0.0)
     # To the last digits what the features say: nothing after them is rounded.
@@ -119,8 +125,10 @@ def test_scores_of_a_backbone_in_bfloat16_are_of_float32():
 def test_control_is_exactly_zero(names):
   model, state = fakes.trained()
   images = fakes.photographs(5, seed=3)
-  order = [MODIFICATIONS[NAMES.index(name)] for name in names]
-  local = importance(*_bound(model, state), images, order)
+  order = tuple(MODIFICATIONS[NAMES.index(name)] for name in names)
+  local = jax.tree.map(
+    np.asarray, compiled(*_bound(model, state), images, order)
+  )
   assert local.delta.shape == (5, len(order), 12)
   assert not local.delta[:, names.index("identity")].any()
   assert np.all(np.abs(local.delta[:, names.index("hue")]).max(axis=1) > 0.01)
@@ -158,11 +166,11 @@ def test_same_cell_rule():
   images = np.zeros((1, 8, 8, 3), np.uint8)
   images[:, :4] = 255
   nearest, at, embed = from_maps(maps)
-  local = importance(nearest, at, images, MODIFICATIONS[:2], embed)
+  local = compiled(nearest, at, images, MODIFICATIONS[:2], embed)
   assert_array_equal(local.cell, [[1]])
   assert_array_equal(local.delta[0], [[0.0], [3.0]])
   # The best cell of the copy is as similar as before; the same cell is not.
-  own = importance(nearest, at, images, MODIFICATIONS[:2], embed, own_cell=True)
+  own = compiled(nearest, at, images, MODIFICATIONS[:2], embed, True)
   assert_array_equal(own.cell, [[1]])
   assert_array_equal(own.delta[0], [[0.0], [0.0]])
 
@@ -190,9 +198,7 @@ def test_a_model_of_another_library():
     return jax.pure_callback(likeness, shape, images)
 
   nearest, at, embed = from_maps(maps)
-  local = jax.jit(importance, static_argnums=(0, 1, 3, 4))(
-    nearest, at, images, MODIFICATIONS, embed
-  )
+  local = compiled(nearest, at, images, MODIFICATIONS, embed)
   jax.block_until_ready(local)
   assert sum(calls) == 2 * len(MODIFICATIONS)
   before = likeness(images).reshape(2, 144, 5)
@@ -211,7 +217,7 @@ def test_score_by_strength():
   """A planted toy: prototypes are colours, the images of full saturation."""
   images = np.array([[[[255, 0, 0]]], [[[0, 0, 255]]]], np.uint8)
   images = images.repeat(8, axis=1).repeat(8, axis=2)
-  colours = jnp.array([[255.0, 0, 0], [0, 0, 255]])
+  colours = np.float32([[255, 0, 0], [0, 0, 255]])
 
   def maps(images):
     apart = (
@@ -227,10 +233,8 @@ def test_score_by_strength():
   ):
     by_name = dict(zip(NAMES, MODIFICATIONS, strict=True))
     preset = presets.over(by_name[name], strengths)
-    local = jax.jit(importance, static_argnums=(0, 1, 3, 4))(
-      nearest, at, images, preset.modifications, embed
-    )
-    own = local.delta[np.arange(2), 1:, np.arange(2)]
+    local = compiled(nearest, at, images, preset.modifications, embed)
+    own = np.asarray(local.delta)[np.arange(2), 1:, np.arange(2)]
     assert not own[:, 0].any()
     assert np.all(np.diff(own, axis=1) > 1), name
 
@@ -265,9 +269,7 @@ def test_all_devices_together_equal_one():
   model, state = fakes.trained()
   images = fakes.photographs(8, seed=5)
   rows, _ = _run(model, state, [_batch(images)])
-  alone = jax.jit(importance, static_argnums=(0, 1, 3))(
-    *_bound(model, state), images, MODIFICATIONS
-  )
+  alone = compiled(*_bound(model, state), images, MODIFICATIONS)
   for found, expected in zip(rows[0].all_scores, alone, strict=True):
     assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
 
@@ -301,10 +303,15 @@ def test_constant_delta_is_that_constant():
   mask = np.ones(6, bool)
   local = Local(similarity, np.zeros((6, 4), np.int32), delta)
   log, draws = similarities.load("log"), Replicates.empty(0, 2, 4)
-  scores = Sums.of(local, similarity, mask, log).scores(draws)
+
+  @jax.jit
+  def of(similarity):
+    return Sums.of(local, similarity, mask, log).scores(draws)
+
+  scores = of(similarity)
   assert_allclose(scores.importance, 0.7, rtol=1e-6)
   assert scores.replicates.shape == (0, 2, 4)
-  none = Sums.of(local, np.zeros_like(similarity), mask, log).scores(draws)
+  none = of(np.zeros_like(similarity))
   assert np.isnan(none.importance).all()
 
 

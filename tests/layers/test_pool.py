@@ -29,7 +29,7 @@ def test_is_xlas(case):
   """Few values, so that several cells of a window are the maximum."""
   rows, columns, side, stride, margin, dtype = case
   rng = np.random.default_rng(0)
-  x = jnp.asarray(rng.integers(-3, 3, (2, rows, columns, 5)), dtype)
+  x = rng.integers(-3, 3, (2, rows, columns, 5)).astype(jnp.dtype(dtype))
 
   @jax.jit
   def both(x):
