@@ -303,15 +303,11 @@ def test_constant_delta_is_that_constant():
   mask = np.ones(6, bool)
   local = Local(similarity, np.zeros((6, 4), np.int32), delta)
   log, draws = similarities.load("log"), Replicates.empty(0, 2, 4)
-
-  @jax.jit
-  def of(similarity):
-    return Sums.of(local, similarity, mask, log).scores(draws)
-
-  scores = of(similarity)
+  of = jax.jit(lambda similarity: Sums.of(local, similarity, mask, log))
+  scores = of(similarity).scores(draws)
   assert_allclose(scores.importance, 0.7, rtol=1e-6)
   assert scores.replicates.shape == (0, 2, 4)
-  none = of(np.zeros_like(similarity))
+  none = of(np.zeros_like(similarity)).scores(draws)
   assert np.isnan(none.importance).all()
 
 
