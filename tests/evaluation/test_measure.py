@@ -57,10 +57,11 @@ def trained():
 def test_decisions_by_hand(trained):
   model, state = trained
   source = _Source()
-  features = model.features(source.images)
-  similarity, _ = model.nearest(state, features)
+  similarity = np.asarray(
+    jax.jit(lambda x: model.nearest(state, model.features(x))[0])(source.images)
+  )
   weights = np.asarray(model.weights(state))
-  logits = np.asarray(similarity) @ weights.T
+  logits = similarity @ weights.T
   found = decisions.measure(model, state, _stream(source), _stream(_Source(5)))
   assert_allclose(
     found["accuracy"].value, np.mean(logits.argmax(1) == source.labels)
@@ -114,10 +115,14 @@ def test_the_heat_of_a_class_is_the_mean_map_of_its_prototypes(trained):
   model, state = trained
   own = np.arange(3)[:, None] == state.buffers["class_of"][None]
   weights = np.where(own, 1.0, -0.5).astype(np.float32)
-  seen = decisions.decide(model, state, fakes.photographs(2))
-  maps = heats._maps(model, state, seen)
-  images = np.zeros((2, 4, 4, 3))
-  found = heats._heat(maps, weights, np.array([2, 0]), images)
+
+  @jax.jit
+  def heat(photographs, classes):
+    seen = decisions.decide(model, state, photographs)
+    maps = heats._maps(model, state, seen)
+    return maps, heats._heat(maps, weights, classes, np.zeros((2, 4, 4, 3)))
+
+  maps, found = map(np.asarray, heat(fakes.photographs(2), np.array([2, 0])))
   assert_allclose(found[0], np.mean(maps[0, own[2]], axis=0) * 4, rtol=1e-5)
   assert_allclose(found[1], np.mean(maps[1, own[0]], axis=0) * 4, rtol=1e-5)
 

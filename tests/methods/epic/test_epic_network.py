@@ -1,5 +1,7 @@
 """A classifier through a rotation: the same logits, channel by channel."""
 
+import functools
+
 import jax
 import numpy as np
 import pytest
@@ -31,6 +33,16 @@ def network():
   return RotatedNetwork(backbone, SIZE, names)
 
 
+@functools.cache
+def _compiled(network, name):
+  return jax.jit(getattr(network, name))
+
+
+def _of(network, name, *arguments):
+  """What a function of the network gives, on the host."""
+  return jax.tree.map(np.asarray, _compiled(network, name)(*arguments))
+
+
 def _images(count=7, seed=1):
   rng = np.random.default_rng(seed)
   return rng.integers(0, 256, (count, SIZE, SIZE, 3)).astype(np.uint8)
@@ -55,23 +67,22 @@ def state(network):
 @pytest.mark.parametrize("kind", rotation.KINDS)
 def test_logits_stay_and_are_the_sum_of_points(network, state, kind):
   turned = folding.folded(state, *_turn(kind))
-  embedded = network.embed(turned, _images())
-  own = network.own_logits(turned, embedded)
-  logits = network.logits(turned, embedded)
+  embedded = _of(network, "embed", turned, _images())
+  own = _of(network, "own_logits", turned, embedded)
+  logits = _of(network, "logits", turned, embedded)
   assert classifier.difference(own, logits) < 1e-5
   folding.require_same(turned)
-  answers = network.answers(turned, {"image": _images()})
+  answers = _of(network, "answers", turned, {"image": _images()})
   predicted = np.argmax(logits, axis=1)
   total = (
     answers["points"].sum(axis=1) + turned.params["head"]["bias"][predicted]
   )
   np.testing.assert_allclose(total, np.max(logits, axis=1), rtol=1e-4)
-  compared = network.compared(
-    turned, {"features": embedded, "label": predicted}
-  )
+  batch = {"features": embedded, "label": predicted}
+  compared = _of(network, "compared", turned, batch)
   assert np.all(compared["correct"])
   assert not np.any(compared["changed"])
-  scores = network.scores(turned, embedded, answers["similarities"])
+  scores = _of(network, "scores", turned, embedded, answers["similarities"])
   weight = turned.params["head"]["weight"][predicted]
   kept = np.sum(weight * np.maximum(scores, 0), axis=1)
   np.testing.assert_allclose(
@@ -81,19 +92,23 @@ def test_logits_stay_and_are_the_sum_of_points(network, state, kind):
 
 def test_similarities_are_largest_values_of_their_maps(network, state):
   turned = folding.folded(state, *_turn())
-  embedded = network.embed(turned, _images())
+  embedded = _of(network, "embed", turned, _images())
   prototypes = turned.params["prototypes"]["prototypes"]
   similar = network.similarity
-  maps = similar.activation(similar.distance(embedded, prototypes))
+  maps = jax.jit(lambda z, p: similar.activation(similar.distance(z, p)))(
+    embedded, prototypes
+  )
   maps = np.asarray(maps).reshape(len(maps), -1, CHANNELS)
-  similarity, cells = network.nearest(turned, embedded)
+  similarity, cells = _of(network, "nearest", turned, embedded)
   np.testing.assert_allclose(similarity, maps.max(axis=1), rtol=1e-5)
   np.testing.assert_array_equal(cells, maps.argmax(axis=1))
   np.testing.assert_allclose(
-    network.at(turned, embedded, cells), similarity, rtol=1e-6
+    _of(network, "at", turned, embedded, cells), similarity, rtol=1e-6
   )
   np.testing.assert_allclose(
-    network.scores(turned, embedded, similarity), maps.mean(axis=1), rtol=1e-4
+    _of(network, "scores", turned, embedded, similarity),
+    maps.mean(axis=1),
+    rtol=1e-4,
   )
 
 
@@ -115,7 +130,7 @@ def test_chosen_images_fire_most_and_depend_on_no_batch(network, state):
   turned = folding.folded(state, *_turn())
   images = _images(11)
   images[[2, 5, 8]] = images[9]  # equal ones: the first come first
-  maps = np.asarray(network.embed(turned, images), np.float64)
+  maps = _of(network, "embed", turned, images).astype(np.float64)
   u = np.asarray(folding.basis(turned), np.float64)
   # By whole maps, one image and one channel at a time, as the paper sums them.
   fired = np.zeros((len(images), CHANNELS))
@@ -129,7 +144,9 @@ def test_chosen_images_fire_most_and_depend_on_no_batch(network, state):
     np.testing.assert_array_equal(found, expected)
     strong = channels.strongest(network, turned, _batches(images, size), 4)
     np.testing.assert_array_equal(strong.images, expected)
-    purity = np.asarray(rotation.purity(maps.astype(np.float32), u))
+    purity = np.asarray(
+      jax.jit(rotation.purity)(maps.astype(np.float32), np.float32(u))
+    )
     rows = np.arange(CHANNELS)[:, None]
     np.testing.assert_allclose(
       strong.more["purity"], purity[expected, rows], rtol=1e-5
@@ -143,7 +160,7 @@ def test_chosen_images_fire_most_and_depend_on_no_batch(network, state):
 def _alignment(network, state, images, chosen, white):
   """Mean directions of the chosen pixels, and the mean purity, by loops."""
   u = np.asarray(folding.basis(state), np.float64)
-  maps = np.asarray(network.embed(state, images), np.float64)
+  maps = _of(network, "embed", state, images).astype(np.float64)
   expected, purity = np.zeros((CHANNELS, CHANNELS)), []
   for k, row in enumerate(chosen):
     for i in row[row >= 0]:
@@ -166,7 +183,7 @@ def test_u_turns_to_the_directions_of_the_chosen_pixels(
       network, state, _batches(images, 4), 0.1
     )
     white = np.asarray(folding.basis(state), np.float64)
-    cells = np.asarray(network.embed(state, images)).reshape(-1, CHANNELS)
+    cells = _of(network, "embed", state, images).reshape(-1, CHANNELS)
     expected, _ = rotation.whitening(cells.T @ cells / len(cells), 0.1)
     np.testing.assert_allclose(white, expected, rtol=1e-3, atol=1e-4)
     np.testing.assert_allclose(condition, np.linalg.cond(expected), rtol=1e-3)
@@ -217,9 +234,9 @@ def test_an_image_is_told_by_the_channels_with_most_points(network, state):
   head = classifier.Head(np.abs(own["weight"]), own["bias"])
   turned = folding.folded(folding.with_head(state, head), np.eye(CHANNELS))
   images = _images(8)
-  answers = network.answers(turned, {"image": images})
-  embedded = network.embed(turned, images)
-  scores = network.scores(turned, embedded, answers["similarities"])
+  answers = _of(network, "answers", turned, {"image": images})
+  embedded = _of(network, "embed", turned, images)
+  scores = _of(network, "scores", turned, embedded, answers["similarities"])
   points = np.where(np.asarray(scores) > 0, answers["points"], 0.0)
   rows, _ = sweep.sweep(
     network,
