@@ -1,9 +1,9 @@
-"""The atlas: which training image shows best what a concept prototype means.
+"""The atlas: the training image that shows each concept prototype best.
 
-A concept prototype is a free vector, no patch. Its picture is the training
-image whose vector of the concept is the most similar (CSR, eq. 11), framed at
-the cell that is the most similar there. The same sweep counts the vectors that
-each prototype is the nearest of, and what it scores where its concept is not.
+A concept prototype is a free vector, not a patch. Its picture is the training
+image whose vector of the concept is the most similar to it (CSR, eq. 11),
+framed at the most similar cell. The same sweep counts the vectors nearest to
+each prototype, and its mean score over images without its concept.
 """
 
 from collections.abc import Iterable
@@ -33,8 +33,8 @@ def atlas(
     network: a `ConceptNetwork`.
     state: its state.
     stream: all training images in order, without augmentation.
-    batches: of them, for `network.rows`.
-    present: which concepts each of them shows.
+    batches: of these images, for `network.rows`.
+    present: which concepts each image shows.
   """
   projected, scores, cells = [], [], []
   for batch, rows in parallel.each(network.rows, state, batches):
@@ -74,8 +74,8 @@ def nearest_images(
   Only vectors of concepts that are present count.
 
   Returns:
-    The images, -1 where no image shows the concept; their cosines; and how
-    many vectors of its concept each prototype is the nearest of.
+    The images, -1 if no image shows the concept; their cosines; and the number
+    of vectors of its concept that are nearest to each prototype.
   """
   directions = np.asarray(distance.direction(prototypes))
   images = np.full(len(prototypes), -1, np.int32)
@@ -101,7 +101,7 @@ def absent_means(
 ) -> Float[np.ndarray, " p"]:
   """Each prototype's mean score over the images without its concept.
 
-  0 where every image shows it.
+  0 if every image shows its concept.
   """
   without = ~np.asarray(present)[:, concept_of]
   sums = np.where(without, scores, 0.0).sum(axis=0, dtype=np.float64)
@@ -109,7 +109,7 @@ def absent_means(
 
 
 def without(state: State, alive: Bool[ArrayLike, " p"]) -> State:
-  """The state with some prototypes thrown out and its task head at 0."""
+  """The state with these living prototypes and a task head of zeros."""
   head = jax.tree.map(np.zeros_like, state.params["head"])
   return state.replace(
     params={**state.params, "head": head},

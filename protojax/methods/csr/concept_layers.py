@@ -1,8 +1,8 @@
-"""The parts of a concept model: features -> concepts -> vectors -> likeness.
+"""The layers of a concept model: features -> concepts -> vectors -> directions.
 
-In the order of the forward path (CSR, section 3): a concept head says where in
-the features a concept is, the features there make one vector a concept, and a
-projector takes vectors and single cells to where prototypes are compared.
+In the order of the forward path (CSR, section 3): the concept head finds where
+each concept is. The features there are averaged to one vector for each concept.
+The projector maps vectors and single cells to the space of the prototypes.
 """
 
 from flax import linen as nn
@@ -15,10 +15,10 @@ from protojax.types import ArrayLike
 
 
 class ConceptHead(nn.Module):
-  """Features -> one map a concept, by a 1x1 convolution without a bias.
+  """Features -> a map for each concept, by a 1x1 convolution without bias.
 
   Attributes:
-    concepts: how many.
+    concepts: number of concepts.
   """
 
   concepts: int
@@ -32,15 +32,15 @@ class ConceptHead(nn.Module):
 
 
 class Projector(nn.Module):
-  """Vectors to the prototypes' space: residual blocks, then length one.
+  """Maps vectors to directions in the space of the prototypes.
 
-  A layer to the new width and three blocks of [layer, norm, ReLU], each added
-  to what it got. The norm is LayerNorm, not the paper's half BatchNorm: it is
-  trained on pooled vectors and used on single cells, whose statistics differ.
+  A layer to the new width, then residual blocks of [layer, norm, ReLU]. The
+  norm is LayerNorm, not the paper's half BatchNorm: the projector is trained on
+  pooled vectors and used on single cells, whose statistics differ.
 
   Attributes:
     channels: of the prototypes.
-    blocks: how many.
+    blocks: number of residual blocks.
   """
 
   channels: int
@@ -60,7 +60,7 @@ class Projector(nn.Module):
 def local_vectors(
   features: Float[ArrayLike, "b h w d"], maps: Float[ArrayLike, "b h w c"]
 ) -> Float[jax.Array, "b c d"]:
-  """One vector a concept: features where its map is high (eq. 2).
+  """A vector for each concept: the mean feature, weighted by its map (eq. 2).
 
   v_k = sum over the cells of softmax(map_k) features.
   """

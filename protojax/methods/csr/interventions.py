@@ -1,9 +1,9 @@
-"""What a person says to a concept model, and what it answers then.
+"""The answer of a concept model after an intervention of a person.
 
 "Look here" and "not there" come as an importance of each cell; "do not trust
-this concept" rejects it. Both act on the similarities before the head
-(CSR, section 6, eqs. 12-13), on the features of one image, so that `jax.vmap`
-asks many questions about it at once.
+this concept" rejects it. Both act on the similarities before the head (CSR,
+section 6, eqs. 12-13). The functions take one image; `jax.vmap` runs them over
+many images or interventions.
 """
 
 from typing import Any
@@ -19,7 +19,7 @@ from protojax.types import ArrayLike
 
 @struct.dataclass
 class Readout:
-  """What turns similarities into an answer.
+  """The arrays that turn similarities into an answer.
 
   Attributes:
     prototypes: of length one, [p d].
@@ -27,10 +27,10 @@ class Readout:
     alive: prototypes that count, bool [p].
     weight: of the head, [k p].
     bias: of the head, [k].
-    absent: the score a prototype has once its concept is rejected, [p].
+    absent: score of each prototype if its concept is rejected, [p].
   """
 
-  # Any, since tree transformations put axes and whole stacks in.
+  # Any: tree transformations store axes and stacked arrays here.
   prototypes: Any
   concept_of: Any
   alive: Any
@@ -41,14 +41,15 @@ class Readout:
 
 @struct.dataclass
 class Answer:
-  """What the model says of one image.
+  """The answer to one image.
 
   Attributes:
     logits: [k].
     concept_scores: the best score of each concept's prototypes, [c].
-    contributions: what each concept adds to the predicted class's logit, [c].
-    best: the prototype of each concept that has the best score, int32 [c].
-    maps: its similarity in every cell, times the importance, [h w c].
+    contributions: of each concept to the logit of the predicted class, [c].
+    best: the prototype of each concept with the best score, int32 [c].
+    maps: similarity of that prototype to every cell, times the importance,
+      [h w c].
   """
 
   logits: Any
@@ -66,7 +67,7 @@ def pooled(
   """Scores: the largest similarity of each prototype over the cells (eq. 13).
 
   Negative similarities are 0, so that more importance never lowers a score.
-  One cell after the other: the maps `h w p` are never held.
+  Cell by cell, so that the maps `h w p` are never held.
   """
   directions = distance.direction(embedded).reshape(-1, embedded.shape[-1])
   flat = distance.direction(prototypes)
@@ -99,16 +100,16 @@ def predict_with(
   importance: Float[ArrayLike, "h w"],
   rejected: Bool[ArrayLike, " c"],
 ) -> Answer:
-  """What the model says once it was told where to look and what to leave out.
+  """The answer after an intervention.
 
-  With an importance of 1 everywhere and nothing rejected it is what the model
-  says by itself.
+  With importance 1 everywhere and nothing rejected it is the answer without an
+  intervention.
 
   Args:
     embedded: features of one image.
     readout: prototypes and head.
     importance: of every cell, in [0, 1].
-    rejected: which concepts are.
+    rejected: which concepts are rejected.
   """
   r, alive = readout, jnp.asarray(readout.alive)
   scores = pooled(embedded, r.prototypes, importance)

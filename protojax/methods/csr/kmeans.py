@@ -1,10 +1,10 @@
-"""Centres on the unit sphere: where concept prototypes start, and start again.
+"""Spherical k-means: the centres that concept prototypes start from.
 
-Prototypes that begin at random mostly end without a vector of their own, since
-the nearest takes all the gradient. So they begin as centres of spherical
-k-means, and those that no vector chooses move to where the others are farthest.
-Vectors and centres have length one; `valid` tells real rows from padding, so
-that `jax.vmap` goes over the concepts.
+After a random start most prototypes end without a vector that they are nearest
+to, since the nearest prototype gets all the gradient. So prototypes start as
+centres of k-means, and between rounds those without a vector move to vectors
+that are far from all others. Vectors and centres have length one. `valid` is
+False for padding, so that `jax.vmap` can run over the concepts.
 """
 
 import functools
@@ -27,7 +27,7 @@ def cluster_by_concept(
   count: int,
   iterations: int,
 ) -> Float[jax.Array, "c m d"]:
-  """So many centres of each concept's vectors, from images that show it."""
+  """Centres of each concept's vectors, from the images that show it."""
   start = functools.partial(
     spherical_kmeans, count=count, iterations=iterations
   )
@@ -39,9 +39,10 @@ def move_unused(
   present: Bool[ArrayLike, "n c"],
   centres: Float[ArrayLike, "c m d"],
 ) -> tuple[Float[np.ndarray, "c m d"], int]:
-  """Centres of length one, those that no vector chooses moved; and how many.
+  """Moves the centres that are nearest to no vector: see `farthest_points`.
 
-  To where the others cover the vectors worst: `farthest_points`.
+  Returns:
+    All centres, at length one, and the number of those that moved.
   """
 
   def of_concept(
@@ -62,17 +63,18 @@ def spherical_kmeans(
   count: int,
   iterations: int,
 ) -> Float[jax.Array, "m d"]:
-  """Centres of so many clusters by cosine.
+  """Centres of m clusters by cosine.
 
-  The start is farthest-point traversal from the mean; then, in turn, each
-  vector goes to its nearest centre and each centre to the direction of its
-  vectors' mean. A centre without vectors stays.
+  The first centres come from a farthest-point traversal that starts at the
+  mean. In an iteration each vector is assigned to its nearest centre, and each
+  centre moves to the direction of its vectors' mean. A centre without vectors
+  stays.
 
   Args:
     vectors: of length one.
-    valid: which of them are real.
+    valid: False for padding.
     count: m.
-    iterations: of both steps.
+    iterations: number of iterations.
   """
   vectors, real = jnp.asarray(vectors), jnp.asarray(valid)[:, None]
   mean = jnp.mean(jnp.where(real, vectors, 0.0), axis=0)
@@ -97,11 +99,11 @@ def farthest_points(
   centres: Float[ArrayLike, "m d"],
   moved: Bool[ArrayLike, " m"],
 ) -> Float[jax.Array, "m d"]:
-  """The centres, those marked moved to the worst covered vectors.
+  """The centres; those marked in `moved` go to the worst covered vectors.
 
-  One after the other: each goes to the vector whose most similar centre, of
-  those kept and those already moved, is the least similar. Where there is no
-  vector they stay.
+  One after the other, each goes to the vector whose most similar centre is the
+  least similar. Centres that stay and those that have moved already count. If
+  there is no vector, all stay.
   """
   vectors, centres = jnp.asarray(vectors), jnp.asarray(centres)
   moved = jnp.asarray(moved)
@@ -112,7 +114,7 @@ def farthest_points(
     covered: jax.Array, row: tuple[jax.Array, jax.Array]
   ) -> tuple[jax.Array, jax.Array]:
     centre, moves = row
-    # Ties, such as all of them where no centre is kept, go to the first.
+    # Ties go to the first vector; all tie if no centre stays.
     worst = vectors[jnp.argmin(jnp.where(valid, covered, jnp.inf))]
     centre = jnp.where(moves & jnp.any(valid), worst, centre)
     return jnp.maximum(covered, _products(vectors, centre)), centre
@@ -133,10 +135,10 @@ def counts(
   valid: Bool[ArrayLike, " n"],
   centres: Float[ArrayLike, "m d"],
 ) -> Int[jax.Array, " m"]:
-  """How many vectors each centre is the nearest of."""
+  """Number of vectors that each centre is nearest to."""
   chosen = jax.nn.one_hot(nearest(vectors, centres), len(centres))
-  kept = jnp.where(jnp.asarray(valid)[:, None], chosen, 0.0)
-  return jnp.sum(kept, axis=0).astype(jnp.int32)
+  chosen = jnp.where(jnp.asarray(valid)[:, None], chosen, 0.0)
+  return jnp.sum(chosen, axis=0).astype(jnp.int32)
 
 
 def _similar(vectors, valid, centre):

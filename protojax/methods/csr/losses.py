@@ -1,8 +1,8 @@
-"""Losses of a concept model: which concepts are there, and what they are like.
+"""Losses of a concept model: presence of concepts, contrast between them.
 
-Rows are concept vectors of images, columns the concepts: the prototypes of
-every concept pull its own vectors and push those of the others (CSR, eqs. 6-9,
-the form of SoftTriple, Qian et al., 1909.05235).
+In the contrast the prototypes of a concept attract its own vectors and repel
+those of other concepts (CSR, eqs. 6-9, the form of SoftTriple, Qian et al.,
+1909.05235).
 """
 
 import jax
@@ -24,7 +24,7 @@ def presence(
 def relaxed_maximum(
   cosines: Float[ArrayLike, "*n m"], gamma: float
 ) -> Float[jax.Array, "*n"]:
-  """A concept's similarity: of its prototypes by their softmax (eqs. 6-7).
+  """Similarity to a concept: a softmax over its prototypes (eqs. 6-7).
 
   sum_m q_m s_m with q = softmax(gamma s): the mean for gamma 0, the maximum
   for gamma towards infinity.
@@ -41,8 +41,9 @@ def concept_contrast(
   Args:
     similarities: of the vector of concept i (second axis) to concept j (last).
     scale: lambda.
-    margin: added to the own similarity. Below 0 it must win by so much; above,
-      as the public replication of the paper has it, the loss is easier.
+    margin: added to the own similarity. If negative, the own concept must win
+      by it; if positive, as in the public replication of the paper, the loss is
+      easier.
   """
   own = jnp.eye(similarities.shape[-1])[None]
   logits = scale * (similarities + margin * own)

@@ -1,8 +1,8 @@
 """CSR: concept-based similarity reasoning (Huy et al., CVPR 2025, 2503.06873).
 
 Concept scores are similarities of single cells to concept prototypes, so each
-has a place in the image, and a person can say where to look, reject a concept,
-and throw prototypes out.
+score has a place in the image. A person can say where to look, reject a
+concept, and remove prototypes.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -43,7 +43,7 @@ from protojax.prototypes.bank import vectors, with_vectors
 from protojax.prototypes.groups import Groups
 from protojax.types import Array, ArrayLike, Batch, Metrics, State, UserError
 
-# The least that a run can be made of.
+# Smallest values of config keys.
 _LEAST = {
   "seed": 0,
   "batch_size": 1,
@@ -89,7 +89,7 @@ class Method:
 
   @property
   def concept_names(self) -> tuple[str, ...]:
-    """The concepts, by number; the classes where the config names none."""
+    """The concepts, in the order of their scores; by default the classes."""
     return tuple(self.config.data.concepts) or self.class_names
 
   @property
@@ -137,7 +137,7 @@ class Method:
   def stages(self) -> Iterator[Fit | Pass]:
     """Start; concepts; prototypes from k-means, re-seeded; atlas; task.
 
-    With prototypes to remove: those go, and the task head learns anew.
+    With `refine.remove`: these prototypes are removed; atlas; task.
     """
     c, ordered = self.config, self.stream("train")
     if c.refine.remove:
@@ -156,7 +156,7 @@ class Method:
     )
 
   def _learn(self, ordered: Stream) -> Iterator[Fit | Pass]:
-    """What the concepts are, and what they look like."""
+    """The stages that learn concepts and prototypes."""
     c = self.config
     yield self._concept_stage()
     if c.warm.epochs:
@@ -168,7 +168,7 @@ class Method:
       yield self._prototype_stage("prototypes", c.prototypes.epochs)
 
   def _concept_stage(self) -> Fit:
-    """Concept head and, unless its rate is 0, backbone."""
+    """Trains the concept head and, unless its rate is 0, the backbone."""
     c = self.config.concepts
     rates = {"concepts": adam(c.head, c.weight_decay)}
     if c.backbone:
@@ -185,7 +185,7 @@ class Method:
     )
 
   def _prototype_stage(self, name: str, length: int) -> Fit:
-    """Behind a frozen concept head; every round begins with fresh moments."""
+    """Trains projector and prototypes; each round starts with new moments."""
     c, loss = self.config.prototypes, self.config.loss
     rates = {
       "projector": adam(c.projector, c.weight_decay),
@@ -206,7 +206,7 @@ class Method:
 
   @functools.cached_property
   def _features(self) -> Cached:
-    """Of whole splits; all stages after the first, and metrics, begin there."""
+    """Cached features of whole splits, for later stages and metrics."""
     return Cached(self.network.feature_rows, self.network.feature_part)
 
   @functools.cached_property
@@ -219,7 +219,7 @@ class Method:
   def start(self, state: State, data: Stream) -> tuple[State, Metrics]:
     """Pretrained weights, features of unit variance.
 
-    What was taken over from another run stays as it is.
+    Arrays that were taken over from another run do not change.
     """
     c, backbone = self.config, self.network.backbone
     if c.init_from and adopt.fitting(state, c.init_from, self.class_names):
@@ -245,7 +245,7 @@ class Method:
     return _with_flat(state, centres), {}
 
   def move_unused(self, state: State, data: Stream) -> tuple[State, Metrics]:
-    """Prototypes that no vector chooses move to the worst covered vectors."""
+    """Prototypes nearest to no vector move to the worst covered vectors."""
     shape = (len(self.concept_names), -1, self.config.prototypes.channels)
     moved, count = kmeans.move_unused(
       self._projected(state, data), self._present, vectors(state).reshape(shape)
@@ -260,7 +260,7 @@ class Method:
     return np.concatenate([r["projected"][b["valid"]] for b, r in rows])
 
   def refine(self, state: State, data: Stream) -> tuple[State, Metrics]:
-    """Removes the prototypes that a person has thrown out."""
+    """Removes the prototypes that a person has chosen."""
     del data
     c, alive = self.config, np.array(state.buffers["alive"])
     unknown = [j for j in c.refine.remove if not 0 <= j < len(alive)]
@@ -281,7 +281,7 @@ class Method:
     buffers = {**state.buffers, **found}
     return state.replace(buffers=buffers), {"used": int(used.sum())}
 
-  # What the commands ask for.
+  # For the commands.
 
   def predict(self, state: State, batch: Batch) -> Mapping[str, Array]:
     """Logits, probabilities; each prototype's similarity, cell, and points.
@@ -297,14 +297,14 @@ class Method:
     importance: Float[ArrayLike, "b h w"],
     rejected: Bool[ArrayLike, "b c"],
   ) -> Mapping[str, Array]:
-    """What the model says once it was told what counts (section 6)."""
+    """The answers to images after an intervention (section 6)."""
     return self.network.intervene(state, images, importance, rejected)
 
   def evaluate(self, state: State, data: Stream) -> Metrics:
-    """How well classes and concepts are told, and where concepts point.
+    """Metrics of classes and concepts: see `concept_scores.measure`.
 
     "pointing" is of each concept's best prototype, "map_pointing" of the
-    concept head's map; without places there are neither.
+    concept head's map; both are absent if places are unknown.
     """
     batches = self._features.batches(state, data)
     parts = [
@@ -331,13 +331,13 @@ class Method:
   def explain(
     self, state: State, data: Stream, **options: Any
   ) -> Iterator[Any]:
-    """Why images and prototypes look alike: see `prototypical.explain`."""
+    """Explanations of images and prototypes: see `prototypical.explain`."""
     return prototypical.of_method(self, state, data, **options)
 
   def summary(
     self, state: State, stages: Sequence[Mapping[str, Any]]
   ) -> Mapping[str, Any]:
-    """The metrics at the end, and what became of the prototypes."""
+    """Counts of prototypes, and the names of classes and concepts."""
     alive = np.asarray(state.buffers["alive"])
     used = alive & (np.asarray(state.buffers["vectors"]) > 0)
     return {
@@ -356,7 +356,7 @@ def _with_flat(state: State, found: Float[ArrayLike, "c m d"]) -> State:
 
 
 def _require_known(config: ConfigDict) -> None:
-  """Refuses now what would end the run after its training."""
+  """Refuses settings that would fail only after training."""
   if config.reject not in networks.REJECTIONS:
     raise UserError(
       f"--config.reject is {config.reject!r}; choose one of"

@@ -1,7 +1,7 @@
 """The network of a concept model: image -> concept prototypes -> logits.
 
 Backbone, concept head, projector, prototypes and task head in one place, so
-that every stage, the atlas, interventions and explanations read the same
+that every stage, the atlas, interventions and explanations use the same
 forward pass (CSR, section 3).
 """
 
@@ -25,7 +25,7 @@ from protojax.prototypes.similarity import Similarity
 from protojax.types import Array, ArrayLike, Batch, PyTree, State
 
 CONCEPT = "concept"
-# What a rejected concept's scores become.
+# Kinds of scores for a rejected concept.
 REJECTIONS = ("zero", "absent_mean")
 
 
@@ -42,8 +42,8 @@ class ConceptNetwork:
     image_size: pixels on a side.
     class_names: in the order of the logits.
     concept_names: in the order of the concepts' scores.
-    reject: what the scores of a rejected concept become: "zero", or
-      "absent_mean", their means over training images without it.
+    reject: scores of a rejected concept: "zero", or "absent_mean", their means
+      over training images without the concept.
   """
 
   backbone: Backbone
@@ -121,7 +121,7 @@ class ConceptNetwork:
     images: ArrayLike,
     train: bool = False,
   ) -> tuple[Float[Array, "b h w e"], PyTree]:
-    """Standardised features and, in training, the moved statistics."""
+    """Standardised features, and the statistics after them."""
     features, moved = forward.features(
       self.backbone, params, statistics, images, train
     )
@@ -133,25 +133,25 @@ class ConceptNetwork:
   def concept_maps(
     self, params: PyTree, features: Float[ArrayLike, "b h w e"]
   ) -> Float[Array, "b h w c"]:
-    """Where the concept head sees each concept: its cam."""
+    """Maps of the concept head: where it finds each concept."""
     return forward.applied(self._concept_head, params["concepts"], features)
 
   def concept_logits(
     self, params: PyTree, features: Float[ArrayLike, "b h w e"]
   ) -> Float[Array, "b c"]:
-    """Whether it sees it: the mean of the map."""
+    """Logit of each concept: the mean of its map."""
     return jnp.mean(self.concept_maps(params, features), axis=(1, 2))
 
   def project(
     self, params: PyTree, vectors: Float[ArrayLike, "*n e"]
   ) -> Float[Array, "*n d"]:
-    """Vectors or cells in the prototypes' space, of length one."""
+    """Vectors or cells as directions in the space of the prototypes."""
     return forward.applied(self.projector, params["projector"], vectors)
 
   def cosines(
     self, params: PyTree, projected: Float[ArrayLike, "b c d"]
   ) -> Float[Array, "b c c m"]:
-    """Of every vector to the prototypes of every concept."""
+    """Cosines of every vector to the prototypes of every concept."""
     flat = params["prototypes"]["prototypes"][:, 0, 0]
     found = jnp.einsum(
       "bcd,pd->bcp",
@@ -164,7 +164,7 @@ class ConceptNetwork:
   def logits(
     self, params: PyTree, state: State, scores: Float[ArrayLike, "b p"]
   ) -> Float[Array, "b k"]:
-    """Of scores; the dead prototypes are left out."""
+    """Logits from scores; dead prototypes are left out."""
     head, alive = params["head"], jnp.asarray(state.buffers["alive"])[None]
     scores = jnp.where(alive, scores, 0.0)
     weight = jnp.where(alive, head["weight"], 0.0)
@@ -177,7 +177,7 @@ class ConceptNetwork:
     scores: Float[ArrayLike, "b p"],
     rejected: Bool[ArrayLike, "b c"],
   ) -> Float[Array, "b p"]:
-    """Scores without what some concepts say."""
+    """Scores after the rejection of some concepts."""
     reject = jax.vmap(interventions.rejected_scores, (0, 0, None, None))
     class_of = state.buffers["class_of"]
     return reject(scores, rejected, class_of, self._absent(state))
@@ -186,39 +186,39 @@ class ConceptNetwork:
     absent = jnp.asarray(state.buffers["absent"])
     return absent if self.reject == "absent_mean" else jnp.zeros_like(absent)
 
-  # What a stage computes once. Batches may have features in place of images.
+  # Cached rows. Batches may have features in place of images.
 
   def feature_rows(self, state: State, batch: Batch) -> dict[str, Array]:
-    """Prefix of a stage that trains the concept head alone."""
+    """Cached rows of a stage that trains the concept head alone."""
     if "features" in batch:
       return {"features": batch["features"]}
     features, _ = self.features(state.params, state.statistics, batch["image"])
     return {"features": features}
 
   def feature_part(self, state: State) -> PyTree:
-    """What features depend on."""
+    """Parameters and statistics that features depend on."""
     return state.params["backbone"], state.statistics
 
   def vector_rows(self, state: State, batch: Batch) -> dict[str, Array]:
-    """Prefix of a stage that trains projector and prototypes."""
+    """Cached rows of a stage that trains projector and prototypes."""
     features = self.feature_rows(state, batch)["features"]
     maps = self.concept_maps(state.params, features)
     return {"vectors": concept_layers.local_vectors(features, maps)}
 
   def projected_rows(self, state: State, batch: Batch) -> dict[str, Array]:
-    """Vectors as prototypes are compared with them, for passes."""
+    """Vectors in the space of the prototypes, for sweeps."""
     vectors = self.vector_rows(state, batch)["vectors"]
     return {"projected": self.project(state.params, vectors)}
 
   def score_rows(self, state: State, batch: Batch) -> dict[str, Array]:
-    """Prefix of a stage that trains the task head."""
+    """Cached rows of a stage that trains the task head."""
     features = self.feature_rows(state, batch)["features"]
     embedded = self.project(state.params, features)
     similarity, _ = self.nearest(state, embedded)
     return {"scores": self.scores(state, embedded, similarity)}
 
   def rows(self, state: State, batch: Batch) -> dict[str, Array]:
-    """All that the atlas and the metrics read, from one forward pass."""
+    """All rows for the atlas and the metrics, from one forward pass."""
     params = state.params
     features = self.feature_rows(state, batch)["features"]
     maps = self.concept_maps(params, features)
@@ -248,7 +248,7 @@ class ConceptNetwork:
       found["logits"], points, found["similarities"], found["cells"]
     )
 
-  # What sweeps, explanations and people call.
+  # For sweeps, explanations and interventions.
 
   def backbone_map(self, state: State, batch: Batch) -> Float[Array, "b h w e"]:
     """Features of a batch, to measure their scale."""
@@ -282,9 +282,9 @@ class ConceptNetwork:
     embedded: Float[ArrayLike, "b h w d"],
     similarity: Float[ArrayLike, "b p"],
   ) -> Float[Array, "b p"]:
-    """What the head weighs: cosines, 0 where they are negative.
+    """Scores that the head multiplies by its weights: cosines, at least 0.
 
-    So that an importance of 1 everywhere changes nothing.
+    An intervention with importance 1 everywhere gives the same scores.
     """
     del state, embedded
     return jnp.maximum(similarity, 0.0)
@@ -296,18 +296,18 @@ class ConceptNetwork:
     )
 
   def bias(self, state: State) -> Float[Array, " k"]:
-    """Of the head."""
+    """The head's bias."""
     return jnp.asarray(state.params["head"]["bias"])
 
   def notes(self, state: State) -> Sequence[Mapping[str, Note]]:
-    """No patch; and of how many training images' vectors it is the nearest."""
+    """Kind of each prototype, and number of training vectors nearest to it."""
     counts = np.asarray(state.buffers["vectors"]).tolist()
     return [{"kind": "free vector", "vectors": str(n)} for n in counts]
 
   def best(
     self, state: State, scores: Float[ArrayLike, "b p"]
   ) -> Int[Array, "b c"]:
-    """The living prototype of each concept that has the best score."""
+    """The living prototype of each concept with the best score."""
     concepts = jnp.arange(len(self.concept_names))[:, None]
     own = jnp.asarray(state.buffers["class_of"])[None] == concepts
     own &= jnp.asarray(state.buffers["alive"])[None]
@@ -315,7 +315,7 @@ class ConceptNetwork:
     return jnp.argmax(ranked, axis=2).astype(jnp.int32)
 
   def readout(self, state: State) -> interventions.Readout:
-    """What interventions need besides the features of an image."""
+    """The arrays that interventions need beside the features of an image."""
     return interventions.Readout(
       prototypes=bank.vectors(state)[:, 0, 0],
       concept_of=state.buffers["class_of"],
@@ -332,7 +332,7 @@ class ConceptNetwork:
     importance: Float[ArrayLike, "b h w"],
     rejected: Bool[ArrayLike, "b c"],
   ) -> dict[str, Array]:
-    """What `methods.base.Intervenes` gives (eqs. 12-13)."""
+    """The answers that `methods.base.Intervenes` describes (eqs. 12-13)."""
     ask = jax.vmap(interventions.predict_with, (0, None, 0, 0))
     embedded = self.embed(state, images)
     found = ask(embedded, self.readout(state), importance, rejected)

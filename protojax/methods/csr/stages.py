@@ -1,8 +1,8 @@
 """The three stages of gradient descent of a concept model (CSR, section 5).
 
-Which concepts are there; what they look like; which class they speak for. Each
-leaves what the one before has learned as it is, so the second and the third
-begin where features are kept.
+They train the presence of concepts, then their prototypes, then the classes.
+Each stage freezes what the one before has learned, so the second and the third
+use cached rows.
 """
 
 import functools
@@ -44,26 +44,26 @@ def presence(
     data: shuffled batches.
     optimizer: of the group "concepts" and, unless frozen, "backbone".
     length: in epochs or steps.
-    features: of the frozen backbone.
-    frozen: the backbone stays as it is, and its features are kept.
-    train_norm: BatchNorm by the batch, where the backbone learns.
+    features: cached rows of the frozen backbone.
+    frozen: the backbone does not learn, and its features are cached.
+    train_norm: BatchNorm uses the batch, if the backbone learns.
   """
 
   def loss(
     params: PyTree, state: State, batch: Batch, key: Array
   ) -> tuple[Array, Array, Aux]:
     del key
-    statistics, maps = state.statistics, batch.get("features")
-    if maps is None:
-      maps, statistics = network.features(
+    statistics, found = state.statistics, batch.get("features")
+    if found is None:
+      found, statistics = network.features(
         params, statistics, batch["image"], train_norm
       )
-    logits = network.concept_logits(params, maps)
+    logits = network.concept_logits(params, found)
     shown = jnp.asarray(present)[batch["index"]]
     entropy = jnp.sum(losses.presence(logits, shown))
     right = jnp.mean((logits > 0) == shown, axis=1)
-    found = {"cross_entropy": entropy, "concept_accuracy": jnp.sum(right)}
-    return entropy, jnp.float32(len(logits)), Aux(statistics, found)
+    metrics = {"cross_entropy": entropy, "concept_accuracy": jnp.sum(right)}
+    return entropy, jnp.float32(len(logits)), Aux(statistics, metrics)
 
   if not frozen:
     return Fit("concepts", loss, data, optimizer, length)
@@ -83,9 +83,9 @@ def likeness(
   scale: float,
   margin: float,
 ) -> Fit:
-  """Stage 2: prototypes draw the vectors of their concept (eqs. 6-9).
+  """Stage 2: prototypes attract the vectors of their concept (eqs. 6-9).
 
-  The sum over the concepts an image shows, mean over the images.
+  The loss is a sum over the concepts of an image, and a mean over images.
 
   Args:
     name: of the stage.
@@ -94,8 +94,9 @@ def likeness(
     data: shuffled batches.
     optimizer: of the groups "projector" and "prototypes".
     length: in epochs or steps.
-    features: of the frozen backbone.
-    gamma, scale, margin: see `losses.concept`.
+    features: cached rows of the frozen backbone.
+    gamma: see `losses.relaxed_maximum`.
+    scale, margin: see `losses.concept_contrast`.
   """
 
   def loss(
@@ -112,7 +113,7 @@ def likeness(
       "concepts_shown": jnp.sum(shown, dtype=jnp.float32),
       "concepts_told": jnp.sum(shown & own, dtype=jnp.float32),
     }
-    # Not by vectors: a batch without any concept would be divided by 0.
+    # Divided by images, not by vectors, of which a batch may have none.
     return total, jnp.float32(len(shown)), Aux(state.statistics, found)
 
   return Fit(
@@ -141,9 +142,9 @@ def task(
     data: shuffled batches.
     optimizer: of the group "head".
     length: in epochs or steps.
-    features: of the frozen backbone.
-    dropout: how often a concept of an image is rejected, as a person might;
-      the head then learns to do without it.
+    features: cached rows of the frozen backbone.
+    dropout: probability that a concept of an image is rejected, as a person
+      might do, so that the head learns to do without it.
   """
   concepts = len(network.concept_names)
 
