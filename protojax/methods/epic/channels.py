@@ -1,8 +1,7 @@
-"""Sweeps over images by channel: who fires most, and where each should point.
+"""Sweeps over images for each channel: its strongest images, purity, and U.
 
-What a channel stands for are the images that fire most in it (EPIC, section
-4). The functions take batches with cached rows (`RotatedNetwork.map_rows`) or
-with images.
+The images that fire most in a channel are its prototypes (EPIC, section 4). The
+functions take batches with cached rows (`RotatedNetwork.map_rows`) or images.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -24,11 +23,11 @@ from protojax.prototypes.distance import PRECISION
 from protojax.prototypes.neighbours import Neighbours
 from protojax.types import Array, ArrayLike, Batch, PyTree, State
 
-# Less than what images say, more than the rounding of their sums: it keeps
-# channels that never fire where they are.
+# Least weight of the current R in `aligned`: smaller than that of images, larger
+# than the rounding of their sums, so that channels that never fire do not move.
 _NEAR = 1e-4
 _PERCENTILES = (5, 50, 95)
-# The stages that measure purity without U, and in the end.
+# When -> the stage that measures purity: without U, and at the end.
 _STAGES = {"before": "before", "after": "prototypes"}
 
 
@@ -37,9 +36,9 @@ def ranked(
 ) -> Int[np.ndarray, "p m"]:
   """The images with the largest v of each channel, the largest first.
 
-  The mean over the cells is h w times smaller than the paper's sum, and ranks
-  alike; U commutes with it, so that "pooled" rows are enough. Of equal ones
-  the smaller index is first; -1 where there are too few.
+  v is a mean over cells: h w times smaller than the paper's sum, with the same
+  ranks. U commutes with the mean, so "pooled" rows are enough. Of equal images
+  the smaller position is first; -1 if there are too few images.
   """
   empty = neighbours.empty(network.backbone.channels, images)
   found = parallel.fold(
@@ -61,9 +60,9 @@ def _ranked(
 def strongest(
   network: RotatedNetwork, state: State, batches: Iterable[Batch], images: int
 ) -> Neighbours:
-  """The same as neighbours, whose "distances" are -v.
+  """The same images as neighbours, whose "distances" are -v.
 
-  Of each: its "purity", the "cell" of its largest value, and that "value".
+  With "purity", the "cell" of the largest value, and that "value" of each.
   """
   number, place = np.zeros((), np.float32), np.zeros((), np.int32)
   more = {"purity": number, "cell": place, "value": number}
@@ -86,7 +85,7 @@ def _strongest(
 
 
 def purities(found: Neighbours) -> Float[np.ndarray, " p"]:
-  """Mean purity of each channel over the images found for it."""
+  """Mean purity of each channel over its images."""
   there = found.images >= 0
   total = np.sum(np.where(there, found.more["purity"], 0.0), axis=1)
   return (total / np.maximum(there.sum(axis=1), 1)).astype(np.float32)
@@ -116,7 +115,7 @@ def figures(
   Args:
     rows: from `compared`.
     found: from `strongest`.
-    labels: of the images; no accuracy where one is unknown.
+    labels: of the images; with an unknown label there is no accuracy.
   """
   metrics = {
     "logit_difference": _bound(float(rows["difference"].max())),
@@ -134,7 +133,7 @@ def figures(
 
 
 def _bound(difference: float) -> float:
-  """The next power of ten: how floats round depends on the machine."""
+  """The next power of ten: rounding errors depend on the machine."""
   if not difference:
     return 0.0
   return 10.0 ** math.ceil(math.log10(difference))
@@ -161,20 +160,20 @@ def before_and_after(
   }
 
 
-def named(
+def with_prototypes(
   found: Neighbours, state: State, stream: Any
 ) -> tuple[State, dict[str, float]]:
   """The state with these prototypes, and their purity before and after.
 
-  A channel's picture is the place that fires most in its first image.
+  The provenance of a channel is the strongest cell of its first image.
 
   Args:
     found: from `strongest`.
-    state: that they were found with.
+    state: the state that they were found with.
     stream: the images, in the order of their source.
   """
   image = found.images[:, 0].astype(np.int32)
-  source = push.Provenance(
+  provenance = push.Provenance(
     image=image,
     cell=found.more["cell"][:, 0].astype(np.int32),
     distance=-found.more["value"][:, 0].astype(np.float32),
@@ -183,7 +182,7 @@ def named(
   )
   before = state.buffers["purity"]["before"]
   purity = {"before": before, "after": purities(found)}
-  buffers = {**state.buffers, "provenance": source, "purity": purity}
+  buffers = {**state.buffers, "provenance": provenance, "purity": purity}
   return state.replace(buffers=buffers), {
     **spread(purity["after"], "train_purity"),
     **spread(before, "train_purity_before"),
@@ -193,12 +192,12 @@ def named(
 def compared(
   network: RotatedNetwork, state: State, batches: Iterable[Batch]
 ) -> dict[str, Float[np.ndarray, " n"]]:
-  """What `RotatedNetwork.compared` says of each image of a stream."""
-  parts: dict[str, list[np.ndarray]] = {}
+  """Rows of `RotatedNetwork.compared` for all images of a stream."""
+  pieces: dict[str, list[np.ndarray]] = {}
   for batch, rows in parallel.each(network.compared, state, batches):
     for name, values in rows.items():
-      parts.setdefault(name, []).append(values[batch["valid"]])
-  return {k: np.concatenate(x).astype(np.float64) for k, x in parts.items()}
+      pieces.setdefault(name, []).append(values[batch["valid"]])
+  return {k: np.concatenate(x).astype(np.float64) for k, x in pieces.items()}
 
 
 def whitened(
@@ -207,10 +206,10 @@ def whitened(
   batches: Iterable[Batch],
   shrinkage: float,
 ) -> tuple[State, float]:
-  """U takes away what channels have in common on all patches of a stream.
+  """The state whose U removes what channels share on all patches of a stream.
 
   Args:
-    network: what maps the images.
+    network: the network.
     state: with a buffer "whitening".
     batches: of the images.
     shrinkage: see `rotation.whitening`.
@@ -253,20 +252,20 @@ def aligned(
   batches: Iterable[Batch],
   inertia: float = 0.0,
 ) -> tuple[State, float]:
-  """Turns U to what is best for the pixels of the current one.
+  """Rotates U to the best one for the pixels that the current U chooses.
 
-  U = R S, where S stays (a whitening, or the identity) and R is orthogonal.
+  U = R S, where S is fixed (a whitening, or the identity) and R is orthogonal.
   With images and pixels fixed the mean purity is <R, A>, where row k of A is
-  the mean of S z / |S z| over channel k's pixels; the polar factor of A has
-  the largest (Procrustes). So there is no exponential of a large matrix to
-  differentiate, and no rate.
+  the mean of S z / |S z| over channel k's pixels. The polar factor of A makes
+  it largest (Procrustes). So there is no rate, and no gradient of the
+  exponential of a large matrix.
 
   Args:
-    network: what maps the images.
+    network: the network.
     state: its U, and the images "chosen" for each channel.
-    batches: of all these images; others count nothing.
-    inertia: of how much weight the current R is beside A: a small step where
-      few images would have U learn them by heart.
+    batches: with all these images; others do not count.
+    inertia: weight of the current R beside A. A larger one makes smaller steps,
+      so that U does not overfit to few images.
 
   Returns:
     The state with the new U, and the mean purity under the current one.
@@ -313,7 +312,7 @@ def _aligned(
   def total(turn: Array) -> Array:
     return jnp.sum(pairs * rotation.purity(features, turn, orthogonal=True))
 
-  # Lengths stay, so the gradient by R is the sum of directions.
+  # R keeps lengths, so the gradient by R is the sum of directions.
   purity, alignment = jax.value_and_grad(total)(_turn(state))
   more = {
     "alignment": alignment,

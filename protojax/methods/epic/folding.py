@@ -1,7 +1,7 @@
-"""U in a state, and its inverse in the head: the same classifier.
+"""Puts U into a state, and U^-1 into its head: the same classifier.
 
-The head A U^-1 is params["head"], the classifier's own params["classifier"],
-and U the prototypes (see `rotated`).
+In a state params["prototypes"] is U, params["head"] is A U^-1, and
+params["classifier"] is A, the classifier's own head.
 """
 
 import jax.numpy as jnp
@@ -12,20 +12,21 @@ from protojax.backbones import classifier
 from protojax.prototypes.bank import vectors
 from protojax.types import Array, ArrayLike, State, UserError
 
-# Relative to the largest logit of an image: what float32 makes of U and U^-1.
+# Largest difference of logits that rounding of U and U^-1 to float32 makes,
+# relative to the largest logit of an image.
 TOLERANCE = 1e-4
-# Keeps what is relative to weights of zero finite.
+# Keeps quotients finite if all weights are 0.
 _TINY = 1e-30
 
 
 def basis(state: State) -> Float[Array, "p d"]:
-  """U."""
+  """U of a state."""
   prototypes = jnp.asarray(vectors(state))
   return prototypes[:, 0, 0]
 
 
 def remember_purest(state: State, purity: float) -> State:
-  """Remembers U and its head, if they are the purest so far."""
+  """The state, which remembers its U and head if they are the purest so far."""
   if purity <= state.buffers["best"]["purity"]:
     return state
   best = {
@@ -37,21 +38,21 @@ def remember_purest(state: State, purity: float) -> State:
 
 
 def purest(state: State) -> State:
-  """The state with the U that was remembered."""
-  kept, head = state.buffers["best"], state.params["head"]
-  class_of = np.argmax(kept["weight"], axis=0).astype(np.int32)
+  """The state with the U and head that it remembers."""
+  best, head = state.buffers["best"], state.params["head"]
+  class_of = np.argmax(best["weight"], axis=0).astype(np.int32)
   return state.replace(
     params={
       **state.params,
-      "prototypes": {"prototypes": kept["prototypes"]},
-      "head": {**head, "weight": kept["weight"]},
+      "prototypes": {"prototypes": best["prototypes"]},
+      "head": {**head, "weight": best["weight"]},
     },
     buffers={**state.buffers, "class_of": class_of},
   )
 
 
 def with_head(state: State, head: classifier.Head) -> State:
-  """The state with somebody's head as the classifier's own."""
+  """The state with this head as the classifier's own."""
   params = dict(state.params)
   params["classifier"] = {"weight": head.weight, "bias": head.bias}
   if head.norm is not None:
@@ -61,7 +62,7 @@ def with_head(state: State, head: classifier.Head) -> State:
 
 
 def with_head_as_classifier(state: State) -> State:
-  """The state whose head, trained at U = I, is the classifier's own."""
+  """The state with its head, trained at U = I, as the classifier's own."""
   return state.replace(
     params={**state.params, "classifier": state.params["head"]}
   )
@@ -75,14 +76,14 @@ def folded(
   """The state with another U, and its inverse in the head.
 
   Args:
-    state: of any U; its "classifier" is the head without one.
+    state: with any U; its "classifier" is the head without U.
     basis: U.
-    inverse: U^-1; U^T where it is not given.
+    inverse: U^-1; by default U^T.
   """
   own = state.params["classifier"]
   turned = np.asarray(basis, np.float32)
   undone = np.asarray(basis).T if inverse is None else np.asarray(inverse)
-  # In float64: of 1280 products float32 would leave 1e-6 of a logit.
+  # In float64: a sum of 1280 products in float32 is off by 1e-6 of a logit.
   weight = np.asarray(own["weight"], np.float64) @ undone
   return state.replace(
     params={
@@ -101,11 +102,11 @@ def folded(
 
 
 def require_same(state: State, moved: float = 0.0) -> None:
-  """That the head behind U is the classifier that was there.
+  """Checks that U with its head is the classifier.
 
   Args:
-    state: whose (A U^-1) U should be A.
-    moved: how far logits were found from the classifier's, relative to the
+    state: (A U^-1) U should be A.
+    moved: measured difference of logits from the classifier's, relative to the
       largest of an image.
 
   Raises:

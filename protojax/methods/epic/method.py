@@ -1,9 +1,9 @@
 """EPIC: prototypes for a classifier that is trained already (2505.12897).
 
-Borycki et al., AAAI 2026. Backbone and head stay as they are; a matrix U on the
-channels between them is trained until each channel's strongest patches are its
-own, and U^-1 goes into the head, so that no prediction changes. The images
-that fire most in a channel are its prototypes.
+Borycki et al., AAAI 2026. Backbone and head do not change. A matrix U on the
+channels between them is trained until the strongest patches of each channel
+fire in no other. U^-1 goes into the head, so that no prediction changes. The
+images that fire most in a channel are its prototypes.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -40,7 +40,7 @@ from protojax.prototypes.groups import Groups
 from protojax.prototypes.neighbours import Neighbours
 from protojax.types import Array, Batch, Metrics, PyTree, State, UserError
 
-# The least that a run can be made of.
+# Smallest values of config keys.
 _LEAST = {
   "seed": 0,
   "batch_size": 1,
@@ -70,7 +70,7 @@ class Method:
     class_names: tuple[str, ...] | None = None,
     own: tuple[Backbone, classifier.Head] | None = None,
   ) -> None:
-    """Of a config; `own` backbone and head stand for those that it names."""
+    """From a config; `own` replaces the backbone and head that it names."""
     at_least(config, _LEAST)
     _require(config)
     self.splits = splits(config.data.validation_fraction, patience=0)
@@ -90,7 +90,7 @@ class Method:
 
   @property
   def _brings_head(self) -> bool:
-    """Whether there is a head already, whose classes need not be the data's."""
+    """Whether a trained head is given; its classes may not be the data's."""
     return self._own is not None or self.config.head == "weights"
 
   @property
@@ -100,7 +100,7 @@ class Method:
 
   @functools.cached_property
   def _head(self) -> classifier.Head | None:
-    """The head that there is already, or that no training makes."""
+    """The head that is given or fixed; None if it is trained as a probe."""
     if self._own is not None:
       return self._own[1]
     b, head = self.config.backbone, self.config.head
@@ -112,7 +112,7 @@ class Method:
     return None
 
   def _open(self, data: ConfigDict, split: str, seed: int) -> Source:
-    """The images; without labels, where these are not of a head's classes."""
+    """The images; without labels if these are not of the head's classes."""
     source = datasets.load(data, split, seed)
     if not self._brings_head:
       return source
@@ -126,7 +126,7 @@ class Method:
 
   @property
   def groups(self) -> Groups:
-    """What prototypes are sorted under."""
+    """Channels are sorted by the class that they speak for most."""
     return self.network.groups
 
   @functools.cached_property
@@ -203,16 +203,16 @@ class Method:
   def loss(
     self, params: PyTree, state: State, batch: Batch, key: Array
   ) -> tuple[Array, Array, Aux]:
-    """The mean purity of the pairs of image and channel, negated (section 4).
+    """Minus the mean purity over pairs of image and channel (section 4).
 
-    A batch is of images, and counts the pairs that they are in.
+    The pairs of a batch are those with its images.
     """
     del key
     kind = self.config.rotation.kind
     basis = rotation.matrix(params["rotation"]["generator"], kind)
     purity = rotation.purity(batch["features"], basis, kind == "orthogonal")
     pairs = rotation.pairs(state.buffers["chosen"], batch)
-    # A batch of images that no channel chose moves nothing.
+    # Not 0: a batch may have no image that a channel chose.
     count = jnp.maximum(jnp.sum(pairs), 1e-6)
     return -jnp.sum(pairs * purity), count, Aux(state.statistics, {})
 
@@ -220,19 +220,19 @@ class Method:
 
   @functools.cached_property
   def _maps(self) -> Cached:
-    """Z of the images, where that fits into memory."""
+    """Cached maps Z of the images, if they fit into memory."""
     return Cached(self.network.map_rows, self.network.frozen)
 
   @functools.cached_property
   def _pooled(self) -> Cached:
-    """Means of Z over the cells."""
+    """Cached means of Z over the cells."""
     network = self.network
     return Cached(network.pooled_rows, network.frozen, after=self._maps)
 
   def start(
     self, state: State, data: stream_lib.Stream
   ) -> tuple[State, Metrics]:
-    """Pretrained weights, and the head that is there already; U = I."""
+    """Pretrained weights, the head that is given, and U = I."""
     del data
     c, b = self.config, self.config.backbone
     if self._pretrained and not c.init_from:
@@ -245,16 +245,16 @@ class Method:
   def before(
     self, state: State, data: stream_lib.Stream
   ) -> tuple[State, Metrics]:
-    """The classifier is what it is now; how pure its channels are as such."""
+    """Measures how pure the channels are without U."""
     purity = channels.purities(self._strongest(state, data))
-    kept = {"before": purity, "after": purity}
-    state = state.replace(buffers={**state.buffers, "purity": kept})
+    both = {"before": purity, "after": purity}
+    state = state.replace(buffers={**state.buffers, "purity": both})
     return self._remembered(state), channels.spread(purity, "train_purity")
 
   def whiten(
     self, state: State, data: stream_lib.Stream
   ) -> tuple[State, Metrics]:
-    """U takes away what channels have in common, before it is turned."""
+    """U removes what channels have in common, before it is rotated."""
     batches = self._maps.batches(state, data)
     state, condition = channels.whitened(
       self.network, state, batches, self.config.rotation.shrinkage
@@ -264,7 +264,7 @@ class Method:
   def choose(
     self, state: State, data: stream_lib.Stream, images: int
   ) -> tuple[State, Metrics]:
-    """For each channel the images that fire most in it, to be trained on."""
+    """Chooses for each channel the images that fire most in it."""
     most = state.buffers["chosen"].shape[1]
     if "rotation" in state.params:
       state = self._remembered(self._turned(state))
@@ -277,7 +277,7 @@ class Method:
   def purify(
     self, state: State, data: stream_lib.Stream, images: int
   ) -> tuple[State, Metrics]:
-    """Chooses images, and turns U to what is best for their pixels."""
+    """Chooses images, and rotates U to the best one for their pixels."""
     purity = 0.0
     for _ in range(self.config.rotation.sweeps):
       state, _ = self.choose(state, data, images)
@@ -291,20 +291,20 @@ class Method:
   def prototypes(
     self, state: State, data: stream_lib.Stream
   ) -> tuple[State, Metrics]:
-    """Each channel's prototypes, and whether the classifier is what it was.
+    """Finds each channel's prototypes; checks that no answer has changed.
 
     Raises:
-      UserError: logits have moved by more than rounding.
+      UserError: logits have changed by more than rounding.
     """
     state = self._remembered(self._turned(state))
     if "best" in state.buffers:
       state = folding.purest(state)
     moved = self._compared(state, data)["difference"].max()
     folding.require_same(state, float(moved))
-    return channels.named(self._strongest(state, data), state, data)
+    return channels.with_prototypes(self._strongest(state, data), state, data)
 
   def _turned(self, state: State) -> State:
-    """The state with the U that its generator has come to, if it has one."""
+    """The state with the U of its generator, if it has one."""
     if "rotation" not in state.params:
       return state
     generator = parallel.to_host(state.params["rotation"]["generator"])
@@ -312,7 +312,7 @@ class Method:
     return folding.folded(state, *rotation.exact(generator, kind))
 
   def _remembered(self, state: State) -> State:
-    """Remembers U if no other was as pure on images that are held out."""
+    """The state, which remembers U if it is the purest on validation images."""
     if "best" not in state.buffers:
       return state
     found = self._strongest(state, self.stream("validation"))
@@ -331,7 +331,7 @@ class Method:
     batches = self._maps.batches(state, data)
     return channels.compared(self.network, state, batches)
 
-  # What the commands ask for.
+  # For the commands.
 
   def predict(self, state: State, batch: Batch) -> Mapping[str, Array]:
     """Logits, probabilities; each channel's similarity, cell, and points.
@@ -342,9 +342,9 @@ class Method:
     return self.network.answers(state, batch)
 
   def evaluate(self, state: State, data: stream_lib.Stream) -> Metrics:
-    """How good the classifier is, and how pure its channels on these images.
+    """Metrics of the classifier, and the purity of its channels.
 
-    See `RotatedNetwork.compared` for what compares it with itself without U.
+    `RotatedNetwork.compared` compares it with the classifier without U.
     """
     return channels.figures(
       self._compared(state, data), self._strongest(state, data), data.labels
@@ -357,14 +357,14 @@ class Method:
   def explain(
     self, state: State, data: stream_lib.Stream, **options: Any
   ) -> Iterator[Any]:
-    """Why images and prototypes look alike: see `prototypical.explain`."""
+    """Explanations of images and prototypes: see `prototypical.explain`."""
     folding.require_same(state)
     return prototypical.of_method(self, state, data, **options)
 
   def summary(
     self, state: State, stages: Sequence[Mapping[str, Any]]
   ) -> Mapping[str, Any]:
-    """Purity before and after, on training images and on others."""
+    """Purity before and after, on training images and on held-out ones."""
     return {
       "headline": "purity",
       "purity": channels.before_and_after(stages),
@@ -374,7 +374,7 @@ class Method:
 
 
 def _require(config: ConfigDict) -> None:
-  """Refuses settings that do not exist, or not together."""
+  """Refuses unknown settings, and settings that do not fit together."""
   if config.head not in HEADS:
     raise UserError(
       f"--config.head={config.head!r}: choose from {', '.join(HEADS)}."

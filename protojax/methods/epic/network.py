@@ -22,21 +22,22 @@ from protojax.prototypes.groups import FAVOURITE, Groups, Note
 from protojax.prototypes.similarity import Similarity
 from protojax.types import Array, ArrayLike, Batch, PyTree, State
 
-# Keeps what is relative to logits of zero finite.
+# Keeps quotients finite if all logits are 0.
 _TINY = 1e-30
 
 
 @dataclasses.dataclass(frozen=True)
 class RotatedNetwork:
-  """All functions are of the state's U, params["prototypes"].
+  """A classifier with U between its backbone and its head.
 
-  The head A U^-1 is params["head"], the classifier's own params["classifier"].
+  In a state params["prototypes"] is U, params["head"] is A U^-1, and
+  params["classifier"] is A, the classifier's own head.
 
   Attributes:
     backbone: images -> features.
     image_size: pixels on a side.
     class_names: in the order of the logits.
-    normed: a LayerNorm stands between mean and head; see `classifier.normed`.
+    normed: there is a LayerNorm before the head; see `classifier.normed`.
     kind: of U, "orthogonal" or "invertible".
   """
 
@@ -58,8 +59,8 @@ class RotatedNetwork:
 
     Args:
       key: of the randomness.
-      most: images that a channel is trained on at once.
-      generator: whether U is trained through one.
+      most: most images that a channel is trained on.
+      generator: whether U is trained as the exponential of a generator.
       blank_backbone: zeros for a backbone whose weights will be loaded.
       remember: whether the buffers hold the purest U so far.
     """
@@ -111,7 +112,7 @@ class RotatedNetwork:
 
   @property
   def groups(self) -> Groups:
-    """Channels are sorted by the class that they speak most for."""
+    """Channels are sorted by the class that they speak for most."""
     return Groups(FAVOURITE, self.class_names)
 
   @property
@@ -128,7 +129,7 @@ class RotatedNetwork:
     images: ArrayLike,
     train: bool = False,
   ) -> tuple[Array, PyTree]:
-    """Features and the statistics: `forward.features`."""
+    """Features of the backbone, and the statistics: `forward.features`."""
     return forward.features(self.backbone, params, statistics, images, train)
 
   def embed(
@@ -142,7 +143,7 @@ class RotatedNetwork:
     return features
 
   def embedded(self, state: State, batch: Batch) -> Float[Array, "b h w d"]:
-    """Maps of a batch, which may have them already."""
+    """Maps Z of a batch, in the batch or computed from its images."""
     if "features" in batch:
       return batch["features"]
     return self.embed(state, batch["image"])
@@ -182,14 +183,14 @@ class RotatedNetwork:
     embedded: Float[ArrayLike, "b h w d"],
     similarity: Float[ArrayLike, "b p"],
   ) -> Float[Array, "b p"]:
-    """What the head weighs: v, of either sign."""
+    """Scores that the head multiplies by its weights: v, of either sign."""
     del similarity
     return self.pooled(state, embedded)
 
   def logits(
     self, state: State, embedded: Float[ArrayLike, "b h w d"]
   ) -> Float[Array, "b k"]:
-    """Of the rotated classifier."""
+    """Logits of the rotated classifier."""
     points = head.logits(
       self.pooled(state, embedded), self.weights(state), state.buffers["alive"]
     )
@@ -198,7 +199,7 @@ class RotatedNetwork:
   def own_logits(
     self, state: State, embedded: Float[ArrayLike, "b h w d"]
   ) -> Float[Array, "b k"]:
-    """Of the classifier as it was, without U."""
+    """Logits of the classifier without U."""
     own = state.params["classifier"]
     return classifier.logits(
       classifier.Head(own["weight"], own["bias"]), embedded
@@ -215,7 +216,7 @@ class RotatedNetwork:
     return jnp.asarray(state.params["head"]["bias"])
 
   def notes(self, state: State) -> Sequence[Mapping[str, Note]]:
-    """How pure each channel is on its prototypes, and was without U."""
+    """Purity of each channel on its prototypes, with U and without."""
     purity = state.buffers["purity"]
     pairs = zip(
       np.asarray(purity["after"]).tolist(),
@@ -224,18 +225,18 @@ class RotatedNetwork:
     )
     return [{"purity": now, "purity before": then} for now, then in pairs]
 
-  # What sweeps call; a batch has its rows, or else its images.
+  # For sweeps; a batch has cached rows or images.
 
   def map_rows(self, state: State, batch: Batch) -> dict[str, Array]:
-    """Z."""
+    """Cached rows: Z."""
     return {"features": self.embedded(state, batch)}
 
   def pooled_rows(self, state: State, batch: Batch) -> dict[str, Array]:
-    """The mean of Z over the cells: all that a selection needs."""
+    """Cached rows to choose images by: the mean of Z over the cells."""
     return {"pooled": jnp.mean(self.embedded(state, batch), axis=(1, 2))}
 
   def frozen(self, state: State) -> PyTree:
-    """What rows depend on."""
+    """Parameters and statistics that rows depend on."""
     params = {
       k: x for k, x in state.params.items() if k in ("backbone", "norm")
     }
@@ -255,11 +256,11 @@ class RotatedNetwork:
     return forward.answers(logits, points, similarity, cells)
 
   def compared(self, state: State, batch: Batch) -> dict[str, Array]:
-    """Of each image: how right the model is, and how like the classifier.
+    """Compares the answer to each image with its label and the classifier's.
 
-    "difference" of logits, relative to the classifier's largest; whether its
-    answer "changed"; and "dropped", what channels that fire negatively add to
-    the predicted logit.
+    "difference" is the largest difference of the logits, relative to the
+    classifier's largest; "changed" tells whether the answer differs; "dropped"
+    is the sum of the points of channels with a negative score.
     """
     features = self.embedded(state, batch)
     logits = self.logits(state, features)
@@ -267,7 +268,7 @@ class RotatedNetwork:
     answer = jnp.argmax(logits, axis=1)
     scores = self.pooled(state, features)
     points = scores * self.weights(state)[answer]
-    # An unknown label (-1) is nobody's.
+    # Clipped: an unknown label is -1, which is no class.
     labels = jnp.maximum(batch["label"], 0)
     size = jnp.maximum(jnp.max(jnp.abs(own), axis=1), _TINY)
     return {

@@ -1,4 +1,4 @@
-"""A linear probe: the head of a classifier whose backbone stays as it is."""
+"""Trains a linear probe: the head of a classifier with a frozen backbone."""
 
 from collections.abc import Callable
 
@@ -22,11 +22,11 @@ def probing(
   """The stage: cross entropy of params["head"], "weight" [k d] and "bias" [k].
 
   Args:
-    pooled: cached rows {"pooled": b d}, the features it stands on.
+    pooled: cached rows {"pooled": b d}, the features for the head.
     data: shuffled batches.
     optimizer: of the head.
     length: in epochs or steps.
-    after_step: state -> state, after every update.
+    after_step: state -> state, called after every update.
   """
   return Fit(
     "probe",

@@ -1,9 +1,9 @@
-"""Rotations of channels in which each one's strongest patches are its own.
+"""The matrix U that makes channels pure: the core of EPIC.
 
-The core of EPIC (Borycki et al., AAAI 2026, 2505.12897): an invertible matrix U
-on the channels of a trained classifier's feature map. Pooling is linear, so
-U^-1 folded into the head leaves every logit as it was, and U is free to make
-channels pure: the patch that fires most in a channel fires in that one alone.
+U is an invertible matrix on the channels of a trained classifier's feature map
+(Borycki et al., AAAI 2026, 2505.12897). Pooling is linear, so with U^-1 in the
+head no logit changes. U is trained until channels are pure: the patch that
+fires most in a channel fires in no other.
 """
 
 from collections.abc import Callable, Mapping
@@ -34,7 +34,7 @@ def matrix(
     generator: any matrix.
     kind: "orthogonal", expm(W - W^T), or "invertible", expm(W).
   """
-  # With bfloat16 or TF32 products U U^T is no identity, and logits move.
+  # With bfloat16 or TF32 products U U^T is not the identity, and logits change.
   with jax.default_matmul_precision("highest"):
     return jax.scipy.linalg.expm(_tangent(jnp.asarray(generator), kind))
 
@@ -42,7 +42,7 @@ def matrix(
 def exact(
   generator: Float[np.ndarray, "d d"], kind: str
 ) -> tuple[Float[np.ndarray, "d d"], Float[np.ndarray, "d d"]]:
-  """U and U^-1 in float64, for the head: rounding of U would move logits."""
+  """U and U^-1 in float64, for the head: rounding of U would change logits."""
   tangent = _tangent(np.asarray(generator, np.float64), kind)
   return linalg.expm(tangent), linalg.expm(-tangent)
 
@@ -52,7 +52,7 @@ def _tangent(generator, kind):
 
 
 def require_known(kind: str, solver: str, schedule: str) -> None:
-  """Refuses settings that there are not.
+  """Refuses unknown settings.
 
   Raises:
     UserError: names the setting and its values.
@@ -80,15 +80,15 @@ def purity(
   basis: Float[ArrayLike, "p d"],
   orthogonal: bool = False,
 ) -> Float[jax.Array, "b p"]:
-  """Of each image and channel: p_k / |p| at the channel's strongest pixel.
+  """Purity p_k / |p| of channel k at its strongest pixel, for each image.
 
-  p = U z there; the pixel is chosen without gradient (section 4). 1: no other
-  channel fires there.
+  p = U z at that pixel, which is chosen without gradient (section 4). Purity 1
+  means that no other channel fires there.
 
   Args:
     features: maps Z.
     basis: U.
-    orthogonal: U keeps lengths, so that |z| stands for |p|.
+    orthogonal: U keeps lengths, so that |p| is computed as |z|.
   """
   cells = jnp.asarray(features).reshape(len(features), -1, features.shape[-1])
   found = rotated(cells, basis)
@@ -100,7 +100,7 @@ def purity(
 
 
 def _lengths(vectors):
-  # A patch of zeros has a length without a gradient.
+  # No gradient for a patch of zeros, where that of the root is infinite.
   squared = jnp.sum(vectors**2, axis=-1)
   return jnp.sqrt(jnp.where(squared > 0, squared, 1.0)) * (squared > 0)
 
@@ -108,7 +108,7 @@ def _lengths(vectors):
 def pairs(
   chosen: Int[ArrayLike, "p m"], batch: Batch
 ) -> Float[jax.Array, "b p"]:
-  """1 for every image and channel that it was chosen for, else 0.
+  """1 for an image and a channel that it was chosen for, else 0.
 
   Args:
     chosen: positions of images in their source, by channel; -1 for none.
@@ -122,15 +122,15 @@ def pairs(
 def whitening(
   moment: Float[ArrayLike, "d d"], shrinkage: float
 ) -> tuple[Float[np.ndarray, "d d"], Float[np.ndarray, "d d"]]:
-  """The symmetric S that makes channels of that moment C differ, and S^-1.
+  """The symmetric S that whitens channels with moment C, and S^-1.
 
-  S C S = I, nearly: nothing that all channels share is left to make them fire
-  together. S has the trace of the identity.
+  S C S is nearly the identity, up to a factor, so that channels share nothing
+  that makes them fire together. S has the trace of the identity.
 
   Args:
     moment: C, the mean of z z^T.
-    shrinkage: how much of its mean is added to each eigenvalue of C; what is
-      rare is not blown up.
+    shrinkage: this share of the mean eigenvalue of C is added to each, so that
+      rare directions are not amplified.
   """
   values, axes = np.linalg.eigh(np.asarray(moment, np.float64))
   roots = np.sqrt(values + shrinkage * values.mean())
@@ -140,7 +140,7 @@ def whitening(
 
 def polar(alignment: Float[ArrayLike, "d d"]) -> Float[np.ndarray, "d d"]:
   """The orthogonal U with the largest <U, alignment> (Schoenemann, 1966)."""
-  # In float64: U U^T = I decides whether logits stay.
+  # In float64: logits change as far as U U^T is not the identity.
   left, _, right = np.linalg.svd(np.asarray(alignment, np.float64))
   return (left @ right).astype(np.float32)
 
@@ -148,13 +148,13 @@ def polar(alignment: Float[ArrayLike, "d d"]) -> Float[np.ndarray, "d d"]:
 def schedule(
   name: str, rounds: int, most: int = 100, least: int = 5
 ) -> tuple[int, ...]:
-  """How many images each channel is trained on, round by round (section 5).
+  """Number of images that each channel is trained on, by round (section 5).
 
   Args:
     name: "linear", "exp" or "log".
-    rounds: s = 0..rounds - 1; the least is what s = rounds would have.
-    most: images in the first round.
-    least: where the falling ends.
+    rounds: number of rounds, s = 0..rounds - 1; s = rounds would have `least`.
+    most: number of images in the first round.
+    least: smallest number of images.
   """
   rule = SCHEDULES[name]
   return tuple(
@@ -162,7 +162,7 @@ def schedule(
   )
 
 
-# Share of the rounds that are done, most, least -> how many.
+# (share of the rounds that are done, most, least) -> number of images.
 SCHEDULES: Mapping[str, Callable[[float, int, int], float]] = {
   "linear": lambda done, most, least: most - done * (most - least),
   "exp": lambda done, most, least: most * (least / most) ** done,
