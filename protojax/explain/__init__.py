@@ -1,1 +1,1 @@
-"""How a prototype is explained: what matters to it, and where it looks."""
+"""Explanations as plain data: which characteristics matter, and where."""

@@ -1,9 +1,9 @@
-"""Agreement: whether explanations made on training images hold on new ones.
+"""Agreement: whether explanations over training images hold for new images.
 
-Compares the global scores of two splits, prototype by prototype. A Welch test
-that finds no difference, as the reference implementation reports it, is no
-evidence that there is none: the interval of the paired difference and the test
-of equivalence are.
+Compares the global scores of two splits, prototype by prototype. The reference
+implementation reports a Welch test. If it finds no difference, this does not
+prove that there is none; the interval of the paired difference and the test of
+equivalence do.
 """
 
 import dataclasses
@@ -29,12 +29,12 @@ class Comparison:
       of both splits; nan without replicates.
     welch_t, welch_df, welch_p: Welch's t-test of equal means, unpaired, as the
       reference has it; nan where neither split has any spread.
-    margin: the difference that would still count as none: a share of the
-      standard deviation over prototypes, pooled over the splits.
-    tost_p: that a difference as small as this is seen although the true one is
-      beyond the margin: the larger p of two one-sided t-tests, paired by
-      prototype (Schuirmann, 1987). If all prototypes differ by the same, 0
-      within the margin and 1 beyond; nan if they differ by just the margin.
+    margin: the largest difference that counts as none: a share of the standard
+      deviation over prototypes, pooled over the splits.
+    tost_p: p for a true difference beyond the margin: the larger p of two
+      one-sided t-tests, paired by prototype (Schuirmann, 1987). If all
+      prototypes differ by the same number, it is 0 within the margin, 1 beyond
+      it, and nan at the margin itself.
     pearson, spearman: correlation of the splits; nan without any spread.
   """
 
@@ -81,9 +81,9 @@ def compare(
   """One `Comparison` for each modification.
 
   Args:
-    first: say, scores on training images.
-    second: the same prototypes on other images; its replicates are of other
-      draws.
+    first: scores over training images, for example.
+    second: scores of the same prototypes over other images; its replicates are
+      of other draws.
     level: of the intervals.
     margin: in standard deviations over prototypes.
 
@@ -93,7 +93,7 @@ def compare(
   _check_same(first, second)
   mean = statistics.mean_over_prototypes
   difference = mean(first.importance - second.importance)
-  # Of two independent bootstraps, any pairing of their draws is one.
+  # The two bootstraps are independent, so their draws can be paired in any way.
   draws = (first.replicates, second.replicates)
   count = min(map(len, draws))
   moved = mean(draws[0][:count] - draws[1][:count])
@@ -107,9 +107,11 @@ def compare(
 def overall(first: SplitScores, second: SplitScores) -> Overall:
   """Compares the rankings of the characteristics.
 
+  Control and brightness are no characteristics and are left out.
+
   Args:
-    first: say, scores on training images.
-    second: the same prototypes on other images.
+    first: scores over training images, for example.
+    second: scores of the same prototypes over other images.
 
   Raises:
     ValueError: the splits are not of the same modifications and prototypes.
@@ -139,7 +141,7 @@ def pearson(a: Float[np.ndarray, " n"], b: Float[np.ndarray, " n"]) -> float:
 
 
 def spearman(a: Float[np.ndarray, " n"], b: Float[np.ndarray, " n"]) -> float:
-  """Correlation of the ranks, equals sharing theirs; nan as in `pearson`."""
+  """Correlation of the ranks, which equal numbers share; nan as `pearson`."""
   from scipy import stats  # Here: it takes half a second.
 
   return pearson(stats.rankdata(a), stats.rankdata(b))
@@ -192,7 +194,7 @@ def _known(a: np.ndarray, b: np.ndarray) -> Bool[np.ndarray, "*n"]:
 
 
 def _welch(a: np.ndarray, b: np.ndarray) -> tuple[float, float, float]:
-  """t, degrees of freedom and two-sided p, variances not taken for equal."""
+  """t, degrees of freedom and two-sided p, for unequal variances."""
   if len(a) < 2 or not (np.ptp(a) or np.ptp(b)):
     return float("nan"), float("nan"), float("nan")
   u, v = statistics.std(a) ** 2 / len(a), statistics.std(b) ** 2 / len(b)

@@ -1,6 +1,6 @@
-"""What is explained: a model, its state, and the images it is explained over.
+"""The context of an explanation: a model, its state, and the images.
 
-`prototypical` makes one for every sweep; the parts of an explanation read it.
+`prototypical` makes one for every sweep; the modules of this package read it.
 """
 
 from collections.abc import Mapping, Sequence
@@ -22,14 +22,14 @@ from protojax.types import State
 
 @dataclasses.dataclass(frozen=True)
 class Context:
-  """What is explained, and over which images.
+  """A model, and the images that it is explained over.
 
   Attributes:
     model: see `Explainable`.
     state: its state, after a push.
     stream: the images, in the order of their source.
-    split: what to call them; "train" says that they are the images the
-      prototypes were pushed to.
+    split: of the images; "train" means that the prototypes were pushed to
+      them.
     preset: what is modified, and how it is scored.
     heat: what heat maps show, one of `maps.ATTRIBUTIONS`.
   """
@@ -43,36 +43,36 @@ class Context:
 
   @functools.cached_property
   def buffers(self) -> Mapping[str, Any]:
-    """Of the state, on the host."""
+    """The buffers of the state, on the host."""
     return parallel.to_host(self.state.buffers)
 
   @functools.cached_property
   def weights(self) -> Float[np.ndarray, "k p"]:
-    """Of the head, on the host."""
+    """The weights of the head, on the host."""
     return parallel.to_host(self.model.weights(self.state))
 
   @functools.cached_property
   def bias(self) -> Float[np.ndarray, " k"]:
-    """Of the head, on the host."""
+    """The bias of the head, on the host."""
     return parallel.to_host(self.model.bias(self.state))
 
   @functools.cached_property
   def notes(self) -> Sequence[Mapping[str, Note]]:
-    """Of each prototype."""
+    """The notes of each prototype, by name."""
     return self.model.notes(self.state)
 
   @functools.cached_property
   def heat_maps(self) -> HeatMaps:
-    """Makes pictures of where prototypes look."""
+    """Makes heat maps and boxes of prototypes in images."""
     return HeatMaps(self.model, self.state, self.heat)
 
   @functools.cached_property
   def stale(self) -> bool:
-    """Whether prototypes are no longer the patches they were pushed to."""
+    """Whether prototypes have changed since they were pushed to patches."""
     return push.stale(self.state)
 
   @property
   def provenance(self) -> Int[np.ndarray, " p"]:
-    """Position in the stream of each prototype's own image, -1 for none."""
+    """Position in the stream of the image of each prototype; -1 for none."""
     image = np.asarray(self.buffers["provenance"].image)
     return image if self.split == "train" else np.full_like(image, -1)

@@ -1,10 +1,9 @@
-"""How two crops differ to the eye: one hand-made distance a characteristic.
+"""How two crops differ to the eye: a simple distance for each characteristic.
 
-`misleading` holds them against what the model says. Crops of any size are
-brought to one, each is described by a few numbers (`describe`), and these are
-compared (`differences`); no network takes part. Of equal crops all distances
-are 0; each has a unit of its own, so that only those of one characteristic
-compare.
+`misleading` compares these distances with the reasons of the model. `describe`
+brings crops to one size and gives a few numbers for each, without a network;
+`differences` compares them. Equal crops have distance 0. Each distance has its
+own unit, so only distances of the same characteristic can be compared.
 """
 
 from collections.abc import Sequence
@@ -20,13 +19,13 @@ from protojax.types import ArrayLike
 # Pixels; crops are compared at this size.
 SIDE = 48
 
-# What is hardly seen, in the units of `differences` (our choice): a tenth of
-# the contrast, a level of chroma and of hue, half a pixel of outline, a tenth
-# of a spectrum's log. Of photographs that are all grey, none has another hue
-# because of a rounding.
+# Differences that are hardly seen, in the units of `differences` (our choice):
+# a tenth of the contrast, a level of chroma and of hue, half a pixel of
+# outline, a tenth of a log spectrum. So the rounding of grey photographs does
+# not count as another hue.
 HARDLY_SEEN = np.array([0.1, 1.0, 1.0, 0.5, 0.1])
 
-# BT.601, whose luma the modifications go by: Y, Cb and Cr of R, G and B.
+# BT.601, whose luma the modifications use: Y, Cb and Cr from R, G and B.
 _YCBCR = np.array(
   [
     [0.299, 0.587, 0.114],
@@ -36,26 +35,26 @@ _YCBCR = np.array(
 )
 _HUES = 36  # bins of the circle
 _BANDS = 6  # of the spectrum
-_OUTLINE = 1.5  # pixels of blur before edges are sought: outlines, not grain
+_OUTLINE = 1.5  # pixels of blur, so that edges are outlines and not grain
 _STEEPEST = 0.1  # share of the pixels that are edges
-_FAR = SIDE / 12  # beyond it an outline is missed, no matter by how much
-# Grey levels: less is what rounding to bytes makes, not what is seen.
+_FAR = SIDE / 12  # pixels; the largest distance to an outline
+# Grey levels; smaller changes come from rounding to bytes.
 _FAINT = 1.0
 _AT_ONCE = 256  # crops in floats; bounds the memory
 
 
 class Descriptors(NamedTuple):
-  """What the eye may read off n crops.
+  """Descriptors of n crops.
 
   Attributes:
     contrast: log of the RMS contrast, the standard deviation of the luma.
     chroma: mean distance from grey in the plane of Cb and Cr, in grey levels.
-    hues: where on the circle of that plane the chroma lies; sums to 1, or is 0
-      for a grey crop.
+    hues: histogram of the angles in that plane, weighted by chroma; sums to 1,
+      or to 0 for a grey crop.
     outline: whether a pixel is among the steepest of the blurred luma.
     away: pixels to the nearest outline, at most `SIDE` / 12.
-    spectrum: log energy of the luma in bands of spatial frequency, less its
-      mean over the bands: fine against coarse, whatever the contrast.
+    spectrum: log energy of the luma in bands of spatial frequency, minus its
+      mean over the bands, so that it does not depend on the contrast.
   """
 
   contrast: Float[np.ndarray, " n"]
@@ -67,12 +66,12 @@ class Descriptors(NamedTuple):
 
 
 def describe(crops: Sequence[UInt8[ArrayLike, "_ _ 3"]]) -> Descriptors:
-  """Describes crops, of whatever sizes; at least one."""
-  parts = [
+  """Describes crops of any sizes; at least one."""
+  described = [
     _describe(np.stack([resized(crop) for crop in crops[i : i + _AT_ONCE]]))
     for i in range(0, len(crops), _AT_ONCE)
   ]
-  return Descriptors(*map(np.concatenate, zip(*parts, strict=True)))
+  return Descriptors(*map(np.concatenate, zip(*described, strict=True)))
 
 
 def differences(a: Descriptors, b: Descriptors) -> Float[np.ndarray, "n 5"]:
@@ -80,10 +79,9 @@ def differences(a: Descriptors, b: Descriptors) -> Float[np.ndarray, "n 5"]:
 
   contrast: |log| of the ratio of the RMS contrasts.
   saturation: between the mean chromas, in grey levels.
-  hue: 2 sqrt(C_a C_b) sin(angle / 2), as CIE's difference of hue, so that
-    where one is nearly grey the hue hardly counts; in grey levels. The angle
-    is the mean one by which the chroma of one crop must turn to lie as that of
-    the other (the earth mover's distance on the circle).
+  hue: 2 sqrt(C_a C_b) sin(angle / 2), as CIE's difference of hue, in grey
+    levels; small if one crop is nearly grey. The angle is the earth mover's
+    distance of the hues on the circle.
   shape: chamfer distance of the outlines both ways, in pixels of `SIDE`.
   texture: root mean square between the log spectra.
   """
@@ -98,8 +96,8 @@ def differences(a: Descriptors, b: Descriptors) -> Float[np.ndarray, "n 5"]:
 
 
 def resized(crop: ArrayLike) -> UInt8[np.ndarray, "H W 3"]:
-  """A crop at the size that crops are compared at."""
-  # Pillow's filter widens when it shrinks, so that no pixel is passed over.
+  """A crop at the size at which crops are compared."""
+  # Pillow's filter is wider where it shrinks a picture, so all pixels count.
   picture = Image.fromarray(np.asarray(crop))
   return np.asarray(picture.resize((SIDE, SIDE), Image.Resampling.BILINEAR))
 
@@ -131,7 +129,7 @@ def _hues(angle: np.ndarray, chroma: np.ndarray) -> np.ndarray:
 
 def _turn(a: np.ndarray, b: np.ndarray) -> Float[np.ndarray, " n"]:
   """Earth mover's distance of histograms on the circle, in radians."""
-  # Cut open at the median of the flow nothing goes the long way round.
+  # With the circle cut at the median of the flow, nothing takes the long way.
   flow = np.cumsum(a - b, axis=1)
   flow -= np.median(flow, axis=1, keepdims=True)
   return np.sum(np.abs(flow), axis=1) * (2 * np.pi / _HUES)
@@ -147,22 +145,22 @@ def _outline(luma: np.ndarray) -> Bool[np.ndarray, "n H W"]:
 
 
 def _away(outline: Bool[np.ndarray, "H W"]) -> Float[np.ndarray, "H W"]:
-  if not outline.any():  # what SciPy returns then is no distance
+  if not outline.any():  # SciPy gives no distance then
     return np.full(outline.shape, _FAR)
   return np.minimum(np.asarray(ndimage.distance_transform_edt(~outline)), _FAR)
 
 
 def _missed(a: Descriptors, b: Descriptors) -> Float[np.ndarray, " n"]:
-  """How far the outline of one is from the other's, on the mean."""
+  """Mean distance from the outline of a to the outline of b."""
   pixels = np.sum(a.outline, axis=(1, 2))
   total = np.sum(b.away, axis=(1, 2), where=a.outline)
-  # A crop without outline is missed by one that has some, and equals another.
+  # A crop without outline is far from one with outline, and equal to another.
   nothing = np.where(np.any(b.outline, axis=(1, 2)), _FAR, 0.0)
   return np.where(pixels > 0, total / np.maximum(pixels, 1), nothing)
 
 
 def _spectrum(luma: np.ndarray) -> Float[np.ndarray, "n bands"]:
-  # Without a window the jump from border to border would fill all bands.
+  # Without a window the step between opposite borders fills all bands.
   window = np.hanning(SIDE + 2)[1:-1]
   window = window[:, None] * window[None]
   flat = luma - np.mean(luma, axis=(1, 2), keepdims=True)

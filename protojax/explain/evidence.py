@@ -1,7 +1,7 @@
-"""Explanations as plain data: what `text`, `tables` and `html` put into form.
+"""Evidence: explanations of classes as plain data, which `report` writes.
 
 A local explanation says why an image got its class, a global one what a
-prototype stands for. Numbers come from `sweep`, pictures from `similarity_map`.
+prototype stands for. Numbers come from `sweep`, pictures from `HeatMaps`.
 """
 
 from collections.abc import Iterable, Mapping
@@ -20,10 +20,10 @@ Crop = UInt8[np.ndarray, "side side 3"]
 
 
 class PictureFile(NamedTuple):
-  """A picture that has become a file; see `pictures`.
+  """A picture stored as a file; see `report.pictures`.
 
   Attributes:
-    path: of the file, from the folder of the pages that show it.
+    path: of the file, relative to the folder of the pages.
     side: height and width in pixels.
     size: of the file, in bytes.
   """
@@ -42,21 +42,21 @@ class Evidence:
 
   Attributes:
     prototype: its number.
-    group: what it stands for: a class or, where prototypes have none, what
-      else they are sorted under.
+    group: its class or, if it has none, its group; see `Groups`.
     similarity: g, at the nearest cell.
-    score: what the head weighs; as a rule the similarity.
+    score: the factor that the head multiplies by the weight; usually the
+      similarity.
     weight: of the head, from the prototype to the predicted class.
     points: score times weight.
-    runner_up_weight: from the prototype to the class that came second.
+    runner_up_weight: weight from the prototype to the class that came second.
     cell: the nearest cell, row-major.
     because: modification -> phi_local, the loss of similarity without it.
     box: around the highest 5 % of the similarity map; shown images only.
-    field: what the cell can see of the image; shown images only.
+    field: receptive field of the cell; shown images only.
     heat: the image under its similarity map; shown images only.
-    crop: what the box frames, small; to be compared with the prototype's.
-    misleading: whether the two patches look alike to the model by what looks
-      different to the eye (see `misleading`); None where that was not asked.
+    crop: content of the box, small; compared with the prototype's crop.
+    misleading: whether the patches are alike to the model for a reason that
+      looks different to the eye (see `misleading`); None if unknown.
   """
 
   prototype: int
@@ -76,7 +76,7 @@ class Evidence:
 
 
 class Answer(NamedTuple):
-  """A class and what the model gave it; its bias is in the logit."""
+  """A class with its logit, which includes the bias, and its probability."""
 
   class_name: str
   logit: float
@@ -86,7 +86,7 @@ class Answer(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class AllScores:
-  """Scores of an image for every prototype, dead ones too.
+  """Scores of an image for every prototype, including dead ones.
 
   Attributes:
     similarity: g.
@@ -110,9 +110,9 @@ class LocalExplanation:
     label: its true class; None where unknown.
     answers: classes by falling logit: the predicted one, the runner-up, ...
     evidence: the most similar prototypes, the most similar first.
-    others: how many further prototypes have points too.
+    others: number of living prototypes without a row.
     picture: the image at the size of the network's input; shown images only.
-    all_scores: all scores, if they were asked for.
+    all_scores: scores for all prototypes, if they were asked for.
   """
 
   image: str
@@ -137,25 +137,25 @@ class LocalExplanation:
 
   @property
   def other_points(self) -> float:
-    """Points of the prototypes that have no row; all sum to logit - bias."""
+    """Points of prototypes without a row; all points sum to logit - bias."""
     best = self.predicted
     return best.logit - best.bias - sum(row.points for row in self.evidence)
 
 
 @dataclasses.dataclass(frozen=True)
 class Patch:
-  """The piece of a training image that a prototype is.
+  """The patch of a training image that a prototype was pushed to.
 
   Attributes:
     image: name of the image.
     index: its position in the training source.
     cell: the cell in the grid of the feature map, row-major.
     box: around the highest 5 % of the prototype's similarity map.
-    field: what the cell can see of the image.
-    picture: the image at the size of the network's input, where it is shown.
-    heat: the image under the similarity map, where it is shown.
-    piece: the box alone, small, with something around it; where it is shown.
-    crop: what the box frames, small; to be compared with those of images.
+    field: receptive field of the cell.
+    picture: the image at the size of the network's input, if it is shown.
+    heat: the image under the similarity map, if it is shown.
+    piece: the box and its surroundings, small, if it is shown.
+    crop: content of the box, small; compared with the crops of images.
   """
 
   image: str
@@ -170,7 +170,7 @@ class Patch:
 
 
 class Interval(NamedTuple):
-  """Where a score lies with 95 % confidence, over other draws of images."""
+  """The 95 % confidence interval of a score, over other draws of images."""
 
   low: float
   high: float
@@ -183,8 +183,8 @@ class GlobalScores:
   Attributes:
     scores: modification -> phi_global.
     similarity: the weighted mean of g.
-    images: how many images.
-    intervals: modification -> where its score lies; empty if not asked for.
+    images: number of images.
+    intervals: modification -> interval of its score; may be empty.
     relative: modification -> weighted mean of phi_local / g.
     distance: modification -> weighted mean of the growth of the distance.
   """
@@ -208,10 +208,10 @@ class Neighbour:
     similarity: g, at its nearest cell.
     cell: that cell, row-major.
     because: modification -> phi_local.
-    box: around the highest 5 % of the similarity map, where it is shown.
-    picture: the image, where it is shown.
-    crop: what the box frames, small, where it is shown.
-    misleading: as of `Evidence`.
+    box: around the highest 5 % of the similarity map, if it is shown.
+    picture: the image, if it is shown.
+    crop: content of the box, small, if it is shown.
+    misleading: see `Evidence`.
   """
 
   image: str
@@ -227,11 +227,11 @@ class Neighbour:
 
 
 class Histogram(NamedTuple):
-  """How often scores were how large.
+  """Counts of scores by bin.
 
   Attributes:
-    edges: n + 1 of them, rising; what lies outside is in the first or last.
-    counts: n of them.
+    edges: n + 1 edges, ascending; scores outside are in the first or last bin.
+    counts: n counts.
   """
 
   edges: Float[np.ndarray, " edges"]
@@ -253,12 +253,13 @@ class Sample:
 
 @dataclasses.dataclass(frozen=True)
 class Redundancy:
-  """Prototypes that say the same, and what the model is without them.
+  """Groups of redundant prototypes, and the accuracy without them.
 
   Attributes:
-    groups: of which one prototype each is enough.
-    accuracy: of the model as it is, on its test images.
-    merged_accuracy: once every group is one prototype with the weights of all.
+    groups: prototypes of which one is enough.
+    accuracy: of the model on its test images.
+    merged_accuracy: the same with one prototype for each group, which has the
+      weights of all.
   """
 
   groups: tuple[Group, ...]
@@ -268,20 +269,20 @@ class Redundancy:
 
 @dataclasses.dataclass(frozen=True)
 class Overview:
-  """What the images of a split say as a whole.
+  """Scores and checks over all images of a split.
 
   Attributes:
     split: "train" or "test".
-    images: how many.
+    images: number of images.
     modifications: names of the axis m.
-    alive: whether pruning has left each prototype.
+    alive: whether each prototype is alive, that is not pruned.
     scores: over every image.
-    without_own: with every prototype's own source image left out, if the
-      split holds it.
+    without_own: the same without the image that each prototype was pushed to;
+      None if the split does not hold these images.
     local: modification -> histogram of phi_local of living prototypes.
-    samples: a few images, to see what the changes look like.
-    redundancy: of the prototypes; None if it was not looked for.
-    alerts: sentences on what is not as it should be; see `sanity`.
+    samples: a few images beside their changed versions.
+    redundancy: of the prototypes; None if not computed.
+    alerts: sentences on failed checks; see `sanity`.
   """
 
   split: str
@@ -302,23 +303,20 @@ class GlobalExplanation:
 
   Attributes:
     prototype: its number.
-    group: its class or, where prototypes have none, what else they are sorted
-      under.
-    alive: whether pruning has left it.
-    weight: of the head, from the prototype to its class or, where it has none,
-      to the class it speaks most for.
-    duplicate_of: the first prototype alive that is the same patch, if any.
-    patch: where it was taken from; None before a push.
+    group: its class or, if it has none, its group; see `Groups`.
+    alive: whether it is alive, that is not pruned.
+    weight: of the head, from the prototype to the class `speaks_for`.
+    duplicate_of: the first living prototype with the same patch, if any.
+    patch: the patch it was pushed to; None before a push.
     because: split -> scores over that split.
-    without_own: the same with the prototype's own source image left out;
-      only for splits that hold it.
+    without_own: the same without the image it was pushed to; only for splits
+      that hold this image.
     nearest: split -> the images with the nearest patches, the nearest first.
-    redundant_with: living prototypes that say nearly the same, this one left
-      out; see `redundancy`.
-    stale: whether it is no longer the patch it was pushed to.
-    kind: what a group is; see `Groups`.
-    speaks_for: the class that `weight` is for.
-    notes: what else its method says of it, by name.
+    redundant_with: the other prototypes of its group; see `redundancy`.
+    stale: whether it has changed since it was pushed to its patch.
+    kind: of the group; see `Groups`.
+    speaks_for: its class or, if it has none, the class of its largest weight.
+    notes: of its method, by name.
   """
 
   prototype: int
@@ -340,20 +338,20 @@ class GlobalExplanation:
 
   @property
   def misleading(self) -> float | None:
-    """Share of its neighbours that look alike for a hidden reason."""
-    said = [
+    """Share of its neighbours that are misleading; None if unknown."""
+    known = [
       n.misleading
       for neighbours in self.nearest.values()
       for n in neighbours
       if n.misleading is not None
     ]
-    return sum(said) / len(said) if said else None
+    return sum(known) / len(known) if known else None
 
 
 def merge(
   explanations: Iterable[GlobalExplanation],
 ) -> tuple[GlobalExplanation, ...]:
-  """One explanation per prototype, out of those of several splits."""
+  """Merges the explanations of several splits: one for each prototype."""
   merged: dict[int, GlobalExplanation] = {}
   for new in explanations:
     old = merged.get(new.prototype)
@@ -371,7 +369,7 @@ def merge(
 
 
 def _better(old: Patch | None, new: Patch | None) -> Patch | None:
-  """The patch that has its pictures, or the one there is."""
+  """The patch with pictures, or the only patch."""
   if old is None or (new is not None and old.picture is None):
     return new
   return old

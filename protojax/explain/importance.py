@@ -1,10 +1,10 @@
-"""Importance: how much of a likeness each characteristic of an image carries.
+"""Importance: how much each characteristic of an image adds to a similarity.
 
-The score of "This Looks Like That, Because ...": one characteristic of the
-image is changed, the place is kept, and the loss of similarity is measured.
-`importance` scores images of any model (local), `of_batch` those of a stream
-as its preset wants it; `totals` weighs the batches of a whole set (global), and
-`sweep` runs over a stream, on all devices.
+The score of "This Looks Like That, Because ...": change one characteristic of
+the image, stay at the same cell, and measure the loss of similarity.
+`importance` scores images of any model (local), `of_batch` a batch of a stream
+with a preset. `totals` makes global scores of many batches, and `sweep` runs
+over a stream on all devices.
 """
 
 from collections.abc import Callable, Sequence
@@ -26,9 +26,9 @@ Nearest = Callable[[ArrayLike], tuple[jax.Array, jax.Array]]
 At = Callable[[ArrayLike, ArrayLike], jax.Array]
 
 # Images that go through a network together on CPU, where the maps of a few
-# stay in the cache. 96 images of 224 pixels: EfficientNet-Lite0 takes 0.84 of
-# the time that they take at once, ResNet-18 as long, each a small part of the
-# memory.
+# stay in the cache. With 96 images of 224 pixels, EfficientNet-Lite0 takes 0.84
+# of the time of a single pass and ResNet-18 the same time; both need a small
+# share of its memory.
 _FEW = 4
 
 
@@ -81,7 +81,7 @@ def importance(
 ) -> Local:
   """Local importance of every modification for every prototype.
 
-  Makes the modified copies where it runs, and has them compared.
+  Makes the modified copies on the device and compares them.
 
   Args:
     nearest, at, embed, own_cell: see `compare`.
@@ -93,7 +93,7 @@ def importance(
 
 
 def _copies(images, modifications):
-  """The images with their copies, and where each modification's are."""
+  """The images with their copies [n b H W 3]; the row of each modification."""
   images = jnp.asarray(images)
   made, rows = modification.stacked(modifications)
   return jnp.stack(
@@ -112,23 +112,21 @@ def compare(
   """Similarity of images less that of their modified copies.
 
   phi_local(i, k, j) = g_kj - g^i_kj ("This Looks Like That, Because ...").
-  Positive: the characteristic mattered; about 0: it did not; negative: the
-  patch is more alike without it. The cell is that of the unchanged image.
+  Positive: the characteristic matters; about 0: it does not; negative: the
+  patch is more similar without it. The cell is that of the unchanged image.
 
   The unchanged image goes through `embed` and `at` in one stack with its
-  copies and gives the reference g. Compiled apart, its similarity would
-  differ from a copy's in the last bits, and the log similarity makes much of
-  that near 0.
+  copies, and gives g. In a program of its own, its similarity could differ in
+  the last bits, which the log similarity enlarges near a distance of 0.
 
   Args:
     nearest: features -> (similarity b p, cell b p).
     at: features, cells b p -> similarity b p.
     stack: the unchanged images first, then their copies.
-    rows: where in the stack the copy of each modification is; 0, the
-      unchanged image itself, for a control.
-    embed: images -> features, image by image. The costly part of a model
-      belongs here: it runs once over the whole stack, on CPU a few images at
-      a time. Without it `nearest` and `at` get the images themselves.
+    rows: the row of each modification in the stack; 0 for a control.
+    embed: images -> features, image by image. Put the expensive layers of a
+      model here: they run once over the whole stack, on CPU a few images at a
+      time. By default `nearest` and `at` get the images.
     own_cell: take the similarity of a copy at its own nearest cell, as the
       paper's first version did, not at that of the unchanged image.
   """
@@ -164,15 +162,15 @@ def _embedded(embed, images):
 def from_maps(
   function: Callable[[ArrayLike], Float[ArrayLike, "b h w p"]],
 ) -> tuple[Nearest, At, Embed]:
-  """Adapts a model that returns maps of similarities to `importance`.
+  """Adapts a model that returns similarity maps to `importance`.
 
   The nearest cell is the most similar one, the first in row-major order.
 
     nearest, at, embed = from_maps(model)
     local = importance(nearest, at, images, modifications, embed)
 
-  The maps are made by `embed`, once for all copies. A model that is not JAX's
-  is called on the host:
+  `embed` makes the maps, once for all copies. A model of another library is
+  called on the host:
 
     def model(images):
       shape = jax.ShapeDtypeStruct((len(images), h, w, p), np.float32)

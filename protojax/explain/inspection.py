@@ -1,7 +1,7 @@
-"""Inspections as plain data: what `inspection_text` and the page are made of.
+"""Inspections: explanations of anomalies as plain data, which `report` writes.
 
-An inspection says how odd an image is, where it is oddest and which of its
-characteristics carries that, for methods whose answer is an anomaly map.
+An inspection says how odd an image is, where it is oddest, and which
+characteristics make it odd. It is for methods that give an anomaly map.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -19,17 +19,17 @@ from protojax.types import Box, Picture
 # Images of each verdict that get pictures, and mistakes of each kind.
 WORST = 20
 MISTAKES = 20
-# Of an anomaly, a cosine distance: no more than float32 makes of nothing.
+# A smaller anomaly (a cosine distance) is only a rounding of float32.
 _ROUNDING = 1e-6
 
 
 class Threshold(NamedTuple):
-  """From which score on an image is called defective.
+  """The score above which an image is called defective.
 
   Attributes:
-    value: an image is defective when its score is above it.
-    rate: the share of normal images that are expected above it, at most.
-    images: how many normal images it was chosen on.
+    value: the score.
+    rate: largest share of normal images that is expected above it.
+    images: number of normal images that it was chosen on.
   """
 
   value: float
@@ -39,13 +39,14 @@ class Threshold(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Intrinsic:
-  """A normal prototype that an image brought itself.
+  """A normal prototype that was made from the image itself.
 
   Attributes:
     number: from 1 on.
-    share: of the image's cells, those that are nearest to this prototype.
+    share: of the image's cells that are nearest to this prototype.
     distance: mean distance of those cells to it; nan if there are none.
-    patches: of the same image, those most like it, the most alike first.
+    patches: boxes of the most similar patches of the image, the most similar
+      first.
   """
 
   number: int
@@ -64,20 +65,20 @@ class Inspection:
     image: its name.
     index: its position in the source.
     split: "test", ..., or "images" for images without labels.
-    category: what it shows, such as "bottle"; empty where there is only one.
+    category: what it shows, such as "bottle"; empty if there is only one.
     kind: "normal" or the kind of its defect; None where unknown.
     score: of the image.
-    threshold: that the score is held against.
-    because: modification -> phi, by how much the anomaly at the worst cell
-      falls when the image is changed; the same modifications for all images.
+    threshold: that the score is compared with.
+    because: modification -> phi, the fall of the anomaly at the worst cell when
+      the image is changed; the same modifications for all images.
     worst_value: the anomaly at the worst cell, before any change.
     size: side of the network's input.
     worst: around the worst region, if any place is worse than the others.
     prototypes: the image's own, in the order of their numbers.
     picture: the image at the size of the network's input, if it may be shown.
-    anomaly_map: by pixel, on a grid of any size; for shown images, and where
-      all maps are kept.
-    assignment: of each cell the number of its nearest prototype.
+    anomaly_map: on a grid of any size; for shown images, or if all maps are
+      stored.
+    assignment: number of the nearest prototype of each cell.
     truth: the defective pixels of the picture; None where unknown.
   """
 
@@ -102,7 +103,7 @@ class Inspection:
   def defective(self) -> bool:
     """The verdict: whether the score is above the threshold.
 
-    An image whose score is not a number has not been found normal.
+    A score that is nan counts as above it.
     """
     return not self.score <= self.threshold.value
 
@@ -113,9 +114,9 @@ class Inspection:
 
   @property
   def excess(self) -> float:
-    """The score above the threshold; orders images of several thresholds.
+    """Score minus threshold; orders images with different thresholds.
 
-    Infinite if the score is not a number.
+    Infinite if the score is nan.
     """
     if math.isnan(self.score):
       return math.inf
@@ -123,9 +124,9 @@ class Inspection:
 
   @property
   def shares(self) -> dict[str, float]:
-    """modification -> the share of the worst place's anomaly that it carries.
+    """modification -> its share in the anomaly of the worst place.
 
-    Empty where there is no anomaly to share out.
+    Empty if there is no anomaly.
     """
     if not self.worst_value > _ROUNDING:
       return {}
@@ -135,7 +136,7 @@ class Inspection:
   def met(self) -> bool | None:
     """Whether the box of the worst place holds some of the true defect.
 
-    None where either is unknown, or nothing is marked.
+    None if either is unknown, or nothing is marked.
     """
     if self.worst is None or self.truth is None or not self.truth.any():
       return None
@@ -144,10 +145,10 @@ class Inspection:
 
 
 class Tally(NamedTuple):
-  """What a number of inspections add up to.
+  """Counts over some inspections.
 
   Attributes:
-    images: how many.
+    images: number of inspections.
     found: called defective.
     normal: known to be normal.
     defective: known to be defective.
@@ -206,11 +207,11 @@ def worst_first(inspections: Iterable[Inspection]) -> list[Inspection]:
 
 
 def to_show(inspections: Sequence[Inspection]) -> set[int]:
-  """Positions of those whose pictures are worth the room.
+  """Positions of the inspections whose pictures are shown.
 
-  The worst of each verdict, the false alarms of the highest and the missed
-  defects of the lowest scores. One that is not among them stays out whatever
-  comes after, so that its pictures need not be kept.
+  They are the worst of each verdict, the false alarms with the highest scores
+  and the missed defects with the lowest. An inspection that is not among them
+  will not be when more inspections come, so its pictures can be dropped.
   """
   found = [i for i, e in enumerate(inspections) if e.defective]
   passed = [i for i, e in enumerate(inspections) if not e.defective]
@@ -228,7 +229,7 @@ def mean_because(
 ) -> dict[str, float]:
   """modification -> mean phi, or mean share, of those called defective.
 
-  Empty where there is none.
+  Empty if there is none.
   """
   rows = [e.shares if shares else e.because for e in inspections if e.defective]
   rows = [row for row in rows if row]

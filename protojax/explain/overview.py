@@ -1,4 +1,4 @@
-"""What a split says as a whole: histograms, redundancy, samples of changes.
+"""Overviews: scores, histograms, redundancy and samples of a whole split.
 
 `prototypical` yields one `Overview` for every sweep over a data set.
 """
@@ -23,14 +23,14 @@ from protojax.types import State
 Evaluate = Callable[[State], float]
 
 _SAMPLES = 3
-# Prototypes of which every pair is compared; more would not fit in memory.
-_MOST = 5000
+# Most prototypes that are compared in pairs; more do not fit in memory.
+_MOST_COMPARED = 5000
 
 
 def overview(
   context: Context, totals: Totals, redundant: Redundancy | None
 ) -> Overview:
-  """What all images of a sweep say together."""
+  """The overview of a sweep."""
   names = context.preset.names
   return Overview(
     split=context.split,
@@ -50,19 +50,19 @@ def overview(
 
 
 def correlation(context: Context) -> Correlation | None:
-  """To be fed the similarities of living prototypes; None for too many."""
+  """An empty correlation of the living prototypes; None for too many."""
   alive = int(context.buffers["alive"].sum())
-  return Correlation(alive) if alive <= _MOST else None
+  return Correlation(alive) if alive <= _MOST_COMPARED else None
 
 
 def redundancy(
   context: Context, totals: Totals, correlation: Correlation, evaluate: Evaluate
 ) -> Redundancy:
-  """Groups of prototypes of which one is enough, and the model with it alone.
+  """Groups of redundant prototypes, and the accuracy with one of each.
 
   Args:
-    context: see there.
-    totals: of the sweep that the correlation is of.
+    context: the model and the images.
+    totals: of the same sweep as the correlation.
     correlation: of the similarities of the living prototypes.
     evaluate: state -> accuracy.
   """
@@ -91,18 +91,18 @@ def redundancy(
 
 
 def statistics_rows(overviews: Mapping[str, Overview]) -> list[dict[str, Any]]:
-  """Every split described, and those before the last compared with it.
+  """Statistics of each split, and of each earlier split against the last.
 
-  Scores over training images come twice: with each prototype's own image,
-  which weighs most, and without it.
+  Scores over training images come twice: with the image that each prototype
+  was pushed to, which has the largest weight, and without it.
   """
   if not overviews:
     return []
   splits = {}
-  for split, seen in overviews.items():
-    splits[split] = _scored(seen, seen.scores)
-    if seen.without_own is not None:
-      splits[f"{split} without source"] = _scored(seen, seen.without_own)
+  for split, one in overviews.items():
+    splits[split] = _of_living(one, one.scores)
+    if one.without_own is not None:
+      splits[f"{split} without source"] = _of_living(one, one.without_own)
   rows = []
   for name, split in splits.items():
     rows += statistics.rows(name, statistics.summarise(split))
@@ -114,14 +114,14 @@ def statistics_rows(overviews: Mapping[str, Overview]) -> list[dict[str, Any]]:
   return rows
 
 
-def _scored(seen: Overview, scores: Scores) -> statistics.SplitScores:
-  """The living prototypes, as the statistics take them."""
+def _of_living(one: Overview, scores: Scores) -> statistics.SplitScores:
+  """The scores of the living prototypes."""
   return statistics.SplitScores(
-    seen.modifications,
-    np.flatnonzero(seen.alive),
-    scores.importance[:, seen.alive],
-    scores.similarity[seen.alive],
-    scores.replicates[:, :, seen.alive],
+    one.modifications,
+    np.flatnonzero(one.alive),
+    scores.importance[:, one.alive],
+    scores.similarity[one.alive],
+    scores.replicates[:, :, one.alive],
   )
 
 
@@ -135,7 +135,7 @@ def partners(found: Redundancy) -> dict[int, tuple[int, ...]]:
 
 
 def _samples(context: Context) -> tuple[Sample, ...]:
-  """A few images, evenly over the stream, beside what is made of them."""
+  """A few images, evenly over the stream, with their modified copies."""
   stream = context.stream
   count = min(_SAMPLES, len(stream))
   chosen = np.linspace(0, len(stream) - 1, count).round().astype(int).tolist()
@@ -152,7 +152,7 @@ def _samples(context: Context) -> tuple[Sample, ...]:
 def _modified(
   context: Context, index: int
 ) -> UInt8[np.ndarray, "m size size 3"]:
-  """What the model sees of an image under each modification."""
+  """An image under each modification, at the size of the network's input."""
   stream, preset = context.stream, context.preset
   if preset.mode == "fast":
     image = stream.examples([index])["image"]

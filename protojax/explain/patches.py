@@ -1,7 +1,7 @@
-"""Patches in pictures: where prototypes come from, and what is nearest to them.
+"""Patches: those that prototypes were pushed to, and those nearest to them.
 
-Each image is read and mapped once, for all the prototypes that it is shown
-with. `prototypical` hangs what is found here on its global explanations.
+Each image is read once, for all prototypes that it is shown with.
+`prototype_evidence` puts the patches into the global explanations.
 """
 
 from collections.abc import Callable, Collection, Sequence
@@ -28,18 +28,18 @@ def of_prototypes(
   allow_changed: bool,
   optional: bool,
 ) -> dict[int, Patch]:
-  """The patches of training images that prototypes are.
+  """The patch of a training image that each prototype was pushed to.
 
-  Of an image that is gone there is none, even if changes are allowed.
+  A prototype whose image is gone gets no patch, even if changes are allowed.
 
   Args:
-    training: gives the stream of images that the prototypes were pushed to,
-      or a `UserError` where they are gone.
-    context: whose prototypes they are.
-    wanted: the prototypes to look up.
+    training: gives the stream of images that the prototypes were pushed to;
+      raises `UserError` if they are gone.
+    context: the model and its state.
+    wanted: numbers of the prototypes.
     pictured: those of them that get pictures.
-    allow_changed: take images that are not those of the push, too.
-    optional: give none where the images are gone or changed.
+    allow_changed: accept images that have changed since the push.
+    optional: give no patches, and no error, if images are gone or changed.
 
   Raises:
     UserError: a training image is not the one a prototype was pushed to.
@@ -95,10 +95,10 @@ def nearest(
   """The images nearest to each prototype, the nearest first.
 
   Args:
-    context: its stream is what was looked through.
-    found: of all prototypes; distances are negated similarities, "cell" and
-      "delta" are known.
-    wanted: the prototypes whose neighbours are wanted.
+    context: the model and the images.
+    found: neighbours of all prototypes, with their "cell" and "delta";
+      distances are negated similarities.
+    wanted: numbers of the prototypes whose neighbours are wanted.
     pictured: those of them whose neighbours get pictures.
   """
   shown = [j for j in wanted if j in pictured]
@@ -132,14 +132,14 @@ def nearest(
 
 
 def crop(image: Picture, box: Box) -> Crop:
-  """What the box frames, at the size that `crop_differences` compares."""
+  """The content of a box, at the size that `crop_differences` compares."""
   return resized(image[box.top : box.bottom, box.left : box.right])
 
 
 def _pictures(
   context: Context, images: Int[np.ndarray, "p k"], shown: Sequence[int]
 ) -> dict[tuple[int, int], tuple[Picture, Box]]:
-  """(prototype, image) -> the image and where the prototype looks in it."""
+  """(prototype, image) -> the image and the box of the prototype in it."""
   pictures = {}
   taken = images[np.asarray(shown, int)]
   for index in np.unique(taken[taken >= 0]).tolist():
@@ -153,5 +153,5 @@ def _pictures(
 
 
 def _is(image: Picture | None, content: Any) -> bool:
-  """Whether an image, if there is one, has the digest of its pixels."""
+  """Whether an image has this digest of its pixels; False for no image."""
   return image is not None and np.array_equal(images_lib.digest(image), content)

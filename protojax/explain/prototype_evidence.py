@@ -1,7 +1,7 @@
-"""Portraits: what each prototype is, and what carries the likeness to it.
+"""Global explanations: what each prototype is, and what makes images like it.
 
-`prototypical` asks for them at the end of a sweep, when the global scores are
-known.
+`prototypical` calls `of_prototypes` at the end of a sweep, when the global
+scores are known.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -30,15 +30,15 @@ def of_prototypes(
   allow_changed: bool,
   optional: bool,
 ) -> Iterator[GlobalExplanation]:
-  """Explains prototypes; some at a time, which bounds the pictures held.
+  """Explains prototypes, some at a time to bound the pictures in memory.
 
   Args:
-    context: see there.
-    prototypes: those to explain.
+    context: the model and the images.
+    prototypes: numbers of the prototypes.
     totals: of the sweep over the images; None for no scores.
     training: gives the images that the prototypes were pushed to; None leaves
-      out where they were taken from.
-    shown: how many prototypes get pictures, the living first.
+      the patches out.
+    shown: how many prototypes get pictures, living ones first.
     allow_changed, optional: see `patches.of_prototypes`.
   """
   alive, split = context.buffers["alive"], context.split
@@ -100,7 +100,7 @@ def _scores(
 
 
 def _duplicates(buffers: Mapping[str, Any]) -> dict[int, int]:
-  """Living prototype -> the first living one that is the same patch."""
+  """Living prototype -> the first living one with the same patch."""
   provenance, first, copies = buffers["provenance"], {}, {}
   for j in np.flatnonzero(buffers["alive"] & (provenance.image >= 0)).tolist():
     place = int(provenance.image[j]), int(provenance.cell[j])

@@ -1,8 +1,8 @@
 """Explains models whose prototypes are patches of training images.
 
-What a method with such prototypes calls for its `explain`: one sweep over a
-stream gives the local and the global scores; pictures are made only of what a
-report has room for.
+A method calls `of_method` in its `explain`. One sweep over a stream gives the
+local and the global scores; pictures are made only of images and prototypes
+that a report shows.
 """
 
 from collections.abc import Callable, Generator, Iterator, Mapping
@@ -33,8 +33,9 @@ from protojax.modify.presets import Preset
 from protojax.prototypes.explainable import Explainable
 from protojax.types import Batch, State
 
-# Of the images whose class was not recognised, shown on top of the others.
+# Images with a wrong class that are shown beside those of each class.
 _MISTAKES = 12
+# Images without a label that are shown.
 _UNLABELLED = 48
 
 
@@ -44,7 +45,7 @@ class Explained(Protocol):
 
   @property
   def network(self) -> Explainable:
-    """What is explained."""
+    """The network that is explained."""
     ...
 
   def stream(self, split: str) -> Any:
@@ -66,8 +67,8 @@ def of_method(
   """Explains with the network, the data and the metrics of a method.
 
   Args:
-    method: whose network is explained. Where the images have labels, redundant
-      prototypes are looked for, and what the model loses without them.
+    method: gives the network, the data and the metrics. If the images have
+      labels, redundant prototypes are found, and the accuracy without them.
     state: its state, after a push.
     stream: the images, in the order of their source.
     **options: see `explain`.
@@ -117,32 +118,32 @@ def explain(
     model: see `Explainable`.
     state: its state, after a push.
     stream: the images, in the order of their source.
-    training: gives the stream of images that the prototypes were pushed to,
-      or a `UserError` where they are gone.
-    evaluate: state -> accuracy; where it is given, redundant prototypes are
-      looked for, and what the model loses without them.
-    split: what to call them; "train" says that they are the images the
-      prototypes were pushed to.
+    training: gives the stream of images that the prototypes were pushed to;
+      raises `UserError` if they are gone.
+    evaluate: state -> accuracy; if given, redundant prototypes are found, and
+      the accuracy without them.
+    split: of the images; "train" means that the prototypes were pushed to them.
     scope: "local" (images), "global" (prototypes) or "both".
     preset: what to modify, and how to score it.
-    limit: take that many images only, evenly over the stream.
+    limit: use at most so many images, evenly over the stream.
     top: prototypes listed for each image.
     keep_all: list the scores of all prototypes, too.
-    shown: images of each class that get pictures; images whose class was not
-      recognised get some of their own.
+    shown: images of each class that get pictures; some images with a wrong
+      class are added.
     rows_shown: prototypes with pictures for each such image.
     prototypes_shown: how many prototypes get pictures.
     nearest: images listed for each prototype.
     heat: what heat maps show, one of `maps.ATTRIBUTIONS`.
-    provenance: say where the prototypes were taken from; that need not be done
-      again for a second split.
-    allow_changed: explain even if the prototypes' images have changed.
+    provenance: give the patches that prototypes were pushed to; once is enough
+      for several splits.
+    allow_changed: explain even if the images of the prototypes have changed.
     progress: called with the number of images of each batch that is done.
 
   Yields:
-    Local explanations in the order of the stream; unless the scope is "local",
-    an overview; global explanations by prototype, for scope "local" only of
-    prototypes that the shown images are compared with, and without scores.
+    Local explanations in the order of the stream; then an overview, unless the
+    scope is "local"; then global explanations by prototype. For scope "local"
+    these have no scores and are only of prototypes that shown images are
+    compared with.
 
   Raises:
     UserError: a training image is not the one a prototype was pushed to.
@@ -156,7 +157,7 @@ def explain(
     reference_mode.attach(
       stream.spread(limit), stream.source, preset, model.image_size
     ),
-    _Shown(shown),
+    _PictureChoice(shown),
     rows_shown,
     scope,
     correlation,
@@ -191,14 +192,14 @@ def explain(
 def _images(
   context: Context,
   batches: Iterator[Batch],
-  choose: "_Shown",
+  choose: "_PictureChoice",
   rows_shown: int,
   scope: str,
   correlation: Correlation | None,
   progress: Callable[[int], None],
   **options: Any,
 ) -> Generator[LocalExplanation, None, tuple[set[int], Totals | None]]:
-  """Explains the images; returns whom they were compared with, and totals."""
+  """Explains images; returns the prototypes of the shown ones, and totals."""
   stream, alive = context.stream, context.buffers["alive"]
   scoring_sheets = ScoringSheets(
     context.split,
@@ -210,7 +211,7 @@ def _images(
     context.bias,
   )
   compared, totals = set(), None
-  for part in sweep(
+  for result in sweep(
     context.model,
     context.state,
     batches,
@@ -220,19 +221,19 @@ def _images(
     keep_features=scope != "global",
     **options,
   ):
-    if isinstance(part, Totals):
-      totals = part
+    if isinstance(result, Totals):
+      totals = result
       continue
     if correlation is not None:
-      correlation.add(part.similarities[:, alive])
-    if part.embedded is not None:
-      found = scoring_sheets(part, stream.source.name)
-      for explained, embedded in zip(found, part.embedded, strict=True):
+      correlation.add(result.similarities[:, alive])
+    if result.embedded is not None:
+      found = scoring_sheets(result, stream.source.name)
+      for explained, embedded in zip(found, result.embedded, strict=True):
         if choose(explained):
           explained = _with_pictures(context, explained, embedded, rows_shown)
           compared.update(r.prototype for r in explained.evidence)
         yield explained
-    progress(len(part.index))
+    progress(len(result.index))
   return compared, totals
 
 
@@ -242,7 +243,7 @@ def _with_pictures(
   embedded: Float[np.ndarray, "h w d"],
   rows: int,
 ) -> LocalExplanation:
-  """The same with the image, and where its most similar prototypes look."""
+  """Adds the image, and heat maps of its most similar prototypes."""
   heat_maps = context.heat_maps
   image = context.stream.examples([explained.index])["image"][0]
   shown = [row.prototype for row in explained.evidence[:rows]]
@@ -264,8 +265,8 @@ def _with_pictures(
   )
 
 
-class _Shown:
-  """Decides which images get pictures: some of each class, some mistakes."""
+class _PictureChoice:
+  """Chooses the images that get pictures: some of each class, some mistakes."""
 
   def __init__(self, per_class: int) -> None:
     self._left: dict[str | None, int] = {None: _UNLABELLED}

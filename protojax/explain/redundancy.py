@@ -1,7 +1,7 @@
-"""Redundancy: prototypes that say the same, and the model without them.
+"""Redundancy: finds prototypes that are nearly the same, and merges them.
 
 Two prototypes are redundant if they are the same patch, or if they are close,
-fire together and are alike for the same reasons. `groups` finds them, `merge`
+and their similarities and explanations agree. `groups` finds them, `merge`
 keeps one of each. After "This Looks Like That, Because ...", which asks whether
 prototypes that look the same also have the same explanations; the procedure is
 our own.
@@ -40,14 +40,15 @@ class Thresholds:
 class Group:
   """Prototypes of which one is enough.
 
-  Links chain: the two ends of a group may be further apart than the thresholds
-  allow. The extremes below say how far.
+  Links form chains: two prototypes of a group may be further apart than the
+  thresholds. The attributes say how far.
 
   Attributes:
     kind: "exact" if all are the same patch, else "near".
     prototypes: their numbers, ascending; at least two.
     distance: the largest between two of them, as in `Thresholds`.
-    correlation: the least between two of them; nan if one is always as similar.
+    correlation: the least between two of them; nan if the similarity of one is
+      constant.
     explanation: the largest distance of two explanations; nan if one has none.
   """
 
@@ -71,14 +72,14 @@ class Correlation:
     self._products = np.zeros((prototypes, prototypes))
 
   def add(self, similarity: Float[ArrayLike, "b p"]) -> None:
-    """Counts the images of a batch, padding cut off; it may be empty."""
+    """Adds a batch without its padding; it may be empty."""
     values = np.asarray(similarity, np.float64)
     if not len(values):
       return
     mean = np.mean(values, axis=0)
     moved, total = mean - self._mean, self._count + len(values)
-    # Chan et al. (1979): about the batch's own mean, then one row for the way
-    # between the means. Raw products would cancel.
+    # Chan et al. (1979): products about the mean of the batch, and one row for
+    # the difference of the means. Raw products would cancel.
     between = moved * np.sqrt(self._count * len(values) / total)
     centred = np.concatenate([values - mean[None], between[None]])
     self._products += centred.T @ centred
@@ -86,7 +87,7 @@ class Correlation:
     self._count = total
 
   def matrix(self) -> Float[np.ndarray, "p p"]:
-    """Pearson's correlation; nan for a prototype that is always as similar."""
+    """Pearson's correlation; nan for a prototype of constant similarity."""
     spread = np.sqrt(np.diag(self._products))
     spread = np.where(spread > 0, spread, np.nan)
     found = self._products / spread[:, None] / spread[None]
@@ -106,7 +107,7 @@ def relative_distances(
 def _distances(rows: Float[np.ndarray, "p d"]) -> Float[np.ndarray, "p p"]:
   from scipy.spatial import distance  # Here, as in `_components`.
 
-  # One by one: through a matrix product, equal ones would not be at 0.
+  # Pair by pair: with a matrix product equal rows would not be at 0.
   return distance.squareform(distance.pdist(rows))
 
 
@@ -115,18 +116,18 @@ def explanation_distances(
 ) -> Float[np.ndarray, "p p"]:
   """L2 distances of global scores, z-scored per characteristic.
 
-  Without that a characteristic that matters to all prototypes would drown the
-  others. One that has no spread tells no two apart and adds 0; a prototype
-  without scores (nan) is at nan from all others.
+  Without this a characteristic with large scores would outweigh the others. A
+  characteristic without spread adds 0. A prototype without scores (nan) has
+  distance nan to all others.
   """
   scores = np.asarray(importance, np.float64).T
   known = ~np.isnan(scores).any(axis=1)
-  kept = scores[known]
+  rows = scores[known]
   found = np.full((len(scores), len(scores)), np.nan)
   np.fill_diagonal(found, 0.0)
-  if len(kept) > 1:
-    spread = np.where(np.ptp(kept, axis=0) > 0, np.std(kept, axis=0), np.inf)
-    found[np.ix_(known, known)] = _distances(kept / spread[None])
+  if len(rows) > 1:
+    spread = np.where(np.ptp(rows, axis=0) > 0, np.std(rows, axis=0), np.inf)
+    found[np.ix_(known, known)] = _distances(rows / spread[None])
   return found
 
 
@@ -143,14 +144,14 @@ def groups(
 ) -> tuple[Group, ...]:
   """Groups of redundant prototypes, by their first number.
 
-  Only prototypes of one class are linked: merged with one of another class, a
-  prototype would no longer stand for any.
+  Only prototypes of the same class are linked, because a merged prototype must
+  stand for one class.
 
   Args:
-    numbers: of the prototypes alive, which all other arguments are of.
+    numbers: of the living prototypes; the other arguments are about these.
     class_of: their classes.
     image, cell: the patches they were pushed to; image -1 for none.
-    prototypes: themselves, flattened.
+    prototypes: their vectors, flattened.
     correlation: of their similarities; see `Correlation`.
     importance: phi_global of the characteristics, without control.
     thresholds: when two are near enough.
@@ -184,16 +185,19 @@ def merge(
   alive: Bool[ArrayLike, " p"],
   redundant: Sequence[Group],
 ) -> tuple[Float[np.ndarray, "k p"], Bool[np.ndarray, " p"]]:
-  """The head and the living prototypes once every group is its first one.
+  """Merges each group into its first prototype.
 
-  The first one's column becomes the sum of the group's; the others die. Logits
-  stay as they were where all of a group have the same similarities, as exact
-  duplicates have.
+  The first column becomes the sum of the group's columns; the other prototypes
+  die. Logits do not change if all of a group have the same similarities, as
+  exact duplicates have.
 
   Args:
     weight: of the head, over all prototypes.
-    alive: of all prototypes; those of the groups are.
-    redundant: see `groups`; none shares a prototype with another.
+    alive: of all prototypes; True in the groups.
+    redundant: see `groups`; no two share a prototype.
+
+  Returns:
+    The new weight and alive.
   """
   weight, alive = np.array(weight), np.array(alive)
   for group in redundant:
@@ -211,7 +215,7 @@ def _equal(values: ArrayLike) -> Bool[np.ndarray, "p p"]:
 
 def _components(links: Bool[np.ndarray, "p p"]) -> Int[np.ndarray, " p"]:
   """The number of each prototype's connected component."""
-  # Here: with what they load, these take a fifth of a second.
+  # Here: they take a fifth of a second.
   from scipy import sparse
   from scipy.sparse import csgraph
 

@@ -1,10 +1,9 @@
-"""Mode "reference": copies of images that are modified at their own size.
+"""Mode "reference": modifies images at their own size, before the resize.
 
-The paper's code modifies the files of a data set and lets the network read
-them, so that a modification comes before the resize. Here the device modifies
-images of any size in few compiled shapes: each is padded to the next of them,
-and its true height and width go along. JPEG and the resize, which are
-Pillow's, are done on the host.
+The paper's code modifies the files of a data set, and the network reads these
+files. Here the device modifies images of any size with few compiled programs:
+each image is padded to the next of a few shapes and comes with its true height
+and width. Pillow makes the JPEG and the resize on the host.
 """
 
 from collections.abc import Iterable, Iterator
@@ -34,16 +33,16 @@ _MOST_PIXELS = 2**24  # of `color.contrast`
 def attach(
   batches: Iterable[Batch], source: Any, preset: Preset, image_size: int
 ) -> Iterator[Batch]:
-  """Gives batches the "copies" that a preset of mode "reference" asks for.
+  """Adds "copies" to batches, for a preset of mode "reference".
 
   They are uint8 [b, n, H, W, 3], see `copies`; "image" becomes their row 0.
-  With a preset of another mode nothing happens.
+  With another mode the batches do not change.
 
   Args:
-    batches: with the positions of their images in "index". What pads them
-      repeats one of their images, which is modified once.
+    batches: with the positions of their images in "index". Padding repeats an
+      image, which is modified once.
     source: of the images, at their own size.
-    preset: what to modify.
+    preset: what is modified.
     image_size: side of the network's input in pixels.
 
   Raises:
@@ -113,7 +112,7 @@ def _modify(
 
 
 def _padded(side: int) -> int:
-  """The next of few lengths: multiples of 64, from 512 on of 128, and so on."""
+  """The next of few lengths: multiples of 64, of 128 above 512, and so on."""
   step = max(64, 2 ** (side - 1).bit_length() // 8)
   return -(-side // step) * step
 
@@ -121,7 +120,7 @@ def _padded(side: int) -> int:
 def _saved(
   image: UInt8[np.ndarray, "H W 3"], quality: int | None
 ) -> UInt8[np.ndarray, "H W 3"]:
-  """What is read again of an image that was saved as JPEG, if it was."""
+  """The image, saved as JPEG and read again if there is a quality."""
   if quality is None:
     return image
   file = io.BytesIO()

@@ -1,7 +1,7 @@
-"""Sanity of a model: whether its prototypes are what the report says they are.
+"""Sanity checks: prototypes are patches of their class, and speak for it.
 
-ProtoPNet's local analysis checks the same two things before it explains
-anything, and stops; here the report says what it found.
+ProtoPNet's local analysis makes the same two checks before it explains, and
+stops if one fails. Here the report shows what was found.
 """
 
 import numpy as np
@@ -13,10 +13,10 @@ _SHOWN = 5
 
 
 def check(context: Context) -> tuple[str, ...]:
-  """Sentences on what is not as it should be; none where all is well.
+  """Sentences on prototypes that fail a check; none if all pass.
 
-  A prototype of a class is a patch of an image of it (told by the training
-  images alone), and the head gives it its largest weight for that class.
+  A prototype of a class must be a patch of an image of that class (checked on
+  training images only), and its largest weight must be for that class.
   """
   if context.model.groups.kind != CLASS:
     return ()
@@ -27,24 +27,26 @@ def check(context: Context) -> tuple[str, ...]:
   labels, provenance = np.asarray(context.stream.labels), context.provenance
   pushed = alive[(provenance[alive] >= 0) & (provenance[alive] < len(labels))]
   labels = labels[provenance[pushed]]
-  strangers = labels != class_of[pushed]
-  found += _told(
+  wrong = labels != class_of[pushed]
+  found += _sentences(
     "are patches of images of another class",
-    pushed[strangers],
-    [names[k] for k in labels[strangers]],
+    pushed[wrong],
+    [names[k] for k in labels[wrong]],
   )
   favourite = context.weights[:, alive].argmax(axis=0)
-  turned = favourite != class_of[alive]
-  found += _told(
+  wrong = favourite != class_of[alive]
+  found += _sentences(
     "speak more for another class than for their own",
-    alive[turned],
-    [names[k] for k in favourite[turned]],
+    alive[wrong],
+    [names[k] for k in favourite[wrong]],
   )
   return tuple(found)
 
 
-def _told(what: str, prototypes: np.ndarray, others: list[str]) -> list[str]:
-  """One sentence on all prototypes of one failing, the first of them named."""
+def _sentences(
+  what: str, prototypes: np.ndarray, others: list[str]
+) -> list[str]:
+  """One sentence on the prototypes that fail, with the names of the first."""
   if not len(prototypes):
     return []
   some = [

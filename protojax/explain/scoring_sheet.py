@@ -1,8 +1,8 @@
-"""Scoring sheets: what the model saw in one image, in points.
+"""Scoring sheets: the points that prototypes give to the predicted class.
 
-Every score, as a rule the similarity itself, times a weight of the head gives
-points, and the points of a class and its bias sum to its logit (ProtoPNet's
-local analysis). `prototypical` makes one out of every row of a sweep.
+Points are score times weight of the head; the score is usually the similarity.
+The points of a class and its bias sum to its logit (ProtoPNet's local
+analysis). `prototypical` makes a scoring sheet for every image of a sweep.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -21,13 +21,13 @@ _ANSWERS = 5
 
 @dataclasses.dataclass(frozen=True)
 class ScoringSheets:
-  """Makes the explanations of images, without pictures.
+  """Makes local explanations, without pictures.
 
   Attributes:
-    split: where the images are from.
+    split: of the images.
     modifications: names of the axis m.
-    class_names: by label.
-    group_names: of what prototypes are sorted under.
+    class_names: index = label.
+    group_names: of the groups of prototypes; see `Groups`.
     buffers: "class_of" and "alive" of the prototypes.
     weights: of the head; columns of dead prototypes are 0.
     bias: of the head.
@@ -44,7 +44,7 @@ class ScoringSheets:
   def __call__(
     self, rows: Rows, name: Callable[[int], str]
   ) -> Iterator[LocalExplanation]:
-    """Explains a batch; `name` gives what to call an image of the source."""
+    """Explains a batch; `name` gives the name of an image by its position."""
     for row, index in enumerate(rows.index.tolist()):
       yield self._explained(rows, row, index, name(index))
 

@@ -1,10 +1,10 @@
-"""Statistics of the global scores: what holds over the prototypes of a model.
+"""Statistics of the global scores over the prototypes of a model.
 
-`summarise` describes the scores of one split, `agreement` compares those of
-two. Images are what is drawn at random, so intervals come from resampling
-images; the prototypes of a model are scored on the same images and are no
-independent sample. What cannot be computed (too few prototypes, no spread, no
-score at all) is nan, never a warning and never 0.
+`summarise` describes the scores of one split, `agreement` compares two splits.
+Intervals come from resampling the images, which are the random sample. The
+prototypes are not independent, because all are scored on the same images. A
+statistic that cannot be computed (too few prototypes, no spread, no score) is
+nan, without a warning.
 """
 
 from collections.abc import Iterable
@@ -15,18 +15,19 @@ import warnings
 from jaxtyping import Float, Int
 import numpy as np
 
-# Above it SciPy vouches for W, but no longer for p (Royston, 1995).
+# SciPy's p is accurate up to so many prototypes, its W also above (Royston,
+# 1995).
 _SHAPIRO_LIMIT = 5000
 
 
 @dataclasses.dataclass(frozen=True)
 class SplitScores:
-  """Global scores of the prototypes alive over one set of images.
+  """Global scores of the living prototypes over one set of images.
 
   Attributes:
     modifications: names of axis m.
     prototypes: the number of each prototype.
-    importance: phi_global; nan where no image is like the prototype.
+    importance: phi_global; nan if no image is similar to the prototype.
     similarity: the weighted mean of g.
     replicates: phi_global of r Poisson-bootstrap resamples of the images; with
       r = 0 there are no intervals.
@@ -46,7 +47,7 @@ class Summary:
   Attributes:
     modification: its name.
     prototypes: how many have a score; only these count below.
-    missing: how many have none, since no image is like them.
+    missing: how many have none, because no image is similar to them.
     mean: of phi_global.
     low, high: confidence interval of the mean, by resampling images.
     std: standard deviation over prototypes (ddof=1); nan for one prototype.
@@ -55,8 +56,8 @@ class Summary:
     smallest, largest: numbers of the prototypes that have them, the first of
       equals; -1 for none.
     shapiro_w, shapiro_p: Shapiro-Wilk test of normality; nan for fewer than 3
-      prototypes or equal scores, p also for more than 5000. At 2000 it rejects
-      the smallest deviation: look at W and at the histogram.
+      prototypes or equal scores, p also for more than 5000. With 2000
+      prototypes p is small for any deviation: use W and the histogram.
   """
 
   modification: str
@@ -93,14 +94,14 @@ def interval(
 ) -> tuple[Float[np.ndarray, "*n"], Float[np.ndarray, "*n"]]:
   """Percentile confidence interval of a bootstrap: its two ends.
 
-  Replicates without a score (nan: the resample holds no image like the
-  prototype) are left out. Where all are, or r = 0, both ends are nan.
+  Replicates without a score (nan: no image of the draw is similar to the
+  prototype) are left out. If all are, or r = 0, both ends are nan.
   """
   unknown = np.isnan(replicates).all(axis=0)
   if not len(replicates):
     return np.full(unknown.shape, np.nan), np.full(unknown.shape, np.nan)
   edges = ((1 - level) / 2, (1 + level) / 2)
-  # NumPy warns of columns in which all is nan.
+  # NumPy warns about columns that are all nan.
   known = np.where(unknown, 0.0, replicates)
   low, high = np.nanquantile(known, edges, axis=0)
   return np.where(unknown, np.nan, low), np.where(unknown, np.nan, high)
@@ -110,7 +111,7 @@ def rows(split: str, records: Iterable[Any]) -> list[dict[str, Any]]:
   """Rows of `statistics.csv`: modification, split, statistic, value.
 
   Args:
-    split: what the records are of: "train", "test", or "train-test".
+    split: of the records: "train", "test", or "train against test".
     records: dataclasses with a field `modification`; every other field is a
       statistic and becomes a row.
   """
@@ -130,7 +131,7 @@ def rows(split: str, records: Iterable[Any]) -> list[dict[str, Any]]:
 def mean_over_prototypes(
   scores: Float[np.ndarray, "*n m p"],
 ) -> Float[np.ndarray, "*n m"]:
-  """Mean of the scores there are; nan where there is none."""
+  """Mean of the known scores; nan if all are nan."""
   known = ~np.isnan(scores)
   count = np.sum(known, axis=-1)
   total = np.sum(np.where(known, scores, 0.0), axis=-1)
@@ -141,7 +142,7 @@ def std(scores: Float[np.ndarray, " p"]) -> float:
   """Standard deviation (ddof=1); exactly 0 for equal scores."""
   if len(scores) < 2:
     return float("nan")
-  # The mean of equal numbers may be off by a rounding.
+  # The mean of equal numbers may differ from them by a rounding.
   return float(np.std(scores, ddof=1)) if np.ptp(scores) else 0.0
 
 
@@ -185,7 +186,7 @@ def _shapiro(scores: Float[np.ndarray, " p"]) -> tuple[float, float]:
   from scipy import stats  # Here: it takes half a second.
 
   with warnings.catch_warnings():
-    warnings.simplefilter("ignore")  # about the p that is not kept
+    warnings.simplefilter("ignore")  # about a p that is not used
     found = stats.shapiro(scores)
   p = found.pvalue if len(scores) <= _SHAPIRO_LIMIT else np.nan
   return float(found.statistic), float(p)

@@ -1,7 +1,7 @@
-"""One sweep over a stream: local scores of its batches, and the global ones.
+"""One sweep over a stream: local scores of each batch, global scores of all.
 
-Takes `importance` to all devices. The rows of a batch hold the most similar
-prototypes of each image only; the global scores need no rows at all.
+Runs `importance` on all devices. The rows of a batch hold only the most similar
+prototypes of each image; the global scores need no rows.
 """
 
 from collections.abc import Iterable, Iterator
@@ -26,17 +26,17 @@ from protojax.types import ArrayLike, Batch, PyTree, State
 
 
 class Rows(NamedTuple):
-  """One batch of local scores, its padding cut off.
+  """Local scores of a batch, without its padding.
 
-  With several processes: of the whole batch, in every process.
+  With several processes, each has the scores of the whole batch.
 
   Attributes:
     index: positions of the images in their source.
-    label: their classes, -1 where unknown.
+    label: their classes, -1 if unknown.
     similarities: to all prototypes.
     logits: of the unchanged images.
-    prototypes: the most similar prototypes alive, the most similar first, or
-      those with most points; -1 where fewer are alive.
+    prototypes: the t most similar living prototypes, the most similar first, or
+      those with most points; -1 if fewer are alive.
     similarity, score, cell, delta: of those prototypes.
     all_scores: similarity, cell and delta of all prototypes, if they were asked
       for.
@@ -57,17 +57,17 @@ class Rows(NamedTuple):
 
 
 class Totals(NamedTuple):
-  """What a sweep adds up to.
+  """Global results of a sweep.
 
   Attributes:
     all: global scores over every image.
     without_own: the same without the image that each prototype was pushed
       to. Its distance is 0, where the log similarity is steepest, so this
       one image has the largest weight and the largest drop.
-    nearest: the images nearest to each prototype: distances are negated
-      similarities, "cell" and "delta" ([p, k, m]) are known of each.
-    counts: local scores of living prototypes by modification and bin.
-    edges: of those bins.
+    nearest: the images nearest to each prototype, with their "cell" [p k] and
+      "delta" [p k m]; distances are negated similarities.
+    counts: histograms of the local scores of living prototypes.
+    edges: of their bins.
   """
 
   all: Scores
@@ -96,18 +96,18 @@ def sweep(
   Args:
     model: see `Scored`.
     state: its state.
-    batches: all of one shape, the last one padded and masked; for a preset of
-      mode "reference" with the copies that `reference_mode.attach` makes.
+    batches: all of one shape, the last one padded; in mode "reference" with the
+      copies of `reference_mode.attach`.
     preset: what is modified, and how it is scored.
-    provenance: index, among the images of these batches, of the one each
-      prototype was pushed to; -1 for none.
-    top: how many prototypes of each image come back to the host.
-    nearest: how many images of each prototype.
+    provenance: index of the image that each prototype was pushed to; -1 if it
+      is not among the images of these batches.
+    top: prototypes of each image in the rows.
+    nearest: images of each prototype in the totals.
     replicates: bootstrap draws of the images, for confidence intervals.
-    keep_all: bring back the scores of all prototypes.
-    by_points: which of them come back is told by their points for the class
-      predicted, of scores above 0, and not by similarity.
-    keep_features: bring back the features, too.
+    keep_all: give the scores for all prototypes, too.
+    by_points: rank the prototypes of an image by their points for the predicted
+      class, from scores above 0, and not by similarity.
+    keep_features: give the features, too.
 
   Yields:
     The rows of every batch, and at the end the totals.
@@ -128,10 +128,10 @@ def sweep(
   run = parallel.Sweep(step, (state, jnp.asarray(provenance)), carry)
   sums: dict[str, Sums] = {}
   for _, found in run.rows(batches):
-    # In float64, so that neither the order nor the number of devices tells.
-    for name, parts in found["sums"].items():
-      for part in range(len(parts.images)):
-        sums[name] = _plus(sums.get(name), parts, part)
+    # In float64, so that order and number of devices do not change the sums.
+    for name, by_device in found["sums"].items():
+      for device in range(len(by_device.images)):
+        sums[name] = _plus(sums.get(name), by_device, device)
     yield _cut(found)
   if sums:
     carry = run.carry()
@@ -159,7 +159,7 @@ def _step(
   carry: PyTree,
   batch: Batch,
 ):
-  """Takes a batch into the totals; gives its local scores."""
+  """Adds a batch to the totals; gives its local scores."""
   state, provenance = states
   local, embedded = of_batch(
     functools.partial(model.nearest, state),
@@ -181,7 +181,7 @@ def _step(
   rows["logits"] = points + model.bias(state)[None]
   ranked = local.similarity
   if by_points:
-    # Of positive scores, as EPIC's algorithm 1 has it.
+    # From positive scores, as in EPIC's algorithm 1.
     answer = jnp.argmax(rows["logits"], axis=1)
     ranked = jnp.maximum(scores, 0.0) * model.weights(state)[answer]
   chosen, rows["top"] = _first(local, ranked, alive, top)
@@ -214,7 +214,7 @@ def _step(
 
 
 def _length(state: State) -> int:
-  """Of a prototype, laid out flat."""
+  """Number of values of a prototype."""
   return vectors(state)[0].size
 
 
@@ -229,23 +229,23 @@ def _first(local, ranked, alive, top):
   return jnp.where(jnp.isneginf(ranked), -1, chosen), rows
 
 
-def _plus(total: Sums | None, parts: Sums, part: int) -> Sums:
-  one = Sums(*(np.asarray(x[part], np.float64) for x in parts))
+def _plus(total: Sums | None, by_device: Sums, device: int) -> Sums:
+  one = Sums(*(np.asarray(x[device], np.float64) for x in by_device))
   return one if total is None else Sums(*map(np.add, total, one))
 
 
 def _cut(found: PyTree) -> Rows:
-  kept = found["valid"].astype(bool)
+  valid = found["valid"].astype(bool)
   names = ("index", "label", "similarity", "logits", "prototypes")
-  index, label, all_, logits, prototypes = (found[x][kept] for x in names)
-  similarity, cell, delta = (x[kept] for x in found["top"])
-  score = found["score"][kept]
+  index, label, all_, logits, prototypes = (found[x][valid] for x in names)
+  similarity, cell, delta = (x[valid] for x in found["top"])
+  score = found["score"][valid]
   all_scores = found.get("all_scores")
   if all_scores is not None:
-    all_scores = Local(*(x[kept] for x in all_scores))
+    all_scores = Local(*(x[valid] for x in all_scores))
   embedded = found.get("embedded")
   if embedded is not None:
-    embedded = embedded[kept]
+    embedded = embedded[valid]
   return Rows(
     index,
     label,

@@ -1,8 +1,8 @@
-"""Global importance: what the local scores of a whole set add up to.
+"""Global importance: weighted means of local scores over a set of images.
 
 `sweep` makes `Sums` of every batch on the device and adds them on the host;
-`Scores` are their quotients. `Replicates` are the same sums under bootstrap
-draws of the images. O(r m p) numbers, however many images there are.
+`Scores` are their quotients. `Replicates` are the same sums for bootstrap draws
+of the images. All are O(r m p) numbers for any number of images.
 """
 
 import dataclasses
@@ -19,9 +19,9 @@ from protojax.prototypes.similarity import Similarity
 from protojax.types import ArrayLike
 
 _BOOTSTRAP = 20201103  # seed of the draws
-# P(no more than n draws of an image), up to where float32 says 1.
+# P(at most n draws of an image), until it is 1 in float32.
 _POISSON = special.pdtr(np.arange(11), 1.0).astype(np.float32)
-# Of the histogram of local scores.
+# Bins of the histograms of local scores.
 BINS = 2000
 
 
@@ -29,16 +29,15 @@ BINS = 2000
 class Scores:
   """Global importance over a set of images.
 
-  All are means under the weights w_kj of image k for prototype j (the
-  similarity g, or what `Similarity.weight` makes of it), nan where all
-  weights are 0.
+  All are means with the weights w_kj of image k for prototype j (1, or
+  `Similarity.weight` of the similarity g); nan if all weights are 0.
 
   Attributes:
     importance: phi_global(i, j) = sum_k phi_local(i, k, j) w_kj / sum_k w_kj.
-    relative: of phi_local / abs(g).
-    distance: of the growth of the distance, in the units of the metric.
-    similarity: of g.
-    images: how many were counted.
+    relative: mean of phi_local / abs(g).
+    distance: mean growth of the distance, in the units of the metric.
+    similarity: mean of g.
+    images: number of images.
     replicates: phi_global of bootstrap draws of the images, float32.
   """
 
@@ -51,13 +50,13 @@ class Scores:
 
 
 class Sums(NamedTuple):
-  """What a stream adds up to: O(m p) numbers, whatever its length.
+  """Sums over the images of a stream: O(m p) numbers for any length.
 
   Attributes:
     weighted: sums over images of w phi_local, of w phi_local / abs(g), and of
       w times the growth of the distance, m rows each; w g in the last row.
     weight: sums of w.
-    images: how many were counted.
+    images: number of images.
   """
 
   weighted: Float[ArrayLike, "n p"]
@@ -72,7 +71,7 @@ class Sums(NamedTuple):
     valid: Bool[ArrayLike, " b"],
     similarity: Similarity,
   ) -> "Sums":
-    """Sums of one batch; where the valid is False a row is padding."""
+    """Sums of one batch; rows where `valid` is False are padding."""
     weight = jnp.where(valid[:, None], weight, 0.0)
     g = local.similarity[:, None]
     relative = local.delta / jnp.where(g == 0, jnp.inf, jnp.abs(g))
@@ -85,7 +84,7 @@ class Sums(NamedTuple):
     )
 
   def scores(self, replicates: "Replicates") -> Scores:
-    """Divides; see `Scores`."""
+    """The weighted means; see `Scores`."""
     means = _quotient(self.weighted, self.weight)
     importance, relative, distance = np.split(means[:-1], 3)
     return Scores(
@@ -99,11 +98,10 @@ class Sums(NamedTuple):
 
 
 class Replicates(NamedTuple):
-  """Sums of a stream whose images are drawn again and again.
+  """Sums of r bootstrap draws of the images of a stream.
 
-  The Poisson bootstrap (Chamandy et al., 2012): in each of r replicates every
-  image counts Poisson(1) times, so that no replicate has to know how many
-  images there are.
+  The Poisson bootstrap (Chamandy et al., 2012): in each replicate every image
+  counts Poisson(1) times. So the number of images need not be known.
 
   Attributes:
     weighted: sums over images of draws w phi_local.
@@ -127,7 +125,7 @@ class Replicates(NamedTuple):
     weight: Float[ArrayLike, "b p"],
     drawn: Float[ArrayLike, "b r"],
   ) -> "Replicates":
-    """Takes in a batch; `drawn` is 0 where a row is padding."""
+    """Adds a batch; `drawn` is 0 where a row is padding."""
     products = _products(local.delta, weight)
     return Replicates(
       self.weighted + jnp.einsum("br,bmp->rmp", drawn, products),
@@ -135,7 +133,7 @@ class Replicates(NamedTuple):
     )
 
   def importance(self) -> Float[np.ndarray, "r m p"]:
-    """Divides."""
+    """The weighted means of phi_local."""
     return _quotient(self.weighted, self.weight).astype(np.float32)
 
 
@@ -144,8 +142,8 @@ def draws(
 ) -> Float[jax.Array, "b r"]:
   """How often each image counts in each replicate.
 
-  By the image's position alone, so that neither the order of the batches nor
-  the number of devices changes an interval.
+  It depends on the image's position only, so the order of the batches and the
+  number of devices do not change an interval.
   """
   key = jax.random.key(_BOOTSTRAP, impl="threefry2x32")
 
@@ -168,7 +166,7 @@ def counts(
   """How many local scores of a batch lie in each bin of `edges`."""
   place = jnp.floor((local.delta + span) * (BINS / (2 * span)))
   place = jnp.clip(place, 0, BINS - 1).astype(jnp.int32)
-  # A score that is not counted goes to a bin of its own.
+  # A score that is not counted goes to an extra bin.
   place = jnp.where(counted[:, None], place, BINS)
   by_row = jnp.moveaxis(place, 1, 0).reshape(place.shape[1], -1)
   found = jax.vmap(lambda row: jnp.bincount(row, length=BINS + 1))(by_row)
@@ -176,13 +174,13 @@ def counts(
 
 
 def _products(terms, weight):
-  """Terms b n p by their weights; weight 0 leaves out what is no number."""
+  """Terms b n p times their weights; 0 where the weight is 0, also for nan."""
   weight = weight[:, None]
   return jnp.where(weight > 0, terms * weight, 0.0)
 
 
 def _quotient(weighted, weight):
-  """Sums ... n p over sums ... p; nan where there is no weight."""
+  """Sums ... n p divided by sums ... p; nan where the weight is 0."""
   weight = np.asarray(weight, np.float64)[..., None, :]
   safe = np.where(weight > 0, weight, np.nan)
   return np.asarray(weighted, np.float64) / safe
