@@ -4,7 +4,6 @@ import dataclasses
 import functools
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -56,12 +55,12 @@ def test_branches_are_networks_of_one_branch(name):
     scores.append(score)
     cells.append(products.argmax(-1))
     logits = logits + score @ weight[:, 6 * b : 6 * b + 6].T
-  ours = metric.activation(found.distances)
+  ours = np.asarray(metric.activation(found.distances))
   np.testing.assert_allclose(ours, np.concatenate(scores, 1), atol=1e-5)
   np.testing.assert_array_equal(found.cells, np.concatenate(cells, 1))
   alive = np.ones(12, bool)
   np.testing.assert_allclose(
-    head.logits(ours, weight, alive), logits, atol=1e-5
+    jax.jit(head.logits)(ours, weight, alive), logits, atol=1e-5
   )
 
 
@@ -69,10 +68,10 @@ def test_branches_are_networks_of_one_branch(name):
 def test_the_whole_bank_on_all_channels_finds_the_same(name):
   """What push and explanations compute, from features side by side."""
   metric, _, z, bank, found = made(name)
-  whole = pooling.nearest(z, bank, metric)
+  whole = jax.jit(pooling.nearest, static_argnums=2)(z, bank, metric)
   np.testing.assert_array_equal(found.cells, whole.cells)
   np.testing.assert_allclose(found.distances, whole.distances, atol=1e-6)
-  maps = metric.distance(z, bank).reshape(4, 15, 12)
+  maps = np.asarray(jax.jit(metric.distance)(z, bank)).reshape(4, 15, 12)
   np.testing.assert_allclose(found.distances, maps.min(1), atol=1e-6)
 
 
@@ -101,10 +100,12 @@ def test_prototypes_are_unit_and_see_their_branch_alone():
 def test_projection_is_the_cosine_times_the_length_of_the_patch():
   p = np.zeros((1, 1, 1, 9), np.float32)
   p[..., 2] = 1.0
-  z = jnp.asarray(FEATURES)
-  length = jnp.linalg.norm(z, axis=-1)
-  reach = branches.load("projection").distance(z, p)[..., 0]
-  cosine = distance.cosine(z, p)[..., 0]
+  z = FEATURES
+  length = np.linalg.norm(z, axis=-1)
+  reach, cosine = (
+    np.asarray(jax.jit(of)(z, p))[..., 0]
+    for of in (branches.load("projection").distance, distance.cosine)
+  )
   np.testing.assert_allclose(-reach, length * (1 - cosine), atol=1e-5)
 
 

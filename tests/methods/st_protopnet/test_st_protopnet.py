@@ -156,7 +156,7 @@ def test_loss_is_the_sum_of_its_terms_for_the_branch_whose_turn_it_is(
   batch = next(method.stream("train").batches())
   z = np.asarray(jax.jit(method.network.embed)(state, batch["image"]))
   flat = state.params["prototypes"]["prototypes"][:, 0, 0]
-  unit = np.asarray(branches.directions(z, BOTH))
+  unit = np.asarray(jax.jit(branches.directions, static_argnums=1)(z, BOTH))
   cosine = np.einsum("bhwd,pd->bphw", unit, flat).max((2, 3))
   scores = cosine
   if similarity == "projection":
