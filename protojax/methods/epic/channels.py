@@ -23,8 +23,8 @@ from protojax.prototypes.distance import PRECISION
 from protojax.prototypes.neighbours import Neighbours
 from protojax.types import Array, ArrayLike, Batch, PyTree, State
 
-# Least weight of the current R in `aligned`: smaller than that of images, larger
-# than the rounding of their sums, so that channels that never fire do not move.
+# Least weight of the current R in `aligned`: below that of images and above the
+# rounding of their sums, so that channels that never fire do not move.
 _NEAR = 1e-4
 _PERCENTILES = (5, 50, 95)
 # When -> the stage that measures purity: without U, and at the end.

@@ -1,4 +1,4 @@
-"""Anomaly map and score: how badly each place of an image was rebuilt.
+"""Anomaly map and score: how badly each place of an image is rebuilt.
 
 Last step of INP-Former (2503.02424): the encoder's and the decoder's tokens, in
 groups -> cosine distance of every token -> map in pixels -> score of the image.
@@ -20,7 +20,7 @@ _SIGMA = 4.0
 def distance(
   encoded: Float[ArrayLike, "g b n d"], decoded: Float[ArrayLike, "g b n d"]
 ) -> Float[jax.Array, "g b n"]:
-  """1 - cos of every token and what was made of it, in [0, 2]."""
+  """1 - cos of every token and its rebuilt token, in [0, 2]."""
   encoded = direction(jnp.asarray(encoded, jnp.float32))
   decoded = direction(jnp.asarray(decoded, jnp.float32))
   return jnp.clip(1.0 - jnp.sum(encoded * decoded, axis=-1), 0.0, 2.0)
@@ -31,30 +31,29 @@ def relative_length(
 ) -> Float[jax.Array, "g b n"]:
   """Length of every token over the median length in its group and image.
 
-  Standardised tokens are measured from the mean of the normal ones, so that a
-  long one is far from all that is normal. Its angle, which is all that
-  `distance` sees, does not tell.
+  Standardised tokens are differences from the mean of normal tokens, so that a
+  long one is far from all normal ones. `distance` sees the angle alone.
   """
   length = jnp.linalg.norm(jnp.asarray(encoded, jnp.float32), axis=-1)
   middle = jnp.median(length, axis=-1, keepdims=True)
-  # All alike, and zeros, say nothing.
+  # 1 if the median is 0.
   return jnp.where(middle > 0, length / jnp.where(middle > 0, middle, 1.0), 1.0)
 
 
 def at_pixels(
   maps: Float[ArrayLike, "g b h w"], image_size: int, map_size: int
 ) -> Float[jax.Array, "b H W"]:
-  """Mean of the groups' maps, brought from cells to pixels and smoothed.
+  """Mean of the groups' maps, resized from cells to pixels and smoothed.
 
   Bilinear to `image_size` with the corners aligned, bilinear from there to
   `map_size` with the edges aligned, Gaussian with zeros around the map. Each
-  step is linear and treats rows and columns alike, so all of it is one matrix
-  from the left and one from the right.
+  step is linear and separable, so all steps together are one matrix for the
+  rows and one for the columns.
 
   Args:
     maps: of each group, over the grid of cells.
     image_size: side of the images, in pixels.
-    map_size: side of the map that comes out, in pixels.
+    map_size: side of the result, in pixels.
   """
   *_, height, width = maps.shape
   return jnp.einsum(
@@ -73,7 +72,7 @@ def image_score(
 
   Args:
     maps: anomaly maps.
-    share: of the pixels that count, rounded down; at least one does.
+    share: share of the pixels that count, rounded down; at least one counts.
   """
   flat = jnp.asarray(maps).reshape(len(maps), -1)
   # A sort of all pixels takes thirty times as long.
@@ -92,8 +91,8 @@ def _bilinear(outputs: int, inputs: int, align_corners: bool) -> np.ndarray:
   """Weights [outputs, inputs] of bilinear interpolation along an axis.
 
   Args:
-    outputs: points on the way out.
-    inputs: points on the way in.
+    outputs: number of points of the result.
+    inputs: number of points that are given.
     align_corners: the outermost points of both coincide; else the outer edges
       of the outermost pixels do.
   """

@@ -1,7 +1,8 @@
-"""Tokens of several depths: what dense methods take from a frozen backbone.
+"""Tokens of an image, from several levels of a frozen backbone.
 
-Levels of a backbone on one grid of cells -> two groups of tokens, the shallow
-half and the deep half, as INP-Former compares them (2503.02424, section 3).
+Levels of a backbone on one grid of cells -> two groups of tokens, one of the
+shallow half of the levels, one of the deep half (INP-Former, 2503.02424,
+section 3).
 """
 
 from collections.abc import Sequence
@@ -20,21 +21,21 @@ from protojax.types import Array, ArrayLike, Batch, State
 
 @dataclasses.dataclass(frozen=True)
 class Encoder:
-  """Image -> tokens, with nothing to train.
+  """Image -> tokens; nothing in it is trained.
 
-  Levels of equally many channels share them, as the blocks of a transformer
-  do; others, as the stages of a convolutional network, get channels of their
-  own in the tokens and are zero elsewhere. Cosines within a level stay what
-  they are either way.
+  Levels with equally many channels, such as blocks of a transformer, use the
+  same channels of a token. Other levels, such as stages of a convolutional
+  network, have their own channels and are zero in the others. Cosines within a
+  level do not depend on this.
 
   Attributes:
-    backbone: what the levels are taken from.
-    names: of its levels, from shallow to deep; times `scales` an even number.
-    grid: cells on a side; every level is brought to it by linear
-      interpolation.
-    scales: sides of the image, as shares of its own, at which the levels are
-      read; all levels at the first scale come before all at the second, and
-      shallow to deep is fine to coarse.
+    backbone: has the levels.
+    names: of the levels, from shallow to deep; their number times that of
+      `scales` is even.
+    grid: cells on a side; every level is resized to it by linear interpolation.
+    scales: sides of the resized images that levels are read from, as shares of
+      the side of the image. All levels at the first scale come before those at
+      the second, so that fine is before coarse as shallow is before deep.
   """
 
   backbone: Backbone
@@ -44,7 +45,7 @@ class Encoder:
 
   @functools.cached_property
   def levels(self) -> tuple[Level, ...]:
-    """The levels at each scale; raises UserError where one is not known."""
+    """The levels at each scale; UserError for an unknown one."""
     return self.backbone.chosen(self.names) * len(self.scales)
 
   @property
@@ -58,7 +59,7 @@ class Encoder:
     return sum(dict.fromkeys(self.widths))
 
   def side_by_side(self, state: State, batch: Batch) -> Float[Array, "b h w c"]:
-    """Raw levels on the grid, one after the other in the channels."""
+    """Raw levels on the grid, concatenated along the channels."""
     variables = {
       "params": state.params["backbone"],
       **state.statistics["backbone"],
@@ -79,19 +80,19 @@ class Encoder:
   def by_level(self, scale: Float[ArrayLike, " c"]) -> Float[np.ndarray, " c"]:
     """One scale for all channels of a level, from a scale for each channel.
 
-    It brings the level's vectors to a mean square of one. Scaled one by one,
-    channels that hardly vary would speak as loudly as the others; scaled not
-    at all, the level of the largest numbers would speak alone.
+    It brings the level's vectors to a mean square of one. With a scale for each
+    channel, channels that hardly vary would count as much as the others.
+    Without any scale the level with the largest numbers would dominate.
     """
-    parts = np.split(np.asarray(scale), np.cumsum(self.widths)[:-1])
+    levels = np.split(np.asarray(scale), np.cumsum(self.widths)[:-1])
     return np.concatenate(
-      [np.full_like(part, np.sum(part**-2.0) ** -0.5) for part in parts]
+      [np.full_like(level, np.sum(level**-2.0) ** -0.5) for level in levels]
     )
 
   def groups(
     self, state: State, images: UInt8[ArrayLike, "b H W 3"]
   ) -> Float[Array, "2 b n d"]:
-    """Tokens of the shallow and the deep half, each the mean of its levels.
+    """Tokens of the shallow and of the deep half: means over their levels.
 
     Statistics "shift" and "scale" are applied to the channels first.
     """

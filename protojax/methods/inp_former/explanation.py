@@ -1,8 +1,8 @@
-"""Explains images whose answer is an anomaly map: where, and because of what.
+"""Explains anomaly maps: where an image is anomalous, and because of what.
 
-One sweep over a stream gives map, score, the regions of the image's own
-prototypes, and `importance` of every characteristic for its worst cell. The
-host makes plain data of it, which `inspection_output` writes.
+One sweep over a stream gives for each image its map, its score, the regions of
+its prototypes, and the importance of every characteristic for its worst cell.
+The host makes an `Inspection` of them, which the report writes.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -30,7 +30,7 @@ _PATCHES = 3
 
 @runtime_checkable
 class Inspectable(Protocol):
-  """A model that says how odd each cell of an image is; hashable."""
+  """A network that scores how anomalous each cell of an image is; hashable."""
 
   @property
   def image_size(self) -> int:
@@ -44,7 +44,7 @@ class Inspectable(Protocol):
 
   @property
   def count(self) -> int:
-    """Prototypes of an image."""
+    """Number of prototypes of an image."""
     ...
 
   def inspect(
@@ -56,7 +56,7 @@ class Inspectable(Protocol):
   def values(
     self, state: State, images: UInt8[ArrayLike, "b H W 3"]
   ) -> Float[jax.Array, "b n"]:
-    """How odd each cell is, row-major."""
+    """How anomalous each cell is, row-major."""
     ...
 
 
@@ -77,12 +77,12 @@ def explain(
     model: see `Inspectable`.
     state: its state.
     stream: of the images. If its source knows "categories" and the "truth" of
-      defects, they are told, too.
-    threshold: from which score on an image is defective.
-    split: what to call the images.
-    preset: what to modify, and how to score it.
-    limit: take that many images only, evenly over the stream.
-    progress: called with the number of images of each batch that is done.
+      defects, they are added.
+    threshold: the score above which an image is defective.
+    split: the split of the images.
+    preset: the modifications, and how they are scored.
+    limit: number of images, taken evenly over the stream; None: all.
+    progress: called with the number of images of each finished batch.
   """
   step = functools.partial(_step, model, preset)
   batches = reference_mode.attach(
@@ -116,7 +116,7 @@ def explain(
 def _step(
   model: Inspectable, preset: Preset, state: State, batch: Batch
 ) -> PyTree:
-  """What is said of each image of a batch, by name."""
+  """The rows of a batch that inspections are made of, by name."""
   values = functools.partial(model.values, state)
   local, _ = of_batch(_worst_cell, _at, batch, preset, values)
   found = model.inspect(state, batch["image"])
@@ -132,7 +132,7 @@ def _step(
 def _worst_cell(
   values: Float[ArrayLike, "b n"],
 ) -> tuple[Float[jax.Array, "b 1"], Int[jax.Array, "b 1"]]:
-  """Of an image's one anomaly, as it were one prototype: value and cell."""
+  """Value and number of the worst cell, shaped as of one prototype (p = 1)."""
   values = jnp.asarray(values)
   cell = jnp.argmax(values, axis=1).astype(jnp.int32)
   return jnp.max(values, axis=1)[:, None], cell[:, None]
@@ -145,10 +145,10 @@ def _at(
 
 
 def _worst_box(row: PyTree, model: Inspectable) -> Box | None:
-  """Around the connected place of the map that the worst cell lies in.
+  """The box around the connected region of the map that has the worst cell.
 
-  It reaches down to half of the way from the map's median to its value there.
-  None where the map does not rise.
+  In the region the map is above the middle of its median and its value at the
+  worst cell. None if there is no such region.
   """
   anomaly, size = row["map"], model.image_size
   cell = _cell_box(int(row["cell"]), model)
@@ -186,7 +186,7 @@ def _intrinsic(row: PyTree, model: Inspectable) -> tuple[Intrinsic, ...]:
 
 
 def _cell_box(cell: int, model: Inspectable) -> Box:
-  """The square of a cell: its share of the image, not all that it can see."""
+  """The box of a cell: its place in the grid, not its receptive field."""
   rows, columns = model.grid
   row, column = divmod(cell, columns)
   height, width = model.image_size / rows, model.image_size / columns

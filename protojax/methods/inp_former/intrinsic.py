@@ -1,9 +1,9 @@
-"""Intrinsic normal prototypes: found in an image, to rebuild it from.
+"""Intrinsic normal prototypes: found in an image, which is rebuilt from them.
 
-The trained part of INP-Former (2503.02424). Tokens of a frozen encoder ->
-`Extractor` -> a few prototypes of that very image; `Bottleneck` and `Decoder`
--> the tokens again, from those prototypes alone, so that what is not normal
-has nothing to be rebuilt from. `anomaly_map` compares the two.
+The trained layers of INP-Former (2503.02424). `Extractor` finds a few prototypes
+in an image's tokens, which come from a frozen encoder. `Bottleneck` and
+`Decoder` rebuild the tokens from these prototypes alone, so that anomalous
+tokens are rebuilt badly. `anomaly_map` compares both.
 """
 
 from flax import linen as nn
@@ -65,7 +65,7 @@ class Extractor(nn.Module):
 
 
 class Bottleneck(nn.Module):
-  """What the decoder starts from: C -> 4 C -> C, with a GELU between."""
+  """Makes the input of the decoder: C -> 4 C -> C, with a GELU between."""
 
   @nn.compact
   def __call__(
@@ -78,8 +78,8 @@ class Bottleneck(nn.Module):
 class Decoder(nn.Module):
   """Rebuilds the tokens from those prototypes (INP-Guided Decoder).
 
-  A block is x <- Attention(LN1(x), LN1(P)), x <- x + MLP(LN2(x)); nothing of x
-  gets around its attention. All blocks see the same P.
+  A block is x <- Attention(LN1(x), LN1(P)), x <- x + MLP(LN2(x)), without a
+  residual around the attention. All blocks see the same P.
 
   Parameters of all blocks lie under "blocks", stacked on the first axis.
   Attention weights [l, b, h, n, m] are sown as "attention" into the collection
@@ -92,7 +92,7 @@ class Decoder(nn.Module):
       with a learned scale s per head. Ablations: "softmax" over the prototypes
       of the same s cos(q, k_m), and "self", where keys and values come from
       the tokens and weights are softmax(q k / sqrt(c)), c = d / heads.
-    residual: adds the tokens to what attention makes of them (ablation).
+    residual: adds a residual around the attention (ablation).
   """
 
   blocks: int
@@ -115,8 +115,8 @@ class Decoder(nn.Module):
         f" {', '.join(_ATTENTIONS)} with --config.decoder.attention."
       )
     _require_divisor(self.heads, x.shape[-1], "decoder.heads")
-    # Outputs of matrix products are kept for the backward pass, the rest is
-    # computed again.
+    # Matrix products are stored for the backward pass; the rest is computed
+    # again.
     policy = jax.checkpoint_policies.dots_with_no_batch_dims_saveable
     blocks = nn.scan(
       nn.remat(_Block, prevent_cse=False, policy=policy),
@@ -151,7 +151,7 @@ class _Block(nn.Module):
     self.sow("intermediates", "attention", weights)
     mixed = jnp.einsum("bhnm,bmhc->bnhc", weights, value)
     y = _dense(channels, "out")(mixed.reshape(x.shape))
-    # Without the residual nothing reaches the output but by the prototypes.
+    # Without the residual the output consists of the prototypes' values alone.
     x = x + y if self.residual else y
     x = x + _mlp(_norm("norm2")(x))
     return x, x
@@ -173,10 +173,10 @@ class _Block(nn.Module):
 def distance(
   tokens: Float[ArrayLike, "b n d"], prototypes: Float[ArrayLike, "b m d"]
 ) -> tuple[Float[jax.Array, "b n"], Int32[jax.Array, "b n"]]:
-  """Cosine distance of every token to its nearest prototype, and which it is.
+  """Cosine distance of every token to its nearest prototype, and its number.
 
   d_i = min over m of 1 - cos(F_i, P_m), in [0, 2]; 1 for a token of zeros.
-  Of equally near prototypes the first is named.
+  Of equally near prototypes the first counts.
   """
   cosines = jnp.einsum(
     "bnd,bmd->bnm",
@@ -206,8 +206,8 @@ def group_decoded(
 ) -> Float[jax.Array, "g b n d"]:
   """Means of the last and of the first half of the decoder's blocks.
 
-  In reverse: the decoder undoes the encoder, so that its last blocks are to
-  rebuild the shallow levels, the first group of `group_encoded`.
+  In reverse, since the last blocks rebuild the shallow levels, the first group
+  of `group_encoded`.
 
   Raises:
     UserError: the blocks do not fall into two halves.
@@ -221,12 +221,12 @@ def _dense(channels, name):
 
 
 def _norm(name):
-  # The fast variance, E[x²] - E[x]², loses what little spread tokens have.
+  # The fast variance, E[x²] - E[x]², is inexact for the small spread of tokens.
   return nn.LayerNorm(epsilon=1e-8, use_fast_variance=False, name=name)
 
 
 def _mlp(x):
-  """C -> 4 C -> C, as layers of the module that calls."""
+  """C -> 4 C -> C, by layers of the module that calls it."""
   hidden = nn.gelu(_dense(4 * x.shape[-1], "up")(x), approximate=False)
   return _dense(x.shape[-1], "down")(hidden)
 

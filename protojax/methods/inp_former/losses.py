@@ -1,7 +1,6 @@
 """Loss terms of INP-Former (2503.02424), one value per image.
 
-Terms come as arrays `[b]`, so that the caller sums them and divides once over
-all devices.
+Terms are arrays [b]; the caller sums them and divides once over all devices.
 """
 
 from collections.abc import Callable
@@ -17,7 +16,7 @@ _TINY = 1e-12
 
 
 def coherence(distance: Float[ArrayLike, "b n"]) -> Float[jax.Array, " b"]:
-  """L_c, INP Coherence Loss: mean distance of the tokens to a prototype."""
+  """L_c, INP Coherence Loss: mean distance of tokens to nearest prototypes."""
   return jnp.mean(jnp.asarray(distance), axis=1)
 
 
@@ -29,9 +28,9 @@ def soft_mining(
 ) -> Float[jax.Array, " b"]:
   """L_sm, Soft Mining Loss: 1 - cos of whole images, mean over the groups.
 
-  The channels of all tokens make one vector. On its way back the gradient of a
-  token is multiplied by its factor, so that tokens that are rebuilt badly count
-  for more. `encoded` gets no gradient.
+  The channels of all tokens are one vector. In the backward pass the gradient
+  of each token is multiplied by its factor, so that badly rebuilt tokens count
+  more. `encoded` gets no gradient.
 
   Args:
     encoded: means of the encoder's levels, by group.
@@ -56,14 +55,14 @@ def mining_factor(
 ) -> Float[jax.Array, "g b n"]:
   """w = (M / mean M)**gamma, where M is 1 - cos of a token.
 
-  The mean is that of a group over all tokens of the whole batch. No gradient
-  passes the factor.
+  The mean of a group is over all tokens of the batch. The factor has no
+  gradient.
 
   Args:
     encoded: means of the encoder's levels, by group.
     decoded: means of the decoder's blocks, by group.
     gamma: 0 treats all tokens alike.
-    mean: averages over devices what is a mean over one device's images.
+    mean: averages the means of all devices.
   """
   encoded = jax.lax.stop_gradient(jnp.asarray(encoded, jnp.float32))
   decoded = jax.lax.stop_gradient(jnp.asarray(decoded, jnp.float32))

@@ -1,8 +1,8 @@
-"""INP-Former: what an image's own normal parts cannot rebuild is its anomaly.
+"""INP-Former: an anomaly is what the prototypes of an image cannot rebuild.
 
 Luo et al., CVPR 2025 (2503.02424). A few intrinsic normal prototypes are found
-in every image; a decoder that sees them alone rebuilds the image's features.
-There are no classes and no push, and the answer is a map.
+in every image, and a decoder rebuilds the image's features from them alone. The
+answer is a map of the errors. There are no classes and no push.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -31,7 +31,7 @@ from protojax.metrics import anomaly as metrics
 from protojax.prototypes import start
 from protojax.types import Array, Batch, Metrics, PyTree, State, UserError
 
-# The least that a run can be made of.
+# Smallest values of config keys.
 _LEAST = {
   "seed": 0,
   "batch_size": 1,
@@ -150,9 +150,9 @@ class Method:
   def start(
     self, state: State, data: stream_lib.Stream
   ) -> tuple[State, Metrics]:
-    """Pretrained weights, and levels around zero, of one scale.
+    """Pretrained weights; levels shifted to mean 0 and scaled to equal size.
 
-    What was taken over from another run stays as it is.
+    Arrays that were taken over from another run do not change.
     """
     c, encoder = self.config, self.network.encoder
     taken = adopt.fitting(state, c.init_from, None) if c.init_from else {}
@@ -179,19 +179,19 @@ class Method:
   def choose_threshold(
     self, state: State, data: stream_lib.Stream
   ) -> tuple[State, Metrics]:
-    """The score that few normal images exceed, on images held out."""
+    """Chooses the score that few normal images exceed, on held-out images."""
     wanted = self.config.threshold.false_positive_rate
     scores = self._scores(state, data)
     chosen = metrics.threshold(scores, wanted)
     if self.config.data.shots:
       parallel.say(
-        "note: with so few images the threshold is chosen on those it was"
-        " trained on; expect more false alarms."
+        "note: with so few images the threshold is chosen on the training"
+        " images; expect more false alarms."
       )
     elif chosen.rate > wanted:
       parallel.say(
-        f"note: {len(scores)} normal images hold the rate of false alarms to"
-        f" {chosen.rate:.1%} at best, not to {wanted:.1%}; hold out more with"
+        f"note: with {len(scores)} normal images the rate of false alarms is"
+        f" {chosen.rate:.1%} at best, not {wanted:.1%}; hold out more with"
         " --config.data.calibration_fraction."
       )
     buffers = {
@@ -212,10 +212,10 @@ class Method:
   def _score(self, state: State, batch: Batch) -> Mapping[str, Array]:
     return {"score": self.predict(state, batch)["score"]}
 
-  # What the commands ask for.
+  # For the commands.
 
   def predict(self, state: State, batch: Batch) -> Mapping[str, Array]:
-    """Map, score, and what `AnomalyNetwork.inspect` finds besides."""
+    """Map, score, and the other rows of `AnomalyNetwork.inspect`."""
     return self.network.inspect(state, batch["image"])
 
   def evaluate(self, state: State, data: stream_lib.Stream) -> Metrics:
@@ -239,7 +239,7 @@ class Method:
     for number, name in enumerate(source.category_names):
       own = np.flatnonzero(source.categories == number)
       if not len(own):
-        continue  # It has images to train on alone.
+        continue  # It has training images alone.
       sweep = parallel.Sweep(self._measure, state, metrics.Counts.empty())
       scores = [
         rows["score"][batch["valid"]]
@@ -262,7 +262,7 @@ class Method:
     return carry, {"score": found["score"]}
 
   def _with_weights(self, source: Any, batches: Any) -> Iterator[Batch]:
-    """Batches with the share of each defective pixel in its region."""
+    """Batches with "weights": see `metrics.region_weights`."""
     for batch in batches:
       found = [self.truth(source, int(i)) for i in batch["index"]]
       weights = np.stack([metrics.region_weights(truth) for truth in found])
@@ -273,7 +273,7 @@ class Method:
   ) -> Bool[np.ndarray, "S S"]:
     """Defective pixels at the size of the map, by the nearest (section 7).
 
-    None where only images have labels.
+    No pixel, if only images have labels.
     """
     size = self.config.map.size
     if not source.has_truth:
@@ -286,15 +286,15 @@ class Method:
     return False
 
   def threshold(self, state: State) -> Threshold:
-    """From which score on an image is called defective.
+    """The score above which an image is called defective.
 
     Raises:
-      UserError: the run has not come to choose it.
+      UserError: the run has not chosen it yet.
     """
     if not state.buffers["normal_images"]:
       raise UserError(
-        "this run has not chosen its threshold yet, the last that train.py"
-        " does; let it finish with the same command that began it."
+        "this run has not chosen its threshold yet, which is its last stage;"
+        " let it finish with the same command that began it."
       )
     names = "threshold", "false_positive_rate", "normal_images"
     value, rate, images = (state.buffers[name] for name in names)
@@ -311,10 +311,10 @@ class Method:
     heat: str = "",
     **options: Any,
   ) -> Iterator[Any]:
-    """What is odd in each image: see `explanation.explain`.
+    """What is anomalous in each image: see `explanation.explain`.
 
-    What concerns prototypes that outlive an image does not apply, and all
-    scores of an image come in any case.
+    Options for prototypes of more than one image have no effect, and all scores
+    of an image are given.
     """
     del scope, allow_changed, provenance, keep_all, heat
     return explanation.explain(
@@ -324,7 +324,7 @@ class Method:
   def summary(
     self, state: State, stages: Sequence[Mapping[str, Any]]
   ) -> Mapping[str, Any]:
-    """The metrics, each category's own, and the threshold."""
+    """The metrics, also of each category, and the threshold."""
     found = self._by_category(state, self.stream("test"))
     finite = {
       name: {k: v for k, v in values.items() if np.isfinite(v)}
@@ -339,7 +339,7 @@ class Method:
 
 
 def _require_shares(config: ConfigDict) -> None:
-  """Refuses now what would end the run after its training."""
+  """Refuses settings that would fail only after training."""
   rate, share = config.threshold.false_positive_rate, config.map.share
   if not 0 < rate < 1:
     raise UserError(

@@ -1,7 +1,7 @@
-"""The network of INP-Former: image -> tokens -> what cannot be rebuilt.
+"""The network of INP-Former: image -> tokens -> rebuilt tokens -> anomaly map.
 
 Encoder, extractor, bottleneck and decoder in one place (2503.02424, figure 2),
-so that loss, scores and explanations read the same forward pass.
+so that loss, scores and explanations use the same forward pass.
 """
 
 import dataclasses
@@ -21,16 +21,16 @@ _MAPS = ("reconstruction", "distance")
 
 @struct.dataclass
 class Rebuilt:
-  """What one forward pass gives; jit drops what a caller ignores.
+  """The results of a forward pass; jit drops those that a caller ignores.
 
   Attributes:
     encoded: groups of the encoder's tokens, [g b n d].
     decoded: groups of the decoder's tokens, [g b n d].
     distance: of each token to the nearest intrinsic prototype, [b n].
-    assignment: which prototype that is, [b n].
+    assignment: the number of that prototype, [b n].
   """
 
-  # Any, since tree transformations put shapes and whole stacks in.
+  # Any: tree transformations store shapes and stacked arrays here.
   encoded: Any
   decoded: Any
   distance: Any
@@ -39,7 +39,7 @@ class Rebuilt:
 
 @dataclasses.dataclass(frozen=True)
 class AnomalyNetwork:
-  """Says of every cell of an image how odd it is.
+  """Scores how anomalous each cell of an image is.
 
   Attributes:
     encoder: image -> tokens, frozen.
@@ -49,9 +49,9 @@ class AnomalyNetwork:
     kind: "reconstruction" error, or "distance" to the nearest prototype, which
       needs no training on the data (section 6).
     map_size: pixels on a side of an anomaly map.
-    share: of the pixels of a map, the highest, whose mean is the score.
-    length: power of a token's `anomaly_map.relative_length` that its
-      reconstruction error is multiplied by; 0, the paper's, leaves it out.
+    share: share of a map's pixels, the highest, whose mean is the score.
+    length: exponent of a token's `anomaly_map.relative_length`, by which its
+      reconstruction error is multiplied; 0 in the paper.
   """
 
   encoder: Encoder
@@ -70,7 +70,7 @@ class AnomalyNetwork:
       )
 
   def init(self, key: Array, blank_backbone: bool = False) -> State:
-    """Random weights (section 4 of the paper's code), features as they are.
+    """Random weights, as in the paper's code; features are not scaled.
 
     Args:
       key: of the randomness.
@@ -108,15 +108,15 @@ class AnomalyNetwork:
 
   @property
   def count(self) -> int:
-    """Intrinsic prototypes of an image."""
+    """Number of intrinsic prototypes of an image."""
     return self.extractor.count
 
   def forward(self, params: PyTree, state: State, batch: Batch) -> Rebuilt:
-    """Everything from the images, or from a stage's prefix of them.
+    """One forward pass, from images or from their cached rows.
 
     Args:
-      params: what the gradient is taken of; otherwise `state.params`.
-      state: gives the encoder.
+      params: `state.params`, or parameters that a gradient is taken of.
+      state: the encoder's arrays are read.
       batch: "image", or in its place "encoded" [b g n d].
     """
     if "encoded" in batch:
@@ -124,7 +124,7 @@ class AnomalyNetwork:
     else:
       encoded = self.encoder.groups(state, batch["image"])
     tokens = jnp.mean(encoded, axis=0)
-    # `apply` is typed as if it might give a pair.
+    # `apply` is typed as if it could return a pair.
     extract: Any = self.extractor.apply
     decode: Any = self.decoder.apply
     prototypes = extract({"params": params["prototypes"]}, tokens)
@@ -138,19 +138,19 @@ class AnomalyNetwork:
     )
 
   def encoder_rows(self, state: State, batch: Batch) -> dict[str, Array]:
-    """Prefix of the training: the encoder's groups of tokens."""
+    """Cached rows of the training: the encoder's groups of tokens."""
     groups = self.encoder.groups(state, batch["image"])
     return {"encoded": jnp.moveaxis(groups, 0, 1)}
 
   def inspect(
     self, state: State, images: UInt8[ArrayLike, "b H W 3"]
   ) -> dict[str, Array]:
-    """What is found in images.
+    """Anomaly maps, scores and prototypes of images.
 
     Returns:
       "map" [b S S] of `map_size` pixels and "score" [b]; "values" [b n], how
-      odd each cell is; "distance" and "assignment" [b n] to the nearest
-      intrinsic prototype.
+      anomalous each cell is; "distance" [b n] to the nearest intrinsic
+      prototype and "assignment" [b n], its number.
     """
     found = self.forward(state.params, state, {"image": images})
     groups = self._groups(found)
@@ -170,7 +170,7 @@ class AnomalyNetwork:
   def values(
     self, state: State, images: UInt8[ArrayLike, "b H W 3"]
   ) -> Float[Array, "b n"]:
-    """How odd each cell of an image is, row-major; see `length`."""
+    """How anomalous each cell of an image is, row-major; see `length`."""
     found = self.forward(state.params, state, {"image": images})
     return jnp.mean(self._groups(found), axis=0)
 

@@ -302,7 +302,7 @@ def test_the_threshold_is_chosen_on_images_held_out(
   ("changes", "count", "notes"),
   [
     ({}, 19, []),
-    ({}, 18, ["18 normal images hold the rate of false alarms to 5.3%"]),
+    ({}, 18, ["with 18 normal images the rate of false alarms is 5.3%"]),
     (
       {"threshold.false_positive_rate": 0.01},
       45,
