@@ -1,7 +1,7 @@
 """Intrinsic normal prototypes: found in an image, which is rebuilt from them.
 
-The trained layers of INP-Former (2503.02424). `Extractor` finds a few prototypes
-in an image's tokens, which come from a frozen encoder. `Bottleneck` and
+The trained layers of INP-Former (2503.02424). `Extractor` finds prototypes of
+an image in its tokens, which come from a frozen encoder. `Bottleneck` and
 `Decoder` rebuild the tokens from these prototypes alone, so that anomalous
 tokens are rebuilt badly. `anomaly_map` compares both.
 """

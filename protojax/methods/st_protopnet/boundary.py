@@ -1,8 +1,8 @@
-"""How far a patch, or a prototype, is from the decision between classes.
+"""Distance of a patch, or a prototype, to the boundary between classes.
 
-A cell's features have logits of their own, as an image has that shows this
-patch everywhere. They are linear in the features where the similarity is, so
-that the patch has a distance to the boundary, as a point has to a hyperplane.
+The features of a single cell have logits: those of an image that shows this
+patch everywhere. If the similarity is linear, they are linear in the features,
+so that the patch has a distance to the boundary, as a point to a hyperplane.
 """
 
 from collections.abc import Mapping, Sequence
@@ -26,10 +26,10 @@ _AT_ONCE = 64
 
 
 class Boundary(NamedTuple):
-  """Where patches stand; below zero on the side of another class.
+  """Margin and distance of patches; negative on the side of another class.
 
   Attributes:
-    margin: own logit minus the greatest other, in points.
+    margin: own logit minus the largest other logit, in points.
     distance: Euclidean distance to the nearest boundary with another class, in
       units of the features; unlike the margin it does not grow with the head.
   """
@@ -59,7 +59,7 @@ def boundary(
     labels: the class of each.
     prototypes: of the size of a cell.
     weights: of the head.
-    similarity: what the head weighs.
+    similarity: gives the scores.
   """
   flat = jnp.asarray(prototypes)[:, 0, 0]
 
@@ -75,7 +75,7 @@ def boundary(
     others = jnp.arange(len(lead)) != label
     return Boundary(
       jnp.min(jnp.where(others, lead, jnp.inf)),
-      # Two classes that weigh all alike have no boundary.
+      # Two classes with equal weights have no boundary.
       jnp.min(jnp.where(others & (steepness > 0), lead / steepness, jnp.inf)),
     )
 
@@ -84,15 +84,15 @@ def boundary(
 
 
 def of_state(network: Network, state: State, branches: int) -> Boundary:
-  """Where the prototypes stand between the classes that their branch tells.
+  """Margin and distance of the prototypes, to the boundaries of their branch.
 
-  A branch is trained as a classifier of its own, so it has boundaries of its
-  own; what other branches see at the same place says nothing of a prototype.
+  A branch is trained as a classifier of its own, so it has its own boundaries,
+  without the features of other branches at the same place.
 
   Args:
-    network: has branches.
+    network: a network with branches.
     state: its state; after a push the prototypes are patches.
-    branches: how many.
+    branches: number of branches.
   """
   blocks = cut(vectors(state), branches)
   class_of = jnp.reshape(state.buffers["class_of"], (branches, -1))
@@ -109,10 +109,10 @@ def of_state(network: Network, state: State, branches: int) -> Boundary:
 
 @dataclasses.dataclass(frozen=True)
 class Notes:
-  """What a report says of each prototype: its branch, and where it stands.
+  """Notes on each prototype: its branch, and its distance to the boundary.
 
   Attributes:
-    kinds: what the branches are called, in order.
+    kinds: names of the branches, in order.
   """
 
   kinds: tuple[str, ...]
@@ -120,7 +120,7 @@ class Notes:
   def __call__(
     self, network: Network, state: State
   ) -> Sequence[Mapping[str, Note]]:
-    """One mapping a prototype."""
+    """One mapping for each prototype."""
     place = of_state(network, state, len(self.kinds))
     distances = np.asarray(place.distance)
     kinds = np.repeat(self.kinds, len(distances) // len(self.kinds))

@@ -1,11 +1,10 @@
-"""Several branches of add-on and prototypes behind one backbone, in one model.
+"""Several branches of add-on and prototypes on one backbone, as one `Network`.
 
-The features of the branches stand side by side on the channel axis, and a
-prototype is zero outside its branch's channels: so the branches are one
-`Network`, whose products with all features are those within the branch, and
-whose logits are the sum of what the branches give alone. Push, head and
-explanations see p prototypes of b * d channels; the forward path compares each
-branch with its own d channels only.
+The features of the branches are concatenated along the channels, and a
+prototype is zero outside its branch's channels. So its product with all
+features is that within its branch, and the logits are the sums of the branches'
+logits. Push, head and explanations see p prototypes with n * d channels; the
+forward path compares each branch with its own d channels only.
 """
 
 import dataclasses
@@ -22,11 +21,11 @@ from protojax.types import ArrayLike, UserError
 
 
 class BranchedAddOn(nn.Module):
-  """The same add-on for every branch, each with weights of its own.
+  """The same add-on for every branch, each with its own weights.
 
   Attributes:
     add_on: of one branch.
-    count: how many branches, n.
+    count: n, the number of branches.
     unit: brings each branch's features to length one, for cosines.
   """
 
@@ -61,11 +60,11 @@ class BranchedAddOn(nn.Module):
 
 
 class BranchedLayer(nn.Module):
-  """The prototypes of all branches, and where each finds its nearest patch.
+  """The prototypes of all branches; finds the nearest patch of each.
 
   Its one parameter, "prototypes" [p 1 1 e], has the branches' rows one after
-  the other, each at length one in its branch's channels and zero in all
-  others. It starts in uniform directions of positive sign (ST-ProtoPNet's
+  the other. Each row has length one in its branch's channels and is zero in all
+  others. It starts uniform in (0, 1), scaled to length one (ST-ProtoPNet's
   code).
 
   Attributes:
@@ -91,10 +90,10 @@ class BranchedLayer(nn.Module):
 
     shape = (self.count, 1, 1, self.channels)
     bank = cut(self.param("prototypes", start, shape), self.branches)
-    parts = jnp.split(jnp.asarray(features), self.branches, axis=-1)
+    each = jnp.split(jnp.asarray(features), self.branches, axis=-1)
     found = [
       pooling.nearest(z, p[:, None, None], self.similarity)
-      for z, p in zip(parts, bank, strict=True)
+      for z, p in zip(each, bank, strict=True)
     ]
     return jax.tree.map(lambda *x: jnp.concatenate(x, axis=1), *found)
 
@@ -124,9 +123,9 @@ def diagonal(blocks: Float[ArrayLike, "n q d"]) -> Float[jax.Array, "p 1 1 e"]:
 def directions(
   embedded: Float[ArrayLike, "b h w e"], branches: int
 ) -> Float[jax.Array, "b h w e"]:
-  """Features with each branch's part at length one."""
-  parts = jnp.stack(jnp.split(jnp.asarray(embedded), branches, axis=-1), 3)
-  return _joined(distance.direction(parts))
+  """Features with the channels of each branch at length one."""
+  each = jnp.stack(jnp.split(jnp.asarray(embedded), branches, axis=-1), 3)
+  return _joined(distance.direction(each))
 
 
 def load(name: str) -> Similarity:
@@ -139,10 +138,8 @@ def load(name: str) -> Similarity:
   return _ALL[name]
 
 
-def _joined(
-  parts: Float[jax.Array, "b h w n d"],
-) -> Float[jax.Array, "b h w e"]:
-  return parts.reshape(*parts.shape[:3], -1)
+def _joined(each: Float[jax.Array, "b h w n d"]) -> Float[jax.Array, "b h w e"]:
+  return each.reshape(*each.shape[:3], -1)
 
 
 def _complement(distances: Float[ArrayLike, "*n"]) -> Float[jax.Array, "*n"]:
@@ -166,8 +163,8 @@ def _apart(
 
 
 _PROJECTION = similarity.load("projection")
-# A cosine is the product with a prototype of length one where each branch's
-# features have length one, too.
+# With features and prototypes at length one in each branch, the product is the
+# cosine.
 _COSINE = dataclasses.replace(
   _PROJECTION,
   name="cosine",

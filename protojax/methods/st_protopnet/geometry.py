@@ -1,6 +1,6 @@
-"""Loss terms on where the prototypes of the classes stand to one another.
+"""Loss terms on the angles between prototypes, within and between classes.
 
-Prototypes come by class, [k m e]: m for each of k classes, all of length one,
+Prototypes are given by class [k m e], m for each of k classes, at length one,
 so that their products are cosines. Each term is one value for all examples.
 """
 
@@ -14,8 +14,8 @@ from protojax.types import ArrayLike
 
 _PRECISION = jax.lax.Precision.HIGHEST
 
-# Products of as many classes with all others as fit in here are held at once:
-# all at once, 20 000 prototypes would take 1.6 GB.
+# Products of some classes with all others are held at once, up to so many
+# bytes: those of all 20 000 prototypes would take 1.6 GB.
 _BLOCK_BYTES = 4 * 2**20
 
 
@@ -25,8 +25,7 @@ def orthogonality(
   """sum over c of |P_c P_c^T - I|_1, the absolute sum of the entries.
 
   0 if and only if the prototypes of each class are orthonormal. A sum, not a
-  mean: a term that is weighted like it in another paper grows with the number
-  of classes (ST-ProtoPNet, L_orth; TesNet).
+  mean, so it grows with the number of classes (ST-ProtoPNet, L_orth; TesNet).
   """
   products = jnp.einsum(
     "kme,kne->kmn", prototypes, prototypes, precision=_PRECISION
@@ -39,8 +38,8 @@ def discrimination(
 ) -> Float[jax.Array, ""]:
   """Mean over ordered pairs c != c' of max over m, n of p_cm . p_c'n.
 
-  Small where even the most similar prototypes of two classes are apart: what
-  trivial prototypes are trained for (ST-ProtoPNet, L_dsc).
+  Small if even the most similar prototypes of two classes are far apart.
+  Trivial prototypes are trained with it (ST-ProtoPNet, L_dsc).
   """
   return _mean_of_pairs(prototypes, jnp.max)
 
@@ -48,8 +47,8 @@ def discrimination(
 def closeness(prototypes: Float[ArrayLike, "k m e"]) -> Float[jax.Array, ""]:
   """-1 times the mean over pairs c != c' of min over m, n of p_cm . p_c'n.
 
-  Small where even the least similar prototypes of two classes are close: what
-  support prototypes are trained for (ST-ProtoPNet, L_cls).
+  Small if even the least similar prototypes of two classes are close. Support
+  prototypes are trained with it (ST-ProtoPNet, L_cls).
   """
   return -_mean_of_pairs(prototypes, jnp.min)
 
@@ -57,11 +56,11 @@ def closeness(prototypes: Float[ArrayLike, "k m e"]) -> Float[jax.Array, ""]:
 def _mean_of_pairs(
   prototypes: Float[ArrayLike, "k m e"], reduce: Callable[..., jax.Array]
 ) -> Float[jax.Array, ""]:
-  """Mean over ordered pairs of classes of the reduced products; 0 of one."""
+  """Mean over ordered pairs of classes of the reduced products; 0 for k = 1."""
   prototypes = jnp.asarray(prototypes)
   classes, each, _ = prototypes.shape
 
-  # Products are made again in the backward pass.
+  # Products are computed again in the backward pass.
   @jax.checkpoint
   def row(own: jax.Array) -> jax.Array:
     products = jnp.einsum("me,kne->mkn", own, prototypes, precision=_PRECISION)

@@ -1,8 +1,8 @@
 """Losses of branches that train in turn (ST-ProtoPNet, section 3).
 
-Every step computes all branches, which is cheap beside the backbone, and takes
-the loss of one: so the backbone learns from each in turn, and no gradient
-reaches the branches that rest (`optimizer.in_turn`).
+Every step computes all branches, which is cheap compared with the backbone, but
+uses the loss of one. So the backbone learns from each in turn, and the branches
+that rest get no gradient (`optimizer.in_turn`).
 """
 
 from collections.abc import Callable, Mapping
@@ -13,7 +13,13 @@ from jaxtyping import Bool
 
 from protojax.engine.stage import Aux
 from protojax.losses import prototype as losses
-from protojax.methods.st_protopnet import branches, geometry
+from protojax.methods.st_protopnet import geometry
+from protojax.methods.st_protopnet.branches import (
+  cut,
+  diagonal,
+  directions,
+  load,
+)
 from protojax.prototypes import head
 from protojax.prototypes.bank import vectors, with_vectors
 from protojax.prototypes.network import Activations, Network
@@ -21,14 +27,14 @@ from protojax.types import Array, Batch, PyTree, State
 
 
 class Branch(NamedTuple):
-  """What a branch is trained for.
+  """The loss of a branch.
 
   Attributes:
     name: of the branch, for metrics.
     weights: of its terms: "cluster", "separation", "orthogonality", "l1" and
       `term`.
-    term: what `between` is called.
-    between: prototypes by class [k m d] -> its term on those of different
+    term: name of `between`.
+    between: prototypes by class [k m d] -> the term on prototypes of different
       classes.
   """
 
@@ -41,25 +47,26 @@ class Branch(NamedTuple):
 class BranchLosses:
   """The losses of a network with branches, and whose turn it is.
 
-  The buffer "step" counts the updates over all stages; branch `step` modulo
-  their number has its turn.
+  The buffer "step" counts the updates over all stages. The branch `step` modulo
+  the number of branches has its turn.
   """
 
   def __init__(
-    self, network: Network, parts: tuple[Branch, ...], alternate: bool = True
+    self, network: Network, branches: tuple[Branch, ...], alternate: bool = True
   ) -> None:
-    """Of these branches; all at once, by the mean, unless they alternate."""
-    self._network, self._parts, self._alternate = network, parts, alternate
+    """With `alternate` in turns, otherwise by the mean over all branches."""
+    self._network, self._branches = network, branches
+    self._alternate = alternate
 
   def alive(self, state: State, number: int) -> Bool[Array, " p"]:
     """The living prototypes of a branch."""
     alive = jnp.asarray(state.buffers["alive"])
-    branch = jnp.arange(len(alive)) // (len(alive) // len(self._parts))
+    branch = jnp.arange(len(alive)) // (len(alive) // len(self._branches))
     return alive & (branch == number)
 
   def shares(self, state: State) -> list[Any]:
-    """What each branch has of this step's loss."""
-    count = len(self._parts)
+    """The weight of each branch's loss in this step."""
+    count = len(self._branches)
     if not self._alternate:
       return [1.0 / count] * count
     number = jnp.asarray(state.buffers["step"]) % count
@@ -75,16 +82,16 @@ class BranchLosses:
   ) -> tuple[Array, Array, Aux]:
     """CE + Clst + Sep + Orth + (Discr or Close) + L1, summed over the slice.
 
-    Clst and Sep are of cosines, whatever the head weighs.
+    Clst and Sep are of cosines, for any similarity.
     """
     del key
     found, cosine, statistics = self._forward(params, state, batch, train)
     labels, class_of = batch["label"], state.buffers["class_of"]
     count = jnp.float32(len(labels))
     total, metrics = self._heads(params, state, found, labels)
-    bank = branches.cut(params["prototypes"]["prototypes"], len(self._parts))
+    bank = cut(params["prototypes"]["prototypes"], len(self._branches))
     classes = len(self._network.class_names)
-    for b, (part, share) in enumerate(self._shared(state)):
+    for b, (branch, share) in enumerate(self._shared(state)):
       classed = labels, class_of, self.alive(state, b)
       cluster, _ = losses.cluster(cosine, *classed)
       separation, _ = losses.separation(cosine, *classed)
@@ -93,27 +100,27 @@ class BranchLosses:
         "cluster": jnp.sum(cluster),
         "separation": jnp.sum(separation),
         "orthogonality": count * geometry.orthogonality(by_class),
-        part.term: count * part.between(by_class),
+        branch.term: count * branch.between(by_class),
       }
-      weighed = [part.weights[term] * x for term, x in terms.items()]
+      weighed = [branch.weights[term] * x for term, x in terms.items()]
       total = total + share * sum(weighed)
-      metrics |= {f"{part.name}_{term}": x for term, x in terms.items()}
+      metrics |= {f"{branch.name}_{term}": x for term, x in terms.items()}
     return total, count, Aux(statistics, metrics)
 
   def last_loss(
     self, params: PyTree, state: State, batch: Batch, key: Array
   ) -> tuple[Array, Array, Aux]:
-    """CE + L1: all of the loss that reaches a head."""
+    """CE + L1: the terms that depend on the head."""
     del key
     found, statistics = self._network.forward(params, state, batch)
     total, metrics = self._heads(params, state, found, batch["label"])
     return total, jnp.float32(len(batch["label"])), Aux(statistics, metrics)
 
   def unit_length(self, state: State) -> State:
-    """After a step: the prototypes that it moved back at length one."""
-    bank, count = vectors(state), len(self._parts)
-    unit = branches.diagonal(branches.cut(bank, count))
-    # Those of the others keep every bit.
+    """After a step: moved prototypes at length one; the next branch's turn."""
+    bank, count = vectors(state), len(self._branches)
+    unit = diagonal(cut(bank, count))
+    # Prototypes of the other branches do not change by a bit.
     moved = jnp.repeat(
       jnp.stack([jnp.asarray(x) > 0 for x in self.shares(state)]),
       len(bank) // count,
@@ -127,7 +134,7 @@ class BranchLosses:
     return state.replace(buffers={**state.buffers, "step": step})
 
   def _shared(self, state: State) -> list[tuple[Branch, Any]]:
-    return list(zip(self._parts, self.shares(state), strict=True))
+    return list(zip(self._branches, self.shares(state), strict=True))
 
   def _heads(
     self, params: PyTree, state: State, found: Activations, labels: Array
@@ -137,14 +144,14 @@ class BranchLosses:
     correct = jnp.argmax(found.logits, axis=1) == labels
     metrics = {"accuracy": jnp.sum(correct.astype(jnp.float32))}
     total = jnp.zeros(())
-    for b, (part, share) in enumerate(self._shared(state)):
+    for b, (branch, share) in enumerate(self._shared(state)):
       alive = self.alive(state, b)
       logits = head.logits(found.scores, weight, alive)
       entropy = jnp.sum(losses.cross_entropy(logits, labels))
       l1 = losses.l1_off_class(*head.Dense(weight).off_class(class_of, alive))
-      l1 = part.weights["l1"] * l1 * len(labels)
+      l1 = branch.weights["l1"] * l1 * len(labels)
       total = total + share * (entropy + l1)
-      metrics[f"{part.name}_cross_entropy"] = entropy
+      metrics[f"{branch.name}_cross_entropy"] = entropy
     return total, metrics
 
   def _forward(
@@ -164,7 +171,6 @@ class BranchLosses:
     found, _ = network.forward(params, state, rows)
     if network.similarity.name != "projection":
       return found, near.distances, statistics
-    alike: Any = network.layer.clone(similarity=branches.load("cosine")).apply(
-      bank, branches.directions(z, len(self._parts))
-    )
-    return found, alike.distances, statistics
+    layer = network.layer.clone(similarity=load("cosine"))
+    cosine: Any = layer.apply(bank, directions(z, len(self._branches)))
+    return found, cosine.distances, statistics

@@ -1,8 +1,8 @@
 """ST-ProtoPNet: support and trivial prototypes (Wang et al., ICCV 2023).
 
-Two branches on one backbone (2301.04011): trivial prototypes are driven far
-from the boundaries between the classes, as ProtoPNet's are, and support
-prototypes close to them, as the support vectors of an SVM. Logits are added.
+Two branches on one backbone (2301.04011). Trivial prototypes are trained to be
+far from the boundaries between classes, as ProtoPNet's are; support prototypes
+to be close to them, like the support vectors of an SVM. Logits are added.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -41,13 +41,13 @@ from protojax.prototypes.layer import AddOn
 from protojax.prototypes.network import Network
 from protojax.types import Array, Batch, Metrics, State, UserError
 
-# What a branch is called -> its term on prototypes of different classes.
+# Name of a branch -> its term on prototypes of different classes.
 _BETWEEN = {
   "trivial": ("discrimination", geometry.discrimination),
   "support": ("closeness", geometry.closeness),
 }
 
-# The least that a run can be made of.
+# Smallest values of config keys.
 _LEAST = {
   "seed": 0,
   "batch_size": 1,
@@ -134,7 +134,7 @@ class Method:
 
   @functools.cached_property
   def _features(self) -> Cached:
-    """Of whole splits, for as long as the backbone stays as it is."""
+    """Cached features of whole splits, until the backbone changes."""
     return Cached(self.network.backbone_rows, self.network.backbone_part)
 
   # The algorithm.
@@ -233,7 +233,7 @@ class Method:
   def start(
     self, state: State, data: stream_lib.Stream
   ) -> tuple[State, Metrics]:
-    """Pretrained weights, features of unit variance, prototypes of patches."""
+    """Pretrained weights, features of unit variance, patches as prototypes."""
     c = self.config
     state = start_from_data(
       self.network,
@@ -263,7 +263,7 @@ class Method:
       self.network.similarity,
     )
     pushed = self._own(with_vectors(state, found))
-    # Of what the prototypes are now, without other branches' channels.
+    # Of the prototypes as they are now, zero in other branches' channels.
     digest = push.embedder_digest(pushed.params, pushed.statistics)
     provenance = dataclasses.replace(provenance, embedder=digest)
     buffers = {**pushed.buffers, "provenance": provenance}
@@ -275,7 +275,7 @@ class Method:
     own = branches.diagonal(branches.cut(bank, len(self.kinds)))
     return with_vectors(state, parallel.to_host(own))
 
-  # What the commands ask for.
+  # For the commands.
 
   def predict(self, state: State, batch: Batch) -> Mapping[str, Array]:
     """Logits, probabilities; each prototype's similarity, cell, and points.
@@ -296,17 +296,17 @@ class Method:
   def explain(
     self, state: State, data: stream_lib.Stream, **options: Any
   ) -> Iterator[Any]:
-    """Why images and prototypes look alike: see `prototypical.explain`."""
+    """Explanations of images and prototypes: see `prototypical.explain`."""
     return prototypical.of_method(self, state, data, **options)
 
   def summary(
     self, state: State, stages: Sequence[Mapping[str, Any]]
   ) -> Mapping[str, Any]:
-    """Accuracy around the last push, and where the prototypes stand.
+    """Accuracy around the last push, counts and geometry of prototypes.
 
-    "geometry" has, of each branch, the means over pairs of classes of the
-    least and the greatest similarity of their prototypes, and over prototypes
-    of `boundary.Boundary`.
+    "geometry" has for each branch the least and the greatest similarity of the
+    prototypes of two classes, as means over pairs of classes, and the means of
+    `boundary.Boundary` over prototypes.
     """
     return {
       "accuracy": summary.milestones(stages),
@@ -316,7 +316,7 @@ class Method:
     }
 
   def geometry(self, state: State) -> dict[str, dict[str, float]]:
-    """By branch, where its prototypes stand; see `summary`."""
+    """Figures of the prototypes of each branch; see `summary`."""
     place = boundary.of_state(self.network, state, len(self.kinds))
     bank = branches.cut(vectors(state), len(self.kinds))
     found = {}

@@ -306,11 +306,11 @@ def test_the_threshold_is_chosen_on_images_held_out(
     (
       {"threshold.false_positive_rate": 0.01},
       45,
-      ["to 2.2% at best, not to 1.0%"],
+      ["is 2.2% at best, not 1.0%"],
     ),
-    ({"data.shots": 2}, 40, ["chosen on those it was trained on"]),
+    ({"data.shots": 2}, 40, ["chosen on the training images"]),
     # To hold out more would not help.
-    ({"data.shots": 2}, 6, ["chosen on those it was trained on"]),
+    ({"data.shots": 2}, 6, ["chosen on the training images"]),
   ],
 )
 def test_a_threshold_that_promises_less_is_noted(
