@@ -15,7 +15,6 @@ from protojax.explain import evidence
 from protojax.methods.base import Classifies, Compares, Explains, can
 from protojax.methods.st_protopnet import boundary, branches
 from protojax.modify import presets
-from protojax.prototypes import head
 from protojax.types import UserError
 from tests.conftest import ArraySource
 
@@ -207,7 +206,8 @@ def test_predictions_are_points_of_both_branches():
   method, state, _ = pushed()
   batch = next(method.stream("test").batches())
   rows = jax.jit(method.predict)(state, batch)
-  points = head.points(rows["similarities"], method.network.weights(state))
+  weights = np.asarray(method.network.weights(state))
+  points = rows["similarities"][:, None] * weights[None]
   np.testing.assert_allclose(points.sum(-1), rows["logits"], atol=1e-4)
   answer = np.argmax(rows["logits"], 1)
   np.testing.assert_allclose(
