@@ -1,7 +1,7 @@
 """Evidence -> pages, tables, sentences and pictures.
 
-A module here with a class `Report` writes the explanations of every method that
-names it, `report = "class_report"`.
+A method names a module of this package, such as `report = "class_report"`; its
+class `Report` writes the explanations of the method.
 """
 
 import importlib
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def load(name: str) -> type["ReportFolder"]:
-  """The class `Report` of a module here.
+  """The class `Report` of a module of this package.
 
   Args:
     name: of the module, such as "class_report".

@@ -1,7 +1,7 @@
-"""Each characteristic over all prototypes: what the report draws and tabulates.
+"""Characteristics over all prototypes, for the pages of classes.
 
-Means, histograms, train against test, the extreme prototypes, and the tables
-of `statistics`, laid out so that every figure has its explanation beside it.
+Means, histograms, train against test, extreme prototypes, and the tables of
+`statistics` with an explanation beside every figure.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,7 +19,7 @@ from protojax.explain.evidence import (
 from protojax.report import glossary, page, plots
 
 _EXTREMES = 4
-# Statistics that are numbers of prototypes, or of whatever is counted.
+# Statistics that are whole numbers: counts, and numbers of prototypes.
 _WHOLE = ("prototypes", "missing", "smallest", "largest")
 
 
@@ -32,8 +32,8 @@ class Characteristic:
     globally: histograms of phi_global by split.
     locally: histograms of phi_local by split.
     scatter: the first split against the last.
-    highest: prototypes of the largest scores in the last split, and these.
-    lowest: those of the smallest.
+    highest: prototypes with the largest scores in the last split, and these.
+    lowest: prototypes with the smallest scores, and these.
   """
 
   name: str
@@ -46,12 +46,12 @@ class Characteristic:
 
 @dataclasses.dataclass(frozen=True)
 class Figures:
-  """A table of statistics, whose columns are the characteristics.
+  """A table of statistics; its columns are the characteristics.
 
   Attributes:
-    title: what they are of.
+    title: of the table.
     columns: names of the modifications.
-    lines: each a statistic and its values, as they are printed.
+    lines: each statistic with its values as text.
   """
 
   title: str
@@ -83,12 +83,12 @@ def characteristic(
   alive: Sequence[GlobalExplanation],
   overviews: Mapping[str, Overview],
 ) -> Characteristic:
-  """Draws one characteristic.
+  """Plots one characteristic.
 
   Args:
     name: of the modification.
-    alive: prototypes that have scores.
-    overviews: split -> what its images say as a whole.
+    alive: living prototypes that have scores.
+    overviews: split -> its overview.
   """
   splits = list(dict.fromkeys(split for e in alive for split in e.because))
   numbers = np.array([e.prototype for e in alive])
@@ -121,10 +121,10 @@ def characteristic(
 
 
 def figures(rows: Sequence[Mapping[str, Any]]) -> list[Figures]:
-  """One table for each split, out of the rows of `statistics.rows`."""
+  """One table for each split, from the rows of `statistics.rows`."""
   tables: dict[tuple, dict[str, dict[str, Any]]] = {}
   for row in rows:
-    # What is said of all characteristics together has a table of its own.
+    # All characteristics together have a table of their own.
     key = row["split"], row["modification"] == "all"
     found = tables.setdefault(key, {}).setdefault(row["statistic"], {})
     found[row["modification"]] = row["value"]
@@ -135,7 +135,7 @@ def figures(rows: Sequence[Mapping[str, Any]]) -> list[Figures]:
 
 
 def _title(split: str, together: bool) -> str:
-  """What a table is called: of "test", or of "train against test"."""
+  """The title of a table, of "test" or "train against test"."""
   own = "without each prototype’s own image"
   title = split.capitalize().replace("without source", own)
   return f"{title}, all characteristics together" if together else title
@@ -143,7 +143,7 @@ def _title(split: str, together: bool) -> str:
 
 def _figures(title: str, found: Mapping[str, Mapping[str, Any]]) -> Figures:
   names = list(dict.fromkeys(name for of in found.values() for name in of))
-  # Controls are no characteristics, but show that nothing went wrong.
+  # Controls are no characteristics, but show whether the scores are right.
   columns = (*page.ordered(names), *filter(page.is_control, names))
   lines = []
   for statistic, of in found.items():
@@ -159,7 +159,7 @@ def _figures(title: str, found: Mapping[str, Mapping[str, Any]]) -> Figures:
 
 
 def _printed(statistic: str, value: Any) -> str:
-  """A figure, to two digits where it is small."""
+  """A number as text, to two digits if it is small."""
   if value is None or not math.isfinite(value):
     return "\N{EN DASH}"
   if statistic in _WHOLE:

@@ -1,8 +1,8 @@
-"""What stands in the report of classes, ready for its templates.
+"""Contents of the pages of classes, as the templates take them.
 
-Sorts explanations into classes and says on which scale their bars are;
-`characteristics` looks at all prototypes at once, and `report` makes one page
-or many of it.
+Sorts explanations into classes and sets the scales of their bars.
+`characteristics` adds what holds over all prototypes, and `class_pages` writes
+one page or many.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -30,13 +30,13 @@ _UNLABELLED = "Without a label"
 
 @dataclasses.dataclass(frozen=True)
 class Group:
-  """A class: what stands for it, and which of its images are shown.
+  """A class with its prototypes and its images that are shown.
 
   Attributes:
     name: of the class.
-    alive: its prototypes.
-    dead: numbers of those that were pruned.
-    images: explained one by one.
+    alive: its living prototypes.
+    dead: numbers of its pruned prototypes.
+    images: its images that are explained.
   """
 
   name: str
@@ -52,13 +52,13 @@ def values(
   overviews: Mapping[str, Overview],
   statistics: Sequence[Mapping[str, Any]],
 ) -> dict[str, Any]:
-  """What the templates ask for, whatever the form of the report.
+  """The values that the templates take, for one page or many.
 
   Args:
     run: the head.
     prototypes: one explanation each, with the scores of all splits.
     images: those without a picture are left out.
-    overviews: split -> what its images say as a whole.
+    overviews: split -> its overview.
     statistics: rows of `statistics.rows`.
   """
   images = [e for e in images if e.picture is not None]
@@ -84,7 +84,7 @@ def values(
     "by_points": kind == FAVOURITE,
     "names": names,
     "order": order,
-    # Of a sweep over strengths, no name is that of a characteristic.
+    # The names of a sweep over strengths are no characteristics.
     "ranked": [n for n in order if n in sentences.CHARACTERISTICS] or order,
     "splits": _splits(prototypes, images),
     "groups": groups(prototypes, images),
@@ -105,9 +105,9 @@ def values(
 def groups(
   prototypes: Iterable[GlobalExplanation], images: Sequence[LocalExplanation]
 ) -> list[Group]:
-  """By class, in the order of the prototypes.
+  """Groups by class, in the order of the prototypes.
 
-  Images without a label come first: they are what the reader has asked about.
+  Images without a label come first, because the reader has asked about them.
   """
   found: dict[str, tuple[list, list, list]] = {}
   if any(e.label is None for e in images):
@@ -125,7 +125,7 @@ def groups(
 
 
 def _names(prototypes, images) -> tuple[str, ...]:
-  """Of the modifications."""
+  """Names of the modifications."""
   return next(
     (tuple(b.scores) for e in prototypes for b in e.because.values()),
     next((tuple(r.because) for e in images for r in e.evidence), ()),
@@ -138,7 +138,7 @@ def _splits(prototypes, images) -> list[str]:
 
 
 def _last(e: GlobalExplanation) -> GlobalScores:
-  """The scores that a prototype is ranked by: images it has not seen."""
+  """The scores that rank a prototype: those of the last split."""
   return list(e.because.values())[-1]
 
 
@@ -151,7 +151,7 @@ def _intervals(e: GlobalExplanation) -> dict[str, Mapping[str, Interval]]:
 
 
 def _all_prototypes(alive) -> dict[str, Any]:
-  """What is known of each, by its number."""
+  """Values about prototypes, by their numbers."""
   flags = {e.prototype: glossary.flags(e) for e in alive}
   return {
     "flags": flags,
@@ -161,7 +161,7 @@ def _all_prototypes(alive) -> dict[str, Any]:
       if any(flag in own for own in flags.values())
     ],
     "whiskers": any(b.intervals for e in alive for b in e.because.values()),
-    # The picture that stands for a prototype wherever it is small.
+    # The small picture of each prototype.
     "pieces": {
       e.prototype: e.patch.piece
       for e in alive
@@ -171,7 +171,7 @@ def _all_prototypes(alive) -> dict[str, Any]:
 
 
 def _all_images(order, scored, overviews) -> dict[str, Any]:
-  """What whole splits say."""
+  """Values about whole splits."""
   return {
     "characteristics": [
       characteristics.characteristic(name, list(scored.values()), overviews)
@@ -197,7 +197,7 @@ def _overall(alive, images) -> dict[str, Any]:
 
 
 def _ranges(scored, images) -> dict[str, tuple[float, float]]:
-  """From the lowest to the highest score that has a bar or an interval."""
+  """The ranges of scores and intervals, for global and local bars."""
   because = [b for e in scored.values() for b in e.because.values()]
   rows = [r for e in images for r in e.evidence if r.box]
   beside = (scored[r.prototype] for r in rows if r.prototype in scored)

@@ -1,9 +1,8 @@
-"""The report of classes: one file for a small run, a folder for a large one.
+"""The pages of classes: one file for a small run, a folder for a large one.
 
-A file can be sent, but a browser reads all of it, pictures too, before it is
-of use. What would be too much for that becomes a folder: an index to search,
-a page for each class, and pictures as files that are loaded when they come
-into view.
+One file can be sent, but a browser has to read all of it, with its pictures.
+A large run becomes a folder instead: an index to search, a page for each class,
+and pictures as files, which are loaded when they come into view.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -27,11 +26,12 @@ from protojax.report import class_contents, page
 from protojax.report.pictures import Pictures
 from protojax.writing import replacing, writing
 
-# The most for one file. Embedded, pictures grow by a third, and neighbours
-# come again as thumbnails: some 20 MB in all, which is what a mail takes.
+# The most for one file. Pictures grow by a third when they are embedded, and
+# neighbours are embedded again as thumbnails: about 20 MB, the limit of a mail.
 _PROTOTYPES = 150
 _BYTES = 12_000_000
 
+# (picture, side in pixels or None) -> address.
 AddressOf = Callable[..., str]
 
 
@@ -45,18 +45,18 @@ def write(
 ) -> list[Path]:
   """Writes `report.html`, or the folder `report` with its `index.html`.
 
-  An earlier report goes, whichever form it has.
+  Deletes an earlier report, of either form.
 
   Args:
-    pictures: those of the explanations; says where to write.
+    pictures: those of the explanations; has the folder to write to.
     run: the head.
     prototypes: one explanation each, with the scores of all splits.
     images: those without a picture are left out.
-    overviews: split -> what its images say as a whole.
+    overviews: split -> its overview.
     statistics: rows of `statistics.rows`.
 
   Returns:
-    What to open.
+    The file to open.
 
   Raises:
     UserError: there is no room, or no right to write.
@@ -72,13 +72,13 @@ def write(
 
 
 class Addresses:
-  """Where things stand: addresses, as seen from any page of the report.
+  """Addresses of classes, prototypes, images and pictures, from any page.
 
-  The address of what has no place is empty.
+  An empty address means that the page does not show it.
 
   Attributes:
-    picture: gives the address of a stored picture; its second argument is the
-      side in pixels that is enough, as a picture may be shown smaller.
+    picture: gives the address of a picture file; its second argument is the
+      side in pixels at which the picture is shown.
   """
 
   def __init__(
@@ -99,20 +99,20 @@ class Addresses:
         self._addresses["image", e.split, e.index] = where
 
   def group(self, name: str) -> str:
-    """Of a class or another group."""
+    """The address of a class or another group."""
     return self._addresses.get(("class", name), "")
 
   def prototype(self, number: int) -> str:
-    """Of the card of a prototype."""
+    """The address of the card of a prototype."""
     return self._addresses.get(("prototype", number), "")
 
   def image(self, split: str, index: int) -> str:
-    """Of the explanation of an image."""
+    """The address of the explanation of an image."""
     return self._addresses.get(("image", split, index), "")
 
 
 def _write_file(pictures: Pictures, values: dict[str, Any]) -> Path:
-  """All on one page; the files of the pictures are not needed any more."""
+  """Writes one page that holds its pictures."""
   groups = values["groups"]
   to = Addresses(groups, [""] * len(groups), _embedding(pictures.pages))
   path = pictures.folder / "report.html"
@@ -124,7 +124,7 @@ def _write_file(pictures: Pictures, values: dict[str, Any]) -> Path:
 
 
 def _write_folder(pictures: Pictures, values: dict[str, Any]) -> Path:
-  """Pages beside the pictures; the folder takes its place when it is whole."""
+  """Writes pages beside the pictures; moves the folder when it is complete."""
   groups = values["groups"]
   names = [f"class-{n}.html" for n in range(len(groups))]
   to = Addresses(groups, names, lambda picture, side=None: picture.path)
@@ -144,7 +144,7 @@ def _write_folder(pictures: Pictures, values: dict[str, Any]) -> Path:
 
 
 def _embedding(folder: Path) -> AddressOf:
-  """Addresses that hold the pictures themselves, no larger than is shown."""
+  """Gives addresses that hold the pictures, no larger than they are shown."""
 
   @functools.cache
   def address(picture: PictureFile, side: int | None = None) -> str:
@@ -159,7 +159,7 @@ def _embedding(folder: Path) -> AddressOf:
 
 
 def _remove(folder: Path) -> None:
-  """An earlier report in a folder."""
+  """Deletes an earlier report in a folder."""
   with writing(folder):
     if folder.is_dir():
       shutil.rmtree(folder)

@@ -1,7 +1,7 @@
-"""What a run of `explain.py` leaves: tables, a summary and the report.
+"""The report of classes: tables, a summary and the pages of a run.
 
-Takes explanations one by one, so that tables grow as they come and only what
-the report shows stays in memory.
+Takes explanations one by one: it writes their rows at once and holds in memory
+only what the pages show.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -29,7 +29,7 @@ from protojax.report.pictures import Pictures
 from protojax.report.report_folder import ReportFolder
 from protojax.writing import replacing
 
-# Measured beside the characteristics, and not one of them.
+# Modifications that are no characteristics.
 _ASIDE = ("identity", "identity_95", "brightness")
 
 
@@ -55,13 +55,13 @@ class Report(ReportFolder):
   def __init__(self, *arguments: Any, **options: Any) -> None:
     """Prepares to write; see `ReportFolder`.
 
-    The form "npz" needs explanations with all scores.
+    The format "npz" needs explanations with all scores.
     """
     super().__init__(*arguments, **options)
     self._globals: list[GlobalExplanation] = []
     self._overviews: dict[str, Overview] = {}
     self._shown: list[LocalExplanation] = []
-    self._whole: list[LocalExplanation] = []
+    self._with_all_scores: list[LocalExplanation] = []
     self._counted = self._right = 0
     self._add_row: Callable[[LocalExplanation], None] | None = None
     self._add_line: Callable[[json_lines.Explained], None] | None = None
@@ -75,14 +75,13 @@ class Report(ReportFolder):
   def add(
     self, explained: LocalExplanation | Overview | GlobalExplanation
   ) -> None:
-    """Takes an explanation in."""
+    """Adds an explanation."""
     if isinstance(explained, LocalExplanation):
       self._add_image(explained)
     elif isinstance(explained, GlobalExplanation):
       self._add_prototype(explained)
     else:
-      kept = self._pictures.of_overview(explained)
-      self._overviews[explained.split] = kept
+      self._overviews[explained.split] = self._pictures.of_overview(explained)
 
   def _add_image(self, explained: LocalExplanation) -> None:
     if "csv" in self.formats:
@@ -94,7 +93,7 @@ class Report(ReportFolder):
       self._counted += 1
       self._right += not explained.wrong
     if "npz" in self.formats:
-      self._whole.append(dataclasses.replace(explained, picture=None))
+      self._with_all_scores.append(dataclasses.replace(explained, picture=None))
     explained = dataclasses.replace(explained, all_scores=None)
     if explained.picture is None:
       self._write_line(explained)
@@ -119,8 +118,8 @@ class Report(ReportFolder):
   def _write(self) -> dict[str, Any]:
     prototypes, shown = misleading.mark(merge(self._globals), self._shown)
     statistics = overview.statistics_rows(self._overviews)
-    told = (alert for o in self._overviews.values() for alert in o.alerts)
-    alerts = list(dict.fromkeys(told))
+    every = (alert for o in self._overviews.values() for alert in o.alerts)
+    alerts = list(dict.fromkeys(every))
     summary = {
       **self._counts(),
       "importance": _overall(prototypes),
@@ -133,9 +132,9 @@ class Report(ReportFolder):
     head = self._head(facts, summary, accuracy, alerts)
     if "csv" in self.formats:
       self._write_tables(prototypes, statistics)
-    if self._whole:
+    if self._with_all_scores:
       explanation_tables.local_arrays(
-        self._path("local.npz"), self._whole, self.preset.names
+        self._path("local.npz"), self._with_all_scores, self.preset.names
       )
     for explained in (*shown, *prototypes, head):
       self._write_line(explained)
@@ -158,7 +157,7 @@ class Report(ReportFolder):
     for split in dict.fromkeys(s for e in prototypes for s in e.because):
       alive = {e.prototype: e.because[split] for e in prototypes if e.alive}
       explanation_tables.global_table(self._path(f"global_{split}.csv"), alive)
-    # With the images alone, only the prototypes they are compared with come.
+    # For the scope "local" there are only prototypes without scores.
     if any(e.because for e in prototypes):
       explanation_tables.prototype_table(
         self._path("prototypes.csv"), prototypes
@@ -200,7 +199,7 @@ def _overall(
 ) -> dict[str, dict[str, float]]:
   """split -> characteristic -> mean over living prototypes, the highest first.
 
-  Prototypes that no image is like at all have no score and are left out.
+  Prototypes that no image is similar to have no score and are left out.
   """
   found = {}
   for split in dict.fromkeys(s for e in prototypes for s in e.because):
@@ -216,17 +215,17 @@ def _overall(
 
 
 def _redundancy(overviews: Mapping[str, Overview]) -> dict[str, Any]:
-  """Groups of prototypes, and the accuracy with one of each; if looked for."""
-  for seen in overviews.values():
-    if seen.redundancy is not None:
-      return {"redundancy": dataclasses.asdict(seen.redundancy)}
+  """Groups of redundant prototypes, and the accuracy with one of each."""
+  for one in overviews.values():
+    if one.redundancy is not None:
+      return {"redundancy": dataclasses.asdict(one.redundancy)}
   return {}
 
 
 def _misleading(
   prototypes: Sequence[GlobalExplanation], images: Sequence[LocalExplanation]
 ) -> dict[str, int]:
-  """How many of the pairs that are shown mislead."""
+  """How many of the shown pairs are misleading."""
   near = (n for e in prototypes for of in e.nearest.values() for n in of)
   rows = (row for e in images for row in e.evidence)
   found = [x.misleading for x in (*near, *rows) if x.misleading is not None]

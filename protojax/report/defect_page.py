@@ -1,7 +1,7 @@
-"""The report for inspectors: odd images, the worst first, on one page.
+"""The page of inspections: odd images, the worst first.
 
-Puts inspections on a page; `page` makes one file of it. Pictures are made
-here, of the few images that are shown.
+`defect_report` calls it. It makes pictures of the few images that are shown,
+and fills the template.
 """
 
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ from protojax.report import (
 )
 from protojax.writing import replacing
 
-# What a run may say of itself, and the names that people know it by.
+# Metrics in the summary of a run, and their names on the page.
 FIGURES = {
   "image_auroc": "Image AUROC",
   "image_ap": "Image AP",
@@ -33,19 +33,19 @@ FIGURES = {
 
 
 def write(path: Path, run: page.Run, inspections: Sequence[Inspection]) -> None:
-  """Renders the report and puts it in its place in one go."""
+  """Renders the page and writes its file."""
   content = render(run, inspections)
   with replacing(path) as file:
     file.write(content)
 
 
 def render(run: page.Run, inspections: Sequence[Inspection]) -> str:
-  """The report as HTML.
+  """The page as HTML.
 
   Args:
     run: the head.
-    inspections: all of them; those that have pictures are shown, the others
-      stand in the table.
+    inspections: all of them; those with pictures are shown, the others are only
+      in the table.
   """
   ordered = inspection.worst_first(inspections)
   numbered = list(enumerate(ordered, 1))
@@ -97,7 +97,7 @@ def render(run: page.Run, inspections: Sequence[Inspection]) -> str:
 def cautions(
   inspections: Sequence[Inspection], mode: str = "fast"
 ) -> list[str]:
-  """What to be careful about, as far as it applies; see `presets.MODES`."""
+  """The cautions that apply; for `mode` see `presets.MODES`."""
   names = {name for e in inspections for name in e.because}
   found = [defect_sentences.BOX]
   if any(e.prototypes for e in inspections):
@@ -116,7 +116,7 @@ def cautions(
 def _rows(
   inspections: Sequence[Inspection], by: str
 ) -> list[tuple[str, inspection.Tally]]:
-  """Counts by category or kind, where there is more than one."""
+  """Counts by category or kind, if there is more than one."""
   groups = inspection.grouped(inspections, by)
   if len(groups) < 2:
     return []
@@ -128,7 +128,7 @@ def _section(
   shown: Sequence[tuple[int, Inspection]],
   inspections: Sequence[Inspection],
 ) -> dict[str, Any]:
-  """The images of one verdict, and how many there are of it."""
+  """The shown images of one verdict, and the number of all its images."""
   wanted = verdict == "defective"
   count = sum(e.defective == wanted for e in inspections)
   return {"verdict": verdict, "images": shown, "count": count}
@@ -142,7 +142,7 @@ def _meter(inspections: Sequence[Inspection]) -> tuple[float, float]:
 
 
 def _main_reason(e: Inspection) -> str:
-  """The characteristic with the largest share, if that is not hardly any."""
+  """The characteristic with the largest share; "none" if all are small."""
   own = {n: s for n, s in e.shares.items() if n in sentences.CHARACTERISTICS}
   if not own:
     return ""

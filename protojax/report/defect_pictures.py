@@ -1,6 +1,6 @@
-"""Pictures of inspections: where an image is odd, and what it is made of.
+"""Pictures of inspections: anomaly maps, and the regions of prototypes.
 
-Made on the host, only of what the page shows.
+Made on the host, only of images that the page shows.
 """
 
 from collections.abc import Sequence
@@ -13,7 +13,8 @@ from protojax.heat import colormap
 from protojax.report import page
 from protojax.types import Box, Picture
 
-# Told apart by the colour-blind too (Okabe and Ito, 2008), without its black.
+# Colours that colour-blind readers can tell apart (Okabe and Ito, 2008; without
+# its black).
 PALETTE = (
   "#0072b2",
   "#e69f00",
@@ -24,9 +25,9 @@ PALETTE = (
   "#f0e442",
   "#999999",
 )
-# Of pictures under something else. The image itself keeps its size.
+# Largest side of a picture under a map; the image itself keeps its size.
 _SIDE = 256
-# Of a patch with what is around it, and between two of them.
+# Side of a patch with its surroundings, and the gap between two.
 _PATCH, _GAP = 48, 2
 _GREY = 128
 
@@ -45,9 +46,9 @@ def heat(
 ) -> UInt8[np.ndarray, "height width 3"]:
   """The image under its anomaly map, on the scale of the threshold.
 
-  Blue is no anomaly, green as much as the threshold, red twice that or more,
-  in every image alike. Where little is odd the image shows through. With a
-  threshold that is not above zero the map fills the scale by itself.
+  Blue is no anomaly, green is the threshold, red is twice that or more, the
+  same in all images. Where the anomaly is small, the image is visible. If the
+  threshold is not above zero, the map is scaled to its own range.
   """
   picture = _at_most(picture)
   height, width, _ = picture.shape
@@ -69,7 +70,7 @@ def heat(
 def regions(
   picture: Picture, assignment: Int[np.ndarray, "h w"]
 ) -> UInt8[np.ndarray, "height width 3"]:
-  """The image in grey, every cell in the colour of its nearest prototype."""
+  """The image in grey, with every cell in the colour of its prototype."""
   picture = _at_most(picture)
   size = picture.shape[:2]
   grey = picture.astype(float) @ np.array([0.299, 0.587, 0.114])
@@ -86,7 +87,7 @@ def regions(
 def strip(
   picture: Picture, patches: Sequence[Box]
 ) -> UInt8[np.ndarray, "height width 3"]:
-  """Patches of an image side by side, each with a little around it."""
+  """Patches of an image side by side, each with its surroundings."""
   least = picture.shape[0] // 8
   pieces = [page.cut(picture, box, _PATCH, least) for box in patches]
   gap = np.full((_PATCH, _GAP, 3), _GREY, np.uint8)
@@ -95,7 +96,7 @@ def strip(
 
 
 def outline(truth: Bool[np.ndarray, "H W"]) -> str:
-  """The border of the true cells as an SVG path, one unit to a pixel."""
+  """The border of the true pixels as an SVG path, one unit for a pixel."""
   padded = np.pad(truth, 1)
   across = padded[1:, 1:-1] != padded[:-1, 1:-1]
   down = padded[1:-1, 1:] != padded[1:-1, :-1]
@@ -107,10 +108,10 @@ def outline(truth: Bool[np.ndarray, "H W"]) -> str:
 def middles(
   assignment: Int[np.ndarray, "h w"],
 ) -> list[tuple[int, float, float]]:
-  """Where to write the number of each prototype: deep inside its cells.
+  """Places for the number of each prototype, deep inside its cells.
 
   Returns:
-    Number, share of the width and of the height.
+    Number, share of the width and share of the height.
   """
   h, w = assignment.shape
   found = []
@@ -144,14 +145,14 @@ def _runs(edges: Bool[np.ndarray, "h w"]) -> list[tuple[int, int, int]]:
 
 
 def _at_most(picture: Picture) -> UInt8[np.ndarray, "height width 3"]:
-  """A picture no larger than it is needed for what lies over it."""
+  """A picture of at most `_SIDE` pixels."""
   image = Image.fromarray(picture)
   image.thumbnail((_SIDE, _SIDE), Image.Resampling.BOX)
   return np.asarray(image)
 
 
 def _scale() -> UInt8[np.ndarray, "levels 3"]:
-  """From pure blue to pure red: the dark ends would hide the image."""
+  """The colours from pure blue to pure red, without the dark ends."""
   return colormap.heat(np.arange(256.0)[None, None])[0, 0, 32:224]
 
 

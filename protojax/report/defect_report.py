@@ -1,6 +1,6 @@
-"""What `explain.py` leaves of a method that finds anomalies: inspections.
+"""The report of defects: tables, a summary and the page of inspections.
 
-Takes inspections one by one; only what the report shows keeps its pictures.
+Takes inspections one by one, and holds in memory the pictures that it may show.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,12 +20,12 @@ from protojax.report import defect_page, defect_sentences, explanation_tables
 from protojax.report.report_folder import ReportFolder
 from protojax.writing import replacing
 
-# Pictures are looked through when there may be that many too many.
-_OFTEN = 40
+# Pictures beyond those shown at which the others are dropped.
+_SPARE = 40
 
 
 class Report(ReportFolder):
-  """Explanations of anomalies: how odd images are, where and why."""
+  """Explanations of anomalies: how odd images are, where, and why."""
 
   FILES = (
     "inspections.csv",
@@ -40,7 +40,7 @@ class Report(ReportFolder):
   def __init__(self, *arguments: Any, **options: Any) -> None:
     """Prepares to write; see `ReportFolder`.
 
-    The form "npz" needs the map of every inspection.
+    The format "npz" needs the map of every inspection.
     """
     super().__init__(*arguments, **options)
     self._all: list[Inspection] = []
@@ -49,10 +49,10 @@ class Report(ReportFolder):
     self._add_row: Any = None
 
   def add(self, explained: Inspection) -> None:
-    """Takes an inspection in.
+    """Adds an inspection.
 
     Raises:
-      ValueError: it has no map, and all maps are to be kept.
+      ValueError: it has no map, and all maps are to be written.
     """
     if "csv" in self.formats:
       if self._add_row is None:
@@ -65,11 +65,11 @@ class Report(ReportFolder):
       self._maps.append(explained.anomaly_map)
     self._all.append(explained)
     self._pictures += explained.picture is not None
-    if self._pictures > 2 * inspection.WORST + 2 * inspection.MISTAKES + _OFTEN:
+    if self._pictures > 2 * inspection.WORST + 2 * inspection.MISTAKES + _SPARE:
       self._forget()
 
   def _forget(self) -> None:
-    """Drops the pictures of all that will not be shown."""
+    """Drops the pictures of inspections that will not be shown."""
     shown = inspection.to_show(self._all)
     self._all = [
       e if i in shown else _without_pictures(e) for i, e in enumerate(self._all)
@@ -111,11 +111,11 @@ class Report(ReportFolder):
 
 @contextlib.contextmanager
 def table(path: Path, modifications: Sequence[str]) -> Iterator[Any]:
-  """Opens `inspections.csv`; give its inspections to `add` as they come.
+  """Opens `inspections.csv`; gives a function that adds an inspection.
 
   The box is "top left bottom right" in pixels of the network's input, bottom
-  and right excluded. The columns of the modifications are phi, by how much
-  the anomaly of the worst cell, `worst_value`, falls.
+  and right excluded. The columns of the modifications are phi, the fall of the
+  anomaly at the worst cell, `worst_value`.
   """
   with replacing(path) as file:
     writer = csv.writer(file)
@@ -178,7 +178,7 @@ def _write_maps(
 
 
 def _found(inspections: Sequence[Inspection]) -> dict[str, Any]:
-  """What `summary.json` says besides the counts."""
+  """The content of `summary.json` beside the counts."""
   return {
     **_verdicts(inspection.tally(inspections)),
     "thresholds": [
@@ -195,7 +195,7 @@ def _found(inspections: Sequence[Inspection]) -> dict[str, Any]:
 def _by_name(
   groups: Mapping[str, Sequence[Inspection]],
 ) -> dict[str, dict[str, int | float]]:
-  """Counts by category or kind; what is not known is left out."""
+  """Counts by category or kind; unknown counts are left out."""
   return {
     name: {"images": len(group), **_verdicts(inspection.tally(group))}
     for name, group in groups.items()
@@ -214,7 +214,7 @@ def _verdicts(tally: inspection.Tally) -> dict[str, int | float]:
 
 
 def _facts(inspections: Sequence[Inspection]) -> list[tuple[str, str]]:
-  """The head of the report, after the numbers of images."""
+  """The facts of the head of the report, after the numbers of images."""
   tally = inspection.tally(inspections)
   facts = [("Found defective", f"{tally.found} of {tally.images}")]
   if tally.normal:

@@ -1,7 +1,7 @@
-"""The scores of all inspections as a drawing: where the threshold parts them.
+"""A plot of the scores of all inspections, with the threshold.
 
-A histogram whose bins end at the threshold: known normal images upwards,
-known defective ones downwards, so that it can be read without colours.
+A histogram with the threshold between two bins. Normal images go upwards and
+defective images downwards, so that it can be read without colours.
 """
 
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ class Row:
   """One histogram of the drawing.
 
   Attributes:
-    name: of the images it counts.
+    name: of the kind of images.
     path: of its bars, in a square of 100 x 100.
     description: the same in words.
   """
@@ -37,11 +37,11 @@ class Drawing:
   """Histograms above each other, on one axis.
 
   Attributes:
-    rows: one each for normal and defective images, as far as there are any.
-    threshold: where it is on the axis, in percent of the width.
-    label: what to write there.
-    ticks: where and what to write on the axis.
-    axis: what the axis is.
+    rows: one for each kind of images that there is.
+    threshold: its place on the axis, in percent of the width.
+    label: text at the threshold.
+    ticks: places on the axis, in percent, and their labels.
+    axis: name of the axis.
     most: the largest number of images in a bin.
   """
 
@@ -54,9 +54,9 @@ class Drawing:
 
 
 def draw(inspections: Sequence[Inspection]) -> Drawing | None:
-  """Histograms of the scores; None if there is nothing to draw.
+  """Histograms of the scores; None if there are none.
 
-  With more than one threshold, of the scores above their own.
+  If there are several thresholds, each score is minus its threshold.
   """
   thresholds = {e.threshold.value for e in inspections}
   several = len(thresholds) > 1
@@ -107,9 +107,9 @@ def _group(e: Inspection) -> str:
 
 
 def _edges(scores: np.ndarray, mark: float) -> np.ndarray:
-  """Equally wide bins over all scores, one of them ending at the mark."""
+  """Edges of equally wide bins over all scores; the mark is an edge."""
   low, high = min(scores.min(), mark), max(scores.max(), mark)
-  # Nothing to tell apart: bins of any width do.
+  # All scores are at the mark: bins of any width will do.
   width = (high - low) / (_BINS - 2) or max(abs(mark), 1.0) / _BINS
   first = math.floor((low - mark) / width) - 1
   last = math.ceil((high - mark) / width) + 1
@@ -117,13 +117,13 @@ def _edges(scores: np.ndarray, mark: float) -> np.ndarray:
 
 
 def _count(scores: np.ndarray, edges: np.ndarray) -> np.ndarray:
-  """Scores by bin; one that equals an edge is not above it."""
+  """Number of scores in each bin; its upper edge belongs to a bin."""
   bins = np.searchsorted(edges, scores, side="left") - 1
   return np.bincount(bins, minlength=len(edges) - 1)
 
 
 def _bars(shares: np.ndarray, down: bool) -> str:
-  """A bar for every bin with images, from the base line."""
+  """The path of a bar for every bin with images, from the base line."""
   width = 100 / len(shares)
   base = 0 if down else 100
   return "".join(

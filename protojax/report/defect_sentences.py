@@ -1,7 +1,7 @@
-"""Inspections in words: what was found, where, and what carries it.
+"""Inspections in words: the verdict, the worst place, and what carries it.
 
-The sentences say no more than the numbers do. They stand on the page beside
-the pictures, and alone in `report.txt`, for whoever cannot see those.
+The sentences say only what the numbers say. They stand on the page beside the
+pictures, and in `report.txt` for readers who cannot see pictures.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -19,9 +19,9 @@ from protojax.explain.inspection import (
 from protojax.report import sentences
 from protojax.types import Box
 
-# The control may be off by rounding, not by more.
+# Largest error of the control that may come from rounding.
 _CONTROL = 1e-3
-# Read aloud, as a hyphen is not.
+# Screen readers read it aloud, but not a hyphen.
 _MINUS = "\N{MINUS SIGN}"
 
 SHARES = (
@@ -41,7 +41,7 @@ BOX = (
 
 
 def sentence(e: Inspection) -> str:
-  """All about an image in one paragraph."""
+  """An inspection as one paragraph."""
   score, threshold = figures(e.score, e.threshold.value)
   parts = [
     f"{e.image}: {verdict(e)}. Score {score}, threshold {threshold} (at most"
@@ -58,12 +58,12 @@ def sentence(e: Inspection) -> str:
 
 
 def verdict(e: Inspection) -> str:
-  """What the score says of the image."""
+  """The verdict on the image, "defective" or "normal"."""
   return "defective" if e.defective else NORMAL
 
 
 def labelled(e: Inspection) -> str:
-  """The verdict beside the kind, which must be known."""
+  """Compares the verdict with the label, which must be known."""
   if not e.wrong:
     return f"Right: labelled {e.kind}"
   mistake = "False alarm" if e.defective else "Missed"
@@ -96,7 +96,7 @@ def where(box: Box, size: int) -> str:
 
 
 def carried(e: Inspection) -> str:
-  """What carries the anomaly of the worst place, and the control."""
+  """Which characteristics carry the anomaly of the worst place."""
   shares = e.shares
   if not shares:
     return "There is no anomaly at its worst place to be carried."
@@ -113,8 +113,8 @@ def carried(e: Inspection) -> str:
 def reason(shares: Mapping[str, float]) -> str:
   """The clause "is carried mainly by contrast (62 %), also by shape (9 %)".
 
-  At least a quarter is "mainly", at least a twentieth "also", less "hardly",
-  and below minus a twentieth the place would be odder without.
+  At least a quarter is "mainly", at least a twentieth "also", less is "hardly",
+  and below minus a twentieth the place is odder without the characteristic.
   """
   mainly, also, hardly, against = sentences.weighed(shares, 1.0)
   parts = []
@@ -137,7 +137,7 @@ def reason(shares: Mapping[str, float]) -> str:
 
 
 def control(inspections: Iterable[Inspection]) -> str:
-  """What the unchanged images show of the measurement; "" without any."""
+  """Whether the control is 0 in all images; "" if there is no control."""
   found = [abs(e.shares["identity"]) for e in inspections if _has_control(e)]
   if not found:
     return ""
@@ -152,7 +152,7 @@ def control(inspections: Iterable[Inspection]) -> str:
 
 
 def chosen(threshold: Threshold) -> str:
-  """How a threshold came about, and how well its rate is known."""
+  """How a threshold was chosen, and the bound of its rate."""
   images = (
     "1 normal image"
     if threshold.images == 1
@@ -181,7 +181,7 @@ def rate_bound(threshold: Threshold) -> float:
 
 
 def found(inspections: Sequence[Inspection]) -> str:
-  """How many were found defective, and how many mistakes are known."""
+  """How many images were found defective, and how many wrongly."""
   all_ = tally(inspections)
   images = "1 image" if all_.images == 1 else f"{all_.images} images"
   parts = [f"{all_.found} of {images} found defective."]
@@ -199,7 +199,7 @@ def found(inspections: Sequence[Inspection]) -> str:
 def document(
   title: str, inspections: Iterable[Inspection], cautions: Sequence[str]
 ) -> str:
-  """All inspections to read or to listen to, the worst first."""
+  """All inspections as text, the worst first."""
   inspections = worst_first(inspections)
   thresholds = dict.fromkeys(e.threshold for e in inspections)
   parts = [title, found(inspections), *map(chosen, thresholds)]
@@ -208,7 +208,7 @@ def document(
 
 
 def percent(share: float) -> str:
-  """Whole percents, from ten down two figures, no minus before zero."""
+  """A percentage: whole, or two figures below ten; no minus before zero."""
   hundredths = 100 * share
   if abs(hundredths) < 0.005:
     hundredths = 0.0
@@ -223,7 +223,7 @@ def figure(value: float, digits: int = 3) -> str:
 
 
 def figures(score: float, threshold: float) -> tuple[str, str]:
-  """Both to three figures, or to as many as tell them apart."""
+  """Both to three figures, or to more if they are needed to differ."""
   digits = 3
   while digits < 9 and score != threshold:
     if f"{score:.{digits}g}" != f"{threshold:.{digits}g}":

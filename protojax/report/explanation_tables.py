@@ -1,8 +1,8 @@
-"""Explanations as files for other programs: CSV, NPZ and JSON.
+"""Tables of explanations for other programs: CSV, NPZ and JSON.
 
-Every file is written beside its place and moved there when it is whole, so
-that a run that was cut off leaves no half of a table. The columns of the
-scores are those of the paper's own code.
+Every file is written beside its place and moved there when it is complete, so
+an interrupted run leaves no half table. The columns of the scores are those of
+the paper's code.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -25,7 +25,7 @@ from protojax.writing import replacing
 
 @contextlib.contextmanager
 def local_table(path: Path) -> Iterator[Any]:
-  """Opens `local.csv`; give its explanations to `add` as they come.
+  """Opens `local.csv`; gives a function that adds an explanation.
 
   One row for each of the top prototypes of each image and each modification.
   """
@@ -97,11 +97,11 @@ def global_table(path: Path, scores: Mapping[int, GlobalScores]) -> None:
 
 
 def prototype_table(path: Path, explained: Iterable[GlobalExplanation]) -> None:
-  """Writes `prototypes.csv`: what each prototype is a patch of.
+  """Writes `prototypes.csv`: the patch of each prototype.
 
   The box is "top left bottom right" in pixels of the network's input, bottom
-  and right excluded; image, cell and box are empty before a push. What the
-  method says beside it has columns of its own, behind the others.
+  and right excluded; image, cell and box are empty before a push. The notes of
+  the method are the last columns.
   """
   explained = list(explained)
   names = list(dict.fromkeys(name for e in explained for name in e.notes))
@@ -139,5 +139,5 @@ def summary(path: Path, content: Mapping[str, Any]) -> None:
 
 
 def number(value: float | int) -> str:
-  """A score as the tables have it, to eight figures."""
+  """A number to eight figures."""
   return f"{value:.8g}"

@@ -1,7 +1,7 @@
-"""What the report says in words of its own: flags, changes and statistics.
+"""Glossary: explains the terms of the report, its flags and its statistics.
 
-For a reader who has not met any of it. `text` has the sentences that every
-form of the explanations shares.
+It is for readers who are new to prototypes. `sentences` has the texts that
+change with the numbers.
 """
 
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ from protojax.explain.evidence import GlobalExplanation, Redundancy
 # From this share of its nearest patches on, a prototype is called misleading.
 MISLEADING = 0.5
 
-# By what prototypes are sorted under: what they are, and what has a weight.
+# Kind of the groups -> what the prototypes are, and what their scores are.
 PROTOTYPES = {
   "class": "patches of training images, each the property of one class",
   "concept": (
@@ -30,7 +30,7 @@ SCORES = {
   "favourite": "How much a channel fires over the whole image",
 }
 
-# What methods say of prototypes beside their scores.
+# Notes that methods give on prototypes.
 NOTES = {
   "kind": (
     "Trivial: as far from other classes as may be. Support: close to them, yet"
@@ -78,7 +78,7 @@ FLAGS = {
 
 
 class Statistic(NamedTuple):
-  """How a statistic is called, and what a newcomer should know of it."""
+  """The name of a statistic, and its meaning for a new reader."""
 
   heading: str
   meaning: str
@@ -146,13 +146,13 @@ STATISTICS = {
 
 
 def statistic(name: str) -> Statistic:
-  """What is known of a statistic; its bare name if it is not listed."""
+  """The entry of a statistic; only its name if it is not listed."""
   bare = Statistic(name.replace("_", " ").capitalize(), "")
   return STATISTICS.get(name, bare)
 
 
 def flags(e: GlobalExplanation) -> dict[str, str]:
-  """What to beware of in a prototype: flag -> what is the matter."""
+  """The flags of a prototype: name -> text."""
   found = {}
   if e.misleading is not None and e.misleading >= MISLEADING:
     found["misleading"] = (
@@ -170,7 +170,7 @@ def flags(e: GlobalExplanation) -> dict[str, str]:
 
 
 def merging(redundancy: Redundancy) -> str:
-  """What the groups of redundant prototypes come to."""
+  """How many prototypes could go, and the accuracy without them."""
   spare = sum(len(g.prototypes) - 1 for g in redundancy.groups)
   if not spare:
     return "No prototype says nearly the same as another."
@@ -183,11 +183,11 @@ def merging(redundancy: Redundancy) -> str:
 
 
 def change(name: str) -> str:
-  """What was done to the images; empty where that is not known."""
+  """How a modification changes images; empty if unknown."""
   return CHANGES.get(name, "")
 
 
 def strongest(scores: Mapping[str, float], names) -> str:
-  """The one of the named characteristics that has the largest score."""
+  """The name with the largest score, if that is above 0; else "none"."""
   known = {n: scores[n] for n in names if scores.get(n, 0.0) > 0}
   return max(known, key=known.__getitem__, default="none")

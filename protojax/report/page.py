@@ -1,8 +1,7 @@
-"""What the reports share: templates, pictures and bars.
+"""HTML pages: the templates, and pictures and bars for them.
 
-Nothing is loaded from elsewhere, so that a page can be sent to whoever has to
-see it, and every name is escaped. `html` and `inspection_html` say what stands
-on the pages.
+A page loads nothing from elsewhere, so that it can be sent as one file, and
+every name is escaped. `class_pages` and `defect_page` fill the templates.
 """
 
 import base64
@@ -23,20 +22,20 @@ from protojax.types import Box, Picture
 
 _TEMPLATES = "protojax.report.templates"
 
-# Rows of bars; controls belong to the numbers, not to the bars.
+# The modifications that have bars, in their order; controls have none.
 ORDER = ("hue", "shape", "texture", "contrast", "saturation", "brightness")
 
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-  """What the head of a report says.
+  """The head of a report.
 
   Attributes:
     title: of the run.
     facts: name and value of each figure shown at the top.
-    accuracy: what the run says of itself: name of a figure -> 0 to 1.
-    strengths: parameters of the modifications.
-    alerts: sentences on what is not as it should be.
+    accuracy: name of a figure -> 0 to 1, as measured by the run.
+    strengths: parameters of the modifications, by name.
+    alerts: sentences on failed checks.
     version: of protojax.
     mode: "fast" if images were modified at the size of the network's input.
   """
@@ -85,19 +84,19 @@ def environment(*packages: str) -> jinja2.Environment:
 
 
 def is_control(name: str) -> bool:
-  """Whether a modification changes nothing but, perhaps, the JPEG."""
+  """Whether a modification changes nothing, except by JPEG."""
   return name.partition("_")[0] == "identity"
 
 
 def ordered(names: Iterable[str]) -> list[str]:
-  """The modifications that get a bar: those of `ORDER`, then any others."""
+  """The modifications that have a bar: those of `ORDER`, then the others."""
   names = [name for name in names if not is_control(name)]
   known = [name for name in ORDER if name in names]
   return known + [name for name in names if name not in known]
 
 
 def score_range(scores: Iterable[Mapping[str, float]]) -> tuple[float, float]:
-  """From the lowest to the highest score that has a bar, zero among them."""
+  """The lowest and the highest of zero and all scores that have a bar."""
   values = [
     score
     for row in scores
@@ -118,7 +117,7 @@ def bar(score: float, range_: tuple[float, float]) -> str:
 
 
 def span(low: float, high: float, range_: tuple[float, float]) -> str:
-  """From one value to another, as CSS; nothing where one is unknown."""
+  """A line from one value to another, as CSS; hidden if one is unknown."""
   if not (math.isfinite(low) and math.isfinite(high)):
     return "display:none"
   left, right = float(_at(low, range_)), float(_at(high, range_))
@@ -133,7 +132,7 @@ def jpeg(picture: Picture) -> bytes:
 
 
 def uri(picture: Picture | bytes) -> str:
-  """A picture, or the JPEG that it is, as an address that holds it."""
+  """A picture, or the JPEG of one, as a data URI."""
   content = picture if isinstance(picture, bytes) else jpeg(picture)
   data = base64.b64encode(content).decode("ascii")
   return f"data:image/jpeg;base64,{data}"
@@ -142,13 +141,13 @@ def uri(picture: Picture | bytes) -> str:
 def cut(
   picture: Picture, box: Box, side: int, at_least: int = 1
 ) -> UInt8[np.ndarray, "{side} {side} 3"]:
-  """A square around a box, brought to `side` pixels.
+  """A square around a box, resized to `side` pixels.
 
   Args:
-    picture: to cut from; square.
-    box: what the square must hold.
+    picture: a square picture.
+    box: that the square must hold.
     side: of the result.
-    at_least: side of the square in the picture, where the box is smaller.
+    at_least: smallest side of the square in the picture.
   """
   size = picture.shape[0]
   extent = max(box.bottom - box.top, box.right - box.left, at_least)
@@ -161,18 +160,18 @@ def cut(
 
 
 def _at(value: float, range_: tuple[float, float]) -> str:
-  """Where a value lies, in percent of the range."""
+  """The place of a value in a range, in percent."""
   low, high = range_
   return f"{100 * (value - low) / (high - low):.2f}"
 
 
 def _minus(number: str) -> str:
-  """A number with a minus sign as wide as a plus, not a hyphen."""
+  """A number with a minus sign in place of the hyphen."""
   return number.replace("-", "\N{MINUS SIGN}")
 
 
 def _place(box: Box, size: int) -> str:
-  """A box as CSS, in shares of the picture."""
+  """A box as CSS, in percent of the picture."""
   sides = {
     "left": box.left,
     "top": box.top,
@@ -193,6 +192,6 @@ _FILTERS: Mapping[str, Callable[..., str]] = {
   "five": lambda x: _minus(f"{x:.5f}"),
   "percent": lambda x: f"{x:.1%}",
   "share": lambda x: _minus(f"{100 * x:.0f} %".replace("-0 %", "0 %")),
-  # Numbers stay with their signs.
+  # Keeps a number and its percent sign on one line.
   "firm": lambda words: words.replace(" %", "\N{NO-BREAK SPACE}%"),
 }

@@ -1,9 +1,8 @@
-"""Pictures of explanations as files, written while explanations are made.
+"""Stores the pictures of explanations as files, while explanations are made.
 
-A data set has more pictures than memory holds. So each becomes a file as it
-comes, an image once however often it is shown, and the explanation goes on
-with a `PictureFile` in its place. `report` puts pages beside the files, or the
-files into a page.
+A data set has more pictures than memory holds. So each picture is written at
+once, an image only once, and the explanation gets a `PictureFile` in its place.
+`class_pages` puts pages beside the files, or the files into a page.
 """
 
 import dataclasses
@@ -30,13 +29,13 @@ _PIECE = 104
 
 
 class Pictures:
-  """The pictures of a report, as they come.
+  """The picture files of a report.
 
-  A context: the files are gone when it ends, unless a report took them over.
+  A context manager: it deletes the files at its end, unless a report took them.
 
   Attributes:
     folder: where the report will be.
-    pages: the folder that its pages are put together in, meanwhile.
+    pages: temporary folder of the pages and pictures.
     size: of all files, in bytes.
   """
 
@@ -53,10 +52,10 @@ class Pictures:
     shutil.rmtree(self.pages, ignore_errors=True)
 
   def of_image(self, e: LocalExplanation) -> LocalExplanation:
-    """The same explanation, with files in the place of its pictures.
+    """The same explanation, with files in place of its pictures.
 
     Raises:
-      UserError: there is no room, or no right to write; so for the others.
+      UserError: there is no room, or no right to write.
     """
     name = f"{e.split}/{e.index}"
     rows = (
@@ -68,7 +67,7 @@ class Pictures:
     )
 
   def of_prototype(self, e: GlobalExplanation) -> GlobalExplanation:
-    """The same for a prototype: its patch, and its neighbours."""
+    """The same for a prototype: its patch and its neighbours."""
     patch = e.patch and self._patch(e.patch, f"prototypes/{e.prototype}")
     nearest = {
       split: tuple(
@@ -96,7 +95,7 @@ class Pictures:
     return dataclasses.replace(e, samples=samples)
 
   def _patch(self, patch: Patch, name: str) -> Patch:
-    """The files of a patch, its piece cut out if it is not there yet."""
+    """A patch with files; cuts its piece out if it has none."""
     piece = patch.piece
     if piece is None and isinstance(patch.picture, np.ndarray):
       around = patch.picture.shape[0] // 5
@@ -114,7 +113,7 @@ class Pictures:
     return None if picture is None else self._put(name, picture)
 
   def _put(self, name: str, picture: PictureOrFile) -> PictureFile:
-    """The file of that name, which is written if it is not there yet."""
+    """The file of that name; writes it if it does not exist yet."""
     if isinstance(picture, PictureFile):
       return picture
     if name not in self._stored:

@@ -1,8 +1,7 @@
-"""Drawings of many scores at once: histograms and train against test.
+"""Plots of many scores: histograms, and train against test.
 
-Only the geometry, in the units of a small SVG; templates draw it in the
-colours of the page, so that it is sharp, follows light and dark, and its
-points are links that the keyboard reaches.
+Computes only the geometry, in the units of a small SVG. The templates draw it
+with the colours of the page, light or dark, and make the points links.
 """
 
 from collections.abc import Mapping
@@ -16,7 +15,7 @@ from protojax.explain.evidence import Histogram
 
 WIDTH, HEIGHT = 300, 120
 _FEWEST, _MOST = 8, 40  # bins
-# Of the scores; what lies further out is counted in the outermost bins.
+# Share of the scores at each end that is counted in the outermost bin.
 _OUTSIDE = 0.001
 
 Tick = tuple[float, str]
@@ -24,11 +23,11 @@ Tick = tuple[float, str]
 
 @dataclasses.dataclass(frozen=True)
 class Histograms:
-  """Shares of the same scores in several splits, over each other.
+  """Histograms of the same scores in several splits, on one axis.
 
   Attributes:
     outlines: split -> path around its bars, WIDTH x HEIGHT.
-    ticks: where on the axis stands what.
+    ticks: positions on the axis, and their labels.
     description: the same in words.
   """
 
@@ -39,7 +38,7 @@ class Histograms:
 
 @dataclasses.dataclass(frozen=True)
 class Point:
-  """A prototype in two splits: WIDTH x WIDTH, y downwards."""
+  """Place of a prototype in a scatter plot: WIDTH x WIDTH, y downwards."""
 
   prototype: int
   x: float
@@ -49,11 +48,11 @@ class Point:
 
 @dataclasses.dataclass(frozen=True)
 class Scatter:
-  """Global scores in two splits: both axes are the same.
+  """Scatter plot of global scores in two splits; both axes are the same.
 
   Attributes:
     points: prototypes from left to right.
-    ticks: where on both axes stands what.
+    ticks: positions on both axes, and their labels.
     description: the same in words.
   """
 
@@ -65,7 +64,7 @@ class Scatter:
 def of_scores(
   scores: Mapping[str, Float[np.ndarray, " p"]],
 ) -> Histograms | None:
-  """Histograms of scores by split; None where there are none."""
+  """Histograms of scores by split; None if there are none."""
   return _histograms({k: (s, np.ones(len(s))) for k, s in scores.items()})
 
 
@@ -84,9 +83,9 @@ def scatter(
   first: Float[np.ndarray, " p"],
   second: Float[np.ndarray, " p"],
 ) -> Scatter | None:
-  """Draws scores of the second split above those of the first.
+  """Plots scores of the second split (y) over those of the first (x).
 
-  None where no prototype has both.
+  None if no prototype has both.
   """
   known = np.isfinite(first) & np.isfinite(second)
   if not known.any():
@@ -112,7 +111,7 @@ def scatter(
 
 
 def ticks(low: float, high: float, most: int = 7) -> list[float]:
-  """Round numbers between two, about as many as asked for at most."""
+  """Round numbers from low to high, about `most` of them or fewer."""
   rough = (high - low) / most
   power = 10.0 ** math.floor(math.log10(rough))
   step = next(f * power for f in (1, 2, 5, 10) if f * power >= rough)
@@ -150,7 +149,7 @@ def _histograms(
 
 
 def _ends(values, weights) -> tuple[float, float]:
-  """Between which nearly all values lie."""
+  """The ends of a range that holds nearly all values."""
   order = np.argsort(values)
   share = np.cumsum(weights[order]) / weights.sum()
   inside = np.searchsorted(share, (_OUTSIDE, 1 - _OUTSIDE))
@@ -166,7 +165,7 @@ def _widened(low: float, high: float) -> tuple[float, float]:
 
 
 def _outline(heights: Float[np.ndarray, " bins"]) -> str:
-  """Around bars that stand side by side, from the base line and back."""
+  """The path around bars that stand side by side."""
   width = WIDTH / len(heights)
   steps = "".join(
     f"V{HEIGHT * (1 - height):.1f}H{width * (i + 1):.1f}"

@@ -1,14 +1,13 @@
 """Pictures of explanations for other programs and for papers: PNG, lossless.
 
-FOLDER/prototypes/prototype_3.png        the patch: what the box frames
+FOLDER/prototypes/prototype_3.png        the patch: the content of the box
 FOLDER/prototypes/prototype_3_image.png  the training image it is from
 FOLDER/prototypes/prototype_3_heat.png   that image under its similarity map
 FOLDER/images/test_17_NAME.png               an image that was explained
 FOLDER/images/test_17_NAME_prototype_3.png   the same under a similarity map
 
 Numbers are those of the tables: of the prototype, and of the image in its
-split. They are written as explanations come, before `pictures` makes files of
-their own of them.
+split. `class_report` writes them before `pictures` replaces the pictures.
 """
 
 from pathlib import Path, PurePath
@@ -44,7 +43,7 @@ def of_prototype(folder: Path, e: GlobalExplanation) -> None:
 
 
 def of_image(folder: Path, e: LocalExplanation) -> None:
-  """Writes an image and where it looks like prototypes, if it is shown.
+  """Writes an image and its heat maps, if it is shown.
 
   Raises:
     UserError: there is no room, or no right to write.

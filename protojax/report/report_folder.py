@@ -1,7 +1,7 @@
-"""The folder that a run of `explain.py` fills, whatever it explains.
+"""The folder that a run of `explain.py` fills.
 
 Counts images and time, deletes the files of earlier runs, and prints a summary.
-Which files it writes is decided by `classes.Report` and `defects.Report`.
+`class_report.Report` and `defect_report.Report` write the files.
 """
 
 import abc
@@ -24,23 +24,23 @@ from protojax.report import page
 
 
 class ReportFolder(abc.ABC):
-  """Files of explanations, filled while they are made.
+  """Files of explanations, written while these are made.
 
-  A context: tables that grow take their places when it ends without an error.
+  A context manager: tables appear when it ends without an error.
 
   Attributes:
     folder: where the files are.
     run: workdir of the run that is explained.
     preset: what was modified, and how it was scored.
     formats: which of `FORMATS` to write.
-    images: split -> how many images were seen.
+    images: split -> number of images so far.
     written: the files of this run.
-    summary: what `summary.json` says; empty before `finish`.
+    summary: content of `summary.json`; empty before `finish`.
   """
 
-  # All that a run may leave, folders too.
+  # All files and folders that a run may write.
   FILES: ClassVar[tuple[str, ...]]
-  # The forms that its explanations can have.
+  # The formats it can write.
   FORMATS: ClassVar[tuple[str, ...]]
 
   def __init__(
@@ -59,7 +59,7 @@ class ReportFolder(abc.ABC):
       formats: which of `FORMATS` to write.
 
     Raises:
-      UserError: there is no such form of these explanations.
+      UserError: there is no such format.
     """
     for name in formats:
       require_known("format", name, self.FORMATS)
@@ -79,20 +79,18 @@ class ReportFolder(abc.ABC):
     return self._files.__exit__(*error)
 
   def seen(self, split: str, images: int) -> None:
-    """Counts images that went through the model."""
+    """Counts images that are explained."""
     self.images[split] = self.images.get(split, 0) + images
 
   @abc.abstractmethod
   def add(self, explained: Any) -> None:
-    """Takes an explanation in."""
+    """Adds an explanation."""
 
   def finish(self) -> dict[str, Any]:
-    """Writes all that needs the end; returns what `summary.json` says.
+    """Writes the files that need all explanations; returns `summary.json`.
 
-    To be called within the context.
-
-    Files of an earlier run that this one did not write go: they would pass
-    for a part of its report.
+    Call it within the context. It deletes files of an earlier run that this run
+    did not write, because they would seem to belong to its report.
     """
     self.summary = self._write()
     for path in (self.folder / name for name in self.FILES):
@@ -104,7 +102,7 @@ class ReportFolder(abc.ABC):
     return self.summary
 
   def show(self, console: Console) -> None:
-    """Prints what was found and where it is written; after `finish`."""
+    """Prints the results and the written files; call it after `finish`."""
     for table in self._tables():
       console.print(table)
     console.print(
@@ -116,19 +114,19 @@ class ReportFolder(abc.ABC):
 
   @abc.abstractmethod
   def _write(self) -> dict[str, Any]:
-    """Writes the files of the end; returns the summary."""
+    """Writes the files that need all explanations; returns the summary."""
 
   @abc.abstractmethod
   def _tables(self) -> list[Table]:
-    """What `show` prints before the counts."""
+    """The tables that `show` prints before the counts."""
 
   def _path(self, name: str) -> Path:
-    """Where a file of `FILES` goes; from now on it is this run's."""
+    """The path of a file of `FILES`, which is now one of this run."""
     self.written.append(self.folder / name)
     return self.written[-1]
 
   def _counts(self) -> dict[str, Any]:
-    """The part of the summary that all kinds of explanations have."""
+    """The summary's counts, for all kinds of explanations."""
     seconds = time.monotonic() - self._started
     images = sum(self.images.values())
     return {
@@ -136,7 +134,7 @@ class ReportFolder(abc.ABC):
       "seconds": round(seconds, 3),
       "images_per_second": round(images / seconds, 3),
       "images_by_split": self.images,
-      # Scores of two presets must not be mixed.
+      # Scores of different presets must not be mixed.
       "preset": self.preset.record(),
     }
 
@@ -147,7 +145,7 @@ class ReportFolder(abc.ABC):
     accuracy: dict[str, float],
     alerts: Sequence[str] = (),
   ) -> page.Run:
-    """The head of the report: counts around the facts that are given."""
+    """The head of the report: counts, with the given facts among them."""
     counts = [
       (f"Images ({split})" if split != "images" else "Images", f"{count:,}")
       for split, count in self.images.items()
@@ -164,7 +162,7 @@ class ReportFolder(abc.ABC):
     )
 
   def _of_run(self) -> dict[str, Any]:
-    """What the run says of itself, if it is finished."""
+    """The summary of the training run; empty if it is not finished."""
     try:
       return json.loads((self.run / "summary.json").read_text())
     except (OSError, ValueError):

@@ -1,8 +1,8 @@
 """Explanations in words: ranked lists, sentences and what to be careful about.
 
-The forms are those of "This Looks Like That, Because ..." (Figure 1 and the
+The lists have the form of "This Looks Like That, Because ..." (Figure 1 and the
 authors' notebooks); the sentences are ours. Only the five characteristics are
-put into sentences: brightness and the identity control are not among them.
+in sentences, without brightness and the identity control.
 """
 
 from collections.abc import Iterable, Mapping
@@ -17,7 +17,7 @@ from protojax.explain.evidence import (
 from protojax.modify.modification import CHARACTERISTICS
 from protojax.prototypes.groups import Note
 
-# Shares of the similarity that a characteristic carries.
+# Least shares of the similarity for "mainly" and for "also"; less is "hardly".
 MAINLY = 0.25
 HARDLY = 0.05
 
@@ -53,7 +53,7 @@ FAST = (
 
 
 class Weighed(NamedTuple):
-  """Characteristics and their scores, by weight, each the largest first."""
+  """Characteristics and scores by their shares, each the largest first."""
 
   mainly: list[tuple[str, float]]
   also: list[tuple[str, float]]
@@ -74,8 +74,8 @@ def ranked(because: Mapping[str, float]) -> str:
 def important(because: Mapping[str, float]) -> str:
   """A numbered list of global scores, five decimals, in two parts.
 
-  From the first negative score on the characteristics are unimportant (the
-  authors' notebook of version 1).
+  Characteristics are unimportant from the first negative score on (the authors'
+  notebook of version 1).
   """
   lines = ["IMPORTANT"]
   negative = False
@@ -96,7 +96,7 @@ def local_sentence(row: Evidence) -> str:
 
 
 def global_sentence(explained: GlobalExplanation, split: str) -> str:
-  """What carries the likeness to a prototype over the images of a split."""
+  """Why images of a split look like a prototype."""
   because = explained.because[split]
   if not math.isfinite(because.similarity):
     return f"No {split} image is like prototype {explained.prototype} at all."
@@ -110,9 +110,9 @@ def global_sentence(explained: GlobalExplanation, split: str) -> str:
 def reason(because: Mapping[str, float], similarity: float) -> str:
   """The clause "mainly because of hue (2.25), ...; contrast hardly matters".
 
-  Thresholds are shares of the similarity g: at least a quarter is "mainly",
-  at least a twentieth "also", less "hardly", and below minus a twentieth the
-  likeness would be greater without.
+  By shares of the similarity g: at least a quarter is "mainly", at least a
+  twentieth "also", less is "hardly", and below minus a twentieth the patch is
+  more similar without the characteristic.
   """
   mainly, also, hardly, against = weighed(because, max(abs(similarity), 1e-6))
   parts = []
@@ -135,7 +135,7 @@ def reason(because: Mapping[str, float], similarity: float) -> str:
 
 
 def weighed(because: Mapping[str, float], whole: float) -> Weighed:
-  """The five characteristics by what share of the whole they carry."""
+  """The five characteristics by their shares of the whole."""
   found = Weighed([], [], [], [])
   for name, score in _sorted(because):
     share = score / whole
@@ -159,7 +159,7 @@ def join(words: Iterable[str]) -> str:
 def document(
   prototypes: Iterable[GlobalExplanation], images: Iterable[LocalExplanation]
 ) -> str:
-  """All explanations to read in a terminal: sentences, lists and sheets."""
+  """All explanations as text: sentences, lists and scoring sheets."""
   parts = [_about_prototype(e) for e in prototypes if e.alive and e.because]
   parts += [_about_image(e) for e in images]
   return "\n\n".join(parts) + "\n"
@@ -201,7 +201,7 @@ def _about_image(explained: LocalExplanation) -> str:
 
 
 class ScoringSheetRow(NamedTuple):
-  """One row of a scoring sheet, as it is printed."""
+  """One row of a scoring sheet, as text."""
 
   prototype: int
   group: str
@@ -210,13 +210,13 @@ class ScoringSheetRow(NamedTuple):
 
 
 class ScoringSheet(NamedTuple):
-  """A scoring sheet, as it is printed: the points sum to the logit.
+  """A scoring sheet as text: its points sum to the logit.
 
   Attributes:
-    factor: what is weighed, "similarity" or, where that is not it, "score".
-    rows: the prototypes that are listed.
+    factor: that the weights multiply: "similarity", or "score" if it differs.
+    rows: the listed prototypes.
     others: points of all other prototypes together.
-    bias: what the class has without any; None for nothing.
+    bias: of the class; None if it is 0.
     logit: the sum.
   """
 
@@ -230,8 +230,8 @@ class ScoringSheet(NamedTuple):
 def scoring_sheet(explained: LocalExplanation, answer: int = 0) -> ScoringSheet:
   """The points of the predicted class (answer 0) or the runner-up (1).
 
-  The last row takes up what rounding has cost, so that the column adds up
-  as it stands; where no other prototype is left, the largest row does.
+  The row of the others gets the error of rounding, so that the column adds up
+  as printed. If there are no others, the first row gets it.
   """
   weights = [
     row.runner_up_weight if answer else row.weight for row in explained.evidence

@@ -112,7 +112,7 @@ def test_all_maps(some, tmp_path):
 def test_only_what_is_shown_keeps_its_pictures(some, tmp_path, monkeypatch):
   monkeypatch.setattr(inspection, "WORST", 2)
   monkeypatch.setattr(inspection, "MISTAKES", 1)
-  monkeypatch.setattr("protojax.report.defect_report._OFTEN", 0)
+  monkeypatch.setattr("protojax.report.defect_report._SPARE", 0)
   report = _write(tmp_path / "found", some)
   page = Page((tmp_path / "found" / "report.html").read_text("utf-8"))
   shown = [a["id"] for tag, a in page.tags if tag == "article"]
