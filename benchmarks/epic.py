@@ -31,7 +31,7 @@ from configs import epic_folder
 from protojax import datasets, methods, parallel
 from protojax.engine import stage
 from protojax.engine.cached import Cached
-from protojax.methods.epic import channels, folding, rotation
+from protojax.methods.epic import channels, folding, losses
 from protojax.types import State
 
 # Channels whose cells are taken from an image, as the paper shows them.
@@ -203,7 +203,7 @@ def _bases(measured: Measured, seed: int) -> Iterator[tuple[str, np.ndarray]]:
   count = measured.method.network.backbone.channels
   yield "channels as they are", np.eye(count)
   rng = np.random.default_rng(seed)
-  turned = rotation.polar(rng.normal(size=(count, count)))
+  turned = losses.polar(rng.normal(size=(count, count)))
   yield "random rotation", measured.favoured(turned)
   cells = measured.cells(seed)
   _, _, axes = np.linalg.svd(cells - cells.mean(axis=0)[None])

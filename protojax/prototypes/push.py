@@ -277,7 +277,9 @@ def _step(
 def _nearer(carry, images, flat, similarity):
   """The nearest patches so far, updated with a few images.
 
-  Of equally near patches the one of the smallest image is taken.
+  Ties: of equally near patches the one of the image with the lowest index is
+  taken, and within an image the first in row-major order. `_join` keeps to the
+  same rule.
 
   Args:
     carry: the nearest patches so far.
@@ -290,8 +292,8 @@ def _nearer(carry, images, flat, similarity):
   # From differences, not by the matmul of the forward path, which rounds: equal
   # patches have equal distances, and a pushed prototype has distance 0 to its
   # patch, so that a second push changes nothing.
-  bank = flat.at[chosen].get(mode="clip")
-  distances = similarity.paired(windows[:, :, None], bank[:, None])
+  compared = flat.at[chosen].get(mode="clip")
+  distances = similarity.paired(windows[:, :, None], compared[:, None])
   cells = jnp.argmin(distances, axis=1)
   distances = jnp.min(distances, axis=1)
   # A distance of nan is never the smallest.
@@ -320,7 +322,7 @@ def _over_rows(chosen, values):
 
 
 def _join(stacked):
-  """The best over all devices: smallest distance, then smallest image."""
+  """The best over all devices: smallest distance, then lowest image index."""
   order = np.lexsort((stacked["image"], stacked["distance"]), axis=0)
   columns = np.arange(order.shape[1])
   return {name: values[order[0], columns] for name, values in stacked.items()}

@@ -9,23 +9,18 @@ import functools
 import math
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 from jaxtyping import Float, Int
 import numpy as np
 
 from protojax import parallel
-from protojax.methods.epic import rotation
+from protojax.methods.epic import losses, rotation
 from protojax.methods.epic.folding import basis, folded
 from protojax.methods.epic.network import RotatedNetwork
 from protojax.prototypes import neighbours, push
-from protojax.prototypes.distance import PRECISION
 from protojax.prototypes.neighbours import Neighbours
-from protojax.types import Array, ArrayLike, Batch, PyTree, State
+from protojax.types import ArrayLike, Batch, PyTree, State
 
-# Least weight of the current R in `aligned`: below that of images and above the
-# rounding of their sums, so that channels that never fire do not move.
-_NEAR = 1e-4
 _PERCENTILES = (5, 50, 95)
 # When -> the stage that measures purity: without U, and at the end.
 _STAGES = {"before": "before", "after": "prototypes"}
@@ -78,7 +73,7 @@ def _strongest(
 ) -> Neighbours:
   features = network.embedded(state, batch)
   value, cell = network.nearest(state, features)
-  purity = rotation.purity(features, basis(state))
+  purity = losses.purity(features, basis(state))
   more = {"purity": purity, "cell": cell, "value": value}
   score = network.pooled(state, features)
   return neighbours.add(carry, -score, batch, more)
@@ -217,9 +212,9 @@ def whitened(
   Returns:
     The state, and the condition of U.
   """
-  channels = network.backbone.channels
+  width = network.backbone.channels
   empty = {
-    "products": np.zeros((channels, channels), np.float32),
+    "products": np.zeros((width, width), np.float32),
     "patches": np.zeros((), np.float32),
   }
   sums = parallel.fold(
@@ -244,79 +239,3 @@ def _moment(
     "products": carry["products"] + rotation.rotated(cells.T, cells.T),
     "patches": carry["patches"] + patches,
   }
-
-
-def aligned(
-  network: RotatedNetwork,
-  state: State,
-  batches: Iterable[Batch],
-  inertia: float = 0.0,
-) -> tuple[State, float]:
-  """Rotates U to the best one for the pixels that the current U chooses.
-
-  U = R S, where S is fixed (a whitening, or the identity) and R is orthogonal.
-  With images and pixels fixed the mean purity is <R, A>, where row k of A is
-  the mean of S z / |S z| over channel k's pixels. The polar factor of A makes
-  it largest (Procrustes). So there is no rate, and no gradient of the
-  exponential of a large matrix.
-
-  Args:
-    network: the network.
-    state: its U, and the images "chosen" for each channel.
-    batches: with all these images; others do not count.
-    inertia: weight of the current R beside A. A larger one makes smaller steps,
-      so that U does not overfit to few images.
-
-  Returns:
-    The state with the new U, and the mean purity under the current one.
-  """
-  channels = network.backbone.channels
-  empty = {
-    "alignment": np.zeros((channels, channels), np.float32),
-    "purity": np.zeros((), np.float32),
-    "pairs": np.zeros(channels, np.float32),
-  }
-  sums = parallel.fold(
-    functools.partial(_aligned, network), state, empty, batches
-  )
-  total = {k: np.sum(x, axis=0, dtype=np.float64) for k, x in sums.items()}
-  pairs = total["pairs"]
-  mean = total["alignment"] / np.maximum(pairs, 1.0)[:, None]
-  now = np.asarray(_turn(state))
-  turn = rotation.polar(mean + max(inertia, _NEAR) * now)
-  white = state.buffers.get("whitening")
-  purity = float(total["purity"] / np.maximum(pairs.sum(), 1.0))
-  if white is None:
-    return folded(state, turn), purity
-  s, undone = (np.asarray(white[k], np.float64) for k in ("matrix", "inverse"))
-  return folded(state, turn @ s, undone @ turn.T), purity
-
-
-def _turn(state: State) -> Float[Array, "p d"]:
-  """R of U = R S."""
-  u, white = basis(state), state.buffers.get("whitening")
-  if white is None:
-    return u
-  return jnp.matmul(u, white["inverse"], precision=PRECISION)
-
-
-def _aligned(
-  network: RotatedNetwork, state: State, carry: PyTree, batch: Batch
-) -> PyTree:
-  features = network.embedded(state, batch)
-  pairs = rotation.pairs(state.buffers["chosen"], batch)
-  if "whitening" in state.buffers:
-    white = state.buffers["whitening"]["matrix"]
-    features = rotation.rotated(features, white)
-
-  def total(turn: Array) -> Array:
-    return jnp.sum(pairs * rotation.purity(features, turn, orthogonal=True))
-
-  # R keeps lengths, so the gradient by R is the sum of directions.
-  purity, alignment = jax.value_and_grad(total)(_turn(state))
-  more = {
-    "alignment": alignment,
-    "purity": purity,
-    "pairs": jnp.sum(pairs, axis=0),
-  }
-  return jax.tree.map(jnp.add, carry, more)

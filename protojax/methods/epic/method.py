@@ -10,7 +10,6 @@ from collections.abc import Iterator, Mapping, Sequence
 import functools
 from typing import Any
 
-import jax.numpy as jnp
 from jaxtyping import Float
 from ml_collections import ConfigDict
 import numpy as np
@@ -24,7 +23,7 @@ from protojax.datasets.dataset import Dataset
 from protojax.engine import pretrain
 from protojax.engine.cached import Cached
 from protojax.engine.optimizer import adam, grouped
-from protojax.engine.stage import Aux, Fit, Pass, epochs
+from protojax.engine.stage import Fit, Pass, epochs
 from protojax.explain import prototypical
 from protojax.methods.base import (
   Classifies,
@@ -33,12 +32,12 @@ from protojax.methods.base import (
   at_least,
   splits,
 )
-from protojax.methods.epic import channels, folding, probe, rotation
+from protojax.methods.epic import channels, folding, losses, probe, rotation
 from protojax.methods.epic.network import RotatedNetwork
 from protojax.prototypes import push, start
 from protojax.prototypes.groups import Groups
 from protojax.prototypes.neighbours import Neighbours
-from protojax.types import Array, Batch, Metrics, PyTree, State, UserError
+from protojax.types import Array, Batch, Metrics, State, UserError
 
 # Smallest values of config keys.
 _LEAST = {
@@ -191,7 +190,7 @@ class Method:
       yield Pass("choose", choose, ordered)
       yield Fit(
         "purify",
-        self.loss,
+        functools.partial(losses.loss, r.kind),
         train,
         grouped({"rotation": adam(r.rate, r.weight_decay)}),
         epochs(r.epochs),
@@ -199,22 +198,6 @@ class Method:
         optimizer_id="rotation",
       )
     yield Pass("prototypes", self.prototypes, ordered)
-
-  def loss(
-    self, params: PyTree, state: State, batch: Batch, key: Array
-  ) -> tuple[Array, Array, Aux]:
-    """Minus the mean purity over pairs of image and channel (section 4).
-
-    The pairs of a batch are those with its images.
-    """
-    del key
-    kind = self.config.rotation.kind
-    basis = rotation.matrix(params["rotation"]["generator"], kind)
-    purity = rotation.purity(batch["features"], basis, kind == "orthogonal")
-    pairs = rotation.pairs(state.buffers["chosen"], batch)
-    # Not 0: a batch may have no image that a channel chose.
-    count = jnp.maximum(jnp.sum(pairs), 1e-6)
-    return -jnp.sum(pairs * purity), count, Aux(state.statistics, {})
 
   # The sweeps.
 
@@ -283,7 +266,7 @@ class Method:
       state, _ = self.choose(state, data, images)
       chosen = state.buffers["chosen"]
       batches = self._maps.batches(state, data, np.unique(chosen[chosen >= 0]))
-      state, purity = channels.aligned(
+      state, purity = losses.procrustes(
         self.network, state, batches, self.config.rotation.inertia
       )
     return self._remembered(state), {"images": images, "chosen_purity": purity}

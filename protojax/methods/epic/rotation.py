@@ -1,9 +1,8 @@
-"""The matrix U that makes channels pure: the core of EPIC.
+"""The matrix U on the channels: its forms, whitening, and rounds (EPIC).
 
 U is an invertible matrix on the channels of a trained classifier's feature map
 (Borycki et al., AAAI 2026, 2505.12897). Pooling is linear, so with U^-1 in the
-head no logit changes. U is trained until channels are pure: the patch that
-fires most in a channel fires in no other.
+head no logit changes. `losses` says what U is trained for.
 """
 
 from collections.abc import Callable, Mapping
@@ -11,15 +10,12 @@ import math
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Float, Int
+from jaxtyping import Float
 import numpy as np
 from scipy import linalg
 
 from protojax.prototypes.distance import PRECISION
-from protojax.types import ArrayLike, Batch, UserError
-
-# Below this length a patch has no direction (the paper's code).
-_TINY = 1e-8
+from protojax.types import ArrayLike, UserError
 
 KINDS = ("orthogonal", "invertible")
 SOLVERS = ("procrustes", "adam")
@@ -75,50 +71,6 @@ def rotated(
   return jnp.einsum("...d,pd->...p", features, basis, precision=PRECISION)
 
 
-def purity(
-  features: Float[ArrayLike, "b h w d"],
-  basis: Float[ArrayLike, "p d"],
-  orthogonal: bool = False,
-) -> Float[jax.Array, "b p"]:
-  """Purity p_k / |p| of channel k at its strongest pixel, for each image.
-
-  p = U z at that pixel, which is chosen without gradient (section 4). Purity 1
-  means that no other channel fires there.
-
-  Args:
-    features: maps Z.
-    basis: U.
-    orthogonal: U keeps lengths, so that |p| is computed as |z|.
-  """
-  cells = jnp.asarray(features).reshape(len(features), -1, features.shape[-1])
-  found = rotated(cells, basis)
-  chosen = jnp.argmax(jax.lax.stop_gradient(found), axis=1)
-  values = jnp.take_along_axis(found, chosen[:, None], axis=1)[:, 0]
-  lengths = _lengths(cells if orthogonal else found)
-  lengths = jnp.take_along_axis(lengths, chosen, axis=1)
-  return values / jnp.maximum(lengths, _TINY)
-
-
-def _lengths(vectors):
-  # No gradient for a patch of zeros, where that of the root is infinite.
-  squared = jnp.sum(vectors**2, axis=-1)
-  return jnp.sqrt(jnp.where(squared > 0, squared, 1.0)) * (squared > 0)
-
-
-def pairs(
-  chosen: Int[ArrayLike, "p m"], batch: Batch
-) -> Float[jax.Array, "b p"]:
-  """1 for an image and a channel that it was chosen for, else 0.
-
-  Args:
-    chosen: positions of images in their source, by channel; -1 for none.
-    batch: its "index" and "valid".
-  """
-  index = jnp.asarray(batch["index"])[:, None, None]
-  found = jnp.any(jnp.asarray(chosen)[None] == index, axis=2)
-  return (found & batch["valid"][:, None]).astype(jnp.float32)
-
-
 def whitening(
   moment: Float[ArrayLike, "d d"], shrinkage: float
 ) -> tuple[Float[np.ndarray, "d d"], Float[np.ndarray, "d d"]]:
@@ -136,13 +88,6 @@ def whitening(
   roots = np.sqrt(values + shrinkage * values.mean())
   roots *= np.mean(1 / roots)
   return (axes / roots[None]) @ axes.T, (axes * roots[None]) @ axes.T
-
-
-def polar(alignment: Float[ArrayLike, "d d"]) -> Float[np.ndarray, "d d"]:
-  """The orthogonal U with the largest <U, alignment> (Schoenemann, 1966)."""
-  # In float64: logits change as far as U U^T is not the identity.
-  left, _, right = np.linalg.svd(np.asarray(alignment, np.float64))
-  return (left @ right).astype(np.float32)
 
 
 def schedule(

@@ -8,7 +8,7 @@ import pytest
 
 from protojax.backbones import classifier
 from protojax.explain import sweep
-from protojax.methods.epic import channels, folding, rotation
+from protojax.methods.epic import channels, folding, losses, rotation
 from protojax.methods.epic.network import RotatedNetwork
 from protojax.modify import presets
 from protojax.types import UserError
@@ -145,7 +145,7 @@ def test_chosen_images_fire_most_and_depend_on_no_batch(network, state):
     strong = channels.strongest(network, turned, _batches(images, size), 4)
     np.testing.assert_array_equal(strong.images, expected)
     purity = np.asarray(
-      jax.jit(rotation.purity)(maps.astype(np.float32), np.float32(u))
+      jax.jit(losses.purity)(maps.astype(np.float32), np.float32(u))
     )
     rows = np.arange(CHANNELS)[:, None]
     np.testing.assert_allclose(
@@ -190,13 +190,13 @@ def test_u_turns_to_the_directions_of_the_chosen_pixels(
   chosen = np.array([[k, k + 1, -1] for k in range(CHANNELS)], np.int32)
   state = state.replace(buffers={**state.buffers, "chosen": chosen})
   expected, purity = _alignment(network, state, images, chosen, white)
-  turned, mean = channels.aligned(network, state, _batches(images, 4), inertia)
-  turn = rotation.polar(expected + max(inertia, 1e-4) * np.eye(CHANNELS))
+  turned, mean = losses.procrustes(network, state, _batches(images, 4), inertia)
+  turn = losses.polar(expected + max(inertia, 1e-4) * np.eye(CHANNELS))
   np.testing.assert_allclose(folding.basis(turned), turn @ white, atol=1e-3)
   np.testing.assert_allclose(mean, purity, rtol=1e-4)
   folding.require_same(turned)
   # And once more, from a basis that is turned already.
-  again, _ = channels.aligned(network, turned, _batches(images, 4), inertia)
+  again, _ = losses.procrustes(network, turned, _batches(images, 4), inertia)
   folding.require_same(again)
 
 

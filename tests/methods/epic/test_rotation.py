@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import linalg
 
-from protojax.methods.epic import rotation
+from protojax.methods.epic import losses, rotation
 from protojax.types import UserError
 
 
@@ -47,7 +47,7 @@ def _naive_purity(features, basis):
 @pytest.mark.parametrize("kind", rotation.KINDS)
 def test_purity_is_what_the_paper_writes(kind):
   features, basis = _maps(), np.asarray(rotation.matrix(_generator(), kind))
-  found = jax.jit(rotation.purity)(features, basis)
+  found = jax.jit(losses.purity)(features, basis)
   np.testing.assert_allclose(found, _naive_purity(features, basis), rtol=1e-5)
   assert np.all(np.abs(found) <= 1 + 1e-6)
 
@@ -59,7 +59,7 @@ def test_lengths_of_patches_stand_for_those_behind_a_rotation():
   basis = basis.astype(np.float32)
 
   def total(basis, orthogonal):
-    return jnp.sum(rotation.purity(features, basis, orthogonal))
+    return jnp.sum(losses.purity(features, basis, orthogonal))
 
   dense, fast = (
     jax.jit(jax.value_and_grad(lambda u, o=o: total(u, o)))(basis)
@@ -75,7 +75,7 @@ def test_a_pixel_of_one_channel_is_pure_and_one_of_none_is_not():
   features = np.zeros((1, 2, 2, 3), np.float32)
   features[0, 1, 0, 2] = 7.0
   purity, gradient = jax.value_and_grad(
-    lambda u: jnp.sum(rotation.purity(features, u))
+    lambda u: jnp.sum(losses.purity(features, u))
   )(jnp.eye(3))
   np.testing.assert_allclose(purity, 1.0)
   assert np.all(np.isfinite(gradient))
@@ -85,7 +85,7 @@ def test_pairs_are_images_that_a_channel_chose():
   chosen = np.array([[4, 2, -1], [7, 4, 9]], np.int32)
   index = np.array([4, 9, 2, 2], np.int32)
   mask = np.array([True, True, True, False])
-  found = rotation.pairs(chosen, {"index": index, "valid": mask})
+  found = losses.pairs(chosen, {"index": index, "valid": mask})
   np.testing.assert_array_equal(found, [[1, 1], [0, 1], [1, 0], [0, 0]])
 
 
@@ -106,7 +106,7 @@ def test_whitening_takes_away_what_is_common():
 
 def test_the_polar_factor_is_the_best_rotation():
   alignment = _generator(2, size=1.0)
-  best = rotation.polar(alignment)
+  best = losses.polar(alignment)
   np.testing.assert_allclose(best @ best.T, np.eye(6), atol=1e-6)
   expected, _ = linalg.orthogonal_procrustes(np.eye(6), alignment)
   np.testing.assert_allclose(best, expected, atol=1e-5)
