@@ -36,7 +36,7 @@ def check(context: Context) -> tuple[str, ...]:
   favourite = context.weights[:, alive].argmax(axis=0)
   wrong = favourite != class_of[alive]
   found += _sentences(
-    "speak more for another class than for their own",
+    "have a larger weight for another class than for their own",
     alive[wrong],
     [names[k] for k in favourite[wrong]],
   )

@@ -32,7 +32,7 @@ SHARES = (
 )
 ELSEWHERE = (
   "The prototypes are taken from the image itself. A defect that fills most"
-  " of it can become one of them and then looks normal."
+  " of the image can become a prototype and then looks normal."
 )
 BOX = (
   "The box marks the worst place of the anomaly map, not the outline of the"
@@ -99,7 +99,7 @@ def carried(e: Inspection) -> str:
   """Which characteristics carry the anomaly of the worst place."""
   shares = e.shares
   if not shares:
-    return "There is no anomaly at its worst place to be carried."
+    return "There is no anomaly at its worst place."
   said = f"Its oddness ({figure(e.worst_value)}) {reason(shares)}."
   control = shares.get("identity", 0.0)
   if not abs(control) <= _CONTROL:
@@ -132,7 +132,7 @@ def reason(shares: Mapping[str, float]) -> str:
     numbers = ", ".join(percent(share) for _, share in hardly)
     parts.append(f"{names} {verb} ({numbers})")
   if against:
-    parts.append(f"it would be odder still without {_listed(against)}")
+    parts.append(f"it would be odder without {_listed(against)}")
   return "; ".join(parts)
 
 
@@ -162,9 +162,9 @@ def chosen(threshold: Threshold) -> str:
     f"The threshold {figure(threshold.value)} was chosen on {images} that the"
     " model was not trained on, so that at most"
     f" {percent(threshold.rate)} of normal images are expected to score"
-    " higher. With so many images to choose it on, 95 times in 100 the true"
-    f" share is below {percent(rate_bound(threshold))}, as long as new images"
-    " are taken in the same way."
+    " higher. With this number of images, the true share is below"
+    f" {percent(rate_bound(threshold))} with 95 % confidence, if new images are"
+    " taken in the same way."
   )
 
 

@@ -14,42 +14,42 @@ MISLEADING = 0.5
 
 # Kind of the groups -> what the prototypes are, and what their scores are.
 PROTOTYPES = {
-  "class": "patches of training images, each the property of one class",
+  "class": "patches of training images; each belongs to one class",
   "concept": (
-    "learned pictures of a concept, each shown by the training patch that is"
-    " most like it"
+    "learned vectors of a concept; each is shown by the training patch that is"
+    " most similar to it"
   ),
   "favourite": (
-    "channels of the network, each shown by the training patch that it fires"
-    " most for and sorted under the class that it speaks most for"
+    "channels of the network; each is shown by the training patch that"
+    " activates it most, and sorted under the class of its largest weight"
   ),
 }
 SCORES = {
   "class": "Similarity",
   "concept": "Similarity",
-  "favourite": "How much a channel fires over the whole image",
+  "favourite": "The activation of a channel over the whole image",
 }
 
 # Notes that methods give on prototypes.
 NOTES = {
   "kind": (
-    "Trivial: as far from other classes as may be. Support: close to them, yet"
-    " told apart. Free vector: learned, and not itself a patch."
+    "Trivial: as far from other classes as possible. Support: close to other"
+    " classes, but told apart from them. Free vector: learned, and not a patch."
   ),
   "boundary distance": (
-    "How far it is from where another class would have as many points: small"
-    " for a prototype that decides between classes that are alike."
+    "Distance to the nearest place where another class has as many points. It"
+    " is small if the prototype decides between similar classes."
   ),
   "purity": (
-    "How far the patches that it fires most for fire in no other channel: 1 is"
-    " alone. Before: as the classifier was trained."
+    "How little the patches that activate it most activate other channels; 1:"
+    " not at all. Before: in the classifier as it was trained."
   ),
   "vectors": "How often it is the nearest one to the concept in an image.",
 }
 
 CHANGES = {
   "hue": "All colours are turned along the colour circle.",
-  "shape": "Outlines are bent: straight lines no longer are.",
+  "shape": "Outlines are bent: straight lines become wavy.",
   "texture": "Fine grain is smoothed away; edges stay.",
   "contrast": "Light and dark are brought closer together.",
   "saturation": "Colours are made paler.",
@@ -58,21 +58,20 @@ CHANGES = {
 
 FLAGS = {
   "misleading": (
-    "At least half of its nearest patches are alike to the model by what looks"
-    " different to the eye. To guess from the pictures why they are alike would"
-    " be wrong: read the bars."
+    "At least half of its nearest patches are similar to the model because of a"
+    " characteristic that looks different to the eye. Do not guess the reason"
+    " from the pictures; read the bars."
   ),
   "duplicate": (
-    "The very same patch as an earlier prototype, so that it adds points but"
-    " no reason of its own."
+    "The same patch as an earlier prototype. It adds points, but no new reason."
   ),
   "redundant": (
-    "Others find the same images alike for the same reasons, so that one of"
-    " them would be enough."
+    "Other prototypes are similar to the same images for the same reasons, so"
+    " one of them is enough."
   ),
   "stale": (
-    "It has moved since it was made equal to its patch, so the picture no"
-    " longer shows exactly what it is."
+    "It has changed since it was made equal to its patch, so the picture does"
+    " not show exactly what it is now."
   ),
 }
 
@@ -87,56 +86,54 @@ class Statistic(NamedTuple):
 STATISTICS = {
   "prototypes": Statistic("Prototypes", "How many have a score."),
   "missing": Statistic(
-    "Without a score", "Prototypes that no image is like at all."
+    "Without a score", "Prototypes that no image is similar to."
   ),
   "mean": Statistic("Mean", "Of the scores of all prototypes."),
   "interval": Statistic(
     "95 % interval",
-    "Other images of the same kind would very likely give a figure in here.",
+    "Other images of the same kind would very likely give a value in it.",
   ),
   "std": Statistic(
     "Standard deviation", "How much the prototypes differ from each other."
   ),
   "relative": Statistic(
-    "Mean share", "The part of the likeness that is lost: 0.25 is a quarter."
+    "Mean share", "The share of the similarity that is lost: 0.25 is a quarter."
   ),
   "minimum": Statistic("Lowest score", "Of any prototype."),
   "maximum": Statistic("Highest score", "Of any prototype."),
   "smallest": Statistic("Lowest: prototype", "Which one it is."),
   "largest": Statistic("Highest: prototype", "Which one it is."),
   "shapiro_w": Statistic(
-    "Shapiro-Wilk W", "How bell-shaped the histogram is: 1 is a perfect bell."
+    "Shapiro-Wilk W",
+    "How close the scores are to a normal distribution; 1: equal.",
   ),
   "shapiro_p": Statistic(
     "Shapiro-Wilk p",
-    "Small: not a bell. With many prototypes it always is small; go by W.",
+    "Small: not normal. It is always small with many prototypes; use W.",
   ),
   "difference": Statistic(
     "Mean difference", "Train minus test, prototype by prototype."
   ),
   "welch_t": Statistic(
-    "Welch t", "The difference of the means, measured in its own uncertainty."
+    "Welch t", "The difference of the means, divided by its standard error."
   ),
   "welch_df": Statistic(
-    "Welch degrees of freedom", "How much data that uncertainty rests on."
+    "Welch degrees of freedom", "How much data the standard error is based on."
   ),
   "welch_p": Statistic(
     "Welch p",
-    "Small: the means differ. Large proves nothing; that is what the"
-    " equivalence is for.",
+    "Small: the means differ. Large: this proves nothing; see the equivalence.",
   ),
-  "margin": Statistic(
-    "Margin", "A difference below this would not matter to anyone."
-  ),
+  "margin": Statistic("Margin", "A smaller difference counts as none."),
   "tost_p": Statistic(
     "Equivalence p", "Small: the two are the same, up to the margin."
   ),
   "pearson": Statistic(
     "Pearson correlation",
-    "1: a prototype’s score on one split tells that on the other; 0: nothing.",
+    "1: the scores on one split predict those on the other; 0: they do not.",
   ),
   "spearman": Statistic(
-    "Spearman correlation", "The same for the order of the prototypes alone."
+    "Spearman correlation", "The same for the ranks of the prototypes."
   ),
   "same_first": Statistic(
     "Same first characteristic",

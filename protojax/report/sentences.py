@@ -22,29 +22,29 @@ MAINLY = 0.25
 HARDLY = 0.05
 
 RECEPTIVE_FIELD = (
-  "The box marks where the similarity map is highest. It is not all that the"
-  " network can see there: through its layers a cell looks at the whole of"
-  " its receptive field, the dashed outline, which is often the whole image."
+  "The box marks where the similarity map is highest. The network sees more"
+  " than the box: a cell sees its receptive field, the dashed outline, which is"
+  " often the whole image."
 )
 COMPARE = (
-  "Compare one characteristic between prototypes rather than the"
-  " characteristics of one prototype: the changes are not equally strong."
+  "Compare one characteristic between prototypes, not the characteristics of"
+  " one prototype: the changes are not equally strong."
   " The sine warp (shape) makes jagged edges and counts in every model;"
   " lower contrast also makes colours paler; texture means fine, weak grain"
   " only."
 )
 BRIGHTNESS = (
   "Brightness is not one of the five characteristics. It stands beside them"
-  " because changes of hue, saturation and contrast all move it a little."
+  " because changes of hue, saturation and contrast also change it a little."
 )
 IDENTITY = (
   "Identity is the control: the image is put in unchanged, so its score must"
   " be 0. Anything else would be an error of measurement."
 )
 OWN_IMAGE = (
-  "The training images hold the very patch that each prototype was taken"
-  " from. There the similarity is at its peak, so that this one image weighs"
-  " most in the training score; the score without it stands beside."
+  "Each prototype was taken from a patch of a training image. There the"
+  " similarity is largest, so this one image has the largest weight in the"
+  " training score. The score without this image stands beside it."
 )
 FAST = (
   "The changes are made to images at the size of the network's input, not"
@@ -196,7 +196,7 @@ def _about_image(explained: LocalExplanation) -> str:
   if explained.others:
     lines.append(f"{scores.others} from {explained.others} other prototypes")
   if scores.bias is not None:
-    lines.append(f"{scores.bias} before any prototype speaks")
+    lines.append(f"{scores.bias} bias of the class")
   return "\n".join(lines)
 
 

@@ -111,7 +111,7 @@ def test_the_report_says_whom_a_prototype_speaks_for(explained, tmp_path):
   assert f" for {prototypes[0].speaks_for}</span>" in said
   assert "vectors 3.00" in said
   assert "nearest one to the concept" in said
-  assert "learned pictures of a concept" in said
+  assert "learned vectors of a concept" in said
   assert "score × weight" in said
-  assert "before any prototype speaks" in said
-  assert "each the property of one class" not in said
+  assert "bias of the class" in said
+  assert "each belongs to one class" not in said

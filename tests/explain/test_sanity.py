@@ -37,5 +37,5 @@ def test_weights_for_another_class_are_told_unless_the_prototype_is_dead():
   weight[0, [4, 5, 7]] = 9.0
   params = {**state.params, "head": {"weight": weight}}
   (told,) = _check(model, state.replace(params=params))
-  assert told.startswith("2 prototypes speak more for another class")
+  assert told.startswith("2 prototypes have a larger weight for another class")
   assert "4 (class 0), 7 (class 0)." in told

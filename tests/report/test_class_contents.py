@@ -121,7 +121,7 @@ def test_what_it_says(explained, page):
       assert f"Prototype {e.prototype} " in said
       assert sentences.global_sentence(e, "test") in said
   assert "Prototype 5 " not in said
-  assert "Pruned, and without a say: 5." in said
+  assert "Pruned, without points: 5." in said
   assert "same patch as 0" in said
   assert "95.7%" in said
   assert sentences.RECEPTIVE_FIELD in said
@@ -148,7 +148,7 @@ def test_images_alone(explained, tmp_path):
   ]
   said = _said(tmp_path, bare, unlabelled)
   # What was asked about comes before what it is compared with.
-  assert said.index("Looks like") < said.index("Where it is most alike")
+  assert said.index("Looks like") < said.index("Where it is most similar")
   assert "Without a label" in said
   assert "✗" not in said
   assert "Over the" not in said

@@ -138,7 +138,7 @@ def test_pruned_prototypes_and_those_no_image_is_like(run, tmp_path, large):
   ]
   (index,) = _write(tmp_path, changed, images, overviews)
   pages = assert_folder_is_whole(index.parent)
-  assert "Pruned, and without a say: 0." in pages["class-0.html"].text
+  assert "Pruned, without points: 0." in pages["class-0.html"].text
   assert "No test image is like prototype 1" in pages["class-0.html"].text
 
 

@@ -18,7 +18,7 @@ def test_all_about_an_image():
     " at the upper right, 50 to 100 % from the left and 12 to 38 % from the"
     " top; some of the marked defect is in its box. Its oddness (0.500) is"
     " carried mainly by contrast (62 %) and shape (30 %); saturation and"
-    " texture hardly matter (4 %, 0 %); it would be odder still without hue"
+    " texture hardly matter (4 %, 0 %); it would be odder without hue"
     " (−8 %). Its own 2 normal prototypes cover 75 % and 25 % of the image."
   )
 
@@ -61,7 +61,7 @@ def test_the_verdict_is_judged(score, kind, said):
     ),
     (
       {"hue": -1.5, "texture": -0.2},
-      "is carried by none of the five characteristics; it would be odder still"
+      "is carried by none of the five characteristics; it would be odder"
       " without texture (−20 %) and hue (−150 %)",
     ),
     # Neither of these is one of the five.
