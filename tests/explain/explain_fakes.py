@@ -1,4 +1,4 @@
-"""A model small enough to follow by hand: mean colours of 8 x 8 tiles."""
+"""A small fake model: features are the mean colours of 8 x 8 tiles."""
 
 import functools
 import types
@@ -25,7 +25,7 @@ FEW = PRESET.names
 
 
 class Images:
-  """A source and its ordered stream in one: images in memory."""
+  """Images in memory, as a source and as its ordered stream."""
 
   def __init__(self, images, labels, names=None, batch_size=4):
     self.images, self.labels = images, np.asarray(labels, np.int32)
@@ -59,12 +59,12 @@ class Images:
     chosen = np.linspace(0, len(self) - 1, count).round().astype(int)
     for start in range(0, count, self.batch_size):
       row = np.arange(start, start + self.batch_size)
-      mask = row < count
-      yield {**self.examples(chosen[np.where(mask, row, 0)]), "valid": mask}
+      valid = row < count
+      yield {**self.examples(chosen[np.where(valid, row, 0)]), "valid": valid}
 
 
 class Colours:
-  """Prototypes are mean colours; everything a method offers the explainer."""
+  """A model whose prototypes are mean colours; see `Explainable`."""
 
   def __init__(self, class_names, image_size=32, similarity="log"):
     self.similarity = similarities.load(similarity)
@@ -122,7 +122,7 @@ _model = functools.lru_cache(Colours)
 
 
 def photographs(count, size=32, seed=0):
-  """Coloured tiles with some noise: every cell differs."""
+  """Coloured tiles with noise, so that all cells differ."""
   rng = np.random.default_rng(seed)
   tiles = rng.integers(20, 235, (count, size // TILE, size // TILE, 3))
   images = tiles.repeat(TILE, axis=1).repeat(TILE, axis=2)
@@ -137,7 +137,7 @@ def trained(
   rng = np.random.default_rng(1)
   names = names or [f"class {k}" for k in range(classes)]
   stream = Images(photographs(train), np.arange(train) % classes)
-  # The same object, whose programs are compiled already.
+  # The same object for all tests, so that its programs are compiled once.
   model = _model(tuple(names), similarity=similarity)
   model.train = stream
   class_of = np.repeat(np.arange(classes), each).astype(np.int32)

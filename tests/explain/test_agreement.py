@@ -137,7 +137,7 @@ def test_a_planted_difference_is_found_and_covered():
     assert one.low < one.difference < one.high
     covered += one.low < 0.3 < one.high
     same = agreement.compare(second, _measured(generator, 60, shift=0.0))[0]
-    # Of prototypes that move together the paired t-tests are sure.
+    # If all prototypes move together, the paired t-tests are certain.
     assert min(one.tost_p, 1 - one.tost_p) < 1e-6
     blamed += not same.low < 0 < same.high
   assert_allclose(covered / runs, 0.9, atol=0.06)

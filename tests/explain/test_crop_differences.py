@@ -75,7 +75,7 @@ def test_contrast_is_the_log_of_a_ratio():
   assert_allclose(found["contrast"], np.log(2), rtol=0.02)
   assert_allclose(found["saturation"], 0, atol=1e-3)
   assert found["texture"] < 0.2  # the lower one's bytes are coarser
-  # Two crops of next to nothing do not differ, whatever their rounding.
+  # Two nearly grey crops do not differ in spite of rounding.
   assert _differences(_flat(9, 9, 9), _flat(90, 90, 90))["contrast"] == 0
 
 
@@ -93,7 +93,7 @@ def test_hue_is_the_angle_weighed_by_chroma():
     found["saturation"], abs(np.linalg.norm(a) - np.linalg.norm(b))
   )
   assert found["contrast"] == found["shape"] == 0
-  # Grey has no hue that could differ; it lacks the chroma.
+  # Grey has no hue; only its chroma differs.
   assert_allclose(_differences(red, grey)["hue"], 0, atol=1e-5)
   assert_allclose(_differences(red, grey)["saturation"], np.linalg.norm(a))
 
@@ -104,7 +104,7 @@ def test_turn_is_the_earth_movers_distance_on_the_circle():
   found = crop_differences._turn(a, b)
   places = np.arange(36.0)
   for i in range(20):
-    # The circle cut open anywhere: the best cut is the distance.
+    # The distance is the smallest over all places to cut the circle.
     cuts = [
       stats.wasserstein_distance(
         places, places, np.roll(a[i], cut), np.roll(b[i], cut)
@@ -165,7 +165,7 @@ def test_texture_is_where_the_energy_lies():
   steps = [_differences(grain, one)["texture"] for one in blurred]
   assert steps[0] == 0
   assert np.all(np.diff(steps) > 0.3)
-  # Which way the waves run is shape, not texture.
+  # The direction of waves is shape, not texture.
   wave = 128 + 40 * np.sin(2 * np.pi * np.arange(SIDE) / 8)
   down = np.tile(wave[:, None, None], (1, SIDE, 3)).astype(np.uint8)
   turned = _differences(down, down.swapaxes(0, 1))

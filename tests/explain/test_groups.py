@@ -21,7 +21,7 @@ _BIAS = np.array([0.5, -1.0, 0.25], np.float32)
 
 
 class Concepts(fakes.Colours):
-  """Prototypes of four concepts; the head weighs the mean over the image."""
+  """Prototypes of four concepts; the score is the mean over the image."""
 
   groups = Groups("concept", ("warm", "cold", "dark", "pale"))
 

@@ -35,7 +35,7 @@ def _bound(model, state):
 
 
 def _run(model, state, batches, **options):
-  # The same for all tests, so that they share what is compiled.
+  # The same for all tests, so that they share compiled programs.
   options = {"top": 11, "keep_all": True, **options}
   provenance = options.pop("provenance", np.full(12, -1, np.int32))
   *rows, totals = sweep(
@@ -82,7 +82,7 @@ def test_features_made_once_change_no_score():
   apart = compiled(*_bound(model, state), images, MODIFICATIONS)
   assert_array_equal(shared.cell, apart.cell)
   assert_allclose(shared.delta, apart.delta, atol=1e-5)
-  # M + 1 forwards, the control being the unchanged image, filled up to fours.
+  # M + 1 images (the control is the unchanged image), padded to fours.
   jax.effects_barrier()
   assert runs == [4] * math.ceil(5 * len(NAMES) / 4)
 
@@ -111,7 +111,7 @@ def test_scores_of_a_backbone_in_bfloat16_are_of_float32():
     )
     assert local.similarity.dtype == local.delta.dtype == np.float32
     assert_array_equal(local.delta[:, 0], 0.0)
-    # To the last digits what the features say: nothing after them is rounded.
+    # Exact to the last digits: nothing after the features is rounded.
     z = np.asarray(features, np.float64).reshape(2, -1, 1, 16)
     prototypes = np.asarray(state.params["prototypes"]["prototypes"])
     far = ((z - prototypes.reshape(1, 1, 6, 16)) ** 2).sum(axis=-1).min(axis=1)
@@ -135,7 +135,7 @@ def test_control_is_exactly_zero(names):
 
 
 def test_what_changes_no_pixel_scores_exactly_zero():
-  # Not the first of the stack: it is the same program, whatever the place.
+  # Not the first of the stack: the program is the same at every row.
   model, state = fakes.trained()
   grey = fakes.photographs(4, seed=4)[..., :1].repeat(3, axis=3)
   _, totals = _run(model, state, [_batch(grey)])

@@ -1,4 +1,4 @@
-"""What inspections say of themselves, one by one and together."""
+"""Properties of inspections, of one and of many."""
 
 import dataclasses
 import math
@@ -95,7 +95,7 @@ def test_the_worst_come_first():
     fakes.inspection(0.3, index=5),
     fakes.inspection(0.4, index=1),
     fakes.inspection(0.3, index=2),
-    # Twice its own threshold is worse than a higher score under another.
+    # The excess over the own threshold counts, not the score.
     fakes.inspection(0.28, threshold=strict, index=0),
   ]
   order = [e.index for e in inspection.worst_first(some)]
@@ -125,7 +125,7 @@ def test_the_worst_and_the_mistakes_are_shown():
     [e for e in passed if e.wrong][-20:],
   )
   assert shown == {e.index for group in groups for e in group}
-  # Whoever is not shown after a part is not shown in the end.
+  # An inspection that is not shown among the first ones is never shown.
   early = inspection.to_show(some[:150])
   assert {i for i in shown if i < 150} <= early
 

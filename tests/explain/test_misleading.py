@@ -1,4 +1,4 @@
-"""Pairs made to differ in one thing, and what model and eye make of them."""
+"""Pairs of crops that differ in one characteristic, compared and marked."""
 
 import numpy as np
 from numpy.testing import assert_allclose, assert_array_equal
@@ -11,12 +11,12 @@ from protojax.explain import crop_differences, misleading
 from protojax.modify.modification import CHARACTERISTICS
 
 SIDE = 64
-# Colourful ones: in a grey photograph no hue can differ.
+# Colourful photographs: in a grey one no hue can differ.
 NAMES = ("astronaut", "chelsea", "coffee", "flower", "immunohistochemistry")
 
 
 def _less_contrast(crop):
-  """Luma towards its mean, the colours kept."""
+  """Moves the luma towards its mean and leaves the colours."""
   luma = crop @ np.array([0.299, 0.587, 0.114])
   moved = crop - 0.6 * (luma - luma.mean())[..., None]
   return np.clip(moved, 0, 255).round().astype(np.uint8)
@@ -75,7 +75,7 @@ def crops():
 
 @pytest.fixture(scope="module")
 def compared(crops):
-  """All crops against each changed copy; the model says hue of all."""
+  """All crops and their changed copies; the model's first reason is hue."""
   changed = [CHANGES[name](crop) for name in CHARACTERISTICS for crop in crops]
   reasons = np.tile([0.1, -1.0, 0.8, 0.1, 0.0], (len(changed), 1))
   return misleading.compare(5 * crops, changed, reasons)

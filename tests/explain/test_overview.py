@@ -1,4 +1,4 @@
-"""Neighbours, intervals and redundancy of a sweep, on a model to follow."""
+"""Neighbours, intervals and redundancy of a sweep over fake images."""
 
 import dataclasses
 
@@ -21,7 +21,7 @@ def _images():
 
 @pytest.fixture(scope="module")
 def explained():
-  """All that one sweep over a few images says."""
+  """All results of a sweep over a few images."""
   model, state = fakes.trained()
   asked = []
 
@@ -69,7 +69,7 @@ def test_neighbours_are_the_most_similar_images(explained):
 
 
 def test_moved_prototypes_are_stale(explained):
-  # The fakes say nothing of the push, so that theirs count as moved.
+  # The fake state holds nothing of the push, so its prototypes count as stale.
   *_, prototypes, _ = explained
   assert all(e.stale for e in prototypes)
 

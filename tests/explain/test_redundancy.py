@@ -1,4 +1,4 @@
-"""Duplicates found, and the logits that merging them leaves alone."""
+"""Redundant prototypes are found, and merging duplicates keeps the logits."""
 
 import numpy as np
 from numpy.testing import assert_allclose, assert_array_equal
@@ -28,7 +28,7 @@ def _found(thresholds=None, **changed):
 
 
 def _alike(*positions, near=True, fire=True, explained=True):
-  """What makes prototypes alike, or just some of it."""
+  """Makes prototypes redundant, in all respects or in some."""
   generator = np.random.default_rng(2)
   prototypes = generator.uniform(size=(6, 8))
   similarity, importance = FIRE.copy(), generator.normal(size=(5, 6))
@@ -94,7 +94,7 @@ def test_a_group_of_both_kinds_is_near():
   image = np.array([0, 1, 1, 3, 4, 5])
   (group,) = _found(image=image, **_alike(0, 1))
   assert (group.kind, group.prototypes) == ("near", (2, 3, 5))
-  # Its ends are no nearer than others: the chain shows.
+  # The ends of the chain are no nearer than others.
   assert group.distance > 0.1
 
 

@@ -1,4 +1,4 @@
-"""What is told of a model whose prototypes are not what they should be."""
+"""Sanity checks on models with wrong prototypes."""
 
 import numpy as np
 
@@ -27,7 +27,7 @@ def test_patches_of_another_class_are_told():
   (told,) = _check(model, state)
   assert "1 prototypes are patches of images of another class" in told
   assert "0 (class 1)" in told
-  # Test images are none that prototypes were pushed to.
+  # No prototype was pushed to a test image.
   assert _check(model, state, "test") == ()
 
 

@@ -70,7 +70,7 @@ def test_what_cannot_be_computed_is_nan_and_no_warning(scores):
   assert of_two.std > 0
   assert np.isnan(of_two.shapiro_w)
 
-  # Equal numbers whose mean is off by a rounding.
+  # Equal numbers whose mean differs by a rounding.
   of_equals = statistics.summarise(_split(np.full((1, 7), 0.1)))[0]
   assert of_equals.std == 0.0
   assert np.isnan(of_equals.shapiro_w)

@@ -1,4 +1,4 @@
-"""Sums of a stream, its bootstrap and its histogram, against whole tables."""
+"""Sums, bootstrap and histogram of a stream, against tables of all scores."""
 
 import jax
 import numpy as np
@@ -59,7 +59,7 @@ def test_draws_are_poisson_and_know_the_image_alone():
   drawn = np.asarray(totals.draws(index, mask, 200))
   share = [np.mean(drawn == n) for n in range(4)]
   assert_allclose(share, np.exp(-1) / np.array([1, 1, 2, 6]), atol=0.005)
-  # Images are drawn apart from each other, and so are replicates.
+  # Draws of images are independent, and so are replicates.
   assert abs(np.corrcoef(drawn[:, 0], drawn[:, 1])[0, 1]) < 0.15
   assert abs(np.corrcoef(drawn[0], drawn[1])[0, 1]) < 0.2
   turned = np.asarray(totals.draws(index[::-1], mask, 200))
@@ -69,7 +69,7 @@ def test_draws_are_poisson_and_know_the_image_alone():
 
 
 def test_bootstrap_is_as_wide_as_draws_of_new_images():
-  # The truth by other images of the same kind, not by a formula.
+  # The truth comes from other images of the same kind, not from a formula.
   others = []
   for seed in range(1, 120):
     g, delta = _local(seed=seed)[0][::2]

@@ -31,7 +31,7 @@ def modify(image, name):
 
 
 def turned(image, share):
-  """Hue moved on by a share of a turn, as torchvision does it."""
+  """Turns the hue by a share of a turn, as torchvision does."""
   hsv = np.array(Image.fromarray(image).convert("HSV"))
   hsv[..., 0] += np.uint8(int(share * 255) % 256)
   picture = Image.frombytes("HSV", hsv.shape[1::-1], hsv.tobytes())
@@ -58,20 +58,20 @@ def denoised(image, strength, template, search):
 
 
 def by_pillow(image):
-  """What comes back from Pillow's JPEG at its default quality, 75."""
+  """The image after Pillow's JPEG at its default quality, 75."""
   file = io.BytesIO()
   Image.fromarray(image).save(file, "JPEG")
   return np.asarray(Image.open(file))
 
 
 def by_opencv(image):
-  """What comes back from OpenCV's JPEG at its default quality, 95."""
+  """The image after OpenCV's JPEG at its default quality, 95."""
   _, file = cv2.imencode(".jpg", np.ascontiguousarray(image[..., ::-1]))
   return cv2.imdecode(file, cv2.IMREAD_COLOR)[..., ::-1]
 
 
 def copies(image, size, codec="none"):
-  """Name -> what the network sees; "" is the unchanged image."""
+  """Name -> input of the network; "" is the unchanged image."""
   image = np.array(image)
   if codec == "none":
     made = {"": image, **{name: modify(image, name) for name in NAMES}}

@@ -1,4 +1,4 @@
-"""Modifications: what one is, and how it is looked up."""
+"""Modifications: bytes to bytes, strengths, and wrong names."""
 
 import jax
 import numpy as np

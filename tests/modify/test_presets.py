@@ -1,4 +1,4 @@
-"""Presets that come along, one's own from a file, and sweeps of strengths."""
+"""Presets of the package, presets from files, and sweeps of strengths."""
 
 import dataclasses
 import json

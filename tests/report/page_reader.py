@@ -1,4 +1,4 @@
-"""Reads pages as a browser would, for what must be true of every report."""
+"""Reads pages as a browser does, and checks what all reports must keep to."""
 
 from html.parser import HTMLParser
 from importlib import resources
@@ -51,7 +51,7 @@ def assert_safe_and_whole(page):
 
 
 def assert_safe(page, parsed):
-  """No script but ours, no place twice, and words for every picture."""
+  """No foreign script, no id twice, and a text for every picture."""
   ours = resources.files("protojax.report.templates") / "report.js.jinja"
   for script in parsed.scripts:
     assert script.strip() == ours.read_text("utf-8").strip()

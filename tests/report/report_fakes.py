@@ -1,4 +1,4 @@
-"""Explanations out of thin air: as many classes and prototypes as wanted."""
+"""Fake explanations, of as many classes and prototypes as wanted."""
 
 import numpy as np
 
@@ -9,7 +9,7 @@ from protojax.types import Box
 
 NAMES = ("identity", "contrast", "saturation", "hue", "shape", "texture")
 SIDE = 48
-# Of prototypes: what the flags are raised for.
+# Numbers of the prototypes that have each flag.
 MISLEADING, DUPLICATE, REDUNDANT, STALE = 1, 2, 3, 4
 
 
@@ -137,7 +137,7 @@ def overview(split, prototypes, rng):
 
 
 def run(classes=3, each=4, shown=2, pictures=True, seed=0):
-  """Prototypes, images and overviews of a model, as `report.write` has them."""
+  """Prototypes, images and overviews, as `class_pages.write` takes them."""
   rng = np.random.default_rng(seed)
   prototypes = [
     prototype(number, f"class {number // each}", rng, pictures)

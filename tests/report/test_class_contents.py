@@ -1,4 +1,4 @@
-"""The report of explanations that were made by the explainer itself."""
+"""The pages of explanations that `prototypical` made."""
 
 import base64
 import dataclasses
@@ -147,7 +147,7 @@ def test_images_alone(explained, tmp_path):
     dataclasses.replace(e, label=None, split="images") for e in images
   ]
   said = _said(tmp_path, bare, unlabelled)
-  # What was asked about comes before what it is compared with.
+  # The image comes before the prototypes that it is compared with.
   assert said.index("Looks like") < said.index("Where it is most similar")
   assert "Without a label" in said
   assert "✗" not in said

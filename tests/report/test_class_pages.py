@@ -1,4 +1,4 @@
-"""Both forms of the report of classes, from explanations out of thin air."""
+"""Both forms of the pages of classes, from fake explanations."""
 
 import dataclasses
 
@@ -30,7 +30,7 @@ def _write(folder, prototypes, images, overviews=None, statistics=()):
 
 @pytest.fixture
 def large(monkeypatch):
-  """Whatever is written is too large for one file."""
+  """Every run is too large for one file."""
   monkeypatch.setattr(class_pages, "_PROTOTYPES", 0)
 
 

@@ -1,4 +1,4 @@
-"""The folder of the explanations, over one run and the next."""
+"""The folder of the explanations, over several runs."""
 
 import io
 import re

@@ -1,4 +1,4 @@
-"""Heat on one scale, regions, and outlines that lie on the true border."""
+"""Anomaly maps on one scale, regions, and outlines on the true border."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""The histogram of scores: nothing is lost, and the threshold parts it."""
+"""The histogram of scores: all are counted, and the threshold is an edge."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""What the pages of all reports are put together from."""
+"""Bars, pictures and colours of the pages of all reports."""
 
 import base64
 from importlib import resources

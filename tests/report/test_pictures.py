@@ -17,7 +17,7 @@ def rng():
 
 
 def _leaves(value):
-  """All that an explanation is made of, at whatever depth."""
+  """All values of an explanation, at any depth."""
   if dataclasses.is_dataclass(value):
     value = vars(value)
   if isinstance(value, dict):
@@ -44,7 +44,7 @@ def test_every_array_becomes_a_file(tmp_path, rng):
     assert all(
       x.size == (pictures.pages / x.path).stat().st_size for x in stored
     )
-    # What is a file already stays that file.
+    # A picture that is a file already stays that file.
     assert pictures.of_prototype(kept[0]) == kept[0]
   assert not list(tmp_path.iterdir())
 

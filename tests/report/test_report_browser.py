@@ -1,4 +1,4 @@
-"""The report of a large run as its reader has it: in a browser, no server."""
+"""The report of a large run in a browser, without a server."""
 
 import numpy as np
 import pytest
@@ -10,13 +10,13 @@ from tests.report import report_fakes as fakes
 _CLASSES, _EACH = 200, 10
 _RUN = page.Run("run", [("Images", "9")], {"after_prune": 0.9}, {"hue": 0.1})
 
-# All of it: the large report is made once.
+# All tests are slow: the large report is made once.
 pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-  """The index of 2000 prototypes, and they themselves."""
+  """The index of 2000 prototypes, and the prototypes."""
   folder = tmp_path_factory.mktemp("report")
   with Pictures(folder) as pictures:
     # One file stands for all pictures, which would take long to make.
@@ -33,7 +33,7 @@ def _find(browser, selector):
 
 
 def _rows(browser):
-  """Numbers of the prototypes whose rows are shown, from above."""
+  """Numbers of the prototypes whose rows are shown, from top to bottom."""
   return browser.execute_script(
     "return [...document.querySelectorAll('.find tbody tr:not([hidden])')]"
     ".map(row => parseInt(row.cells[0].textContent))"
@@ -41,7 +41,7 @@ def _rows(browser):
 
 
 def _loaded(browser, selector):
-  """Whether a picture comes, now that it is in view."""
+  """Whether a picture is loaded when it comes into view."""
   return browser.execute_async_script(
     "const [selector, done] = arguments;"
     "const image = document.querySelector(selector);"
@@ -59,7 +59,7 @@ def test_the_index_is_light(run):
 
 
 def test_the_index_opens_at_once(run, browser):
-  # Whatever else the machine does meanwhile, one of three times it is fast.
+  # The machine may be busy, so only one of three times must be fast.
   for _ in range(3):
     browser.get(run[0].as_uri())
     milliseconds = browser.execute_script(
@@ -114,7 +114,7 @@ def test_a_class_and_an_image_are_opened(run, browser):
   assert _find(browser, f"{image} table").is_displayed()
   assert _loaded(browser, f"{image} .row img")
   assert _loaded(browser, f"{image} .row figure + figure img")
-  # A link into what is closed opens it.
+  # A link into a closed section opens it.
   browser.get(browser.current_url.split("#")[0] + image)
   assert _find(browser, f"{image} table").is_displayed()
 
