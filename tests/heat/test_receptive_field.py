@@ -1,5 +1,7 @@
 """Boxes against gradients: exactly the pixels in the box move the cell."""
 
+import functools
+
 from flax import linen as nn
 import jax
 import jax.numpy as jnp
@@ -23,25 +25,34 @@ def toy(images):
   return images
 
 
-def positive_convnet():
+@functools.cache
+def positive_variables():
   module = backbones.load("convnet").module
-  variables = module.init(jax.random.key(0), jnp.ones((1, 32, 32, 3)))
-  positive = jax.tree.map(lambda a: jnp.abs(a) + 0.01, variables["params"])
-  variables = {**variables, "params": positive}
-  return lambda images: module.apply(variables, images)
+  with jax.ensure_compile_time_eval():
+    start = jax.jit(module.init)(jax.random.key(0), np.ones((1, 32, 32, 3)))
+    positive = jax.tree.map(
+      lambda a: jnp.asarray(np.abs(a) + np.float32(0.01)), start["params"]
+    )
+  return {**start, "params": positive}
+
+
+def positive_convnet(images):
+  return backbones.load("convnet").module.apply(positive_variables(), images)
 
 
 def seen(net, image_size, window=(1, 1)):
   """Pixels with a gradient for each place of a window, [places, H, W]."""
-  images = jnp.ones((1, image_size, image_size, 3))
+  images = np.ones((1, image_size, image_size, 3), np.float32)
 
   def windows(x):
     return nn.avg_pool(net(x), window)[..., 0]
 
-  maps, pull = jax.vjp(windows, images)
-  pick = jnp.eye(maps.size).reshape(-1, *maps.shape)
-  (gradients,) = jax.jit(jax.vmap(pull))(pick)
-  return np.asarray(jnp.any(gradients[:, 0] != 0, axis=-1))
+  @jax.jit
+  def gradients(images):
+    maps, pull = jax.vjp(windows, images)
+    return jax.vmap(pull)(jnp.eye(maps.size).reshape(-1, *maps.shape))
+
+  return np.any(np.asarray(gradients(images)[0])[:, 0] != 0, axis=-1)
 
 
 @pytest.mark.parametrize(
@@ -49,8 +60,8 @@ def seen(net, image_size, window=(1, 1)):
   [
     (toy, TOY, 26),
     (toy, TOY, 33),
-    (positive_convnet(), backbones.load("convnet").layers, 48),
-    (positive_convnet(), backbones.load("convnet").layers, 37),
+    (positive_convnet, backbones.load("convnet").layers, 48),
+    (positive_convnet, backbones.load("convnet").layers, 37),
   ],
   ids=["toy even", "toy odd", "convnet", "convnet odd"],
 )
@@ -78,7 +89,7 @@ def test_prototypes_need_not_be_square(window):
   field = receptive_field.chain(backbones.load("convnet").layers, 32, *window)
   assert field.rows.cells == 5 - window[0]
   assert field.columns.cells == 5 - window[1]
-  pixels = seen(positive_convnet(), 32, window)
+  pixels = seen(positive_convnet, 32, window)
   assert len(pixels) == field.rows.cells * field.columns.cells
   boxes = field.box(np.arange(len(pixels)))
   for inside, (top, left, bottom, right) in zip(pixels, boxes, strict=True):

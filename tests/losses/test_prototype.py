@@ -41,27 +41,28 @@ def test_minimum_equals_inverted_distances(term, distances):
     values, np.where(mask, distances, np.inf).min(axis=1)
   )
   np.testing.assert_allclose(
-    jax.grad(lambda x: ours(x).sum())(distances),
-    jax.grad(lambda x: inverted(x, mask).sum())(distances),
+    jax.jit(jax.grad(lambda x: ours(x).sum()))(distances),
+    jax.jit(jax.grad(lambda x: inverted(x, mask).sum()))(distances),
   )
 
 
 def test_tie_sends_the_gradient_to_the_first():
-  tied = jnp.full((1, 6), 2.0)
+  tied = np.full((1, 6), 2, np.float32)
   labels = np.array([1], np.int32)
-  gradient = jax.grad(
-    lambda x: losses.cluster(x, labels, CLASS_OF, ALIVE)[0].sum()
+  gradient = jax.jit(
+    jax.grad(lambda x: losses.cluster(x, labels, CLASS_OF, ALIVE)[0].sum())
   )(tied)
   np.testing.assert_array_equal(gradient, [[0, 0, 1, 0, 0, 0]])
 
 
 def test_dead_prototypes_do_not_count(distances):
   alive = np.array([True, False, False, False, True, True])
-  values, valid = losses.cluster(distances, LABELS, CLASS_OF, alive)
+  given = distances, LABELS, CLASS_OF, alive
+  values, valid = map(np.asarray, jax.jit(losses.cluster)(*given))
   np.testing.assert_array_equal(valid, LABELS != 1)
   np.testing.assert_array_equal(values[0], distances[0, 0])
-  np.testing.assert_array_equal(np.asarray(values)[LABELS == 1], 0.0)
-  values, valid = losses.separation(distances, LABELS, CLASS_OF, alive)
+  np.testing.assert_array_equal(values[LABELS == 1], 0.0)
+  values, valid = map(np.asarray, jax.jit(losses.separation)(*given))
   assert valid.all()
   np.testing.assert_array_equal(values[1], distances[1, [0, 4, 5]].min())
 
@@ -74,7 +75,7 @@ def test_class_without_prototypes_sends_no_gradient(distances):
     other, _ = losses.separation(x, LABELS, CLASS_OF, nobody)
     return jnp.sum(own + other)
 
-  value, gradient = jax.value_and_grad(total)(distances)
+  value, gradient = jax.jit(jax.value_and_grad(total))(distances)
   assert value == 0
   np.testing.assert_array_equal(gradient, 0.0)
 
@@ -83,12 +84,13 @@ def test_cross_entropy_is_minus_log_softmax():
   logits = np.random.default_rng(1).normal(0, 5, (4, 3)).astype(np.float32)
   labels = np.array([0, 2, 1, 1], np.int32)
   expected = -special.log_softmax(logits, axis=1)[np.arange(4), labels]
-  values = losses.cross_entropy(logits, labels)
+  values = jax.jit(losses.cross_entropy)(logits, labels)
   np.testing.assert_allclose(values, expected, rtol=1e-5)
 
 
 def test_unknown_label_has_a_finite_value_to_mask():
-  value = losses.cross_entropy(np.zeros((1, 3), np.float32), np.array([-1]))
+  logits = np.zeros((1, 3), np.float32)
+  value = jax.jit(losses.cross_entropy)(logits, np.array([-1]))
   assert np.isfinite(value).all()
 
 
@@ -103,5 +105,5 @@ def test_l1_counts_each_weight_as_often_as_it_stands():
     for j in range(6)
     if entries[k, j]
   )
-  value = losses.l1_off_class(weights, entries)
+  value = jax.jit(losses.l1_off_class)(weights, entries)
   np.testing.assert_allclose(value, expected, rtol=1e-6)

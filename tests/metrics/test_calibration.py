@@ -8,6 +8,10 @@ from sklearn.metrics import roc_auc_score
 
 from protojax.metrics import calibration
 
+calibration_error = jax.jit(
+  calibration.calibration_error, static_argnames="bins"
+)
+
 
 def _expected(probabilities, labels, bins):
   """Guo et al., 2017: bins ((m - 1) / M, m / M] of the confidence."""
@@ -31,18 +35,16 @@ def test_calibration_error_equals_the_loop(bins):
   generator = np.random.default_rng(0)
   probabilities = generator.dirichlet(np.ones(4), 200).astype(np.float32)
   labels = generator.integers(-1, 4, 200)
-  found = jax.jit(calibration.calibration_error, static_argnums=2)(
-    probabilities, labels, bins
-  )
+  found = calibration_error(probabilities, labels, bins=bins)
   assert_allclose(found, _expected(probabilities, labels, bins), rtol=1e-5)
 
 
 def test_calibration_by_hand():
   sure = np.array([[1.0, 0.0]] * 4, np.float32)
   # Four times sure, three times right.
-  found = calibration.calibration_error(sure, np.array([0, 0, 0, 1]))
+  found = calibration_error(sure, np.array([0, 0, 0, 1]))
   assert_allclose(found, 0.25, rtol=1e-6)
-  unknown = calibration.calibration_error(sure, np.full(4, -1))
+  unknown = calibration_error(sure, np.full(4, -1))
   assert np.isnan(unknown)
 
 

@@ -11,7 +11,18 @@ from protojax.metrics import deletion
 
 SIZE = 6
 
+curves_of = {
+  insert: jax.jit(
+    deletion.insertion if insert else deletion.deletion,
+    static_argnums=0,
+    static_argnames="steps",
+  )
+  for insert in (False, True)
+}
+area = jax.jit(deletion.area)
 
+
+@jax.jit
 def _predict(images):
   """Class 0 is how bright the left half is, class 1 how bright the right."""
   bright = jnp.asarray(images, jnp.float32).mean(axis=(1, 3))
@@ -44,8 +55,9 @@ def test_curves_equal_the_loop():
   images, maps, labels = _draw()
   fill = np.full_like(images, 124)
   for insert in (False, True):
-    function = deletion.insertion if insert else deletion.deletion
-    found = function(_predict, images, maps, labels, fill, steps=5)
+    found = np.asarray(
+      curves_of[insert](_predict, images, maps, labels, fill, steps=5)
+    )
     for i, row in enumerate(found):
       wanted = _curve(images[i], maps[i], labels[i], fill[i], 5, insert)
       assert_allclose(row, wanted, rtol=1e-5)
@@ -53,7 +65,7 @@ def test_curves_equal_the_loop():
 
 def test_the_area_is_the_trapezoid():
   curves = np.random.default_rng(0).random((4, 9)).astype(np.float32)
-  for curve, found in zip(curves, deletion.area(curves), strict=True):
+  for curve, found in zip(curves, np.asarray(area(curves)), strict=True):
     assert_allclose(
       found, metrics.auc(np.linspace(0, 1, len(curve)), curve), rtol=1e-6
     )
@@ -66,38 +78,37 @@ def test_closed_areas():
   left = np.zeros((1, SIZE, SIZE), np.float32)
   left[:, :, : SIZE // 2] = 1
   for heat, wanted in ((left, 0.25), (-left, 0.75)):
-    curve = deletion.deletion(
-      _predict, image, heat, np.array([0]), black, steps=SIZE * SIZE
-    )
-    assert_allclose(deletion.area(curve), wanted, atol=1e-6)
-    curve = deletion.insertion(
-      _predict, image, heat, np.array([0]), black, steps=SIZE * SIZE
-    )
-    assert_allclose(deletion.area(curve), 1 - wanted, atol=1e-6)
+    for insert, share in ((False, wanted), (True, 1 - wanted)):
+      curve = curves_of[insert](
+        _predict, image, heat, np.array([0]), black, steps=SIZE * SIZE
+      )
+      assert_allclose(area(curve), share, atol=1e-6)
 
 
 def test_a_flat_map_goes_row_by_row():
   flat = np.ones((2, 3, 4), np.float32)
-  for places in deletion.order(flat):
+  for places in np.asarray(jax.jit(deletion.order)(flat)):
     assert_array_equal(np.ravel(places), np.arange(12))
 
 
 def test_blurred_is_scipys_gaussian_away_from_the_edges():
   image = np.random.default_rng(0).random((1, 40, 40, 1)).astype(np.float32)
-  found = deletion.blurred(image, deviation=2 / 40)[0, ..., 0]
+  blurred = jax.jit(deletion.blurred, static_argnames="deviation")
+  found = np.asarray(blurred(image, deviation=2 / 40))[0, ..., 0]
   wanted = ndimage.gaussian_filter(image[0, ..., 0], 2, truncate=8)
   assert_allclose(found[16:-16, 16:-16], wanted[16:-16, 16:-16], rtol=1e-4)
-  assert_allclose(deletion.blurred(np.ones_like(image)), 1, rtol=1e-6)
+  assert_allclose(blurred(np.ones_like(image)), 1, rtol=1e-6)
 
 
 def test_focus_and_dual_add_up_to_both_images():
   images, maps, _ = _draw()
   modified = 255 - images
   share = 1 / (1 + np.exp(-maps))
-  focus = deletion.blended(images, modified, share)
-  dual = deletion.blended(images, modified, 1 - share)
+  blended = jax.jit(deletion.blended)
+  focus = np.asarray(blended(images, modified, share))
+  dual = np.asarray(blended(images, modified, 1 - share))
   assert_allclose(focus + dual, np.full(images.shape, 255.0), rtol=1e-5)
-  everything = deletion.blended(images, modified, np.ones_like(maps))
+  everything = blended(images, modified, np.ones_like(maps))
   assert_array_equal(everything, modified.astype(np.float32))
 
 

@@ -74,7 +74,7 @@ def _draw(b=3, q=4, size=11):
 @pytest.mark.parametrize("metric", LOOPS)
 def test_equals_the_loop(metric):
   maps, masks = _draw()
-  found = COMPILED[metric](maps, masks)
+  found = np.asarray(COMPILED[metric](maps, masks))
   for i, j in np.ndindex(found.shape):
     wanted = LOOPS[metric](maps[i, j], masks[i])
     assert_allclose(found[i, j], wanted, rtol=2e-5)
@@ -83,9 +83,9 @@ def test_equals_the_loop(metric):
 @pytest.mark.parametrize("metric", LOOPS)
 def test_an_image_without_object_is_left_out(metric):
   maps, masks = _draw()
-  alone = COMPILED[metric](maps, masks)[1:]
+  alone = np.asarray(COMPILED[metric](maps, masks))[1:]
   masks[0] = False
-  found = COMPILED[metric](maps, masks)
+  found = np.asarray(COMPILED[metric](maps, masks))
   assert np.isnan(found[0]).all()
   value, count, left_out = mean(found)
   assert_allclose(value, alone.mean(), rtol=1e-5)
@@ -99,16 +99,17 @@ def test_what_else_is_not_defined():
     localisation.outside_inside,
     localisation.overlap,
   ):
-    assert np.isnan(metric(flat, mask[None]))
+    assert np.isnan(COMPILED[metric](flat, mask[None]))
   # No heat: nothing to share out.
-  assert np.isnan(localisation.energy(-flat, mask[None]))
+  assert np.isnan(COMPILED[localisation.energy](-flat, mask[None]))
   heat = np.arange(16, dtype=np.float32).reshape(1, 1, 4, 4)
   everything = np.ones((1, 4, 4), bool)
-  assert np.isnan(localisation.outside_inside(heat, everything))
+  outside_inside = COMPILED[localisation.outside_inside]
+  assert np.isnan(outside_inside(heat, everything))
   # The coldest pixel alone is object: the ratio has no end.
   coldest = (heat == 0)[0]
-  assert np.isnan(localisation.outside_inside(heat, coldest))
-  assert localisation.content(heat, coldest) == 0
+  assert np.isnan(outside_inside(heat, coldest))
+  assert COMPILED[localisation.content](heat, coldest) == 0
 
 
 def test_by_hand():
@@ -116,10 +117,10 @@ def test_by_hand():
   heat[0, 0, :2, :2] = 4
   mask = np.zeros((1, 4, 4), bool)
   mask[0, :2, :4] = True
-  assert localisation.content(heat, mask) == 0.5
-  assert localisation.outside_inside(heat, mask) == 0
-  assert localisation.overlap(heat, mask) == 0.5
-  assert localisation.energy(heat, mask) == 1
+  assert COMPILED[localisation.content](heat, mask) == 0.5
+  assert COMPILED[localisation.outside_inside](heat, mask) == 0
+  assert COMPILED[localisation.overlap](heat, mask) == 0.5
+  assert COMPILED[localisation.energy](heat, mask) == 1
   assert localisation.coverage(mask) == 0.5
 
 
@@ -129,19 +130,21 @@ def test_equally_hot_pixels_share_the_last_places():
   heat[0, 0, 0] = 1
   mask = np.zeros((1, 4, 4), bool)
   mask[0, 0, :2] = True
+  relevance = jax.jit(localisation.relevance, static_argnames="area")
   for flipped in (mask, mask[:, :, ::-1]):
-    found = localisation.relevance(heat, flipped, area=1 / 16)
+    found = relevance(heat, flipped, area=1 / 16)
     assert found == 0.5
   # A flat map says what chance would.
-  found = localisation.relevance(np.ones_like(heat), mask, area=0.25)
-  assert_allclose(found[0, 0], localisation.coverage(mask)[0])
+  found = relevance(np.ones_like(heat), mask, area=0.25)
+  assert_allclose(found, localisation.coverage(mask)[:, None])
 
 
 @pytest.mark.parametrize("tolerance", [0, 1, 2, 4])
 def test_a_hit_may_miss_by_the_tolerance(tolerance):
   maps, masks = _draw(b=8, q=6)
   masks &= np.random.default_rng(1).random(masks.shape) < 0.1
-  found = localisation.hits(maps, masks, tolerance)
+  found = jax.jit(localisation.hits, static_argnums=2)(maps, masks, tolerance)
+  found = np.asarray(found)
   for i, j in np.ndindex(found.shape):
     wanted = _hits(maps[i, j], masks[i], tolerance)
     assert found[i, j] == wanted or not masks[i].any()

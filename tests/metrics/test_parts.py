@@ -9,6 +9,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from protojax.metrics import parts
 from protojax.metrics.means import mean
 
+RATES, PURITY = jax.jit(parts.rates), jax.jit(parts.purity)
 CONSISTENCY = jax.jit(functools.partial(parts.consistency, threshold=0.7))
 
 
@@ -32,9 +33,9 @@ def test_rates_purity_and_consistency_equal_the_loop():
     seen[:, 3] = False  # a part that nobody sees
     at &= seen[:, None]
     counted[:, 4] = False  # a prototype without images
-    rates = jax.jit(parts.rates)(at, seen, counted)
-    purity = jax.jit(parts.purity)(at, seen, counted)
-    consistent = CONSISTENCY(at, seen, counted)
+    rates, purity, consistent = (
+      np.asarray(of(at, seen, counted)) for of in (RATES, PURITY, CONSISTENCY)
+    )
     for q in range(5):
       wanted = [_rate(at, seen, counted, q, r) for r in range(4)]
       assert_allclose(rates[q], wanted, rtol=1e-6)
@@ -53,7 +54,7 @@ def test_a_rate_at_the_threshold_is_consistent():
   """Four of five images: float32 makes 0.8 of it, not less."""
   at = np.array([True] * 4 + [False])[:, None, None]
   everything = np.ones((5, 1), bool)
-  assert parts.consistency(at, everything, everything) == 1
+  assert jax.jit(parts.consistency)(at, everything, everything) == 1
 
 
 def test_stability_equals_the_loop_and_leaves_out_what_shows_no_part():
@@ -62,7 +63,7 @@ def test_stability_equals_the_loop_and_leaves_out_what_shows_no_part():
   seen[:3] = False
   before, after = before & seen[:, None], after & seen[:, None]
   counted[:, 1] = False
-  found = jax.jit(parts.stability)(before, after, seen, counted)
+  found = np.asarray(jax.jit(parts.stability)(before, after, seen, counted))
   for q in range(5):
     same = [
       (before[i, q] == after[i, q]).all()
@@ -82,8 +83,8 @@ def test_contained_equals_the_loop():
   places = generator.integers(0, 64, (3, 4, 2))
   points = generator.integers(0, 64, (3, 5, 2))
   seen = generator.random((3, 5)) < 0.5
-  boxes = parts.boxes(places, 64, 48)
-  found = parts.contained(boxes, points, seen)
+  boxes = jax.jit(parts.boxes, static_argnums=(1, 2))(places, 64, 48)
+  found = np.asarray(jax.jit(parts.contained)(boxes, points, seen))
   for i, j, r in np.ndindex(found.shape):
     row, column = places[i, j]
     box = (
@@ -100,7 +101,7 @@ def test_same_cells_equals_the_loop():
   before, after = generator.integers(0, 3, (2, 9, 4))
   counted = generator.random((9, 4)) < 0.5
   counted[:, 2] = False
-  found = parts.same_cells(before, after, counted)
+  found = np.asarray(jax.jit(parts.same_cells)(before, after, counted))
   for q in range(4):
     same = [
       a == b
