@@ -250,6 +250,7 @@ def _squares(variables, x):
   return jax.nn.relu(cells.reshape(len(x), 4, 4, 192) @ variables)
 
 
+@pytest.mark.slow
 def test_a_classifier_of_ones_own_goes_through_a_run(tmp_path):
   """Whose classes are not those of the images that it is explained by."""
   rng = np.random.default_rng(0)
