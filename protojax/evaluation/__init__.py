@@ -1,1 +1,1 @@
-"""Judges models and their explanations, and compares methods."""
+"""Measures models and their explanations, and compares methods."""

@@ -1,4 +1,4 @@
-"""Trains several methods on the same data, with the same seeds, and judges."""
+"""Trains several methods on the same data and seeds, and measures them."""
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -16,7 +16,7 @@ Measure = Callable[[Path], dict[str, Mean]]
 
 
 class Stopped(Exception):
-  """Training was stopped by a signal; `code` is what the command returns."""
+  """A signal stopped training; `code` is the exit code of the command."""
 
   def __init__(self, code: int) -> None:
     super().__init__(code)
@@ -26,7 +26,7 @@ class Stopped(Exception):
 def methods(
   configs: Mapping[str, ConfigDict], root: Path, measure: Measure
 ) -> dict[str, Any]:
-  """Trains, or goes on, and judges every seed of every method.
+  """Trains, or resumes, and measures every seed of every method.
 
   Args:
     configs: method -> config, with its seeds.
@@ -37,7 +37,7 @@ def methods(
     {"methods": {name: {metric: {"mean", "std", "n", "left_out"}}}}.
 
   Raises:
-    Stopped: by a signal; the same call goes on from there.
+    Stopped: by a signal; the same call resumes.
   """
   found = {}
   for name, config in configs.items():
@@ -51,7 +51,7 @@ def methods(
 
 
 def one(folder: Path, measure: Measure) -> dict[str, Any]:
-  """Judges a run, or all seeds of one, as `methods` does.
+  """Measures a finished run, or all seeds of one, as `methods` does.
 
   Raises:
     UserError: there is no run, or one that is not trained to its end.
@@ -62,11 +62,11 @@ def one(folder: Path, measure: Measure) -> dict[str, Any]:
   for place in folders:
     if not (place / "summary.json").exists():
       raise UserError(
-        f"{place} is not trained to its end: go on with train.py first"
+        f"{place} is not trained to its end: finish it with train.py first"
       )
   return {"methods": {name: over_seeds([measure(p) for p in folders])}}
 
 
 def chosen(names: str) -> Sequence[str]:
-  """The methods of a list with commas, each once."""
+  """The names in a list with commas, each once."""
   return tuple(dict.fromkeys(filter(None, map(str.strip, names.split(",")))))

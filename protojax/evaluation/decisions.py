@@ -1,4 +1,4 @@
-"""What a model decides, and how many prototypes it takes: over all images."""
+"""Metrics of a model's decisions over all images, and of its sizes."""
 
 from collections.abc import Callable, Iterable
 import functools
@@ -18,13 +18,13 @@ from protojax.types import Array, ArrayLike, Batch, State
 
 
 class Decision(NamedTuple):
-  """One forward pass, from the features to the logits.
+  """The results of a forward pass, from the features to the logits.
 
   Attributes:
-    embedded: features, which the prototypes are compared with.
+    embedded: features that the prototypes are compared with.
     similarity: of each prototype to its nearest cell.
     cells: those cells, row-major.
-    scores: what the head weighs.
+    scores: the head multiplies them by its weights.
     logits: of the classes.
   """
 
@@ -38,7 +38,7 @@ class Decision(NamedTuple):
 def decide(
   model: Explainable, state: State, images: Num[ArrayLike, "b H W 3"]
 ) -> Decision:
-  """What a model makes of images, as its explanations have it."""
+  """The decision on each image, computed as in explanations."""
   embedded = model.embed(state, images)
   similarity, cells = model.nearest(state, embedded)
   scores = model.scores(state, embedded, similarity)
@@ -55,8 +55,8 @@ def measure(
   Args:
     model: see `Explainable`.
     state: its state.
-    stream: images; those of unknown classes tell nothing of accuracy.
-    outliers: a stream of images of none of the classes.
+    stream: images; without known classes there is no accuracy.
+    outliers: a stream of images of no class.
   """
   rows = gathered(functools.partial(_decided, model), state, stream.batches())
   probabilities = jax.nn.softmax(rows["logits"])
@@ -86,19 +86,19 @@ def gathered(
   state: State,
   batches: Iterable[Batch],
 ) -> dict[str, np.ndarray]:
-  """Rows of `parallel.each` and what names them, padding cut off, joined."""
-  parts: list[dict[str, np.ndarray]] = []
+  """Rows of all batches, with "index" and "label", without padding."""
+  pieces: list[dict[str, np.ndarray]] = []
   for batch, rows in parallel.each(function, state, batches):
-    kept = batch["valid"].astype(bool)
+    valid = batch["valid"].astype(bool)
     named = {name: batch[name] for name in ("index", "label")}
-    parts.append({name: x[kept] for name, x in {**named, **rows}.items()})
-  return {name: np.concatenate([p[name] for p in parts]) for name in parts[0]}
+    pieces.append({name: x[valid] for name, x in {**named, **rows}.items()})
+  return {name: np.concatenate([p[name] for p in pieces]) for name in pieces[0]}
 
 
 def _decided(
   model: Explainable, state: State, batch: Batch
 ) -> dict[str, Array]:
-  """What the model decides in each image of a batch, by name."""
+  """Logits and numbers of prototypes for each image of a batch, by name."""
   found = decide(model, state, batch["image"])
   weights = model.weights(state)
   asked = found.scores, weights, jnp.argmax(found.logits, axis=1)
@@ -111,11 +111,11 @@ def _decided(
 
 
 def _sizes(model: Explainable, state: State) -> dict[str, Mean]:
-  """Of the head, and of the places that prototypes were taken from."""
+  """Sizes of the head, and uniqueness of the prototypes' provenance."""
   alive = np.asarray(state.buffers["alive"])
   weights = parallel.to_host(model.weights(state))[:, alive]
-  source = state.buffers["provenance"]
-  places = np.stack([np.asarray(source.image), np.asarray(source.cell)], 1)
+  provenance = state.buffers["provenance"]
+  places = np.stack([provenance.image, provenance.cell], axis=1)
   taken = alive & (places[:, 0] >= 0)
   return {
     "sparsity": _one(metrics.sparsity(weights), weights.size),
@@ -125,7 +125,7 @@ def _sizes(model: Explainable, state: State) -> dict[str, Mean]:
 
 
 def _one(value: ArrayLike | float, cases: int) -> Mean:
-  """A figure of all cases together, or of none where it is not defined."""
+  """A value over all cases; they are left out if it is not defined."""
   defined = not np.isnan(value)
   return Mean(
     np.asarray(value, np.float32),

@@ -16,9 +16,9 @@ from protojax.metrics.means import Mean, mean
 from protojax.prototypes.explainable import Explainable
 from protojax.types import ArrayLike, Batch, State
 
-# Images of a prototype that its purity is taken over (PIP-Net).
+# Number of nearest images that purity is computed from (PIP-Net).
 _NEAREST = 10
-# Images of a batch for each device: deletion makes 29 copies of one.
+# Images of a batch on each device: deletion makes 29 copies of each.
 _AT_ONCE = 2
 
 
@@ -27,8 +27,8 @@ def measure(
 ) -> dict[str, Mean]:
   """Metrics of the heat maps over so many images of a stream, by name.
 
-  Those that need the place of the object, or of its parts, are there if the
-  source knows it, and same_cells if it knows what its prototypes belong to.
+  Metrics that need the place of the object or of its parts are present if the
+  source knows them; "same_cells", if it knows the groups of the prototypes.
   """
   size = parallel.whole_batch(_AT_ONCE * parallel.device_count())
   stream = dataclasses.replace(stream, batch_size=size)
@@ -70,9 +70,9 @@ def _with_places(
 def _own(
   model: Explainable, state: State, source: Any, rows: dict[str, np.ndarray]
 ) -> np.ndarray | None:
-  """Which living prototypes belong to what each image shows, [b p].
+  """Which living prototypes belong to the class or concepts of an image, [b p].
 
-  None where prototypes stand under something that the source knows nothing of.
+  None if the source does not know the groups of the prototypes.
   """
   names = tuple(model.groups.names)
   if names == tuple(concepts.names(source)):
@@ -86,7 +86,7 @@ def _own(
 
 
 def _of_living(state: State, values: ArrayLike) -> Mean:
-  """The mean over living prototypes; dead ones are no cases."""
+  """The mean over living prototypes; dead ones do not count."""
   return mean(np.asarray(values)[np.asarray(state.buffers["alive"])])
 
 
@@ -98,7 +98,7 @@ def _of_parts(
   noisy_at: np.ndarray,
   seen: np.ndarray,
 ) -> dict[str, Mean]:
-  """Purity over each prototype's nearest images, the rest over its own."""
+  """Purity over a prototype's nearest images, the rest over its group's."""
   place = np.argsort(np.argsort(-similarity, axis=0, kind="stable"), axis=0)
   found = {"purity": metrics.purity(at, seen, place < _NEAREST)}
   if counted is not None:

@@ -1,9 +1,9 @@
-"""What heat maps of a model point at, judged on the device, image by image.
+"""Metrics of a model's heat maps, computed on the device for each image.
 
-The heat of a class is what its prototypes see, weighed as the head weighs
-them, of those that speak for it: where all weights are equal, the mean map
-that ST-ProtoPNet's code judges. A prototype's own map is judged for those that
-give the predicted class most points.
+The heat of a class is the sum of the prototypes' similarity maps times their
+weights for the class, where these are positive. With equal weights it is the
+mean map that ST-ProtoPNet's code uses. Maps of single prototypes are measured
+for those that give the predicted class the most points.
 """
 
 import jax
@@ -21,9 +21,9 @@ from protojax.prototypes.bank import vectors
 from protojax.prototypes.explainable import Explainable
 from protojax.types import Array, ArrayLike, Batch, State
 
-# Prototypes of an image whose maps are judged.
+# Number of prototypes of an image whose maps are measured.
 _ASKED = 3
-# What the relevance drop changes: as CaBRNet, whose changes leave texture out.
+# The modifications of the relevance drop: without texture, as in CaBRNet.
 _CHANGES = tuple(
   m
   for m in presets.BALANCED.modifications
@@ -34,12 +34,12 @@ _CHANGES = tuple(
 def judged(model: Explainable, state: State, batch: Batch) -> dict[str, Array]:
   """Rows of a batch, by name.
 
-  A batch may hold masks of the "object", and "parts" as `objects.parts` gives
-  them. "deletion", "insertion" [b], "drop_focus" and "drop_dual" [b m] are
-  metrics, and so with an object "content", "outside_inside", "overlap" [b 1],
-  "energy", "relevance", "hits" [b q] and "coverage" [b]. The others are tables
-  of the p prototypes that metrics over images are made of: "cells",
-  "noisy_cells", "similarity", and with parts "at", "noisy_at" [b p r], "seen".
+  A batch may hold masks of the "object", and "parts" as from `objects.parts`.
+  Metrics are "deletion", "insertion" [b], "drop_focus" and "drop_dual" [b m],
+  and with an object "content", "outside_inside", "overlap" [b 1], "energy",
+  "relevance", "hits" [b q] and "coverage" [b]. The other rows are tables over
+  the p prototypes, for metrics over all images: "cells", "noisy_cells",
+  "similarity", and with parts "at", "noisy_at" [b p r] and "seen".
   """
   images = jnp.asarray(batch["image"])
   seen = decide(model, state, images)
@@ -83,7 +83,7 @@ def _heat(
   classes: Int[ArrayLike, " b"],
   images: ArrayLike,
 ) -> Float[Array, "b H W"]:
-  """What speaks for a class, in pixels."""
+  """The heat of a class, in pixels."""
   positive = jnp.maximum(jnp.asarray(weights)[classes], 0.0)
   precise = jax.lax.Precision.HIGHEST
   heat = jnp.einsum("bphw,bp->bhw", maps, positive, precision=precise)
@@ -96,7 +96,7 @@ def _asked(
   maps: Float[Array, "b p h w"],
   images: Array,
 ) -> tuple[Int[Array, "b q"], Float[Array, "b q H W"]]:
-  """The prototypes that give most points, and their maps in pixels."""
+  """The prototypes that give the most points, and their maps in pixels."""
   points = seen.scores * weights
   _, asked = jax.lax.top_k(points, min(_ASKED, points.shape[1]))
   chosen = jnp.take_along_axis(maps, asked[..., None, None], axis=1)
@@ -133,18 +133,18 @@ def _dropped(
   prototype: Int[Array, " b"],
   heat: Float[Array, "b H W"],
 ) -> dict[str, Array]:
-  """Which share of its similarity a prototype loses by each change.
+  """Share of its similarity that a prototype loses by each modification.
 
-  Focus: where its map is hot; dual: where it is not. Not defined for a flat
-  map, and where there was no similarity above 0.
+  Focus modifies where its map is hot, dual where it is not. Not defined for a
+  flat map, or for a similarity that is not above 0.
   """
   share = localisation.scaled(heat[:, None])[:, 0]
   flat = jnp.isnan(share[:, 0, 0])
   share = jnp.nan_to_num(share)
   changed = [modification.modify(images, change) for change in _CHANGES]
   copies = [
-    _bytes(metrics.blended(images, new, part))
-    for part in (share, 1 - share)
+    _bytes(metrics.blended(images, new, where))
+    for where in (share, 1 - share)
     for new in changed
   ]
   embedded = model.embed(state, jnp.concatenate(copies))
@@ -163,7 +163,7 @@ def _located(
   asked: Float[Array, "b q H W"],
   masks: ArrayLike,
 ) -> dict[str, Array]:
-  """The class's heat, and maps of prototypes, against the object."""
+  """Metrics of the class's heat and of prototypes' maps against the object."""
   return {
     "content": metrics.content(heat, masks),
     "outside_inside": metrics.outside_inside(heat, masks),
@@ -181,7 +181,7 @@ def _parted(
   rows: Float[ArrayLike, "b r 3"],
   size: int,
 ) -> dict[str, Array]:
-  """At which parts each prototype is, without noise and with it."""
+  """The parts that each prototype is at, without noise and with it."""
   seen = jnp.asarray(rows)[..., 2] > 0
   points = size * jnp.asarray(rows)[..., :2]
 
@@ -193,7 +193,7 @@ def _parted(
 
 
 def _hottest(maps: Float[Array, "b p h w"], size: int) -> Int[Array, "b p 2"]:
-  """Row and column of the hottest pixel, prototype by prototype."""
+  """Row and column of the hottest pixel of each map."""
 
   def one(maps: Float[Array, "b h w"]) -> Int[Array, "b 2"]:
     flat = similarity_map.upsample(maps, size, size).reshape(len(maps), -1)
@@ -203,5 +203,5 @@ def _hottest(maps: Float[Array, "b p h w"], size: int) -> Int[Array, "b p 2"]:
 
 
 def _bytes(images: Array) -> Array:
-  """Grey levels as an image holds them."""
+  """Grey levels rounded to uint8, as in an image."""
   return jnp.round(images).astype(jnp.uint8)

@@ -1,9 +1,9 @@
-"""Tests explanations where it is known what they must say.
+"""Tests explanations on data whose labels have a known cause.
 
 For each of five embedded data sets whose labels have one cause
 (protojax.datasets.planted) a model is trained, and its prototypes are explained
-over images held out. Told is which share of the importance falls on each
-characteristic: each should have its largest share where it is the cause.
+over held-out images. The result is the share of the importance of each
+characteristic. It should be the largest where the characteristic is the cause.
 """
 
 from collections.abc import Mapping, Sequence
@@ -26,18 +26,18 @@ from protojax.modify.presets import Preset
 from protojax.prototypes.explainable import Explainable
 from protojax.types import State, UserError
 
-# The first decides.
+# The first decides the verdict.
 PRESETS = (presets.BALANCED, presets.REFERENCE)
-# Images explained of each split.
+# Number of explained images of each split.
 IMAGES = 250
-# What explanations must reach.
+# Values that explanations must reach.
 FIRST = 0.8
 CORRELATION = 0.85
 
-# What is said of a model: the share of each characteristic, how many of the
-# prototypes have the cause first, how good it is, and how far global scores
-# over training images, all or without each prototype's own, agree with those
-# over test images.
+# Figures of a model: the share of each characteristic; the share of prototypes
+# that have the cause first; the accuracy; the correlation of global scores over
+# training images, all or without each prototype's own, with those over test
+# images.
 FIGURES = (
   "shares",
   "first",
@@ -72,14 +72,14 @@ def config(method: str, name: str, seeds: int, debug: bool) -> ConfigDict:
 
 @dataclasses.dataclass(frozen=True)
 class Measured:
-  """What the explanations of one run say.
+  """The explanations of one run, as numbers.
 
   Attributes:
     accuracy: on the test images.
     scores: by preset and images: global scores of the living prototypes,
       columns as in `CHARACTERISTICS`. Images are "test", "train", and "others":
-      the training images without each prototype's own source, where the
-      similarity is steepest and one image may outweigh the rest.
+      the training images without the one in each prototype's provenance, where
+      the similarity is steepest and one image may outweigh the rest.
     control: the largest score of the modification that changes nothing.
   """
 
@@ -115,14 +115,14 @@ def measure(folder: Path, images: int = IMAGES) -> Measured:
   )
 
 
-def together(parts: Sequence[Preset]) -> Preset:
-  """The modifications of several presets, each once, named by what they do.
+def together(several: Sequence[Preset]) -> Preset:
+  """One preset with the modifications of several, each once.
 
-  Most are common to them, so that one sweep is little more than that of one.
+  They share most of them, so a sweep costs little more than for one preset.
   """
-  each = {_name(m): m for part in parts for m in part.modifications}
+  each = {_name(m): m for preset in several for m in preset.modifications}
   return Preset(
-    "+".join(part.name for part in parts),
+    "+".join(preset.name for preset in several),
     tuple(dataclasses.replace(m, name=name) for name, m in each.items()),
   )
 
@@ -131,9 +131,9 @@ def _name(modification: Modification) -> str:
   return " ".join(map(str, (modification.change, *modification.strengths)))
 
 
-def _rows(preset: Preset, whole: Preset) -> list[int]:
-  """Where a preset's characteristics stand in what `together` made."""
-  of = {m.name: whole.names.index(_name(m)) for m in preset.modifications}
+def _rows(preset: Preset, joint: Preset) -> list[int]:
+  """Positions of a preset's characteristics in the preset of `together`."""
+  of = {m.name: joint.names.index(_name(m)) for m in preset.modifications}
   return [of[name] for name in CHARACTERISTICS]
 
 
@@ -147,7 +147,7 @@ def _totals(
 ) -> Totals:
   """Global scores over so many images of a split."""
   own = np.asarray(state.buffers["provenance"].image)
-  parts = sweep(
+  results = sweep(
     model,
     state,
     stream.spread(images),
@@ -155,12 +155,12 @@ def _totals(
     provenance=own if split == "train" else np.full_like(own, -1),
     replicates=1,
   )
-  (totals,) = (part for part in parts if isinstance(part, Totals))
+  (totals,) = (result for result in results if isinstance(result, Totals))
   return totals
 
 
 def outcome(measured: Mapping[str, Sequence[Measured]]) -> dict[str, Any]:
-  """What the JSON file holds: see the module's first lines.
+  """The content of the JSON file.
 
   Args:
     measured: planted characteristic -> the measurements of its seeds.
@@ -201,7 +201,7 @@ def table(
 
 
 def _figures(name: str, measured: Measured, preset: str) -> dict[str, Any]:
-  """Of one run; a share is what a mean score is of the sum of all five."""
+  """Figures of one run; a share is a mean score over the sum of all five."""
   scores = measured.scores[preset]
   test = scores["test"]
   means = test.mean(axis=0)
@@ -221,7 +221,7 @@ def _correlation(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def verdicts(found: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-  """Whether the explanations say what they must.
+  """Whether the explanations are right.
 
   Args:
     found: figure -> planted characteristic -> its value, as from `table`.

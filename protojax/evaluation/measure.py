@@ -1,7 +1,7 @@
-"""What a trained model reaches, and what its explanations are worth.
+"""All metrics of a trained model and of its explanations.
 
-One function for all methods: it asks for an `Explainable`, and never for a
-name. A metric that the data or the model do not allow is absent.
+One function for all methods, which needs an `Explainable` network. A metric
+that the data or the network do not allow is absent.
 """
 
 from collections.abc import Sequence
@@ -15,16 +15,17 @@ from protojax.datasets import files
 from protojax.evaluation import decisions, explanations, recipes
 from protojax.metrics.means import Mean
 
-# Images whose heat maps are judged: deletion takes 58 passes for each.
+# Number of images whose heat maps are measured; deletion and insertion take 58
+# forward passes for each.
 IMAGES = 100
 
 
 class Figure(NamedTuple):
-  """How a metric is told.
+  """How a table shows a metric.
 
   Attributes:
-    title: in a table.
-    better: "higher", "lower", or "" where neither is.
+    title: of the metric.
+    better: "higher", "lower", or "" if neither is.
   """
 
   title: str
@@ -67,8 +68,8 @@ def measure(
 
   Args:
     folder: of the run.
-    outliers: a folder of images of none of the classes; '' for none.
-    images: how many have their heat maps judged.
+    outliers: a folder of images of no class; '' for none.
+    images: number of images whose heat maps are measured.
 
   Raises:
     UserError: no run, a method without prototypes, or no such images.
@@ -91,11 +92,11 @@ def measure(
 def over_seeds(
   measured: Sequence[dict[str, Mean]],
 ) -> dict[str, dict[str, Any]]:
-  """Metric -> what the JSON file holds of it.
+  """Metric -> its entry in the JSON file.
 
   Returns:
-    "mean" and "std" (that of a sample, over n - 1; None of a single seed) over
-    the n seeds where the metric is defined; "left_out", the share of the cases
+    "mean" and "std" (of a sample: over n - 1; None for a single seed) over the
+    n seeds for which the metric is defined; "left_out", the share of the cases
     in which it is not. A metric that no seed has is absent.
   """
   told = {}

@@ -1,4 +1,4 @@
-"""What `evaluate` prints."""
+"""The tables that `evaluate` prints."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -34,7 +34,7 @@ def markdown(methods: Mapping[str, Mapping[str, Any]]) -> str:
 
 
 def _told(found: Mapping[str, Any] | None) -> str:
-  """Mean and, of several seeds, deviation."""
+  """Mean and, with several seeds, deviation."""
   if found is None:
     return _ABSENT
   mean, deviation = found["mean"], found["std"]
@@ -51,12 +51,12 @@ def show_planted(content: Mapping[str, Any], console: Console) -> None:
       preset.name, content if decides else content[preset.name], console
     )
   console.print(
-    "In bold the largest of a column: it should stand where row and column"
-    " meet. First: share of the prototypes with the cause before all else;"
-    f" {known_causes.FIRST} is asked for. r: of global scores over training"
-    f" images with those over test images; {known_causes.CORRELATION} is asked"
-    " for. r*: without each prototype's own image. Identity control:"
-    f" {content['control']:.2g}."
+    "Bold: the largest of a column, which should be in the row of the same"
+    " name. first: share of the prototypes whose most important characteristic"
+    f" is the cause; {known_causes.FIRST} is required. r: correlation of global"
+    " scores over training images with those over test images;"
+    f" {known_causes.CORRELATION} is required. r*: the same without each"
+    f" prototype's own image. Identity control: {content['control']:.2g}."
   )
 
 

@@ -1,7 +1,7 @@
-"""Configs and models of any method, as `evaluate` needs them.
+"""Loads configs and networks of any method, for `evaluate`.
 
-A recipe is the part of a config's name after the method's: of
-configs/protopnet_folder.py it is "folder".
+A recipe is what follows the method in a config's name: "folder" in
+configs/protopnet_folder.py.
 """
 
 from collections.abc import Mapping
@@ -28,7 +28,7 @@ def load(
     method: its name.
     recipe: such as "folder" or "planted".
     variants: of the config, with commas between them.
-    changes: key, such as "data.root" -> what it becomes.
+    changes: key, such as "data.root" -> its value.
 
   Raises:
     UserError: there is no such method, or no config of it for the recipe.
@@ -58,7 +58,7 @@ def load(
 
 
 def explainable(method: Any) -> Explainable:
-  """The model of a method, for metrics and explanations.
+  """The network of a method, for metrics and explanations.
 
   Raises:
     UserError: it compares no patches with prototypes.
@@ -66,6 +66,6 @@ def explainable(method: Any) -> Explainable:
   if not can(method, Compares):
     raise UserError(
       f"{method.config.method} does not decide by prototypes that patches of"
-      " images are compared with, so there is nothing to judge"
+      " images are compared with, so there is nothing to measure"
     )
   return method.network
