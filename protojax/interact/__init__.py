@@ -1,4 +1,4 @@
-"""Puts a concept model right, and shows what it would say then."""
+"""Lets a person correct a concept model, and shows its answers then."""
 
 from protojax.interact.answers import Answer, Model, intervene
 

@@ -1,4 +1,4 @@
-"""What a model answers to an intervention: one program, one image at a time."""
+"""Answers to interventions, by one compiled program for single images."""
 
 from collections.abc import Callable, Sequence
 import dataclasses
@@ -31,15 +31,15 @@ _NOTHING = Intervention()
 
 @dataclasses.dataclass(frozen=True)
 class Answer:
-  """What the model says of an image.
+  """The answer to an image.
 
   Attributes:
     logits: of the classes.
     probabilities: of the classes.
-    concept_scores: how much of each concept it sees.
+    concept_scores: the score of each concept.
     contributions: of each concept to the logit of the predicted class.
     best: the prototype that gives each concept its score.
-    maps: where that prototype sees it, times the importance.
+    maps: similarity of that prototype to each cell, times the importance.
   """
 
   logits: Float[np.ndarray, " k"]
@@ -51,12 +51,12 @@ class Answer:
 
   @property
   def predicted(self) -> int:
-    """The class that is most probable."""
+    """The most probable class."""
     return int(np.argmax(self.probabilities))
 
   @property
   def margin(self) -> float:
-    """By how much it is more probable than the class that comes second.
+    """Probability of the predicted class minus that of the second.
 
     1 if there is no second class.
     """
@@ -67,9 +67,9 @@ class Answer:
 
 
 class Model:
-  """A method with its state, for one person to ask.
+  """A method with its state, which answers to interventions.
 
-  Its program is compiled once for all interventions. Threads may share it.
+  Its program is compiled once for all of them. Threads may share it.
   """
 
   def __init__(self, method: Intervenes, state: State) -> None:
@@ -82,11 +82,11 @@ class Model:
     image: UInt8[np.ndarray, "H W 3"],
     intervention: Intervention = _NOTHING,
   ) -> Answer:
-    """What the model says of an image after an intervention.
+    """The answer to an image after an intervention.
 
     Args:
-      image: at its own size, in whose pixels the boxes are.
-      intervention: none, if not given.
+      image: at its own size; boxes are in its pixels.
+      intervention: by default none.
     """
     size, names = image.shape[:2], self.method.concept_names
     with self._lock:
@@ -113,23 +113,23 @@ def intervene(
   rejected: Sequence[str] = (),
   alpha: float = ALPHA,
 ) -> tuple[Answer, Answer]:
-  """What a model says of an image, and what once it was put right.
+  """The answers to an image before and after an intervention.
 
   Args:
-    method: the model.
+    method: the method.
     state: its state.
     image: at its own size.
-    look: boxes (top, left, bottom, right) in pixels of the image, the last two
-      excluded, that shall count.
-    ignore: boxes that shall not, also where they lie on those of `look`.
-    rejected: names of concepts that shall not count.
-    alpha: how much the rest counts if there is a box in `look`, from 0 to 1.
+    look: boxes of importance 1: (top, left, bottom, right) in pixels of the
+      image, the last two excluded.
+    ignore: boxes of importance 0, also where they overlap those of `look`.
+    rejected: names of concepts that do not count.
+    alpha: importance of the rest if there is a box in `look`, from 0 to 1.
 
   Returns:
     The answers before and after.
 
   Raises:
-    UserError: a box, a concept or alpha is not as it should be.
+    UserError: a box, a concept or alpha is wrong.
   """
   asked = parse(
     {
@@ -146,7 +146,7 @@ def intervene(
 
 
 def _named(box: Any) -> Any:
-  """The box as JSON has it; what has not four numbers as it is."""
+  """The box as in JSON; what has not four numbers is not changed."""
   values = np.asarray(box).tolist()
   if not isinstance(values, list) or len(values) != len(Box._fields):
     return values
@@ -156,10 +156,7 @@ def _named(box: Any) -> Any:
 def _shares(
   boxes: Sequence[Box], size: tuple[int, int]
 ) -> Float[np.ndarray, "n 4"]:
-  """Boxes in shares of the image, as many as there is room for.
-
-  Padding has no area.
-  """
+  """Boxes in shares of the image, padded with boxes without area."""
   padded = np.zeros((MOST_BOXES, 4), np.float32)
   padded[: len(boxes)] = np.reshape(boxes, (-1, 4)) / np.tile(size, 2)[None]
   return padded

@@ -1,7 +1,7 @@
-"""The atlas: what the prototypes of a run were taken from.
+"""The images of the atlas: the provenance of a run's prototypes.
 
-Its images are those of the training split, which may be gone or may have
-changed since; then there is nothing to show, and the model answers as before.
+They are images of the training split, which may have been removed or changed
+since. Then they are not shown, and the model still answers.
 """
 
 from collections.abc import Mapping
@@ -18,14 +18,14 @@ from protojax.types import State, UserError
 
 
 class Atlas:
-  """Training images by prototype, read when they are asked for."""
+  """Training images by prototype, read when they are needed."""
 
   def __init__(self, method: Any, state: State, grid: tuple[int, int]) -> None:
-    """Prepares to look prototypes up.
+    """Reads no image yet.
 
     Args:
       method: its `stream("train")` has the images.
-      state: the buffer "provenance" says where prototypes come from.
+      state: its buffer "provenance" is read.
       grid: rows and columns of the cells.
     """
     self._method, self._grid = method, grid
@@ -48,7 +48,7 @@ class Atlas:
   def place(self, prototype: int) -> Mapping[str, Any] | None:
     """The image's name and the prototype's cell in shares of the image.
 
-    None where there is nothing to show.
+    None if the image cannot be shown.
     """
     index = self._index(prototype)
     if index is None:
@@ -69,7 +69,7 @@ class Atlas:
     return None if index is None else self._stream.source[index]["image"]
 
   def _find(self, prototype: int) -> int | None:
-    """Where the image stands, if it is there and what it was."""
+    """Position of the image, if it is there and has not changed."""
     known = 0 <= prototype < len(self._provenance.image)
     if not known or self.reason:
       return None

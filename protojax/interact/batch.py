@@ -1,4 +1,4 @@
-"""Interventions of a file, applied without a browser."""
+"""Applies the interventions of a file, without a browser."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 import csv
@@ -25,12 +25,12 @@ _COLUMNS = (
 def read(
   path: Path, source: Source, concept_names: Sequence[str]
 ) -> list[tuple[int, Intervention]]:
-  """Positions of images and what the file says of them, in its order.
+  """Positions of images and their interventions, in the order of the file.
 
   Args:
     path: of the file.
     source: the images that it names.
-    concept_names: those of the model.
+    concept_names: of the model.
 
   Raises:
     UserError: the file is not as `saved` describes it, or names an image that
@@ -59,7 +59,7 @@ def apply(
   """The record of each intervention.
 
   Args:
-    model: what is asked.
+    model: the model.
     source: the images.
     asked: from `read`.
   """
@@ -72,7 +72,7 @@ def apply(
 
 
 def write(found: Iterable[Mapping[str, Any]], file: Any, form: str) -> None:
-  """Writes the records as CSV, a row each, or as JSON, whole.
+  """Writes the records as CSV, a row for each, or as one JSON object.
 
   Args:
     found: from `apply`.

@@ -1,4 +1,4 @@
-"""Boxes of a person -> how much each cell of an image counts."""
+"""The importance of each cell of an image, from the boxes of a person."""
 
 import jax
 import jax.numpy as jnp
@@ -13,12 +13,11 @@ def importance_map(
   alpha: float | jax.Array,
   grid: tuple[int, int],
 ) -> Float[jax.Array, "h w"]:
-  """How much every cell counts (CSR, A of eq. 12).
+  """The importance of every cell (CSR, A of eq. 12).
 
-  1 in a positive box, 0 in a negative one, which wins where both lie. The rest
-  is `alpha` if there is a positive box, otherwise 1: who says only where not to
-  look has said nothing about the rest. A box covers the cells whose centres lie
-  in it, and always the cell at its own centre.
+  1 in a positive box; 0 in a negative box, also where both overlap. The rest is
+  `alpha` if there is a positive box, otherwise 1. A box covers the cells whose
+  centres lie in it, and always the cell at its own centre.
 
   Args:
     boxes_pos: (top, left, bottom, right) in shares of the image; a box without

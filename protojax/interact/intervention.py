@@ -1,12 +1,12 @@
-"""What someone who knows better says of an image, and its form in JSON.
+"""An intervention of a person in an image, and its form in JSON.
 
-Files of the user, what the page sends and WORKDIR/interventions.json all hold
+Files of the user, requests of the page and WORKDIR/interventions.json all hold
 
   {"look": [BOX, ...], "ignore": [BOX, ...], "rejected": [NAME, ...],
    "alpha": 0.5}
 
 with {"top", "left", "bottom", "right"} for a box. All keys may be left out.
-What is typed wrongly is found here, with the place where it stands.
+Messages about mistakes name their place.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,13 +17,13 @@ from typing import Any, NamedTuple
 
 from protojax.types import UserError
 
-# The compiled program has room for so many boxes of either kind.
+# Most boxes of either kind in the compiled program.
 MOST_BOXES = 32
 ALPHA = 0.5
 
 
 class Box(NamedTuple):
-  """A rectangle in pixels of an image as it is; bottom and right excluded."""
+  """A rectangle in pixels of an image's own size; bottom, right excluded."""
 
   top: float
   left: float
@@ -33,13 +33,13 @@ class Box(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Intervention:
-  """Where to look in an image, and which concepts not to believe.
+  """Where to look in an image, and which concepts to reject.
 
   Attributes:
     look: boxes of importance 1.
-    ignore: boxes of importance 0, also where they lie on those of `look`.
-    rejected: names of concepts that shall not count.
-    alpha: importance of what is in no box, from 0 to 1; 1 if `look` is empty.
+    ignore: boxes of importance 0, also where they overlap those of `look`.
+    rejected: names of concepts that do not count.
+    alpha: importance outside of all boxes, from 0 to 1; 1 if `look` is empty.
   """
 
   look: tuple[Box, ...] = ()
@@ -48,7 +48,7 @@ class Intervention:
   alpha: float = ALPHA
 
   def as_json(self) -> dict[str, Any]:
-    """What `parse` reads."""
+    """The intervention as JSON, as `parse` reads it."""
     return {
       "look": [box._asdict() for box in self.look],
       "ignore": [box._asdict() for box in self.ignore],
@@ -69,13 +69,13 @@ def parse(
   """An intervention out of JSON.
 
   Args:
-    content: the object; "image", "before" and "after" are for others to read.
+    content: the object; its "image", "before" and "after" are not read.
     concept_names: those that can be rejected.
     size: height and width of the image in pixels; boxes are cut off there.
-    where: begins what is said of mistakes, such as "boxes.json, image 'a'".
+    where: start of messages about mistakes, such as "boxes.json, image 'a'".
 
   Raises:
-    UserError: says where what stands that should not.
+    UserError: something is wrong; says what, and where.
   """
   where = where and f"{where}: "
   known = (*_KEYS, "image", "before", "after")
@@ -130,7 +130,7 @@ def sequence(content: Any, what: str) -> Sequence[Any]:
 
 
 def nearest(name: Any, known: Sequence[str]) -> str:
-  """Words on the known name that this one is like; empty without one."""
+  """A hint at the known name that is most similar; empty without one."""
   found = difflib.get_close_matches(str(name), known, 1)
   return f" (did you mean {found[0]!r}?)" if found else ""
 
@@ -175,7 +175,7 @@ def _box(content: Any, size: tuple[int, int], where: str) -> Box:
 
 
 def _number(content: Any, where: str) -> float:
-  # JSON's true is an int to Python, and its reader takes NaN.
+  # In Python JSON's true is an int, and the reader accepts NaN.
   if isinstance(content, bool) or not isinstance(content, int | float):
     raise UserError(f"{where} is {_shown(content)}; it must be a number")
   # An integer may be too large for a float.

@@ -1,9 +1,9 @@
-"""Interventions and their effect as records, and the files that hold them.
+"""Records of interventions and of their effect, and files of records.
 
   {"interventions": [{"image": NAME, ..., "before": {...}, "after": {...}}]}
 
-is what the page saves and what `--boxes` reads, which takes no notice of
-"before" and "after".
+is the file that the page saves and `--boxes` reads; the latter ignores "before"
+and "after".
 """
 
 from collections.abc import Mapping, Sequence
@@ -29,14 +29,14 @@ def record(
   after: Answer,
   method: Intervenes,
 ) -> dict[str, Any]:
-  """What is kept of an intervention.
+  """The record of an intervention.
 
   Args:
-    image: its name.
-    intervention: what was said of it.
-    before: the model's answer without it.
-    after: and with it.
-    method: the model.
+    image: name of the image.
+    intervention: the intervention.
+    before: the answer without it.
+    after: the answer with it.
+    method: the method.
   """
   return {
     "image": image,
@@ -69,14 +69,14 @@ def described(answer: Answer, method: Intervenes) -> dict[str, Any]:
 
 
 def number(value: float | np.floating) -> float:
-  """The value with no more digits than a float32 has."""
+  """The value, rounded to the digits of a float32."""
   return float(f"{value:.8g}")
 
 
 def read(path: Path) -> list[Mapping[str, Any]]:
   """The records of a file, each with the name of an image.
 
-  What else they hold is for `intervention.parse` to read.
+  `intervention.parse` reads the rest of a record.
 
   Raises:
     UserError: the file cannot be read, or is not as described above.
@@ -107,7 +107,7 @@ def read(path: Path) -> list[Mapping[str, Any]]:
 
 
 def write(path: Path, records: Sequence[Mapping[str, Any]]) -> None:
-  """Writes a file that `read` reads; whoever reads meanwhile has the old one.
+  """Writes a file for `read`; readers see the old file or the new one.
 
   Raises:
     UserError: there is no room, or no right to write.

@@ -1,11 +1,11 @@
-"""The page's web server: the standard library's, for one person.
+"""The page's web server, for one person; that of the standard library.
 
-Whoever asks must name a random token that stands in the address printed at the
+Every request must have a random token, which is in the address printed at the
 start; other pages in the same browser and other users of the machine do not
 know it. The Host header must be an IP address or this machine's own name, so
-that no foreign name can be pointed here (DNS rebinding). What changes something
-must be JSON, which a form of another page cannot send. No path that is sent is
-ever opened: routes are looked up in tables, images by number.
+that no foreign name can point here (DNS rebinding). A request that changes
+something must be JSON, which a form of another page cannot send. No path of a
+request is ever opened: routes are looked up in tables, images by number.
 """
 
 from collections.abc import Callable, Mapping
@@ -25,14 +25,14 @@ from protojax.interact import view
 from protojax.interact.session import Session
 from protojax.types import UserError
 
-# Bytes; the largest intervention has a hundredth of them.
+# Most bytes of a request; the largest intervention has a hundredth of them.
 MOST_BYTES = 1 << 16
-# After so many seconds a connection that says nothing is closed.
+# Seconds after which a silent connection is closed.
 _PATIENCE = 30
 
 
 class _Content(NamedTuple):
-  """What is sent back."""
+  """The content of a response."""
 
   type: str
   body: bytes
@@ -40,7 +40,7 @@ class _Content(NamedTuple):
 
 
 class _Refused(Exception):
-  """A request that is not answered, with the status that says so."""
+  """A request that is refused, with the status of the response."""
 
   def __init__(self, status: http.HTTPStatus, reason: str) -> None:
     super().__init__(reason)
@@ -51,7 +51,7 @@ class Server(server.ThreadingHTTPServer):
   """Serves one session until it is shut down.
 
   Attributes:
-    token: what every address begins with.
+    token: every path begins with it.
   """
 
   daemon_threads = True
@@ -59,10 +59,10 @@ class Server(server.ThreadingHTTPServer):
   def __init__(
     self, session: Session, title: str, host: str, port: int
   ) -> None:
-    """Listens.
+    """Starts to listen.
 
     Args:
-      session: gives what is asked for.
+      session: has the content of responses.
       title: of the run.
       host: a name or an address of this machine.
       port: 0 takes one that is free.
@@ -100,7 +100,7 @@ class Server(server.ThreadingHTTPServer):
 
   @property
   def address(self) -> str:
-    """Where the page is."""
+    """The address of the page."""
     everywhere = self._host in ("", "0.0.0.0", "::")
     host = socket.gethostname() if everywhere else self._host
     host = f"[{host}]" if ":" in host else host
@@ -117,7 +117,7 @@ class Server(server.ThreadingHTTPServer):
     return True
 
   def handle_error(self, request: Any, client_address: Any) -> None:
-    """Passes over browsers that hang up."""
+    """Ignores connections that the browser has closed."""
     if not isinstance(sys.exception(), ConnectionError):
       super().handle_error(request, client_address)
 
@@ -125,10 +125,10 @@ class Server(server.ThreadingHTTPServer):
 class _Handler(server.BaseHTTPRequestHandler):
   protocol_version = "HTTP/1.1"
   timeout = _PATIENCE
-  # Head and body leave together: apart they cost 40 ms, for which the other
-  # side delays its acknowledgement.
+  # Head and body are sent together: apart they take 40 ms more, by which the
+  # other side delays its acknowledgement.
   wbufsize = -1
-  # None else makes it.
+  # Only a `Server` makes handlers.
   # pyrefly: ignore[bad-override-mutable-attribute]
   server: Server
 
@@ -144,7 +144,7 @@ class _Handler(server.BaseHTTPRequestHandler):
       content = find()
     except _Refused as refused:
       status, content = refused.status, _json({"error": str(refused)})
-      # There may be a body that nobody has read.
+      # The request may have a body that was not read.
       self.close_connection = True
     except UserError as error:
       status = http.HTTPStatus.BAD_REQUEST
@@ -186,7 +186,7 @@ class _Handler(server.BaseHTTPRequestHandler):
     return _json(self.server.posts[name](content))
 
   def _asked(self) -> str:
-    """What is asked for, of one who may ask."""
+    """The path behind the token, if the request is allowed."""
     if not self.server.is_own_name(self.headers.get("Host", "")):
       raise _Refused(http.HTTPStatus.FORBIDDEN, "ask by this machine's name")
     token, _, rest = self.path.lstrip("/").partition("/")
@@ -202,7 +202,7 @@ class _Handler(server.BaseHTTPRequestHandler):
       ("Content-Type", content.type),
       ("Content-Length", str(len(content.body))),
       ("Content-Security-Policy", content.policy),
-      # Pictures of patients shall not stay in the browser's cache.
+      # Pictures of patients must not stay in the browser's cache.
       ("Cache-Control", "no-store"),
       ("Cross-Origin-Resource-Policy", "same-origin"),
       ("Referrer-Policy", "no-referrer"),
@@ -215,11 +215,11 @@ class _Handler(server.BaseHTTPRequestHandler):
     self.wfile.write(content.body)
 
   def version_string(self) -> str:
-    """Nothing of versions is told to whoever asks."""
+    """A name without versions."""
     return "protojax"
 
   def log_message(self, format: str, *args: Any) -> None:
-    """The terminal is for other things."""
+    """Requests are not logged: the terminal is for other messages."""
 
 
 def _page(session: Session, title: str) -> _Content:
@@ -244,7 +244,7 @@ def _jpeg(content: bytes) -> _Content:
 
 
 def _is_number(argument: str, name: str) -> bool:
-  """Whether the address ends in a number, as all but the page's own do."""
+  """Whether a path ends in a number, as all but that of the page do."""
   if not name:
     return not argument
   return argument.isdecimal() and len(argument) < 10

@@ -1,8 +1,8 @@
-"""What the page asks for: images, answers, and what was saved of them.
+"""The content of the page: images, answers, and saved interventions.
 
-Holds no HTTP: `server` calls it from several threads, with content that came
-from a browser and is not to be trusted. Images are named by their position in
-the source alone.
+It knows no HTTP. `server` calls it from several threads, with content from a
+browser, which is not trusted. Images are named by their position in the source
+alone.
 """
 
 from collections.abc import Mapping
@@ -29,7 +29,8 @@ from protojax.interact.intervention import (
 from protojax.report import page
 from protojax.types import UserError
 
-# Of the two most probable classes: a smaller margin is worth a look (CSR).
+# The page marks images with a smaller margin of the two most probable classes
+# (CSR).
 LOW_MARGIN = 0.3
 # Longest sides of pictures, in pixels.
 _LARGE, _SMALL = 1600, 96
@@ -39,7 +40,7 @@ class Session:
   """One person's work on the images of a source.
 
   Attributes:
-    model: what answers.
+    model: answers to interventions.
     source: the images.
     path: of the file that interventions are saved in.
   """
@@ -47,7 +48,7 @@ class Session:
   def __init__(
     self, model: Model, source: Source, path: Path, atlas: Atlas
   ) -> None:
-    """Takes up what was saved before.
+    """Reads the interventions that were saved before.
 
     Raises:
       UserError: the file holds no interventions.
@@ -61,7 +62,7 @@ class Session:
     self._before = functools.lru_cache(maxsize=64)(self._ask)
 
   def _load(self) -> dict[str, Mapping[str, Any]]:
-    """What the file holds, by the name of the image."""
+    """The records of the file, by the name of the image."""
     found = saved_lib.read(self.path) if self.path.exists() else ()
     return {one["image"]: one for one in found}
 
@@ -72,7 +73,7 @@ class Session:
     return self.model(self._image(index))
 
   def facts(self) -> dict[str, Any]:
-    """What does not change while the page is open."""
+    """The values that do not change while the page is open."""
     method = self.model.method
     return {
       "classes": list(method.class_names),
@@ -84,18 +85,18 @@ class Session:
     }
 
   def predict_all(self, stop: threading.Event) -> None:
-    """Fills the list of images, until done or told to stop."""
+    """Fills the list of images, until `stop` is set."""
     for index in range(len(self.source)):
       if stop.is_set():
         return
       self._rows.append(self._row(index))
 
   def _row(self, index: int) -> dict[str, Any]:
-    """What the list says of an image."""
+    """The row of an image in the list."""
     name, names = self.source.name(index), self.model.method.class_names
     try:
       found = self.model(self.source[index]["image"])
-    except UserError as error:  # It has gone since the source was opened.
+    except UserError as error:  # It was removed after the source was opened.
       return {"name": name, "error": str(error)}
     label = int(self.source.labels[index])
     return {
@@ -107,7 +108,7 @@ class Session:
     }
 
   def images(self, start: int) -> dict[str, Any]:
-    """The rows of the list from `start` on, as far as they are known."""
+    """The rows of the list from `start` on that are known so far."""
     rows = [
       {**row, "saved": row["name"] in self._saved} for row in self._rows[start:]
     ]
@@ -122,7 +123,7 @@ class Session:
     return _jpeg(self._image(self._known(index)), _LARGE)
 
   def thumbnail(self, index: int) -> bytes:
-    """The same, small."""
+    """An image as a small JPEG."""
     return _jpeg(self.source[self._known(index)]["image"], _SMALL)
 
   def atlas(self, prototype: int) -> bytes:
@@ -137,7 +138,7 @@ class Session:
     return _jpeg(picture, _LARGE)
 
   def opened(self, index: int) -> dict[str, Any]:
-    """An image: its size, the answer to it, and what was saved of it.
+    """An image: its size, the answer to it, and its saved intervention.
 
     Raises:
       UserError: there is no such image.
@@ -148,16 +149,16 @@ class Session:
       "height": height,
       "width": width,
       "answer": self._shown(self._before(index)),
-      **self._kept(index),
+      **self._saved_of(index),
     }
 
-  def _kept(self, index: int) -> dict[str, Any]:
-    """What was saved of an image, or why it does not fit this model."""
-    kept = self._saved.get(self.source.name(index))
-    if kept is None:
+  def _saved_of(self, index: int) -> dict[str, Any]:
+    """The saved intervention, or why it does not fit this model."""
+    record = self._saved.get(self.source.name(index))
+    if record is None:
       return {"saved": None}
     try:
-      _, asked = self._parse({**kept, "image": index})
+      _, asked = self._parse({**record, "image": index})
     except UserError as error:
       return {"saved": None, "error": f"{self.path}: {error}"}
     return {"saved": asked.as_json()}
@@ -166,37 +167,37 @@ class Session:
     """The answer to an intervention.
 
     Args:
-      content: JSON: the position of an image as "image", and what `parse`
-        reads.
+      content: JSON: the position of an image as "image", and the keys of
+        `parse`.
 
     Raises:
-      UserError: something in it is not as it should be.
+      UserError: something in it is wrong.
     """
     index, asked = self._parse(content)
     return self._shown(self.model(self._image(index), asked))
 
   def save(self, content: Any) -> dict[str, Any]:
-    """Keeps an intervention in the file; one that changes nothing is dropped.
+    """Saves an intervention; an empty one removes that of the image.
 
     Args:
       content: as for `intervene`.
 
     Returns:
-      Whether the image now has a saved one, and how many have.
+      "saved", whether the image has a saved one now; "count", of all images.
 
     Raises:
-      UserError: something is not as it should be, or cannot be written.
+      UserError: something is wrong, or the file cannot be written.
     """
     index, asked = self._parse(content)
     name, before = self.source.name(index), self._before(index)
     after = self.model(self._image(index), asked)
-    kept = saved_lib.record(name, asked, before, after, self.model.method)
+    record = saved_lib.record(name, asked, before, after, self.model.method)
     with self._saving:
-      # Read again: somebody else may have saved beside this one.
+      # Read again: another process may have saved meanwhile.
       saved = self._load()
       saved.pop(name, None)
       if asked.look or asked.ignore or asked.rejected:
-        saved[name] = kept
+        saved[name] = record
       saved_lib.write(self.path, list(saved.values()))
       self._saved = saved
     return {"saved": name in saved, "count": len(saved)}
@@ -220,7 +221,7 @@ class Session:
     return index, parse(content, names, size)
 
   def _shown(self, answer: Answer) -> dict[str, Any]:
-    """An answer with what the page draws of it."""
+    """An answer as the page draws it."""
     found = saved_lib.described(answer, self.model.method)
     # Lists: the browser would sort names that look like numbers.
     return {
