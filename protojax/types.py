@@ -37,7 +37,7 @@ class Box(NamedTuple):
 
 
 class State(struct.PyTreeNode):
-  """What a model is: all that a checkpoint needs to predict and explain.
+  """A model in arrays: all that is needed to predict and explain.
 
   Attributes:
     params: groups of parameters by name, moved by gradient descent.

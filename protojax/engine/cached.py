@@ -62,8 +62,8 @@ class Cached:
     """
     if self._depends_on is None:
       return self._computed(state, stream)
-    part = {"": self._depends_on(state)}
-    digest = push.embedder_digest(part, {}).tobytes()
+    depends_on = {"": self._depends_on(state)}
+    digest = push.embedder_digest(depends_on, {}).tobytes()
     key = id(stream.source), stream.image_size
     # The source is stored, too, so that no new source can get its id.
     source, made_with, found = self._found.get(key, (None, b"", None))

@@ -134,7 +134,7 @@ class Run:
     else:
       metrics = self._pass(stage_id, stage)
       images = len(stage.data)
-    # Training ends here: the measurement below is not part of its speed.
+    # Training ends here: its speed does not include the measurement below.
     seconds = time.monotonic() - began
     measured = self._measure(stage_id, stage, "test", self._evaluate)
     done: dict[str, Any] = {
@@ -325,5 +325,5 @@ def _optimizer_name(stage_id: str, stage: Fit | Pass) -> str:
 
 
 def slug(name: str) -> str:
-  """A stage's name as part of its id: `last layer` -> `last-layer`."""
+  """A stage's name as it is in its id: `last layer` -> `last-layer`."""
   return "-".join(name.lower().split())

@@ -21,7 +21,7 @@ from protojax.types import Batch, Metrics, PyTree, State, UserError
 
 
 class Aux(NamedTuple):
-  """What a loss returns beside its sum and count.
+  """Results of a loss beside its sum and count.
 
   Attributes:
     statistics: the running averages of BatchNorm, equal on all devices.

@@ -66,8 +66,8 @@ def _aupro(normal: np.ndarray, overlap: np.ndarray, limit: float) -> float:
   if not (normal.any() and overlap.any()):
     return float("nan")
   x, y = (
-    np.concatenate([[0.0], np.cumsum(part[::-1]) / np.sum(part)])
-    for part in (normal, overlap)
+    np.concatenate([[0.0], np.cumsum(bins[::-1]) / np.sum(bins)])
+    for bins in (normal, overlap)
   )
   inside = np.searchsorted(x, limit, side="right")
   # Past the end of the curve (limit 1) this repeats its last point.

@@ -36,11 +36,11 @@ def mean(values: Float[ArrayLike, "*n"]) -> Mean:
 
 
 def ratio(
-  part: Float[ArrayLike, "*n"], whole: Float[ArrayLike, "*n"] | Int[Array, "*n"]
+  value: Float[ArrayLike, "*n"], unit: Float[ArrayLike, "*n"] | Int[Array, "*n"]
 ) -> Float[Array, "*n"]:
-  """part / whole; nan where the whole is not above 0."""
-  defined = jnp.asarray(whole) > 0
-  return jnp.where(defined, part / jnp.where(defined, whole, 1), jnp.nan)
+  """value / unit; nan where the unit is not above 0."""
+  defined = jnp.asarray(unit) > 0
+  return jnp.where(defined, value / jnp.where(defined, unit, 1), jnp.nan)
 
 
 def mean_where(

@@ -307,11 +307,11 @@ class Method:
     concept head's map; both are absent if places are unknown.
     """
     batches = self._features.batches(state, data)
-    parts = [
+    pieces = [
       {name: x[batch["valid"]] for name, x in rows.items()}
       for batch, rows in parallel.each(self._measured, state, batches)
     ]
-    found = jax.tree.map(lambda *x: np.concatenate(x), *parts)
+    found = jax.tree.map(lambda *x: np.concatenate(x), *pieces)
     return metrics.measure(data.source, found, self.grid)
 
   def _measured(self, state: State, batch: Batch) -> dict[str, Array]:
