@@ -154,8 +154,8 @@ def _embedded(embed, images):
   if not on_cpu() or count <= _FEW:
     return embed(images)
   padding = [(0, -count % _FEW), *[(0, 0)] * (images.ndim - 1)]
-  parts = jnp.pad(images, padding).reshape(-1, _FEW, *images.shape[1:])
-  features = jax.lax.map(embed, parts)
+  groups = jnp.pad(images, padding).reshape(-1, _FEW, *images.shape[1:])
+  features = jax.lax.map(embed, groups)
   return features.reshape(-1, *features.shape[2:])[:count]
 
 

@@ -37,7 +37,7 @@ from jaxtyping import Num
 import numpy as np
 
 from protojax.heat import interpreter
-from protojax.heat.units import Flow, Sum, Units, hand, joined, whole
+from protojax.heat.units import Flow, Sum, Units, all_to_one, hand, joined
 from protojax.types import Array, ArrayLike, UserError
 
 
@@ -141,7 +141,7 @@ def _activation(eqn: JaxprEqn, *inputs) -> Flow:
   sure = [_not_negative(x) for x in inputs if not isinstance(x, Flow)]
   positive = flows[0].minus is None and all(sure)
   positive |= name == "logistic" or (name == "max" and any(sure))
-  return Units.of(hand(flows[0].value, y, whole), signed=not positive)
+  return Units.of(hand(flows[0].value, y, all_to_one), signed=not positive)
 
 
 def _not_negative(c: Any) -> bool:

@@ -68,7 +68,7 @@ class Units:
 
   def scaled(self, c: Any) -> "Units":
     """Times a constant: all relevance goes to the one unit."""
-    value = hand(self.value, self.fixed * c, whole)
+    value = hand(self.value, self.fixed * c, all_to_one)
     if not self.pixels:
       return Units.of(value)
     up, down = jax.nn.relu(c), jax.nn.relu(-c)
@@ -127,16 +127,16 @@ class Sum:
   def units(self) -> Units:
     """The result; its relevance goes to the terms of the same sign."""
     y = self.scale * self.total + self.offset
-    parts = (self.x.plus, self.x.minus)
-    (above, below), back = jax.vjp(self._terms, parts)
+    sides = (self.x.plus, self.x.minus)
+    (above, below), back = jax.vjp(self._terms, sides)
     same = _sign(y) * jnp.sign(self.scale) >= 0
     share = jnp.where(same, 1 / above, -1 / below)
-    give = Partial(_by_terms, share, parts, back)
+    give = Partial(_by_terms, share, sides, back)
     return Units.of(hand(self.x.value, y, give))
 
-  def _terms(self, parts: tuple[Array, Array | None]) -> tuple[Array, Array]:
+  def _terms(self, sides: tuple[Array, Array | None]) -> tuple[Array, Array]:
     """Sums of the terms above zero and of the sizes of those below."""
-    plus, minus = parts
+    plus, minus = sides
     above, below = self.rise(plus), self.fall(plus)
     if minus is None:
       return above, below
@@ -174,18 +174,18 @@ def _hand_backward(give, relevance):
 hand.defvjp(_hand_forward, _hand_backward)
 
 # Gives all to the one unit.
-whole = Partial(lambda relevance: relevance)
+all_to_one = Partial(lambda relevance: relevance)
 
 
 def _by_share(shares, relevance):
   return tuple(share * relevance for share in shares)
 
 
-def _by_terms(share, parts, back, relevance):
+def _by_terms(share, sides, back, relevance):
   """Positive shares are of terms above zero, negative shares of those below."""
   above, below = jax.nn.relu(share), jax.nn.relu(-share)
   (pulled,) = back((above * relevance, below * relevance))
-  products = jax.tree.map(jnp.multiply, parts, pulled)
+  products = jax.tree.map(jnp.multiply, sides, pulled)
   return sum(jax.tree.leaves(products))
 
 

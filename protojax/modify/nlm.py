@@ -71,8 +71,8 @@ def non_local_means(
     _denoise, strength=strength, template=template // 2, search=search // 2
   )
   if sizes is None:
-    whole = jnp.array(planes.shape[2:])
-    return jax.vmap(denoise, in_axes=(0, None))(planes, whole)
+    size = jnp.array(planes.shape[2:])
+    return jax.vmap(denoise, in_axes=(0, None))(planes, size)
   return jax.vmap(denoise)(planes, jnp.asarray(sizes))
 
 

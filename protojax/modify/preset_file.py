@@ -47,9 +47,9 @@ def _fields(content: Any) -> dict[str, Any]:
     raise UserError('expected {"modifications": [...]}')
   for key, value in content.items():
     require_known("key", key, _KINDS)
-    kind, told = _KINDS[key]
+    kind, expected = _KINDS[key]
     if not isinstance(value, kind):
-      raise UserError(f"{key} is {value!r}; expected {told}")
+      raise UserError(f"{key} is {value!r}; expected {expected}")
   found = [_modification(m) for m in content["modifications"]]
   if "identity" not in [m.name for m in found]:
     found = [Modification("identity", "identity"), *found]

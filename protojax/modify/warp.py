@@ -88,6 +88,6 @@ def _moved(
     return image.reshape(-1, 3)[place]
 
   if sizes is None:
-    whole = jnp.array([height, width])
-    return jax.vmap(one, in_axes=(0, None))(images, whole)
+    size = jnp.array([height, width])
+    return jax.vmap(one, in_axes=(0, None))(images, size)
   return jax.vmap(one)(images, jnp.asarray(sizes))

@@ -62,9 +62,9 @@ def render(run: page.Run, inspections: Sequence[Inspection]) -> str:
       (FIGURES.get(name, name), f"{value:.3f}")
       for name, value in run.accuracy.items()
     ],
-    summary=defect_sentences.found(ordered),
+    summary=defect_sentences.counts(ordered),
     thresholds=[
-      defect_sentences.chosen(t)
+      defect_sentences.threshold_sentence(t)
       for t in dict.fromkeys(e.threshold for e in ordered)
     ],
     drawing=defect_scores.draw(ordered),

@@ -59,10 +59,10 @@ def heat(
   resized = Image.fromarray(scaled.astype(np.float32)).resize(
     (width, height), Image.Resampling.BILINEAR
   )
-  part = np.clip(np.asarray(resized), 0, 1)
+  share = np.clip(np.asarray(resized), 0, 1)
   scale = _scale()
-  colours = scale[np.rint((len(scale) - 1) * part).astype(int)]
-  weight = 0.6 * np.clip(2 * part, 0, 1)[..., None] ** 2
+  colours = scale[np.rint((len(scale) - 1) * share).astype(int)]
+  weight = 0.6 * np.clip(2 * share, 0, 1)[..., None] ** 2
   mixed = (1 - weight) * picture + weight * colours
   return np.rint(mixed).astype(np.uint8)
 
@@ -91,7 +91,7 @@ def strip(
   least = picture.shape[0] // 8
   pieces = [page.cut(picture, box, _PATCH, least) for box in patches]
   gap = np.full((_PATCH, _GAP, 3), _GREY, np.uint8)
-  joined = [part for piece in pieces for part in (gap, piece)]
+  joined = [picture for piece in pieces for picture in (gap, piece)]
   return np.concatenate(joined[1:], axis=1)
 
 

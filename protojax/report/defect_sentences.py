@@ -43,18 +43,18 @@ BOX = (
 def sentence(e: Inspection) -> str:
   """An inspection as one paragraph."""
   score, threshold = figures(e.score, e.threshold.value)
-  parts = [
+  texts = [
     f"{e.image}: {verdict(e)}. Score {score}, threshold {threshold} (at most"
     f" {percent(e.threshold.rate)} of normal images score higher)."
   ]
   if e.kind is not None:
-    parts.append(f"{labelled(e)}.")
-  parts.append(place(e))
+    texts.append(f"{labelled(e)}.")
+  texts.append(place(e))
   if e.because:
-    parts.append(carried(e))
+    texts.append(carried(e))
   if covering := [p for p in e.prototypes if p.share > 0]:
-    parts.append(_divided(covering))
-  return " ".join(parts)
+    texts.append(_divided(covering))
+  return " ".join(texts)
 
 
 def verdict(e: Inspection) -> str:
@@ -100,14 +100,14 @@ def carried(e: Inspection) -> str:
   shares = e.shares
   if not shares:
     return "There is no anomaly at its worst place."
-  said = f"Its oddness ({figure(e.worst_value)}) {reason(shares)}."
+  text = f"Its oddness ({figure(e.worst_value)}) {reason(shares)}."
   control = shares.get("identity", 0.0)
   if not abs(control) <= _CONTROL:
-    said += (
+    text += (
       f" The control is {percent(control)} where it should be 0: these shares"
       " were not measured well."
     )
-  return said
+  return text
 
 
 def reason(shares: Mapping[str, float]) -> str:
@@ -117,23 +117,23 @@ def reason(shares: Mapping[str, float]) -> str:
   and below minus a twentieth the place is odder without the characteristic.
   """
   mainly, also, hardly, against = sentences.weighed(shares, 1.0)
-  parts = []
+  clauses = []
   if mainly:
-    parts.append(f"is carried mainly by {_listed(mainly)}")
+    clauses.append(f"is carried mainly by {_listed(mainly)}")
     if also:
-      parts.append(f"also by {_listed(also)}")
+      clauses.append(f"also by {_listed(also)}")
   elif also:
-    parts.append(f"is carried in part by {_listed(also)}")
+    clauses.append(f"is carried in part by {_listed(also)}")
   else:
-    parts.append("is carried by none of the five characteristics")
+    clauses.append("is carried by none of the five characteristics")
   if hardly:
     verb = "hardly matters" if len(hardly) == 1 else "hardly matter"
     names = sentences.join([name for name, _ in hardly])
     numbers = ", ".join(percent(share) for _, share in hardly)
-    parts.append(f"{names} {verb} ({numbers})")
+    clauses.append(f"{names} {verb} ({numbers})")
   if against:
-    parts.append(f"it would be odder without {_listed(against)}")
-  return "; ".join(parts)
+    clauses.append(f"it would be odder without {_listed(against)}")
+  return "; ".join(clauses)
 
 
 def control(inspections: Iterable[Inspection]) -> str:
@@ -151,7 +151,7 @@ def control(inspections: Iterable[Inspection]) -> str:
   )
 
 
-def chosen(threshold: Threshold) -> str:
+def threshold_sentence(threshold: Threshold) -> str:
   """How a threshold was chosen, and the bound of its rate."""
   images = (
     "1 normal image"
@@ -180,20 +180,20 @@ def rate_bound(threshold: Threshold) -> float:
   return float(betaincinv(rank, count - rank, 0.95))
 
 
-def found(inspections: Sequence[Inspection]) -> str:
+def counts(inspections: Sequence[Inspection]) -> str:
   """How many images were found defective, and how many wrongly."""
   all_ = tally(inspections)
   images = "1 image" if all_.images == 1 else f"{all_.images} images"
-  parts = [f"{all_.found} of {images} found defective."]
+  texts = [f"{all_.found} of {images} found defective."]
   if all_.normal:
-    parts.append(
+    texts.append(
       f"{all_.false_alarms} of {all_.normal} normal images are false alarms."
     )
   if all_.defective:
-    parts.append(
+    texts.append(
       f"{all_.missed} of {all_.defective} defective images were missed."
     )
-  return " ".join(parts)
+  return " ".join(texts)
 
 
 def document(
@@ -202,9 +202,13 @@ def document(
   """All inspections as text, the worst first."""
   inspections = worst_first(inspections)
   thresholds = dict.fromkeys(e.threshold for e in inspections)
-  parts = [title, found(inspections), *map(chosen, thresholds)]
-  parts += map(sentence, inspections)
-  return "\n\n".join([*parts, *cautions]) + "\n"
+  paragraphs = [
+    title,
+    counts(inspections),
+    *map(threshold_sentence, thresholds),
+  ]
+  paragraphs += map(sentence, inspections)
+  return "\n\n".join([*paragraphs, *cautions]) + "\n"
 
 
 def percent(share: float) -> str:

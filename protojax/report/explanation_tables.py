@@ -64,8 +64,8 @@ def local_arrays(
   Raises:
     ValueError: the explanations were made without `keep_all`.
   """
-  whole = [e.all_scores for e in explained if e.all_scores is not None]
-  if len(whole) != len(explained):
+  found = [e.all_scores for e in explained if e.all_scores is not None]
+  if len(found) != len(explained):
     raise ValueError("explanations without all scores: use keep_all=True")
   with replacing(path, "wb") as file:
     np.savez(
@@ -73,9 +73,9 @@ def local_arrays(
       image=np.array([e.image for e in explained], np.str_),
       split=np.array([e.split for e in explained], np.str_),
       modification=np.array(modifications, np.str_),
-      similarity=np.array([w.similarity for w in whole]),
-      cell=np.array([w.cell for w in whole]),
-      delta=np.array([w.delta for w in whole]),
+      similarity=np.array([w.similarity for w in found]),
+      cell=np.array([w.cell for w in found]),
+      delta=np.array([w.delta for w in found]),
     )
 
 

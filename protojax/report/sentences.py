@@ -115,30 +115,30 @@ def reason(because: Mapping[str, float], similarity: float) -> str:
   more similar without the characteristic.
   """
   mainly, also, hardly, against = weighed(because, max(abs(similarity), 1e-6))
-  parts = []
+  clauses = []
   if mainly:
-    parts.append("mainly because of " + _chain(mainly))
+    clauses.append("mainly because of " + _chain(mainly))
     if also:
-      parts.append("also " + _listed(also))
+      clauses.append("also " + _listed(also))
   elif also:
-    parts.append("in part because of " + _listed(also))
+    clauses.append("in part because of " + _listed(also))
   else:
-    parts.append("for no reason among the five characteristics")
+    clauses.append("for no reason among the five characteristics")
   if hardly and (mainly or also):
     verb = "hardly matters" if len(hardly) == 1 else "hardly matter"
     names = join([name for name, _ in hardly])
     scores = ", ".join(_two(score) for _, score in hardly)
-    parts.append(f"{names} {verb} ({scores})")
+    clauses.append(f"{names} {verb} ({scores})")
   if against:
-    parts.append("it would be even more similar without " + _listed(against))
-  return "; ".join(parts)
+    clauses.append("it would be even more similar without " + _listed(against))
+  return "; ".join(clauses)
 
 
-def weighed(because: Mapping[str, float], whole: float) -> Weighed:
-  """The five characteristics by their shares of the whole."""
+def weighed(because: Mapping[str, float], total: float) -> Weighed:
+  """The five characteristics by their shares of a total."""
   found = Weighed([], [], [], [])
   for name, score in _sorted(because):
-    share = score / whole
+    share = score / total
     if share >= MAINLY:
       found.mainly.append((name, score))
     elif share >= HARDLY:
@@ -160,9 +160,11 @@ def document(
   prototypes: Iterable[GlobalExplanation], images: Iterable[LocalExplanation]
 ) -> str:
   """All explanations as text: sentences, lists and scoring sheets."""
-  parts = [_about_prototype(e) for e in prototypes if e.alive and e.because]
-  parts += [_about_image(e) for e in images]
-  return "\n\n".join(parts) + "\n"
+  paragraphs = [
+    _about_prototype(e) for e in prototypes if e.alive and e.because
+  ]
+  paragraphs += [_about_image(e) for e in images]
+  return "\n\n".join(paragraphs) + "\n"
 
 
 def _about_prototype(explained: GlobalExplanation) -> str:

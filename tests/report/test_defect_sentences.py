@@ -122,11 +122,13 @@ def test_how_well_a_rate_is_known(images, rate, rank):
 
 
 def test_a_threshold_in_words():
-  said = text.chosen(Threshold(0.25, 0.05, 39))
+  said = text.threshold_sentence(Threshold(0.25, 0.05, 39))
   assert "0.250 was chosen on 39 normal images" in said
   assert "at most 5 % of normal images" in said
   assert "the true share is below 12 %" in said
-  assert "on 1 normal image that" in text.chosen(Threshold(0.25, 0.5, 1))
+  assert "on 1 normal image that" in text.threshold_sentence(
+    Threshold(0.25, 0.5, 1)
+  )
 
 
 @pytest.mark.parametrize(
