@@ -1,1 +1,1 @@
-"""Prototypes: their forward path, then their life (push, prune)."""
+"""Prototypes: their forward path, their start from data, and the push."""

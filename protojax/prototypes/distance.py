@@ -1,7 +1,7 @@
 """Distance of every patch of a feature map to every prototype.
 
-First step of "this looks like that": features -> distances. `pooling` keeps
-the nearest patch only; whole maps are for pictures and for tests.
+First step of the forward path: features -> distances. `pooling` gives the
+nearest patch only; whole maps are for pictures and for tests.
 """
 
 import jax
