@@ -274,7 +274,7 @@ def test_pruning_names_the_classes_it_empties(make_method, make_state, caplog):
     if not alive[pruned.buffers["class_of"] == k].any()
   ]
   assert metrics["classes_without"] == len(emptied) > 0
-  assert f"no prototype to {', '.join(emptied)}:" in caplog.text
+  assert f"no prototype for {', '.join(emptied)}:" in caplog.text
   batch = next(method.stream("test").batches())
   rows = jax.jit(method.predict)(pruned, batch)
   unseen = pruned.params["head"]["weight"][:, ~alive]

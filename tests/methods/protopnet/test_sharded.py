@@ -74,28 +74,28 @@ def test_gradients_and_steps_are_those_of_the_whole_bank(trained):
   _close(updates[-1][0], whole[-1][0], 5e-4)
 
 
-def test_each_device_holds_a_part_of_bank_head_and_moments(
+def test_each_device_holds_a_shard_of_bank_head_and_moments(
   make_method, make_state
 ):
   fit = _joint(make_method(**{"prototypes.sharded": True}))
   state = make_state(make_method())
   moments = fit.optimizer.init(state.params)
-  placed = parallel.distribute((state, moments), fit.split)
+  placed = parallel.distribute((state, moments), fit.sharding)
   count = len(state.buffers["alive"])
-  parts = [
+  sharded = [
     leaf
     for leaf in jax.tree.leaves(placed)
     if leaf.addressable_shards[0].data.size < leaf.size
   ]
   # The parameters and two moments of each; class and life of prototypes.
-  assert len(parts) == 3 * 2 + 2
-  assert all(count // 2 in leaf.shape for leaf in parts)
+  assert len(sharded) == 3 * 2 + 2
+  assert all(count // 2 in leaf.shape for leaf in sharded)
 
 
 def test_a_checkpoint_holds_the_whole_bank(
   trained, make_method, make_state, tmp_path
 ):
-  """Half of a run in parts, the rest with all prototypes on every device."""
+  """Half of a run with a sharded bank, the rest with a local one."""
   losses, updates = trained(True)
   checkpoints = Checkpoints(tmp_path)
   checkpoints.save(Progress(1, 2), updates[1][0], {"joint": updates[1][1]})
