@@ -7,7 +7,7 @@ python explain.py --preset=balanced --format=html,csv,json
 
 Says which of hue, shape, texture, contrast and saturation makes images look
 like the prototypes, or anomalous, and writes WORKDIR/explanations/report.html
-and tables.
+and tables. The command itself is `protojax/commands/explain.py`.
 """
 
 import sys

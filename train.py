@@ -5,7 +5,8 @@ python train.py --config=configs/protopnet_folder.py --config.data.root=DIR
 python train.py --config=configs/protopnet_photos.py:debug --workdir=DIR
 python train.py --config.seeds=5
 
-If a run was interrupted, the same command continues it.
+If a run was interrupted, the same command continues it. The command itself is
+`protojax/commands/train.py`.
 """
 
 import sys

@@ -28,7 +28,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from benchmarks import harness
 from configs import epic_folder
-from protojax import datasets, methods, parallel
+from protojax import methods, parallel
+from protojax.datasets import dataset
 from protojax.engine import stage
 from protojax.engine.cached import Cached
 from protojax.methods.epic import channels, folding, losses
@@ -93,7 +94,7 @@ class Measured:
     # The folder's own classes, also where the head has others.
     config = method.config
     self.labels = {
-      s: datasets.load(config.data, s, config.seed).labels for s in self.streams
+      s: dataset.load(config.data, s, config.seed).labels for s in self.streams
     }
 
   def batches(self, split: str) -> Iterator[Any]:

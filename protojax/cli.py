@@ -60,7 +60,7 @@ def purpose(module: str) -> str:
 
 
 def run(name: str, argv: list[str], program: str) -> int:
-  """Runs a command and returns its exit code.
+  """Calls `run(args)` of protojax/commands/NAME.py; returns its exit code.
 
   Args:
     name: of the command.

@@ -31,10 +31,10 @@ def names() -> tuple[str, ...]:
 def load(
   config: ConfigDict, class_names: tuple[str, ...] | None = None
 ) -> "Method":
-  """The method that `config.method` names, made from the config.
+  """`protojax.methods.NAME.method.Method(config, class_names)`, made by name.
 
   Args:
-    config: of the run.
+    config: of the run; its key "method" is the name.
     class_names: of a run that was trained; None reads them from the data set.
 
   Raises:

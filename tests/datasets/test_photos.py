@@ -6,8 +6,7 @@ import os
 import numpy as np
 import pytest
 
-from protojax import datasets
-from protojax.datasets import photos
+from protojax.datasets import dataset, photos
 from protojax.types import UserError
 
 
@@ -47,7 +46,7 @@ def test_no_pixel_is_in_both_splits(name):
 
 def test_records_are_the_crops(prepared, data_config):
   for split, count in photos.CROPS.items():
-    source = datasets.load(data_config(root=prepared), split)
+    source = dataset.load(data_config(root=prepared), split)
     assert source.class_names == photos.CLASS_NAMES
     assert len(photos.CLASS_NAMES) == 13
     assert np.bincount(source.labels).tolist() == [count] * 13
@@ -66,8 +65,8 @@ def test_records_are_the_crops(prepared, data_config):
 def test_same_place_next_time_and_same_order_elsewhere(
   prepared, tmp_path, data_config
 ):
-  default = datasets.load(data_config(), "test")  # the user's cache
-  other = datasets.load(data_config(root=prepared), "test")
+  default = dataset.load(data_config(), "test")  # the user's cache
+  other = dataset.load(data_config(root=prepared), "test")
   assert [default.name(i) for i in range(20)] == [
     other.name(i) for i in range(20)
   ]

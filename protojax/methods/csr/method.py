@@ -15,10 +15,11 @@ from jaxtyping import Bool, Float, UInt8
 from ml_collections import ConfigDict
 import numpy as np
 
-from protojax import backbones, datasets, parallel
+from protojax import backbones, parallel
 from protojax.data import concepts as concepts_lib
 from protojax.data.source import Source
 from protojax.data.stream import Stream
+from protojax.datasets import dataset
 from protojax.datasets.dataset import Dataset
 from protojax.engine import adopt
 from protojax.engine.cached import Cached
@@ -78,7 +79,7 @@ class Method:
     )
 
   def _open(self, data: ConfigDict, split: str, seed: int) -> Source:
-    source = datasets.load(data, split, seed)
+    source = dataset.load(data, split, seed)
     _require_concepts(self.config, source)
     return source
 

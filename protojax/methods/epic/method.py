@@ -14,11 +14,12 @@ from jaxtyping import Float
 from ml_collections import ConfigDict
 import numpy as np
 
-from protojax import backbones, datasets, parallel
+from protojax import backbones, parallel
 from protojax.backbones import classifier
 from protojax.backbones.backbone import Backbone
 from protojax.data import stream as stream_lib
 from protojax.data.source import Source, of_classes
+from protojax.datasets import dataset
 from protojax.datasets.dataset import Dataset
 from protojax.engine import pretrain
 from protojax.engine.cached import Cached
@@ -112,7 +113,7 @@ class Method:
 
   def _open(self, data: ConfigDict, split: str, seed: int) -> Source:
     """The images; without labels if these are not of the head's classes."""
-    source = datasets.load(data, split, seed)
+    source = dataset.load(data, split, seed)
     if not self._brings_head:
       return source
     names = classifier.class_names(self._head, source.class_names)
