@@ -279,7 +279,7 @@ def test_few_shots_are_noted(done):
   code, out, err = done["few-shot"]
   assert code == 0, err
   said = " ".join(out.split())
-  assert "the threshold is chosen on those it was trained on" in said
+  assert "the threshold is chosen on the training images" in said
   found = summary(done["folder"] / "few-shot")
   assert found["threshold"]["images"] == 2
   assert set(found["categories"]) == {"brick"}
