@@ -157,7 +157,7 @@ VARIANTS = {
     "prototypes": {"per_class": 2, "channels": 16},
     "warm": {"epochs": 1},
     "joint": {"epochs": 1},
-    "last": {"steps": 50, "epochs": 2},
+    "last": {"steps": 10, "epochs": 2},
     "prune": {"epochs": 2},
   },
 }
