@@ -3,6 +3,8 @@
 python train.py --config=configs/epic_composites.py
 
 The data and the backbone of `csr_composites.py`, so that methods compare.
+
+Variant: `:debug` shrinks everything and takes random weights.
 """
 
 from ml_collections import ConfigDict
