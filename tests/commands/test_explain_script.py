@@ -12,6 +12,7 @@ import pandas
 from PIL import Image
 import pytest
 
+from protojax import __main__ as command_line
 from protojax.engine.checkpoint import Checkpoints
 from protojax.prototypes import similarity
 from protojax.types import State
@@ -175,17 +176,28 @@ def test_other_classes_are_refused(run):
 
 
 @pytest.mark.slow
-def test_mistakes_are_one_line(run, tmp_path):
+def test_a_mistake_is_one_line_and_exit_code_2(run):
+  done = _command("explain.py", f"--workdir={run}", "--limit=0")
+  assert done.returncode == 2
+  (line,) = done.stderr.strip().splitlines()
+  assert line.startswith("error: ")
+  assert "--limit" in line
+
+
+@pytest.mark.slow
+def test_mistakes_are_one_line(run, tmp_path, capsys):
+  """In this process: what a script makes of the error is tested above."""
   cases = [
     (("--images=/nowhere/x.jpg",), "/nowhere/x.jpg"),
     (("--images=x", "--scope=global"), "--scope=local"),
-    (("--limit=0",), "--limit"),
     (("--scope=all",), "--scope"),
     ((f"--workdir={tmp_path}",), "config.json"),
   ]
   for flags, expected in cases:
-    done = _command("explain.py", f"--workdir={run}", *flags)
-    assert done.returncode == 2
-    assert "Traceback" not in done.stderr
-    (line,) = done.stderr.strip().splitlines()
+    try:
+      code = command_line.main(["explain", f"--workdir={run}", *flags])
+    except SystemExit as stop:
+      code = stop.code
+    assert code == 2
+    (line,) = capsys.readouterr().err.strip().splitlines()
     assert expected in line
