@@ -49,21 +49,32 @@ def _starting(path: Path) -> frozenset[str]:
       shared = folder / "conftest.py"
       if folder.is_relative_to(_TESTS) and shared.exists():
         found |= _starting(shared)
-  functions = []
+  uses = {}
   for node in _tree(path).body:
     if isinstance(node, ast.ImportFrom) and node.module:
-      other = ROOT / (node.module.replace(".", "/") + ".py")
-      if other.is_relative_to(_TESTS) and other.exists():
-        there = _starting(other)
-        names = ((alias.name, alias.asname) for alias in node.names)
-        found |= {as_ or name for name, as_ in names if name in there}
+      found.update(_imported(node))
     elif isinstance(node, ast.FunctionDef):
-      functions.append(node)
+      uses[node.name] = set(_used(node))
   known = 0
   while known < len(found):
     known = len(found)
-    found |= {f.name for f in functions if found & set(_used(f))}
+    found |= {name for name, used in uses.items() if found & used}
   return frozenset(found)
+
+
+def _imported(node: ast.ImportFrom) -> Iterator[str]:
+  """What starts a process among what is imported from other tests' files."""
+  folder = ROOT / node.module.replace(".", "/")
+  for alias in node.names:
+    for path, name in (
+      (folder.with_suffix(".py"), alias.name),
+      (folder / f"{alias.name}.py", None),
+    ):
+      if path.is_relative_to(_TESTS) and path.exists():
+        defined = {getattr(part, "name", None) for part in _tree(path).body}
+        there = _starting(path) & defined
+        if name in there or (name is None and there):
+          yield alias.asname or alias.name
 
 
 def _is_slow(node: ast.AST) -> bool:
@@ -77,10 +88,8 @@ def _is_slow(node: ast.AST) -> bool:
 def _unmarked(path: Path) -> list[str]:
   """Tests of a file that start a process and are not marked slow."""
   body = _tree(path).body
-  if any(
-    ast.unparse(node).startswith("pytestmark") and _is_slow(node)
-    for node in body
-  ):
+  marks = [node for node in body if isinstance(node, ast.Assign)]
+  if any("pytestmark" in _used(node) and _is_slow(node) for node in marks):
     return []
   return [
     f"{path.relative_to(_TESTS).as_posix()}::{node.name}"
@@ -109,6 +118,11 @@ def test_what_starts_a_process_is_marked_slow():
       "from tests.common.processes import start as begin\n"
       "@fixture\ndef run():\n  begin([])\n"
       "def test_a(run):\n  pass\ndef test_b():\n  pass",
+      ["test_a"],
+    ),
+    (
+      "from tests.common import processes\n"
+      "def test_a():\n  processes.start([])",
       ["test_a"],
     ),
     (
