@@ -12,8 +12,10 @@ from scipy import stats
 from protojax.data import transforms
 from protojax.types import UserError
 
-KEYS = jax.random.split(jax.random.key(0), 200)
-MANY = jax.random.split(jax.random.key(1), 4000)
+
+@functools.cache
+def keys(count, seed=0):
+  return jax.random.split(jax.random.key(seed), count)
 
 
 @pytest.fixture
@@ -44,13 +46,13 @@ def test_resize_is_pillows(image):
 
 @pytest.mark.parametrize("name", ["", "flip", "crop", "colour", "warp"])
 def test_same_key_same_image_and_values_in_range(name, image):
-  first = augmented(name, image, KEYS)
-  np.testing.assert_array_equal(first, augmented(name, image, KEYS))
+  first = augmented(name, image, keys(200))
+  np.testing.assert_array_equal(first, augmented(name, image, keys(200)))
   assert first.dtype == np.float32
   assert first.min() >= 0
   assert first.max() <= 255.001
-  distinct = len(np.unique(first.reshape(len(KEYS), -1), axis=0))
-  assert distinct == {"": 1, "flip": 2}.get(name, len(KEYS))
+  distinct = len(np.unique(first.reshape(200, -1), axis=0))
+  assert distinct == {"": 1, "flip": 2}.get(name, 200)
   # Varied around the image, not away from it.
   assert abs(first.mean() - image.mean()) < 10
 
@@ -58,11 +60,11 @@ def test_same_key_same_image_and_values_in_range(name, image):
 @pytest.mark.parametrize("name", ["flip", "crop", "warp"])
 def test_a_constant_image_stays(name):
   image = np.full((12, 16, 3), 77.0, np.float32)
-  np.testing.assert_allclose(augmented(name, image, KEYS), 77, rtol=1e-5)
+  np.testing.assert_allclose(augmented(name, image, keys(200)), 77, rtol=1e-5)
 
 
 def test_flip_is_exact_and_even(image):
-  got = augmented("flip", image, KEYS)
+  got = augmented("flip", image, keys(200))
   flipped = np.array([np.array_equal(g, image[:, ::-1]) for g in got])
   kept = np.array([np.array_equal(g, image) for g in got])
   assert (flipped ^ kept).all()
@@ -77,15 +79,15 @@ def test_names_are_done_in_order_each_with_a_key_of_its_own(image):
     return x
 
   expected = jax.jit(jax.vmap(by_hand, in_axes=(None, 0)))(
-    jnp.asarray(image), KEYS
+    jnp.asarray(image), keys(200)
   )
-  got = augmented("flip, colour,flip", image, KEYS)
+  got = augmented("flip, colour,flip", image, keys(200))
   np.testing.assert_allclose(got, expected, atol=1e-3)
-  assert np.abs(got - augmented("colour", image, KEYS)).max() > 1
+  assert np.abs(got - augmented("colour", image, keys(200))).max() > 1
 
 
 def draws(draw):
-  return np.asarray(jax.jit(jax.vmap(draw))(MANY), np.float64)
+  return np.asarray(jax.jit(jax.vmap(draw))(keys(4000, 1)), np.float64)
 
 
 def even(sample, low, high):
