@@ -196,14 +196,22 @@ def tell(found: Iterable[Row], file: str = "") -> list[Row]:
 
 def machine() -> str:
   """What the benchmark runs on: processor, threads, devices, system."""
-  processor = platform.processor() or platform.machine()
-  names = Path("/proc/cpuinfo")
-  if names.exists():
-    lines = names.read_text().splitlines()
-    found = [x.split(":")[1].strip() for x in lines if x.startswith("model n")]
-    processor = found[0] if found else processor
+  processor = _of_processor("model name")
   threads = len(os.sched_getaffinity(0))
   return f"{processor}, {threads} threads; {parallel.describe()}"
+
+
+def maker() -> str:
+  """Who made the processor, such as "GenuineIntel"."""
+  return _of_processor("vendor_id")
+
+
+def _of_processor(fact: str) -> str:
+  """A fact of /proc/cpuinfo; where there is none, what Python knows."""
+  names = Path("/proc/cpuinfo")
+  lines = names.read_text().splitlines() if names.exists() else []
+  found = [x.split(":")[1].strip() for x in lines if x.startswith(fact)]
+  return found[0] if found else platform.processor() or platform.machine()
 
 
 def versions() -> dict[str, str]:
