@@ -24,7 +24,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from benchmarks import ratios
 from protojax import backbones, parallel
 from protojax.data import stream as stream_lib
-from protojax.data.source import Source, View
+from protojax.data.source import Source, Subset
 from protojax.datasets import photos
 from protojax.methods.protopnet import prune
 from protojax.prototypes import push, similarity, start
@@ -81,7 +81,7 @@ def _photographs(count: int) -> Source:
   whole = photos.load("", "train")
   rows = np.linspace(0, len(whole) - 1, count).astype(np.int32)
   labels = np.arange(count, dtype=np.int32) % _CLASSES
-  return View(whole, rows, labels, _CLASS_NAMES)
+  return Subset(whole, rows, labels, _CLASS_NAMES)
 
 
 @dataclasses.dataclass(frozen=True)

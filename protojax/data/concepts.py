@@ -10,7 +10,7 @@ from jaxtyping import Bool, Int32
 import numpy as np
 
 from protojax.data.places import Places
-from protojax.data.source import Source, View
+from protojax.data.source import Source, Subset
 
 
 @runtime_checkable
@@ -55,8 +55,8 @@ def places(source: Source, i: int) -> Places | None:
 
 
 def _origin(source: Source) -> tuple[Source, Int32[np.ndarray, "n"]]:
-  """The source behind a view, and the row there of each image."""
+  """The source behind a subset, and the row there of each image."""
   rows = np.arange(len(source), dtype=np.int32)
-  while isinstance(source, View):
+  while isinstance(source, Subset):
     source, rows = source.whole, source.rows[rows]
   return source, rows

@@ -43,12 +43,12 @@ class Source(Protocol):
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class View:
-  """Chosen images of a source, with labels of the view's own.
+class Subset:
+  """Chosen images of a source, with labels of the subset's own.
 
   Attributes:
     whole: the source.
-    rows: index in the source of each image of the view.
+    rows: index in the source of each image of the subset.
     labels: class of each image; -1 is unknown.
     class_names: index = label.
   """
@@ -74,10 +74,10 @@ class View:
     return self.whole.name(int(self.rows[i]))
 
 
-def subset(source: Source, rows: Sequence[int] | np.ndarray) -> View:
+def subset(source: Source, rows: Sequence[int] | np.ndarray) -> Subset:
   """Some of the images of a source, in the order of `rows`."""
   chosen = np.asarray(rows, np.int32)
-  return View(source, chosen, source.labels[chosen], source.class_names)
+  return Subset(source, chosen, source.labels[chosen], source.class_names)
 
 
 def of_classes(source: Source, class_names: tuple[str, ...]) -> Source:
@@ -85,7 +85,7 @@ def of_classes(source: Source, class_names: tuple[str, ...]) -> Source:
   if tuple(source.class_names) == class_names:
     return source
   rows = np.arange(len(source), dtype=np.int32)
-  return View(source, rows, np.full_like(rows, -1), class_names)
+  return Subset(source, rows, np.full_like(rows, -1), class_names)
 
 
 def printable(name: str) -> str:

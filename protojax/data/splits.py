@@ -6,7 +6,7 @@ import os
 
 import numpy as np
 
-from protojax.data.source import Source, View, subset
+from protojax.data.source import Source, Subset, subset
 from protojax.types import UserError
 
 SPLITS = ("train", "validation", "test")
@@ -36,7 +36,9 @@ def draw(seed: int, name: str) -> bytes:
   return hashlib.blake2b(os.fsencode(name), key=key).digest()
 
 
-def divided(source: Source, fraction: float, seed: int) -> tuple[View, View]:
+def divided(
+  source: Source, fraction: float, seed: int
+) -> tuple[Subset, Subset]:
   """Divides training images into a training and a validation subset.
 
   A share of each class is held out; of a class with one image, none is.

@@ -1,4 +1,4 @@
-"""Views of a source: some of its images, and images under other labels."""
+"""Subsets of a source: some of its images, and images under other labels."""
 
 import numpy as np
 from numpy.testing import assert_array_equal
