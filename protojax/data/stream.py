@@ -10,6 +10,7 @@ import dataclasses
 import os
 
 import grain
+import jax
 from jaxtyping import Int32
 import numpy as np
 
@@ -110,6 +111,11 @@ class Stream:
     return self.images.size
 
   @property
+  def varies(self) -> bool:
+    """True if `varied` changes images at random."""
+    return bool(self.augment)
+
+  @property
   def labels(self) -> Int32[np.ndarray, "n"]:
     """Labels of all examples, in the order of the source; -1 is unknown."""
     return self.source.labels
@@ -170,6 +176,21 @@ class Stream:
     indices = np.asarray(indices, np.int32)
     batch = self._batch(indices, np.ones(len(indices), bool))
     return {**batch, "image": self.images.read(indices)}
+
+  def varied(self, batch: Batch, key: jax.Array) -> Batch:
+    """The batch with each image changed at random; for use inside a step.
+
+    Args:
+      batch: of this stream, or the slice of it that a device holds.
+      key: of the step. Each example folds its own from it, so that its noise
+        does not depend on its device.
+    """
+    if not self.augment:
+      return batch
+    keys = parallel.example_keys(key, batch["index"])
+    images = batch["image"].astype("float32")
+    varied = jax.vmap(lambda x, k: transforms.augment(self.augment, x, k))
+    return {**batch, "image": varied(images, keys)}
 
   def once(self) -> "Stream":
     """The same stream that keeps no image, for a pass in constant memory."""

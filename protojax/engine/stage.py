@@ -15,7 +15,6 @@ import optax
 from protojax import parallel
 from protojax.data import stream
 from protojax.data.stream import Stream
-from protojax.data.transforms import augment
 from protojax.engine.cached import Cached, Rows, with_rows
 from protojax.types import Batch, Metrics, PyTree, State, UserError
 
@@ -228,7 +227,7 @@ def _check_batch_size(stage: Fit) -> None:
 
 def _cached_rows(stage: Fit, state: State) -> Rows | None:
   data = stage.data
-  if stage.cached is None or data.augment:
+  if stage.cached is None or data.varies:
     return None
   ordered = stream.ordered(data.source, data.image_size, data.batch_size)
   return stage.cached.rows(state, ordered)
@@ -243,7 +242,7 @@ def _step(
     key = jax.random.fold_in(stage_key, number)
 
     def sums(statistics: PyTree, batch: Batch) -> tuple[PyTree, PyTree]:
-      batch = _augmented(stage.data.augment, batch, key)
+      batch = stage.data.varied(batch, key)
       given = state.replace(statistics=statistics)
       if stage.cached is not None and not has_rows:
         rows = jax.lax.stop_gradient(stage.cached.function(given, batch))
@@ -324,13 +323,3 @@ def _over_devices(
     lambda own, total: own if total is None else total, gradients, local
   )
   return gradients, metrics, count
-
-
-def _augmented(name: str, batch: Batch, key: jax.Array) -> Batch:
-  """The batch with each image changed at random, by a key of its own."""
-  if not name:
-    return batch
-  keys = parallel.example_keys(key, batch["index"])
-  images = batch["image"].astype("float32")
-  changed = jax.vmap(lambda x, k: augment(name, x, k))(images, keys)
-  return {**batch, "image": changed}

@@ -3,6 +3,7 @@
 import gc
 import threading
 
+import jax
 import numpy as np
 import pytest
 
@@ -238,6 +239,25 @@ def test_a_stream_left_early_stops_its_threads():
     if thread.name.startswith("grain-prefetch"):
       thread.join(5)
   assert threading.active_count() <= before
+
+
+def test_noise_follows_the_example_not_the_device(array_source):
+  """The same images meet the same noise whatever their place in the batch."""
+  stream = stream_lib.shuffled(array_source(), 16, 8, 1, augment="crop,flip")
+  assert stream.varies
+  (batch,) = stream.batches(0, 1)
+  varied = jax.jit(stream.varied)
+  order = np.array([3, 1, 0, 2, 7, 6, 5, 4])
+  whole = np.asarray(varied(batch, parallel.key(3))["image"])
+  mixed = varied({k: v[order] for k, v in batch.items()}, parallel.key(3))
+  np.testing.assert_array_equal(whole[order], mixed["image"])
+
+
+def test_a_stream_without_augmentation_does_not_vary():
+  stream = stream_lib.ordered(Planted(), 4, 4)
+  assert not stream.varies
+  batch = stream.examples([0])
+  assert stream.varied(batch, parallel.key(0)) is batch
 
 
 def test_errors_of_the_source_reach_the_reader():

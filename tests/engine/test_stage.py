@@ -1,7 +1,6 @@
 """Gradient descent over devices: reductions, cached rows, frozen groups."""
 
 import dataclasses
-import functools
 
 import jax
 import jax.numpy as jnp
@@ -203,18 +202,6 @@ def test_batch_that_does_not_divide_by_accumulate_is_refused(array_source):
   fit = dataclasses.replace(fit, accumulate=3)
   with pytest.raises(UserError, match="2 devices and accumulate=3 batches"):
     _run(fit, _state())
-
-
-def test_noise_follows_the_example_not_the_device(array_source):
-  """The same images meet the same noise whatever their place in the batch."""
-  batch = next(stream_lib.ordered(array_source(), 16, 8).batches())
-  augmented = jax.jit(
-    functools.partial(stages._augmented, "crop,flip", key=parallel.key(3))
-  )
-  order = np.array([3, 1, 0, 2, 7, 6, 5, 4])
-  whole = np.asarray(augmented(batch)["image"])
-  mixed = augmented({k: v[order] for k, v in batch.items()})["image"]
-  np.testing.assert_array_equal(whole[order], mixed)
 
 
 def test_length_in_epochs_and_steps():
