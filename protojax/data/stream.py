@@ -189,7 +189,7 @@ class Stream:
       return batch
     keys = parallel.example_keys(key, batch["index"])
     images = batch["image"].astype("float32")
-    varied = jax.vmap(lambda x, k: transforms.augment(self.augment, x, k))
+    varied = jax.vmap(lambda x, k: transforms.draw(self.augment, k).pixels(x))
     return {**batch, "image": varied(images, keys)}
 
   def once(self) -> "Stream":

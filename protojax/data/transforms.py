@@ -1,11 +1,13 @@
-"""Resizes images on the host and varies them at random on the device.
+"""Resizes images on the host, and draws how the device varies them.
 
-`memory` calls `resize` once for each image. A training step calls `augment`
-inside jit, with a key for each image.
+`fields` calls `resize` once for each image. A training step calls `draw` inside
+jit, with a key for each example.
 """
 
 from collections.abc import Callable
+import dataclasses
 import math
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -13,7 +15,7 @@ from jaxtyping import Array, Float, Key, UInt8, UInt32
 import numpy as np
 from PIL import Image
 
-from protojax.data import warps
+from protojax.data import geometry, warps
 from protojax.types import UserError
 
 # Ranges of ProtoPNet's offline augmentation (its code, `img_aug.py`).
@@ -36,25 +38,71 @@ def resize(
   return np.array(Image.fromarray(image).resize((size, size), resample))
 
 
-def augment(
-  names: str,
-  image: Float[Array, "H W 3"],
-  key: Key[Array, ""] | UInt32[Array, "_"],
-) -> Float[Array, "H W 3"]:
-  """Varies one image at random; under vmap, each image of a batch.
+class Augmentation(NamedTuple):
+  """A random change of an image.
+
+  Attributes:
+    draw: key -> what is drawn: a matrix, a box, a flag, factors.
+    pixels: (image, what was drawn) -> image.
+    matrix: what was drawn -> the matrix that moves points; None if it changes
+      pixels where they are.
+  """
+
+  draw: Callable[[Array], Array]
+  pixels: Callable[[Array, Array], Array]
+  matrix: Callable[[Array], Array] | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Drawn:
+  """One draw of some augmentations, which moves all fields of an example alike.
+
+  Attributes:
+    steps: each augmentation and what was drawn for it, in order.
+  """
+
+  steps: tuple[tuple[Augmentation, Array], ...]
+
+  def pixels(self, image: Float[Array, "H W c"]) -> Float[Array, "H W c"]:
+    """An image 0..255, moved and changed in colour; the range stays."""
+    for augmentation, drawn in self.steps:
+      image = augmentation.pixels(image, drawn)
+    return image
+
+  def grid(self, values: Float[Array, "H W c"]) -> Float[Array, "H W c"]:
+    """Values of any range, moved as the pixels are."""
+    for augmentation, drawn in self.steps:
+      if augmentation.matrix is not None:
+        values = augmentation.pixels(values, drawn)
+    return values
+
+  @property
+  def matrices(self) -> list[Float[Array, "3 3"]]:
+    """What `geometry.nearest` and `geometry.boxes` take."""
+    return [
+      augmentation.matrix(drawn)
+      for augmentation, drawn in self.steps
+      if augmentation.matrix is not None
+    ]
+
+
+def draw(names: str, key: Key[Array, ""] | UInt32[Array, "_"]) -> Drawn:
+  """Draws augmentations for one example; under vmap, for each of a batch.
 
   Args:
     names: keys of `AUGMENTATIONS`, joined by commas and applied in this order,
-      such as "warp,flip"; '' leaves the image as it is.
-    image: pixels 0..255; the result has the same range.
+      such as "warp,flip"; '' draws nothing.
     key: of all randomness.
 
   Raises:
     UserError: there is no augmentation of that name.
   """
+  steps = []
   for number, name in enumerate(require_known(names)):
-    image = AUGMENTATIONS[name](image, jax.random.fold_in(key, number))
-  return image
+    augmentation = AUGMENTATIONS[name]
+    drawn = augmentation.draw(jax.random.fold_in(key, number))
+    steps.append((augmentation, drawn))
+  return Drawn(tuple(steps))
 
 
 def require_known(names: str) -> list[str]:
@@ -73,12 +121,8 @@ def require_known(names: str) -> list[str]:
   return steps
 
 
-def _flip(image: Array, key: Array) -> Array:
-  return jnp.where(jax.random.bernoulli(key), image[:, ::-1], image)
-
-
-def _crop(image: Array, key: Array) -> Array:
-  """Enlarges a box of random size, aspect and place."""
+def _box(key: Array) -> Array:
+  """A box of random size, aspect and place."""
   for_area, for_aspect, for_place = jax.random.split(key, 3)
   area = jax.random.uniform(for_area, (), minval=_ZOOM[0], maxval=_ZOOM[1])
   log_aspect = jax.random.uniform(
@@ -87,14 +131,20 @@ def _crop(image: Array, key: Array) -> Array:
   stretch = jnp.exp(jnp.array([0.5, -0.5]) * log_aspect)
   size = jnp.minimum(jnp.sqrt(area) * stretch, 1.0)
   place = jax.random.uniform(for_place, (2,)) * (1 - size)
-  return warps.crop(image, jnp.concatenate([place, size]))
+  return jnp.concatenate([place, size])
 
 
-def _colour(image: Array, key: Array) -> Array:
+def _mirrored(image: Array, flipped: Array) -> Array:
+  return jnp.where(flipped, image[:, ::-1], image)
+
+
+def _factors(key: Array) -> Array:
+  return jax.random.uniform(key, (3,), minval=1 - _JITTER, maxval=1 + _JITTER)
+
+
+def _coloured(image: Array, factors: Array) -> Array:
   """Changes brightness, contrast (around the mean grey) and saturation."""
-  brightness, contrast, saturation = jax.random.uniform(
-    key, (3,), minval=1 - _JITTER, maxval=1 + _JITTER
-  )
+  brightness, contrast, saturation = factors
   image = image * brightness
   grey = jnp.sum(image * jnp.array([0.299, 0.587, 0.114])[None, None], axis=-1)
   image = (image - grey.mean()) * contrast + grey.mean()
@@ -141,14 +191,14 @@ def _one_of_three(key: Array) -> Array:
   return jnp.stack(matrices)[jax.random.randint(for_kind, (), 0, 3)]
 
 
-def _warped(draw: Callable[[Array], Array]) -> Callable[[Array, Array], Array]:
-  return lambda image, key: warps.warp(image, draw(key))
+def _warped(draw: Callable[[Array], Array]) -> Augmentation:
+  return Augmentation(draw, geometry.warp, lambda matrix: matrix)
 
 
-AUGMENTATIONS: dict[str, Callable[[Array, Array], Array]] = {
-  "flip": _flip,
-  "crop": _crop,
-  "colour": _colour,
+AUGMENTATIONS: dict[str, Augmentation] = {
+  "flip": Augmentation(jax.random.bernoulli, _mirrored, warps.mirror),
+  "crop": Augmentation(_box, geometry.crop, warps.zoom),
+  "colour": Augmentation(_factors, _coloured),
   "rotate": _warped(_rotation),
   "skew": _warped(_skew),
   "shear": _warped(_shear),

@@ -28,7 +28,7 @@ def image():
 @functools.cache
 def compiled(name):
   return jax.jit(
-    jax.vmap(lambda x, k: transforms.augment(name, x, k), in_axes=(None, 0))
+    jax.vmap(lambda x, k: transforms.draw(name, k).pixels(x), in_axes=(None, 0))
   )
 
 
@@ -75,7 +75,8 @@ def test_names_are_done_in_order_each_with_a_key_of_its_own(image):
   def by_hand(x, key):
     for number, step in enumerate(("flip", "colour", "flip")):
       step_key = jax.random.fold_in(key, number)
-      x = transforms.AUGMENTATIONS[step](x, step_key)
+      augmentation = transforms.AUGMENTATIONS[step]
+      x = augmentation.pixels(x, augmentation.draw(step_key))
     return x
 
   expected = jax.jit(jax.vmap(by_hand, in_axes=(None, 0)))(
@@ -143,6 +144,6 @@ def test_one_of_three_each_as_often():
     assert often(kind, 1 / 3)
 
 
-def test_unknown_name_lists_the_known(image):
+def test_unknown_name_lists_the_known():
   with pytest.raises(UserError, match=r"no augmentation 'flop'; .*flip, crop"):
-    transforms.augment("flip,flop", jnp.asarray(image), jax.random.key(0))
+    transforms.draw("flip,flop", jax.random.key(0))

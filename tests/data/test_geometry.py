@@ -1,0 +1,253 @@
+"""Pixels, classes and boxes stay together; twins in Pillow and SciPy."""
+
+import functools
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from PIL import Image
+import pytest
+from scipy import ndimage
+
+from protojax.data import geometry, transforms, warps
+
+HEIGHT, WIDTH = 48, 40
+SIDES = np.array([HEIGHT, WIDTH, HEIGHT, WIDTH])
+# (top, left, bottom, right): one may leave the picture.
+BOXES = np.float32(np.array([[12, 12, 31, 32], [0, 2, 10, 14]]) / SIDES)
+NAMES = (*transforms.AUGMENTATIONS, "colour,warp,flip,crop")
+
+
+def image(height=24, width=31):
+  """A smooth image: only rounding to grey levels makes a difference."""
+  y, x = np.mgrid[:height, :width]
+  waves = [np.sin(x / 3 + k) * np.cos(y / 4 - k) for k in range(3)]
+  return (127 + 120 * np.stack(waves, -1)).astype(np.uint8)
+
+
+def pillow(pixels, matrix):
+  """The same warp by Pillow: in pixels, black beyond the border."""
+  height, width = pixels.shape[:2]
+  to_unit = np.array([[2 / width, 0, -1], [0, 2 / height, -1], [0, 0, 1]])
+  m = np.linalg.inv(to_unit) @ np.asarray(matrix, float) @ to_unit
+  coefficients = (m / m[2, 2]).ravel()[:8]
+  kind, bilinear = Image.Transform.PERSPECTIVE, Image.Resampling.BILINEAR
+  size = width, height
+  return np.asarray(
+    Image.fromarray(pixels).transform(size, kind, coefficients, bilinear)
+  )
+
+
+def another_corner(share):
+  return warps.symmetries()[6] @ warps.corner(share) @ warps.symmetries()[6].T
+
+
+@pytest.mark.parametrize(
+  ("make", "much"),
+  [
+    (warps.rotation, math.radians(-11)),
+    (warps.tilt, 0.2),
+    (warps.corner, 0.15),
+    (warps.shear, math.radians(7)),
+    (another_corner, 0.2),
+  ],
+)
+def test_a_warp_is_pillows(make, much):
+  pixels, matrix = image(), jax.jit(make)(much)
+  got = jax.jit(geometry.warp)(
+    jnp.asarray(pixels, jnp.float32), jnp.asarray(matrix, jnp.float32)
+  )
+  expected = pillow(pixels, matrix).astype(float)
+  # Pillow makes pixels black within half a pixel of the border.
+  seen = expected.sum(axis=-1) > 0
+  assert seen.mean() > 0.85
+  assert np.abs(got - expected)[seen].max() <= 1.01
+
+
+def test_crop_of_whole_pixels():
+  # The upper left quarter, enlarged twice: every other sample lies at 1/4 and
+  # 3/4 between two pixels, as in any half-pixel bilinear enlargement.
+  pixels = image().astype(np.float32)
+  got = geometry.crop(jnp.asarray(pixels), jnp.array([0.0, 0, 0.5, 0.5]))
+  row = 0.25 * pixels[0] + 0.75 * pixels[1]
+  np.testing.assert_allclose(
+    got[2, 2], 0.25 * row[0] + 0.75 * row[1], rtol=1e-4
+  )
+
+
+def shapes():
+  """Masks [3 H W]: the two boxes, and a disc."""
+  y, x = np.mgrid[:HEIGHT, :WIDTH] + 0.5
+  boxes = [
+    (top * HEIGHT < y) & (y < bottom * HEIGHT) & (left * WIDTH < x)
+    & (x < right * WIDTH)
+    for top, left, bottom, right in BOXES
+  ]  # fmt: skip
+  return np.stack([*boxes, (y - 26) ** 2 + (x - 17) ** 2 < 121])
+
+
+@functools.cache
+def drawn(name, count=60):
+  """Matrices; pixels, masks and boxes of the shapes, moved alike."""
+
+  def one(key):
+    draw, masks = transforms.draw(name, key), jnp.asarray(shapes())
+    places = geometry.nearest(draw.matrices, HEIGHT, WIDTH)
+    images = jnp.repeat(255.0 * masks[..., None], 3, axis=-1)
+    return (
+      jnp.stack([*draw.matrices, jnp.eye(3), jnp.eye(3)]),
+      jax.vmap(draw.pixels)(images)[..., 1],
+      jax.vmap(lambda x: places.of(x, False))(masks),
+      *geometry.boxes(draw.matrices, jnp.asarray(BOXES)),
+    )
+
+  keys = jax.random.split(jax.random.key(7), count)
+  return jax.device_get(jax.jit(jax.vmap(one))(keys))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_shape_and_its_mask_stay_together(name):
+  _, pixels, masks, _, _ = drawn(name)
+  # Half way between shape and ground, whose colours may vary.
+  ends = pixels.min((2, 3)), pixels.max((2, 3))
+  seen = pixels > sum(ends)[..., None, None] / 2
+  both = (seen & masks).sum((2, 3))
+  either = (seen | masks).sum((2, 3))
+  # Slivers of the second at the border have no pixel of their own.
+  assert masks[:, ::2].any((2, 3)).all()
+  assert (both > 0.92 * either)[:, ::2].all()
+  moved = (masks != shapes()).any((1, 2, 3)).mean()
+  assert moved == 0 if name == "colour" else moved > 0.3
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_box_is_the_box_of_its_mask(name):
+  """To a pixel; slivers of the box in the corner have none of their own."""
+  _, _, masks, boxes, there = drawn(name)
+  assert there[:, 0].all()
+  for mask, box in zip(masks[:, 0], boxes[:, 0], strict=True):
+    y, x = np.nonzero(mask)
+    expected = [y.min(), x.min(), y.max() + 1, x.max() + 1]
+    np.testing.assert_allclose(SIDES * box, expected, atol=1)
+
+
+def cut(polygon):
+  """What lies inside the frame of a convex polygon (Sutherland, Hodgman)."""
+  for normal in np.array([[1, 0], [-1, 0], [0, 1], [0, -1]]):
+    found, beyond = [], polygon @ normal - 1
+    for i in range(len(polygon)):
+      if beyond[i - 1] * beyond[i] < 0:
+        share = beyond[i - 1] / (beyond[i - 1] - beyond[i])
+        found.append(polygon[i - 1] + share * (polygon[i] - polygon[i - 1]))
+      if beyond[i] <= 0:
+        found.append(polygon[i])
+    polygon = np.array(found).reshape(-1, 2)
+  return polygon
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_box_is_around_what_is_seen_of_it(name):
+  matrices, _, _, boxes, there = drawn(name)
+  for i in np.ndindex(there.shape):
+    top, left, bottom, right = 2 * BOXES[i[1]].astype(float) - 1
+    corners = [[left, right, right, left], [top, top, bottom, bottom], 4 * [1]]
+    u, v, w = np.linalg.inv(np.linalg.multi_dot(matrices[i[0]])) @ corners
+    polygon = (cut(np.stack([u / w, v / w], 1)) + 1) / 2
+    assert there[i] == (len(polygon) > 2)
+    if there[i]:
+      expected = [*polygon.min(0)[::-1], *polygon.max(0)[::-1]]
+      np.testing.assert_allclose(boxes[i], expected, atol=1e-5)
+    else:
+      assert (boxes[i] == 0).all()
+
+
+def test_boxes_leave_the_picture():
+  """A crop cuts them off: exact where sides stay parallel to the frame."""
+  zoom = warps.zoom(jnp.array([0.5, 0.5, 0.5, 0.5]))
+  given = np.array(
+    [[0.4, 0.6, 0.9, 0.7], [0.1, 0.1, 0.4, 0.5], [0.0, 0.0, 1.0, 1.0]],
+    np.float32,
+  )
+  boxes, there = jax.jit(lambda x: geometry.boxes([zoom], x))(given)
+  assert there.tolist() == [True, False, True]
+  expected = [[0, 0.2, 0.8, 0.4], [0, 0, 0, 0], [0, 0, 1, 1]]
+  np.testing.assert_allclose(boxes, expected, atol=1e-6)
+
+
+def twin(plane, matrices, order, outside):
+  """The same by SciPy, in float64."""
+  height, width = plane.shape
+  y, x = np.mgrid[:height, :width] + 0.5
+  points = np.stack([2 * x / width - 1, 2 * y / height - 1, np.ones_like(x)])
+  inside = np.ones(plane.shape, bool)
+  for matrix in reversed(matrices):
+    points = np.einsum("ij,jhw->ihw", np.asarray(matrix, float), points)
+    points /= points[2]
+    inside &= (np.abs(points[:2]) <= 1).all(0)
+  at = ((points[:2] + 1) * np.array([width, height])[:, None, None] - 1) / 2
+  found = ndimage.map_coordinates(plane, at[::-1], order=order, mode="nearest")
+  return found if outside is None else np.where(inside, found, outside)
+
+
+# Turned and shrunk: it looks beyond the border.
+FAR = np.array(
+  [[1.51, 0.33, 0.071], [-0.27, 1.43, 0.052], [0.11, 0.063, 1]], np.float32
+)
+NEAR = np.array([[0.63, 0, 0.211], [0, 0.71, -0.173], [0, 0, 1]], np.float32)
+
+
+def test_bilinear_and_nearest_are_scipys():
+  plane = np.random.default_rng(0).uniform(0, 255, (HEIGHT, WIDTH))
+  plane = plane.astype(np.float32)
+  warp = jax.jit(geometry.warp)
+  for matrix in (FAR, NEAR):
+    got = warp(jnp.asarray(plane)[..., None], matrix)[..., 0]
+    expected = twin(plane, [matrix], 1, None)
+    np.testing.assert_allclose(got, expected, atol=0.02)
+
+  @jax.jit
+  def nearest(first, then):
+    places = geometry.nearest([first, then], HEIGHT, WIDTH)
+    return places.of(jnp.asarray(plane), -1)
+
+  for matrices in ([NEAR, FAR], [FAR, NEAR]):
+    expected = twin(plane, matrices, 0, -1)
+    assert 0.1 < (expected == -1).mean() < 0.7
+    np.testing.assert_array_equal(nearest(*matrices), expected)
+
+
+def test_a_matrix_and_its_inverse_give_back_the_image():
+  smooth = jnp.asarray(image(HEIGHT, WIDTH), jnp.float32)
+  matrix = warps.rotation(jnp.float32(0.25))
+  back = jnp.asarray(np.linalg.inv(matrix), jnp.float32)
+  warp = jax.jit(geometry.warp)
+  middle = np.s_[14:-14, 12:-12]
+  got = warp(warp(smooth, matrix), back)[middle]
+  # Two interpolations make waves a little flatter.
+  assert np.abs(got - smooth[middle]).max() < 12
+  assert np.abs(warp(smooth, matrix)[middle] - smooth[middle]).max() > 60
+
+
+def test_identity_moves_nothing():
+  numbers = jnp.arange(HEIGHT * WIDTH).reshape(HEIGHT, WIDTH)
+
+  @functools.partial(jax.jit, static_argnums=0)
+  def moved(times):
+    matrices = times * [jnp.eye(3)]
+    places = geometry.nearest(matrices, HEIGHT, WIDTH)
+    found, there = geometry.boxes(matrices, jnp.asarray(BOXES))
+    return places.of(numbers, -1), found, there
+
+  for times in (0, 2):
+    plane, boxes, there = moved(times)
+    np.testing.assert_array_equal(plane, numbers)
+    np.testing.assert_allclose(boxes, BOXES, atol=1e-6)
+    assert there.all()
+  pixels = jnp.asarray(image(), jnp.float32)
+  same = jax.jit(geometry.warp)(pixels, jnp.eye(3))
+  np.testing.assert_allclose(same, pixels, atol=1e-3)
+  whole = jnp.array([0.0, 0, 1, 1])
+  np.testing.assert_allclose(
+    jax.jit(geometry.crop)(pixels, whole), pixels, atol=1e-3
+  )
