@@ -75,6 +75,23 @@ class Evidence:
   misleading: bool | None = None
 
 
+@dataclasses.dataclass(frozen=True)
+class ExplainedRun:
+  """The run that the other evidence is of.
+
+  Attributes:
+    title: of the run.
+    version: of protojax.
+    accuracy: name of a figure -> 0 to 1, as measured by the run.
+    strengths: parameters of the modifications, by name.
+  """
+
+  title: str
+  version: str
+  accuracy: Mapping[str, float]
+  strengths: Mapping[str, str]
+
+
 class Answer(NamedTuple):
   """A class with its logit, which includes the bias, and its probability."""
 

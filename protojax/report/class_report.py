@@ -13,6 +13,7 @@ from rich.table import Table
 
 from protojax.explain import misleading, overview
 from protojax.explain.evidence import (
+  ExplainedRun,
   GlobalExplanation,
   LocalExplanation,
   Overview,
@@ -43,7 +44,7 @@ class Report(ReportFolder):
     "prototypes.csv",
     "statistics.csv",
     "local.npz",
-    "explanations.jsonl",
+    json_lines.NAME,
     "png",
     "report",
     "report.html",
@@ -64,7 +65,6 @@ class Report(ReportFolder):
     self._with_all_scores: list[LocalExplanation] = []
     self._counted = self._right = 0
     self._add_row: Callable[[LocalExplanation], None] | None = None
-    self._add_line: Callable[[json_lines.Explained], None] | None = None
 
   def __enter__(self) -> "Report":
     super().__enter__()
@@ -107,14 +107,6 @@ class Report(ReportFolder):
       png.of_prototype(self.folder / "png", explained)
     self._globals.append(self._pictures.of_prototype(explained))
 
-  def _write_line(self, explained: json_lines.Explained) -> None:
-    """Adds a line to `explanations.jsonl`, if the format "json" is wanted."""
-    if "json" in self.formats:
-      if self._add_line is None:
-        lines = json_lines.lines(self._path("explanations.jsonl"))
-        self._add_line = self._files.enter_context(lines)
-      self._add_line(explained)
-
   def _write(self) -> dict[str, Any]:
     prototypes, shown = misleading.mark(merge(self._globals), self._shown)
     statistics = overview.statistics_rows(self._overviews)
@@ -136,7 +128,10 @@ class Report(ReportFolder):
       explanation_tables.local_arrays(
         self._path("local.npz"), self._with_all_scores, self.preset.names
       )
-    for explained in (*shown, *prototypes, head):
+    of_run = ExplainedRun(
+      head.title, head.version, head.accuracy, head.strengths
+    )
+    for explained in (*shown, *prototypes, *self._overviews.values(), of_run):
       self._write_line(explained)
     if "png" in self.formats:
       self._path("png")

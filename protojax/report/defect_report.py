@@ -16,7 +16,12 @@ from rich.table import Table
 
 from protojax.explain import inspection
 from protojax.explain.inspection import Inspection
-from protojax.report import defect_page, defect_sentences, explanation_tables
+from protojax.report import (
+  defect_page,
+  defect_sentences,
+  explanation_tables,
+  json_lines,
+)
 from protojax.report.report_folder import ReportFolder
 from protojax.writing import replacing
 
@@ -29,13 +34,14 @@ class Report(ReportFolder):
 
   FILES = (
     "inspections.csv",
+    json_lines.NAME,
     "maps.npz",
     "report.html",
     "report.txt",
     "summary.json",
   )
 
-  FORMATS = ("html", "csv", "npz")
+  FORMATS = ("html", "csv", "json", "npz")
 
   def __init__(self, *arguments: Any, **options: Any) -> None:
     """Prepares to write; see `ReportFolder`.
@@ -63,6 +69,7 @@ class Report(ReportFolder):
       if explained.anomaly_map is None:
         raise ValueError(f"{explained.image} has no map to keep")
       self._maps.append(explained.anomaly_map)
+    self._write_line(explained)
     self._all.append(explained)
     self._pictures += explained.picture is not None
     if self._pictures > 2 * inspection.WORST + 2 * inspection.MISTAKES + _SPARE:

@@ -5,7 +5,7 @@ Counts images and time, deletes the files of earlier runs, and prints a summary.
 """
 
 import abc
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 import contextlib
 import importlib.metadata
 import json
@@ -17,10 +17,11 @@ from typing import Any, ClassVar
 from rich.console import Console
 from rich.table import Table
 
+from protojax.explain import documents
 from protojax.modify import presets
 from protojax.modify.modification import require_known
 from protojax.modify.presets import Preset
-from protojax.report import page
+from protojax.report import json_lines, page
 
 
 class ReportFolder(abc.ABC):
@@ -70,6 +71,7 @@ class ReportFolder(abc.ABC):
     self.summary: dict[str, Any] = {}
     self._started = time.monotonic()
     self._files = contextlib.ExitStack()
+    self._add_line: Callable[[documents.Explained], None] | None = None
 
   def __enter__(self) -> "ReportFolder":
     self._files.__enter__()
@@ -124,6 +126,15 @@ class ReportFolder(abc.ABC):
     """The path of a file of `FILES`, which is now one of this run."""
     self.written.append(self.folder / name)
     return self.written[-1]
+
+  def _write_line(self, explained: documents.Explained) -> None:
+    """Adds a line to `explanations.jsonl`, if the format "json" is wanted."""
+    if "json" not in self.formats:
+      return
+    if self._add_line is None:
+      lines = json_lines.lines(self._path(json_lines.NAME))
+      self._add_line = self._files.enter_context(lines)
+    self._add_line(explained)
 
   def _counts(self) -> dict[str, Any]:
     """The summary's counts, for all kinds of explanations."""

@@ -10,7 +10,7 @@ import pandas
 import pytest
 from rich.console import Console
 
-from protojax.explain import inspection
+from protojax.explain import documents, inspection
 from protojax.modify.presets import REFERENCE
 from protojax.report.defect_report import Report
 from tests.report import inspection_fakes as fakes
@@ -95,6 +95,13 @@ def test_files_of_an_earlier_run_go(some, tmp_path):
   report = _write(folder, some)
   assert {p.name for p in folder.iterdir()} == _ALWAYS | {"notes.csv"}
   assert {p.name for p in report.written} == _ALWAYS
+
+
+def test_documents_of_all_inspections(some, tmp_path):
+  _write(tmp_path / "found", some, formats=("json",))
+  found = list(documents.read(tmp_path / "found" / "explanations.jsonl"))
+  assert [e.image for e in found] == [e.image for e in some]
+  assert [e.defective for e in found] == [e.defective for e in some]
 
 
 def test_all_maps(some, tmp_path):

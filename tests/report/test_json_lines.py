@@ -4,7 +4,9 @@ import json
 import numpy as np
 import pandas as pd
 
-from protojax.report import json_lines, page
+from protojax.explain import documents
+from protojax.explain.evidence import ExplainedRun
+from protojax.report import json_lines
 from tests.report import report_fakes as fakes
 
 
@@ -67,15 +69,14 @@ def test_unknown_numbers_are_null_and_names_survive(tmp_path):
 
 def test_other_programs_read_it(tmp_path):
   prototypes, images, _ = fakes.run()
-  _write(
-    tmp_path / "e.jsonl",
-    page.Run("run", accuracy={"after_push": 0.9}),
-    *images,
-    *prototypes,
-  )
+  run = ExplainedRun("run", "0.1", {"after_push": 0.9}, {})
+  _write(tmp_path / "e.jsonl", run, *images, *prototypes)
   table = pd.read_json(tmp_path / "e.jsonl", lines=True)
   assert table.kind.value_counts().to_dict() == {
     "run": 1,
     "image": len(images),
     "prototype": len(prototypes),
   }
+  assert set(table["schema"]) == {documents.SCHEMA}
+  first, *_ = documents.read(tmp_path / "e.jsonl")
+  assert first == run
