@@ -94,7 +94,8 @@ class Measured:
     # The folder's own classes, also where the head has others.
     config = method.config
     self.labels = {
-      s: dataset.load(config.data, s, config.seed).labels for s in self.streams
+      s: dataset.open_split(config.data, s, config.seed).labels
+      for s in self.streams
     }
 
   def batches(self, split: str) -> Iterator[Any]:

@@ -78,7 +78,7 @@ def _sweep(name: str, count: int) -> ratios.Pair:
 
 def _photographs(count: int) -> Source:
   """Photographs under labels of many classes."""
-  whole = photos.load("", "train")
+  whole = photos.opened("", "train")
   rows = np.linspace(0, len(whole) - 1, count).astype(np.int32)
   labels = np.arange(count, dtype=np.int32) % _CLASSES
   return Subset(whole, rows, labels, _CLASS_NAMES)

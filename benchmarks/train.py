@@ -79,7 +79,7 @@ def fed(quick: bool) -> Iterator[ratios.Pair]:
   """The step on decoded images against the step on a batch that is there."""
   with tempfile.TemporaryDirectory() as root:
     _write(Path(root))
-    source = folder.load(root, "train")
+    source = folder.opened(root, "train")
     for size in _sizes(quick):
       method, state = _method(size)
       for name, limit in (("memory", 1 << 30), ("files", 0)):

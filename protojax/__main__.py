@@ -2,16 +2,19 @@
 
 import sys
 
-from protojax import cli
+from protojax import cli, finding
 
 
 def main(argv: list[str]) -> int:
   """Runs the command that is named first; returns its exit code."""
   program = "python -m protojax"
+  if argv and finding.is_own(argv[0]):
+    return cli.run(argv[0], argv[1:], f"{program} {argv[0]}")
   parser = cli.Parser(
     prog=program,
     description="Prototype models: this looks like that, because of what.",
-    epilog=f"`{program} COMMAND --help` says more of a command.",
+    epilog=f"`{program} COMMAND --help` says more of a command. A command with"
+    " a dot in its name, such as mypackage.hello, is a module of your own.",
   )
   commands = parser.add_subparsers(
     dest="command", metavar="COMMAND", required=True

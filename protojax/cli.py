@@ -1,16 +1,15 @@
 """The commands: how one is found by its name, parsed, and ended.
 
 A command is a module of `protojax.commands` with `arguments(parser)` and
-`run(args)`; its docstring is its help. It is imported when it is called and not
-before, so that `--help` answers at once. A user's mistake is one line, never a
-traceback.
+`run(args)`; its docstring is its help. A dotted name is a user's own module. A
+command is imported when it is called and not before, so that `--help` answers
+at once. A user's mistake is one line, never a traceback.
 """
 
 import argparse
 import ast
 from collections.abc import Callable
 import contextlib
-import functools
 import importlib
 import importlib.util
 import os
@@ -19,7 +18,7 @@ import signal
 import sys
 from typing import Any, NoReturn
 
-from protojax import commands
+from protojax import commands, finding
 
 # What a shell expects of a command that was used wrongly.
 EXIT_USER_ERROR = 2
@@ -60,15 +59,19 @@ def purpose(module: str) -> str:
 
 
 def run(name: str, argv: list[str], program: str) -> int:
-  """Calls `run(args)` of protojax/commands/NAME.py; returns its exit code.
+  """Calls `run(args)` of a command; returns its exit code.
 
   Args:
-    name: of the command.
+    name: of the command, or of a user's own module, with a dot.
     argv: what was typed after the name.
     program: what was typed before; `--help` shows it.
   """
-  module, args = parse(name, argv, program)
-  return guarded(functools.partial(module.run, args))
+
+  def main() -> int | None:
+    module, args = parse(name, argv, program)
+    return module.run(args)
+
+  return guarded(main)
 
 
 def parse(
@@ -79,8 +82,14 @@ def parse(
   A command that reads some arguments by itself, as `train` reads
   `--config.key=value`, sets a default for `args.undeclared`: it becomes the
   list of those that `arguments` does not declare.
+
+  Raises:
+    UserError: there is no such module of the user's own, or it is no command.
   """
-  module = importlib.import_module(f"{commands.__name__}.{modules()[name]}")
+  if finding.is_own(name):
+    module = finding.own(name, ("arguments", "run"), "the command")
+  else:
+    module = importlib.import_module(f"{commands.__name__}.{modules()[name]}")
   parser = Parser(
     prog=program,
     description=module.__doc__,

@@ -12,7 +12,7 @@ _ROOT = Path(__file__).parents[1]
 # those in one row do not know each other.
 _LEVELS = (
   ("types",),
-  ("writing",),
+  ("writing", "finding"),
   ("parallel",),
   ("modify",),
   ("data",),

@@ -13,60 +13,23 @@ for each kind of image (see protojax.datasets.layouts).
 """
 
 import argparse
-from collections.abc import Callable, Mapping
-import functools
 import signal
 import sys
 
 from rich.console import Console
 
-from protojax import parallel
-from protojax.datasets import (
-  anomaly_records,
-  cars196,
-  class_folders,
-  cub200,
-  dogs,
-  photo_records,
-)
+from protojax import datasets, parallel
 from protojax.engine import log
 
 _TRAIN = "python train.py --config=configs/"
-# Data set -> function that writes it, text of --help, command to train on it.
-_WRITERS: Mapping[str, tuple[Callable, str, str]] = {
-  "cub200": (
-    functools.partial(photo_records.write, cub200.read),
-    "birds: CUB_200_2011.tgz, or the folder that is in it",
-    f"{_TRAIN}protopnet_cub200.py",
-  ),
-  "cars196": (
-    functools.partial(photo_records.write, cars196.read),
-    "Stanford Cars: a folder with its archives and lists, unpacked or not",
-    f"{_TRAIN}protopnet_cars196.py",
-  ),
-  "dogs": (
-    functools.partial(photo_records.write, dogs.read),
-    "Stanford Dogs: a folder with its archives, unpacked or not",
-    f"{_TRAIN}protopnet_dogs.py",
-  ),
-  "folder": (
-    functools.partial(photo_records.write, class_folders.read),
-    "images in folders of classes, with or without train/ and test/",
-    f"{_TRAIN}protopnet_tfds.py --config.data.name=prepared",
-  ),
-  "anomaly": (
-    anomaly_records.write,
-    "normal and defective images, with masks of the defects",
-    f"{_TRAIN}inp_former_folder.py --config.data.name=prepared",
-  ),
-}
 _NAMED = 10  # Lines that are printed of each kind of note.
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
   """Declares what the command takes."""
   commands = parser.add_subparsers(dest="data", metavar="DATA", required=True)
-  for name, (_, purpose, _) in _WRITERS.items():
+  for name, module in datasets.preparers().items():
+    purpose = module.PREPARES
     command = commands.add_parser(name, help=purpose, description=purpose)
     command.add_argument(
       "--source", required=True, metavar="PATH", help="a folder or an archive"
@@ -85,7 +48,7 @@ def run(args: argparse.Namespace) -> int:
     UserError: the source is not as expected, or the output cannot be written.
   """
   parallel.setup()
-  write, _, train = _WRITERS[args.data]
+  module = datasets.preparers()[args.data]
   # When it is told to stop, it deletes unfinished files, as after Ctrl-C.
   signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
   # While it is imported, imports of other threads fail: those of the bar would.
@@ -93,7 +56,7 @@ def run(args: argparse.Namespace) -> int:
 
   with log.bar(Console(stderr=True)) as bar:
     task = bar.add_task("prepare", total=None, note="checking")
-    outcome = write(
+    outcome = module.prepare(
       args.source,
       args.output,
       lambda total: bar.update(task, total=total, note=""),
@@ -106,7 +69,7 @@ def run(args: argparse.Namespace) -> int:
     [
       f"written: {args.output}, {', '.join(counts)}, skipped:"
       f" {len(outcome.skipped)}, in two splits: {len(outcome.overlap)}",
-      f"Next: {train} --config.data.root={args.output}",
+      f"Next: {_TRAIN}{module.TRAINS} --config.data.root={args.output}",
     ]
   )
   return 0

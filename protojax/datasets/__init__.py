@@ -1,1 +1,58 @@
-"""Where examples come from: a module a data set or folder layout."""
+"""Where examples come from: a data set is a module, found by its name.
+
+`config.data.name` is the name of a module of this package, or a dotted name of
+a user's own module. What such a module declares is what it can do:
+
+- `load(data, split, seed) -> Source` opens the "train" or "test" split of
+  labelled examples. `data` is the config's group of that name.
+- `collect(data) -> Collection` lists normal and defective images, of which
+  `anomalies` draws the splits.
+- `prepare(source, output, begin, advance) -> Outcome` writes the data set as
+  records. It comes with `PREPARES` (a line of help), `WRITES` (the name of the
+  TFDS data set that is written) and `TRAINS` (the config that trains on it).
+- `BOXED = True`: images have boxes, and `load` cuts to them if `data.crop`.
+- `FOLDERS = True`: the examples lie in the folder `data.root`, which must be
+  given.
+- `FALLBACK = True`: the module takes all names that no other module has.
+"""
+
+import importlib
+from types import ModuleType
+
+from protojax import finding
+
+_SETTING = "--config.data.name"
+
+
+def names(needed: str = "load") -> tuple[str, ...]:
+  """Names of the data sets of this package that declare something."""
+  return finding.names(__name__, needed)
+
+
+def find(name: str, needed: str = "load") -> ModuleType:
+  """The module of a data set.
+
+  Args:
+    name: of a module here, or of a user's own module, with a dot.
+    needed: the function that it must have, "load" or "collect".
+
+  Raises:
+    UserError: there is no such data set.
+  """
+  if finding.is_own(name):
+    return finding.own(name, (needed,), _SETTING)
+  known = names(needed)
+  others = set(known) & set(names("FALLBACK"))
+  if name not in known:
+    if not others:
+      raise finding.unknown(_SETTING, name, known)
+    (name,) = others
+  return importlib.import_module(f"{__name__}.{name}")
+
+
+def preparers() -> dict[str, ModuleType]:
+  """Name -> each data set of this package that can be written as records."""
+  return {
+    name: importlib.import_module(f"{__name__}.{name}")
+    for name in names("prepare")
+  }

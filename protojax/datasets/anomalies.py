@@ -1,6 +1,6 @@
 """Sources of normal and defective images: normal ones to train, both to test.
 
-`load` opens a collection and draws one of its splits. `data.stream` makes
+`open_split` opens a collection and draws one of its splits. `data.stream` makes
 batches of it, as of any source. Class 0 is normal; the others are the kinds of
 defects.
 """
@@ -8,21 +8,16 @@ defects.
 from collections.abc import Sequence
 import dataclasses
 import difflib
-import os
 from typing import Any
 
 from jaxtyping import Bool, Int32
 import numpy as np
 
+from protojax import datasets
 from protojax.data import splits
 from protojax.data.source import printable
-from protojax.datasets import anomaly_records, elpv, layouts, shots, textures
-from protojax.datasets.collection import (
-  NORMAL,
-  Collection,
-  Entry,
-  JoinedCollection,
-)
+from protojax.datasets import shots
+from protojax.datasets.collection import NORMAL, Collection, Entry
 from protojax.types import UserError
 
 SPLITS = ("train", "calibration", "test")
@@ -82,14 +77,14 @@ class Anomalies:
     return self.collection.truth(int(self.rows[i]))
 
 
-def load(config_data: Any, split: str, seed: int = 0) -> Anomalies:
+def open_split(config_data: Any, split: str, seed: int = 0) -> Anomalies:
   """Opens one split of a config's data set.
 
   Args:
-    config_data: `name` ("textures", "folder", "elpv" or "prepared"), `root`
-      (its folder, or several joined by commas), `category` ('' is all, or names
-      joined by commas), `shots` (number of normal training images of each
-      category, each as 22 copies; 0 takes all images, without copies),
+    config_data: `name` (of a module with `collect`; see `protojax.datasets`),
+      `root` (its folder, or several joined by commas), `category` ('' is all,
+      or names joined by commas), `shots` (number of normal training images of
+      each category, each as 22 copies; 0 takes all images, without copies),
       `test_fraction` (share of the normal images to test on, if the data set
       does not say), `calibration_fraction` (share of the normal training images
       to hold out, if the data set does not say) and `split_seed`.
@@ -105,7 +100,7 @@ def load(config_data: Any, split: str, seed: int = 0) -> Anomalies:
     raise UserError(f"split {split!r}: use {', '.join(SPLITS)}")
   c = config_data
   _require_numbers(c)
-  collection = _open(c)
+  collection = datasets.find(c.name, "collect").collect(c)
   entries = collection.entries
   wanted = _wanted(collection, c.category)
   members: dict[str, list[int]] = {category: [] for category in wanted}
@@ -135,42 +130,6 @@ def load(config_data: Any, split: str, seed: int = 0) -> Anomalies:
 def shifted(source: Anomalies, gain: float, offset: float) -> Anomalies:
   """The same images in another light: gain x pixel + offset, in grey levels."""
   return dataclasses.replace(source, light=(float(gain), float(offset)))
-
-
-def _open(c: Any) -> Collection:
-  if c.name == "textures":
-    return textures.load()
-  if c.name == "elpv":
-    return elpv.load()
-  readers = {"folder": layouts.load, "prepared": anomaly_records.load}
-  if c.name not in readers:
-    known = ", ".join(("textures", *readers, "elpv"))
-    raise UserError(f"--config.data.name={c.name}: use one of {known}")
-  roots = _roots(c.root)
-  collections = [readers[c.name](root) for root in roots]
-  if len(collections) == 1:
-    return collections[0]
-  names = [os.path.basename(os.path.realpath(root)) for root in roots]
-  if len(set(names)) < len(names):  # folders above tell them apart
-    common = os.path.commonpath([os.path.abspath(root) for root in roots])
-    names = [os.path.relpath(root, common) for root in roots]
-  return JoinedCollection(dict(zip(names, collections, strict=True)))
-
-
-def _roots(text: str) -> list[str]:
-  # A comma may belong to the name of one folder.
-  whole = os.path.isdir(os.path.expanduser(text))
-  roots = [text] if whole else [name.strip() for name in text.split(",")]
-  roots = [os.path.normpath(os.path.expanduser(r)) for r in roots if r]
-  if not roots:
-    raise UserError("no folder of images given: set --config.data.root=DIR")
-  for root in roots:
-    if not os.path.isdir(root):
-      what = "is a file" if os.path.exists(root) else "is not there"
-      raise UserError(f"{root} {what}: set --config.data.root=DIR")
-  if len({os.path.realpath(root) for root in roots}) < len(roots):
-    raise UserError(f"--config.data.root={text} names a folder twice")
-  return roots
 
 
 def _wanted(collection: Collection, chosen: str) -> tuple[str, ...]:

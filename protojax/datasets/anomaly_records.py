@@ -1,6 +1,6 @@
 """Normal and defective images as the records of a TFDS data set.
 
-`write` makes the records of a folder in any layout of `layouts`; `load` opens
+`write` makes the records of a folder in any layout of `layouts`; `opened` gives
 them as a collection with the same images in the same order. A network file
 system reads few large files faster than many small ones.
 """
@@ -76,7 +76,7 @@ class AnomalyRecords:
       ) from e
 
 
-def load(root: str) -> AnomalyRecords:
+def opened(root: str) -> AnomalyRecords:
   """Opens the records that `write` wrote.
 
   Args:
@@ -130,7 +130,7 @@ def write(
   if not os.path.isdir(source):
     raise UserError(f"--source={source} is not a folder")
   records.require_room(output, NAME, VERSION)
-  collection = layouts.load(source)
+  collection = layouts.read(source)
   entries = collection.entries
   bad = collection.broken(range(len(entries)))
   rows = [row for row in range(len(entries)) if row not in bad]

@@ -84,7 +84,7 @@ class Archive:
         )
 
 
-def load(path: str) -> Archive:
+def opened(path: str) -> Archive:
   """Lists the files of an archive or a folder.
 
   Archives in a folder count as if they were unpacked there.

@@ -6,14 +6,22 @@ cars_test.tgz, car_devkit.tgz and cars_test_annos_withlabels.mat.
 """
 
 from collections.abc import Iterator
+import functools
 from typing import Any
 
 import numpy as np
 
-from protojax.datasets import matlab
+from protojax.datasets import matlab, photo_records
 from protojax.datasets.archive import Archive
 from protojax.datasets.photo_records import Listing, Photo
 from protojax.types import UserError
+
+# What is declared of a data set; see `protojax.datasets`.
+PREPARES = (
+  "Stanford Cars: a folder with its archives and lists, unpacked or not"
+)
+WRITES = "cars"  # cars196 is the name of TFDS's own version
+TRAINS = "protopnet_cars196.py"
 
 _CLASSES = "cars_meta.mat"
 # Split -> (its list, the folder of its images).
@@ -45,7 +53,7 @@ def read(files: Archive) -> Listing:
       f"the lists of {files.title} are not those of Stanford Cars ({e!r})"
     ) from e
   return Listing(
-    name="cars",  # cars196 is the name of TFDS's own version
+    name=WRITES,
     class_names=tuple(str(name) for name in class_names),
     photos=tuple(photos),
     boxes="bbox",
@@ -75,3 +83,6 @@ def _photos(
       split=split,
       boxes=(box,),
     )
+
+
+prepare = functools.partial(photo_records.write, read)

@@ -12,6 +12,7 @@ from protojax.datasets.archive import Archive
 from protojax.datasets.photo_records import Listing, Photo
 from protojax.types import UserError
 
+NAME = "prepared"  # of the data set that is written
 _SPLITS = ("train", "test")
 _TEST_FRACTION = 0.4
 _SEED = 0
@@ -37,7 +38,7 @@ def read(files: Archive) -> Listing:
       " only"
     )
   return Listing(
-    name="prepared",
+    name=NAME,
     class_names=tuple(train),
     photos=tuple(
       Photo(path, path.removeprefix(root), label, split)

@@ -1,11 +1,11 @@
 """Collections: the normal and defective images of a data set, before any split.
 
-A collection lists its images without reading them; `anomalies.load` chooses the
-categories and the split. `FileCollection` holds image files in any layout of
-folders, and `JoinedCollection` makes one collection of several.
+A collection lists its images without reading them; `anomalies.open_split`
+chooses the categories and the split. `FileCollection` holds image files in any
+layout of folders, and `joined` makes one collection of several.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 import dataclasses
 import functools
 import os
@@ -220,6 +220,43 @@ class JoinedCollection:
     """Mask of the defective pixels."""
     name, own = self._places[row]
     return self.collections[name].truth(own)
+
+
+def joined(roots: str, read: Callable[[str], Collection]) -> Collection:
+  """The collections of folders as one.
+
+  Args:
+    roots: a folder, or several joined by commas.
+    read: gives the collection of a folder.
+
+  Raises:
+    UserError: a folder is not there, or not as expected.
+  """
+  folders = _folders(roots)
+  collections = [read(folder) for folder in folders]
+  if len(collections) == 1:
+    return collections[0]
+  names = [os.path.basename(os.path.realpath(folder)) for folder in folders]
+  if len(set(names)) < len(names):  # folders above tell them apart
+    common = os.path.commonpath([os.path.abspath(f) for f in folders])
+    names = [os.path.relpath(folder, common) for folder in folders]
+  return JoinedCollection(dict(zip(names, collections, strict=True)))
+
+
+def _folders(text: str) -> list[str]:
+  # A comma may belong to the name of one folder.
+  whole = os.path.isdir(os.path.expanduser(text))
+  roots = [text] if whole else [name.strip() for name in text.split(",")]
+  roots = [os.path.normpath(os.path.expanduser(r)) for r in roots if r]
+  if not roots:
+    raise UserError("no folder of images given: set --config.data.root=DIR")
+  for root in roots:
+    if not os.path.isdir(root):
+      what = "is a file" if os.path.exists(root) else "is not there"
+      raise UserError(f"{root} {what}: set --config.data.root=DIR")
+  if len({os.path.realpath(root) for root in roots}) < len(roots):
+    raise UserError(f"--config.data.root={text} names a folder twice")
+  return roots
 
 
 def _changed(path: str, error: Exception) -> UserError:

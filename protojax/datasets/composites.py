@@ -13,6 +13,7 @@ seed, the split and its number.
 from collections.abc import Mapping, Sequence
 import dataclasses
 import functools
+from typing import Any
 
 from jaxtyping import Bool, Float, Int, Int32, UInt8
 import numpy as np
@@ -161,7 +162,12 @@ class Composites:
     return shown, tagged, _separate_boxes(generator) / SIDE
 
 
-def load(split: str, seed: int, tag: float = 0.9) -> Composites:
+def load(data: Any, split: str, seed: int) -> Composites:
+  """Opens the training or test split that a config names."""
+  return opened(data[split], seed, data.tag)
+
+
+def opened(split: str, seed: int, tag: float = 0.9) -> Composites:
   """Opens a split.
 
   Args:

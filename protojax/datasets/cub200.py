@@ -5,12 +5,19 @@ CUB_200_2011.tgz. Boxes have whole pixels, as those of ProtoPNet's data.
 """
 
 from collections.abc import Iterator, Mapping
+import functools
 
 import numpy as np
 
+from protojax.datasets import photo_records
 from protojax.datasets.archive import Archive
 from protojax.datasets.photo_records import Listing, Photo
 from protojax.types import UserError
+
+# What is declared of a data set; see `protojax.datasets`.
+PREPARES = "birds: CUB_200_2011.tgz, or the folder that is in it"
+WRITES = "cub200"
+TRAINS = "protopnet_cub200.py"
 
 _LISTS = (
   "images.txt",
@@ -55,7 +62,7 @@ def read(files: Archive) -> Listing:
       f"the lists of {files.title} do not fit together ({e!r}): get it again"
     ) from e
   return Listing(
-    name="cub200",
+    name=WRITES,
     class_names=tuple(class_names.values()),
     photos=photos,
     boxes="bbox",
@@ -106,3 +113,6 @@ def _column(text: str) -> dict[str, str]:
   """Number at the start of a line -> the rest of the line."""
   lines = (line.split(maxsplit=1) for line in text.splitlines() if line.strip())
   return {number: rest.strip() for number, rest in lines}
+
+
+prepare = functools.partial(photo_records.write, read)

@@ -1,36 +1,33 @@
 """The images that a method learns from: a data set's splits as streams.
 
-`load` opens one split: embedded, of a folder or of TFDS. `Dataset` opens those
-that a run asks for, and makes streams of them.
+`open_split` opens one split. `Dataset` opens those that a run asks for, and
+makes streams of them.
 """
 
 from collections.abc import Callable
 from typing import Any
 
+from protojax import datasets
 from protojax.data import splits as splits_lib
 from protojax.data import stream
 from protojax.data.source import Source
 from protojax.data.stream import Stream
-from protojax.datasets import composites, folder, photos, planted, tfds, windows
 from protojax.types import UserError
 
 # (config.data, split, seed) -> the images of a split.
 Open = Callable[[Any, str, int], Source]
 
-# Data sets whose images have no box to crop to.
-_WITHOUT_BOXES = ("photos", "planted", "folder", "composites", "boxes")
 
-
-def load(config_data: Any, split: str, seed: int = 0) -> Source:
+def open_split(config_data: Any, split: str, seed: int = 0) -> Source:
   """Opens the training, validation or test images of a config's data set.
 
   Args:
-    config_data: `name` ("photos", "folder", "boxes", "composites", "planted",
-      or a data set of TFDS), `root` ('' is the default place), `train` and
-      `test` (names of the splits), `test_fraction` (share of the images to test
-      on, if a folder has no splits), `validation_fraction` (share of each
-      class's training images to hold out), `split_seed` (draws both), `crop`
-      (cut images to their bounding boxes), and the keys of that data set alone.
+    config_data: `name` (of a module with `load`; see `protojax.datasets`),
+      `root` ('' is the default place), `train` and `test` (names of the
+      splits), `test_fraction` (share of the images to test on, if a folder has
+      no splits), `validation_fraction` (share of each class's training images
+      to hold out), `split_seed` (draws both), `crop` (cut images to their
+      bounding boxes), and the keys of that data set alone.
     split: "train", "validation" or "test".
     seed: of the run; draws the splits if `split_seed` is negative.
 
@@ -42,7 +39,7 @@ def load(config_data: Any, split: str, seed: int = 0) -> Source:
     known = ", ".join(splits_lib.SPLITS)
     raise UserError(f"split {split!r}: use one of {known}")
   seed = seed if c.split_seed < 0 else c.split_seed
-  source = _open(c, "test" if split == "test" else "train", seed)
+  source = _opened(c, "test" if split == "test" else "train", seed)
   if split == "validation" or (split == "train" and c.validation_fraction):
     train, validation = splits_lib.divided(source, c.validation_fraction, seed)
     source = train if split == "train" else validation
@@ -55,41 +52,19 @@ def load(config_data: Any, split: str, seed: int = 0) -> Source:
   return source
 
 
-def _open(c: Any, split: str, seed: int) -> Source:
-  splits = (c.train, c.test)
+def _opened(c: Any, split: str, seed: int) -> Source:
   if c.train == c.test:
     raise UserError(
       f"--config.data.train and --config.data.test are both {c.train!r}: give"
       " two splits, such as 'train[:80%]' and 'train[80%:]'"
     )
-  chosen = splits[split == "test"]
-  if c.crop and c.name in _WITHOUT_BOXES:
+  module = datasets.find(c.name)
+  if c.crop and not getattr(module, "BOXED", False):
     raise UserError(
       f"the data set {c.name!r} has no bounding boxes to crop to: set"
       " --config.data.crop=False"
     )
-  if c.name == "photos":
-    return photos.load(c.root, chosen)
-  if c.name == "planted":
-    return planted.load(c.characteristic, chosen, seed)
-  if c.name == "composites":
-    return composites.load(chosen, seed, tag=c.tag)
-  if c.name == "boxes":
-    return windows.load(
-      c.root,
-      chosen,
-      concepts=c.concepts,
-      task=c.task,
-      side=c.side,
-      splits=splits,
-      test_fraction=c.test_fraction,
-      seed=seed,
-    )
-  if c.name == "folder":
-    return folder.load(
-      c.root, chosen, splits=splits, test_fraction=c.test_fraction, seed=seed
-    )
-  return tfds.load(c.name, c.root, chosen, c.crop)
+  return module.load(c, split, seed)
 
 
 class Dataset:
@@ -105,12 +80,12 @@ class Dataset:
     seed: int,
     batch_size: int,
     class_names: tuple[str, ...] | None = None,
-    open_split: Open = load,
+    open_split: Open = open_split,
   ) -> None:
     """Opens nothing yet.
 
     Args:
-      config_data: of the run's config; see `load`.
+      config_data: of the run's config; see `open_split`.
       seed: of the run; draws the splits and the order of every epoch.
       batch_size: examples of a step, over all processes.
       class_names: of a trained run; None takes those of the data.

@@ -6,16 +6,22 @@ annotation.tar and lists.tar. An image may show several dogs of its breed.
 """
 
 from collections.abc import Mapping
+import functools
 import os
 from typing import Any
 from xml.etree import ElementTree
 
 import numpy as np
 
-from protojax.datasets import matlab
+from protojax.datasets import matlab, photo_records
 from protojax.datasets.archive import Archive
 from protojax.datasets.photo_records import Listing, Photo
 from protojax.types import UserError
+
+# What is declared of a data set; see `protojax.datasets`.
+PREPARES = "Stanford Dogs: a folder with its archives, unpacked or not"
+WRITES = "dogs"
+TRAINS = "protopnet_dogs.py"
 
 _LISTS = {"train": "train_list.mat", "test": "test_list.mat"}
 _EDGES = ("xmin", "ymin", "xmax", "ymax")
@@ -48,7 +54,7 @@ def read(files: Archive) -> Listing:
   if sorted(breeds) != list(range(len(breeds))):
     raise UserError(f"the lists of {files.title} leave out a breed")
   return Listing(
-    name="dogs",
+    name=WRITES,
     class_names=tuple(breeds[label] for label in sorted(breeds)),
     photos=tuple(
       Photo(
@@ -111,3 +117,6 @@ def _boxes(
     raise UserError(
       f"{place} in {files.title} is no annotation of dogs ({e}): get it again"
     ) from e
+
+
+prepare = functools.partial(photo_records.write, read)

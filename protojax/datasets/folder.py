@@ -6,17 +6,49 @@ The layout is `root/train/<class>/*` and `root/test/<class>/*`, or
 
 from collections.abc import Sequence
 import dataclasses
+import functools
 import os
+from typing import Any
 
 import numpy as np
 
 from protojax.data import splits as splits_lib
-from protojax.datasets import files, image_check
+from protojax.datasets import (
+  class_folders,
+  files,
+  image_check,
+  layouts,
+  photo_records,
+)
+from protojax.datasets.collection import Collection, joined
 from protojax.datasets.files import Files
 from protojax.types import UserError
 
+# What is declared of a data set; see `protojax.datasets`.
+FOLDERS = True
+PREPARES = "images in folders of classes, with or without train/ and test/"
+WRITES = class_folders.NAME
+TRAINS = "protopnet_tfds.py --config.data.name=prepared"
+prepare = functools.partial(photo_records.write, class_folders.read)
 
-def load(
+
+def load(data: Any, split: str, seed: int) -> Files:
+  """Opens the training or test split that a config names."""
+  return opened(
+    data.root,
+    data[split],
+    splits=(data.train, data.test),
+    test_fraction=data.test_fraction,
+    seed=seed,
+  )
+
+
+def collect(data: Any) -> Collection:
+  """Normal and defective images, in any of the layouts of `layouts`."""
+  return joined(data.root, layouts.read)
+
+
+def opened(
   root: str,
   split: str,
   *,

@@ -8,7 +8,7 @@
 - plain: KIND/*, where one folder is called good, normal, ok or free. The mask
   of a defective image lies beside it or in ground_truth/KIND.
 
-`load` knows the layout by these names and gives a collection, of which
+`read` knows the layout by these names and gives a collection, of which
 `anomalies` draws splits. A mask has the name of its image, with or without
 _mask at the end.
 """
@@ -30,7 +30,7 @@ _TRUTH = "ground_truth"
 _Found = Iterator[tuple[Entry, str]]  # image, path of its mask
 
 
-def load(root: str) -> FileCollection:
+def read(root: str) -> FileCollection:
   """Lists the images of a folder in any of the layouts; reads none of them.
 
   Args:

@@ -14,7 +14,7 @@ import numpy as np
 
 from protojax.data import images as images_lib
 from protojax.data.source import printable
-from protojax.datasets import archive, array_records, boxes
+from protojax.datasets import archive, array_records, box_shares
 from protojax.datasets.archive import Archive
 from protojax.types import UserError
 
@@ -84,7 +84,7 @@ def write(
     UserError: the source is not as expected, a file is missing or a class has
       no readable image, or the data set cannot be written.
   """
-  files = archive.load(source)
+  files = archive.opened(source)
   listing = read(files)
   _require_files(files, listing)
   array_records.require_room(output, listing.name, VERSION)
@@ -172,7 +172,7 @@ class _Writing:
 
   def _example(self, photo: Photo, file: bytes) -> dict[str, Any]:
     height, width, _ = images_lib.decode(file).shape
-    found = [boxes.shares(box, height, width) for box in photo.boxes]
+    found = [box_shares.shares(box, height, width) for box in photo.boxes]
     by_kind: dict[str, dict] = {
       "": {},
       "bbox": {"bbox": found[0]} if found else {},

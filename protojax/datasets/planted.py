@@ -12,6 +12,7 @@ made when it is read, from the seed, the split and its number.
 from collections.abc import Callable, Mapping
 import dataclasses
 import functools
+from typing import Any
 
 from jaxtyping import Float, Int, Int32, UInt8
 import numpy as np
@@ -97,7 +98,12 @@ class Planted:
     return f"{self.characteristic}-{self.split}-{int(i):03d}"
 
 
-def load(characteristic: str, split: str, seed: int) -> Planted:
+def load(data: Any, split: str, seed: int) -> Planted:
+  """Opens the training or test split that a config names."""
+  return opened(data.characteristic, data[split], seed)
+
+
+def opened(characteristic: str, split: str, seed: int) -> Planted:
   """Opens a split.
 
   Args:

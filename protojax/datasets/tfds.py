@@ -13,22 +13,18 @@ from typing import Any
 from jaxtyping import Float, Int32
 import numpy as np
 
-from protojax import parallel
+from protojax import datasets, parallel
 from protojax.data import images as images_lib
 from protojax.data.places import Places
-from protojax.datasets import boxes
+from protojax.datasets import box_shares
 from protojax.types import UserError
 from protojax.writing import replacing
 
+# What is declared of a data set; see `protojax.datasets`.
+BOXED = True
+FALLBACK = True
+
 _CONVERTED = "array_record"
-# Data sets that TFDS does not have -> their names in `python -m protojax
-# prepare`.
-_OURS = {
-  "cub200": "cub200",
-  "cars": "cars196",
-  "dogs": "dogs",
-  "prepared": "folder",
-}
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -70,7 +66,7 @@ class Records:
       ) from e
     name = self._name(i, record)
     if self.crop:
-      image = boxes.cut(image, self._boxes(record))
+      image = box_shares.cut(image, self._boxes(record))
     return {"image": image, "label": int(self.labels[i]), "name": name}
 
   def name(self, i: int) -> str:
@@ -91,7 +87,7 @@ class Records:
     record = self.records[int(i)]
     height, width, _ = images_lib.decode(record["image"]).shape
     found = self._boxes(record)[: None if self.crop else 0]
-    top, left, bottom, right = boxes.largest(found, height, width)
+    top, left, bottom, right = box_shares.largest(found, height, width)
     x, y, seen = np.asarray(record["parts"], np.float32).T
     row, column = (y - top) / (bottom - top), (x - left) / (right - left)
     return np.stack([row, column, seen], axis=1)
@@ -106,7 +102,13 @@ class Records:
     return f"{self.title}-{int(i):06d}"
 
 
-def load(name: str, root: str, split: str, crop: bool = False) -> Records:
+def load(data: Any, split: str, seed: int) -> Records:
+  """Opens the training or test split that a config names."""
+  del seed
+  return opened(data.name, data.root, data[split], data.crop)
+
+
+def opened(name: str, root: str, split: str, crop: bool = False) -> Records:
   """Opens a split of a data set that TFDS knows or that lies in `root`.
 
   Args:
@@ -125,7 +127,7 @@ def load(name: str, root: str, split: str, crop: bool = False) -> Records:
 def open_split(builder: Any, split: str, crop: bool = False) -> Records:
   """Opens a split of a TFDS builder.
 
-  Args and errors are those of `load`.
+  Args and errors are those of `opened`.
   """
   import tensorflow_datasets as tfds
 
@@ -167,18 +169,21 @@ def _builder(name: str, root: str) -> Any:
   try:
     return tfds.builder(name, data_dir=root or None)
   except tfds.core.DatasetNotFoundError as e:
-    if name in _OURS:
-      raise UserError(
-        f"no data set {name!r} in {root or 'the default folder of TFDS'}: make"
-        f" it with python -m protojax prepare {_OURS[name]} --source=PATH"
-        " --output=DIR, and give --config.data.root=DIR"
-      ) from e
+    for command, module in datasets.preparers().items():
+      if name == module.WRITES:
+        raise UserError(
+          f"no data set {name!r} in {root or 'the default folder of TFDS'}:"
+          f" make it with python -m protojax prepare {command} --source=PATH"
+          " --output=DIR, and give --config.data.root=DIR"
+        ) from e
+    ours = datasets.names()
     known = tfds.list_builders(with_community_datasets=False)
-    near = difflib.get_close_matches(name, known, 3)
+    near = difflib.get_close_matches(name, (*ours, *known), 3)
     hint = f"; near: {', '.join(near)}" if near else ""
     raise UserError(
       f"no data set {name!r} in TFDS nor in {root or 'its default folder'}"
-      f"{hint}. For folders of images use --config.data.name=folder"
+      f"{hint}. protojax has {', '.join(ours)}; for images of your own use"
+      " --config.data.name=folder"
     ) from e
   except (ValueError, ImportError, AssertionError) as e:
     raise UserError(f"TFDS cannot open {name!r}: {_one_line(e)}") from e

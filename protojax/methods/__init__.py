@@ -1,22 +1,22 @@
 """Finds methods by name: a folder here with a module `method` is a method.
 
-That module has the class `Method`. Nothing is registered.
+That module has the class `Method`. A dotted name is a user's own module, which
+has that class. Nothing is registered.
 """
 
 from collections.abc import Callable
-import difflib
 import importlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ml_collections import ConfigDict
 
-from protojax.types import UserError
+from protojax import finding
 
 if TYPE_CHECKING:
   from protojax.methods.base import Method
 
-
+_SETTING = "config.method"
 _FOLDER = Path(__file__).parent
 
 # (config, class names of a run that was trained, or None) -> the method.
@@ -31,7 +31,7 @@ def names() -> tuple[str, ...]:
 def load(
   config: ConfigDict, class_names: tuple[str, ...] | None = None
 ) -> "Method":
-  """`protojax.methods.NAME.method.Method(config, class_names)`, made by name.
+  """The method that a config names: `Method(config, class_names)`.
 
   Args:
     config: of the run; its key "method" is the name.
@@ -40,12 +40,10 @@ def load(
   Raises:
     UserError: there is no such method.
   """
-  if config.method not in names():
-    near = difflib.get_close_matches(config.method, names(), 1)
-    hint = f" Did you mean {near[0]}?" if near else ""
-    raise UserError(
-      f"config.method is {config.method!r}; expected one of"
-      f" {', '.join(names())}.{hint}"
-    )
-  module = importlib.import_module(f"{__name__}.{config.method}.method")
+  if finding.is_own(config.method):
+    module = finding.own(config.method, ("Method",), _SETTING)
+  elif config.method in names():
+    module = importlib.import_module(f"{__name__}.{config.method}.method")
+  else:
+    raise finding.unknown(_SETTING, config.method, names())
   return module.Method(config, class_names)

@@ -14,8 +14,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Float
 
+from protojax import finding
 from protojax.prototypes import distance
-from protojax.types import ArrayLike, UserError
+from protojax.types import ArrayLike
 
 # Bounds the log similarity at log(1 / EPSILON) = 9.2103 (the paper's code).
 EPSILON = 1e-4
@@ -63,11 +64,20 @@ class Similarity:
 
 
 def load(name: str) -> Similarity:
-  """The similarity called `name`; `UserError` with the names otherwise."""
+  """The similarity called `name`.
+
+  Args:
+    name: one of ours, or the dotted name of a user's own module, which declares
+      `SIMILARITY`.
+
+  Raises:
+    UserError: there is no such similarity.
+  """
+  setting = "config.prototypes.similarity"
+  if finding.is_own(name):
+    return finding.own(name, ("SIMILARITY",), setting).SIMILARITY
   if name not in _ALL:
-    raise UserError(
-      f"similarity {name!r} is not known; choose one of {', '.join(_ALL)}."
-    )
+    raise finding.unknown(setting, name, _ALL)
   return _ALL[name]
 
 

@@ -93,7 +93,7 @@ def photos(tmp_path_factory):
   Those that `--limit` chooses are among them.
   """
   folder = tmp_path_factory.mktemp("photos")
-  source = anomalies.load(fakes.config(name="textures"), "test")
+  source = anomalies.open_split(fakes.config(name="textures"), "test")
   chosen = np.linspace(0, len(source) - 1, SHOWN).round().astype(int)
   for i in (*chosen.tolist(), *range(1, BATCH - SHOWN + 1)):
     path = folder / f"{source.name(i).replace('/', '+')}.png"

@@ -77,12 +77,11 @@ def test_stopped_it_leaves_nothing_and_starts_again(
     return photo_records.write(cub200.read, source, output, begin, stop)
 
   with monkeypatch.context() as patch:
-    entry = (stopped, *prepare._WRITERS["cub200"][1:])
-    patch.setattr(prepare, "_WRITERS", {"cub200": entry})
+    patch.setattr(cub200, "prepare", stopped)
     with pytest.raises((SystemExit, KeyboardInterrupt)) as stop:
       run(*command)
   if number == signal.SIGTERM:
     assert stop.value.code == 128 + signal.SIGTERM
   assert list(output.iterdir()) == []
   assert run(*command) == 0
-  assert len(tfds_lib.load("cub200", str(output), "train")) == 4
+  assert len(tfds_lib.opened("cub200", str(output), "train")) == 4

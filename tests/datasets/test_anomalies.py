@@ -20,7 +20,9 @@ MAGTILE = ROOT.parent / "shared" / "data" / "magtile_small"
 
 
 def load(root, split, seed=0, **changes):
-  return anomalies.load(fakes.config(root=str(root), **changes), split, seed)
+  return anomalies.open_split(
+    fakes.config(root=str(root), **changes), split, seed
+  )
 
 
 def splits(root, seed=0, **changes):
@@ -300,7 +302,7 @@ def test_bad_configs(tmp_path, make_folder):
   with pytest.raises(UserError, match="file is a file: set --config"):
     load(tmp_path / "file", "train")
   root = make_folder(fakes.plain())
-  with pytest.raises(UserError, match=r"name=mvtec: use one of textures, fol"):
+  with pytest.raises(UserError, match=r"is .mvtec.; expected one of elpv, fol"):
     load(root, "train", name="mvtec")
   with pytest.raises(UserError, match="split 'val': use train, calibration"):
     load(root, "val")

@@ -30,7 +30,7 @@ sys.exit(cli.guarded(lambda: prepare.run(parser.parse_args(sys.argv[1:]))))
 
 
 def load(name, root, split, **changes):
-  return anomalies.load(
+  return anomalies.open_split(
     fakes.config(name=name, root=str(root), **changes), split
   )
 
@@ -79,7 +79,7 @@ def test_many_images_in_several_files(make_folder, tmp_path, monkeypatch):
 def test_tfds_reads_it_too(make_folder, tmp_path):
   root = make_folder(fakes.mvtec("bottle"))
   anomaly_records.write(root, str(tmp_path / "out"))
-  source = tfds.load(anomaly_records.NAME, str(tmp_path / "out"), "test")
+  source = tfds.opened(anomaly_records.NAME, str(tmp_path / "out"), "test")
   assert source.class_names == ("normal", "crack", "hole")
   assert np.bincount(source.labels).tolist() == [3, 3, 3]
 

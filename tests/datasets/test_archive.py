@@ -22,7 +22,7 @@ TREE = {
 
 @pytest.mark.parametrize("kind", fakes.KINDS)
 def test_the_same_files_whatever_holds_them(tmp_path, kind):
-  files = archive.load(fakes.pack(tmp_path, TREE, kind))
+  files = archive.opened(fakes.pack(tmp_path, TREE, kind))
   expected = {name: c for name, c in TREE.items() if c is not None}
   assert set(files.names) == set(expected)
   assert files.folders == {"a", "a/deep", "b"}
@@ -37,7 +37,7 @@ def test_archives_in_a_folder_count_as_unpacked(tmp_path):
   fakes.pack(tmp_path, {"x/1": b"mine"}, "folder")
   fakes.pack(home, {"x/1": b"other", "x/2": b"2"}, "tgz", "one")
   fakes.pack(home, {"x/3": b"3"}, "zip", "two")
-  files = archive.load(str(home))
+  files = archive.opened(str(home))
   wanted = ["x/1", "x/2", "x/3"]
   assert dict(files.read(wanted)) == {"x/1": b"mine", "x/2": b"2", "x/3": b"3"}
 
@@ -61,11 +61,11 @@ def test_what_leads_out_of_an_archive_is_not_in_it(tmp_path):
       member("./good"),
     ):
       file.addfile(found)
-  assert list(archive.load(str(tmp_path / "a.tar")).names) == ["good"]
+  assert list(archive.opened(str(tmp_path / "a.tar")).names) == ["good"]
   with zipfile.ZipFile(tmp_path / "a.zip", "w") as file:
     for name in ("../up", "/root", "good", "good/../../up"):
       file.writestr(name, b"")
-  assert list(archive.load(str(tmp_path / "a.zip")).names) == ["good"]
+  assert list(archive.opened(str(tmp_path / "a.zip")).names) == ["good"]
   assert sorted(os.listdir(tmp_path)) == ["a.tar", "a.zip"]
 
 
@@ -75,13 +75,13 @@ def test_a_file_that_is_there_twice_is_read_once(tmp_path):
       found = member("x")
       found.size = len(content)
       file.addfile(found, io.BytesIO(content))
-  files = archive.load(str(tmp_path / "a.tar"))
+  files = archive.opened(str(tmp_path / "a.tar"))
   assert list(files.read(["x"])) == [("x", b"1")]
 
 
 def test_a_file_that_vanishes(tmp_path):
   root = fakes.pack(tmp_path, {"x": b"1", "y": b"2"}, "folder")
-  files = archive.load(root)
+  files = archive.opened(root)
   os.remove(os.path.join(root, "x"))
   with pytest.raises(UserError, match=r"x was in .* opened and is not now"):
     list(files.read(["x", "y"]))
@@ -94,10 +94,10 @@ def test_a_damaged_archive_is_one_line(tmp_path, kind):
   content = place.read_bytes()
   place.write_bytes(content[: len(content) // 2])
   with pytest.raises(UserError, match=rf"set\.{kind} is damaged or cut short"):
-    archive.load(str(place))
+    archive.opened(str(place))
   place.write_bytes(b"no archive at all")
   with pytest.raises(UserError, match="is damaged or cut short"):
-    archive.load(str(place))
+    archive.opened(str(place))
 
 
 def test_a_damaged_file_inside(tmp_path):
@@ -105,7 +105,7 @@ def test_a_damaged_file_inside(tmp_path):
   content = bytearray(place.read_bytes())
   content[35] ^= 255
   place.write_bytes(content)
-  files = archive.load(str(place))
+  files = archive.opened(str(place))
   with pytest.raises(UserError, match="is damaged or cut short"):
     list(files.read(["x"]))
 
@@ -114,9 +114,9 @@ def test_what_is_too_large_or_no_archive(tmp_path, monkeypatch):
   place = fakes.pack(tmp_path, {"x": b"12345"}, "tgz")
   monkeypatch.setattr(archive, "_LARGEST", 4)
   with pytest.raises(UserError, match=r"x in .*set\.tgz has 0 MB: no image"):
-    list(archive.load(place).read(["x"]))
+    list(archive.opened(place).read(["x"]))
   with pytest.raises(UserError, match=r"--source=.*nowhere is not there"):
-    archive.load(str(tmp_path / "nowhere"))
+    archive.opened(str(tmp_path / "nowhere"))
   (tmp_path / "x.rar").write_bytes(b"")
   with pytest.raises(UserError, match=r"neither a folder nor one of \.tar"):
-    archive.load(str(tmp_path / "x.rar"))
+    archive.opened(str(tmp_path / "x.rar"))

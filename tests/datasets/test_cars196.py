@@ -20,7 +20,7 @@ def test_crops_labels_and_splits(tmp_path, kind):
   outcome = write(tmp_path, archives, kind)
   assert outcome.counts == {"train": 3, "test": 2}
   for split in ("train", "test"):
-    source = tfds_lib.load("cars", str(tmp_path / "out"), split, True)
+    source = tfds_lib.opened("cars", str(tmp_path / "out"), split, True)
     assert source.class_names == ("AM General Hummer SUV 2000", "Aston's é")
     for i in range(len(source)):
       name = source.name(i)

@@ -33,8 +33,8 @@ def test_without_splits_as_the_folder_is_split(tmp_path, kind, prefix):
   assert outcome.counts == {"train": 9, "test": 6}
   root = f"{fakes.pack(tmp_path, tree, 'folder', 'disk')}/{prefix}"
   for split in ("train", "test"):
-    disk = folder.load(root, split)
-    source = tfds_lib.load("prepared", str(tmp_path / "out"), split)
+    disk = folder.opened(root, split)
+    source = tfds_lib.opened("prepared", str(tmp_path / "out"), split)
     assert source.class_names == disk.class_names
     expected = {disk.name(i): disk[i] for i in range(len(disk))}
     assert {source.name(i) for i in range(len(source))} == set(expected)
@@ -65,7 +65,7 @@ def test_given_splits_and_what_is_no_image(tmp_path):
 def test_odd_names_are_names(tmp_path):
   names = [name for name in ODD if not name.startswith(".")]
   write(tmp_path, photos(*names, count=2), "tar")
-  source = tfds_lib.load("prepared", str(tmp_path / "out"), "train")
+  source = tfds_lib.opened("prepared", str(tmp_path / "out"), "train")
   assert source.class_names == tuple(sorted(names))
   assert {source.name(i).split("/")[0] for i in range(len(source))} == set(
     names
@@ -74,7 +74,7 @@ def test_odd_names_are_names(tmp_path):
 
 def test_names_that_are_not_utf8(tmp_path):
   write(tmp_path, photos("b\udcff", "a", count=2), "tar")
-  source = tfds_lib.load("prepared", str(tmp_path / "out"), "test")
+  source = tfds_lib.opened("prepared", str(tmp_path / "out"), "test")
   assert source.class_names == ("a", r"b\xff")
 
 

@@ -5,7 +5,7 @@ import pytest
 from protojax.datasets import composites
 from protojax.types import UserError
 
-TRAIN, TEST = (composites.load(split, 0) for split in ("train", "test"))
+TRAIN, TEST = (composites.opened(split, 0) for split in ("train", "test"))
 
 
 def test_the_class_follows_from_the_concepts():
@@ -58,9 +58,9 @@ def test_pieces_change_their_boxes_and_nothing_else():
 
 
 def test_images_are_drawn_from_seed_split_and_number():
-  again = composites.load("train", 0)
+  again = composites.opened("train", 0)
   assert_array_equal(again[3]["image"], TRAIN[3]["image"])
-  other = composites.load("train", 1)
+  other = composites.opened("train", 1)
   assert np.any(other[3]["image"] != TRAIN[3]["image"])
   assert TRAIN.name(3).startswith("train-003")
 
@@ -76,6 +76,6 @@ def test_splits_share_no_piece():
 
 def test_wrong_settings_get_one_line():
   with pytest.raises(UserError, match="no split 'validation'"):
-    composites.load("validation", 0)
+    composites.opened("validation", 0)
   with pytest.raises(UserError, match=r"tag=2\.0: give a share"):
-    composites.load("train", 0, tag=2.0)
+    composites.opened("train", 0, tag=2.0)

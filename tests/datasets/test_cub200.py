@@ -23,7 +23,7 @@ def write(tmp_path, tree, kind="tgz", **options):
 
 
 def load(tmp_path, split, crop=True):
-  return tfds_lib.load("cub200", str(tmp_path / "out"), split, crop)
+  return tfds_lib.opened("cub200", str(tmp_path / "out"), split, crop)
 
 
 @pytest.mark.parametrize("kind", fakes.KINDS)
@@ -178,7 +178,7 @@ def test_tfds_own_birds_are_cut_too(tmp_path):
       metadata=dict,
     ),
   )
-  source = tfds_lib.load("caltech_birds2011", str(tmp_path), "train", True)
+  source = tfds_lib.opened("caltech_birds2011", str(tmp_path), "train", True)
   expected = fakes.pixels(content)[3:12, 2:12]
   np.testing.assert_array_equal(source[0]["image"], expected)
   assert source.name(0) == "a/b.jpg"

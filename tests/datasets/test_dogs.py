@@ -23,7 +23,7 @@ def test_crops_labels_and_splits(tmp_path, kind):
   # The largest of two dogs, and the only one.
   boxes = {"train": np.s_[4:15, 4:18], "test": np.s_[2:13, 1:15]}
   for split, box in boxes.items():
-    source = tfds_lib.load("dogs", str(tmp_path / "out"), split, True)
+    source = tfds_lib.opened("dogs", str(tmp_path / "out"), split, True)
     assert source.class_names == ("n00-Pug", "n01-O'Dog")
     for i in range(len(source)):
       name = source.name(i)

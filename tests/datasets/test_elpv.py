@@ -37,7 +37,7 @@ def package(make_folder, monkeypatch):
 
 def test_sure_labels_alone(package):
   package(LABELS.encode())
-  found = elpv.load()
+  found = elpv.listed()
   assert [(e.name[-8:-4], e.category, e.kind) for e in found.entries] == [
     ("0003", "mono", "normal"),
     ("0001", "mono", "defective"),
@@ -52,7 +52,7 @@ def test_source(package):
     for i in range(1, 20)
   ]
   package("\n".join(lines).encode())
-  test = anomalies.load(fakes.config(name="elpv"), "test")
+  test = anomalies.open_split(fakes.config(name="elpv"), "test")
   assert test.class_names == ("normal", "defective")
   assert test.category_names == ("mono", "poly")
   assert np.bincount(test.labels).tolist() == [6, 5]
@@ -61,7 +61,9 @@ def test_source(package):
   defective = int(np.flatnonzero(test.labels)[0])
   with pytest.raises(ValueError, match="not known"):
     test.truth(defective)
-  mono = anomalies.load(fakes.config(name="elpv", category="mono"), "train")
+  mono = anomalies.open_split(
+    fakes.config(name="elpv", category="mono"), "train"
+  )
   assert len(mono) == 3
 
 
@@ -71,7 +73,7 @@ def test_source(package):
 def test_a_damaged_package(package, labels):
   package(labels)
   with pytest.raises(UserError, match=r"cannot be read .*protojax\[elpv\]"):
-    elpv.load()
+    elpv.listed()
 
 
 def test_a_missing_package(monkeypatch):
@@ -82,13 +84,13 @@ def test_a_missing_package(monkeypatch):
     lambda name: None if name == "elpv_dataset" else find(name),
   )
   with pytest.raises(UserError, match=r"pip install 'protojax\[elpv\]'"):
-    elpv.load()
+    elpv.listed()
 
 
 def test_the_real_cells():
   if importlib.util.find_spec("elpv_dataset") is None:
     pytest.skip("elpv-dataset is not installed")
-  found = elpv.load()
+  found = elpv.listed()
   counted = {}
   for entry in found.entries:
     key = (entry.category, entry.kind)

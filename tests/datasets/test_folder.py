@@ -22,7 +22,7 @@ def test_given_splits(make_folder):
     classes({"cat": 3, "ant": 2}, "train/")
     | classes({"cat": 1, "ant": 1}, "test/")
   )
-  train, test = folder.load(root, "train"), folder.load(root, "test")
+  train, test = folder.opened(root, "train"), folder.opened(root, "test")
   assert train.class_names == test.class_names == ("ant", "cat")
   assert train.labels.tolist() == [0, 0, 1, 1, 1]
   assert test.labels.dtype == np.int32
@@ -37,13 +37,13 @@ def test_given_splits(make_folder):
 def test_other_names_of_the_splits(make_folder):
   root = make_folder(classes({"a": 1}, "fit/") | classes({"a": 2}, "val/"))
   splits = ("fit", "val")
-  assert len(folder.load(root, "val", splits=splits)) == 2
+  assert len(folder.opened(root, "val", splits=splits)) == 2
 
 
 def test_seeded_split_is_stratified_disjoint_and_complete(make_folder):
   contents = classes({"a": 10, "b": 5, "c": 2})
   root = make_folder(contents)
-  train, test = folder.load(root, "train"), folder.load(root, "test")
+  train, test = folder.opened(root, "train"), folder.opened(root, "test")
   assert np.bincount(train.labels).tolist() == [6, 3, 1]
   assert np.bincount(test.labels).tolist() == [4, 2, 1]
   assert not set(train.names) & set(test.names)
@@ -55,25 +55,25 @@ def test_seeded_split_is_stratified_disjoint_and_complete(make_folder):
 
 def test_seeded_split_depends_on_seed_and_names_alone(make_folder, monkeypatch):
   root = make_folder(classes({"a": 12, "b": 12}))
-  first = folder.load(root, "test", seed=1)
-  assert folder.load(root, "test", seed=1).names == first.names
-  assert folder.load(root, "test", seed=2).names != first.names
+  first = folder.opened(root, "test", seed=1)
+  assert folder.opened(root, "test", seed=1).names == first.names
+  assert folder.opened(root, "test", seed=2).names != first.names
   walk = os.walk
   monkeypatch.setattr(
     os,
     "walk",
     lambda *a, **k: ((p, d[::-1], f[::-1]) for p, d, f in walk(*a, **k)),
   )
-  assert folder.load(root, "test", seed=1).names == first.names
+  assert folder.opened(root, "test", seed=1).names == first.names
   # One file more changes the rank of no other.
   make_folder({"b/zz.png": 1})
-  later = set(folder.load(root, "test", seed=1).names)
+  later = set(folder.opened(root, "test", seed=1).names)
   assert len(set(first.names) - later) <= 1
 
 
 def test_a_class_may_be_called_train(make_folder):
   root = make_folder(classes({"train": 5, "boat": 5}))
-  assert folder.load(root, "train").class_names == ("boat", "train")
+  assert folder.opened(root, "train").class_names == ("boat", "train")
 
 
 def test_nested_hidden_and_foreign_files(make_folder):
@@ -81,7 +81,7 @@ def test_nested_hidden_and_foreign_files(make_folder):
     classes({"a": 2, "b": 2})
     | {"a/deep/x.PNG": 3, "a/.x.png": b"", "a/notes.txt": b"", ".git/x.png": 1}
   )
-  train, test = folder.load(root, "train"), folder.load(root, "test")
+  train, test = folder.opened(root, "train"), folder.opened(root, "test")
   assert train.class_names == ("a", "b")
   assert len(train) + len(test) == 5
   assert train.skipped == ()
@@ -91,7 +91,7 @@ def test_broken_images_are_named_skipped_and_counted(make_folder):
   root = make_folder(
     classes({"a": 4, "b": 4}) | {"a/bad.jpg": b"junk", "b/empty.png": b""}
   )
-  source = folder.load(root, "train")
+  source = folder.opened(root, "train")
   assert dict(source.skipped) == {
     os.path.join("a", "bad.jpg"): "not an image that Pillow can read",
     os.path.join("b", "empty.png"): "empty file",
@@ -103,32 +103,32 @@ def test_the_check_is_remembered_until_a_file_changes(
   make_folder, cache, monkeypatch
 ):
   root = make_folder(classes({"a": 3, "b": 3}) | {"a/bad.png": b"junk"})
-  folder.load(root, "train")
+  folder.opened(root, "train")
   read = []
   reason = image_check._reason
   monkeypatch.setattr(
     image_check, "_reason", lambda p: read.append(p) or reason(p)
   )
-  assert len(folder.load(root, "test").skipped) == 1
+  assert len(folder.opened(root, "test").skipped) == 1
   assert read == []
   make_folder({"a/bad.png": 3})
-  assert folder.load(root, "test").skipped == ()
+  assert folder.opened(root, "test").skipped == ()
   assert read == [os.path.join(root, "a", "bad.png")]
   (memory,) = (cache / "checked").iterdir()
   for damage in ("{", "[]", '{"a/bad.png": 3}'):
     memory.write_text(damage)
-    assert folder.load(root, "test").skipped == ()
+    assert folder.opened(root, "test").skipped == ()
 
 
 def test_a_cache_that_cannot_be_written_is_no_error(make_folder, monkeypatch):
   root = make_folder(classes({"a": 2, "b": 2}))
   monkeypatch.setenv("XDG_CACHE_HOME", os.path.join(root, "a", "00.png"))
-  assert len(folder.load(root, "train")) == 2
+  assert len(folder.opened(root, "train")) == 2
 
 
 def test_an_image_that_breaks_later_is_a_users_error(make_folder):
   root = make_folder(classes({"a": 2, "b": 2}))
-  source = folder.load(root, "train")
+  source = folder.opened(root, "train")
   make_folder({source.names[0]: b"junk"})
   with pytest.raises(UserError, match=re.escape(source.names[0])):
     source[0]
@@ -156,21 +156,21 @@ def test_an_image_that_breaks_later_is_a_users_error(make_folder):
 )
 def test_bad_folders(make_folder, contents, message):
   with pytest.raises(UserError, match=message):
-    folder.load(make_folder(contents), "train")
+    folder.opened(make_folder(contents), "train")
 
 
 def test_bad_roots_and_numbers(make_folder, tmp_path):
   with pytest.raises(UserError, match=r"set --config\.data\.root"):
-    folder.load("", "train")
+    folder.opened("", "train")
   with pytest.raises(UserError, match=r"no folder .*nowhere"):
-    folder.load(str(tmp_path / "nowhere"), "train")
+    folder.opened(str(tmp_path / "nowhere"), "train")
   root = make_folder(classes({"a": 2, "b": 2}))
   with pytest.raises(UserError, match="is a file"):
-    folder.load(os.path.join(root, "a", "00.png"), "train")
+    folder.opened(os.path.join(root, "a", "00.png"), "train")
   with pytest.raises(UserError, match="no split 'val'"):
-    folder.load(root, "val")
+    folder.opened(root, "val")
   with pytest.raises(UserError, match=r"test_fraction=1\.5"):
-    folder.load(root, "train", test_fraction=1.5)
+    folder.opened(root, "train", test_fraction=1.5)
 
 
 def test_images_from_a_file_a_folder_and_a_pattern(make_folder, tmp_path):

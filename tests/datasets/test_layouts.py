@@ -29,7 +29,7 @@ def check_masks(collection):
 
 def test_mvtec(make_folder):
   root = make_folder(fakes.mvtec("cable", "bottle"))
-  found = layouts.load(root)
+  found = layouts.read(root)
   assert counts(found) == {
     (category, *rest): n
     for category in ("bottle", "cable")
@@ -48,13 +48,13 @@ def test_mvtec(make_folder):
 
 
 def test_one_category_of_mvtec(make_folder):
-  found = layouts.load(make_folder(fakes.mvtec("")))
+  found = layouts.read(make_folder(fakes.mvtec("")))
   assert {entry.category for entry in found.entries} == {"root"}
   check_masks(found)
 
 
 def test_visa(make_folder):
-  found = layouts.load(make_folder(fakes.visa("candle", "pcb1")))
+  found = layouts.read(make_folder(fakes.visa("candle", "pcb1")))
   assert counts(found) == {
     (category, *rest): n
     for category in ("candle", "pcb1")
@@ -71,7 +71,7 @@ def test_visa(make_folder):
   "lists", ["realiad_jsons", "realiad_jsons/realiad_jsons"]
 )
 def test_real_iad(make_folder, lists):
-  found = layouts.load(make_folder(fakes.real_iad("toy", "usb", lists=lists)))
+  found = layouts.read(make_folder(fakes.real_iad("toy", "usb", lists=lists)))
   assert counts(found) == {
     (category, *rest): n
     for category in ("toy", "usb")
@@ -90,7 +90,7 @@ def test_real_iad_with_the_prefix_in_the_root(make_folder):
   content = json.loads(tree["realiad_jsons/toy.json"])
   content["meta"]["prefix"] = "realiad_256\\toy\\"
   tree["realiad_jsons/toy.json"] = json.dumps(content).encode()
-  found = layouts.load(make_folder(tree))
+  found = layouts.read(make_folder(tree))
   assert all(e.name.startswith("realiad_256/toy/") for e in found.entries)
   check_masks(found)
 
@@ -101,12 +101,12 @@ def test_real_iad_without_the_paths_of_masks(make_folder):
   for item in content["test"]:
     del item["mask_path"]
   tree["realiad_jsons/toy.json"] = json.dumps(content).encode()
-  check_masks(layouts.load(make_folder(tree)))
+  check_masks(layouts.read(make_folder(tree)))
 
 
 @pytest.mark.parametrize("normal", ["good", "Normal", "OK", "Free"])
 def test_plain(make_folder, normal):
-  found = layouts.load(make_folder(fakes.plain(normal)))
+  found = layouts.read(make_folder(fakes.plain(normal)))
   assert counts(found) == {
     ("root", "normal", ""): 10,
     ("root", "dent", "test"): 3,
@@ -118,7 +118,7 @@ def test_plain(make_folder, normal):
 
 def test_masks_of_normal_images_are_no_images(make_folder):
   tree = fakes.plain() | {"good/x.jpg": 1, "good/x.png": fakes.mask() * 0}
-  found = layouts.load(make_folder(tree))
+  found = layouts.read(make_folder(tree))
   assert counts(found)["root", "normal", ""] == 11
 
 
@@ -160,4 +160,4 @@ def test_masks_of_normal_images_are_no_images(make_folder):
 )
 def test_what_is_not_as_expected(make_folder, tree, message):
   with pytest.raises(UserError, match=message):
-    layouts.load(make_folder(tree))
+    layouts.read(make_folder(tree))

@@ -10,13 +10,16 @@ from protojax.types import UserError
 def test_folder_by_config(make_folder, data_config):
   root = make_folder({f"{c}/{i}.png": i for c in "ab" for i in range(10)})
   config = data_config(name="folder", root=root, test_fraction=0.2)
-  train, test = dataset.load(config, "train"), dataset.load(config, "test")
+  train, test = (
+    dataset.open_split(config, "train"),
+    dataset.open_split(config, "test"),
+  )
   assert (len(train), len(test)) == (16, 4)
   # The split is the data's, whatever the run's seed...
-  assert dataset.load(config, "test", seed=5).names == test.names
+  assert dataset.open_split(config, "test", seed=5).names == test.names
   # ... unless it is asked to follow it.
   config = data_config(name="folder", root=root, split_seed=-1)
-  draws = {dataset.load(config, "test", seed=s).names for s in range(5)}
+  draws = {dataset.open_split(config, "test", seed=s).names for s in range(5)}
   assert len(draws) > 1
 
 
@@ -25,14 +28,14 @@ def test_given_folders_have_the_names_of_the_splits(make_folder, data_config):
     {f"{s}/a/{i}.png": i for s in ("x", "y") for i in range(3)}
   )
   config = data_config(name="folder", root=root, train="x", test="y")
-  assert dataset.load(config, "test").name(0).startswith("y")
+  assert dataset.open_split(config, "test").name(0).startswith("y")
 
 
 def test_bad_splits(data_config):
   with pytest.raises(UserError, match="use one of train, validation"):
-    dataset.load(data_config(), "val")
+    dataset.open_split(data_config(), "val")
   with pytest.raises(UserError, match=r"are both 'train': give two splits"):
-    dataset.load(data_config(test="train"), "train")
+    dataset.open_split(data_config(test="train"), "train")
 
 
 def test_validation_images_are_held_out_of_each_class(make_folder, data_config):
@@ -43,9 +46,11 @@ def test_validation_images_are_held_out_of_each_class(make_folder, data_config):
     for i in range(count)
   }
   root = make_folder(contents)
-  whole = dataset.load(data_config(name="folder", root=root), "train")
+  whole = dataset.open_split(data_config(name="folder", root=root), "train")
   config = data_config(name="folder", root=root, validation_fraction=0.2)
-  sources = [dataset.load(config, s) for s in ("train", "validation", "test")]
+  sources = [
+    dataset.open_split(config, s) for s in ("train", "validation", "test")
+  ]
   counts = [np.bincount(s.labels, minlength=3).tolist() for s in sources]
   assert counts == [[8, 4, 1], [2, 1, 0], [2, 2, 2]]
   names = [[s.name(i) for i in range(len(s))] for s in sources[:2]]
@@ -56,7 +61,9 @@ def test_validation_images_are_held_out_of_each_class(make_folder, data_config):
       item, row = source[i], whole.names.index(source.name(i))
       assert item["label"] == source.labels[i] == whole.labels[row]
       np.testing.assert_array_equal(item["image"], whole[row]["image"])
-  again = [dataset.load(config, "validation", seed).rows for seed in (1, 2)]
+  again = [
+    dataset.open_split(config, "validation", seed).rows for seed in (1, 2)
+  ]
   # The split is the data's, whatever the run's seed.
   np.testing.assert_array_equal(again[0], again[1])
 
@@ -71,14 +78,14 @@ def test_bad_shares_to_validate_on(make_folder, data_config):
   ):
     config = data_config(name="folder", root=root, validation_fraction=fraction)
     with pytest.raises(UserError, match=message):
-      dataset.load(config, "train")
+      dataset.open_split(config, "train")
   with pytest.raises(UserError, match=r"validation_fraction=0\.0 leaves"):
-    dataset.load(data_config(name="folder", root=root), "validation")
+    dataset.open_split(data_config(name="folder", root=root), "validation")
 
 
 def test_a_data_set_without_boxes(data_config):
   with pytest.raises(UserError, match="'photos' has no bounding boxes"):
-    dataset.load(data_config(crop=True), "train")
+    dataset.open_split(data_config(crop=True), "train")
 
 
 def test_images(make_folder):

@@ -15,7 +15,7 @@ def prepared(tmp_path_factory):
   root = tmp_path_factory.mktemp("photos")
   with pytest.MonkeyPatch.context() as patch:
     patch.setenv("XDG_CACHE_HOME", str(root))
-    photos.load(str(root), "train")
+    photos.opened(str(root), "train")
   return str(root)
 
 
@@ -46,7 +46,7 @@ def test_no_pixel_is_in_both_splits(name):
 
 def test_records_are_the_crops(prepared, data_config):
   for split, count in photos.CROPS.items():
-    source = dataset.load(data_config(root=prepared), split)
+    source = dataset.open_split(data_config(root=prepared), split)
     assert source.class_names == photos.CLASS_NAMES
     assert len(photos.CLASS_NAMES) == 13
     assert np.bincount(source.labels).tolist() == [count] * 13
@@ -65,8 +65,8 @@ def test_records_are_the_crops(prepared, data_config):
 def test_same_place_next_time_and_same_order_elsewhere(
   prepared, tmp_path, data_config
 ):
-  default = dataset.load(data_config(), "test")  # the user's cache
-  other = dataset.load(data_config(root=prepared), "test")
+  default = dataset.open_split(data_config(), "test")  # the user's cache
+  other = dataset.open_split(data_config(root=prepared), "test")
   assert [default.name(i) for i in range(20)] == [
     other.name(i) for i in range(20)
   ]
@@ -80,12 +80,12 @@ def test_a_killed_writer_leaves_nothing_half_read(tmp_path, monkeypatch):
 
   monkeypatch.setattr(photos, "_crops", killed)
   with pytest.raises(KeyboardInterrupt):
-    photos.load(str(tmp_path), "test")
+    photos.opened(str(tmp_path), "test")
   assert not list(tmp_path.rglob("1.0.0"))
   monkeypatch.undo()
   monkeypatch.setattr(photos, "CROPS", {"train": 1, "test": 1})
   (tmp_path / ".photos-killed").mkdir()  # what a SIGKILL leaves
-  assert len(photos.load(str(tmp_path), "test")) == 13
+  assert len(photos.opened(str(tmp_path), "test")) == 13
 
 
 def test_the_slower_of_two_writers_takes_the_others(tmp_path, few, monkeypatch):
@@ -95,11 +95,11 @@ def test_the_slower_of_two_writers_takes_the_others(tmp_path, few, monkeypatch):
     made = write(data_dir)
     if not sizes:  # the other one starts and ends while this one writes
       sizes.append(0)
-      sizes.append(len(photos.load(str(tmp_path), "test")))
+      sizes.append(len(photos.opened(str(tmp_path), "test")))
     return made
 
   monkeypatch.setattr(photos, "_builder", overtaken)
-  assert len(photos.load(str(tmp_path), "test")) == 13
+  assert len(photos.opened(str(tmp_path), "test")) == 13
   assert sizes[1] == 13
   assert os.listdir(tmp_path) == ["protojax_photos"]
 
@@ -110,16 +110,16 @@ def test_missing_packages_name_the_extra(tmp_path, monkeypatch):
     importlib.util, "find_spec", lambda n: None if n == "sklearn" else find(n)
   )
   with pytest.raises(UserError, match=r"scikit-learn: .*protojax\[demo\]"):
-    photos.load(str(tmp_path), "train")
+    photos.opened(str(tmp_path), "train")
   assert not list(tmp_path.rglob("*"))
 
 
 def test_a_place_that_cannot_be_written(tmp_path):
   (tmp_path / "file").write_text("")
   with pytest.raises(UserError, match=r"cannot write the photos .*data\.root"):
-    photos.load(str(tmp_path / "file"), "train")
+    photos.opened(str(tmp_path / "file"), "train")
 
 
 def test_unknown_split(prepared):
   with pytest.raises(UserError, match="no split 'val'"):
-    photos.load(prepared, "val")
+    photos.opened(prepared, "val")

@@ -16,7 +16,7 @@ def images():
   """Characteristic -> some training images and their labels."""
   found = {}
   for name in planted.LEVELS:
-    source = planted.load(name, "train", 0)
+    source = planted.opened(name, "train", 0)
     made = [source[i]["image"] for i in range(COUNT)]
     found[name] = np.array(made), source.labels[:COUNT]
   return found
@@ -88,12 +88,12 @@ def test_no_other_statistic_tells_the_label(images, name, other):
 
 
 def test_images_are_functions_of_seed_split_and_number():
-  one, same = (planted.load("hue", "test", 3) for _ in range(2))
+  one, same = (planted.opened("hue", "test", 3) for _ in range(2))
   assert_array_equal(one[5]["image"], same[5]["image"])
   assert one[5]["image"].shape == (planted.SIDE, planted.SIDE, 3)
-  for other in (one[6], planted.load("hue", "test", 4)[5]):
+  for other in (one[6], planted.opened("hue", "test", 4)[5]):
     assert (other["image"] != one[5]["image"]).any()
-  train = planted.load("hue", "train", 3)[5]
+  train = planted.opened("hue", "train", 3)[5]
   assert (train["image"] != one[5]["image"]).any()
   assert len(np.unique(one.labels)) == len(one.class_names)
   assert one[5]["label"] == one.labels[5]
@@ -113,6 +113,6 @@ def test_patches_of_train_and_test_share_no_pixel():
 
 def test_no_such_characteristic():
   with pytest.raises(UserError, match=r"characteristic='smell'.*hue"):
-    planted.load("smell", "train", 0)
+    planted.opened("smell", "train", 0)
   with pytest.raises(UserError, match="no split 'validation'"):
-    planted.load("hue", "validation", 0)
+    planted.opened("hue", "validation", 0)

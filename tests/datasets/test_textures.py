@@ -15,7 +15,7 @@ from tests.datasets import anomaly_fakes as fakes
 @pytest.fixture(scope="module")
 def collection():
   start = time.perf_counter()
-  made = textures.load()
+  made = textures.made()
   print(f"textures made in {time.perf_counter() - start:.2f} s")
   return made
 
@@ -46,7 +46,7 @@ def test_no_pixel_is_in_two_splits(category):
 
 def test_splits():
   train, calibration, test = (
-    anomalies.load(fakes.config(name="textures"), split)
+    anomalies.open_split(fakes.config(name="textures"), split)
     for split in anomalies.SPLITS
   )
   assert [len(train), len(calibration), len(test)] == [180, 45, 120]
@@ -57,7 +57,7 @@ def test_splits():
   assert not calibration.labels.any()
   for i in range(len(test)):
     assert test.truth(i).any() == bool(test.labels[i])
-  few = anomalies.load(fakes.config(name="textures", shots=4), "train")
+  few = anomalies.open_split(fakes.config(name="textures", shots=4), "train")
   assert len(few) == 3 * 4 * 22
 
 
@@ -85,7 +85,7 @@ def test_defects_are_where_their_truth_says(collection):
 
 
 def test_every_time_the_same(collection):
-  again = textures.load()
+  again = textures.made()
   assert again.entries == collection.entries
   np.testing.assert_array_equal(again.images, collection.images)
   np.testing.assert_array_equal(again.truths, collection.truths)
@@ -109,4 +109,4 @@ def test_missing_package(monkeypatch):
     importlib.util, "find_spec", lambda n: None if n == "skimage" else find(n)
   )
   with pytest.raises(UserError, match=r"scikit-image .*protojax\[demo\]"):
-    textures.load()
+    textures.made()

@@ -68,7 +68,7 @@ def prepare(tmp_path):
 
 def test_round_trip(prepare):
   root, _ = prepare()
-  source = tfds_lib.load("tiny", root, "train")
+  source = tfds_lib.opened("tiny", root, "train")
   assert len(source) == 10
   assert source.class_names == ("ant", "bee", "cat")
   assert source.labels.tolist() == [i % 3 for i in range(10)]
@@ -82,24 +82,24 @@ def test_round_trip(prepare):
 
 def test_splits_and_slices(prepare):
   root, _ = prepare()
-  assert len(tfds_lib.load("tiny", root, "train[:80%]")) == 8
-  rest = tfds_lib.load("tiny", root, "train[80%:]")
+  assert len(tfds_lib.opened("tiny", root, "train[:80%]")) == 8
+  rest = tfds_lib.opened("tiny", root, "train[80%:]")
   np.testing.assert_array_equal(rest[0]["image"], pixels(8))
   assert rest.labels.tolist() == [2, 0]
   with pytest.raises(UserError, match=r"has no split 'val'; it has .*train"):
-    tfds_lib.load("tiny", root, "val")
+    tfds_lib.opened("tiny", root, "val")
   with pytest.raises(UserError, match="holds no image"):
-    tfds_lib.load("tiny", root, "train[:0%]")
+    tfds_lib.opened("tiny", root, "train[:0%]")
 
 
 def test_labels_are_remembered(prepare, cache, monkeypatch):
   root, _ = prepare()
-  tfds_lib.load("tiny", root, "train")
+  tfds_lib.opened("tiny", root, "train")
   (memory,) = (cache / "labels").iterdir()
   np.save(memory, np.full(10, 2, np.int32))
-  assert tfds_lib.load("tiny", root, "train").labels.tolist() == [2] * 10
+  assert tfds_lib.opened("tiny", root, "train").labels.tolist() == [2] * 10
   memory.write_bytes(b"damaged")
-  assert tfds_lib.load("tiny", root, "train").labels[0] == 0
+  assert tfds_lib.opened("tiny", root, "train").labels[0] == 0
 
 
 def test_grey_images_and_other_features(prepare):
@@ -121,7 +121,7 @@ def test_grey_images_and_other_features(prepare):
     ]
     * 5,
   )
-  source = tfds_lib.load("tiny", root, "train")
+  source = tfds_lib.opened("tiny", root, "train")
   np.testing.assert_array_equal(source[0]["image"], np.repeat(grey, 3, -1))
   assert source.name(0) == "ünter"
   assert source.class_names == ("0", "1")
@@ -148,7 +148,7 @@ def test_grey_images_and_other_features(prepare):
 def test_other_features_are_named(prepare, features, example, message):
   root, _ = prepare(features, [example] * 4)
   with pytest.raises(UserError, match=message):
-    tfds_lib.load("tiny", root, "train")
+    tfds_lib.opened("tiny", root, "train")
 
 
 def test_tfrecord_gets_one_line_that_says_how_to_convert(prepare):
@@ -158,7 +158,7 @@ def test_tfrecord_gets_one_line_that_says_how_to_convert(prepare):
     json.dumps(json.loads(facts.read_text()) | {"fileFormat": "tfrecord"})
   )
   with pytest.raises(UserError) as error:
-    tfds_lib.load("tiny", root, "train")
+    tfds_lib.opened("tiny", root, "train")
   message = str(error.value)
   assert "is prepared as tfrecord" in message
   assert f"tfds convert_format --dataset_version_dir={folder}" in message
@@ -168,22 +168,22 @@ def test_tfrecord_gets_one_line_that_says_how_to_convert(prepare):
 
 def test_not_prepared_and_unknown(tmp_path):
   with pytest.raises(UserError) as error:
-    tfds_lib.load("mnist", str(tmp_path), "train")
+    tfds_lib.opened("mnist", str(tmp_path), "train")
   message = str(error.value)
   assert "mnist" in message
   assert "is not prepared in" in message
   assert "file_format='array_record').download_and_prepare()" in message
   assert "\n" not in message
   with pytest.raises(UserError, match=r"no data set 'mnits'.*near: mnist"):
-    tfds_lib.load("mnits", str(tmp_path), "train")
+    tfds_lib.opened("mnits", str(tmp_path), "train")
   with pytest.raises(UserError, match=r"'cars' in .*protojax prepare cars196"):
-    tfds_lib.load("cars", str(tmp_path), "train")
+    tfds_lib.opened("cars", str(tmp_path), "train")
   with pytest.raises(UserError, match=r"no folder .*nowhere"):
-    tfds_lib.load("mnist", str(tmp_path / "nowhere"), "train")
+    tfds_lib.opened("mnist", str(tmp_path / "nowhere"), "train")
 
 
 def test_a_broken_record_is_named(prepare):
   root, _ = prepare(examples=[{"image": png(pixels(0))[:40], "label": 0}] * 4)
-  source = tfds_lib.load("tiny", root, "train")
+  source = tfds_lib.opened("tiny", root, "train")
   with pytest.raises(UserError, match=r"record 2 of tiny-train .* broken"):
     source[2]

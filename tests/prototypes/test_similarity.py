@@ -88,5 +88,7 @@ def test_weights_are_never_negative():
 
 
 def test_wrong_name_lists_the_right_ones():
-  with pytest.raises(UserError, match=r"'logg'.*log, linear, cosine"):
+  with pytest.raises(
+    UserError, match=r"'logg'; expected one of cosine, linear, log, pro"
+  ):
     similarity.load("logg")

@@ -79,7 +79,7 @@ class Method:
     )
 
   def _open(self, data: ConfigDict, split: str, seed: int) -> Source:
-    source = dataset.load(data, split, seed)
+    source = dataset.open_split(data, split, seed)
     _require_concepts(self.config, source)
     return source
 

@@ -113,7 +113,7 @@ class Method:
 
   def _open(self, data: ConfigDict, split: str, seed: int) -> Source:
     """The images; without labels if these are not of the head's classes."""
-    source = dataset.load(data, split, seed)
+    source = dataset.open_split(data, split, seed)
     if not self._brings_head:
       return source
     names = classifier.class_names(self._head, source.class_names)

@@ -63,7 +63,10 @@ class Method:
     _require_shares(config)
     self.config = config
     self.dataset = Dataset(
-      config.data, config.seed, config.batch_size, open_split=anomalies.load
+      config.data,
+      config.seed,
+      config.batch_size,
+      open_split=anomalies.open_split,
     )
 
   @functools.cached_property

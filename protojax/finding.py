@@ -1,0 +1,119 @@
+"""Finds modules: ours by their names, a user's own by a name with a dot.
+
+Nothing is registered. A module of one of our packages is found by its name, if
+it declares what is needed, such as a function `load`. A dotted name, such as
+`mypackage.shapes`, is a module of the user's own and is imported as it is.
+"""
+
+from collections.abc import Iterable
+import difflib
+import importlib
+import importlib.util
+import os
+import re
+import sys
+from types import ModuleType
+
+
+def names(package: str, needed: str) -> tuple[str, ...]:
+  """Names of the modules of a package that declare something, sorted.
+
+  The modules are read and not imported, because some bring much along.
+
+  Args:
+    package: such as "protojax.datasets".
+    needed: name of a function, class or constant.
+  """
+  declared = re.compile(
+    rf"^(?:(?:def|class) {needed}\b|{needed}(?:: [^=\n]+)? = )", re.MULTILINE
+  )
+  found = set()
+  for folder in importlib.import_module(package).__path__:
+    for file in os.listdir(folder):
+      name, suffix = os.path.splitext(file)
+      if suffix != ".py" or not name.isidentifier():
+        continue
+      with open(os.path.join(folder, file), encoding="utf-8") as text:
+        if declared.search(text.read()):
+          found.add(name)
+  return tuple(sorted(found))
+
+
+def is_own(name: str) -> bool:
+  """Whether a name is that of a user's own module: `mypackage.shapes`."""
+  parts = name.split(".")
+  return len(parts) > 1 and all(part.isidentifier() for part in parts)
+
+
+def is_module(name: str) -> bool:
+  """Whether there is a module of this name, with or without dots."""
+  _look_here()
+  try:
+    return importlib.util.find_spec(name) is not None
+  except ModuleNotFoundError:
+    return False
+
+
+def own(name: str, needed: Iterable[str], setting: str) -> ModuleType:
+  """A user's own module.
+
+  It is looked for in the current folder, too.
+
+  Args:
+    name: with dots, as in an import.
+    needed: what the module must declare.
+    setting: what names it, for messages, such as "config.method".
+
+  Raises:
+    UserError: there is no such module, or it does not declare what is needed.
+  """
+  _look_here()
+  try:
+    module = importlib.import_module(name)
+  except ModuleNotFoundError as error:
+    missing = error.name or ""
+    # Otherwise it is there, and imports something that is not.
+    if name == missing or name.startswith(f"{missing}."):
+      raise _mistake(
+        f"{setting} is {name!r}: there is no module {missing!r} in the current"
+        " folder or among the installed packages."
+      ) from error
+    raise
+  absent = [each for each in needed if not hasattr(module, each)]
+  if absent:
+    raise _mistake(
+      f"{setting} is {name!r}: the module {module.__file__ or name} does not"
+      f" declare {' and '.join(absent)}."
+    )
+  return module
+
+
+def unknown(setting: str, name: str, known: Iterable[str]) -> Exception:
+  """A `UserError`: what was named is not known, but these are.
+
+  Args:
+    setting: what names it, such as "config.method".
+    name: that was given.
+    known: all names.
+  """
+  known = sorted(known)
+  near = difflib.get_close_matches(name, known, 1, cutoff=0.4)
+  hint = f" Did you mean {near[0]!r}?" if near else ""
+  return _mistake(
+    f"{setting} is {name!r}; expected one of {', '.join(known)}, or a module of"
+    f" your own, such as mypackage.mine.{hint}"
+  )
+
+
+def _look_here() -> None:
+  """Lets modules in the current folder be found, after all others."""
+  here = os.getcwd()
+  if not {"", here} & set(sys.path):
+    sys.path.append(here)
+
+
+def _mistake(message: str) -> Exception:
+  # Imported late: it brings JAX along, which takes a second.
+  from protojax.types import UserError
+
+  return UserError(message)
