@@ -14,7 +14,7 @@ import numpy as np
 from benchmarks import harness, programs
 from configs import protopnet_folder
 from protojax import methods, parallel
-from protojax.engine import stage
+from protojax.engine import descent
 from protojax.types import PyTree
 
 COMPILED_FOR = 8
@@ -164,8 +164,8 @@ def _compiled(case: Case) -> tuple[programs.Program, int, float]:
   fit = next(s for s in method.stages() if s.name == "joint")
   state = jax.eval_shape(method.init, parallel.init_key(0))
   moments = jax.eval_shape(fit.optimizer.init, state.params)
-  given = parallel.map_axes(_part, (state, moments), fit.split)
-  step = stage.mapped(fit, *given, parallel.key(0))
+  given = parallel.map_axes(_part, (state, moments), fit.sharding)
+  step = descent.mapped(fit, *given, parallel.key(0))
   number = jax.ShapeDtypeStruct((), np.int32)
   program = programs.read(step.lower(*given, _batch(), number))
   shared = ("backbone", "add_on") + ("prototypes",) * (not case.sharded)

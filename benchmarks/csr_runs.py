@@ -16,7 +16,7 @@ from protojax import loading, methods, parallel
 from protojax.commands.train import train
 from protojax.data import concepts
 from protojax.data.places import holds
-from protojax.engine import stage
+from protojax.engine import descent
 from protojax.interact.importance_map import importance_map
 from protojax.methods.csr import atlas, losses
 from protojax.methods.csr.interventions import predict_with
@@ -119,7 +119,7 @@ def _with_head(method: Any, state: State) -> State:
   """The state after the method's last stage."""
   *_, task = method.stages()
   moments = task.optimizer.init(state.params)
-  for update in stage.fit(task, state, moments, parallel.key(0)):
+  for update in descent.fit(task, state, moments, parallel.key(0)):
     last = update
   return parallel.to_host(last.state)
 

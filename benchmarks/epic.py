@@ -30,7 +30,7 @@ from benchmarks import harness
 from configs import epic_folder
 from protojax import methods, parallel
 from protojax.datasets import dataset
-from protojax.engine import stage
+from protojax.engine import descent, stage
 from protojax.engine.cached import Cached
 from protojax.methods.epic import channels, folding, losses
 from protojax.types import State
@@ -74,7 +74,7 @@ def train(config: ConfigDict) -> tuple[Any, State, float]:
       if name not in moments:
         moments[name] = step.optimizer.init(state.params)
       key = jax.random.fold_in(parallel.key(config.seed), number)
-      *_, last = stage.fit(step, state, moments[name], key)
+      *_, last = descent.fit(step, state, moments[name], key)
       state, moments[name], _ = parallel.to_host(last)
     if step.name == "before":
       began = time.perf_counter()

@@ -17,7 +17,7 @@ from ml_collections import ConfigDict
 import numpy as np
 
 from protojax import methods, parallel
-from protojax.engine import stage
+from protojax.engine import descent, stage
 from protojax.types import State
 
 Row = dict[str, Any]
@@ -57,7 +57,7 @@ def train(
     key = jax.random.fold_in(parallel.key(config.seed), number)
     shared = step.optimizer_id or str(number)
     begun = moments.get(shared) or step.optimizer.init(state.params)
-    for update in stage.fit(step, state, begun, key):
+    for update in descent.fit(step, state, begun, key):
       last = update
     state, moments[shared] = step.on_host(last)
     after(step.name, method, state)

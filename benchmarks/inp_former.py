@@ -27,7 +27,7 @@ from configs import inp_former_magtile, inp_former_textures
 from protojax import parallel
 from protojax.data import stream as stream_lib
 from protojax.datasets import anomalies
-from protojax.engine import stage
+from protojax.engine import descent, stage
 from protojax.methods.inp_former import anomaly_map
 from protojax.metrics import anomaly as metrics
 from protojax.prototypes import distance
@@ -170,7 +170,7 @@ def _epochs(fit: stage.Fit, state: State, cached: bool) -> Iterator[float]:
   moments = fit.optimizer.init(state.params)
   length = stage.epochs(harness.REPEATS + 1)
   long = stage.Fit(**{**vars(fit), "length": length})
-  updates = stage.fit(long, state, moments, parallel.key(0), 0, cached)
+  updates = descent.fit(long, state, moments, parallel.key(0), 0, cached)
   for _ in range(harness.REPEATS + 1):
     began = time.perf_counter()
     for _ in range(fit.total_steps):

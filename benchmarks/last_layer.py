@@ -24,8 +24,9 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from benchmarks import ratios
 from protojax import parallel
 from protojax.data import stream
-from protojax.engine import stage
+from protojax.engine import descent, stage
 from protojax.engine.optimizer import grouped
+from protojax.engine.terms import Aux, Term, penalty
 from protojax.losses import prototype as losses
 from protojax.methods.protopnet import convex, last_layer
 from protojax.prototypes import head as heads
@@ -121,20 +122,23 @@ def _solver(problem: _Problem) -> Any:
 def _adam(problem: _Problem) -> Any:
   """A function that trains for 20 epochs and returns the head."""
 
-  def loss(params: Any, state: State, batch: Any, key: Any) -> Any:
-    del key
+  def loss(params: Any, state: State, batch: Any, now: Any) -> Any:
+    del now
     head = heads.load(params["head"], problem.classes)
     logits = head.logits(batch["scores"], **state.buffers)
     entropy = jnp.sum(losses.cross_entropy(logits, batch["label"]))
     l1 = losses.l1_off_class(*head.off_class(**state.buffers))
-    count = jnp.float32(len(batch["label"]))
-    return entropy + count * _L1 * l1, count, stage.Aux({}, {})
+    found = {
+      "cross_entropy": Term(entropy, len(batch["label"])),
+      "l1": penalty(l1, _L1),
+    }
+    return found, Aux()
 
   shuffled = stream.shuffled(problem, 1, problem.batch_size, seed=0)
   adam = grouped({"head": problem.rate})
   fit = stage.Fit("adam", loss, shuffled, adam, stage.epochs(20))
   moments = jax.tree.map(np.asarray, adam.init(problem.state.params))
-  step = stage.mapped(fit, problem.state, moments, parallel.key(0))
+  step = descent.mapped(fit, problem.state, moments, parallel.key(0))
 
   def train() -> Any:
     state, kept = parallel.replicate(

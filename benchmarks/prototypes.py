@@ -28,7 +28,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from benchmarks import harness, ratios
 from configs import protopnet_folder
 from protojax import methods, parallel
-from protojax.engine import stage
+from protojax.engine import descent
 from protojax.engine.optimizer import grouped
 from protojax.prototypes import pooling, similarity
 from protojax.prototypes.distance import PRECISION
@@ -135,10 +135,10 @@ class Memory:
     fit = dataclasses.replace(warm, optimizer=grouped(rates))
     state = jax.jit(method.init)(parallel.init_key(0))
     moments = jax.jit(fit.optimizer.init)(state.params)
-    given = parallel.distribute((state, moments), fit.split)
+    given = parallel.distribute((state, moments), fit.sharding)
     key = parallel.key(0)
     began = time.perf_counter()
-    step = stage.mapped(fit, *given, key, has_rows=True)
+    step = descent.mapped(fit, *given, key, has_rows=[""])
     batch = parallel.shard(_batch(method.network.backbone.channels))
     compiled = step.lower(*given, batch, np.int32(0)).compile()
     first = time.perf_counter() - began

@@ -36,7 +36,7 @@ from benchmarks import accelerators, harness, programs
 from configs import protopnet_photos
 from protojax import methods, parallel
 from protojax.data.source import subset
-from protojax.engine import stage
+from protojax.engine import descent
 from protojax.engine.checkpoint import flatten
 from protojax.explain import sweep
 from protojax.modify import presets
@@ -72,7 +72,7 @@ def _step(sharded: bool, quick: bool) -> PyTree:
   method, state = _method(sharded, quick)
   fit = next(s for s in method.stages() if s.name == "joint")
   moments = fit.optimizer.init(state.params)
-  update = next(stage.fit(fit, state, moments, parallel.key(0)))
+  update = next(descent.fit(fit, state, moments, parallel.key(0)))
   # A tenth of the gradient, and a thousandth of its square.
   _, moments = fit.on_host(update)
   return {"loss": update.metrics["loss"], "moments": moments}

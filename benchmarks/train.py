@@ -30,7 +30,7 @@ from configs import protopnet_folder
 from protojax import methods, parallel
 from protojax.data import stream
 from protojax.datasets import folder, photos
-from protojax.engine import stage
+from protojax.engine import descent, stage
 from protojax.methods.protopnet import foreign, foreign_state
 from protojax.types import Batch, State
 from protojax.weights import pytorch
@@ -145,7 +145,7 @@ def _step(method: Any, state: State, data: Any) -> Callable[[], float]:
   joint = next(x for x in method.stages() if x.name == "joint")
   joint = dataclasses.replace(joint, data=data, length=stage.steps(_STEPS))
   begun = joint.optimizer.init(state.params)
-  updates = stage.fit(joint, state, begun, parallel.key(0))
+  updates = descent.fit(joint, state, begun, parallel.key(0))
 
   def run() -> float:
     update = jax.block_until_ready(next(updates))

@@ -10,8 +10,9 @@ import jax
 from ml_collections import ConfigDict
 
 from protojax import methods, parallel
-from protojax.engine import checkpoint
+from protojax.engine import assets
 from protojax.engine import workdir as workdir_lib
+from protojax.engine.checkpoint import Checkpoints, unflatten
 from protojax.types import State
 
 if TYPE_CHECKING:
@@ -35,5 +36,10 @@ def load(
   config = workdir_lib.load_config(workdir)
   method = make(config, workdir_lib.class_names(workdir))
   template = jax.eval_shape(method.init, parallel.init_key(config.seed))
-  state, _ = checkpoint.restore_state(workdir, template)
+  checkpoints = Checkpoints(workdir)
+  progress, arrays = checkpoints.restore()
+  checkpoints.close()
+  state = unflatten({"state": template}, arrays)["state"]
+  found = assets.found(method.assets, workdir, progress.assets, arrays)
+  state = state.replace(assets=parallel.replicate(found))
   return method, state, config

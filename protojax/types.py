@@ -44,11 +44,18 @@ class State(struct.PyTreeNode):
     statistics: running averages of BatchNorm.
     buffers: arrays that gradient descent does not change: of each prototype
       its class, whether it is alive, and its provenance.
+    memory: what training remembers from step to step, by name: queues, class
+      means, averaged parameters; see `engine.memory`.
+    assets: frozen trees by name, which no stage changes; see `engine.assets`.
+      The functions of a model find them here. The state that is trained and
+      saved has none: programs take them as another argument.
   """
 
   params: Mapping[str, PyTree]
   statistics: PyTree
   buffers: Mapping[str, PyTree]
+  memory: Mapping[str, PyTree] = struct.field(default_factory=dict)
+  assets: Mapping[str, PyTree] = struct.field(default_factory=dict)
 
 
 class UserError(Exception):

@@ -124,6 +124,8 @@ def train(
       measures["test"],
       adopt_from,
       measures.get("validation"),
+      method.assets,
+      config.init_from,
     )
   except Interrupted as stop:
     parallel.say(

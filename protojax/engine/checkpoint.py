@@ -36,6 +36,7 @@ class Progress:
       "epoch", in a stage with patience; empty in other stages.
     stages: id, seconds, images per second and metrics of each finished stage.
     finished: whether all stages are done.
+    assets: the digest of each asset, by name.
   """
 
   stage: int = 1
@@ -47,6 +48,7 @@ class Progress:
   best: dict[str, float] = dataclasses.field(default_factory=dict)
   stages: list[dict[str, Any]] = dataclasses.field(default_factory=list)
   finished: bool = False
+  assets: dict[str, str] = dataclasses.field(default_factory=dict)
 
 
 def flatten(tree: PyTree) -> dict[str, np.ndarray]:
@@ -126,9 +128,10 @@ class Checkpoints:
     Raises:
       UserError: it could not be written, for example on a full disk.
     """
-    arrays = flatten(
-      {"state": state, "optimizers": dict(optimizers), "best": best}
-    )
+    states = {"state": state, "best": best}
+    # Assets are files of their own, or come with a package.
+    bare = {n: s and s.replace(assets={}) for n, s in states.items()}
+    arrays = flatten({**bare, "optimizers": dict(optimizers)})
     before = None
     try:
       with _quietly():
@@ -207,18 +210,6 @@ class Checkpoints:
     if self._manager is not None:
       self._manager.close()
       self._manager = None
-
-
-def restore_state(workdir: Path, template: State) -> tuple[State, Progress]:
-  """The newest state of a run, in the tree of a template of shapes.
-
-  Raises:
-    UserError: no checkpoint, a damaged one, or one of another model.
-  """
-  checkpoints = Checkpoints(workdir)
-  progress, arrays = checkpoints.restore()
-  checkpoints.close()
-  return unflatten({"state": template}, arrays)["state"], progress
 
 
 @contextlib.contextmanager

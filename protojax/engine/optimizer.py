@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from protojax import parallel
 from protojax.types import PyTree, UserError
 
 Rate = float | optax.Schedule
@@ -203,6 +204,7 @@ def in_turn(
 def grouped(
   groups: Mapping[str, Rate | optax.GradientTransformation],
   clip_norm: float = 0.0,
+  sharding: parallel.Sharding = parallel.LOCAL,
 ) -> optax.GradientTransformation:
   """One optimiser from groups of parameters; a group not named is frozen.
 
@@ -210,6 +212,7 @@ def grouped(
     groups: top-level key of the parameters -> a rate of Adam, or an optimiser.
     clip_norm: largest norm of the gradient of all named groups together, which
       is scaled down to it first; 0: no limit.
+    sharding: of the stage; the norm is that of the shards of all devices.
 
   Raises:
     UserError: on init, when a named group is not among the parameters.
@@ -237,5 +240,41 @@ def grouped(
   def trained(params: Mapping[str, PyTree]) -> Mapping[str, bool]:
     return {name: name in transforms for name in params}
 
-  clip = optax.clip_by_global_norm(clip_norm)
+  clip = _clipped(clip_norm, sharding)
   return optax.chain(optax.masked(clip, trained), by_group)
+
+
+def _clipped(
+  limit: float, sharding: parallel.Sharding
+) -> optax.GradientTransformation:
+  """Scales gradients down to a norm; as Optax does, but for sharded arrays."""
+
+  def init(params: PyTree) -> optax.EmptyState:
+    del params
+    return optax.EmptyState()
+
+  def update(
+    updates: PyTree, state: Any, params: PyTree | None = None
+  ) -> tuple[PyTree, Any]:
+    del params
+    norm = global_norm(updates, sharding)
+    small = norm < limit
+    return jax.tree.map(
+      lambda x: jnp.where(small, x, x / norm * limit), updates
+    ), state
+
+  return optax.GradientTransformation(init, update)
+
+
+def global_norm(tree: PyTree, sharding: parallel.Sharding) -> jax.Array:
+  """The Euclidean norm of all arrays; of sharded ones, over all devices."""
+  squares = {"local": jnp.zeros(()), "sharded": jnp.zeros(())}
+
+  def add(x: jax.Array, axis: int | None) -> None:
+    squares["local" if axis is None else "sharded"] += jnp.sum(jnp.square(x))
+
+  parallel.map_axes(add, tree, sharding)
+  total = squares["local"]
+  if sharding:
+    total = total + parallel.psum(squares["sharded"])
+  return jnp.sqrt(total)

@@ -15,8 +15,9 @@ import numpy as np
 import optax
 
 from protojax.data.stream import Stream
-from protojax.engine.stage import Aux, Fit, Length
-from protojax.types import Array, ArrayLike, Batch, PyTree, State
+from protojax.engine.stage import Fit, Length
+from protojax.engine.terms import Aux, Now, Term
+from protojax.types import ArrayLike, Batch, PyTree, State
 
 # (params, statistics, images, train) -> features b h w c, moved statistics.
 Features = Callable[..., tuple[jax.Array, PyTree]]
@@ -73,9 +74,9 @@ def _loss(
   params: PyTree,
   state: State,
   batch: Batch,
-  key: Array,
-) -> tuple[Array, Array, Aux]:
-  del key
+  now: Now,
+) -> tuple[dict[str, Term], Aux]:
+  del now
   maps, statistics = features(params, state.statistics, batch["image"], True)
   logits = readout(jnp.mean(maps, axis=(1, 2)), class_count)
   labels = batch["label"]
@@ -83,5 +84,8 @@ def _loss(
     optax.softmax_cross_entropy_with_integer_labels(logits, labels)
   )
   correct = jnp.sum(jnp.argmax(logits, axis=1) == labels)
-  metrics = {"accuracy": correct.astype(jnp.float32), "cross_entropy": entropy}
-  return entropy, jnp.float32(len(labels)), Aux(statistics, metrics)
+  count = len(labels)
+  return (
+    {"cross_entropy": Term(entropy, count)},
+    Aux(statistics, metrics={"accuracy": Term(correct, count)}),
+  )

@@ -6,14 +6,18 @@ import dataclasses
 from pathlib import Path
 import signal
 import time
+from types import MappingProxyType
 from typing import Any
 
 import jax
 
 from protojax import parallel
+from protojax.engine import assets as assets_lib
+from protojax.engine.assets import Assets
 from protojax.engine.checkpoint import Checkpoints, Progress, unflatten
+from protojax.engine.descent import Update, fit
 from protojax.engine.log import Log, bar, rounded
-from protojax.engine.stage import Fit, Pass, Update, fit
+from protojax.engine.stage import Fit, Pass
 from protojax.types import Metrics, PyTree, State
 
 # A long epoch is also logged after every so many steps.
@@ -48,6 +52,7 @@ class Run:
     self.progress = Progress()
     self.optimizers: dict[str, PyTree] = {}
     self.best: State | None = None
+    self.assets: dict[str, PyTree] = {}
     self._saved = time.monotonic()
     self._signal = 0
 
@@ -58,6 +63,8 @@ class Run:
     evaluate: Callable[[State], Metrics],
     adopt: Callable[[State], State] = lambda state: state,
     validate: Callable[[State], Metrics] | None = None,
+    assets: Assets = MappingProxyType({}),
+    init_from: str = "",
   ) -> State:
     """Runs all stages that are not done yet.
 
@@ -69,9 +76,12 @@ class Run:
         another run.
       validate: state -> metrics on the validation images; they end stages with
         patience.
+      assets: what the method declares; every function of a state gets them in
+        it.
+      init_from: workdir of the run whose assets are taken over; '' for none.
 
     Returns:
-      The final state.
+      The final state, with its assets.
 
     Raises:
       Interrupted: SIGTERM or SIGINT came; the run was saved.
@@ -79,12 +89,17 @@ class Run:
     """
     stages, self._evaluate, self._validate = list(stages), evaluate, validate
     key = parallel.key(self.seed)
+    arrays: Mapping[str, Any] = {}
     if self.checkpoints.exists():
-      self._restore(init, stages)
+      arrays = self._restore(init, stages)
     else:
       fresh = jax.jit(init)(parallel.init_key(self.seed))
       self.state = adopt(parallel.to_host(fresh))
     progress = self.progress
+    trees, progress.assets = assets_lib.at_start(
+      assets, self.workdir, progress.assets, arrays, init_from
+    )
+    self._install(trees)
     self.log = Log(
       self.workdir, progress.stage, progress.step, progress.total_steps
     )
@@ -101,7 +116,19 @@ class Run:
         self._save()
     self.log.close()
     self.checkpoints.close()
-    return self.state
+    return self._whole
+
+  @property
+  def _whole(self) -> State:
+    """The state as functions of a model see it: with the assets."""
+    return self.state.replace(assets=self.assets)
+
+  def _install(self, trees: Mapping[str, PyTree]) -> None:
+    """Puts assets on the devices, for the whole run."""
+    for name, tree in trees.items():
+      megabytes = assets_lib.size(tree) / 1e6
+      parallel.say(f"{name}: {megabytes:,.1f} MB on each device, not trained")
+    self.assets = {**self.assets, **parallel.replicate(dict(trees))}
 
   def finished(self) -> bool:
     """Whether an earlier command has done all stages."""
@@ -109,7 +136,8 @@ class Run:
 
   def _restore(
     self, init: Callable[[jax.Array], State], stages: list[Fit | Pass]
-  ) -> None:
+  ) -> dict[str, Any]:
+    """Takes up the newest checkpoint; returns its arrays."""
     self.progress, arrays = self.checkpoints.restore()
     template = jax.eval_shape(init, parallel.init_key(self.seed))
     self.state = unflatten({"state": template}, arrays)["state"]
@@ -123,6 +151,7 @@ class Run:
         moments = jax.eval_shape(stage.optimizer.init, template.params)
         tree = {"optimizers": {name: moments}}
         self.optimizers[name] = unflatten(tree, arrays)["optimizers"][name]
+    return arrays
 
   def _stage(self, stage_id: str, stage: Fit | Pass, key: jax.Array) -> None:
     """Runs one stage, measures the state, and saves."""
@@ -130,7 +159,7 @@ class Run:
     began = time.monotonic() - progress.seconds
     if isinstance(stage, Fit):
       metrics = self._fit(stage_id, stage, key, began)
-      images = progress.step * stage.data.batch_size
+      images = progress.step * stage.batch_size
     else:
       metrics = self._pass(stage_id, stage)
       images = len(stage.data)
@@ -170,7 +199,7 @@ class Run:
   ) -> Metrics:
     """Metrics of the current state; also logged."""
     progress = self.progress
-    metrics = measure(self.state)
+    metrics = measure(self._whole)
     self.log.event(
       stage_id,
       progress.step // _epoch(stage),
@@ -183,7 +212,11 @@ class Run:
 
   def _pass(self, stage_id: str, stage: Pass) -> Metrics:
     task = self._bar.add_task(stage_id, total=None, note="")
-    self.state, metrics = stage.sweep(self.state, stage.data)
+    state, metrics, *made = stage.sweep(self._whole, stage.data)
+    self.state = state.replace(assets={})
+    for trees in made:
+      self._install(trees)
+      self.progress.assets |= assets_lib.keep(self.workdir, trees)
     self._bar.remove_task(task)
     if metrics:
       self.log.event(
@@ -197,7 +230,7 @@ class Run:
     progress, name = self.progress, _optimizer_name(stage_id, stage)
     if name not in self.optimizers:
       self.optimizers[name] = stage.optimizer.init(self.state.params)
-    size = stage.data.batch_size
+    size = stage.batch_size
     task = self._bar.add_task(
       stage_id,
       total=stage.total_steps * size,
@@ -207,7 +240,7 @@ class Run:
     pending: list[Mapping[str, jax.Array]] = []
     metrics: Metrics = {}
     for update in fit(
-      stage, self.state, self.optimizers[name], key, progress.step
+      stage, self._whole, self.optimizers[name], key, progress.step
     ):
       if pending:
         # At most one step ahead of the devices.
@@ -240,7 +273,9 @@ class Run:
     assert self._validate is not None, "patience needs images to validate on"
     progress, epoch = self.progress, self.progress.step // _epoch(stage)
     found = self._measure(stage_id, stage, "validation", self._validate)
-    if found["accuracy"] > progress.best.get("accuracy", -1.0):
+    name, wanted = stage.monitor
+    sign = 1.0 if wanted == "max" else -1.0
+    if not progress.best or sign * (found[name] - progress.best[name]) > 0:
       progress.best, self.best = {**found, "epoch": epoch}, self.state
     return epoch - progress.best["epoch"] >= stage.patience
 
@@ -253,7 +288,7 @@ class Run:
     began: float,
   ) -> None:
     """Brings the results of a step to the host."""
-    self.state, self.optimizers[name] = stage.on_host(update)
+    self.state, self.optimizers[name] = update.on_host(stage.sharding)
     self._sum(pending)
     self.progress.seconds = time.monotonic() - began
 
@@ -315,7 +350,7 @@ class Run:
 
 
 def _epoch(stage: Fit | Pass) -> int:
-  return stage.data.steps_per_epoch if isinstance(stage, Fit) else 1
+  return stage.steps_per_epoch if isinstance(stage, Fit) else 1
 
 
 def _optimizer_name(stage_id: str, stage: Fit | Pass) -> str:

@@ -10,6 +10,7 @@ from ml_collections import ConfigDict
 
 from protojax.data.splits import SPLITS
 from protojax.data.stream import Stream
+from protojax.engine.assets import Asset
 from protojax.engine.stage import Fit, Pass
 from protojax.explain.inspection import Threshold
 from protojax.prototypes.explainable import Explainable
@@ -28,11 +29,14 @@ class Method(Protocol):
   Attributes:
     capabilities: what it can do: the interfaces of this module that it has,
       declared and not inferred; see `can`.
+    assets: the frozen trees that it reads; functions of a state find them in
+      it.
     splits: the splits of its data: "train", "test" and, if images are held out
       of training to choose by, "validation".
   """
 
   capabilities: frozenset[type]
+  assets: Mapping[str, Asset]
   splits: tuple[str, ...]
 
   def init(self, key: jax.Array) -> State:

@@ -20,20 +20,24 @@ from protojax.types import ArrayLike, Batch, PyTree, UserError
 def shard(batch: Batch) -> Batch:
   """Divides this process's rows: `[b, ...] -> [devices, b', ...]`.
 
+  Arrays of several streams may have different numbers of rows.
+
   Raises:
     UserError: the rows do not divide over the devices.
   """
   devices = jax.local_device_count()
-  rows = len(next(iter(jax.tree.leaves(batch))))
-  if rows % devices:
-    total = rows * jax.process_count()
-    raise UserError(
-      f"batch_size {total} does not divide over {jax.device_count()}"
-      f" devices; use a multiple of {jax.device_count()}."
-    )
-  return jax.tree.map(
-    lambda x: np.reshape(x, (devices, rows // devices, *np.shape(x)[1:])), batch
-  )
+
+  def divided(x: ArrayLike) -> np.ndarray:
+    rows = len(x)
+    if rows % devices:
+      raise UserError(
+        f"batch_size {rows * jax.process_count()} does not divide over"
+        f" {jax.device_count()} devices; use a multiple of"
+        f" {jax.device_count()}."
+      )
+    return np.reshape(x, (devices, rows // devices, *np.shape(x)[1:]))
+
+  return jax.tree.map(divided, batch)
 
 
 def placed(batch: Batch) -> Batch:

@@ -43,11 +43,21 @@ def tell_of_small_classes(
 def pretrained(
   state: State, backbone: Backbone, name: str, weights: str = ""
 ) -> State:
-  """The state with pretrained weights in its backbone.
+  """The state with pretrained weights in its backbone: see `variables`."""
+  loaded = variables(backbone, name, weights)
+  return state.replace(
+    params={**state.params, "backbone": loaded.pop("params")},
+    statistics={**state.statistics, "backbone": loaded},
+  )
+
+
+def variables(
+  backbone: Backbone, name: str, weights: str = ""
+) -> dict[str, PyTree]:
+  """Pretrained parameters and statistics of a backbone.
 
   Args:
-    state: the state.
-    backbone: of the state.
+    backbone: the network.
     name: of the backbone, for messages.
     weights: a file of weights or a name on the hub (`reading.fetch`); '' takes
       the weights that the backbone comes with.
@@ -59,21 +69,16 @@ def pretrained(
   if weights:
     tensors = reading.read(reading.fetch(weights))
     try:
-      loaded = dict(backbone.convert(tensors))
+      return dict(backbone.convert(tensors))
     except UserError as error:
       raise UserError(f"{weights} is not of {name}: {error}") from error
-  elif backbone.pretrained is None:
+  if backbone.pretrained is None:
     raise UserError(
       f"the backbone '{name}' has no pretrained weights of its own; give a file"
       " of them with --config.backbone.weights=FILE, or train with"
       " --config.backbone.pretrained=False."
     )
-  else:
-    loaded = dict(backbone.pretrained())
-  return state.replace(
-    params={**state.params, "backbone": loaded.pop("params")},
-    statistics={**state.statistics, "backbone": loaded},
-  )
+  return dict(backbone.pretrained())
 
 
 def standardisation(

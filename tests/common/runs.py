@@ -14,6 +14,7 @@ import numpy as np
 
 from protojax import methods, parallel
 from protojax import report as report_lib
+from protojax.engine import descent
 from protojax.engine import stage as stages
 from protojax.engine.checkpoint import Checkpoints, Progress, flatten, unflatten
 from protojax.engine.run import Run, slug
@@ -108,7 +109,7 @@ def _fit(
   moments = stage.optimizer.init(state.params)
   key = jax.random.fold_in(parallel.key(0), number)
   losses, first = [], {}
-  for step, update in enumerate(stages.fit(short, state, moments, key), 1):
+  for step, update in enumerate(descent.fit(short, state, moments, key), 1):
     losses.append(float(parallel.to_host(update.metrics["loss"])))
     first = first or flatten({"moments": update.optimizer_state})
     for leaf in jax.tree.leaves(update[:2]):

@@ -11,13 +11,7 @@ import optax
 import pytest
 
 from protojax.engine.adopt import take_over
-from protojax.engine.checkpoint import (
-  Checkpoints,
-  Progress,
-  flatten,
-  restore_state,
-  unflatten,
-)
+from protojax.engine.checkpoint import Checkpoints, Progress, flatten, unflatten
 from protojax.types import State, UserError
 
 
@@ -67,7 +61,8 @@ def test_newest_wins_and_two_are_kept(tmp_path):
   for step in range(4):
     writer.save(Progress(step=step), _state(seed=step), {})
   writer.close()
-  state, progress = restore_state(tmp_path, _state())
+  progress, arrays = Checkpoints(tmp_path).restore()
+  state = unflatten({"state": _state()}, arrays)["state"]
   assert progress.step == 3
   _same(state, _state(seed=3))
   kept = [p for p in (tmp_path / "checkpoints").iterdir() if p.name.isdigit()]
@@ -97,7 +92,7 @@ def test_another_model_lists_what_differs(tmp_path):
   writer.save(Progress(), _state(classes=3), {})
   writer.close()
   with pytest.raises(UserError, match=r"head\.w has shape \(3,\), expected"):
-    restore_state(tmp_path, _state(classes=5))
+    unflatten({"state": _state(classes=5)}, Checkpoints(tmp_path).restore()[1])
 
 
 def test_a_disk_that_is_full_is_said_so(tmp_path, monkeypatch):

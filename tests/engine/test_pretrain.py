@@ -11,6 +11,7 @@ from protojax.data import stream
 from protojax.engine import pretrain
 from protojax.engine import stage as stage_lib
 from protojax.types import State
+from tests.common import terms
 from tests.conftest import ArraySource
 
 CLASSES, CHANNELS = 3, 7
@@ -50,17 +51,17 @@ def test_loss_is_the_cross_entropy_of_the_mean_over_the_image():
   rng = np.random.default_rng(1)
   backbone = rng.normal(size=(3, CHANNELS)).astype(np.float32)
   state = State({}, {"seen": np.int32(4)}, {})
-  total, count, aux = jax.jit(_stage().loss)(
-    {"backbone": backbone}, state, batch, KEY
+  found, aux = jax.jit(_stage().loss)(
+    {"backbone": backbone}, state, batch, terms.now()
   )
   pooled = (batch["image"] / 255.0).mean(axis=(1, 2)) @ backbone
   logits = np.zeros((len(pooled), CLASSES))
   for c in range(CHANNELS):
     logits[:, c % CLASSES] += pooled[:, c] / np.sqrt(CHANNELS / CLASSES)
   chosen = special.log_softmax(logits, axis=1)[range(24), batch["label"]]
-  assert_allclose(total, -chosen.sum(), rtol=1e-5)
-  assert count == 24
-  assert aux.metrics["accuracy"] == (logits.argmax(1) == batch["label"]).sum()
+  assert_allclose(terms.total(found), -chosen.mean(), rtol=1e-5)
+  correct = (logits.argmax(1) == batch["label"]).sum()
+  assert aux.metrics["accuracy"][:2] == (correct, 24)
 
 
 def test_it_learns_what_a_mean_can_tell():
@@ -71,11 +72,13 @@ def test_it_learns_what_a_mean_can_tell():
 
   @jax.jit
   def step(params, moments):
-    gradient = jax.grad(lambda p: stage.loss(p, state, batch, KEY)[0])(params)
+    gradient = jax.grad(
+      lambda p: terms.total(stage.loss(p, state, batch, terms.now())[0])
+    )(params)
     update, moments = stage.optimizer.update(gradient, moments)
     return optax.apply_updates(params, update), moments
 
   for _ in range(100):
     params, moments = step(params, moments)
-  _, count, aux = stage.loss(params, state, batch, KEY)
-  assert aux.metrics["accuracy"] == count
+  _, aux = stage.loss(params, state, batch, terms.now())
+  assert aux.metrics["accuracy"].total == len(batch["label"])

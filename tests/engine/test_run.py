@@ -10,6 +10,7 @@ from protojax.data import stream
 from protojax.engine import stage as stages
 from protojax.engine.checkpoint import Checkpoints
 from protojax.engine.run import Interrupted, Run
+from protojax.engine.terms import Aux, penalty
 from protojax.types import State
 
 # Accuracy on the validation images after each epoch of three steps.
@@ -21,11 +22,10 @@ def _init(key):
   return State(params={"p": jnp.zeros(())}, statistics={}, buffers={})
 
 
-def _loss(params, state, batch, key):
+def _loss(params, state, batch, now):
   """Falls by one for each unit of `p`, which so counts the steps."""
-  del state, key
-  count = jnp.float32(len(batch["label"]))
-  return -params["p"] * count, count, stages.Aux({}, {})
+  del state, batch, now
+  return {"fall": penalty(-params["p"])}, Aux()
 
 
 def _fit(source, patience, epochs=6):

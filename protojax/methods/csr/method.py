@@ -7,6 +7,7 @@ concept, and remove prototypes.
 
 from collections.abc import Iterator, Mapping, Sequence
 import functools
+from types import MappingProxyType
 from typing import Any
 
 import jax
@@ -22,6 +23,7 @@ from protojax.data.stream import Stream
 from protojax.datasets import dataset
 from protojax.datasets.dataset import Dataset
 from protojax.engine import adopt
+from protojax.engine.assets import Asset
 from protojax.engine.cached import Cached
 from protojax.engine.optimizer import adam, grouped
 from protojax.engine.stage import Fit, Pass, epochs
@@ -67,6 +69,7 @@ class Method:
   capabilities = frozenset((Classifies, Compares, Explains, Intervenes))
   scopes = ("local", "global")
   report = "class_report"
+  assets: Mapping[str, Asset] = MappingProxyType({})
 
   def __init__(
     self, config: ConfigDict, class_names: tuple[str, ...] | None = None

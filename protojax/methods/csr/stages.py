@@ -16,11 +16,12 @@ import optax
 from protojax import parallel
 from protojax.data.stream import Stream
 from protojax.engine.cached import Cached
-from protojax.engine.stage import Aux, Fit, Length
+from protojax.engine.stage import Fit, Length
+from protojax.engine.terms import Aux, Now, Term
 from protojax.losses.prototype import cross_entropy
 from protojax.methods.csr import losses
 from protojax.methods.csr.network import ConceptNetwork
-from protojax.types import Array, Batch, PyTree, State
+from protojax.types import Batch, PyTree, State
 
 Present = Bool[np.ndarray, "n c"]
 
@@ -50,9 +51,9 @@ def presence(
   """
 
   def loss(
-    params: PyTree, state: State, batch: Batch, key: Array
-  ) -> tuple[Array, Array, Aux]:
-    del key
+    params: PyTree, state: State, batch: Batch, now: Now
+  ) -> tuple[dict[str, Term], Aux]:
+    del now
     statistics, found = state.statistics, batch.get("features")
     if found is None:
       found, statistics = network.features(
@@ -62,8 +63,13 @@ def presence(
     shown = jnp.asarray(present)[batch["index"]]
     entropy = jnp.sum(losses.presence(logits, shown))
     right = jnp.mean((logits > 0) == shown, axis=1)
-    metrics = {"cross_entropy": entropy, "concept_accuracy": jnp.sum(right)}
-    return entropy, jnp.float32(len(logits)), Aux(statistics, metrics)
+    count = len(logits)
+    return (
+      {"cross_entropy": Term(entropy, count)},
+      Aux(
+        statistics, metrics={"concept_accuracy": Term(jnp.sum(right), count)}
+      ),
+    )
 
   if not frozen:
     return Fit("concepts", loss, data, optimizer, length)
@@ -100,21 +106,27 @@ def likeness(
   """
 
   def loss(
-    params: PyTree, state: State, batch: Batch, key: Array
-  ) -> tuple[Array, Array, Aux]:
-    del key
+    params: PyTree, state: State, batch: Batch, now: Now
+  ) -> tuple[dict[str, Term], Aux]:
+    del now
     projected = network.project(params, batch["vectors"])
     similar = losses.relaxed_maximum(network.cosines(params, projected), gamma)
     shown = jnp.asarray(present)[batch["index"]]
     contrast = losses.concept_contrast(similar, scale, margin)
     total = jnp.sum(jnp.where(shown, contrast, 0.0))
     own = jnp.argmax(similar, axis=2) == jnp.arange(shown.shape[1])[None]
-    found = {
-      "concepts_shown": jnp.sum(shown, dtype=jnp.float32),
-      "concepts_told": jnp.sum(shown & own, dtype=jnp.float32),
-    }
-    # Divided by images, not by vectors, of which a batch may have none.
-    return total, jnp.float32(len(shown)), Aux(state.statistics, found)
+    images = len(shown)
+    return (
+      {"contrast": Term(total, images)},
+      Aux(
+        metrics={
+          "concepts_shown": Term(jnp.sum(shown, dtype=jnp.float32), images),
+          "concepts_told": Term(
+            jnp.sum(shown & own, dtype=jnp.float32), images
+          ),
+        }
+      ),
+    )
 
   return Fit(
     name,
@@ -149,23 +161,23 @@ def task(
   concepts = len(network.concept_names)
 
   def loss(
-    params: PyTree, state: State, batch: Batch, key: Array
-  ) -> tuple[Array, Array, Aux]:
+    params: PyTree, state: State, batch: Batch, now: Now
+  ) -> tuple[dict[str, Term], Aux]:
     scores, labels = batch["scores"], batch["label"]
     if dropout:
       draw = functools.partial(
         jax.random.bernoulli, p=dropout, shape=(concepts,)
       )
-      dropped = jax.vmap(draw)(parallel.example_keys(key, batch["index"]))
+      dropped = jax.vmap(draw)(parallel.example_keys(now.key, batch["index"]))
       scores = network.rejected(state, scores, dropped)
     logits = network.logits(params, state, scores)
     entropy = jnp.sum(cross_entropy(logits, labels))
     correct = jnp.argmax(logits, axis=1) == labels
-    found = {
-      "cross_entropy": entropy,
-      "accuracy": jnp.sum(correct.astype(jnp.float32)),
-    }
-    return entropy, jnp.float32(len(labels)), Aux(state.statistics, found)
+    count = len(labels)
+    return (
+      {"cross_entropy": Term(entropy, count)},
+      Aux(metrics={"accuracy": Term(jnp.sum(correct), count)}),
+    )
 
   return Fit(
     "task head",

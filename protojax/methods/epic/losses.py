@@ -14,7 +14,7 @@ from jaxtyping import Float, Int
 import numpy as np
 
 from protojax import parallel
-from protojax.engine.stage import Aux
+from protojax.engine.terms import Aux, Now, Term
 from protojax.methods.epic import rotation
 from protojax.methods.epic.folding import basis, folded
 from protojax.methods.epic.network import RotatedNetwork
@@ -73,9 +73,9 @@ def pairs(
 
 
 def loss(
-  kind: str, params: PyTree, state: State, batch: Batch, key: Array
-) -> tuple[Array, Array, Aux]:
-  """Minus the purity, summed over pairs of image and channel; their number.
+  kind: str, params: PyTree, state: State, batch: Batch, now: Now
+) -> tuple[dict[str, Term], Aux]:
+  """Minus the purity, a mean over pairs of image and channel.
 
   The pairs of a batch are those with its images.
 
@@ -84,15 +84,14 @@ def loss(
     params: with the generator of U.
     state: with the images "chosen" for each channel.
     batch: with its maps, "features".
-    key: not used.
+    now: not used.
   """
-  del key
+  del now
   u = rotation.matrix(params["rotation"]["generator"], kind)
   found = purity(batch["features"], u, kind == "orthogonal")
   chosen = pairs(state.buffers["chosen"], batch)
-  # Not 0: a batch may have no image that a channel chose.
-  count = jnp.maximum(jnp.sum(chosen), 1e-6)
-  return -jnp.sum(chosen * found), count, Aux(state.statistics, {})
+  total = -jnp.sum(chosen * found)
+  return {"impurity": Term(total, jnp.sum(chosen))}, Aux()
 
 
 def procrustes(

@@ -8,6 +8,7 @@ images that fire most in a channel are its prototypes.
 
 from collections.abc import Iterator, Mapping, Sequence
 import functools
+from types import MappingProxyType
 from typing import Any
 
 from jaxtyping import Float
@@ -22,6 +23,7 @@ from protojax.data.source import Source, of_classes
 from protojax.datasets import dataset
 from protojax.datasets.dataset import Dataset
 from protojax.engine import pretrain
+from protojax.engine.assets import Asset
 from protojax.engine.cached import Cached
 from protojax.engine.optimizer import adam, grouped
 from protojax.engine.stage import Fit, Pass, epochs
@@ -63,6 +65,7 @@ class Method:
   capabilities = frozenset((Classifies, Compares, Explains))
   scopes = ("local", "global")
   report = "class_report"
+  assets: Mapping[str, Asset] = MappingProxyType({})
 
   def __init__(
     self,

@@ -7,8 +7,9 @@ import optax
 
 from protojax.data.stream import Stream
 from protojax.engine.cached import Cached
-from protojax.engine.stage import Aux, Fit, Length
-from protojax.types import Array, Batch, PyTree, State
+from protojax.engine.stage import Fit, Length
+from protojax.engine.terms import Aux, Now, Term
+from protojax.types import Batch, PyTree, State
 
 
 def probing(
@@ -40,14 +41,17 @@ def probing(
 
 
 def _loss(
-  params: PyTree, state: State, batch: Batch, key: Array
-) -> tuple[Array, Array, Aux]:
-  del key
+  params: PyTree, state: State, batch: Batch, now: Now
+) -> tuple[dict[str, Term], Aux]:
+  del state, now
   head, labels = params["head"], batch["label"]
   logits = jnp.matmul(batch["pooled"], head["weight"].T) + head["bias"][None]
   entropy = jnp.sum(
     optax.softmax_cross_entropy_with_integer_labels(logits, labels)
   )
   correct = jnp.sum(jnp.argmax(logits, axis=1) == labels)
-  metrics = {"accuracy": correct.astype(jnp.float32), "cross_entropy": entropy}
-  return entropy, jnp.float32(len(labels)), Aux(state.statistics, metrics)
+  count = len(labels)
+  return (
+    {"cross_entropy": Term(entropy, count)},
+    Aux(metrics={"accuracy": Term(correct, count)}),
+  )

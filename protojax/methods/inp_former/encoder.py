@@ -60,10 +60,7 @@ class Encoder:
 
   def side_by_side(self, state: State, batch: Batch) -> Float[Array, "b h w c"]:
     """Raw levels on the grid, concatenated along the channels."""
-    variables = {
-      "params": state.params["backbone"],
-      **state.statistics["backbone"],
-    }
+    variables = state.assets["backbone"]
     images = jnp.asarray(batch["image"], jnp.float32)
     b, height, width, _ = images.shape
     maps = []

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import functools
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Bool
 from ml_collections import ConfigDict
@@ -19,9 +20,11 @@ from protojax.data import stream as stream_lib
 from protojax.datasets import anomalies, truths
 from protojax.datasets.dataset import Dataset
 from protojax.engine import adopt
+from protojax.engine.assets import Asset
 from protojax.engine.cached import Cached
 from protojax.engine.optimizer import grouped, stable_adamw, warmup_cosine
-from protojax.engine.stage import Aux, Fit, Pass, epochs
+from protojax.engine.stage import Fit, Pass, epochs
+from protojax.engine.terms import Aux, Now, Term
 from protojax.explain.inspection import Threshold
 from protojax.methods.base import Explains, Inspects, at_least
 from protojax.methods.inp_former import explanation, intrinsic, losses
@@ -104,9 +107,30 @@ class Method:
 
   def init(self, key: Array) -> State:
     """A random start."""
-    c = self.config.backbone
-    blank = bool(c.pretrained or c.weights)
-    return self.network.init(key, blank_backbone=blank)
+    return self.network.init(key)
+
+  @functools.cached_property
+  def assets(self) -> Mapping[str, Asset]:
+    """The backbone, which is never trained."""
+    backbone, c = self.network.encoder.backbone, self.config.backbone
+    random = functools.partial(
+      backbone.init,
+      jax.random.split(parallel.init_key(self.config.seed), 4)[0],
+      self.config.data.image_size,
+    )
+    make = jax.jit(random)
+    if c.pretrained or c.weights:
+      make = functools.partial(start.variables, backbone, c.name, c.weights)
+    asset = Asset(
+      make,
+      functools.partial(jax.eval_shape, random),
+      kept=not c.pretrained or bool(c.weights),
+      earlier={
+        "params": "params.backbone",
+        "batch_stats": "statistics.backbone.batch_stats",
+      },
+    )
+    return {"backbone": asset}
 
   def stages(self) -> Iterator[Fit | Pass]:
     """Start; train on normal images; choose the threshold on others."""
@@ -133,27 +157,29 @@ class Method:
     yield Pass("threshold", self.choose_threshold, self.stream("calibration"))
 
   def loss(
-    self, params: PyTree, state: State, batch: Batch, key: Array
-  ) -> tuple[Array, Array, Aux]:
-    """Soft mining loss + 0.2 coherence (section 3), summed over the slice."""
-    del key
+    self, params: PyTree, state: State, batch: Batch, now: Now
+  ) -> tuple[dict[str, Term], Aux]:
+    """Soft mining loss + 0.2 coherence (section 3)."""
+    del now
     c = self.config.loss
     found = self.network.forward(params, state, batch)
     mining = losses.soft_mining(
       found.encoded, found.decoded, c.gamma, parallel.pmean
     )
-    mining = jnp.sum(mining)
     coherence = jnp.sum(losses.coherence(found.distance))
-    count = jnp.float32(len(found.distance))
-    aux = Aux(state.statistics, {"mining": mining, "coherence": coherence})
-    return mining + c.coherence * coherence, count, aux
+    count = len(found.distance)
+    terms = {
+      "mining": Term(jnp.sum(mining), count),
+      "coherence": Term(coherence, count, c.coherence),
+    }
+    return terms, Aux()
 
   # The sweeps around it.
 
   def start(
     self, state: State, data: stream_lib.Stream
   ) -> tuple[State, Metrics]:
-    """Pretrained weights; levels shifted to mean 0 and scaled to equal size.
+    """Levels are shifted to mean 0 and scaled to equal size.
 
     Arrays that were taken over from another run do not change.
     """
@@ -166,10 +192,6 @@ class Method:
       )
     if "statistics.shift" in taken:
       return state, {}
-    if (c.backbone.pretrained or c.backbone.weights) and not taken:
-      state = start.pretrained(
-        state, encoder.backbone, c.backbone.name, c.backbone.weights
-      )
     if c.encoder.standardise:
       shift, scale = start.standardisation(
         encoder.side_by_side, state, data, sum(encoder.widths)

@@ -69,31 +69,20 @@ class AnomalyNetwork:
         f"--config.map.kind is {self.kind!r}; choose {' or '.join(_MAPS)}."
       )
 
-  def init(self, key: Array, blank_backbone: bool = False) -> State:
-    """Random weights, as in the paper's code; features are not scaled.
-
-    Args:
-      key: of the randomness.
-      blank_backbone: zeros for an encoder whose weights will be loaded.
-    """
+  def init(self, key: Array) -> State:
+    """Random weights, as in the paper's code; features are not scaled."""
     encoder, keys = self.encoder, jax.random.split(key, 4)
     tokens = jnp.zeros((1, encoder.grid**2, encoder.channels))
     found = jnp.zeros((1, self.extractor.count, encoder.channels))
     bottleneck = intrinsic.Bottleneck()
-    backbone = encoder.backbone.init(keys[0], self.image_size, blank_backbone)
     width = sum(encoder.widths)
     return State(
       params={
-        "backbone": backbone.pop("params"),
         "prototypes": self.extractor.init(keys[1], tokens)["params"],
         "bottleneck": bottleneck.init(keys[2], tokens)["params"],
         "decoder": self.decoder.init(keys[3], tokens, found)["params"],
       },
-      statistics={
-        "backbone": backbone,
-        "shift": jnp.zeros(width),
-        "scale": jnp.ones(width),
-      },
+      statistics={"shift": jnp.zeros(width), "scale": jnp.ones(width)},
       buffers={
         "threshold": jnp.float32(jnp.inf),
         "false_positive_rate": jnp.float32(0),

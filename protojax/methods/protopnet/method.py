@@ -6,6 +6,7 @@ prototypes' similarities to the nearest patches of the image.
 
 from collections.abc import Iterator, Mapping, Sequence
 import functools
+from types import MappingProxyType
 from typing import Any
 
 import jax.numpy as jnp
@@ -15,10 +16,12 @@ from protojax import backbones, parallel
 from protojax.data import stream as stream_lib
 from protojax.datasets.dataset import Dataset
 from protojax.engine import pretrain, summary
+from protojax.engine.assets import Asset
 from protojax.engine.cached import Cached
 from protojax.engine.initial_state import start_from_data
 from protojax.engine.optimizer import adam, grouped, step_decay
-from protojax.engine.stage import Aux, Fit, Pass, epochs
+from protojax.engine.stage import Fit, Pass, epochs
+from protojax.engine.terms import Aux, Now, Term, penalty
 from protojax.explain import prototypical
 from protojax.losses import prototype as losses
 from protojax.methods.base import (
@@ -68,6 +71,7 @@ class Method:
   capabilities = frozenset((Classifies, Compares, Explains))
   scopes = ("local", "global")
   report = "class_report"
+  assets: Mapping[str, Asset] = MappingProxyType({})
 
   def __init__(
     self, config: ConfigDict, class_names: tuple[str, ...] | None = None
@@ -258,11 +262,11 @@ class Method:
     params: PyTree,
     state: State,
     batch: Batch,
-    key: Array,
+    now: Now,
     train: bool = False,
-  ) -> tuple[Array, Array, Aux]:
-    """CE + Clst + Sep + L1 (section 2.2), summed over the slice."""
-    del key
+  ) -> tuple[dict[str, Term], Aux]:
+    """CE + Clst + Sep + L1 (section 2.2)."""
+    del now
     c, buffers, labels = self.config.loss, state.buffers, batch["label"]
     bank = self._trained.bank
     found, statistics = self._trained.forward(params, state, batch, train)
@@ -271,23 +275,16 @@ class Method:
     entropy = jnp.sum(losses.cross_entropy(found.logits, labels))
     cluster, _ = bank.smallest(*losses.cluster(*near))
     separation, _ = bank.smallest(*losses.separation(*near))
-    cluster, separation = jnp.sum(cluster), jnp.sum(separation)
     l1 = bank.total(losses.l1_off_class(*self.network.off_class(params, state)))
-    count = jnp.float32(len(labels))
-    total = (
-      entropy
-      + c.cluster * cluster
-      + c.separation * separation
-      + c.l1 * l1 * count
-    )
-    correct = jnp.argmax(found.logits, axis=1) == labels
-    metrics = {
-      "cross_entropy": entropy,
-      "cluster": cluster,
-      "separation": separation,
-      "accuracy": jnp.sum(correct.astype(jnp.float32)),
+    count = len(labels)
+    terms = {
+      "cross_entropy": Term(entropy, count),
+      "cluster": Term(jnp.sum(cluster), count, c.cluster),
+      "separation": Term(jnp.sum(separation), count, c.separation),
+      "l1": penalty(l1, c.l1),
     }
-    return total, count, Aux(statistics, metrics)
+    correct = jnp.sum(jnp.argmax(found.logits, axis=1) == labels)
+    return terms, Aux(statistics, metrics={"accuracy": Term(correct, count)})
 
   # The sweeps between the stages of gradient descent.
 

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 from jaxtyping import Bool
 
-from protojax.engine.stage import Aux
+from protojax.engine.terms import Aux, Now, Term, penalty
 from protojax.losses import prototype as losses
 from protojax.methods.st_protopnet import geometry
 from protojax.methods.st_protopnet.branches import (
@@ -77,18 +77,18 @@ class BranchLosses:
     params: PyTree,
     state: State,
     batch: Batch,
-    key: Array,
+    now: Now,
     train: bool = False,
-  ) -> tuple[Array, Array, Aux]:
-    """CE + Clst + Sep + Orth + (Discr or Close) + L1, summed over the slice.
+  ) -> tuple[dict[str, Term], Aux]:
+    """CE + Clst + Sep + Orth + (Discr or Close) + L1 of each branch.
 
     Clst and Sep are of cosines, for any similarity.
     """
-    del key
+    del now
     found, cosine, statistics = self._forward(params, state, batch, train)
     labels, class_of = batch["label"], state.buffers["class_of"]
-    count = jnp.float32(len(labels))
-    total, metrics = self._heads(params, state, found, labels)
+    count = len(labels)
+    terms, aux = self._heads(params, state, found, labels)
     bank = cut(params["prototypes"]["prototypes"], len(self._branches))
     classes = len(self._network.class_names)
     for b, (branch, share) in enumerate(self._shared(state)):
@@ -96,25 +96,27 @@ class BranchLosses:
       cluster, _ = losses.cluster(cosine, *classed)
       separation, _ = losses.separation(cosine, *classed)
       by_class = bank[b].reshape(classes, -1, bank.shape[-1])
-      terms = {
-        "cluster": jnp.sum(cluster),
-        "separation": jnp.sum(separation),
-        "orthogonality": count * geometry.orthogonality(by_class),
-        branch.term: count * branch.between(by_class),
+      own = {
+        "cluster": Term(jnp.sum(cluster), count),
+        "separation": Term(jnp.sum(separation), count),
+        "orthogonality": penalty(geometry.orthogonality(by_class)),
+        branch.term: penalty(branch.between(by_class)),
       }
-      weighed = [branch.weights[term] * x for term, x in terms.items()]
-      total = total + share * sum(weighed)
-      metrics |= {f"{branch.name}_{term}": x for term, x in terms.items()}
-    return total, count, Aux(statistics, metrics)
+      terms |= {
+        f"{branch.name}_{name}": term._replace(
+          weight=share * branch.weights[name]
+        )
+        for name, term in own.items()
+      }
+    return terms, aux._replace(statistics=statistics)
 
   def last_loss(
-    self, params: PyTree, state: State, batch: Batch, key: Array
-  ) -> tuple[Array, Array, Aux]:
+    self, params: PyTree, state: State, batch: Batch, now: Now
+  ) -> tuple[dict[str, Term], Aux]:
     """CE + L1: the terms that depend on the head."""
-    del key
-    found, statistics = self._network.forward(params, state, batch)
-    total, metrics = self._heads(params, state, found, batch["label"])
-    return total, jnp.float32(len(batch["label"])), Aux(statistics, metrics)
+    del now
+    found, _ = self._network.forward(params, state, batch)
+    return self._heads(params, state, found, batch["label"])
 
   def unit_length(self, state: State) -> State:
     """After a step: moved prototypes at length one; the next branch's turn."""
@@ -138,21 +140,19 @@ class BranchLosses:
 
   def _heads(
     self, params: PyTree, state: State, found: Activations, labels: Array
-  ) -> tuple[Array, dict[str, Array]]:
+  ) -> tuple[dict[str, Term], Aux]:
     """CE + L1, each branch by its own logits; accuracy by their sum."""
     weight, class_of = params["head"]["weight"], state.buffers["class_of"]
-    correct = jnp.argmax(found.logits, axis=1) == labels
-    metrics = {"accuracy": jnp.sum(correct.astype(jnp.float32))}
-    total = jnp.zeros(())
+    count, terms = len(labels), {}
     for b, (branch, share) in enumerate(self._shared(state)):
       alive = self.alive(state, b)
       logits = head.logits(found.scores, weight, alive)
       entropy = jnp.sum(losses.cross_entropy(logits, labels))
       l1 = losses.l1_off_class(*head.Dense(weight).off_class(class_of, alive))
-      l1 = branch.weights["l1"] * l1 * len(labels)
-      total = total + share * (entropy + l1)
-      metrics[f"{branch.name}_cross_entropy"] = entropy
-    return total, metrics
+      terms[f"{branch.name}_cross_entropy"] = Term(entropy, count, share)
+      terms[f"{branch.name}_l1"] = penalty(l1, share * branch.weights["l1"])
+    correct = jnp.sum(jnp.argmax(found.logits, axis=1) == labels)
+    return terms, Aux(metrics={"accuracy": Term(correct, count)})
 
   def _forward(
     self, params: PyTree, state: State, batch: Batch, train: bool

@@ -8,6 +8,7 @@ to be close to them, like the support vectors of an SVM. Logits are added.
 from collections.abc import Iterator, Mapping, Sequence
 import dataclasses
 import functools
+from types import MappingProxyType
 from typing import Any
 
 import jax.numpy as jnp
@@ -18,6 +19,7 @@ from protojax import backbones, parallel
 from protojax.data import stream as stream_lib
 from protojax.datasets.dataset import Dataset
 from protojax.engine import pretrain, summary
+from protojax.engine.assets import Asset
 from protojax.engine.cached import Cached
 from protojax.engine.initial_state import start_from_data
 from protojax.engine.optimizer import adam, grouped, in_turn, step_decay
@@ -71,6 +73,7 @@ class Method:
   capabilities = frozenset((Classifies, Compares, Explains))
   scopes = ("local", "global")
   report = "class_report"
+  assets: Mapping[str, Asset] = MappingProxyType({})
 
   def __init__(
     self, config: ConfigDict, class_names: tuple[str, ...] | None = None

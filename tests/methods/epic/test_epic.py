@@ -13,6 +13,7 @@ from protojax import loading, methods, parallel
 from protojax.backbones import classifier
 from protojax.commands.train import train
 from protojax.data import splits
+from protojax.engine import descent
 from protojax.engine import stage as stages
 from protojax.methods.epic import folding
 from protojax.methods.epic import method as epic
@@ -92,7 +93,7 @@ def _run(method, until=None):
       start = moments.get(stage.optimizer_id) or stage.optimizer.init(
         state.params
       )
-      *_, last = stages.fit(stage, state, start, parallel.key(1))
+      *_, last = descent.fit(stage, state, start, parallel.key(1))
       last = parallel.to_host(last)
       state, moments[stage.optimizer_id] = last.state, last.optimizer_state
       metrics = last.metrics

@@ -12,12 +12,13 @@ from sklearn import metrics as oracle
 from configs import inp_former_textures
 from protojax import methods, parallel
 from protojax.datasets import anomalies
-from protojax.engine import adopt, workdir
+from protojax.engine import adopt, assets, workdir
 from protojax.engine.checkpoint import Checkpoints, Progress
 from protojax.methods.base import Classifies, Explains, Inspects, can
 from protojax.methods.inp_former import explanation
 from protojax.methods.inp_former.network import Rebuilt
 from protojax.types import State, UserError
+from tests.common import terms
 from tests.metrics import oracles
 
 
@@ -43,13 +44,13 @@ def fresh(method):
 
   shapes = jax.eval_shape(method.init, parallel.init_key(0))
   backbone = jax.tree_util.tree_map_with_path(
-    fill, shapes.statistics["backbone"]
+    fill, assets.shapes(method.assets)["backbone"]
   )
+  averages = jax.tree.map(np.abs, backbone["batch_stats"])
   width = shapes.statistics["shift"].shape
   return State(
     params=jax.tree_util.tree_map_with_path(fill, shapes.params),
     statistics={
-      "backbone": jax.tree.map(np.abs, backbone),
       "shift": np.zeros(width, np.float32),
       "scale": np.ones(width, np.float32),
     },
@@ -58,6 +59,7 @@ def fresh(method):
       "false_positive_rate": np.float32(0),
       "normal_images": np.int32(0),
     },
+    assets={"backbone": {**backbone, "batch_stats": averages}},
   )
 
 
@@ -126,8 +128,9 @@ def test_loss_is_the_sum_of_its_terms():
 
   def loss(params, rows):
     batch = {"image": rows}
-    total, count, aux = method.loss(params, state, batch, parallel.key(0))
-    return total, (count, aux.metrics)
+    found, _ = method.loss(params, state, batch, terms.now())
+    total = sum(t.weight * t.total for t in found.values())
+    return total, {name: t.total for name, t in found.items()}
 
   # Two devices of two images each.
   mapped = jax.vmap(
@@ -136,10 +139,7 @@ def test_loss_is_the_sum_of_its_terms():
     axis_name=parallel.AXIS,
   )
   params = {"encoded": jnp.asarray(encoded), "decoded": jnp.asarray(decoded)}
-  (total, (count, named)), gradient = jax.jit(mapped)(
-    params, np.arange(4).reshape(2, 2)
-  )
-  assert count.tolist() == [2, 2]
+  (total, named), gradient = jax.jit(mapped)(params, np.arange(4).reshape(2, 2))
 
   flat = [np.float64(x).reshape(2, 4, 30) for x in (encoded, decoded)]
   mining = (1 - _cosine(*flat)).mean(axis=0)
@@ -346,7 +346,7 @@ def trained(started, tmp_path_factory):
 
 def test_all_is_taken_over_but_the_threshold(trained, fresh, capsys):
   before, folder = trained
-  state = adopt.take_over(fresh, str(folder), None)
+  state = adopt.take_over(fresh.replace(assets={}), str(folder), None)
   assert "anew: none" in capsys.readouterr().out
   jax.tree.map(np.testing.assert_array_equal, state.params, before.params)
   jax.tree.map(
@@ -355,6 +355,7 @@ def test_all_is_taken_over_but_the_threshold(trained, fresh, capsys):
   assert state.buffers["threshold"] == np.inf
   # Neither other weights nor another scale come over it.
   method = load(init_from=str(folder), epochs=0)
+  state = state.replace(assets=fresh.assets)
   same, said = method.start(state, method.stream("train"))
   assert same is state
   assert said == {}
@@ -377,9 +378,8 @@ def test_no_prototypes_are_taken_over_from_a_classifier(
 def test_another_methods_features_are_scaled_anew(fresh, started, tmp_path):
   """Its own scale is that of other levels, and does not fit."""
   state = fresh.replace(
-    params={"backbone": fresh.params["backbone"]},
+    params={},
     statistics={
-      "backbone": fresh.statistics["backbone"],
       "shift": np.ones(128, np.float32),
       "scale": np.ones(128, np.float32),
     },
@@ -410,10 +410,10 @@ def test_before_a_threshold_is_chosen_there_is_none(method, fresh):
     method.explain(fresh, method.stream("test"))
 
 
-def test_a_backbone_without_weights_cannot_start_pretrained(fresh):
+def test_a_backbone_without_weights_cannot_start_pretrained():
   method = load(**{"backbone.pretrained": True})
   with pytest.raises(UserError, match="convnet' has no pretrained"):
-    method.start(fresh, method.stream("train"))
+    method.assets["backbone"].make()
 
 
 @pytest.mark.parametrize(
@@ -444,6 +444,7 @@ def test_wrong_configs_are_a_users_error(changes, message):
   def shapes():
     method = load(**changes)
     state = jax.eval_shape(method.init, jax.random.key(0))
+    state = state.replace(assets=assets.shapes(method.assets))
     images = jnp.zeros((1, 32, 32, 3), jnp.uint8)
     return jax.eval_shape(method.network.inspect, state, images)
 

@@ -4,6 +4,7 @@ import dataclasses
 import functools
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -31,6 +32,14 @@ def network(kind="reconstruction"):
 
 
 @functools.cache
+def weights():
+  """Of the encoder's backbone."""
+  images = jnp.zeros((1, fakes.SIZE, fakes.SIZE, 3))
+  init = fakes.backbone().module.init
+  return fakes.large(jax.eval_shape(init, jax.random.key(0), images)["params"])
+
+
+@functools.cache
 def state():
   model = network()
   shapes = jax.eval_shape(model.init, jax.random.key(0))
@@ -38,10 +47,10 @@ def state():
   return shapes.replace(
     params=params,
     statistics={
-      "backbone": {},
       "shift": np.full(9, 0.1, np.float32),
       "scale": np.linspace(0.5, 2, 9, dtype=np.float32),
     },
+    assets={"backbone": {"params": weights()}},
   )
 
 
@@ -79,12 +88,8 @@ def passes(of=None, images=None):
 
 def test_a_fresh_state_has_all_that_is_trained():
   fresh = jax.eval_shape(network().init, jax.random.key(0))
-  assert set(fresh.params) == {
-    "backbone",
-    "prototypes",
-    "bottleneck",
-    "decoder",
-  }
+  # The encoder is an asset.
+  assert set(fresh.params) == {"prototypes", "bottleneck", "decoder"}
   assert fresh.params["prototypes"]["tokens"].shape == (COUNT, 9)
   assert fresh.statistics["shift"].shape == fresh.statistics["scale"].shape
   leaves = jax.tree.leaves(fresh.params["decoder"])

@@ -9,11 +9,13 @@ import pytest
 
 from protojax import parallel
 from protojax.data import stream
+from protojax.engine import descent
 from protojax.engine import stage as stages
 from protojax.engine.summary import milestones
 from protojax.methods.protopnet import last_layer
 from protojax.prototypes import head
 from protojax.types import UserError
+from tests.common import terms
 
 
 def _stage(method, name, length=2):
@@ -25,7 +27,7 @@ def _stage(method, name, length=2):
 
 def _train(fit, state, **kwargs):
   moments = fit.optimizer.init(state.params)
-  updates = stages.fit(fit, state, moments, parallel.key(1), **kwargs)
+  updates = descent.fit(fit, state, moments, parallel.key(1), **kwargs)
   return [parallel.to_host(update) for update in updates][-1].state
 
 
@@ -137,8 +139,8 @@ def test_mixed_precision_changes_the_loss_little(make_method, make_state):
   for dtype in ("float32", "bfloat16"):
     method = make_method(**{"backbone.dtype": dtype})
     batch = next(method.stream("train").batches())
-    given = state.params, state, batch, parallel.key(0)
-    found.append(jax.jit(method.loss)(*given)[0])
+    given = state.params, state, batch, terms.now()
+    found.append(float(terms.total(jax.jit(method.loss)(*given)[0])))
   assert found[0] != found[1]
   np.testing.assert_allclose(found[1], found[0], rtol=0.02)
 
@@ -173,8 +175,7 @@ def test_loss_is_the_sum_of_its_terms(make_method, make_state):
   method = make_method()
   state = make_state(method)
   batch = next(method.stream("train").batches())
-  key = parallel.key(0)
-  total, count, aux = jax.jit(method.loss)(state.params, state, batch, key)
+  found_terms, _ = jax.jit(method.loss)(state.params, state, batch, terms.now())
   found, _ = jax.jit(method.network.forward)(state.params, state, batch)
   labels, class_of = batch["label"], state.buffers["class_of"]
   logits = np.asarray(found.logits, np.float64)
@@ -186,10 +187,11 @@ def test_loss_is_the_sum_of_its_terms(make_method, make_state):
   weight = state.params["head"]["weight"]
   off = np.arange(3)[:, None] != class_of[None]
   l1 = np.abs(weight[off]).sum()
-  expected = (entropy + 0.8 * cluster - 0.08 * separation + 1e-4 * l1).sum()
-  np.testing.assert_allclose(total, expected, rtol=1e-5)
-  assert count == len(labels)
-  np.testing.assert_allclose(aux.metrics["cluster"], cluster.sum(), rtol=1e-5)
+  expected = (entropy + 0.8 * cluster - 0.08 * separation + 1e-4 * l1).mean()
+  np.testing.assert_allclose(terms.total(found_terms), expected, rtol=1e-5)
+  found = found_terms["cluster"]
+  assert found.count == len(labels)
+  np.testing.assert_allclose(found.total, cluster.sum(), rtol=1e-5)
 
 
 def test_class_block_starts_with_the_answers_of_a_dense_head(
@@ -210,7 +212,8 @@ def test_class_block_starts_with_the_answers_of_a_dense_head(
 
   @jax.jit
   def found(state):
-    total, _, _ = method.loss(state.params, state, batch, parallel.key(0))
+    found, _ = method.loss(state.params, state, batch, terms.now())
+    total = terms.total(found)
     return method.predict(state, batch), total
 
   jax.tree.map(

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from protojax import parallel
+from protojax.engine import descent
 from protojax.engine import stage as stages
 from protojax.engine.checkpoint import Checkpoints, Progress, flatten, unflatten
 from protojax.engine.optimizer import adam, grouped
@@ -43,7 +44,7 @@ def trained(make_method, make_state):
 
 def _run(fit, state, moments, start=0):
   losses, found = [], []
-  for update in stages.fit(fit, state, moments, parallel.key(1), start):
+  for update in descent.fit(fit, state, moments, parallel.key(1), start):
     losses.append(float(update.metrics["loss"]))
     found.append(fit.on_host(update))
   return losses, found

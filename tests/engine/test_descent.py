@@ -1,6 +1,7 @@
 """Gradient descent over devices: reductions, cached rows, frozen groups."""
 
 import dataclasses
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -10,9 +11,11 @@ import pytest
 
 from protojax import parallel
 from protojax.data import stream as stream_lib
+from protojax.engine import descent
 from protojax.engine import stage as stages
 from protojax.engine.cached import Cached
 from protojax.engine.optimizer import grouped
+from protojax.engine.terms import Aux, Term, of_whole_batch
 from protojax.types import State, UserError
 
 
@@ -38,19 +41,19 @@ def _rows(state, batch):
   return {"hidden": _body(state, batch)}
 
 
-def _loss(params, state, batch, key):
-  del key
+def _loss(params, state, batch, now, weighted=True):
+  del now
   hidden = batch["hidden"] if "hidden" in batch else _body(state, batch, params)
   terms = optax.softmax_cross_entropy_with_integer_labels(
     hidden @ params["head"], batch["label"]
   )
   # Rows count unequally, so that a mean of means would be wrong.
-  weight = 1.0 + batch["label"].astype("float32")
+  weight = 1.0 + weighted * batch["label"].astype("float32")
   seen = state.statistics["seen"] + parallel.psum(jnp.sum(weight))
+  count = jnp.sum(weight)
   return (
-    jnp.sum(terms * weight),
-    jnp.sum(weight),
-    stages.Aux({"seen": seen}, {"hits": jnp.sum(weight)}),
+    {"entropy": Term(jnp.sum(terms * weight), count)},
+    Aux({"seen": seen}, metrics={"hits": Term(count, count)}),
   )
 
 
@@ -64,7 +67,7 @@ def _run(fit, state, start=0, optimizer_state=None, **kwargs):
   if optimizer_state is None:
     optimizer_state = fit.optimizer.init(state.params)
   key = parallel.key(0)
-  updates = stages.fit(fit, state, optimizer_state, key, start, **kwargs)
+  updates = descent.fit(fit, state, optimizer_state, key, start, **kwargs)
   return [parallel.to_host(update) for update in updates]
 
 
@@ -100,7 +103,7 @@ def test_steps_equal_whole_batches_on_one_device(array_source):
 def test_replicas_stay_equal(array_source):
   fit = _fit(array_source(), {"body": 0.01, "head": 0.02}, stages.epochs(2))
   state = _state()
-  for update in stages.fit(
+  for update in descent.fit(
     fit, state, fit.optimizer.init(state.params), parallel.key(0)
   ):
     last = update
@@ -189,12 +192,41 @@ def test_accumulated_batches_add_up_to_the_batch(array_source):
     stages.steps(3),
     augment="flip",
   )
+  plain = functools.partial(_loss, weighted=False)
+  fit = dataclasses.replace(fit, loss=plain)
   whole = _run(fit, _state())
   parts = _run(dataclasses.replace(fit, accumulate=4), _state())
   for a, b in zip(jax.tree.leaves(whole), jax.tree.leaves(parts), strict=True):
     np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
   # Running averages have seen every part.
   assert parts[-1].state.statistics["seen"] > 0
+
+
+def test_a_term_whose_count_depends_on_the_data_is_a_mean_by_part(array_source):
+  """As in PyTorch, where each part is divided by its own count."""
+  fit = _fit(array_source(), {"head": 0.0}, stages.steps(1))
+  fit = dataclasses.replace(fit, accumulate=2)
+  (update,) = _run(fit, _state())
+  batch = next(fit.data.batches(0, 1))
+  logits = np.asarray(_body(_state(), batch) @ _state().params["head"])
+  labels = batch["label"]
+  entropy = np.log(np.exp(logits).sum(1)) - logits[range(8), labels]
+  weight = 1.0 + labels
+  # Two devices with four images each, in two parts.
+  parts = [[0, 1, 4, 5], [2, 3, 6, 7]]
+  means = [np.average(entropy[p], weights=weight[p]) for p in parts]
+  np.testing.assert_allclose(update.metrics["loss"], np.mean(means), rtol=1e-5)
+
+
+def test_a_term_of_the_whole_batch_cannot_be_accumulated(array_source):
+  def loss(params, state, batch, now):
+    del state, batch, now
+    return {"contrast": of_whole_batch(jnp.sum(params["head"]))}, Aux()
+
+  fit = _fit(array_source(), {"head": 0.1}, stages.steps(1))
+  fit = dataclasses.replace(fit, loss=loss, accumulate=2)
+  with pytest.raises(UserError, match=r"accumulate=2 cuts.*whole.*contrast"):
+    _run(fit, _state())
 
 
 def test_batch_that_does_not_divide_by_accumulate_is_refused(array_source):

@@ -1,0 +1,227 @@
+"""Assets: frozen trees that a model reads and no stage changes.
+
+A pretrained backbone, an autoencoder, a text tower, a trained run that another
+method builds on. A checkpoint holds the digest of each asset and not its
+arrays, so a frozen backbone of 300 million parameters is written once or never,
+has no gradient and no moments, and lies once on each device.
+
+A method declares its assets by name. What can be made again, such as weights of
+a package, is made at every start and compared with the digest. What cannot is
+written to WORKDIR/assets/DIGEST.npz.
+"""
+
+from collections.abc import Callable, Mapping
+import dataclasses
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from protojax import parallel, writing
+from protojax.engine.checkpoint import Checkpoints, flatten, unflatten
+from protojax.types import ArrayLike, PyTree, UserError
+
+
+@dataclasses.dataclass(frozen=True)
+class Asset:
+  """How a frozen tree is made.
+
+  Attributes:
+    make: the tree. A run calls it at its start; if it fails, the run does.
+      None: a stage makes it (`stage.Pass`), and until then it is not there.
+    shapes: the tree of its shapes (`jax.ShapeDtypeStruct`); reads nothing.
+    kept: write the tree into the workdir, since `make` cannot give it again: it
+      is random, or a file that may go.
+    earlier: entry of the tree -> where checkpoints of runs before there were
+      assets have it, such as {"params": "params.backbone"}.
+  """
+
+  make: Callable[[], PyTree] | None
+  shapes: Callable[[], PyTree]
+  kept: bool = False
+  earlier: Mapping[str, str] = dataclasses.field(default_factory=dict)
+
+
+Assets = Mapping[str, Asset]
+
+
+def found(
+  declared: Assets,
+  workdir: Path,
+  digests: Mapping[str, str],
+  arrays: Mapping[str, ArrayLike],
+) -> dict[str, PyTree]:
+  """The assets of a run, as NumPy.
+
+  Args:
+    declared: by the method.
+    workdir: of the run.
+    digests: of each asset, from its checkpoint; without an entry the asset is
+      made.
+    arrays: of its checkpoint, for runs from before there were assets.
+
+  Raises:
+    UserError: an asset is not the one that the run was trained with.
+  """
+  return {
+    name: _of_run(name, asset, workdir, digests.get(name, ""), arrays)
+    for name, asset in declared.items()
+    if name in digests or asset.make is not None
+  }
+
+
+def at_start(
+  declared: Assets,
+  workdir: Path,
+  digests: Mapping[str, str],
+  arrays: Mapping[str, ArrayLike],
+  init_from: str = "",
+) -> tuple[dict[str, PyTree], dict[str, str]]:
+  """The assets of a run that begins or goes on, and their digests.
+
+  Writes those that could not be had again later.
+
+  Args:
+    declared, workdir, digests, arrays: see `found`.
+    init_from: workdir of a run whose assets a new run takes over; '' for none.
+  """
+  theirs = {} if digests or arrays else taken_over(declared, init_from)
+  own = {name: a for name, a in declared.items() if name not in theirs}
+  trees = {**theirs, **found(own, workdir, digests, arrays)}
+  written = {
+    name: tree
+    for name, tree in trees.items()
+    if declared[name].kept or name in theirs or _earlier(own[name], arrays)
+  }
+  keep(workdir, written)
+  return trees, {name: digest(tree) for name, tree in trees.items()}
+
+
+def taken_over(declared: Assets, init_from: str) -> dict[str, PyTree]:
+  """The assets that another run has, too; what is trained upon them needs them.
+
+  Args:
+    declared: by the method of the new run.
+    init_from: workdir of the other run; '' for none.
+
+  Raises:
+    UserError: an asset of the other run has other shapes.
+  """
+  if not init_from or not declared:
+    return {}
+  checkpoints = Checkpoints(Path(init_from))
+  progress, arrays = checkpoints.restore()
+  checkpoints.close()
+  theirs = {
+    name: asset
+    for name, asset in declared.items()
+    if name in progress.assets or _earlier(asset, arrays)
+  }
+  try:
+    return found(theirs, Path(init_from), progress.assets, arrays)
+  except UserError as error:
+    raise UserError(f"--init-from={init_from}: {error}") from error
+
+
+def shapes(declared: Assets) -> dict[str, PyTree]:
+  """Trees of the assets' shapes; nothing is read."""
+  return {name: asset.shapes() for name, asset in declared.items()}
+
+
+def digest(tree: PyTree) -> str:
+  """32 hexadecimal digits that identify a tree: names, types, shapes, bits."""
+  state = hashlib.blake2b(digest_size=16)
+  for name, array in flatten(tree).items():
+    state.update(f"{name} {array.dtype} {array.shape} ".encode())
+    state.update(np.ascontiguousarray(array).tobytes())
+  return state.hexdigest()
+
+
+def keep(workdir: Path, trees: Mapping[str, PyTree]) -> dict[str, str]:
+  """Writes assets to WORKDIR/assets, each once; returns their digests.
+
+  Raises:
+    UserError: the disk is full, or the folder cannot be written to.
+  """
+  digests = {name: digest(tree) for name, tree in trees.items()}
+  for name, number in digests.items():
+    path = _path(workdir, number)
+    if path.exists() or not parallel.is_primary():
+      continue
+    arrays: dict[str, Any] = flatten(trees[name])
+    with writing.replacing(path, "wb") as file:
+      np.savez(file, **arrays)
+  return digests
+
+
+def size(tree: PyTree) -> int:
+  """Bytes of a tree, or of a tree of shapes: once on each device."""
+  return sum(
+    int(np.prod(x.shape)) * np.dtype(x.dtype).itemsize
+    for x in jax.tree.leaves(tree)
+  )
+
+
+def _of_run(
+  name: str,
+  asset: Asset,
+  workdir: Path,
+  wanted: str,
+  arrays: Mapping[str, ArrayLike],
+) -> PyTree:
+  path = _path(workdir, wanted)
+  if wanted and path.exists():
+    tree = _read(name, asset, path)
+  elif earlier := _earlier(asset, arrays):
+    tree = _fitted(name, asset, earlier)
+  elif asset.make is not None:
+    tree = parallel.to_host(asset.make())
+  else:
+    raise UserError(
+      f"{path} is missing; restore it, or train anew with another --workdir."
+    )
+  if wanted and digest(tree) != wanted:
+    raise UserError(
+      f"{name!r} is not what this run was trained with (digest"
+      f" {digest(tree)[:8]}, not {wanted[:8]}): restore its weights or"
+      f" {path}, or train anew with another --workdir."
+    )
+  return tree
+
+
+def _path(workdir: Path, number: str) -> Path:
+  return Path(workdir) / "assets" / f"{number}.npz"
+
+
+def _read(name: str, asset: Asset, path: Path) -> PyTree:
+  try:
+    with np.load(path, allow_pickle=False) as file:
+      arrays = dict(file)
+  except (OSError, ValueError, EOFError, KeyError) as error:
+    raise UserError(
+      f"{path} is damaged ({writing.first_line(error)}); restore it, or train"
+      " anew with another --workdir."
+    ) from error
+  return _fitted(name, asset, arrays)
+
+
+def _earlier(asset: Asset, arrays: Mapping[str, ArrayLike]) -> dict[str, Any]:
+  """The asset's arrays by name, in a checkpoint from before assets."""
+  renamed = {}
+  for entry, place in asset.earlier.items():
+    start = f"state.{place}."
+    for name, array in arrays.items():
+      if name.startswith(start):
+        renamed[f"{entry}.{name.removeprefix(start)}"] = array
+  return renamed
+
+
+def _fitted(name: str, asset: Asset, arrays: Mapping[str, ArrayLike]) -> PyTree:
+  try:
+    return unflatten(asset.shapes(), arrays)
+  except UserError as error:
+    raise UserError(
+      f"{name!r} is of another network than the config's: {error}"
+    ) from error
