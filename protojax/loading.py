@@ -33,7 +33,7 @@ def load(
   Raises:
     UserError: the folder holds no run, or no checkpoint that fits it.
   """
-  config = workdir_lib.load_config(workdir)
+  config = workdir_lib.load_config(workdir, methods.later)
   method = make(config, workdir_lib.class_names(workdir))
   template = jax.eval_shape(method.init, parallel.init_key(config.seed))
   checkpoints = Checkpoints(workdir)

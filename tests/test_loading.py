@@ -23,7 +23,7 @@ def test_a_run_without_its_data_set(tmp_path):
   state = jax.tree.map(
     lambda x: rng.integers(0, 2, x.shape).astype(x.dtype), shapes
   )
-  workdir.claim(tmp_path, config)
+  workdir.claim(tmp_path, config, methods.later)
   workdir.claim_classes(tmp_path, names)
   with pytest.raises(UserError, match="no checkpoint"):
     loading.load(tmp_path)

@@ -25,7 +25,7 @@ from typing import Any
 import jax
 from ml_collections import ConfigDict
 
-from protojax import cli, parallel, writing
+from protojax import cli, methods, parallel, writing
 from protojax.data import skipped
 from protojax.engine import workdir
 from protojax.engine.checkpoint import Checkpoints, Progress
@@ -204,7 +204,7 @@ def _lines(path: Path) -> list[str]:
 
 def _write(folder, config, names, state: State, source: str) -> None:
   """Writes a finished run. The config comes first, the summary last."""
-  workdir.claim(folder, config)
+  workdir.claim(folder, config, methods.later)
   workdir.claim_classes(folder, names)
   checkpoints = Checkpoints(folder)
   checkpoints.save(Progress(finished=True), state, {})

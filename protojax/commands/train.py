@@ -91,7 +91,7 @@ def train(
   Raises:
     UserError: the folder holds a run of another config, or a setting is wrong.
   """
-  workdir.claim(folder, config)
+  workdir.claim(folder, config, methods.later)
   run = Run(folder, config.seed, config.save_seconds)
   if run.finished() and (folder / "summary.json").exists():
     parallel.say(

@@ -1,5 +1,6 @@
 """A run's folder: which config it holds, and how later commands find it."""
 
+from collections.abc import Callable, Mapping
 import json
 from pathlib import Path
 from typing import Any
@@ -10,40 +11,29 @@ from protojax import parallel
 from protojax.types import UserError
 from protojax.writing import replacing
 
-# Config keys that earlier runs were written without -> the value that does what
-# those runs did; under "" for all methods, otherwise for one.
+# Name of a method -> config keys that its earlier runs were written without ->
+# the value that does what those runs did; `methods.later`.
+Later = Callable[[str], Mapping[str, Any]]
+
+# The same for runs of any method.
 _LATER = {
-  "": {
-    "seeds": 1,
-    "backbone.weights": "",
-    "backbone.dtype": "float32",
-    "backbone.remat": False,
-  },
-  "protopnet": {
-    "data.validation_fraction": 0.0,
-    "data.crop": False,
-    "data.copies": 1,
-    "joint.patience": 0,
-    "pretrain.epochs": 0,
-    "pretrain.backbone": 1e-3,
-    "pretrain.weight_decay": 1e-3,
-    "accumulate": 1,
-    "prototypes.head": "dense",
-    "prototypes.kernel": "xla",
-    "prototypes.sharded": False,
-    "last.solver": "adam",
-    "last.ridge": 1e-4,
-    "last.steps": 1000,
-  },
-  "inp_former": {"encoder.scales": [1.0], "map.length": 0.0},
+  "seeds": 1,
+  "backbone.weights": "",
+  "backbone.dtype": "float32",
+  "backbone.remat": False,
 }
 
 
-def claim(workdir: Path, config: ConfigDict) -> None:
+def claim(workdir: Path, config: ConfigDict, later: Later) -> None:
   """Writes the config into a new workdir, or compares it with the old one.
 
   A run that has saved nothing yet, such as after a mistake in its config, does
   not count: its config is overwritten.
+
+  Args:
+    workdir: of the run.
+    config: of the run.
+    later: which keys a method got later.
 
   Raises:
     UserError: the workdir holds a run with another config; names the keys.
@@ -51,7 +41,8 @@ def claim(workdir: Path, config: ConfigDict) -> None:
   path = Path(workdir) / "config.json"
   wanted = json.loads(config.to_json())
   if has_begun(workdir):
-    _compare(_flat(_completed(_read(path))), _flat(_completed(wanted)), workdir)
+    found = _completed(_read(path), later)
+    _compare(_flat(found), _flat(_completed(wanted, later)), workdir)
   elif parallel.is_primary():
     write_json(path, wanted)
 
@@ -96,10 +87,9 @@ def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
   return flat
 
 
-def _completed(tree: dict[str, Any]) -> dict[str, Any]:
-  """A config with the keys of `_LATER` that it was written without."""
-  later = {**_LATER[""], **_LATER.get(tree.get("method", ""), {})}
-  for key, value in later.items():
+def _completed(tree: dict[str, Any], later: Later) -> dict[str, Any]:
+  """A config with the keys that it was written without."""
+  for key, value in {**_LATER, **later(tree.get("method", ""))}.items():
     *groups, name = key.split(".")
     holder = tree
     for group in groups:
@@ -108,8 +98,12 @@ def _completed(tree: dict[str, Any]) -> dict[str, Any]:
   return tree
 
 
-def load_config(workdir: Path) -> ConfigDict:
+def load_config(workdir: Path, later: Later) -> ConfigDict:
   """The config of a run.
+
+  Args:
+    workdir: of the run.
+    later: which keys a method got later.
 
   Raises:
     UserError: the folder holds no run.
@@ -122,7 +116,7 @@ def load_config(workdir: Path) -> ConfigDict:
       f"{workdir} holds no run (no config.json); give --workdir the folder"
       f" that train.py wrote{hint}, or train one with `python train.py`."
     )
-  return ConfigDict(_completed(_read(path))).lock()
+  return ConfigDict(_completed(_read(path), later)).lock()
 
 
 def claim_classes(workdir: Path, names: tuple[str, ...]) -> None:

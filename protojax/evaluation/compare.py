@@ -9,6 +9,7 @@ from ml_collections import ConfigDict
 from protojax.commands.train import train
 from protojax.engine import seeds, workdir
 from protojax.evaluation.measure import over_seeds
+from protojax.methods import later
 from protojax.metrics.means import Mean
 from protojax.types import UserError
 
@@ -58,7 +59,7 @@ def one(folder: Path, measure: Measure) -> dict[str, Any]:
   """
   places = sorted(folder.glob("seed-*/config.json"))
   folders = [place.parent for place in places] or [folder]
-  name = workdir.load_config(folders[0]).method
+  name = workdir.load_config(folders[0], later).method
   for place in folders:
     if not (place / "summary.json").exists():
       raise UserError(

@@ -4,10 +4,10 @@ That module has the class `Method`. A dotted name is a user's own module, which
 has that class. Nothing is registered.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 import importlib
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ml_collections import ConfigDict
 
@@ -26,6 +26,18 @@ Make = Callable[[ConfigDict, tuple[str, ...] | None], "Method"]
 def names() -> tuple[str, ...]:
   """The names of all methods."""
   return tuple(sorted(p.parent.name for p in _FOLDER.glob("*/method.py")))
+
+
+def later(name: str) -> Mapping[str, Any]:
+  """Config keys that earlier runs of a method were written without.
+
+  A module `earlier` beside the method's declares them: `LATER`, key -> the
+  value that does what those runs did.
+  """
+  place = name.rpartition(".")[0] or f"{__name__}.{name}"
+  if not finding.is_module(f"{place}.earlier"):
+    return {}
+  return importlib.import_module(f"{place}.earlier").LATER
 
 
 def load(

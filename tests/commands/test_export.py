@@ -75,7 +75,7 @@ def run(tmp_path_factory):
       "provenance": source,
     }
   )
-  workdir.claim(folder, config)
+  workdir.claim(folder, config, methods.later)
   workdir.claim_classes(folder, names)
   checkpoints = Checkpoints(folder)
   checkpoints.save(Progress(finished=True), state, {})

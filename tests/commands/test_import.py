@@ -9,7 +9,7 @@ import yaml
 
 from configs import protopnet_folder
 from protojax import __main__ as command_line
-from protojax import loading
+from protojax import loading, methods
 from protojax.commands import import_ as import_lib
 from protojax.engine import workdir
 from tests.methods.protopnet import foreign_nets, test_cabrnet_checkpoints
@@ -71,7 +71,7 @@ def test_prototypes_without_a_known_source_are_stale(run, capsys):
 
 
 def test_its_config_has_the_keys_of_a_run(run):
-  config = workdir.load_config(run)
+  config = workdir.load_config(run, methods.later)
   paper = protopnet_folder.get_config("paper")
   assert config.to_dict().keys() == paper.to_dict().keys()
   assert config.warm == paper.warm

@@ -36,7 +36,7 @@ def model(tmp_path_factory):
   state.buffers["alive"] = np.arange(6) != _DEAD
 
   folder = tmp_path_factory.mktemp("runs") / "run"
-  workdir.claim(folder, config)
+  workdir.claim(folder, config, methods.later)
   workdir.claim_classes(folder, _CLASSES)
   checkpoints = Checkpoints(folder)
   checkpoints.save(Progress(finished=True), state, {})
@@ -166,8 +166,8 @@ def test_names_that_are_not_utf8(model, photos, capsys, tmp_path):
 
 def test_a_run_that_goes_on_is_noted(model, photos, capsys, tmp_path):
   _, state, folder = model
-  config = workdir.load_config(folder)
-  workdir.claim(tmp_path, config)
+  config = workdir.load_config(folder, methods.later)
+  workdir.claim(tmp_path, config, methods.later)
   workdir.claim_classes(tmp_path, _CLASSES)
   checkpoints = Checkpoints(tmp_path)
   checkpoints.save(Progress(stage=3), state, {})
@@ -267,7 +267,7 @@ def test_mistakes_are_one_line(model, photos, capsys, tmp_path, monkeypatch):
   _, _, folder = model
   monkeypatch.chdir(tmp_path)
   half = tmp_path / "half"
-  workdir.claim(half, workdir.load_config(folder))
+  workdir.claim(half, workdir.load_config(folder, methods.later), methods.later)
   workdir.claim_classes(half, _CLASSES)
   good, bad = photos / "0.png", photos / "3.png"
   for argv, named in [

@@ -12,7 +12,7 @@ import pytest
 
 from configs import protopnet_photos
 from protojax import __main__ as command_line
-from protojax import configuration
+from protojax import configuration, methods
 from protojax.commands import train
 from protojax.engine import workdir
 from protojax.engine.checkpoint import Checkpoints
@@ -199,7 +199,7 @@ def test_a_mistake_does_not_take_the_workdir(tmp_path, changes, message):
   wrong.update_from_flattened_dict(changes)
   with pytest.raises(UserError, match=message):
     train.train(tmp_path, wrong.lock())
-  workdir.claim(tmp_path, config)
+  workdir.claim(tmp_path, config, methods.later)
 
 
 def _start(folder, *flags):

@@ -26,7 +26,10 @@ def run(request, tmp_path):
   (tmp_path / "config.json").write_text(json.dumps(found["config"]))
   if found["classes"]:
     (tmp_path / "classes.json").write_text(json.dumps(found["classes"]))
-  config, names = workdir.load_config(tmp_path), workdir.class_names(tmp_path)
+  config, names = (
+    workdir.load_config(tmp_path, methods.later),
+    workdir.class_names(tmp_path),
+  )
   return found, methods.load(config, names)
 
 

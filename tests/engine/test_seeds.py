@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from protojax import methods
 from protojax.engine import seeds, workdir
 from protojax.types import UserError
 
@@ -90,8 +91,8 @@ def test_the_best_is_chosen_by_the_validation_images(tmp_path):
 
 def test_runs_of_seeds_are_found(tmp_path):
   place = tmp_path / "runs" / "birds" / "seed-1"
-  workdir.claim(place, config())
+  workdir.claim(place, config(), methods.later)
   (place / "checkpoints" / "1").mkdir(parents=True)
   assert workdir.newest(tmp_path / "runs") == place
   with pytest.raises(UserError, match=r"train\.py wrote, such as .*seed-1, or"):
-    workdir.load_config(place.parent)
+    workdir.load_config(place.parent, methods.later)

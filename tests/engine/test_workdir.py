@@ -7,6 +7,7 @@ from ml_collections import ConfigDict
 import pytest
 
 from configs import inp_former_folder, protopnet_folder
+from protojax import methods
 from protojax.engine import workdir
 from protojax.types import UserError
 
@@ -22,20 +23,22 @@ def _begin(run):
 
 def test_claim_writes_the_config_and_takes_it_again(tmp_path):
   run = tmp_path / "run"
-  workdir.claim(run, _config())
+  workdir.claim(run, _config(), methods.later)
   _begin(run)
-  workdir.claim(run, _config())
+  workdir.claim(run, _config(), methods.later)
   assert json.loads((run / "config.json").read_text())["data"]["size"] == 8
-  assert workdir.load_config(run).data.size == 8
+  assert workdir.load_config(run, methods.later).data.size == 8
 
 
 def test_another_config_lists_the_keys_and_a_way_out(tmp_path):
   run = tmp_path / "run"
-  workdir.claim(run, _config())
+  workdir.claim(run, _config(), methods.later)
   _begin(run)
   (tmp_path / "run-2").mkdir()
   with pytest.raises(UserError) as error:
-    workdir.claim(run, _config(seed=1, data={"root": "x", "size": 8}))
+    workdir.claim(
+      run, _config(seed=1, data={"root": "x", "size": 8}), methods.later
+    )
   message = str(error.value)
   assert "seed: 0 there, 1 now" in message
   assert "data.root: '' there, 'x' now" in message
@@ -45,7 +48,7 @@ def test_another_config_lists_the_keys_and_a_way_out(tmp_path):
 
 def test_a_folder_without_a_run(tmp_path):
   with pytest.raises(UserError, match="holds no run"):
-    workdir.load_config(tmp_path)
+    workdir.load_config(tmp_path, methods.later)
   with pytest.raises(UserError, match="no run found under"):
     workdir.newest(tmp_path)
 
@@ -53,16 +56,16 @@ def test_a_folder_without_a_run(tmp_path):
 def test_torn_config_is_named(tmp_path):
   (tmp_path / "config.json").write_text('{"seed": ')
   with pytest.raises(UserError, match=r"config\.json is not valid JSON"):
-    workdir.load_config(tmp_path)
+    workdir.load_config(tmp_path, methods.later)
 
 
 def test_newest_is_the_run_written_to_last(tmp_path):
   for number, name in enumerate(("a", "b", "c")):
-    workdir.claim(tmp_path / name, _config())
+    workdir.claim(tmp_path / name, _config(), methods.later)
     _begin(tmp_path / name)
     os.utime(tmp_path / name / "config.json", (number, number))
   (tmp_path / "a" / "metrics.jsonl").write_text("")
-  workdir.claim(tmp_path / "not begun", _config())
+  workdir.claim(tmp_path / "not begun", _config(), methods.later)
   assert workdir.newest(tmp_path).name == "a"
 
 
@@ -76,11 +79,11 @@ def test_changed_classes_are_told(tmp_path):
 
 
 def test_a_run_that_saved_nothing_gives_way(tmp_path):
-  workdir.claim(tmp_path, _config(seed=1))
+  workdir.claim(tmp_path, _config(seed=1), methods.later)
   workdir.claim_classes(tmp_path, ("ant",))
-  workdir.claim(tmp_path, _config(seed=2))
+  workdir.claim(tmp_path, _config(seed=2), methods.later)
   workdir.claim_classes(tmp_path, ("ant", "bee"))
-  assert workdir.load_config(tmp_path).seed == 2
+  assert workdir.load_config(tmp_path, methods.later).seed == 2
   assert workdir.class_names(tmp_path) == ("ant", "bee")
 
 
@@ -89,23 +92,21 @@ def test_a_run_from_before_a_key_came(tmp_path):
     backbone = {"name": "net", **more}
     return _config(method="protopnet", backbone=backbone)
 
-  workdir.claim(tmp_path, config())
+  workdir.claim(tmp_path, config(), methods.later)
   _begin(tmp_path)
-  found = workdir.load_config(tmp_path)
+  found = workdir.load_config(tmp_path, methods.later)
   assert (found.backbone.weights, found.seeds, found.data.copies) == ("", 1, 1)
   later = {"weights": "", "dtype": "float32", "remat": False}
-  workdir.claim(tmp_path, config(**later))
+  workdir.claim(tmp_path, config(**later), methods.later)
   with pytest.raises(UserError, match=r"weights: '' there, 'x' now"):
-    workdir.claim(tmp_path, config(**later | {"weights": "x"}))
+    workdir.claim(tmp_path, config(**later | {"weights": "x"}), methods.later)
 
 
 def test_keys_that_came_later_are_those_of_the_configs(tmp_path):
-  of_methods = {
-    "protopnet": protopnet_folder.get_config(),
-    "inp_former": inp_former_folder.get_config(),
-  }
-  for method, later in workdir._LATER.items():
-    for known in [of_methods[method]] if method else of_methods.values():
-      flat = workdir._flat(json.loads(known.to_json()))
-      for key, value in later.items():
-        assert type(flat[key]) is type(value), key
+  for config in protopnet_folder.get_config(), inp_former_folder.get_config():
+    flat = workdir._flat(json.loads(config.to_json()))
+    of_method = methods.later(config.method)
+    assert of_method
+    for key, value in {**workdir._LATER, **of_method}.items():
+      assert type(flat[key]) is type(value), key
+  assert methods.later("gone") == methods.later("mine.gone") == {}

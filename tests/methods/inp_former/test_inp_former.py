@@ -333,7 +333,7 @@ def test_a_threshold_that_promises_less_is_noted(
 def trained(started, tmp_path_factory):
   """A state unlike a fresh one, and the workdir of its run."""
   folder = tmp_path_factory.mktemp("runs") / "trained"
-  workdir.claim(folder, load().config)
+  workdir.claim(folder, load().config, methods.later)
   state = started.replace(
     params=jax.tree.map(lambda x: 1.5 * x + 1, dict(started.params)),
     buffers={**started.buffers, "threshold": np.float32(0.5)},
