@@ -24,7 +24,7 @@ from rich.progress import (
   TimeRemainingColumn,
 )
 
-from protojax import cli, loading, parallel
+from protojax import cli, loading, methods, parallel
 from protojax import report as report_lib
 from protojax.data import skipped
 from protojax.data import stream as stream_lib
@@ -163,7 +163,11 @@ def run(args: argparse.Namespace) -> int:
   parallel.say(f"explaining {place} on {parallel.describe()}")
 
   write = report_lib.load(method.report)
-  with write(folder, place, preset, args.format) as report, _progress() as bar:
+  notes = methods.notes(config.method)
+  with (
+    write(folder, place, preset, args.format, notes) as report,
+    _progress() as bar,
+  ):
     for split, scope, stream in tasks:
       count = min(len(stream), args.limit or len(stream))
       task = bar.add_task(split, total=count, rate="")

@@ -7,6 +7,7 @@ has that class. Nothing is registered.
 from collections.abc import Callable, Mapping
 import importlib
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from ml_collections import ConfigDict
@@ -31,13 +32,33 @@ def names() -> tuple[str, ...]:
 def later(name: str) -> Mapping[str, Any]:
   """Config keys that earlier runs of a method were written without.
 
-  A module `earlier` beside the method's declares them: `LATER`, key -> the
-  value that does what those runs did.
+  Key -> the value that does what those runs did: `LATER` of the module
+  `earlier` beside the method's.
+  """
+  module = beside(name, "earlier")
+  return module.LATER if module else {}
+
+
+def notes(name: str) -> Mapping[str, str]:
+  """Name of a note that a method gives on prototypes -> what it means.
+
+  `NOTES` of the module `notes` beside the method's.
+  """
+  module = beside(name, "notes")
+  return module.NOTES if module else {}
+
+
+def beside(name: str, part: str) -> ModuleType | None:
+  """A module that lies beside a method's, if there is one.
+
+  Args:
+    name: of the method, or a user's own module.
+    part: name of the module, such as "notes".
   """
   place = name.rpartition(".")[0] or f"{__name__}.{name}"
-  if not finding.is_module(f"{place}.earlier"):
-    return {}
-  return importlib.import_module(f"{place}.earlier").LATER
+  if not finding.is_module(f"{place}.{part}"):
+    return None
+  return importlib.import_module(f"{place}.{part}")
 
 
 def load(

@@ -77,9 +77,7 @@ def values(
     ],
     "kind": kind,
     "noted": [
-      name
-      for name in glossary.NOTES
-      if any(name in e.notes for e in prototypes)
+      name for name in run.notes if any(name in e.notes for e in prototypes)
     ],
     "by_points": kind == FAVOURITE,
     "names": names,

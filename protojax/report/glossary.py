@@ -30,23 +30,6 @@ SCORES = {
   "favourite": "The activation of a channel over the whole image",
 }
 
-# Notes that methods give on prototypes.
-NOTES = {
-  "kind": (
-    "Trivial: as far from other classes as possible. Support: close to other"
-    " classes, but told apart from them. Free vector: learned, and not a patch."
-  ),
-  "boundary distance": (
-    "Distance to the nearest place where another class has as many points. It"
-    " is small if the prototype decides between similar classes."
-  ),
-  "purity": (
-    "How little the patches that activate it most activate other channels; 1:"
-    " not at all. Before: in the classifier as it was trained."
-  ),
-  "vectors": "How often it is the nearest one to the concept in an image.",
-}
-
 CHANGES = {
   "hue": "All colours are turned along the colour circle.",
   "shape": "Outlines are bent: straight lines become wavy.",

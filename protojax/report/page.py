@@ -38,6 +38,7 @@ class Run:
     alerts: sentences on failed checks.
     version: of protojax.
     mode: "fast" if images were modified at the size of the network's input.
+    notes: name of a note that the method gives on prototypes -> its meaning.
   """
 
   title: str
@@ -47,6 +48,7 @@ class Run:
   alerts: Sequence[str] = ()
   version: str = ""
   mode: str = "fast"
+  notes: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
 
 def render(template: str, **values: Any) -> str:

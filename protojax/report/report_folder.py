@@ -5,7 +5,7 @@ Counts images and time, deletes the files of earlier runs, and prints a summary.
 """
 
 import abc
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 import contextlib
 import importlib.metadata
 import json
@@ -50,6 +50,7 @@ class ReportFolder(abc.ABC):
     run: Path,
     preset: Preset = presets.REFERENCE,
     formats: Sequence[str] = ("html", "csv"),
+    notes: Mapping[str, str] | None = None,
   ) -> None:
     """Prepares to write.
 
@@ -58,6 +59,7 @@ class ReportFolder(abc.ABC):
       run: workdir of the run that is explained.
       preset: what is modified, and how it is scored.
       formats: which of `FORMATS` to write.
+      notes: name of a note that the method gives on prototypes -> its meaning.
 
     Raises:
       UserError: there is no such format.
@@ -66,6 +68,7 @@ class ReportFolder(abc.ABC):
       require_known("format", name, self.FORMATS)
     self.folder, self.run, self.preset = folder, run, preset
     self.formats = tuple(formats)
+    self.notes = notes or {}
     self.images: dict[str, int] = {}
     self.written: list[Path] = []
     self.summary: dict[str, Any] = {}
@@ -168,6 +171,7 @@ class ReportFolder(abc.ABC):
       accuracy=accuracy,
       strengths={m.name: str(m) for m in self.preset.modifications},
       mode=self.preset.mode,
+      notes=self.notes,
       alerts=alerts,
       version=importlib.metadata.version("protojax"),
     )

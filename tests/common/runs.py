@@ -129,7 +129,8 @@ def explain(method: Any, folder: Path, into: Path) -> None:
   """Writes all files of an explanation of some test images."""
   state = restore(method, folder, len(list(method.stages())) + 1)
   write = report_lib.load(method.report)
-  with write(into, folder / "run", PRESET) as report:
+  notes = methods.notes(method.config.method)
+  with write(into, folder / "run", PRESET, notes=notes) as report:
     for explanation in method.explain(
       state,
       method.stream("test"),

@@ -96,8 +96,9 @@ def test_explanations_are_written_and_the_same(method, folder, tmp_path):
   runs.explain(method, folder, tmp_path)
   pages = sorted(tmp_path.rglob("*.html"))
   assert pages
-  for page in pages:
-    Page(page.read_text("utf-8"))
+  said = "".join(Page(page.read_text("utf-8")).text for page in pages)
+  for meaning in methods.notes(method.config.method).values():
+    assert meaning in said
   summary = json.loads((tmp_path / "summary.json").read_text())
   assert summary["images"] == runs.EXPLAINED
   tables = sorted(path.name for path in tmp_path.glob("*.csv"))

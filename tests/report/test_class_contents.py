@@ -81,6 +81,17 @@ def page(explained, tmp_path_factory):
   return path.read_text("utf-8")
 
 
+def test_notes_that_are_given_are_explained(explained, tmp_path):
+  prototypes, images, overviews = explained
+  noted = [dataclasses.replace(e, notes={"purity": 0.5}) for e in prototypes]
+  run = dataclasses.replace(
+    RUN, notes={"purity": "How pure it is.", "kind": "What it is."}
+  )
+  said = _said(tmp_path, noted, images, overviews, run=run)
+  assert "Purity How pure it is." in said
+  assert "What it is." not in said
+
+
 def test_every_name_is_escaped(page):
   assert_safe_and_whole(page)
   parsed = Page(page)
