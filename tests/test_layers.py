@@ -102,18 +102,27 @@ def _imports(tree: ast.Module) -> Iterator[str]:
       yield from (f"{module}.{alias.name}" for alias in node.names)
 
 
-def _upward(part: str, tree: ast.Module) -> list[str]:
-  """Imports of a part that its place does not allow."""
+def _upward(part: str, tree: ast.Module, pages: bool = False) -> list[str]:
+  """Imports of a part that its place does not allow.
+
+  Args:
+    part: see `_part`.
+    tree: of a file.
+    pages: whether it is a method's module of special pages.
+  """
   wrong = []
   for name in _imports(tree):
     first, *rest = name.split(".")
-    if first in ("", "train", "explain", "configs", "tests"):
+    if first in ("", "train", "explain", "configs", "tests") or (
+      name.startswith("protojax.methods.") and "pages" in rest
+    ):
       wrong.append(name)
     elif first == "protojax" and rest[0] != part:
       above = _LEVEL.get(rest[0], len(_LEVELS)) >= _LEVEL[part]
       above &= not {part, rest[0]} <= _TOP
-      # A method gives evidence; what is made of it is the report's alone.
-      above |= part == "methods" and rest[0] == "report"
+      # A method gives evidence; what is made of it is the report's alone, and
+      # that of the method's own pages, which are found by name.
+      above |= part == "methods" and rest[0] == "report" and not pages
       wrong += [name] * above
   return wrong
 
@@ -147,8 +156,18 @@ def _modules() -> dict[str, set[str]]:
 
 
 def _reached(modules: dict[str, set[str]], prefix: str) -> set[str]:
-  """All that a folder's modules import, and what that imports in turn."""
-  seen, todo = set(), [name for name in modules if name.startswith(prefix)]
+  """All that a folder's modules import, and what that imports in turn.
+
+  Special pages are left out: they use the report, which methods do not.
+  """
+  seen, todo = (
+    set(),
+    [
+      name
+      for name in modules
+      if name.startswith(prefix) and not name.endswith(".pages")
+    ],
+  )
   while todo:
     name = todo.pop()
     if name not in seen:
@@ -220,7 +239,8 @@ def test_a_file_keeps_to_its_place(path):
   tree = _tree(path)
   part = _part(path)
   if part != "__init__":
-    assert not _upward(part, tree)
+    pages = part == "methods" and path.name == "pages.py"
+    assert not _upward(part, tree, pages)
   if part != "parallel":
     allowed = {"jax.default_backend"} if path.name == "conv.py" else set()
     assert _of_devices(tree) <= allowed
@@ -275,6 +295,18 @@ def test_configs_are_data():
 )
 def test_the_reader_of_imports_sees(part, source, count):
   assert len(_upward(part, ast.parse(source))) == count
+
+
+def test_only_special_pages_use_the_report():
+  tree = ast.parse("from protojax.report import special_pages")
+  assert not _upward("methods", tree, pages=True)
+  for source in (
+    "from protojax.methods.csr import pages",
+    "from protojax.methods.csr.pages import pages",
+    "import protojax.methods.csr.pages",
+  ):
+    assert _upward("methods", ast.parse(source))
+    assert _upward("commands", ast.parse(source))
 
 
 @pytest.mark.parametrize(

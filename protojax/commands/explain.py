@@ -164,8 +164,9 @@ def run(args: argparse.Namespace) -> int:
 
   write = report_lib.load(method.report)
   notes = methods.notes(config.method)
+  pages = methods.pages(config.method, method, state, place)
   with (
-    write(folder, place, preset, args.format, notes) as report,
+    write(folder, place, preset, args.format, notes, pages) as report,
     _progress() as bar,
   ):
     for split, scope, stream in tasks:

@@ -19,5 +19,5 @@ def page(title: str, facts: Mapping[str, Any], nonce: str) -> str:
   """
   environment = report_page.environment("protojax.interact")
   template = environment.get_template("interact.html.jinja")
-  run = {"title": title, "version": "", "facts": (), "alerts": ()}
+  run = report_page.Run(title)
   return template.render(run=run, facts=facts, nonce=nonce)

@@ -4,7 +4,8 @@ That module has the class `Method`. A dotted name is a user's own module, which
 has that class. Nothing is registered.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+import functools
 import importlib
 from pathlib import Path
 from types import ModuleType
@@ -16,6 +17,7 @@ from protojax import finding
 
 if TYPE_CHECKING:
   from protojax.methods.base import Method
+  from protojax.types import State
 
 _SETTING = "config.method"
 _FOLDER = Path(__file__).parent
@@ -46,6 +48,26 @@ def notes(name: str) -> Mapping[str, str]:
   """
   module = beside(name, "notes")
   return module.NOTES if module else {}
+
+
+def pages(
+  name: str, method: Any, state: "State", workdir: Path
+) -> Callable[[], Iterable[Any]] | None:
+  """Makes the special pages of a method when called; None if it has none.
+
+  `pages(method, state, workdir)` of the module `pages` beside the method's
+  gives each as a `report.special_pages.Page`.
+
+  Args:
+    name: of the method.
+    method: itself.
+    state: that is explained.
+    workdir: of the run.
+  """
+  module = beside(name, "pages")
+  if module is None:
+    return None
+  return functools.partial(module.pages, method, state, workdir)
 
 
 def beside(name: str, part: str) -> ModuleType | None:

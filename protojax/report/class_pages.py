@@ -1,38 +1,24 @@
 """The pages of classes: one file for a small run, a folder for a large one.
 
-One file can be sent, but a browser has to read all of it, with its pictures.
-A large run becomes a folder instead: an index to search, a page for each class,
-and pictures as files, which are loaded when they come into view.
+A large run becomes an index to search, a page for each class, and pictures as
+files; see `page_files`.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-import functools
-import io
-import os
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-import shutil
 from typing import Any
-
-import numpy as np
-from PIL import Image
 
 from protojax.explain.evidence import (
   GlobalExplanation,
   LocalExplanation,
   Overview,
-  PictureFile,
 )
-from protojax.report import class_contents, page
+from protojax.report import class_contents, page, page_files
+from protojax.report.page_files import AddressOf
 from protojax.report.pictures import Pictures
-from protojax.writing import replacing, writing
 
-# The most for one file. Pictures grow by a third when they are embedded, and
-# neighbours are embedded again as thumbnails: about 20 MB, the limit of a mail.
+# The most for one file.
 _PROTOTYPES = 150
-_BYTES = 12_000_000
-
-# (picture, side in pixels or None) -> address.
-AddressOf = Callable[..., str]
 
 
 def write(
@@ -66,9 +52,9 @@ def write(
   overviews = {k: pictures.of_overview(o) for k, o in (overviews or {}).items()}
   values = class_contents.values(run, prototypes, images, overviews, statistics)
   alive = sum(e.alive for e in prototypes)
-  if alive <= _PROTOTYPES and pictures.size <= _BYTES:
-    return [_write_file(pictures, values)]
-  return [_write_folder(pictures, values)]
+  if alive <= _PROTOTYPES and pictures.size <= page_files.BYTES:
+    return [page_files.write_one(pictures, _file(pictures, values))]
+  return [page_files.write_folder(pictures, _folder(values))]
 
 
 class Addresses:
@@ -111,55 +97,21 @@ class Addresses:
     return self._addresses.get(("image", split, index), "")
 
 
-def _write_file(pictures: Pictures, values: dict[str, Any]) -> Path:
-  """Writes one page that holds its pictures."""
+def _file(pictures: Pictures, values: dict[str, Any]) -> str:
+  """One page that holds its pictures."""
   groups = values["groups"]
-  to = Addresses(groups, [""] * len(groups), _embedding(pictures.pages))
-  path = pictures.folder / "report.html"
-  content = page.render("report.html.jinja", to=to, single=True, **values)
-  with replacing(path) as file:
-    file.write(content)
-  _remove(pictures.folder / "report")
-  return path
+  picture = page_files.embedding(pictures.pages)
+  to = Addresses(groups, [""] * len(groups), picture)
+  return page.render("report.html.jinja", to=to, single=True, **values)
 
 
-def _write_folder(pictures: Pictures, values: dict[str, Any]) -> Path:
-  """Writes pages beside the pictures; moves the folder when it is complete."""
+def _folder(values: dict[str, Any]) -> Iterator[tuple[str, str]]:
+  """A page for each class, and the index."""
   groups = values["groups"]
   names = [f"class-{n}.html" for n in range(len(groups))]
-  to = Addresses(groups, names, lambda picture, side=None: picture.path)
-  values = {**values, "to": to, "single": False, "pages": names}
+  to = Addresses(groups, names, page_files.beside)
+  run = values["run"].down()
+  values = {**values, "run": run, "to": to, "single": False, "pages": names}
   for n, name in enumerate(names):
-    content = page.render("class.html.jinja", number=n, **values)
-    with replacing(pictures.pages / name) as file:
-      file.write(content)
-  with replacing(pictures.pages / "index.html") as file:
-    file.write(page.render("report.html.jinja", **values))
-  path = pictures.folder / "report"
-  _remove(path)
-  with writing(path):
-    os.replace(pictures.pages, path)
-    (pictures.folder / "report.html").unlink(missing_ok=True)
-  return path / "index.html"
-
-
-def _embedding(folder: Path) -> AddressOf:
-  """Gives addresses that hold the pictures, no larger than they are shown."""
-
-  @functools.cache
-  def address(picture: PictureFile, side: int | None = None) -> str:
-    content = (folder / picture.path).read_bytes()
-    if side is None or side >= picture.side:
-      return page.uri(content)
-    with Image.open(io.BytesIO(content)) as image:
-      small = image.resize((side, side), Image.Resampling.LANCZOS)
-    return page.uri(np.asarray(small))
-
-  return address
-
-
-def _remove(folder: Path) -> None:
-  """Deletes an earlier report in a folder."""
-  with writing(folder):
-    if folder.is_dir():
-      shutil.rmtree(folder)
+    yield name, page.render("class.html.jinja", number=n, **values)
+  yield "index.html", page.render("report.html.jinja", **values)

@@ -39,6 +39,7 @@ class Run:
     version: of protojax.
     mode: "fast" if images were modified at the size of the network's input.
     notes: name of a note that the method gives on prototypes -> its meaning.
+    links: address and title of each special page.
   """
 
   title: str
@@ -49,6 +50,12 @@ class Run:
   version: str = ""
   mode: str = "fast"
   notes: Mapping[str, str] = dataclasses.field(default_factory=dict)
+  links: Sequence[tuple[str, str]] = ()
+
+  def down(self) -> "Run":
+    """The same for a page in a folder beside the others."""
+    links = [(f"../{address}", title) for address, title in self.links]
+    return dataclasses.replace(self, links=links)
 
 
 def render(template: str, **values: Any) -> str:

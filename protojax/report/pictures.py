@@ -2,7 +2,7 @@
 
 A data set has more pictures than memory holds. So each picture is written at
 once, an image only once, and the explanation gets a `PictureFile` in its place.
-`class_pages` puts pages beside the files, or the files into a page.
+`page_files` puts pages beside the files, or the files into a page.
 """
 
 import dataclasses
@@ -86,13 +86,25 @@ class Pictures:
       dataclasses.replace(
         sample,
         pictures={
-          name: self._put(f"changed/{e.split}-{n}-{m}", picture)
+          name: self.put(f"changed/{e.split}-{n}-{m}", picture)
           for m, (name, picture) in enumerate(sample.pictures.items())
         },
       )
       for n, sample in enumerate(e.samples)
     )
     return dataclasses.replace(e, samples=samples)
+
+  def put(self, name: str, picture: PictureOrFile) -> PictureFile:
+    """The file of that name; writes it if it does not exist yet.
+
+    Raises:
+      UserError: there is no room, or no right to write.
+    """
+    if isinstance(picture, PictureFile):
+      return picture
+    if name not in self._stored:
+      self._stored[name] = self._write(f"pictures/{name}.jpg", picture)
+    return self._stored[name]
 
   def _patch(self, patch: Patch, name: str) -> Patch:
     """A patch with files; cuts its piece out if it has none."""
@@ -110,15 +122,7 @@ class Pictures:
   def _if_any(
     self, name: str, picture: PictureOrFile | None
   ) -> PictureFile | None:
-    return None if picture is None else self._put(name, picture)
-
-  def _put(self, name: str, picture: PictureOrFile) -> PictureFile:
-    """The file of that name; writes it if it does not exist yet."""
-    if isinstance(picture, PictureFile):
-      return picture
-    if name not in self._stored:
-      self._stored[name] = self._write(f"pictures/{name}.jpg", picture)
-    return self._stored[name]
+    return None if picture is None else self.put(name, picture)
 
   def _write(self, path: str, picture: Picture) -> PictureFile:
     content = page.jpeg(picture)

@@ -1,7 +1,8 @@
 """The folder that a run of `explain.py` fills.
 
 Counts images and time, deletes the files of earlier runs, and prints a summary.
-`class_report.Report` and `defect_report.Report` write the files.
+The classes `Report` of `block_report`, `class_report` and `defect_report` write
+the files.
 """
 
 import abc
@@ -21,7 +22,7 @@ from protojax.explain import documents
 from protojax.modify import presets
 from protojax.modify.modification import require_known
 from protojax.modify.presets import Preset
-from protojax.report import json_lines, page
+from protojax.report import json_lines, page, special_pages
 
 
 class ReportFolder(abc.ABC):
@@ -35,12 +36,14 @@ class ReportFolder(abc.ABC):
     preset: what was modified, and how it was scored.
     formats: which of `FORMATS` to write.
     images: split -> number of images so far.
-    written: the files of this run.
+    written: the files and folders of this run.
     summary: content of `summary.json`; empty before `finish`.
   """
 
   # All files and folders that a run may write.
   FILES: ClassVar[tuple[str, ...]]
+  # Folders whose files have names that are not known beforehand.
+  FOLDERS: ClassVar[tuple[str, ...]] = ()
   # The formats it can write.
   FORMATS: ClassVar[tuple[str, ...]]
 
@@ -51,6 +54,7 @@ class ReportFolder(abc.ABC):
     preset: Preset = presets.REFERENCE,
     formats: Sequence[str] = ("html", "csv"),
     notes: Mapping[str, str] | None = None,
+    pages: special_pages.MakePages | None = None,
   ) -> None:
     """Prepares to write.
 
@@ -60,6 +64,7 @@ class ReportFolder(abc.ABC):
       preset: what is modified, and how it is scored.
       formats: which of `FORMATS` to write.
       notes: name of a note that the method gives on prototypes -> its meaning.
+      pages: makes the special pages of the method.
 
     Raises:
       UserError: there is no such format.
@@ -71,7 +76,10 @@ class ReportFolder(abc.ABC):
     self.notes = notes or {}
     self.images: dict[str, int] = {}
     self.written: list[Path] = []
+    self._inside: list[Path] = []
     self.summary: dict[str, Any] = {}
+    self._make_pages = pages
+    self._special: list[special_pages.Page] = []
     self._started = time.monotonic()
     self._files = contextlib.ExitStack()
     self._add_line: Callable[[documents.Explained], None] | None = None
@@ -97,9 +105,14 @@ class ReportFolder(abc.ABC):
     Call it within the context. It deletes files of an earlier run that this run
     did not write, because they would seem to belong to its report.
     """
+    if self._make_pages is not None and "html" in self.formats:
+      self._special = special_pages.checked(self._make_pages())
     self.summary = self._write()
-    for path in (self.folder / name for name in self.FILES):
-      if any(path == w or path in w.parents for w in self.written):
+    if self._special:
+      self._write_special()
+    kept = {*self.written, *self._inside}
+    for path in (self.folder / name for name in self._names()):
+      if any(path == k or path in k.parents for k in kept):
         continue
       if path.is_dir():
         shutil.rmtree(path)
@@ -125,6 +138,26 @@ class ReportFolder(abc.ABC):
   def _tables(self) -> list[Table]:
     """The tables that `show` prints before the counts."""
 
+  def _write_special(self) -> None:
+    """Writes the special pages, which link back to the report."""
+    (report,) = (
+      path.relative_to(self.folder)
+      for path in self.written
+      if path.suffix == ".html"
+    )
+    head = self._head([], self.summary, {})
+    for path in special_pages.write(
+      self.folder, self._special, head, report.as_posix()
+    ):
+      self._path_inside(special_pages.FOLDER, path.name)
+
+  def _names(self) -> set[str]:
+    """Files and folders of this run and of earlier ones."""
+    folders = special_pages.FOLDER, *self.FOLDERS
+    inside = (p for name in folders for p in (self.folder / name).glob("[!.]*"))
+    old = {path.relative_to(self.folder).as_posix() for path in inside}
+    return {*self.FILES, *folders, *old}
+
   def _path(self, name: str) -> Path:
     """The path of a file of `FILES`, which is now one of this run."""
     self.written.append(self.folder / name)
@@ -138,6 +171,14 @@ class ReportFolder(abc.ABC):
       lines = json_lines.lines(self._path(json_lines.NAME))
       self._add_line = self._files.enter_context(lines)
     self._add_line(explained)
+
+  def _path_inside(self, folder: str, name: str) -> Path:
+    """The path of a file of this run in a folder of `FOLDERS`."""
+    path = self.folder / folder / name
+    if path.parent not in self.written:
+      self.written.append(path.parent)
+    self._inside.append(path)
+    return path
 
   def _counts(self) -> dict[str, Any]:
     """The summary's counts, for all kinds of explanations."""
@@ -174,6 +215,7 @@ class ReportFolder(abc.ABC):
       notes=self.notes,
       alerts=alerts,
       version=importlib.metadata.version("protojax"),
+      links=[(one.address, one.title) for one in self._special],
     )
 
   def _of_run(self) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import pytest
 
 from protojax.explain.evidence import Redundancy
 from protojax.explain.redundancy import Group
-from protojax.report import class_pages, glossary, page
+from protojax.report import class_pages, glossary, page, page_files
 from protojax.report.pictures import Pictures
 from protojax.types import UserError
 from tests.report import report_fakes as fakes
@@ -73,7 +73,7 @@ def test_a_large_run_is_a_folder(run, tmp_path, large):
 
 def test_both_forms_say_the_same(run, tmp_path, monkeypatch):
   (one,) = _write(tmp_path / "one", *run)
-  monkeypatch.setattr(class_pages, "_BYTES", 0)
+  monkeypatch.setattr(page_files, "BYTES", 0)
   (index,) = _write(tmp_path / "many", *run)
   said = Page(one.read_text("utf-8")).text
   pages = [Page(p.read_text("utf-8")).text for p in index.parent.glob("*.html")]
