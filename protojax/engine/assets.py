@@ -15,6 +15,7 @@ import dataclasses
 import hashlib
 from pathlib import Path
 from typing import Any
+import zipfile
 
 import jax
 import numpy as np
@@ -197,9 +198,9 @@ def _path(workdir: Path, number: str) -> Path:
 
 def _read(name: str, asset: Asset, path: Path) -> PyTree:
   try:
-    with np.load(path, allow_pickle=False) as file:
+    with open(path, "rb") as raw, np.load(raw, allow_pickle=False) as file:
       arrays = dict(file)
-  except (OSError, ValueError, EOFError, KeyError) as error:
+  except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
     raise UserError(
       f"{path} is damaged ({writing.first_line(error)}); restore it, or train"
       " anew with another --workdir."

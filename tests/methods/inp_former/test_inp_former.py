@@ -12,8 +12,9 @@ from sklearn import metrics as oracle
 from configs import inp_former_textures
 from protojax import methods, parallel
 from protojax.datasets import anomalies
-from protojax.engine import adopt, assets, workdir
+from protojax.engine import adopt, assets, descent, workdir
 from protojax.engine.checkpoint import Checkpoints, Progress
+from protojax.engine.stage import Fit
 from protojax.methods.base import Classifies, Explains, Inspects, can
 from protojax.methods.inp_former import explanation
 from protojax.methods.inp_former.network import Rebuilt
@@ -450,3 +451,40 @@ def test_wrong_configs_are_a_users_error(changes, message):
 
   with pytest.raises(UserError, match=message):
     shapes()
+
+
+@pytest.mark.slow
+def test_a_frozen_backbone_costs_its_own_bytes_alone():
+  """303 million parameters: by shapes, since nobody has the memory twice."""
+  config = inp_former_textures.get_config("dinov2").unlock()
+  config.backbone.update(name="dinov2_large", pretrained=False, weights="")
+  config.data.image_size = 28
+  config.encoder.update(levels=("block_1", "block_2"), grid=2)
+  config.prototypes.heads = config.decoder.heads = 16
+  method = methods.load(config.lock())
+  asset = assets.shapes(method.assets)
+  (fit,) = [s for s in method.stages() if isinstance(s, Fit)]
+  state = jax.eval_shape(method.init, parallel.init_key(0))
+  moments = jax.eval_shape(fit.optimizer.init, state.params)
+  own = assets.size(asset)
+  assert 4 * 303e6 < own < 4 * 305e6
+  trained = assets.size(state.params)
+  # Mean, square and largest square of each trained number, and counts.
+  assert assets.size(moments) < 3 * trained + 1000
+  assert not [name for name in state.params if name == "backbone"]
+  devices = jax.device_count()
+  images = jax.ShapeDtypeStruct((devices, 1, 28, 28, 3), np.uint8)
+  batch = {"image": images}
+  for name, dtype in (("index", np.int32), ("label", np.int32)):
+    batch[name] = jax.ShapeDtypeStruct((devices, 1), dtype)
+  whole = state.replace(assets=asset)
+  step = descent.mapped(fit, whole, moments, parallel.key(0))
+  number = jax.ShapeDtypeStruct((), np.int32)
+  lowered = step.lower(state, moments, batch, number)
+  taken = assets.size(jax.tree.map(lambda x: x, lowered.in_avals))
+  left_over = taken - own - assets.size((state, moments))
+  # Once as an argument; the rest is the batch, and no constant is in the text.
+  assert 0 < left_over < 10_000
+  assert len(lowered.as_text()) < 5_000_000
+  given = assets.size(lowered.out_info)
+  assert given < assets.size((state, moments)) + 1000
