@@ -51,6 +51,15 @@ def to_rgb(image: Image.Image) -> UInt8[np.ndarray, "H W 3"]:
   return np.array(image.convert("RGB"))
 
 
+def through_jpeg(
+  image: UInt8[np.ndarray, "H W 3"], quality: int
+) -> UInt8[np.ndarray, "H W 3"]:
+  """The image, saved as JPEG and read again."""
+  file = io.BytesIO()
+  Image.fromarray(image).save(file, "JPEG", quality=quality)
+  return decode(file.getvalue())
+
+
 def digest(image: UInt8[np.ndarray, "H W 3"]) -> UInt8[np.ndarray, "16"]:
   """BLAKE2b hash of pixels and shape; one image in two files has one hash."""
   state = hashlib.blake2b(digest_size=16)

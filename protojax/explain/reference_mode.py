@@ -9,7 +9,6 @@ and width. Pillow makes the JPEG and the resize on the host.
 from collections.abc import Iterable, Iterator
 from concurrent import futures
 import functools
-import io
 import os
 from typing import Any
 
@@ -17,7 +16,6 @@ import jax
 from jax import Array
 from jaxtyping import Int, UInt8
 import numpy as np
-from PIL import Image
 
 from protojax.data import images as images_lib
 from protojax.data import transforms
@@ -121,8 +119,4 @@ def _saved(
   image: UInt8[np.ndarray, "H W 3"], quality: int | None
 ) -> UInt8[np.ndarray, "H W 3"]:
   """The image, saved as JPEG and read again if there is a quality."""
-  if quality is None:
-    return image
-  file = io.BytesIO()
-  Image.fromarray(image).save(file, "JPEG", quality=quality)
-  return images_lib.decode(file.getvalue())
+  return image if quality is None else images_lib.through_jpeg(image, quality)
