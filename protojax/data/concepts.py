@@ -6,11 +6,11 @@ is a concept, and nobody knows where it is.
 
 from typing import Protocol, runtime_checkable
 
-from jaxtyping import Bool, Int32
+from jaxtyping import Bool
 import numpy as np
 
 from protojax.data.places import Places
-from protojax.data.source import Source, Subset
+from protojax.data.source import Source, origin
 
 
 @runtime_checkable
@@ -34,7 +34,7 @@ class Conceptual(Protocol):
 
 def names(source: Source) -> tuple[str, ...]:
   """Names of the concepts, by number; of the classes if there are none."""
-  whole, _ = _origin(source)
+  whole, _ = origin(source)
   if isinstance(whole, Conceptual):
     return whole.concept_names
   return source.class_names
@@ -42,7 +42,7 @@ def names(source: Source) -> tuple[str, ...]:
 
 def present(source: Source) -> Bool[np.ndarray, "n c"]:
   """True for the concepts of each image; for its class if there are none."""
-  whole, rows = _origin(source)
+  whole, rows = origin(source)
   if isinstance(whole, Conceptual):
     return whole.concepts[rows]
   return source.labels[:, None] == np.arange(len(source.class_names))
@@ -50,13 +50,5 @@ def present(source: Source) -> Bool[np.ndarray, "n c"]:
 
 def places(source: Source, i: int) -> Places | None:
   """Boxes of the concepts of one image; None if nobody knows them."""
-  whole, rows = _origin(source)
+  whole, rows = origin(source)
   return whole.places(int(rows[i])) if isinstance(whole, Conceptual) else None
-
-
-def _origin(source: Source) -> tuple[Source, Int32[np.ndarray, "n"]]:
-  """The source behind a subset, and the row there of each image."""
-  rows = np.arange(len(source), dtype=np.int32)
-  while isinstance(source, Subset):
-    source, rows = source.whole, source.rows[rows]
-  return source, rows

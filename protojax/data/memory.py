@@ -1,70 +1,131 @@
-"""Keeps decoded images in memory, so that only the first epoch reads files.
+"""Keeps decoded examples in memory, so that only the first epoch reads files.
 
-`stream` reads every image through it.
+`stream` reads every example through it.
 """
 
+from collections.abc import Mapping
 import weakref
 
-from jaxtyping import Int32, UInt8
+import jax
+from jaxtyping import Int32
 import numpy as np
 
-from protojax.data import transforms
+from protojax.data import fields as fields_lib
 from protojax.data.source import Source
+from protojax.types import PyTree, UserError
 
 
-class ImageMemory:
-  """Images of a source at network size; as many are kept as fit.
+class Memory:
+  """Fields of a source at network size; as many examples are kept as fit.
+
+  What is known without reading (`fields.columns`) is not here. A source of bags
+  keeps nothing, because each bag has another size.
 
   Attributes:
     size: side of an image, in pixels.
 
   Threads may share it: a row is marked as known after it is written, and two
-  threads that decode the same image write the same pixels.
+  threads that read the same example write the same numbers.
   """
 
   def __init__(self, source: Source, image_size: int, limit: int):
     self._source = source
     self.size = image_size
-    count = min(len(source), limit // (3 * image_size**2))
+    known = fields_lib.columns(source)
+    self._fields = {
+      name: field
+      for name, field in fields_lib.of(source).items()
+      if name not in known
+    }
+    self._sizes = {
+      name: fields_lib.sizes(source, name)
+      for name, field in self._fields.items()
+      if isinstance(field, fields_lib.Bag)
+    }
+    layout = {
+      name: field.layout(image_size) for name, field in self._fields.items()
+    }
+    one = sum(x.dtype.itemsize * x.size for x in jax.tree.leaves(layout))
+    count = 0 if self._sizes else min(len(source), limit // max(one, 1))
     # An empty array takes memory only where something is written.
-    self._pixels = np.empty((count, image_size, image_size, 3), np.uint8)
+    self._kept = jax.tree.map(
+      lambda x: np.empty((count, *x.shape), x.dtype), layout
+    )
     self._known = np.zeros(count, bool)
 
   def read(
-    self, indices: Int32[np.ndarray, "b"]
-  ) -> UInt8[np.ndarray, "b size size 3"]:
-    """Pixels of some images; those that are not kept are decoded."""
-    # Each image once: padding repeats the last one.
-    distinct, rows = np.unique(indices, return_inverse=True)
-    images = np.empty((len(distinct), self.size, self.size, 3), np.uint8)
-    for row, i in enumerate(distinct.tolist()):
-      images[row] = self._image(i)
-    return images[rows]
+    self, indices: Int32[np.ndarray, "b"], step: Int32[np.ndarray, "B"]
+  ) -> dict[str, PyTree]:
+    """Fields of some examples; those that are not kept are read.
 
-  def _image(self, i: int) -> UInt8[np.ndarray, "size size 3"]:
+    Args:
+      indices: of the examples.
+      step: of all examples of the step, those of other processes, too: bags are
+        padded to one length in all.
+    """
+    if not self._fields:
+      return {}
+    lengths = {
+      name: _bucket(int(sizes[step].max()))
+      for name, sizes in self._sizes.items()
+    }
+    # Each example once: padding repeats the last one.
+    found = {i: self._example(i, lengths) for i in set(indices.tolist())}
+    return jax.tree.map(
+      lambda *rows: np.stack(rows), *(found[i] for i in indices.tolist())
+    )
+
+  def _example(self, i: int, lengths: Mapping[str, int]) -> dict[str, PyTree]:
     fits = i < len(self._known)
     if fits and self._known[i]:
-      return self._pixels[i]
-    image = transforms.resize(self._source[i]["image"], self.size)
+      return jax.tree.map(lambda rows: rows[i], self._kept)
+    given, example = self._source[i], {}
+    for name in self._fields:
+      try:
+        example[name] = self._field(i, name, given, lengths)
+      except ValueError as error:
+        place = f"example {self._source.name(i)!r}, field {name!r}"
+        raise UserError(f"{place}: {error}") from error
     if fits:
-      self._pixels[i] = image
+      jax.tree.map(lambda rows, x: rows.__setitem__(i, x), self._kept, example)
       self._known[i] = True
-    return image
+    return example
+
+  def _field(
+    self, i: int, name: str, given: Mapping, lengths: Mapping[str, int]
+  ) -> PyTree:
+    if name not in given:
+      raise ValueError(f"found only {sorted(given)}, expected this field, too")
+    field = self._fields[name]
+    value = field.read(given[name], self.size)
+    if not isinstance(field, fields_lib.Bag):
+      return value
+    if len(value) != self._sizes[name][i]:
+      raise ValueError(
+        f"found {len(value)} vectors, expected {self._sizes[name][i]} as"
+        " `sizes` of the source says"
+      )
+    return field.padded(value, lengths[name])
 
 
-def shared(source: Source, image_size: int, limit: int) -> ImageMemory:
+def shared(source: Source, image_size: int, limit: int) -> Memory:
   """The memory that all streams of a source at one size share.
 
   Args:
-    source: the images.
+    source: the examples.
     image_size: side, in pixels.
     limit: bytes.
   """
   key = (id(source), image_size, limit)  # the memory keeps its source alive
   found = _MEMORIES.get(key)
   if found is None:
-    found = _MEMORIES[key] = ImageMemory(source, image_size, limit)
+    found = _MEMORIES[key] = Memory(source, image_size, limit)
   return found
+
+
+def _bucket(size: int) -> int:
+  """The smallest power of two that is not below a size."""
+  return 1 << max(size - 1, 0).bit_length()
 
 
 _MEMORIES: weakref.WeakValueDictionary = weakref.WeakValueDictionary()

@@ -1,4 +1,4 @@
-"""Sources: the images of a data set by index, with labels and names.
+"""Sources: the examples of a data set by index, with labels and names.
 
 `datasets` opens them, and `stream` makes batches of them.
 """
@@ -14,7 +14,12 @@ import numpy as np
 
 @runtime_checkable
 class Source(Protocol):
-  """Images by index: all that the rest of protojax knows of a data set."""
+  """Examples by index: all that the rest of protojax knows of a data set.
+
+  A source of other things than images with a label also has `fields`; see
+  `data.fields`. One whose examples belong together in groups (the slices of a
+  volume) has `groups`, the number of each example's group.
+  """
 
   @property
   def class_names(self) -> tuple[str, ...]:
@@ -34,7 +39,10 @@ class Source(Protocol):
   def __len__(self) -> int: ...
 
   def __getitem__(self, i: int) -> dict:
-    """{"image": uint8 [H, W, 3] RGB, "label": int, "name": str}."""
+    """Each field by name, and "name".
+
+    Without `fields`: {"image": uint8 [H, W, 3] RGB, "label": int, "name": str}.
+    """
     ...
 
   def name(self, i: int) -> str:
@@ -72,6 +80,14 @@ class Subset:
   def name(self, i: int) -> str:
     """Name of the image in the whole source."""
     return self.whole.name(int(self.rows[i]))
+
+
+def origin(source: Source) -> tuple[Source, Int32[np.ndarray, "n"]]:
+  """The source behind a subset, and the row there of each example."""
+  rows = np.arange(len(source), dtype=np.int32)
+  while isinstance(source, Subset):
+    source, rows = source.whole, source.rows[rows]
+  return source, rows
 
 
 def subset(source: Source, rows: Sequence[int] | np.ndarray) -> Subset:

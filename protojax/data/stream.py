@@ -2,20 +2,23 @@
 
 A batch depends on (seed, step) alone: a grain.MapDataset reads it by index, and
 a resumed run needs no state of an iterator. Threads decode files ahead of use,
-and `memory` keeps the images. Random variation comes later, on the device.
+and `memory` keeps the examples. Random variation comes later, on the device.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 import dataclasses
+import functools
 import os
+from typing import NamedTuple
 
 import grain
 import jax
-from jaxtyping import Int32
+from jaxtyping import Bool, Float, Int32
 import numpy as np
 
 from protojax import parallel
-from protojax.data import memory, transforms
+from protojax.data import choice, fields, memory
+from protojax.data import views as views_lib
 from protojax.data.source import Source
 from protojax.types import Batch, UserError
 
@@ -32,29 +35,56 @@ def shuffled(
   augment: str = "",
   *,
   copies: int = 1,
+  rows: Sequence[int] | np.ndarray | None = None,
+  weights: Sequence[float] | np.ndarray | None = None,
+  labels: Sequence[int] | np.ndarray | None = None,
+  views: Mapping[str, str] | None = None,
   cache_bytes: int = _CACHE_BYTES,
 ) -> "Stream":
   """A stream in another order every epoch, which drops the remainder.
 
   Args:
-    source: the images.
+    source: the examples.
     image_size: side of the images in a batch, in pixels.
     batch_size: examples of a step, over all processes.
     seed: of the order of every epoch.
     augment: names of the random variations that the step applies on the device.
-    copies: how often each image comes in an epoch.
-    cache_bytes: memory for decoded images; streams of one source share it.
+    copies: how often each example comes in an epoch.
+    rows: positions in the source of the examples to draw from; None: all.
+      "index" stays the position in the source.
+    weights: of each example of the source, drawn with replacement in
+      proportion; 0 is never drawn. None: each comes once.
+    labels: of each example of the source, in place of its own; -1 is unknown.
+    views: several variations by name in place of `augment`; see `data.views`.
+      A batch is then batch[view][field] after `Stream.varied`.
+    cache_bytes: memory for decoded examples; streams of one source share it.
 
   Raises:
-    UserError: there are fewer images than a batch has, or no such augmentation.
+    UserError: there are fewer examples than a batch has, or no such
+      augmentation or view.
   """
-  if len(source) < batch_size:
+  if augment and views is not None:
     raise UserError(
-      f"{len(source)} training images are fewer than a batch of {batch_size}:"
-      f" set the batch size to {len(source)} or less, or add images"
+      f"augment={augment!r} and views are given: move it into a view"
     )
-  images = memory.shared(source, image_size, cache_bytes)
-  return Stream(source, images, batch_size, seed, augment, copies)
+  chosen = choice.rows(rows, source)
+  stream = Stream(
+    source,
+    memory.shared(source, image_size, cache_bytes),
+    batch_size,
+    seed,
+    views_lib.one(augment) if views is None else views_lib.several(views),
+    copies,
+    chosen,
+    choice.weights(weights, source, chosen),
+    choice.labels(labels, source),
+  )
+  if len(stream) < batch_size:
+    raise UserError(
+      f"{len(stream)} training images are fewer than a batch of {batch_size}:"
+      f" set the batch size to {len(stream)} or less, or add images"
+    )
+  return stream
 
 
 def ordered(
@@ -62,6 +92,7 @@ def ordered(
   image_size: int,
   batch_size: int,
   *,
+  rows: Sequence[int] | np.ndarray | None = None,
   cache_bytes: int = _CACHE_BYTES,
 ) -> "Stream":
   """A stream in the order of its source, the last batch padded.
@@ -69,12 +100,26 @@ def ordered(
   The batch size is rounded up to a multiple of the devices, because a run may
   be explained on other devices than it was trained on.
 
-  Args and errors are those of `shuffled`.
+  Args and errors are those of `shuffled`; the order is that of `rows`.
   """
   if batch_size > 0:
     batch_size = parallel.whole_batch(batch_size)
-  images = memory.shared(source, image_size, cache_bytes)
-  return Stream(source, images, batch_size)
+  kept = memory.shared(source, image_size, cache_bytes)
+  return Stream(source, kept, batch_size, rows=choice.rows(rows, source))
+
+
+class _Step(NamedTuple):
+  """The examples of a step, over all processes.
+
+  Attributes:
+    epoch: its number.
+    indices: of the examples in the source.
+    valid: False for padding.
+  """
+
+  epoch: int
+  indices: Int32[np.ndarray, "B"]
+  valid: Bool[np.ndarray, "B"]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -82,43 +127,58 @@ class Stream:
   """Batches of a source, addressed by step; made by `shuffled` or `ordered`.
 
   Attributes:
-    source: the images.
-    images: their pixels at network size.
+    source: the examples.
+    kept: their fields at network size.
     batch_size: examples of a step, over all processes.
     seed: of the order; None keeps the order of the source.
-    augment: names of the random variations the step applies, '' for none.
-    copies: how often each image comes in an epoch.
+    views: the random variations the step applies; without names, a single one.
+    copies: how often each example comes in an epoch.
+    rows: positions in the source of the stream's examples; None: all.
+    weights: of each example of the source; None: each comes once.
+    given: labels of each example in place of the source's.
   """
 
   source: Source
-  images: memory.ImageMemory
+  kept: memory.Memory
   batch_size: int
   seed: int | None = None
-  augment: str = ""
+  views: tuple[views_lib.View, ...] = views_lib.one("")
   copies: int = 1
+  rows: Int32[np.ndarray, "n"] | None = None
+  weights: Float[np.ndarray, "N"] | None = None
+  given: Int32[np.ndarray, "N"] | None = None
 
-  def __post_init__(self):
-    transforms.require_known(self.augment)
+  def __post_init__(self) -> None:
     if self.batch_size < 1:
       raise UserError(f"batch_size {self.batch_size} must be positive")
+    for view in self.views:
+      view.require_images(self._kinds)
 
   def __len__(self) -> int:
-    return len(self.source)
+    return len(self.source) if self.rows is None else len(self.rows)
 
   @property
   def image_size(self) -> int:
     """Side of the images in a batch, in pixels."""
-    return self.images.size
+    return self.kept.size
 
   @property
   def varies(self) -> bool:
-    """True if `varied` changes images at random."""
-    return bool(self.augment)
+    """True if the examples of a step are changed at random."""
+    return any(view.varies for view in self.views)
 
   @property
   def labels(self) -> Int32[np.ndarray, "n"]:
-    """Labels of all examples, in the order of the source; -1 is unknown."""
-    return self.source.labels
+    """Labels of all examples of the source, in its order.
+
+    -1 is unknown, or an example that is not in `rows`.
+    """
+    labels = self.source.labels if self.given is None else self.given
+    if self.rows is None:
+      return labels
+    here = np.full_like(labels, -1)
+    here[self.rows] = labels[self.rows]
+    return here
 
   @property
   def steps_per_epoch(self) -> int:
@@ -135,7 +195,8 @@ class Stream:
     Args:
       start: the first step; an epoch is `steps_per_epoch` of them.
       stop: the step after the last; None is the end of an ordered stream.
-      read_images: False leaves "image" out and touches no file.
+      read_images: False leaves out all fields but labels and groups, and
+        touches no file.
 
     Returns:
       Batches of NumPy arrays. With several processes, each batch has only the
@@ -145,11 +206,12 @@ class Stream:
       if self.seed is not None:
         raise ValueError("a shuffled stream has no end: give stop")
       stop = self.steps_per_epoch
-    rows = self._rows()
+    mine, step = self._share(), self._steps()
     steps = range(start, stop)
     if not read_images:
-      return (self._batch(*rows(step)) for step in steps)
-    return self._read(grain.MapDataset.source(steps).map(rows))
+      found = map(step, steps)
+      return (self._known(s.indices[mine], s.valid[mine]) for s in found)
+    return self._read(grain.MapDataset.source(steps).map(step), mine)
 
   def some(self, indices: Sequence[int] | np.ndarray) -> Iterator[Batch]:
     """Batches of chosen examples in the order given, the last one padded.
@@ -157,49 +219,68 @@ class Stream:
     Each process gets its own rows, as in `batches`.
     """
     chosen, mine = np.asarray(indices, np.int32), self._share()
-
-    def rows(step: int) -> tuple[np.ndarray, np.ndarray]:
-      positions, valid = _padded(step, self.batch_size, len(chosen), mine)
-      return chosen[positions], valid
-
+    step = functools.partial(_padded, chosen, self.batch_size)
     steps = range(-(-len(chosen) // self.batch_size))
-    return self._read(grain.MapDataset.source(steps).map(rows))
+    return self._read(grain.MapDataset.source(steps).map(step), mine)
 
   def spread(self, limit: int | None) -> Iterator[Batch]:
     """Batches of all examples, or of `limit` examples spread evenly."""
     if limit is None or limit >= len(self):
       return self.batches()
-    return self.some(np.linspace(0, len(self) - 1, limit).round())
+    at = np.linspace(0, len(self) - 1, limit).round().astype(np.int32)
+    return self.some(self._positions[at])
 
   def examples(self, indices: Sequence[int] | np.ndarray) -> Batch:
     """Reads chosen examples; every process gets all of them."""
     indices = np.asarray(indices, np.int32)
-    batch = self._batch(indices, np.ones(len(indices), bool))
-    return {**batch, "image": self.images.read(indices)}
+    known = self._known(indices, np.ones(len(indices), bool))
+    return {**known, **self.kept.read(indices, indices)}
 
   def varied(self, batch: Batch, key: jax.Array) -> Batch:
-    """The batch with each image changed at random; for use inside a step.
+    """The batch changed at random, inside a step; batch[view] with views.
 
     Args:
-      batch: of this stream, or the slice of it that a device holds.
+      batch: of `batches`, or the slice of it that a device holds.
       key: of the step. Each example folds its own from it, so that its noise
         does not depend on its device.
     """
-    if not self.augment:
-      return batch
-    keys = parallel.example_keys(key, batch["index"])
-    images = batch["image"].astype("float32")
-    varied = jax.vmap(lambda x, k: transforms.draw(self.augment, k).pixels(x))
-    return {**batch, "image": varied(images, keys)}
+    made: dict[str, Batch] = {}
+    saved = batch.get(views_lib.JPEG, {})
+    read = {k: v for k, v in batch.items() if k != views_lib.JPEG}
+    for view in self.views:
+      start = made[view.parent] if view.parent else read
+      start = {**start, **saved.get(view.name, {})}
+      made[view.name] = view.varied(self._kinds, start, key)
+    return made.get("", made)
 
   def once(self) -> "Stream":
-    """The same stream that keeps no image, for a pass in constant memory."""
-    images = memory.ImageMemory(self.source, self.image_size, 0)
-    return dataclasses.replace(self, images=images)
+    """The same stream that keeps no example, for a pass in constant memory."""
+    nothing = memory.Memory(self.source, self.image_size, 0)
+    return dataclasses.replace(self, kept=nothing)
 
-  def _batch(self, indices: np.ndarray, valid: np.ndarray) -> Batch:
-    labels = self.labels[indices]
-    return {"label": labels, "index": indices, "valid": valid}
+  def whole(self) -> "Stream":
+    """The same stream, of all examples of the source."""
+    return dataclasses.replace(self, rows=None)
+
+  @functools.cached_property
+  def _kinds(self) -> Mapping[str, fields.Field]:
+    return fields.of(self.source)
+
+  @functools.cached_property
+  def _positions(self) -> Int32[np.ndarray, "n"]:
+    if self.rows is not None:
+      return self.rows
+    return np.arange(len(self.source), dtype=np.int32)
+
+  @functools.cached_property
+  def _columns(self) -> dict[str, Int32[np.ndarray, "n"]]:
+    given = {} if self.given is None else {"label": self.given}
+    return {**fields.columns(self.source), **given}
+
+  def _known(self, indices: np.ndarray, valid: np.ndarray) -> Batch:
+    """What is known of some examples without reading them."""
+    known = {name: rows[indices] for name, rows in self._columns.items()}
+    return {**known, "index": indices, "valid": valid}
 
   def _share(self) -> slice:
     """Rows of a batch that belong to this process."""
@@ -212,33 +293,50 @@ class Stream:
     size = self.batch_size // count
     return slice(number * size, (number + 1) * size)
 
-  def _rows(self) -> Callable[[int], tuple[np.ndarray, np.ndarray]]:
-    """Function from a step to this process's (indices, valid)."""
-    mine = self._share()
+  def _steps(self) -> Callable[[int], _Step]:
+    """Function from a number to the step, over all processes."""
     if self.seed is None:
-      return lambda step: _padded(step, self.batch_size, len(self), mine)
-    order = grain.MapDataset.range(len(self)).shuffle(self.seed % 2**32)
-    order = order.batch(self.batch_size, drop_remainder=True).repeat()
-    whole = np.ones(mine.stop - mine.start, bool)
-    return lambda step: (np.asarray(order[step], np.int32)[mine], whole)
+      return functools.partial(_padded, self._positions, self.batch_size)
+    positions, size = self._positions, self.batch_size
+    per_epoch, whole = len(self) // size, np.ones(size, bool)
+    if self.weights is None:
+      order = grain.MapDataset.range(len(self)).shuffle(self.seed % 2**32)
+      order = order.batch(size, drop_remainder=True).repeat()
+      at = order.__getitem__
+    else:
+      weights = self.weights[positions]
+      at = choice.by_weight(weights, self.seed, size, per_epoch)
+    return lambda step: _Step(step // per_epoch, positions[at(step)], whole)
 
-  def _read(self, rows: grain.MapDataset) -> Iterator[Batch]:
+  def _read(self, steps: grain.MapDataset, mine: slice) -> Iterator[Batch]:
     threads = min(_THREADS, os.cpu_count() or 1)
     options = grain.ReadOptions(threads, max(_AHEAD, threads))
-    decoded = rows.map(lambda row: (*row, self.images.read(row[0])))
-    iterator = iter(decoded.to_iter_dataset(options))
+
+    def batch(step: _Step) -> Batch:
+      indices = step.indices[mine]
+      found = self.kept.read(indices, step.indices)
+      known = self._known(indices, step.valid[mine])
+      return {**known, **self._saved(step.epoch, indices, found)}
+
+    iterator = iter(steps.map(batch).to_iter_dataset(options))
     try:
-      for indices, valid, pixels in iterator:
-        yield {**self._batch(indices, valid), "image": pixels}
+      yield from iterator
     finally:
       iterator.close()
 
+  def _saved(self, epoch: int, indices: np.ndarray, found: Batch) -> Batch:
+    """What was read, and images saved as JPEG where a view wants them."""
+    saved = {
+      view.name: view.saved(self._kinds, found, self.seed or 0, epoch, indices)
+      for view in self.views
+      if view.jpeg
+    }
+    return {**found, views_lib.JPEG: saved} if saved else found
 
-def _padded(
-  step: int, batch_size: int, count: int, mine: slice
-) -> tuple[np.ndarray, np.ndarray]:
-  indices = np.arange(step * batch_size, (step + 1) * batch_size)[mine]
-  valid = indices < count
-  # Padding repeats the last example: its label is valid, and its image is in
-  # the same batch, so that it is decoded once.
-  return np.minimum(indices, count - 1).astype(np.int32), valid
+
+def _padded(positions: np.ndarray, size: int, step: int) -> _Step:
+  at = np.arange(step * size, (step + 1) * size)
+  # Padding repeats the last example: its label is valid, and its fields are in
+  # the same batch, so that it is read once.
+  last = len(positions) - 1
+  return _Step(0, positions[np.minimum(at, last)], at <= last)

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Key, UInt8, UInt32
+from jaxtyping import Array, Float, Key, Shaped, UInt32
 import numpy as np
 from PIL import Image
 
@@ -29,13 +29,32 @@ _JITTER = 0.2  # brightness, contrast and saturation: factors 0.8..1.2
 
 
 def resize(
-  image: UInt8[np.ndarray, "H W 3"], size: int
-) -> UInt8[np.ndarray, "size size 3"]:
-  """Squashes an image to a square, by Pillow's bilinear filter."""
+  image: Shaped[np.ndarray, "H W c"], size: int
+) -> Shaped[np.ndarray, "size size c"]:
+  """Squashes bytes or floats to a square, by Pillow's bilinear filter."""
   if image.shape[:2] == (size, size):
     return image
+  if image.shape[2] == 3 and image.dtype == np.uint8:
+    return _resized(image, size)
+  # Pillow takes other channels for transparency or ink.
+  planes = np.moveaxis(image, -1, 0)
+  return np.stack([_resized(plane, size) for plane in planes], axis=-1)
+
+
+def _resized(plane: np.ndarray, size: int) -> np.ndarray:
   resample = Image.Resampling.BILINEAR
-  return np.array(Image.fromarray(image).resize((size, size), resample))
+  return np.array(Image.fromarray(plane).resize((size, size), resample))
+
+
+def resize_nearest(
+  planes: Shaped[np.ndarray, "*t H W"], size: int
+) -> Shaped[np.ndarray, "*t size size"]:
+  """Squashes planes to squares of their nearest pixels."""
+  rows, columns = (
+    ((np.arange(size) + 0.5) * side / size).astype(int)
+    for side in planes.shape[-2:]
+  )
+  return planes[..., rows[:, None], columns]
 
 
 class Augmentation(NamedTuple):

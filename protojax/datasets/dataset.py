@@ -4,8 +4,10 @@
 makes streams of them.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
+
+import numpy as np
 
 from protojax import datasets
 from protojax.data import splits as splits_lib
@@ -115,12 +117,25 @@ class Dataset:
     size = self._data.image_size
     return stream.ordered(self.source(split), size, self._batch_size)
 
-  def shuffled(self, augment: str = "", copies: int = 1) -> Stream:
+  def shuffled(
+    self,
+    augment: str = "",
+    copies: int = 1,
+    *,
+    rows: Sequence[int] | np.ndarray | None = None,
+    weights: Sequence[float] | np.ndarray | None = None,
+    labels: Sequence[int] | np.ndarray | None = None,
+    views: Mapping[str, str] | None = None,
+  ) -> Stream:
     """The training images, in another order every epoch.
 
     Args:
       augment: names of the random variations; see `data.transforms`.
       copies: how often each image comes in an epoch.
+      rows: positions of the images to draw from; None: all.
+      weights: of each image, to draw in proportion; None: each comes once.
+      labels: of each image, in place of its own; -1 is unknown.
+      views: several variations by name; see `data.views`.
     """
     return stream.shuffled(
       self.source("train"),
@@ -129,4 +144,8 @@ class Dataset:
       self._seed,
       augment,
       copies=copies,
+      rows=rows,
+      weights=weights,
+      labels=labels,
+      views=views,
     )

@@ -60,6 +60,7 @@ class Cached:
       state: what rows are made with.
       stream: in source order, without augmentation.
     """
+    stream = stream.whole()
     if self._depends_on is None:
       return self._computed(state, stream)
     depends_on = {"": self._depends_on(state)}

@@ -1,5 +1,6 @@
 """Batches by step: order, padding, shares of a process, memory."""
 
+import functools
 import gc
 import threading
 
@@ -64,7 +65,7 @@ def test_ordered_pads_the_last_batch_and_says_so():
   assert len(stream) == 23
   assert stream.steps_per_epoch == 4
   assert stream.image_size == 4
-  assert stream.augment == ""
+  assert not stream.varies
   batches = list(stream.batches())
   for batch in batches:
     check(batch, source)
@@ -141,6 +142,98 @@ def test_order_depends_on_the_seed_alone():
   np.testing.assert_array_equal(first, again)
   assert (first != other).any()
   indices(stream_lib.shuffled(Planted(), 4, 5, seed=-1), 0, 1)
+
+
+def test_rows_are_some_of_the_source_and_keep_their_index():
+  source, rows = Planted(), [20, 3, 11, 7, 5, 2, 17]
+  stream = stream_lib.shuffled(source, 4, 3, seed=2, rows=rows)
+  assert len(stream) == 7
+  assert stream.steps_per_epoch == 2
+  epochs = indices(stream, 0, 40).reshape(20, 6)
+  assert all(len(set(e)) == 6 for e in epochs)
+  assert set(epochs.ravel()) == set(rows)
+  for batch in stream.batches(0, 4):
+    check(batch, source)
+  # Those of other rows are not labels of the stream.
+  assert (stream.labels[rows] == source.labels[rows]).all()
+  assert (np.delete(stream.labels, rows) == -1).all()
+  assert len(stream.whole()) == 23
+  assert (stream.whole().labels == source.labels).all()
+
+
+def test_rows_in_their_order():
+  source, rows = Planted(), np.array([20, 3, 11, 7, 5])
+  stream = stream_lib.ordered(source, 4, 4, rows=rows)
+  batches = list(stream.batches())
+  for batch in batches:
+    check(batch, source)
+  index = np.concatenate([b["index"] for b in batches])
+  valid = np.concatenate([b["valid"] for b in batches])
+  assert index.tolist() == [20, 3, 11, 7, 5, 5, 5, 5]
+  assert valid.sum() == 5
+  (batch,) = stream.spread(3)
+  assert batch["index"][batch["valid"]].tolist() == [20, 11, 5]
+  # The memory is that of the whole source.
+  list(stream_lib.ordered(source, 4, 4).batches())
+  assert sorted(source.decoded) == list(range(23))
+
+
+def test_all_rows_are_the_stream_without_rows():
+  plain = indices(stream_lib.shuffled(Planted(), 4, 5, seed=7), 0, 9)
+  whole = stream_lib.shuffled(Planted(), 4, 5, seed=7, rows=range(23))
+  np.testing.assert_array_equal(indices(whole, 0, 9), plain)
+
+
+def test_weights_draw_in_proportion_by_seed_and_epoch():
+  weights = np.arange(23) % 4
+  make = functools.partial(
+    stream_lib.shuffled, Planted(), 4, 5, weights=weights
+  )
+  drawn = indices(make(seed=3), 0, 4000)
+  counts = np.bincount(drawn, minlength=23)
+  expected = weights / weights.sum()
+  assert (counts[weights == 0] == 0).all()
+  deviation = np.sqrt(20000 * expected * (1 - expected)) + 1e-9
+  assert (np.abs(counts - 20000 * expected) < 4.5 * deviation).all()
+  # Any step is read directly; epochs (of 4 steps) and seeds differ.
+  np.testing.assert_array_equal(indices(make(seed=3), 13, 21), drawn[65:105])
+  epochs = drawn.reshape(-1, 20)[:50]
+  assert len({tuple(e) for e in epochs}) == 50
+  assert (indices(make(seed=4), 0, 4) != drawn[:20]).any()
+  some = make(seed=3, rows=[1, 2, 3, 4, 5])
+  assert set(indices(some, 0, 50)) == {1, 2, 3, 5}
+
+
+def test_labels_in_place_of_the_sources():
+  given = np.full(23, -1)
+  given[[4, 9]] = 2
+  stream = stream_lib.shuffled(Planted(), 4, 5, seed=0, labels=given)
+  for read_images in (True, False):
+    for batch in stream.batches(0, 4, read_images=read_images):
+      np.testing.assert_array_equal(batch["label"], given[batch["index"]])
+      assert batch["label"].dtype == np.int32
+  np.testing.assert_array_equal(stream.labels, given)
+
+
+@pytest.mark.parametrize(
+  ("given", "message"),
+  [
+    ({"rows": [3, 23] * 5}, "rows hold 23, expected positions from 0 to 22"),
+    ({"rows": [-1] * 5}, "rows hold -1"),
+    ({"rows": np.ones(5, bool)}, "rows are bool, expected positions"),
+    ({"rows": [1, 2]}, "2 training images are fewer than a batch of 5"),
+    ({"weights": [1.0] * 5}, r"weights have shape \(5,\), expected one for"),
+    ({"weights": [-1.0] * 23}, "weights must be finite, and 0 or more"),
+    ({"weights": [np.nan] * 23}, "weights must be finite, and 0 or more"),
+    ({"weights": np.zeros(23)}, "all weights are 0"),
+    ({"labels": np.zeros(23)}, "labels are float64, expected classes"),
+    ({"labels": [0] * 22 + [3]}, "labels are from 0 to 3, expected -1"),
+    ({"labels": [0]}, r"labels have shape \(1,\)"),
+  ],
+)
+def test_choices_that_cannot_be_made(given, message):
+  with pytest.raises(UserError, match=message):
+    stream_lib.shuffled(Planted(), 4, 5, seed=0, **given)
 
 
 @pytest.mark.parametrize("make", [
@@ -257,7 +350,8 @@ def test_a_stream_without_augmentation_does_not_vary():
   stream = stream_lib.ordered(Planted(), 4, 4)
   assert not stream.varies
   batch = stream.examples([0])
-  assert stream.varied(batch, parallel.key(0)) is batch
+  same = stream.varied(batch, parallel.key(0))
+  assert all(same[name] is value for name, value in batch.items())
 
 
 def test_errors_of_the_source_reach_the_reader():

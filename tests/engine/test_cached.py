@@ -51,6 +51,18 @@ def test_rows_stand_in_for_images(array_source):
   assert not np.any(_all(kept, _state(3.0), again, "mean"))
 
 
+def test_some_rows_of_a_source_share_those_of_all(array_source):
+  source = array_source(count=10, size=8)
+  kept, rows = Cached(_mean, _frozen), [7, 2, 5]
+  some = stream_lib.ordered(source, 8, 4, rows=rows)
+  expected = 2 * source.images.mean(axis=(1, 2, 3))
+  found = _all(kept, _state(), some, "mean")
+  np.testing.assert_allclose(found, expected[rows], rtol=1e-6)
+  source.images[:] = 0
+  found = _all(kept, _state(), some.whole(), "mean")
+  np.testing.assert_allclose(found, expected, rtol=1e-6)
+
+
 def test_rows_can_be_made_of_rows(array_source):
   source = array_source(count=6, size=8)
   stream = stream_lib.ordered(source, 8, 4)

@@ -94,7 +94,7 @@ def test_the_stages(method):
   found = list(method.stages())
   assert [s.name for s in found] == ["start", "train", "threshold"]
   assert found[1].data.seed is not None
-  assert not found[1].data.augment
+  assert not found[1].data.varies
   assert found[2].data.source.collection is not None
   (held_out,) = {len(found[2].data)}
   assert held_out == len(method.stream("calibration"))

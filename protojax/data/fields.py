@@ -1,0 +1,399 @@
+"""Fields: what an example holds, how the host reads it, and what moves it.
+
+A source may have `fields`, a mapping from names to the classes of this module.
+A batch holds each field by its name: an array, or a dictionary of arrays that
+belong together. A draw of the geometry moves all fields of an example alike.
+"""
+
+from collections.abc import Mapping
+import dataclasses
+from typing import Any, Protocol, runtime_checkable
+
+import jax
+from jaxtyping import Float, Int, Int32
+import numpy as np
+
+from protojax.data import geometry, transforms
+from protojax.data.array_checks import array, between, finite, padded, parts
+from protojax.data.source import Source, origin
+from protojax.types import PyTree, UserError
+
+# The names of what a batch holds beside the fields.
+_TAKEN = ("index", "valid", "jpeg")
+
+
+@runtime_checkable
+class Field(Protocol):
+  """What an example holds under one name."""
+
+  def layout(self, size: int) -> PyTree:
+    """Shapes and dtypes of one example.
+
+    Args:
+      size: side of images, in pixels.
+    """
+    ...
+
+  def read(self, value: Any, size: int) -> PyTree:
+    """Arrays of that layout from what a source gives.
+
+    Raises:
+      ValueError: says what was found and what is expected.
+    """
+    ...
+
+  def moved(self, value: PyTree, drawn: transforms.Drawn) -> PyTree:
+    """One example's arrays after a draw of augmentations, on the device."""
+    ...
+
+
+@dataclasses.dataclass(frozen=True)
+class Pixels:
+  """An image: uint8 [H W c]; the augmentations of colour change it, too."""
+
+  channels: int = 3
+
+  def layout(self, size: int) -> PyTree:
+    """Shape and dtype."""
+    return jax.ShapeDtypeStruct((size, size, self.channels), np.uint8)
+
+  def read(self, value: Any, size: int) -> PyTree:
+    """Squashes the image to a square."""
+    image = array(value, np.uint8, "H", "W", self.channels)
+    return transforms.resize(image, size)
+
+  def moved(self, value: PyTree, drawn: transforms.Drawn) -> PyTree:
+    """Moves and colours it; the result is float32, 0..255."""
+    return drawn.pixels(value.astype("float32"))
+
+
+@dataclasses.dataclass(frozen=True)
+class Grid:
+  """Values in space: float [H W c], such as MRI, topomaps and latents."""
+
+  channels: int
+
+  def layout(self, size: int) -> PyTree:
+    """Shape and dtype."""
+    return jax.ShapeDtypeStruct((size, size, self.channels), np.float32)
+
+  def read(self, value: Any, size: int) -> PyTree:
+    """Squashes the grid to a square."""
+    grid = finite(array(value, np.floating, "H", "W", self.channels))
+    return transforms.resize(grid.astype(np.float32), size)
+
+  def moved(self, value: PyTree, drawn: transforms.Drawn) -> PyTree:
+    """Moves it as pixels, bilinear."""
+    return drawn.grid(value)
+
+
+@dataclasses.dataclass(frozen=True)
+class Classes:
+  """The class of each pixel: int [H W].
+
+  Attributes:
+    ignore: the value of pixels whose class is unknown, such as those that an
+      augmentation brings in from outside the image.
+  """
+
+  ignore: int = 255
+
+  def layout(self, size: int) -> PyTree:
+    """Shape and dtype."""
+    return jax.ShapeDtypeStruct((size, size), np.int32)
+
+  def read(self, value: Any, size: int) -> PyTree:
+    """Takes the nearest pixels of a square."""
+    plane = between(array(value, np.integer, "H", "W"), 0, 2**31 - 1)
+    return transforms.resize_nearest(plane.astype(np.int32), size)
+
+  def moved(self, value: PyTree, drawn: transforms.Drawn) -> PyTree:
+    """Moves it, nearest."""
+    if not (matrices := drawn.matrices):
+      return value
+    return geometry.nearest(matrices, *value.shape).of(value, self.ignore)
+
+
+@dataclasses.dataclass(frozen=True)
+class Instances:
+  """Objects as masks: {"masks": bool [t H W], "classes": int [t]}.
+
+  A batch also has "valid" [t], False for padding and for what is out of sight.
+
+  Attributes:
+    most: t of a batch; a source may give fewer.
+  """
+
+  most: int
+
+  def layout(self, size: int) -> PyTree:
+    """Shapes and dtypes."""
+    masks = jax.ShapeDtypeStruct((self.most, size, size), np.bool_)
+    return {"masks": masks, **_things(self.most)}
+
+  def read(self, value: Any, size: int) -> PyTree:
+    """Takes the nearest pixels of squares."""
+    masks, classes = parts(value, "masks", "classes")
+    masks = array(masks, np.bool_, "t", "H", "W")
+    masks = transforms.resize_nearest(masks, size)
+    return {"masks": padded(masks, self.most), **_known(classes, masks, self)}
+
+  def moved(self, value: PyTree, drawn: transforms.Drawn) -> PyTree:
+    """Moves the masks, nearest."""
+    if not (matrices := drawn.matrices):
+      return value
+    masks = value["masks"]
+    places = geometry.nearest(matrices, *masks.shape[1:])
+    masks = jax.vmap(lambda mask: places.of(mask, False))(masks)
+    valid = value["valid"] & masks.any((1, 2))
+    return {**value, "masks": masks, "valid": valid}
+
+
+@dataclasses.dataclass(frozen=True)
+class Boxes:
+  """Objects in boxes: {"boxes": float [t 4], "classes": int [t]}.
+
+  A box is (top, left, bottom, right) in shares of the image. A batch also has
+  "valid" [t], False for padding and for what is out of sight.
+
+  Attributes:
+    most: t of a batch; a source may give fewer.
+  """
+
+  most: int
+
+  def layout(self, size: int) -> PyTree:
+    """Shapes and dtypes."""
+    boxes = jax.ShapeDtypeStruct((self.most, 4), np.float32)
+    return {"boxes": boxes, **_things(self.most)}
+
+  def read(self, value: Any, size: int) -> PyTree:
+    """Pads the boxes."""
+    boxes, classes = parts(value, "boxes", "classes")
+    boxes = between(finite(array(boxes, np.floating, "t", 4)), 0, 1)
+    if np.any(boxes[:, :2] >= boxes[:, 2:]):
+      raise ValueError(
+        "found an empty box, expected top < bottom, left < right"
+      )
+    boxes = boxes.astype(np.float32)
+    return {"boxes": padded(boxes, self.most), **_known(classes, boxes, self)}
+
+  def moved(self, value: PyTree, drawn: transforms.Drawn) -> PyTree:
+    """Moves the corners; the box is around what is still in sight."""
+    if not (matrices := drawn.matrices):
+      return value
+    boxes, seen = geometry.boxes(matrices, value["boxes"])
+    return {**value, "boxes": boxes, "valid": value["valid"] & seen}
+
+
+class _Placeless:
+  """What lies nowhere in the image: no draw moves it."""
+
+  def moved(self, value: PyTree, drawn: transforms.Drawn) -> PyTree:
+    """The value as it is."""
+    return value
+
+
+@dataclasses.dataclass(frozen=True)
+class Label(_Placeless):
+  """A class: an int, -1 if it is unknown.
+
+  The one named "label" is read from the source's `labels`.
+  """
+
+  def layout(self, size: int) -> PyTree:
+    """Shape and dtype."""
+    return jax.ShapeDtypeStruct((), np.int32)
+
+  def read(self, value: Any, size: int) -> PyTree:
+    """Takes a number."""
+    return between(array(value, np.integer), -1, 2**31 - 1).astype(np.int32)
+
+
+@dataclasses.dataclass(frozen=True)
+class Labels(_Placeless):
+  """Several classes: int [count], each 1 (yes), 0 (no) or -1 (unknown)."""
+
+  count: int
+
+  def layout(self, size: int) -> PyTree:
+    """Shape and dtype."""
+    return jax.ShapeDtypeStruct((self.count,), np.int32)
+
+  def read(self, value: Any, size: int) -> PyTree:
+    """Takes the numbers."""
+    labels = between(array(value, np.integer, self.count), -1, 1)
+    return labels.astype(np.int32)
+
+
+@dataclasses.dataclass(frozen=True)
+class Group(_Placeless):
+  """The number of the volume, slide or generator that an example is of.
+
+  It is read from the source's `groups`. Splits keep a group whole.
+  """
+
+  def layout(self, size: int) -> PyTree:
+    """Shape and dtype."""
+    return Label().layout(size)
+
+  def read(self, value: Any, size: int) -> PyTree:
+    """Takes a number."""
+    return Label().read(value, size)
+
+
+@dataclasses.dataclass(frozen=True)
+class Vector(_Placeless):
+  """Numbers of a fixed count: float [length]."""
+
+  length: int
+
+  def layout(self, size: int) -> PyTree:
+    """Shape and dtype."""
+    return jax.ShapeDtypeStruct((self.length,), np.float32)
+
+  def read(self, value: Any, size: int) -> PyTree:
+    """Takes the numbers."""
+    return finite(array(value, np.floating, self.length)).astype(np.float32)
+
+
+@dataclasses.dataclass(frozen=True)
+class Tokens(_Placeless):
+  """Words as numbers: int [l].
+
+  A batch holds {"tokens": int32 [length], "valid": bool [length]}.
+
+  Attributes:
+    length: l of a batch; a source may give fewer.
+  """
+
+  length: int
+
+  def layout(self, size: int) -> PyTree:
+    """Shapes and dtypes."""
+    return {
+      "tokens": jax.ShapeDtypeStruct((self.length,), np.int32),
+      "valid": jax.ShapeDtypeStruct((self.length,), np.bool_),
+    }
+
+  def read(self, value: Any, size: int) -> PyTree:
+    """Pads the tokens."""
+    tokens = between(array(value, np.integer, "l"), 0, 2**31 - 1)
+    valid = padded(np.ones(len(tokens), bool), self.length)
+    return {
+      "tokens": padded(tokens.astype(np.int32), self.length),
+      "valid": valid,
+    }
+
+
+@dataclasses.dataclass(frozen=True)
+class Bag(_Placeless):
+  """Any number of vectors: float [n channels].
+
+  A batch holds {"vectors": float32 [b n channels], "valid": bool [b n]}. All
+  bags of a step are padded to one n, a power of two. A source of bags has
+  `sizes(name) -> int [examples]`, the number of vectors in each bag.
+  """
+
+  channels: int
+
+  def layout(self, size: int) -> PyTree:
+    """Shapes and dtypes of a bag that is not padded yet, without vectors."""
+    return {
+      "vectors": jax.ShapeDtypeStruct((0, self.channels), np.float32),
+      "valid": jax.ShapeDtypeStruct((0,), np.bool_),
+    }
+
+  def read(self, value: Any, size: int) -> PyTree:
+    """Takes the vectors."""
+    vectors = finite(array(value, np.floating, "n", self.channels))
+    return vectors.astype(np.float32)
+
+  def padded(
+    self, vectors: Float[np.ndarray, "n channels"], length: int
+  ) -> PyTree:
+    """What a batch holds of one bag."""
+    valid = padded(np.ones(len(vectors), bool), length)
+    return {"vectors": padded(vectors, length), "valid": valid}
+
+
+_PHOTOGRAPHS: Mapping[str, Field] = {"image": Pixels(), "label": Label()}
+
+
+def of(source: Source) -> Mapping[str, Field]:
+  """Fields of a source by name; an image and a label if it names none."""
+  whole, _ = origin(source)
+  found = getattr(whole, "fields", _PHOTOGRAPHS)
+  for name in _TAKEN:
+    if name in found:
+      raise UserError(
+        f"a source has a field {name!r}, which every batch has: rename it"
+      )
+  return found
+
+
+def columns(source: Source) -> dict[str, Int32[np.ndarray, "n"]]:
+  """Fields that are known of all examples without reading one."""
+  found = {}
+  for name, field in of(source).items():
+    if isinstance(field, Label) and name == "label":
+      found[name] = np.asarray(source.labels, np.int32)
+    elif isinstance(field, Group):
+      found[name] = _groups(source, name)
+  return found
+
+
+def groups(source: Source) -> Int[np.ndarray, "n"] | None:
+  """The group of each example; None if the source knows none."""
+  whole, rows = origin(source)
+  found = getattr(whole, "groups", None)
+  return None if found is None else np.asarray(found)[rows]
+
+
+def sizes(source: Source, name: str) -> Int[np.ndarray, "n"]:
+  """The number of vectors in each bag of a field, known without reading one.
+
+  Raises:
+    UserError: the source has no `sizes`, or they are not those of its bags.
+  """
+  whole: Any
+  whole, rows = origin(source)
+  if not hasattr(whole, "sizes"):
+    raise UserError(
+      f"a source has bags {name!r} but no `sizes(name)`: give it the number of"
+      " vectors in each bag, so that a step can be padded before it is read"
+    )
+  found = np.asarray(whole.sizes(name))[rows]
+  if found.size and found.min() < 1:
+    empty = source.name(int(np.argmin(found)))
+    raise UserError(
+      f"example {empty!r}, field {name!r}: found no vector, expected at least 1"
+    )
+  return found
+
+
+def _groups(source: Source, name: str) -> Int32[np.ndarray, "n"]:
+  found = groups(source)
+  if found is None:
+    raise UserError(
+      f"a source has the field {name!r} of groups but no `groups`: give it the"
+      " number of each example's group"
+    )
+  return found.astype(np.int32)
+
+
+def _things(most: int) -> PyTree:
+  return {
+    "classes": jax.ShapeDtypeStruct((most,), np.int32),
+    "valid": jax.ShapeDtypeStruct((most,), np.bool_),
+  }
+
+
+def _known(classes: Any, rows: np.ndarray, field: Instances | Boxes) -> PyTree:
+  """Classes of some objects, and which are not padding."""
+  classes = between(array(classes, np.integer, len(rows)), 0, 2**31 - 1)
+  valid = np.ones(len(rows), bool)
+  return {
+    "classes": padded(classes.astype(np.int32), field.most),
+    "valid": padded(valid, field.most),
+  }

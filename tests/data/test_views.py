@@ -1,0 +1,141 @@
+"""Views: who goes on from whom, draws of their own, JPEG that repeats."""
+
+import functools
+
+import jax
+import numpy as np
+from numpy.testing import assert_array_equal
+import pytest
+
+from protojax import parallel
+from protojax.data import images, views
+from protojax.data import stream as stream_lib
+from protojax.types import UserError
+from tests.data.field_fakes import KINDS, Bags, Everything
+
+VIEWS = {
+  "strong": "weak+colour",
+  "weak": "crop",
+  "other": "crop",
+  "web": "jpeg,flip",
+}
+
+
+class Pictures(Everything):
+  fields = {  # noqa: RUF012
+    name: KINDS[name] for name in ("image", "surface", "label", "words")
+  }
+
+
+@functools.cache
+def stream():
+  return stream_lib.shuffled(Pictures(), 24, 6, 3, views=VIEWS)
+
+
+@functools.cache
+def varied():
+  """Host batches of two steps, and the same on the device."""
+  read = list(stream().batches(1, 3))
+  step = jax.jit(stream().varied)
+  return read, [
+    jax.device_get(step(batch, parallel.key(n))) for n, batch in enumerate(read)
+  ]
+
+
+def test_each_view_is_a_whole_batch():
+  assert stream().varies
+  for read, batch in zip(*varied(), strict=True):
+    assert set(batch) == set(VIEWS)
+    for view in batch.values():
+      assert set(view) == set(read) - {views.JPEG}
+      for name in ("index", "label", "valid", "words"):
+        jax.tree.map(assert_array_equal, view[name], read[name])
+
+
+def test_a_view_goes_on_from_another_and_keeps_its_geometry():
+  _, (batch, _) = varied()
+  weak, strong = batch["weak"], batch["strong"]
+  assert_array_equal(weak["surface"], strong["surface"])
+  assert (weak["image"] != strong["image"]).any((1, 2, 3)).all()
+  # The colour of the weak one, not of the image: places agree.
+  ends = strong["image"].min((1, 2)), strong["image"].max((1, 2))
+  disc = strong["image"] > sum(ends)[:, None, None] / 2
+  assert ((weak["image"] > 127) != disc).mean() < 0.02
+
+
+def test_views_draw_by_keys_of_their_own():
+  _, (batch, _) = varied()
+  weak, other = batch["weak"]["surface"], batch["other"]["surface"]
+  assert (weak != other).any((1, 2)).mean() > 0.8
+  alone = stream_lib.shuffled(
+    Pictures(), 24, 6, 3, views={"weak": VIEWS["weak"]}
+  )
+  (read,) = alone.batches(1, 2)
+  found = jax.jit(alone.varied)(read, parallel.key(0))
+  assert_array_equal(found["weak"]["surface"], weak)
+
+
+def test_a_jpeg_repeats_on_resume_and_differs_by_epoch():
+  read, (batch, _) = varied()
+  (again,) = stream().batches(2, 3)
+  jax.tree.map(assert_array_equal, again, read[1])
+  index = int(read[0]["index"][0])
+  # Two steps to an epoch: one of the first, and others.
+  saved = {}
+  for step, found in enumerate(stream().batches(0, 20)):
+    for row in np.flatnonzero(found["index"] == index):
+      saved[step // 2] = found[views.JPEG]["web"]["image"][row]
+  plain = stream().source[index]["image"]
+  qualities = [images.through_jpeg(plain, q) for q in range(30, 96)]
+  for image in saved.values():
+    assert any(np.array_equal(image, made) for made in qualities)
+  assert len({image.tobytes() for image in saved.values()}) > 5
+  flipped = (
+    batch["web"]["image"][:, :, ::-1] == read[0][views.JPEG]["web"]["image"]
+  )
+  same = batch["web"]["image"] == read[0][views.JPEG]["web"]["image"]
+  assert (flipped.all((1, 2, 3)) | same.all((1, 2, 3))).all()
+
+
+def test_jpeg_alone_without_views():
+  stream = stream_lib.shuffled(Pictures(), 24, 6, 3, "jpeg")
+  assert stream.varies
+  (read,) = stream.batches(0, 1)
+  batch = stream.varied(read, parallel.key(0))
+  assert_array_equal(batch["image"], read[views.JPEG][""]["image"])
+  assert (batch["image"] != read["image"]).any()
+  # Chosen examples are read as they are.
+  assert views.JPEG not in stream.examples([1])
+
+
+@pytest.mark.parametrize(
+  ("given", "message"),
+  [
+    ({}, "views={} has no view: name one, or leave views out"),
+    ({"a": ""}, r"view 'a' = '' is empty: give it a name and augmentations"),
+    ({"a": "flip", "b": "a+"}, r"view 'b' = 'a\+' is empty"),
+    ({"a": "+flip"}, r"view 'a' = '\+flip' is empty"),
+    ({"": "flip"}, "view '' = 'flip' is empty"),
+    ({"a": "b+flip"}, "'a' goes on from 'b', which is no view; there are a"),
+    ({"a": "a+flip"}, r"views a -> a go on from each other: start one"),
+    (
+      {"a": "c+flip", "b": "a+crop", "c": "b+crop"},
+      "views a -> c -> b -> a go on from each other",
+    ),
+    ({"a": "flop"}, "no augmentation 'flop'; there are flip"),
+    ({"a": "flip,jpeg"}, "'jpeg' in 'flip,jpeg' follows what .* put it first"),
+    ({"a": "flip", "b": "a+jpeg"}, r"'jpeg' in 'a\+jpeg' follows what"),
+  ],
+)
+def test_views_that_cannot_be_made(given, message):
+  with pytest.raises(UserError, match=message):
+    stream_lib.shuffled(Everything(), 24, 6, 0, views=given)
+
+
+def test_other_mistakes():
+  with pytest.raises(UserError, match="augment='flip' and views are given"):
+    stream_lib.shuffled(Everything(), 24, 6, 0, "flip", views=VIEWS)
+  with pytest.raises(UserError, match="'jpeg' in 'flip,jpeg' follows"):
+    stream_lib.shuffled(Everything(), 24, 6, 0, "flip,jpeg")
+  with pytest.raises(UserError, match=r"'jpeg' needs an image .* only cells"):
+    stream_lib.shuffled(Bags(), 1, 4, 0, "jpeg")
