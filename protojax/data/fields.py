@@ -19,7 +19,7 @@ from protojax.data.source import Source, origin
 from protojax.types import PyTree, UserError
 
 # The names of what a batch holds beside the fields.
-_TAKEN = ("index", "valid", "jpeg")
+TAKEN = ("index", "valid", "jpeg")
 
 
 @runtime_checkable
@@ -324,7 +324,7 @@ def of(source: Source) -> Mapping[str, Field]:
   """Fields of a source by name; an image and a label if it names none."""
   whole, _ = origin(source)
   found = getattr(whole, "fields", _PHOTOGRAPHS)
-  for name in _TAKEN:
+  for name in TAKEN:
     if name in found:
       raise UserError(
         f"a source has a field {name!r}, which every batch has: rename it"

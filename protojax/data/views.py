@@ -142,6 +142,8 @@ def _divided(name: str, views: Mapping[str, str]) -> tuple[str, str]:
       f"view {name!r} = {views[name]!r} is empty: give it a name and"
       " augmentations, such as weak='crop,flip' or strong='weak+colour'"
     )
+  if name in fields_lib.TAKEN:
+    raise UserError(f"a view is called {name!r}, as a part of every batch is")
   if parent and parent not in views:
     raise UserError(
       f"view {name!r} goes on from {parent!r}, which is no view; there are"

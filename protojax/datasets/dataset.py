@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from protojax import datasets
+from protojax.data import fields, stream
 from protojax.data import splits as splits_lib
-from protojax.data import stream
 from protojax.data.source import Source
 from protojax.data.stream import Stream
 from protojax.types import UserError
@@ -46,7 +46,7 @@ def open_split(config_data: Any, split: str, seed: int = 0) -> Source:
     train, validation = splits_lib.divided(source, c.validation_fraction, seed)
     source = train if split == "train" else validation
   unknown = int((source.labels < 0).sum())
-  if unknown:
+  if unknown and "label" in fields.of(source):
     raise UserError(
       f"{unknown} of {len(source)} {split} images have no label (-1): choose"
       f" another split with --config.data.{split}"
