@@ -20,6 +20,7 @@ import contextlib
 from pathlib import Path
 import runpy
 import sys
+from types import ModuleType
 from typing import Any
 
 import jax
@@ -29,14 +30,8 @@ from protojax import cli, methods, parallel, writing
 from protojax.data import skipped
 from protojax.engine import workdir
 from protojax.engine.checkpoint import Checkpoints, Progress
-from protojax.methods.protopnet import cabrnet, foreign, foreign_state
-from protojax.methods.protopnet.foreign_state import Classifier
-from protojax.methods.protopnet.method import Method
 from protojax.types import State, UserError
-from protojax.weights import reading
-from protojax.weights.yaml_keys import Keys
-
-_BASE = "configs/protopnet_folder.py:paper"
+from protojax.weights import pytorch, reading
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -77,9 +72,10 @@ def arguments(parser: argparse.ArgumentParser) -> None:
   )
   parser.add_argument(
     "--config",
-    default=_BASE,
+    default="",
     metavar="FILE",
-    help=f"config for what the checkpoint does not tell; {_BASE} by default",
+    help="config for what the checkpoint does not tell; by default one with the"
+    " paper's settings",
   )
 
 
@@ -95,41 +91,43 @@ def run(args: argparse.Namespace) -> int:
   folder = Path(args.output)
   if workdir.has_begun(folder):
     raise UserError(f"{folder} holds a run; give --output another folder")
-  found = read(Path(args.file), args.model_arch, args.image_size)
-  for note in found.notes:
-    _say(f"note: {note}")
-  with _importing(args.file):
-    config = _config(args.config, foreign_state.settings(found), args.data)
+  file = Path(args.file)
+  arch = Path(args.model_arch or file.with_name("model_arch.yml"))
+  module = reading.read_module(file)
+  with _importing(file):
+    name, reader = recognised(module)
+    found = reader.read(module, arch, args.image_size)
+    for note in found.notes:
+      _say(f"note: {note}")
+    base = args.config or reader.CONFIG
+    config = _config(base, name, reader.settings(found), args.data)
   names = _class_names(args, config, found.classes)
-  method = Method(config, names)
+  method = methods.load(config, names)
   template = jax.eval_shape(method.init, parallel.init_key(config.seed))
-  with _importing(args.file):
-    state = foreign_state.state(found, template, method.network.backbone)
+  with _importing(file):
+    state = reader.state(found, template, method)
   if args.push:
-    state = _pushed(method, state)
+    state = _pushed(method, state, reader)
   _write(folder, config, names, state, args.file)
-  _say(_summary(found, folder, args))
+  _say(f"written: {folder}, {reader.described(found)}\n{_next(folder, args)}")
   return 0
 
 
-def read(file: Path, model_arch: str = "", image_size: int = 0) -> Classifier:
-  """The classifier in a checkpoint of ProtoPNet or CaBRNet.
-
-  Args:
-    file: the checkpoint.
-    model_arch: path of CaBRNet's model_arch.yml; '': the one beside the
-      checkpoint.
-    image_size: replaces the size in the checkpoint, unless it is 0.
+def recognised(module: pytorch.Module) -> tuple[str, ModuleType]:
+  """Name of the method that a checkpoint is of, and its module `foreign`.
 
   Raises:
-    UserError: the file cannot be read, or holds something else.
+    UserError: no method recognises it.
   """
-  module = reading.read_module(file)
-  with _importing(file):
-    if not cabrnet.recognised(module.tensors):
-      return foreign.read(module, image_size)
-    arch = Path(model_arch or file.with_name("model_arch.yml"))
-    return cabrnet.read(module.tensors, Keys.read(arch), image_size)
+  readers = methods.parts("foreign")
+  for name, reader in readers.items():
+    if reader.recognised(module):
+      return name, reader
+  first = ", ".join(list(module.tensors)[:3]) or "none"
+  raise UserError(
+    f"its tensors ({first:.200}, ...) are those of no system that can be read;"
+    f" those are {'; '.join(reader.SYSTEMS for reader in readers.values())}"
+  )
 
 
 @contextlib.contextmanager
@@ -141,13 +139,13 @@ def _importing(file: str | Path) -> Iterator[None]:
     raise UserError(f"cannot import {file}: {error}") from error
 
 
-def _pushed(method: Method, state: State) -> State:
+def _pushed(method: Any, state: State, reader: ModuleType) -> State:
   """The state, its prototypes replaced by patches of training images."""
   stream = method.stream("train")
   for line in skipped.report({"train": stream.source}):
     _say(line)
   _say(f"pushing to {len(stream)} training images")
-  state, moved = method.push(state, stream)
+  state, moved = reader.pushed(method, state)
   _say(
     f"prototypes moved by {moved['moved_mean']:.3g} on average, by"
     f" {moved['moved_max']:.3g} at most"
@@ -155,7 +153,9 @@ def _pushed(method: Method, state: State) -> State:
   return state
 
 
-def _config(base: str, settings: Mapping[str, Any], data: str) -> ConfigDict:
+def _config(
+  base: str, method: str, settings: Mapping[str, Any], data: str
+) -> ConfigDict:
   """The base config with the settings of the checkpoint."""
   file, _, variants = base.partition(":")
   try:
@@ -163,12 +163,10 @@ def _config(base: str, settings: Mapping[str, Any], data: str) -> ConfigDict:
   except (OSError, ImportError, KeyError, ValueError) as error:
     raise UserError(
       f"--config={base} cannot be read ({error}); run this in the repository's"
-      " root folder, or name a config of ProtoPNet"
+      f" root folder, or name a config of {method}"
     ) from error
-  if config.method != "protopnet":
-    raise UserError(
-      f"--config={base} is for {config.method}, not for protopnet"
-    )
+  if config.method != method:
+    raise UserError(f"--config={base} is for {config.method}, not for {method}")
   config.update_from_flattened_dict(
     {**settings, "data.name": "folder", "data.root": data}
   )
@@ -183,7 +181,8 @@ def _class_names(
     lines = _lines(Path(args.classes))
     names, source = tuple(filter(None, lines)), args.classes
   elif args.data:
-    names, source = Method(config).class_names, args.data
+    train = methods.load(config).stream("train")
+    names, source = train.source.class_names, args.data
   else:
     return tuple(f"class {k}" for k in range(count))
   if len(names) != count or len(set(names)) != count:
@@ -221,14 +220,12 @@ def _write(folder, config, names, state: State, source: str) -> None:
   )
 
 
-def _summary(found: Classifier, folder: Path, args: argparse.Namespace) -> str:
+def _next(folder: Path, args: argparse.Namespace) -> str:
   explain = f"python explain.py --workdir={folder}"
   explain += "" if args.data else " --images=PATH"
   explain += "" if args.push else " --allow-stale"
   return (
-    f"written: {folder}, {found.backbone} with {len(found.prototypes)}"
-    f" prototypes of {found.classes} classes, images of {found.image_size}"
-    f" pixels\nNext: python -m protojax predict --workdir={folder} IMAGE...\n"
+    f"Next: python -m protojax predict --workdir={folder} IMAGE...\n"
     f"      {explain}"
   )
 

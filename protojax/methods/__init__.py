@@ -1,7 +1,21 @@
 """Finds methods by name: a folder here with a module `method` is a method.
 
 That module has the class `Method`. A dotted name is a user's own module, which
-has that class. Nothing is registered.
+has that class. Nothing is registered. Further modules beside it are found, too:
+
+- `earlier` has `LATER`: config keys that earlier runs were written without ->
+  the value that does what those runs did.
+- `notes` has `NOTES`: name of a note that the method gives on prototypes ->
+  what it means.
+- `foreign` reads checkpoints that other code has trained: `recognised(module)`,
+  `read(module, arch, image_size)`, whose result has `notes` and `classes`;
+  `settings(found)` (config keys), `state(found, template, method)`,
+  `pushed(method, state)`, `described(found)` (a line); `SYSTEMS` (what it
+  reads) and `CONFIG` (for what a checkpoint does not tell).
+- `foreign_config` translates configs of other code: `recognised(keys)` of
+  the architecture, `FILES` (name of a file -> function from its keys to ours),
+  `matches(key, value)` for keys that need no setting, and `TEXT` of the config.
+- `pages` has `pages(method, state, workdir)`: special pages of the report.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -68,6 +82,16 @@ def pages(
   if module is None:
     return None
   return functools.partial(module.pages, method, state, workdir)
+
+
+def parts(part: str) -> dict[str, ModuleType]:
+  """Method -> the module of this name that lies beside it, where there is one.
+
+  Args:
+    part: name of the module, such as "foreign".
+  """
+  found = {name: beside(name, part) for name in names()}
+  return {name: module for name, module in found.items() if module}
 
 
 def beside(name: str, part: str) -> ModuleType | None:

@@ -12,6 +12,7 @@ from protojax import __main__ as command_line
 from protojax import loading, methods
 from protojax.commands import import_ as import_lib
 from protojax.engine import workdir
+from protojax.weights import reading
 from tests.methods.protopnet import foreign_nets, test_cabrnet_checkpoints
 from tests.weights import foreign_files
 
@@ -208,5 +209,23 @@ def test_files_that_are_no_classifier(tmp_path, capsys):
   assert not (tmp_path / "run").exists()
 
 
-def test_what_is_read_is_a_classifier(checkpoint):
-  assert import_lib.read(checkpoint, image_size=32).image_size == 32
+def test_every_checkpoint_is_recognised_by_one_method(checkpoint):
+  module = reading.read_module(checkpoint)
+  assert import_lib.recognised(module)[0] == "protopnet"
+  readers = methods.parts("foreign").values()
+  assert sum(reader.recognised(module) for reader in readers) == 1
+
+
+def test_a_checkpoint_of_another_system(tmp_path, capsys):
+  arrays = {"stem.weight": np.zeros(1, "f4")}
+  with foreign_files.stand_ins():
+    content = foreign_files.zipped(*foreign_files.state_dict(arrays))
+  (tmp_path / "x.pth").write_bytes(content)
+  argv = ["import", str(tmp_path / "x.pth"), f"--output={tmp_path / 'run'}"]
+  assert command_line.main(argv) == 2
+  printed = capsys.readouterr().err
+  assert (
+    "x.pth: its tensors (stem.weight, ...) are those of no system" in printed
+  )
+  assert "ProtoPNet's code (tensors features" in printed
+  assert printed.count("\n") == 1

@@ -194,6 +194,7 @@ def test_without_projections_pruning_or_folders(tmp_path, capsys):
       [96, 64],
       "[96, 64]; images must be square",
     ),
+    ("model_arch.yml", "top_arch.name", "PIPNet", "'PIPNet'; configs can be"),
     (
       "model_arch.yml",
       "extractor.backbone.arch",

@@ -1,158 +1,62 @@
-"""Reads checkpoints of ProtoPNet's own code (github.com/cfchen-duke/ProtoPNet).
+"""Imports ProtoPNets that ProtoPNet's own code or CaBRNet has trained."""
 
-That code pickles its whole module, of the class `model.PPNet`. The class of
-each prototype is an attribute of the module, and is in no state dict.
-"""
+from pathlib import Path
 
-from collections.abc import Mapping
-from typing import Any
-
-import numpy as np
-
+from protojax.methods.protopnet import cabrnet, foreign_state, own_checkpoint
 from protojax.methods.protopnet.foreign_state import (
-  IMAGE_SIZE,
   Classifier,
-  backbone_name,
-  check,
-  convolutions,
+  described,
+  settings,
 )
-from protojax.types import UserError
+from protojax.methods.protopnet.method import Method
+from protojax.types import Metrics, PyTree, State
 from protojax.weights import pytorch
+from protojax.weights.yaml_keys import Keys
 
-_FEATURES, _ADD_ON = "features.", "add_on_layers."
-_PROTOTYPES, _HEAD = "prototype_vectors", "last_layer.weight"
-_CLASSES = "prototype_class_identity"
-# `ones` is a convolution that sums over channels.
-_KNOWN = (_PROTOTYPES, _HEAD, _CLASSES, "ones")
+# What is declared of checkpoints; see `protojax.methods`.
+__all__ = [
+  "CONFIG",
+  "SYSTEMS",
+  "described",
+  "pushed",
+  "read",
+  "recognised",
+  "settings",
+  "state",
+]
+SYSTEMS = (
+  "ProtoPNet's code (tensors features.*, add_on_layers.*, prototype_vectors,"
+  " last_layer.weight), or a ProtoPNet of CaBRNet (extractor.convnet.*)"
+)
+CONFIG = "configs/protopnet_folder.py:paper"
 
-_MOST_PIXELS = 4096
 
-# A tensor that only another system has -> that system. Its other tensors have
-# the same names.
-_OTHERS = {
-  "prototype_vectors_support": "ST-ProtoPNet",
-  "activation_weight": "EvalProtoPNet",
-  "proto_presence": "ProtoPool",
-}
+def recognised(module: pytorch.Module) -> bool:
+  """Whether the content of a file is a ProtoPNet's."""
+  return cabrnet.recognised(module.tensors) or own_checkpoint.recognised(module)
 
 
-def read(module: pytorch.Module, image_size: int = 0) -> Classifier:
-  """The classifier of a checkpoint: of the module itself, or its state dict.
+def read(module: pytorch.Module, arch: Path, image_size: int) -> Classifier:
+  """The classifier of a file.
 
   Args:
     module: the content of the file.
+    arch: path of CaBRNet's model_arch.yml, which only its files need.
     image_size: side of an image in pixels; 0 takes that of the file.
 
   Raises:
-    UserError: it is of another system, or tensors are missing or superfluous.
+    UserError: it is of another system, or something is missing or superfluous.
   """
-  # DataParallel puts "module." before every name.
-  tensors = {k.removeprefix("module."): x for k, x in module.tensors.items()}
-  _check(tensors)
-  prototypes, head = tensors[_PROTOTYPES], tensors[_HEAD]
-  check(prototypes, head, tensors.get(_CLASSES))
-  notes = []
-  if _CLASSES in tensors:
-    class_of = np.argmax(tensors[_CLASSES], axis=1)
-  else:
-    class_of, note = _class_of(prototypes, head)
-    notes.append(note)
-  size = image_size or _image_size(module.attributes)
-  if not module.kinds:
-    notes.append(
-      "A state dict does not hold similarity, activation and size of images:"
-      f" the logarithm, the sigmoid and {size} pixels are assumed"
-      " (--image-size)."
-    )
-  features = {
-    name.removeprefix(_FEATURES): x
-    for name, x in tensors.items()
-    if name.startswith(_FEATURES)
-  }
-  return Classifier(
-    backbone=backbone_name(features),
-    features=features,
-    add_on=convolutions(tensors, _ADD_ON),
-    activation=_activation(module.kinds),
-    prototypes=prototypes,
-    head=head,
-    class_of=class_of.astype(np.int32),
-    alive=np.ones(len(prototypes), bool),
-    similarity=_similarity(module),
-    image_size=size,
-    notes=tuple(notes),
-  )
+  if cabrnet.recognised(module.tensors):
+    return cabrnet.read(module.tensors, Keys.read(arch), image_size)
+  return own_checkpoint.read(module, image_size)
 
 
-def _check(tensors: Mapping[str, np.ndarray]) -> None:
-  for name, system in _OTHERS.items():
-    if name in tensors:
-      raise UserError(f"it is of {system}, which is not imported yet")
-  complaints = [
-    f"missing {name}" for name in (_PROTOTYPES, _HEAD) if name not in tensors
-  ] + [
-    f"superfluous {name}"
-    for name in tensors
-    if not name.startswith((_FEATURES, _ADD_ON)) and name not in _KNOWN
-  ]
-  if complaints:
-    raise UserError(
-      "it is not a file of ProtoPNet's code (features, add_on_layers,"
-      f" {_PROTOTYPES} [p d h w], {_HEAD} [k p]):"
-      f" {', '.join(complaints[:20])}"
-    )
+def state(found: Classifier, template: PyTree, method: Method) -> State:
+  """The state of the method with these weights."""
+  return foreign_state.state(found, template, method.network.backbone)
 
 
-def _class_of(
-  prototypes: np.ndarray, head: np.ndarray
-) -> tuple[np.ndarray, str]:
-  """The class of each prototype, guessed from the head, and a note on it."""
-  each, rest = divmod(len(prototypes), len(head))
-  if not rest:
-    return (
-      np.arange(len(prototypes)) // each,
-      f"A state dict does not hold the classes of prototypes: {each} of each"
-      " class in turn are assumed, as at the start of ProtoPNet's code.",
-    )
-  return (
-    np.argmax(head, axis=0),
-    "A state dict does not hold the classes of prototypes, and some were"
-    " pruned: each is assigned to the class that it speaks for the most.",
-  )
-
-
-def _image_size(attributes: Mapping[str, Any]) -> int:
-  size = attributes.get("img_size", IMAGE_SIZE)
-  if not isinstance(size, int) or not 1 <= size <= _MOST_PIXELS:
-    raise UserError(f"its img_size is {size!r:.80}, not a number of pixels")
-  return size
-
-
-def _activation(kinds: Mapping[str, str]) -> str:
-  """The activation after the add-on's last convolution."""
-  layers = [
-    kind.rpartition(".")[2]
-    for name, kind in kinds.items()
-    if name.startswith(_ADD_ON)
-  ]
-  if not layers:
-    return "sigmoid"
-  *before, last = layers
-  if set(before) <= {"Conv2d", "ReLU"} and last in ("Sigmoid", "Conv2d"):
-    return "sigmoid" if last == "Sigmoid" else "none"
-  raise UserError(
-    f"its add-on is {', '.join([*before, last])}; only convolutions and ReLU"
-    " can be read, and a Sigmoid at the end"
-  )
-
-
-def _similarity(module: pytorch.Module) -> str:
-  name = module.attributes.get("prototype_activation_function", "log")
-  if module.kinds and "prototype_activation_function" not in module.attributes:
-    name = "a function of its own"
-  if name not in ("log", "linear"):
-    raise UserError(
-      f"its prototype_activation_function is {name}; 'log' and 'linear' can be"
-      " read"
-    )
-  return name
+def pushed(method: Method, state: State) -> tuple[State, Metrics]:
+  """The state with prototypes that are patches of training images."""
+  return method.push(state, method.stream("train"))

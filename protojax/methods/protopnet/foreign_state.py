@@ -133,6 +133,14 @@ def check(
     )
 
 
+def described(found: Classifier) -> str:
+  """Backbone and sizes, for messages."""
+  return (
+    f"{found.backbone} with {len(found.prototypes)} prototypes of"
+    f" {found.classes} classes, images of {found.image_size} pixels"
+  )
+
+
 def settings(found: Classifier) -> dict[str, Any]:
   """Keys of ProtoPNet's config that follow from the checkpoint -> values.
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from protojax.methods.protopnet import foreign, foreign_state
+from protojax.methods.protopnet import foreign_state, own_checkpoint
 from protojax.types import UserError
 from protojax.weights import pytorch, reading
 from tests.methods.protopnet import foreign_nets
@@ -23,7 +23,7 @@ def test_a_pickled_module(tmp_path, torch):
   net, storages = foreign_nets.pickled_protopnet()
   path = tmp_path / "10push0.7812.pth"
   path.write_bytes(foreign_files.zipped(net, storages))
-  found = foreign.read(reading.read_module(path))
+  found = own_checkpoint.read(reading.read_module(path))
   assert found.backbone == "resnet18"
   assert (found.similarity, found.activation) == ("log", "sigmoid")
   assert found.image_size == foreign_nets.SIZE
@@ -36,14 +36,14 @@ def test_a_pickled_module(tmp_path, torch):
 
 
 def test_a_state_dict_says_what_it_does_not_hold(tensors):
-  found = foreign.read(_state_dict(tensors))
+  found = own_checkpoint.read(_state_dict(tensors))
   np.testing.assert_array_equal(found.class_of, [0, 0, 1, 1, 2, 2])
   assert len(found.notes) == 2
   assert "2 of each class in turn" in found.notes[0]
   assert found.image_size == 224
-  assert foreign.read(_state_dict(tensors), 96).image_size == 96
+  assert own_checkpoint.read(_state_dict(tensors), 96).image_size == 96
   parallel = {f"module.{name}": x for name, x in tensors.items()}
-  assert foreign.read(_state_dict(parallel)).backbone == "resnet18"
+  assert own_checkpoint.read(_state_dict(parallel)).backbone == "resnet18"
 
 
 def test_a_pruned_state_dict_goes_by_the_head(tensors):
@@ -52,7 +52,7 @@ def test_a_pruned_state_dict_goes_by_the_head(tensors):
     "prototype_vectors": tensors["prototype_vectors"][kept],
     "last_layer.weight": np.eye(3, dtype="f4")[:, [2, 0, 1, 1]],
   }
-  found = foreign.read(_state_dict(tensors, **pruned))
+  found = own_checkpoint.read(_state_dict(tensors, **pruned))
   np.testing.assert_array_equal(found.class_of, [2, 0, 1, 1])
   assert "speaks for the most" in found.notes[0]
 
@@ -74,12 +74,12 @@ def test_a_pruned_state_dict_goes_by_the_head(tensors):
 )
 def test_what_does_not_fit_is_named(tensors, changes, message):
   with pytest.raises(UserError, match=message):
-    foreign.read(_state_dict(tensors, **changes))
+    own_checkpoint.read(_state_dict(tensors, **changes))
 
 
 def test_missing_parts_are_named_together():
   with pytest.raises(UserError) as error:
-    foreign.read(pytorch.Module({}, {"features.x": np.zeros(1)}, {}))
+    own_checkpoint.read(pytorch.Module({}, {"features.x": np.zeros(1)}, {}))
   assert "missing prototype_vectors, missing last_layer.w" in str(error.value)
 
 
@@ -89,7 +89,7 @@ def test_another_backbone_is_named_by_its_tensors(tensors):
     for name, x in tensors.items()
   }
   with pytest.raises(UserError, match=r"no ResNet.*blocks\.bn1\.bias"):
-    foreign.read(_state_dict(others))
+    own_checkpoint.read(_state_dict(others))
 
 
 @pytest.mark.parametrize(
@@ -109,7 +109,7 @@ def test_another_backbone_is_named_by_its_tensors(tensors):
 )
 def test_settings_that_we_do_not_have(tensors, kinds, attributes, message):
   with pytest.raises(UserError, match=message):
-    foreign.read(pytorch.Module(kinds, tensors, attributes))
+    own_checkpoint.read(pytorch.Module(kinds, tensors, attributes))
 
 
 def test_an_add_on_without_an_end(tensors):
@@ -120,7 +120,7 @@ def test_an_add_on_without_an_end(tensors):
     "add_on_layers.last": "n.Conv2d",
   }
   attributes = {"prototype_activation_function": "linear"}
-  found = foreign.read(pytorch.Module(kinds, tensors, attributes))
+  found = own_checkpoint.read(pytorch.Module(kinds, tensors, attributes))
   assert (found.activation, found.similarity) == ("none", "linear")
 
 
@@ -134,7 +134,7 @@ def test_another_add_on(tensors, shapes):
     for i, shape in enumerate(shapes)
   }
   rest = {k: x for k, x in tensors.items() if not k.startswith("add_on")}
-  found = foreign.read(_state_dict({**rest, **layers}))
+  found = own_checkpoint.read(_state_dict({**rest, **layers}))
   with pytest.raises(UserError, match="regular or bottleneck or single add-on"):
     foreign_state.settings(found)
 
