@@ -2,9 +2,12 @@
 
 import ast
 from collections.abc import Iterator
+import functools
 from pathlib import Path
 
 import pytest
+
+from protojax import cli, datasets
 
 _ROOT = Path(__file__).parents[1]
 
@@ -155,6 +158,55 @@ def _modules() -> dict[str, set[str]]:
   }
 
 
+@functools.cache
+def _named() -> tuple[set[str], set[str], set[str]]:
+  """Names of all methods, data sets and commands."""
+  package = _ROOT / "protojax"
+  return (
+    {path.parent.name for path in package.glob("methods/*/method.py")},
+    {*datasets.names("load"), *datasets.names("collect")},
+    set(cli.modules()),
+  )
+
+
+def _by_name(tree: ast.Module) -> set[str]:
+  """Methods and data sets that code knows by name, and commands that it lists.
+
+  It may not import them, compare with their names, or hold tables of them.
+  """
+  methods, data, commands = _named()
+  prefixes = {f"protojax.methods.{name}" for name in methods}
+  prefixes |= {f"protojax.datasets.{name}" for name in data}
+  texts = {
+    node.value
+    for node in ast.walk(tree)
+    if isinstance(node, ast.Constant) and isinstance(node.value, str)
+  }
+  found = {
+    name
+    for name in {*_imports(tree), *texts}
+    if any(f"{name}.".startswith(f"{prefix}.") for prefix in prefixes)
+  }
+  for node in ast.walk(tree):
+    match node:
+      case ast.Compare():
+        sides = {text for side in ast.walk(node) for text in _text(side)}
+        found |= sides & (methods | data)
+      case ast.MatchValue():
+        found |= {*_text(node.value)} & (methods | data)
+      case ast.Tuple() | ast.List() | ast.Set() | ast.Dict():
+        parts = node.keys if isinstance(node, ast.Dict) else node.elts
+        held = {text for part in parts if part for text in _text(part)}
+        for names in (methods, data, commands):
+          found |= held & names if len(held & names) > 1 else set()
+  return found
+
+
+def _text(node: ast.AST) -> Iterator[str]:
+  if isinstance(node, ast.Constant) and isinstance(node.value, str):
+    yield node.value
+
+
 def _reached(modules: dict[str, set[str]], prefix: str) -> set[str]:
   """All that a folder's modules import, and what that imports in turn.
 
@@ -268,6 +320,18 @@ def test_what_one_method_needs_lies_in_its_folder():
   assert _alone(_modules()) == set(_ALONE)
 
 
+@pytest.mark.parametrize(
+  "path", _python_files(), ids=lambda p: str(p.relative_to(_ROOT))
+)
+def test_methods_data_sets_and_commands_are_found_not_listed(path):
+  _, data, _ = _named()
+  inside = path.relative_to(_ROOT).parts
+  of_method = inside[:2] == ("protojax", "methods") and len(inside) > 3
+  of_data = inside[:2] == ("protojax", "datasets") and path.stem in data
+  if not (of_method or of_data):
+    assert not _by_name(_tree(path))
+
+
 def test_configs_are_data():
   for path in (_ROOT / "configs").glob("*.py"):
     tree = _tree(path)
@@ -323,6 +387,31 @@ def test_only_special_pages_use_the_report():
 )
 def test_the_reader_of_devices_sees(source, seen):
   assert bool(_of_devices(ast.parse(source))) == seen
+
+
+@pytest.mark.parametrize(
+  ("source", "named"),
+  [
+    ("from protojax.methods.csr import network", True),
+    ("from protojax.methods import csr", True),
+    ("def f():\n  import protojax.methods.epic.method", True),
+    ("from protojax.datasets import files, photos", True),
+    ("from protojax.datasets.folder import load", True),
+    ("load('protojax.methods.epic.method')", True),
+    ("if config.method == 'protopnet':\n  pass", True),
+    ("ok = name not in ('photos', 'x')", True),
+    ("match name:\n  case 'inp_former':\n    pass", True),
+    ("table = {'photos': 1, 'planted': 2}", True),
+    ("commands = ['train', 'explain']", True),
+    ("from protojax.methods import base\nfrom protojax import methods", False),
+    ("from protojax.datasets import dataset, files", False),
+    ("splits = ('train', 'test')", False),
+    ("default = 'protopnet'", False),
+    ("row = {'boxes': found}", False),
+  ],
+)
+def test_the_reader_of_names_sees(source, named):
+  assert bool(_by_name(ast.parse(source))) == named
 
 
 def test_the_reader_of_folders_sees():

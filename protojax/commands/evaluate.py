@@ -40,7 +40,7 @@ from typing import Any
 from ml_collections import ConfigDict
 from rich.console import Console
 
-from protojax import parallel
+from protojax import datasets, parallel
 from protojax.commands.train import train
 from protojax.engine import seeds, workdir
 from protojax.evaluation import (
@@ -212,7 +212,8 @@ def _configs(
   configs = {
     name: recipes.load(name, args.recipe, variants, changes) for name in names
   }
-  if any(c.data.name == "folder" and not c.data.root for c in configs.values()):
+  data = [config.data for config in configs.values()]
+  if any(datasets.in_folder(d.name) and not d.root for d in data):
     raise UserError(
       "--methods needs images to train on: give --data=DIR, or"
       " --recipe=composites for embedded ones"

@@ -50,6 +50,11 @@ def find(name: str, needed: str = "load") -> ModuleType:
   return importlib.import_module(f"{__name__}.{name}")
 
 
+def in_folder(name: str) -> bool:
+  """Whether a data set lies in a folder that the user must give."""
+  return getattr(find(name), "FOLDERS", False)
+
+
 def preparers() -> dict[str, ModuleType]:
   """Name -> each data set of this package that can be written as records."""
   return {
