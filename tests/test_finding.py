@@ -124,15 +124,14 @@ def test_a_data_set_is_a_module():
     "folder",
     "photos",
     "planted",
-    "tfds",
   )
   assert datasets.names("collect") == ("elpv", "folder", "prepared", "textures")
-  assert datasets.names("FALLBACK") == ("tfds",)
   for name, module in datasets.preparers().items():
     assert all((module.PREPARES, module.WRITES, module.TRAINS)), name
-  for name in (*datasets.names(), *datasets.names("collect")):
-    assert datasets.find(name, "load").__name__.startswith("protojax.datasets")
-  assert datasets.find("mnist:3.0.1") is datasets.find("cub200")
+  for name in datasets.names():
+    assert datasets.find(name).__name__ == f"protojax.datasets.{name}"
+  for name in "mnist", "mnist:3.0.1", "cub200", "prepared", "archive":
+    assert datasets.find(name).__name__ == "protojax.datasets.tfds"
 
 
 def test_an_own_data_set(make):

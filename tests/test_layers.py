@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from protojax import cli, datasets
+from protojax import cli, finding
 
 _ROOT = Path(__file__).parents[1]
 
@@ -158,13 +158,17 @@ def _modules() -> dict[str, set[str]]:
   }
 
 
+def _declaring(function: str) -> tuple[str, ...]:
+  return finding.names("protojax.datasets", function)
+
+
 @functools.cache
 def _named() -> tuple[set[str], set[str], set[str]]:
   """Names of all methods, data sets and commands."""
   package = _ROOT / "protojax"
   return (
     {path.parent.name for path in package.glob("methods/*/method.py")},
-    {*datasets.names("load"), *datasets.names("collect")},
+    {name for f in ("load", "collect") for name in _declaring(f)},
     set(cli.modules()),
   )
 

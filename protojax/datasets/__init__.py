@@ -25,8 +25,10 @@ _SETTING = "--config.data.name"
 
 
 def names(needed: str = "load") -> tuple[str, ...]:
-  """Names of the data sets of this package that declare something."""
-  return finding.names(__name__, needed)
+  """Names of the data sets of this package that have a function."""
+  others = finding.names(__name__, "FALLBACK")
+  found = finding.names(__name__, needed)
+  return tuple(name for name in found if name not in others)
 
 
 def find(name: str, needed: str = "load") -> ModuleType:
@@ -42,8 +44,8 @@ def find(name: str, needed: str = "load") -> ModuleType:
   if finding.is_own(name):
     return finding.own(name, (needed,), _SETTING)
   known = names(needed)
-  others = set(known) & set(names("FALLBACK"))
   if name not in known:
+    others = set(finding.names(__name__, needed)) - set(known)
     if not others:
       raise finding.unknown(_SETTING, name, known)
     (name,) = others

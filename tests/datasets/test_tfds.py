@@ -174,8 +174,10 @@ def test_not_prepared_and_unknown(tmp_path):
   assert "is not prepared in" in message
   assert "file_format='array_record').download_and_prepare()" in message
   assert "\n" not in message
-  with pytest.raises(UserError, match=r"no data set 'mnits'.*near: mnist"):
+  with pytest.raises(UserError, match=r"'mnits' in TFDS .*; near: mnist.*phot"):
     tfds_lib.opened("mnits", str(tmp_path), "train")
+  with pytest.raises(UserError, match=r"'compsites'.*near: composites"):
+    tfds_lib.opened("compsites", str(tmp_path), "train")
   with pytest.raises(UserError, match=r"'cars' in .*protojax prepare cars196"):
     tfds_lib.opened("cars", str(tmp_path), "train")
   with pytest.raises(UserError, match=r"no folder .*nowhere"):
