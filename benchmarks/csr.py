@@ -249,7 +249,7 @@ def _covered(
   Once its boxes are covered, and once equal ones are that lie at random.
   """
   name = trained.network.concept_names[concept]
-  label = trained.method.class_names.index(name)
+  label = trained.network.class_names.index(name)
   rows = np.flatnonzero(right & (trained.source.labels == label))
 
   def boxes(i: int, moved: bool) -> np.ndarray:

@@ -107,7 +107,7 @@ class Trained:
     config = self.method.config.copy_and_resolve_references().unlock()
     config.update_from_flattened_dict(changes)
     other = copy.copy(self)
-    other.method = methods.load(config.lock(), self.method.class_names)
+    other.method = methods.load(config.lock(), self.network.class_names)
     other.method.dataset.sources = self.method.dataset.sources
     other.network = other.method.network
     every = np.ones(len(self.state.buffers["alive"]), bool)
@@ -148,7 +148,7 @@ class Bottleneck:
     source = method.stream("train").source
     features = jnp.asarray(trained.rows("train"))
     present, labels = jnp.asarray(concepts.present(source)), source.labels
-    c, k = present.shape[1], len(method.class_names)
+    c, k = present.shape[1], len(method.network.class_names)
     params = {
       "maps": jnp.zeros((features.shape[-1], c)),
       "weight": jnp.zeros((c, k)),

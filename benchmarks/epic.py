@@ -184,7 +184,7 @@ def bases(args: argparse.Namespace) -> Iterator[dict[str, Any]]:
   rows: dict[str, dict[str, list[float]]] = {}
   for seed in range(args.seeds):
     method, state, _ = train(_config(args, seed, {}))
-    test = method.evaluate(state, method.stream("test"))
+    test = method.evaluate(state, "test")
     print(
       f"seed {seed}: logits off by {test['logit_difference']:.1e} of the"
       f" largest, {test['changed']:.0f} answers changed, dropped points"
@@ -226,7 +226,7 @@ def solvers(args: argparse.Namespace) -> Iterator[dict[str, Any]]:
       fixed = {"backbone.name": "efficientnet_lite0", "probe.epochs": 1}
       changes = {**fixed, **changes}
       method, state, seconds = train(_config(args, seed, changes))
-      test = method.evaluate(state, method.stream("test"))
+      test = method.evaluate(state, "test")
       train_purity = np.asarray(state.buffers["purity"]["after"]).mean()
       for metric, value in (
         ("train purity", float(train_purity)),

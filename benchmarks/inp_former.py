@@ -25,7 +25,6 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from benchmarks import harness
 from configs import inp_former_magtile, inp_former_textures
 from protojax import parallel
-from protojax.data import stream as stream_lib
 from protojax.datasets import anomalies
 from protojax.engine import descent, stage
 from protojax.methods.inp_former import anomaly_map
@@ -54,10 +53,9 @@ def ablations(args: argparse.Namespace) -> Iterator[harness.Row]:
 
   def measure(seed: int, name: str) -> dict[str, dict[str, float]]:
     method, state = harness.train(_config(args, seed, _ABLATIONS[name]))
-    test = method.stream("test")
-    shifted = anomalies.shifted(test.source, *_LIGHT)
-    dark = stream_lib.ordered(shifted, test.image_size, test.batch_size)
-    plain, dim = (method.evaluate(state, stream) for stream in (test, dark))
+    plain, sources = method.evaluate(state, "test"), method.dataset.sources
+    sources["test"] = anomalies.shifted(sources["test"], *_LIGHT)
+    dim = method.evaluate(state, "test")
     return {name: _shown(plain) | _shown(dim, "shifted ")}
 
   for name in _ABLATIONS:
@@ -73,7 +71,7 @@ def bank(args: argparse.Namespace) -> Iterator[harness.Row]:
     method, state = harness.train(_config(args, seed, {}))
     test = method.stream("test")
     return {
-      "INP-Former": _shown(method.evaluate(state, test)),
+      "INP-Former": _shown(method.evaluate(state, "test")),
       "memory bank": _bank_metrics(method, state, test),
     }
 

@@ -90,7 +90,7 @@ def _models(args: argparse.Namespace, seed: int) -> dict[str, dict[str, float]]:
       shape: dict = shape,
     ) -> None:
       if done in _STAGES:
-        measured = method.evaluate(state, method.stream("test"))
+        measured = method.evaluate(state, "test")
         accuracy[_STAGES[done]] = measured["accuracy"]
       if done == "warm" and hasattr(method, "kinds"):
         shape |= method.geometry(state)

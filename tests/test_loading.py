@@ -8,7 +8,7 @@ from configs import protopnet_folder
 from protojax import loading, methods, parallel
 from protojax.engine import workdir
 from protojax.engine.checkpoint import Checkpoints, Progress
-from protojax.methods.base import Classifies, can
+from protojax.methods import base
 from protojax.types import UserError
 
 
@@ -32,8 +32,7 @@ def test_a_run_without_its_data_set(tmp_path):
   checkpoints.close()
 
   method, found, of_run = loading.load(tmp_path)
-  assert can(method, Classifies)
-  assert method.class_names == names
+  assert base.needed(method, "classifies").class_names == names
   jax.tree.map(np.testing.assert_array_equal, found, state)
   assert of_run.data.root == "/gone"
 

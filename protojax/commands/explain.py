@@ -11,6 +11,7 @@ tables. `python -m protojax explain` is the same command.
 """
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,8 +31,9 @@ from protojax.data import skipped
 from protojax.data import stream as stream_lib
 from protojax.datasets import files
 from protojax.engine import workdir
+from protojax.explain.request import Request
 from protojax.heat import maps
-from protojax.methods.base import Classifies, Explains, can
+from protojax.methods.base import able, needed
 from protojax.modify import presets
 from protojax.types import UserError
 
@@ -147,22 +149,21 @@ def run(args: argparse.Namespace) -> int:
   parallel.setup(args.distributed)
   place = Path(args.workdir or workdir.newest(Path("runs")))
   method, state, config = loading.load(place)
-  if not can(method, Explains):
-    raise UserError(f"{config.method} in {place} has no prototypes to explain.")
-  if method.stale(state) and not args.allow_stale:
+  explains = needed(method, "explains")
+  if explains.stale(state) and not args.allow_stale:
     raise UserError(
       f"the prototypes in {place} have changed since the last push, or were"
       " never pushed, so their pictures would be misleading. Let train.py"
       " finish, or explain them anyway with --allow-stale."
     )
-  tasks = _tasks(method, config, args)
+  tasks = _tasks(method, explains.scopes, config, args)
   for line in skipped.report({split: s.source for split, _, s in tasks}):
     parallel.say(line)
   folder = place / "explanations" / ("images" if args.images else "")
   preset = presets.load(args.preset, args.mode, args.codec)
   parallel.say(f"explaining {place} on {parallel.describe()}")
 
-  write = report_lib.load(method.report)
+  write = report_lib.load(explains.report)
   notes = methods.notes(config.method)
   pages = methods.pages(config.method, method, state, place)
   with (
@@ -179,19 +180,18 @@ def run(args: argparse.Namespace) -> int:
         speed = bar.tasks[task].speed
         bar.update(task, rate=f"{speed:.3g} images/s" if speed else "")
 
-      for explained in method.explain(
-        state,
-        stream,
+      request = Request(
         split=split,
         scope=scope,
         preset=preset,
         heat=args.heat,
         limit=args.limit,
         keep_all="npz" in args.format,
-        allow_changed=args.allow_stale,
         provenance=split == tasks[0][0],
+        allow_changed=args.allow_stale,
         progress=advance,
-      ):
+      )
+      for explained in explains.explain(state, stream, request):
         # All processes compute them; one writes them.
         if parallel.is_primary():
           report.add(explained)
@@ -203,10 +203,13 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _tasks(
-  method: Any, config: ConfigDict, args: argparse.Namespace
+  method: Any,
+  scopes: Sequence[str],
+  config: ConfigDict,
+  args: argparse.Namespace,
 ) -> list[tuple[str, str, stream_lib.Stream]]:
   """(split, scope, stream) of each pass over images."""
-  scope = _scope(method, config.method, args.scope)
+  scope = _scope(scopes, config.method, args.scope)
   if args.images:
     if scope == "global":
       raise UserError(
@@ -226,14 +229,14 @@ def _tasks(
   return tasks
 
 
-def _scope(method: Any, name: str, asked: str) -> str:
+def _scope(scopes: Sequence[str], name: str, asked: str) -> str:
   """The scope that was asked for, as far as the method has it."""
-  if asked == "both" and "global" not in method.scopes:
+  if asked == "both" and "global" not in scopes:
     return "local"
-  if asked not in (*method.scopes, "both"):
+  if asked not in (*scopes, "both"):
     raise UserError(
       f"each prototype of {name} belongs to a single image, so there is no"
-      f" --scope={asked}; use --scope={method.scopes[0]}."
+      f" --scope={asked}; use --scope={scopes[0]}."
     )
   return asked
 
@@ -245,9 +248,10 @@ def _stream(method: Any, split: str) -> stream_lib.Stream:
     UserError: the classes have changed since the training.
   """
   stream = method.stream(split).once()
-  if not can(method, Classifies):
+  classifies = able(method, "classifies")
+  if classifies is None:
     return stream
-  now, then = stream.source.class_names, method.class_names
+  now, then = stream.source.class_names, classifies.class_names
   if tuple(now) != tuple(then):
     gone = ", ".join(sorted(set(then) - set(now)))
     new = ", ".join(sorted(set(now) - set(then)))

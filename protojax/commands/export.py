@@ -28,7 +28,8 @@ import numpy as np
 
 from protojax import loading, parallel
 from protojax.engine import checkpoint, workdir
-from protojax.methods.base import Classifies, Compares, can
+from protojax.methods.base import needed
+from protojax.prototypes import push
 from protojax.prototypes.bank import vectors
 from protojax.prototypes.compaction import compact
 from protojax.prototypes.network import Network
@@ -73,19 +74,16 @@ def run(args: argparse.Namespace) -> int:
   parallel.setup()
   folder = Path(args.workdir or workdir.newest(Path("runs")))
   method, state, config = loading.load(folder)
-  if not (
-    can(method, Classifies)
-    and can(method, Compares)
-    and isinstance(method.network, Network)
-  ):
+  network = needed(method, "explains").network
+  if not isinstance(network, Network):
     raise UserError(f"{folder}: {config.method} cannot be exported yet")
   state = parallel.to_host(state)
   if not np.any(state.buffers["alive"]):
     raise UserError(f"{folder}: all prototypes were pruned, so nothing is left")
   small = compact(state)
   weights = checkpoint.flatten(_needed(small))
-  programs = serialized(method.network, small)
-  off = difference(programs, weights, method.network, state)
+  programs = serialized(network, small)
+  off = difference(programs, weights, network, state)
   if not off <= _TOLERANCE:
     raise UserError(
       f"the exported programs differ by {off:.2g} from the model in {folder},"
@@ -102,7 +100,7 @@ def run(args: argparse.Namespace) -> int:
   _write(Path(args.output), programs, weights, facts)
   print(
     f"written: {args.output}, {len(small.buffers['alive'])} prototypes of"
-    f" {len(method.network.class_names)} classes; largest difference from the"
+    f" {len(network.class_names)} classes; largest difference from the"
     f" model: {off:.2g}",
     file=sys.stderr,
   )
@@ -233,7 +231,7 @@ def described(method: Any, state: State) -> dict[str, Any]:
     {
       # Its number in the run and in its reports.
       "prototype": int(j),
-      "class": method.class_names[buffers["class_of"][j]],
+      "class": network.class_names[buffers["class_of"][j]],
       "weight": float(weights[buffers["class_of"][j], j]),
       "image": name(int(source.image[j])),
       "cell": [int(x) for x in divmod(int(source.cell[j]), columns)],
@@ -245,8 +243,8 @@ def described(method: Any, state: State) -> dict[str, Any]:
     "image_size": network.image_size,
     "grid": list(network.grid),
     "similarity": network.similarity.name,
-    "classes": list(method.class_names),
-    "stale": bool(method.stale(state)),
+    "classes": list(network.class_names),
+    "stale": push.stale(state),
     "prototypes": prototypes,
   }
 

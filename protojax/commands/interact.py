@@ -33,8 +33,7 @@ from protojax.interact.answers import Answer, Model, intervene
 from protojax.interact.atlas_images import Atlas
 from protojax.interact.server import Server
 from protojax.interact.session import Session
-from protojax.methods.base import Intervenes, can
-from protojax.types import UserError
+from protojax.methods.base import needed
 from protojax.writing import opened
 
 __all__ = ["Answer", "Model", "arguments", "intervene", "run"]
@@ -100,19 +99,15 @@ def run(args: argparse.Namespace) -> int:
   """
   parallel.setup()
   folder = Path(args.workdir or workdir.newest(Path("runs")))
-  method, state, config = loading.load(folder)
-  if not can(method, Intervenes):
-    raise UserError(
-      f"{folder}: {config.method} has no concepts to intervene in; train a"
-      " model that has concepts, with one of configs/csr_*.py"
-    )
+  method, state, _ = loading.load(folder)
+  intervenes = needed(method, "intervenes")
   # train.py writes this file last.
   if not (folder / "summary.json").exists():
     _say(f"note: {folder} is not trained to its end")
   source = _source(method, args.images)
   model = Model(method, state)
   if args.boxes:
-    asked = batch.read(Path(args.boxes), source, method.concept_names)
+    asked = batch.read(Path(args.boxes), source, intervenes.concept_names)
     with opened(args.output) as file:
       batch.write(batch.apply(model, source, asked), file, args.format)
     return 0
@@ -120,7 +115,7 @@ def run(args: argparse.Namespace) -> int:
     model,
     source,
     folder / "interventions.json",
-    Atlas(method, state, method.grid),
+    Atlas(method, state, intervenes.grid),
   )
   title = folder.resolve().name
   with Server(session, title, args.host, args.port) as server:

@@ -21,8 +21,9 @@ where defective is 1 if the score is above the threshold, else 0.
 """
 
 import argparse
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 import csv
+import functools
 import json
 from pathlib import Path
 import sys
@@ -35,8 +36,8 @@ from protojax import cli, loading, parallel
 from protojax.data import stream as stream_lib
 from protojax.datasets import files
 from protojax.engine import log, workdir
-from protojax.methods.base import Classifies, Inspects, can
-from protojax.types import State, UserError
+from protojax.methods.base import able, needed
+from protojax.types import State
 from protojax.writing import opened
 
 _CLASSIFIED = (
@@ -97,14 +98,13 @@ def run(args: argparse.Namespace) -> int:
   parallel.setup()
   with opened(args.output) as file:
     folder = Path(args.workdir or workdir.newest(Path("runs")))
-    source = files.images(*args.paths)
     method, state, config = loading.load(folder)
-    kind = next((k for k in _ANSWERS if can(method, k)), None)
-    if kind is None:
-      raise UserError(f"{folder}: {config.method} has nothing to predict")
+    answers = needed(method, *_ANSWERS)
+    kind = next(name for name in _ANSWERS if able(method, name))
     describe, columns, as_rows = _ANSWERS[kind]
-    if can(method, Inspects):
-      method.threshold(state)  # Fails before the first line is written.
+    if kind == "inspects":
+      answers.threshold(state)  # Fails before the first line is written.
+    source = files.images(*args.paths)
     # train.py writes this file last.
     if not (folder / "summary.json").exists():
       _say(f"note: {folder} is not trained to its end")
@@ -117,7 +117,8 @@ def run(args: argparse.Namespace) -> int:
       min(len(source), config.batch_size),
       cache_bytes=0,
     )
-    found = predictions(method, state, stream, describe, args.top)
+    describe = functools.partial(describe, answers, state, top=args.top)
+    found = predictions(method, state, stream, describe)
     found = _one_by_one(found, len(source))
     if args.format == "json":
       json.dump(list(found), file, indent=2)
@@ -135,8 +136,7 @@ def predictions(
   method: Any,
   state: State,
   stream: stream_lib.Stream,
-  describe: Callable[..., dict[str, Any]],
-  top: int,
+  describe: Callable[[Mapping[str, Any]], dict[str, Any]],
 ) -> Iterator[list[dict[str, Any]]]:
   """The results of each batch of a stream, in its order.
 
@@ -144,32 +144,31 @@ def predictions(
     method: its `predict` gives the rows that `describe` reads.
     state: of the model.
     stream: the images.
-    describe: (method, state, row, top) -> the result of an image.
-    top: how many prototypes to list, the most similar first.
+    describe: row -> the result of an image.
   """
   for batch, rows in parallel.each(method.predict, state, stream.batches()):
     found = []
     for i in np.flatnonzero(batch["valid"]):
       row = {name: value[i] for name, value in rows.items()}
       name = stream.source.name(int(batch["index"][i]))
-      found.append({"image": name, **describe(method, state, row, top)})
+      found.append({"image": name, **describe(row)})
     yield found
 
 
-def _classified(method, state, row, top) -> dict[str, Any]:
-  names, shares = method.class_names, row["probabilities"]
+def _classified(classifies, state, row, top) -> dict[str, Any]:
+  names, shares = classifies.class_names, row["probabilities"]
   best = int(np.argmax(shares))
   return {
     "class": names[best],
     "probability": _number(shares[best]),
     "probabilities": dict(zip(names, map(_number, shares), strict=True)),
-    "prototypes": _prototypes(row, state, method.groups.names, top),
+    "prototypes": _prototypes(row, state, classifies.groups.names, top),
   }
 
 
-def _detected(method, state, row, top) -> dict[str, Any]:
+def _detected(inspects, state, row, top) -> dict[str, Any]:
   del top
-  threshold = method.threshold(state).value
+  threshold = inspects.threshold(state).value
   return {
     "score": _number(row["score"]),
     "threshold": _number(np.float32(threshold)),
@@ -213,8 +212,8 @@ def _detected_rows(one: dict[str, Any]) -> Iterator[tuple]:
 
 # Capability -> function that makes a result, columns, function that makes rows.
 _ANSWERS = {
-  Classifies: (_classified, _CLASSIFIED, _classified_rows),
-  Inspects: (_detected, _DETECTED, _detected_rows),
+  "classifies": (_classified, _CLASSIFIED, _classified_rows),
+  "inspects": (_detected, _DETECTED, _detected_rows),
 }
 
 

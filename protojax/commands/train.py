@@ -20,7 +20,7 @@ from protojax import configuration, methods, parallel
 from protojax.data import skipped
 from protojax.engine import adopt, seeds, summary, workdir
 from protojax.engine.run import Interrupted, Run
-from protojax.methods.base import Classifies, can
+from protojax.methods.base import able
 
 _CONFIG = "configs/protopnet_photos.py"
 
@@ -93,20 +93,25 @@ def train(
   """
   workdir.claim(folder, config, methods.later)
   run = Run(folder, config.seed, config.save_seconds)
+  method = make(config, None)
+  explain = ""
+  if method.capabilities.explains is not None:
+    explain = f"python explain.py --workdir={folder}"
   if run.finished() and (folder / "summary.json").exists():
     parallel.say(
-      f"This run is finished: {folder}/summary.json. Explain it with"
-      f" `python explain.py --workdir={folder}`, or use another --workdir to"
-      " train again."
+      f"This run is finished: {folder}/summary.json."
+      f"{f' Explain it with `{explain}`.' if explain else ''} Use another"
+      " --workdir to train again."
     )
     return 0
 
-  method = make(config, None)
   class_names = None
-  if can(method, Classifies):
-    class_names = method.class_names
+  classifies = able(method, "classifies")
+  if classifies is not None:
+    class_names = classifies.class_names
     workdir.claim_classes(folder, class_names)
   parallel.say(f"{config.method} in {folder} on {parallel.describe()}")
+  # Held to the end: streams of a split share decoded images while one is alive.
   streams = {split: method.stream(split) for split in method.splits}
   for line in skipped.report({k: s.source for k, s in streams.items()}):
     parallel.say(line)
@@ -114,8 +119,7 @@ def train(
     adopt.take_over, init_from=config.init_from, class_names=class_names
   )
   measures = {
-    split: functools.partial(method.evaluate, data=stream)
-    for split, stream in streams.items()
+    split: functools.partial(method.evaluate, split=split) for split in streams
   }
   try:
     state = run.run_stages(
@@ -140,5 +144,6 @@ def train(
   )
   if parallel.is_primary():
     summary.show(outcome)
-    print(f"\nNext: python explain.py --workdir={folder}")
+    if explain:
+      print(f"\nNext: {explain}")
   return 0

@@ -48,21 +48,25 @@ def write(
 def show(summary: Mapping[str, Any], console: Console | None = None) -> None:
   """Prints the stages and the outcome as two tables.
 
-  The table of the stages has the metric that the method names as "headline".
+  The table of the stages has the metric that the method names as "headline", if
+  some stage has it.
   """
   console = console or Console()
   headline = summary.get("headline", "accuracy")
-  stages = Table(
-    "stage", "seconds", "images/s", headline, box=None, pad_edge=False
-  )
-  for stage in summary["stages"]:
-    value = stage["metrics"].get(headline)
-    stages.add_row(
+  values = [stage["metrics"].get(headline) for stage in summary["stages"]]
+  known = any(value is not None for value in values)
+  stages = Table("stage", "seconds", "images/s", box=None, pad_edge=False)
+  if known:
+    stages.add_column(headline)
+  for stage, value in zip(summary["stages"], values, strict=True):
+    row = [
       stage["id"],
       f"{stage['seconds']:.1f}",
       f"{stage['images_per_second']:,.0f}",
-      "" if value is None else f"{value:.3f}",
-    )
+    ]
+    if known:
+      row.append("" if value is None else f"{value:.3f}")
+    stages.add_row(*row)
   for column in stages.columns[1:]:
     column.justify = "right"
   outcome = Table(show_header=False, box=None, pad_edge=False)

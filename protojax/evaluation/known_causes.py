@@ -104,7 +104,7 @@ def measure(folder: Path, images: int = IMAGES) -> Measured:
     "test": test.all.importance[:, alive],
   }
   return Measured(
-    method.evaluate(state, method.stream("test"))["accuracy"],
+    method.evaluate(state, "test")["accuracy"],
     {
       one.name: {
         name: scores[_rows(one, preset)].T for name, scores in found.items()

@@ -11,7 +11,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from protojax import methods
-from protojax.methods.base import Compares, can
+from protojax.methods.base import needed
 from protojax.prototypes.explainable import Explainable
 from protojax.types import UserError
 
@@ -63,9 +63,10 @@ def explainable(method: Any) -> Explainable:
   Raises:
     UserError: it compares no patches with prototypes.
   """
-  if not can(method, Compares):
+  network = needed(method, "explains").network
+  if network is None:
     raise UserError(
       f"{method.config.method} does not decide by prototypes that patches of"
       " images are compared with, so there is nothing to measure"
     )
-  return method.network
+  return network

@@ -1,14 +1,14 @@
 """Explains models whose prototypes are patches of training images.
 
-A method calls `of_method` in its `explain`. One sweep over a stream gives the
-local and the global scores; pictures are made only of images and prototypes
-that a report shows.
+A method declares `explains=Explainer`. One sweep over a stream gives the local
+and the global scores; pictures are made only of images and prototypes that a
+report shows.
 """
 
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator
 import dataclasses
 import functools
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, ClassVar
 
 from jaxtyping import Float
 import numpy as np
@@ -26,12 +26,13 @@ from protojax.explain.evidence import (
   Overview,
 )
 from protojax.explain.redundancy import Correlation
+from protojax.explain.request import Request
 from protojax.explain.scoring_sheet import ScoringSheets
 from protojax.explain.sweep import Totals, sweep
-from protojax.modify import presets
-from protojax.modify.presets import Preset
+from protojax.metrics import classification
+from protojax.prototypes import push
 from protojax.prototypes.explainable import Explainable
-from protojax.types import Batch, State
+from protojax.types import State
 
 # Images with a wrong class that are shown beside those of each class.
 _MISTAKES = 12
@@ -39,78 +40,68 @@ _MISTAKES = 12
 _UNLABELLED = 48
 
 
-@runtime_checkable
-class Explained(Protocol):
-  """A method with a network whose prototypes are patches."""
+@dataclasses.dataclass(frozen=True)
+class Explainer:
+  """The `explains` of a method whose prototypes are patches of images.
+
+  Attributes:
+    method: gives the network, the streams, and "logits" in `predict`.
+    check: called with the state first; raises `UserError` if it cannot be
+      explained.
+  """
+
+  method: Any
+  check: Callable[[State], None] | None = None
+
+  scopes: ClassVar[tuple[str, ...]] = ("local", "global")
+  report: ClassVar[str] = "class_report"
 
   @property
   def network(self) -> Explainable:
-    """The network that is explained."""
-    ...
+    """The network of the method."""
+    return self.method.network
 
-  def stream(self, split: str) -> Any:
-    """The images of a split in source order.
+  def stale(self, state: State) -> bool:
+    """Whether a prototype is no longer the patch it was pushed to."""
+    return push.stale(state)
 
-    Raises:
-      UserError: they are gone.
+  def explain(
+    self, state: State, data: Any, request: Request
+  ) -> Iterator[LocalExplanation | Overview | GlobalExplanation]:
+    """Explains with the network, the data and the answers of the method.
+
+    Args:
+      state: of the method, after a push.
+      data: the images, in the order of their source. If they have labels,
+        redundant prototypes are found, and the accuracy without them.
+      request: all of it has an effect.
     """
-    ...
+    if self.check is not None:
+      self.check(state)
+    return explain(
+      self.network,
+      state,
+      data,
+      request,
+      training=functools.partial(self.method.stream, "train"),
+      evaluate=self._accuracy if np.all(data.labels >= 0) else None,
+    )
 
-  def evaluate(self, state: State, data: Any) -> Mapping[str, Any]:
-    """Metrics of a state on a stream, "accuracy" among them."""
-    ...
-
-
-def of_method(
-  method: Explained, state: State, stream: Any, **options: Any
-) -> Iterator[LocalExplanation | Overview | GlobalExplanation]:
-  """Explains with the network, the data and the metrics of a method.
-
-  Args:
-    method: gives the network, the data and the metrics. If the images have
-      labels, redundant prototypes are found, and the accuracy without them.
-    state: its state, after a push.
-    stream: the images, in the order of their source.
-    **options: see `explain`.
-  """
-  evaluate = None
-  if np.all(stream.labels >= 0):
-    evaluate = functools.partial(_accuracy, method)
-  return explain(
-    method.network,
-    state,
-    stream,
-    training=functools.partial(method.stream, "train"),
-    evaluate=evaluate,
-    **options,
-  )
-
-
-def _accuracy(method: Explained, state: State) -> float:
-  return float(method.evaluate(state, method.stream("test"))["accuracy"])
+  def _accuracy(self, state: State) -> float:
+    """Accuracy on the test images, none of which is kept in memory."""
+    batches = self.method.stream("test").once().batches()
+    found = classification.evaluate(self.method.predict, state, batches)
+    return found["accuracy"]
 
 
 def explain(
   model: Explainable,
   state: State,
   stream: Any,
+  request: Request,
   *,
   training: Callable[[], Any],
   evaluate: overview.Evaluate | None = None,
-  split: str = "test",
-  scope: str = "both",
-  preset: Preset = presets.REFERENCE,
-  limit: int | None = None,
-  top: int = 10,
-  keep_all: bool = False,
-  shown: int = 2,
-  rows_shown: int = 5,
-  prototypes_shown: int = 2000,
-  nearest: int = 5,
-  heat: str = "upsampling",
-  provenance: bool = True,
-  allow_changed: bool = False,
-  progress: Callable[[int], None] = lambda images: None,
 ) -> Iterator[LocalExplanation | Overview | GlobalExplanation]:
   """Explains images and prototypes in one sweep over a stream.
 
@@ -118,26 +109,11 @@ def explain(
     model: see `Explainable`.
     state: its state, after a push.
     stream: the images, in the order of their source.
+    request: what to explain, and how much of it to show.
     training: gives the stream of images that the prototypes were pushed to;
       raises `UserError` if they are gone.
     evaluate: state -> accuracy; if given, redundant prototypes are found, and
       the accuracy without them.
-    split: of the images; "train" means that the prototypes were pushed to them.
-    scope: "local" (images), "global" (prototypes) or "both".
-    preset: what to modify, and how to score it.
-    limit: use at most so many images, evenly over the stream.
-    top: prototypes listed for each image.
-    keep_all: list the scores of all prototypes, too.
-    shown: images of each class that get pictures; some images with a wrong
-      class are added.
-    rows_shown: prototypes with pictures for each such image.
-    prototypes_shown: how many prototypes get pictures.
-    nearest: images listed for each prototype.
-    heat: what heat maps show, one of `maps.ATTRIBUTIONS`.
-    provenance: give the patches that prototypes were pushed to; once is enough
-      for several splits.
-    allow_changed: explain even if the images of the prototypes have changed.
-    progress: called with the number of images of each batch that is done.
 
   Yields:
     Local explanations in the order of the stream; then an overview, unless the
@@ -148,27 +124,17 @@ def explain(
   Raises:
     UserError: a training image is not the one a prototype was pushed to.
   """
-  context = Context(model, state, stream, split, preset, heat)
-  correlation = None
-  if evaluate is not None and scope != "local":
-    correlation = overview.correlation(context)
-  compared, totals = yield from _images(
-    context,
-    reference_mode.attach(
-      stream.spread(limit), stream.source, preset, model.image_size
-    ),
-    _PictureChoice(shown),
-    rows_shown,
-    scope,
-    correlation,
-    progress,
-    top=top,
-    nearest=nearest,
-    keep_all=keep_all,
+  local = request.scope == "local"
+  context = Context(
+    model, state, stream, request.split, request.preset, request.heat
   )
+  correlation = None
+  if evaluate is not None and not local:
+    correlation = overview.correlation(context)
+  compared, totals = yield from _images(context, request, correlation)
   every = range(len(context.buffers["alive"]))
   partners: dict[int, tuple[int, ...]] = {}
-  if scope == "local":
+  if local:
     every, totals = sorted(compared), None
   elif totals is not None:
     redundant = None
@@ -180,27 +146,21 @@ def explain(
     context,
     every,
     totals,
-    training if provenance else None,
-    prototypes_shown,
-    allow_changed=allow_changed,
-    optional=scope == "local",
+    training if request.provenance else None,
+    request.prototypes_shown,
+    allow_changed=request.allow_changed,
+    optional=local,
   ):
     others = partners.get(explained.prototype, ())
     yield dataclasses.replace(explained, redundant_with=others)
 
 
 def _images(
-  context: Context,
-  batches: Iterator[Batch],
-  choose: "_PictureChoice",
-  rows_shown: int,
-  scope: str,
-  correlation: Correlation | None,
-  progress: Callable[[int], None],
-  **options: Any,
+  context: Context, request: Request, correlation: Correlation | None
 ) -> Generator[LocalExplanation, None, tuple[set[int], Totals | None]]:
   """Explains images; returns the prototypes of the shown ones, and totals."""
   stream, alive = context.stream, context.buffers["alive"]
+  choose = _PictureChoice(request.shown)
   scoring_sheets = ScoringSheets(
     context.split,
     context.preset.names,
@@ -210,6 +170,12 @@ def _images(
     context.weights,
     context.bias,
   )
+  batches = reference_mode.attach(
+    stream.spread(request.limit),
+    stream.source,
+    context.preset,
+    context.model.image_size,
+  )
   compared, totals = set(), None
   for result in sweep(
     context.model,
@@ -217,9 +183,11 @@ def _images(
     batches,
     context.preset,
     provenance=context.provenance,
+    top=request.top,
+    nearest=request.nearest,
+    keep_all=request.keep_all,
     by_points=context.model.groups.by_points,
-    keep_features=scope != "global",
-    **options,
+    keep_features=request.scope != "global",
   ):
     if isinstance(result, Totals):
       totals = result
@@ -230,10 +198,12 @@ def _images(
       found = scoring_sheets(result, stream.source.name)
       for explained, embedded in zip(found, result.embedded, strict=True):
         if choose(explained):
-          explained = _with_pictures(context, explained, embedded, rows_shown)
+          explained = _with_pictures(
+            context, explained, embedded, request.rows_shown
+          )
           compared.update(r.prototype for r in explained.evidence)
         yield explained
-    progress(len(result.index))
+    request.progress(len(result.index))
   return compared, totals
 
 

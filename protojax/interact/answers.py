@@ -20,7 +20,7 @@ from protojax.interact.intervention import (
   Intervention,
   parse,
 )
-from protojax.methods.base import Intervenes
+from protojax.methods.base import needed
 from protojax.types import Array, State
 
 # Rows of top, left, bottom and right.
@@ -70,10 +70,18 @@ class Model:
   """A method with its state, which answers to interventions.
 
   Its program is compiled once for all of them. Threads may share it.
+
+  Attributes:
+    intervenes: what the method has of `base.Intervenes`.
   """
 
-  def __init__(self, method: Intervenes, state: State) -> None:
-    self.method = method
+  def __init__(self, method: Any, state: State) -> None:
+    """Compiles nothing yet.
+
+    Raises:
+      UserError: the method takes no corrections.
+    """
+    self.intervenes = needed(method, "intervenes")
     self._state = jax.tree.map(jnp.asarray, state)
     self._lock = threading.Lock()
 
@@ -88,11 +96,11 @@ class Model:
       image: at its own size; boxes are in its pixels.
       intervention: by default none.
     """
-    size, names = image.shape[:2], self.method.concept_names
+    size, names = image.shape[:2], self.intervenes.concept_names
     with self._lock:
-      found = _program(self.method)(
+      found = _program(self.intervenes)(
         self._state,
-        transforms.resize(image, self.method.image_size),
+        transforms.resize(image, self.intervenes.image_size),
         _shares(intervention.look, size),
         _shares(intervention.ignore, size),
         np.float32(intervention.alpha),
@@ -105,7 +113,7 @@ class Model:
 
 
 def intervene(
-  method: Intervenes,
+  method: Any,
   state: State,
   image: UInt8[np.ndarray, "H W 3"],
   look: Boxes = (),
@@ -116,7 +124,7 @@ def intervene(
   """The answers to an image before and after an intervention.
 
   Args:
-    method: the method.
+    method: has the capability `intervenes`.
     state: its state.
     image: at its own size.
     look: boxes of importance 1: (top, left, bottom, right) in pixels of the
@@ -129,8 +137,10 @@ def intervene(
     The answers before and after.
 
   Raises:
-    UserError: a box, a concept or alpha is wrong.
+    UserError: the method takes no corrections; or a box, a concept or alpha is
+      wrong.
   """
+  model = Model(method, state)
   asked = parse(
     {
       "look": [_named(box) for box in look],
@@ -138,10 +148,9 @@ def intervene(
       "rejected": list(rejected),
       "alpha": alpha,
     },
-    method.concept_names,
+    model.intervenes.concept_names,
     image.shape[:2],
   )
-  model = Model(method, state)
   return model(image), model(image, asked)
 
 
@@ -163,12 +172,12 @@ def _shares(
 
 
 @functools.lru_cache(maxsize=4)
-def _program(method: Intervenes) -> Callable[..., dict[str, Array]]:
+def _program(intervenes: Any) -> Callable[..., dict[str, Array]]:
   """(state, image, look, ignore, alpha, rejected) -> the row of the image."""
 
   def program(state: State, image: Array, look, ignore, alpha, rejected):
-    importance = importance_map(look, ignore, alpha, method.grid)
-    found = method.intervene(
+    importance = importance_map(look, ignore, alpha, intervenes.grid)
+    found = intervenes.intervene(
       state, image[None], importance[None], rejected[None]
     )
     return {name: rows[0] for name, rows in found.items()}

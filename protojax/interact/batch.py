@@ -67,7 +67,7 @@ def apply(
     image = source[index]["image"]
     before, after = model(image), model(image, intervention)
     yield saved.record(
-      source.name(index), intervention, before, after, model.method
+      source.name(index), intervention, before, after, model.intervenes
     )
 
 

@@ -16,7 +16,6 @@ import numpy as np
 from protojax.engine import workdir
 from protojax.interact.answers import Answer
 from protojax.interact.intervention import Intervention, mapping, sequence
-from protojax.methods.base import Intervenes
 from protojax.types import UserError
 
 _KEY = "interventions"
@@ -27,7 +26,7 @@ def record(
   intervention: Intervention,
   before: Answer,
   after: Answer,
-  method: Intervenes,
+  intervenes: Any,
 ) -> dict[str, Any]:
   """The record of an intervention.
 
@@ -36,19 +35,19 @@ def record(
     intervention: the intervention.
     before: the answer without it.
     after: the answer with it.
-    method: the method.
+    intervenes: names the classes and the concepts; see `base.Intervenes`.
   """
   return {
     "image": image,
     **intervention.as_json(),
-    "before": described(before, method),
-    "after": described(after, method),
+    "before": described(before, intervenes),
+    "after": described(after, intervenes),
   }
 
 
-def described(answer: Answer, method: Intervenes) -> dict[str, Any]:
+def described(answer: Answer, intervenes: Any) -> dict[str, Any]:
   """An answer as JSON: the class, and the share of each concept in it."""
-  names, k = method.class_names, answer.predicted
+  names, k = intervenes.class_names, answer.predicted
   return {
     "class": names[k],
     "probability": number(answer.probabilities[k]),
@@ -59,7 +58,7 @@ def described(answer: Answer, method: Intervenes) -> dict[str, Any]:
     "concepts": {
       name: {"score": number(score), "contribution": number(contribution)}
       for name, score, contribution in zip(
-        method.concept_names,
+        intervenes.concept_names,
         answer.concept_scores,
         answer.contributions,
         strict=True,

@@ -74,10 +74,10 @@ class Session:
 
   def facts(self) -> dict[str, Any]:
     """The values that do not change while the page is open."""
-    method = self.model.method
+    intervenes = self.model.intervenes
     return {
-      "classes": list(method.class_names),
-      "concepts": list(method.concept_names),
+      "classes": list(intervenes.class_names),
+      "concepts": list(intervenes.concept_names),
       "low_margin": LOW_MARGIN,
       "alpha": ALPHA,
       "most_boxes": MOST_BOXES,
@@ -93,7 +93,7 @@ class Session:
 
   def _row(self, index: int) -> dict[str, Any]:
     """The row of an image in the list."""
-    name, names = self.source.name(index), self.model.method.class_names
+    name, names = self.source.name(index), self.model.intervenes.class_names
     try:
       found = self.model(self.source[index]["image"])
     except UserError as error:  # It was removed after the source was opened.
@@ -191,7 +191,7 @@ class Session:
     index, asked = self._parse(content)
     name, before = self.source.name(index), self._before(index)
     after = self.model(self._image(index), asked)
-    record = saved_lib.record(name, asked, before, after, self.model.method)
+    record = saved_lib.record(name, asked, before, after, self.model.intervenes)
     with self._saving:
       # Read again: another process may have saved meanwhile.
       saved = self._load()
@@ -217,12 +217,12 @@ class Session:
     content = mapping(content, "what was sent")
     index = self._known(content.get("image"))
     size = self._image(index).shape[:2]
-    names = self.model.method.concept_names
+    names = self.model.intervenes.concept_names
     return index, parse(content, names, size)
 
   def _shown(self, answer: Answer) -> dict[str, Any]:
     """An answer as the page draws it."""
-    found = saved_lib.described(answer, self.model.method)
+    found = saved_lib.described(answer, self.model.intervenes)
     # Lists: the browser would sort names that look like numbers.
     return {
       "class": found["class"],

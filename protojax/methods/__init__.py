@@ -45,6 +45,19 @@ def names() -> tuple[str, ...]:
   return tuple(sorted(p.parent.name for p in _FOLDER.glob("*/method.py")))
 
 
+def find(name: str) -> Any:
+  """The class of a method.
+
+  Raises:
+    UserError: there is no such method.
+  """
+  if finding.is_own(name):
+    return finding.own(name, ("Method",), _SETTING).Method
+  if name not in names():
+    raise finding.unknown(_SETTING, name, names())
+  return importlib.import_module(f"{__name__}.{name}.method").Method
+
+
 def later(name: str) -> Mapping[str, Any]:
   """Config keys that earlier runs of a method were written without.
 
@@ -119,10 +132,4 @@ def load(
   Raises:
     UserError: there is no such method.
   """
-  if finding.is_own(config.method):
-    module = finding.own(config.method, ("Method",), _SETTING)
-  elif config.method in names():
-    module = importlib.import_module(f"{__name__}.{config.method}.method")
-  else:
-    raise finding.unknown(_SETTING, config.method, names())
-  return module.Method(config, class_names)
+  return find(config.method)(config, class_names)

@@ -1,123 +1,50 @@
 """The interfaces of a method, for `train.py`, `explain.py` and commands."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, Protocol, TypeGuard, TypeVar, runtime_checkable
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+import dataclasses
+import operator
+from types import MappingProxyType
+from typing import Any, ClassVar, Protocol
 
 from flax.traverse_util import flatten_dict
 import jax
 from jaxtyping import Bool, Float, UInt8
 from ml_collections import ConfigDict
 
+from protojax import methods
 from protojax.data.splits import SPLITS
 from protojax.data.stream import Stream
 from protojax.engine.assets import Asset
 from protojax.engine.stage import Fit, Pass
 from protojax.explain.inspection import Threshold
+from protojax.explain.request import Request
 from protojax.prototypes.explainable import Explainable
 from protojax.prototypes.groups import Groups
 from protojax.types import Array, ArrayLike, Batch, Metrics, State, UserError
 
-T = TypeVar("T")
+# The assets of a method that has none.
+NO_ASSETS: Mapping[str, Asset] = MappingProxyType({})
+# Makes of a method the object for a capability that its network has itself.
+OF_NETWORK = operator.attrgetter("network")
+
+# Capability -> the verb of a message about a method without it.
+_VERBS = {
+  "classifies": "classify images",
+  "segments": "segment images",
+  "inspects": "look for anomalies",
+  "localises": "find boxes",
+  "explains": "explain its answers",
+  "intervenes": "take corrections of a person",
+  "generates": "generate images",
+  "simulates": "simulate",
+}
 
 
-class Method(Protocol):
-  """A system that learns prototypes.
-
-  Made from a config by the class `Method` of its module. It owns the config:
-  nothing below it reads a config key.
-
-  Attributes:
-    capabilities: what it can do: the interfaces of this module that it has,
-      declared and not inferred; see `can`.
-    assets: the frozen trees that it reads; functions of a state find them in
-      it.
-    splits: the splits of its data: "train", "test" and, if images are held out
-      of training to choose by, "validation".
-  """
-
-  capabilities: frozenset[type]
-  assets: Mapping[str, Asset]
-  splits: tuple[str, ...]
-
-  def init(self, key: jax.Array) -> State:
-    """A state from a key alone; a start from data is a `Pass`."""
-    ...
-
-  def stages(self) -> Iterable[Fit | Pass]:
-    """The stages of training, in order."""
-    ...
-
-  def predict(self, state: State, batch: Batch) -> Mapping[str, Array]:
-    """One row per example, on the device."""
-    ...
-
-  def stream(self, split: str) -> Stream:
-    """The examples of one of its splits in source order."""
-    ...
-
-  def evaluate(self, state: State, data: Stream) -> Metrics:
-    """Metrics of a state on a stream; called after every stage."""
-    ...
-
-  def summary(
-    self, state: State, stages: Sequence[Mapping[str, Any]]
-  ) -> Mapping[str, Any]:
-    """The method's own entries of WORKDIR/summary.json.
-
-    Args:
-      state: the final state.
-      stages: each stage's "id" and "metrics", in order.
-    """
-    ...
-
-
-@runtime_checkable
-class Explains(Protocol):
-  """A method that explains its answers.
-
-  Attributes:
-    scopes: "local" (images) and, if it has prototypes that stand for more than
-      one image, "global".
-    report: the module of `protojax.report` that writes its explanations.
-  """
-
-  scopes: tuple[str, ...]
-  report: str
-
-  def stale(self, state: State) -> bool:
-    """Whether a prototype is no longer the patch it was pushed to."""
-    ...
-
-  def explain(self, state: State, data: Stream, **options: Any) -> Iterator:
-    """Explanations of images (local) and of prototypes (global)."""
-    ...
-
-
-@runtime_checkable
-class Compares(Protocol):
-  """A method that compares patches of images with prototypes."""
-
-  @property
-  def network(self) -> Explainable:
-    """The network; its parameters and buffers are in the state."""
-    ...
-
-
-@runtime_checkable
-class Inspects(Protocol):
-  """A method that scores how anomalous an image is."""
-
-  def threshold(self, state: State) -> Threshold:
-    """The score above which an image is called defective."""
-    ...
-
-
-@runtime_checkable
 class Classifies(Protocol):
   """A method whose answer is one of several named classes.
 
-  Its `predict` gives "probabilities" [b k] and, if it has prototypes,
-  "similarities" and "points" for the predicted class, both [b p].
+  Its `predict` gives "logits" and "probabilities" [b k] and, if it has
+  prototypes, "similarities" and "points" for the predicted class, both [b p].
   """
 
   @property
@@ -131,12 +58,77 @@ class Classifies(Protocol):
     ...
 
 
-@runtime_checkable
-class Intervenes(Protocol):
-  """A method that a person can correct: where to look, what to reject.
+class Segments(Protocol):
+  """A method that gives each pixel one of several named classes.
 
-  It classifies: `class_names` are those of `Classifies`.
+  Its `predict` gives "classes", int [b h w].
   """
+
+  @property
+  def class_names(self) -> tuple[str, ...]:
+    """The classes; index = value of a pixel."""
+    ...
+
+
+class Inspects(Protocol):
+  """A method that says how anomalous an image is.
+
+  Its `predict` gives "score" [b].
+  """
+
+  def threshold(self, state: State) -> Threshold:
+    """The score above which an image is called defective."""
+    ...
+
+
+class Localises(Protocol):
+  """A method that says where objects are, by boxes.
+
+  Its `predict` gives "boxes" [b n 4], the top, left, bottom and right of each
+  in pixels of the network's input; their "scores" [b n], 0 for padding; and
+  their "classes", int [b n].
+  """
+
+  @property
+  def class_names(self) -> tuple[str, ...]:
+    """The classes of objects; index = class of a box."""
+    ...
+
+
+class Explains(Protocol):
+  """A method that explains its answers.
+
+  Attributes:
+    scopes: "local" (images) and, if it has prototypes that stand for more than
+      one image, "global".
+    report: the module of `protojax.report` that writes its explanations.
+  """
+
+  scopes: ClassVar[tuple[str, ...]]
+  report: ClassVar[str]
+
+  @property
+  def network(self) -> Explainable | None:
+    """Compares patches of images with prototypes; None if it does not."""
+    ...
+
+  def stale(self, state: State) -> bool:
+    """Whether a prototype is no longer the patch it was pushed to."""
+    ...
+
+  def explain(self, state: State, data: Stream, request: Request) -> Iterator:
+    """Explanations of images (local) and of prototypes (global).
+
+    Args:
+      state: of the method.
+      data: the images, in the order of their source.
+      request: what to explain, and how.
+    """
+    ...
+
+
+class Intervenes(Protocol):
+  """A method that a person can correct: where to look, what to reject."""
 
   @property
   def class_names(self) -> tuple[str, ...]:
@@ -182,17 +174,157 @@ class Intervenes(Protocol):
     ...
 
 
-def can(method: Any, interface: type[T]) -> TypeGuard[T]:
-  """Whether a method declares that it has an interface.
+class Generates(Protocol):
+  """A method that makes images."""
 
-  `isinstance` is no substitute: on Python 3.11 it evaluates the properties of
-  an interface, some of which open the data set.
+  def generate(
+    self, state: State, conditions: Mapping[str, Any], key: Array, count: int
+  ) -> UInt8[Array, "count H W c"]:
+    """New images.
+
+    Args:
+      state: of the method.
+      conditions: name -> what the images shall show, such as a class.
+      key: of the randomness; the same key gives the same images.
+      count: number of images.
+    """
+    ...
+
+
+class Simulates(Protocol):
+  """A method that says what would happen, step by step."""
+
+  def simulate(
+    self, state: State, inputs: Mapping[str, ArrayLike]
+  ) -> Mapping[str, Array]:
+    """Results by name.
+
+    Args:
+      state: of the method.
+      inputs: name -> array that the simulation starts from.
+    """
+    ...
+
+
+@dataclasses.dataclass(frozen=True)
+class Capabilities:
+  """What a method can do, declared on its class.
+
+  A field is None, or a function that makes of a method an object with the
+  interface: `able` and `needed` call it. Whether a field is None tells what a
+  method can do, and opens nothing.
+
+  Attributes:
+    classifies: gives images one of several classes: `Classifies`.
+    segments: gives pixels one of several classes: `Segments`.
+    inspects: says how anomalous images are: `Inspects`.
+    localises: gives boxes of objects: `Localises`.
+    explains: gives reasons of its answers: `Explains`.
+    intervenes: answers anew after a person's correction: `Intervenes`.
+    generates: makes images: `Generates`.
+    simulates: says what would happen: `Simulates`.
+  """
+
+  classifies: Callable[[Any], Classifies] | None = None
+  segments: Callable[[Any], Segments] | None = None
+  inspects: Callable[[Any], Inspects] | None = None
+  localises: Callable[[Any], Localises] | None = None
+  explains: Callable[[Any], Explains] | None = None
+  intervenes: Callable[[Any], Intervenes] | None = None
+  generates: Callable[[Any], Generates] | None = None
+  simulates: Callable[[Any], Simulates] | None = None
+
+
+class Method(Protocol):
+  """A system that learns prototypes.
+
+  Made from a config by the class `Method` of its module. It owns the config:
+  nothing below it reads a config key.
+
+  Attributes:
+    assets: the frozen trees that it reads; functions of a state find them in
+      it.
+    capabilities: what it can do, declared on the class.
+    config: of the run.
+    splits: the splits of its data: "train", "test" and, if images are held out
+      of training to choose by, "validation".
+  """
+
+  assets: Mapping[str, Asset]
+  capabilities: Capabilities
+  config: ConfigDict
+  splits: tuple[str, ...]
+
+  def init(self, key: jax.Array) -> State:
+    """A state from a key alone; a start from data is a `Pass`."""
+    ...
+
+  def stages(self) -> Iterable[Fit | Pass]:
+    """The stages of training, in order."""
+    ...
+
+  def predict(self, state: State, batch: Batch) -> Mapping[str, Array]:
+    """One row per example, on the device."""
+    ...
+
+  def stream(self, split: str) -> Stream:
+    """The examples of one of its splits in source order."""
+    ...
+
+  def evaluate(self, state: State, split: str) -> Metrics:
+    """Metrics of a state on a split; called after every stage."""
+    ...
+
+  def summary(
+    self, state: State, stages: Sequence[Mapping[str, Any]]
+  ) -> Mapping[str, Any]:
+    """The method's own entries of WORKDIR/summary.json.
+
+    Args:
+      state: the final state.
+      stages: each stage's "id" and "metrics", in order.
+    """
+    ...
+
+
+def able(method: Any, name: str) -> Any:
+  """A capability of a method; None if it does not have it.
 
   Args:
     method: any method.
-    interface: of this module, such as `Explains`.
+    name: a field of `Capabilities`, such as "explains".
   """
-  return interface in method.capabilities
+  make = getattr(method.capabilities, name)
+  return None if make is None else make(method)
+
+
+def needed(method: Any, *names: str) -> Any:
+  """The first of some capabilities that a method has.
+
+  Args:
+    method: any method.
+    *names: fields of `Capabilities`.
+
+  Raises:
+    UserError: it has none of them; says which methods have one.
+  """
+  for name in names:
+    if (found := able(method, name)) is not None:
+      return found
+  verbs = " or ".join(_VERBS[name] for name in names)
+  raise UserError(
+    f"the method of this run, {method.config.method}, does not {verbs};"
+    f" methods that do: {', '.join(_having(names)) or 'none'}"
+  )
+
+
+def _having(names: Sequence[str]) -> list[str]:
+  """The methods that have one of some capabilities; opens no data."""
+  return [
+    method
+    for method in methods.names()
+    if any(getattr(methods.find(method).capabilities, name) for name in names)
+  ]
 
 
 def splits(validation_fraction: float, patience: int) -> tuple[str, ...]:

@@ -12,6 +12,7 @@ from protojax import __main__ as command_line
 from protojax import loading, methods
 from protojax.commands import import_ as import_lib
 from protojax.engine import workdir
+from protojax.prototypes import push
 from protojax.weights import reading
 from tests.methods.protopnet import foreign_nets, test_cabrnet_checkpoints
 from tests.weights import foreign_files
@@ -55,7 +56,7 @@ def test_logits_and_distances_are_those_of_pytorch(run):
   method, state, config = loading.load(run)
   assert config.backbone.name == "resnet18"
   assert config.data.image_size == foreign_nets.SIZE
-  assert method.class_names == ("ant", "bee 'n' \"co\"", "<b>../ü")
+  assert method.network.class_names == ("ant", "bee 'n' \"co\"", "<b>../ü")
   found, _ = jax.jit(
     lambda state, batch: method.network.forward(state.params, state, batch)
   )(state, {"image": foreign_nets.images()})
@@ -64,8 +65,8 @@ def test_logits_and_distances_are_those_of_pytorch(run):
 
 
 def test_prototypes_without_a_known_source_are_stale(run, capsys):
-  method, state, _ = loading.load(run)
-  assert method.stale(state)
+  _, state, _ = loading.load(run)
+  assert push.stale(state)
   assert np.all(state.buffers["provenance"].image == -1)
   summary = json.loads((run / "summary.json").read_text())
   assert (summary["prototypes"], summary["alive"]) == (6, 6)
@@ -113,7 +114,7 @@ def test_a_pruned_cabrnet_with_disabled_prototypes(tmp_path, capsys):
   assert command_line.main(argv) == 0
   assert "resnet18 with 5 prototypes of 3" in capsys.readouterr().err
   method, state, config = loading.load(tmp_path / "run")
-  assert method.class_names == ("class 0", "class 1", "class 2")
+  assert method.network.class_names == ("class 0", "class 1", "class 2")
   assert config.data.image_size == 32
   buffers = state.buffers
   np.testing.assert_array_equal(buffers["alive"], [1, 0, 1, 1, 1, 0])
@@ -145,8 +146,8 @@ def test_push_to_the_images_of_a_folder(checkpoint, tmp_path, capsys):
   printed = capsys.readouterr().err
   assert "pushing to 6 training images\nprototypes moved by" in printed
   method, state, _ = loading.load(run)
-  assert not method.stale(state)
-  assert method.class_names == ("ant", "bee", "cat")
+  assert not push.stale(state)
+  assert method.network.class_names == ("ant", "bee", "cat")
   labels = method.stream("train").labels
   source = state.buffers["provenance"].image
   np.testing.assert_array_equal(labels[source], [0, 0, 1, 1, 2, 2])

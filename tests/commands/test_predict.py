@@ -17,7 +17,7 @@ from protojax.data import transforms
 from protojax.engine import workdir
 from protojax.engine.checkpoint import Checkpoints, Progress
 from protojax.explain.inspection import Threshold
-from protojax.methods.base import Inspects
+from protojax.methods.base import Capabilities
 from protojax.types import State, UserError
 
 _CLASSES = ("cat", "dög", 'a "b", <c>')
@@ -179,7 +179,7 @@ def test_a_run_that_goes_on_is_noted(model, photos, capsys, tmp_path):
 class _Brightness:
   """A method that inspects: bright images are defective."""
 
-  capabilities = frozenset((Inspects,))
+  capabilities = Capabilities(inspects=lambda method: method)
 
   def predict(self, state, batch):
     pixels = batch["image"].astype("float32")

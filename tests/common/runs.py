@@ -18,6 +18,8 @@ from protojax.engine import descent
 from protojax.engine import stage as stages
 from protojax.engine.checkpoint import Checkpoints, Progress, flatten, unflatten
 from protojax.engine.run import Run, slug
+from protojax.explain.request import Request
+from protojax.methods import base
 from protojax.modify import presets
 from protojax.types import State
 
@@ -83,7 +85,7 @@ def numbers(
     found.update({f"{name} {key}": x for key, x in made.items()})
   state = _given(method, folder, len(every) + 1, state if begin else None)
   test = method.stream("test")
-  metrics = method.evaluate(state, test)
+  metrics = method.evaluate(state, "test")
   found.update({f"metrics.{key}": x for key, x in metrics.items()})
   _, rows = next(parallel.each(method.predict, state, test.spread(EXPLAINED)))
   found.update({f"rows.{key}": x[:EXPLAINED] for key, x in rows.items()})
@@ -128,18 +130,18 @@ def _fit(
 def explain(method: Any, folder: Path, into: Path) -> None:
   """Writes all files of an explanation of some test images."""
   state = restore(method, folder, len(list(method.stages())) + 1)
-  write = report_lib.load(method.report)
+  explains = base.needed(method, "explains")
+  write = report_lib.load(explains.report)
   notes = methods.notes(method.config.method)
   with write(into, folder / "run", PRESET, notes=notes) as report:
-    for explanation in method.explain(
-      state,
-      method.stream("test"),
-      split="test",
-      scope="both" if "global" in method.scopes else "local",
+    request = Request(
+      scope="both" if "global" in explains.scopes else "local",
       preset=PRESET,
       limit=EXPLAINED,
       progress=lambda images: report.seen("test", images),
-    ):
+    )
+    data = method.stream("test")
+    for explanation in explains.explain(state, data, request):
       if parallel.is_primary():
         report.add(explanation)
     if parallel.is_primary():

@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 
 from protojax import methods, parallel
-from protojax.methods.base import Explains, can
 from tests.common import runs
 from tests.common.processes import finish, start
 from tests.report.page_reader import Page
@@ -91,7 +90,7 @@ def test_killed_and_resumed_it_ends_the_same(method, folder):
 
 
 def test_explanations_are_written_and_the_same(method, folder, tmp_path):
-  if not can(method, Explains):
+  if method.capabilities.explains is None:
     pytest.skip("it explains nothing")
   runs.explain(method, folder, tmp_path)
   pages = sorted(tmp_path.rglob("*.html"))

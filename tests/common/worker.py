@@ -21,7 +21,8 @@ def begin(name: str, folder: Path) -> None:
   method = runs.load(name)
   found = runs.numbers(method, folder, begin=True)
   np.savez(folder / "numbers.npz", **found)
-  runs.explain(method, folder, folder / "explanations")
+  if method.capabilities.explains is not None:
+    runs.explain(method, folder, folder / "explanations")
   state = runs.resume(runs.load(name), folder)
   np.savez(folder / "resumed.npz", **flatten({"state": state}))
 

@@ -12,6 +12,7 @@ from protojax.explain.evidence import (
   LocalExplanation,
   Overview,
 )
+from protojax.explain.request import Request
 from protojax.prototypes.groups import Groups
 from protojax.report import class_contents, class_pages, page, sentences
 from protojax.report.pictures import Pictures
@@ -45,7 +46,11 @@ def explained():
   stream = fakes.Images(fakes.photographs(5, seed=9), [0, 1, 2, 0, 1])
   found = list(
     prototypical.explain(
-      model, state, stream, training=lambda: plain.train, preset=fakes.PRESET
+      model,
+      state,
+      stream,
+      Request(preset=fakes.PRESET),
+      training=lambda: plain.train,
     )
   )
   kinds = LocalExplanation, GlobalExplanation, Overview

@@ -8,6 +8,7 @@ import pytest
 
 from protojax.explain import prototypical
 from protojax.explain.evidence import GlobalExplanation, LocalExplanation
+from protojax.explain.request import Request
 from protojax.modify import modification
 from tests.explain import explain_fakes as fakes
 
@@ -34,12 +35,11 @@ def explained():
       model,
       state,
       _images(),
+      Request(
+        preset=fakes.PRESET, nearest=3, keep_all=True, prototypes_shown=4
+      ),
       training=lambda: model.train,
       evaluate=evaluate,
-      preset=fakes.PRESET,
-      nearest=3,
-      keep_all=True,
-      prototypes_shown=4,
     )
   )
   images = [e for e in found if isinstance(e, LocalExplanation)]
@@ -111,9 +111,9 @@ def test_images_of_the_networks_size_are_modified_alike_in_both_modes():
   found = {}
   for mode in ("fast", "reference"):
     preset = dataclasses.replace(fakes.PRESET, mode=mode)
-    options = {"training": lambda: model.train, "preset": preset}
+    request = Request(scope="global", preset=preset)
     first, *rest = prototypical.explain(
-      model, state, _images(), scope="global", **options
+      model, state, _images(), request, training=lambda: model.train
     )
     scores = [list(e.because["test"].scores.values()) for e in rest]
     found[mode] = np.array(scores), first

@@ -8,6 +8,7 @@ from protojax.explain.evidence import (
   LocalExplanation,
   Overview,
 )
+from protojax.explain.request import Request
 from protojax.heat import similarity_map
 from protojax.heat.maps import HeatMaps
 from protojax.types import UserError
@@ -15,9 +16,10 @@ from tests.explain import explain_fakes as fakes
 
 
 def _explain(model, state, stream, **options):
-  options = {"training": lambda: model.train, **options}
+  training = options.pop("training", lambda: model.train)
+  request = Request(preset=fakes.PRESET, **options)
   found = list(
-    prototypical.explain(model, state, stream, preset=fakes.PRESET, **options)
+    prototypical.explain(model, state, stream, request, training=training)
   )
   images = [e for e in found if isinstance(e, LocalExplanation)]
   rest = found[len(images) :]

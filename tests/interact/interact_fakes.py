@@ -9,7 +9,7 @@ import numpy as np
 from protojax import loading
 from protojax.data import images, transforms
 from protojax.data import stream as stream_lib
-from protojax.methods.base import Intervenes
+from protojax.methods.base import Capabilities
 from protojax.prototypes.push import Provenance
 from protojax.types import State, UserError
 
@@ -53,7 +53,8 @@ class Source:
 class Method:
   """Concept c is the mean of a colour channel of a cell, in 0..1."""
 
-  capabilities = frozenset((Intervenes,))
+  capabilities = Capabilities(intervenes=lambda method: method)
+  config = types.SimpleNamespace(method="colours")
   class_names, concept_names = CLASSES, CONCEPTS
   image_size, grid = SIZE, GRID
 
@@ -105,8 +106,7 @@ def state(method):
 def run(folder, monkeypatch, train=True):
   """Makes `folder` a run of the model, as the command finds it."""
   method = Method(train)
-  config = types.SimpleNamespace(method="colours")
-  loaded = method, state(method), config
+  loaded = method, state(method), method.config
   monkeypatch.setattr(loading, "load", lambda _: loaded)
   folder.mkdir(exist_ok=True)
   (folder / "summary.json").write_text("{}")

@@ -14,6 +14,7 @@ from protojax.__main__ import main
 from protojax.commands import interact
 from protojax.interact import intervention, saved
 from protojax.interact.intervention import Box, Intervention
+from protojax.methods.base import Capabilities
 from protojax.types import UserError
 from tests.interact import interact_fakes as fakes
 
@@ -235,9 +236,12 @@ def test_mistakes_are_one_line(tmp_path, monkeypatch, capsys):
 
 def test_a_model_without_concepts(tmp_path, monkeypatch, capsys):
   fakes.run(tmp_path / "run", monkeypatch)
-  monkeypatch.setattr(fakes.Method, "capabilities", frozenset())
+  monkeypatch.setattr(fakes.Method, "capabilities", Capabilities())
   assert main(["interact", f"--workdir={tmp_path / 'run'}"]) == 2
-  assert "colours has no concepts to intervene in" in capsys.readouterr().err
+  assert capsys.readouterr().err == (
+    "error: the method of this run, colours, does not take corrections of a"
+    " person; methods that do: csr\n"
+  )
 
 
 def test_csr_is_what_its_prediction_is_put_right():
@@ -261,12 +265,12 @@ def test_csr_is_what_its_prediction_is_put_right():
   )
   assert_allclose(before.maps.max((0, 1)), before.concept_scores, rtol=1e-4)
   # Whoever rejects all of it, or looks nowhere, leaves the head's bias.
-  nothing = Intervention(rejected=method.concept_names)
+  nothing = Intervention(rejected=method.network.concept_names)
   nowhere = Intervention(ignore=(Box(0, 0, 32, 32),))
   for after in (ask(image, nothing), ask(image, nowhere)):
     assert_allclose(after.logits, head["bias"], rtol=1e-6)
   # A person who looks at a concept's best cell keeps its score.
-  h, w = method.grid
+  h, w = method.network.grid
   c = int(before.concept_scores.argmax())
   row, column = divmod(int(before.maps[..., c].argmax()), w)
   box = Box(

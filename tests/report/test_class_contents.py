@@ -15,6 +15,7 @@ from protojax.explain.evidence import (
   Overview,
   merge,
 )
+from protojax.explain.request import Request
 from protojax.report import class_contents, class_pages, sentences
 from protojax.report import page as pages
 from protojax.report.pictures import Pictures
@@ -44,13 +45,15 @@ def explained():
       model,
       state,
       model.train,
+      Request(split="train", scope="global", preset=fakes.PRESET),
       training=lambda: model.train,
-      split="train",
-      scope="global",
-      preset=fakes.PRESET,
     ),
     *prototypical.explain(
-      model, state, test, training=lambda: model.train, preset=fakes.PRESET
+      model,
+      state,
+      test,
+      Request(preset=fakes.PRESET),
+      training=lambda: model.train,
     ),
   ]
   return (

@@ -8,6 +8,7 @@ import pytest
 from rich.console import Console
 
 from protojax.explain import prototypical
+from protojax.explain.request import Request
 from protojax.report.class_report import Report
 from tests.explain import explain_fakes as fakes
 
@@ -19,16 +20,15 @@ def _run(folder, scope, *, keep_all=False, split="test"):
   stream = fakes.Images(fakes.photographs(6, seed=9), np.arange(6) % 3)
   formats = ("html", "csv", *["npz"] * keep_all)
   with Report(folder, folder.parent, fakes.PRESET, formats) as report:
-    for explained in prototypical.explain(
-      model,
-      state,
-      stream,
-      training=lambda: model.train,
-      preset=fakes.PRESET,
+    request = Request(
       split=split,
       scope=scope,
+      preset=fakes.PRESET,
       keep_all=keep_all,
       progress=lambda images: report.seen(split, images),
+    )
+    for explained in prototypical.explain(
+      model, state, stream, request, training=lambda: model.train
     ):
       report.add(explained)
     report.finish()

@@ -9,6 +9,7 @@ import pytest
 
 from protojax.explain import prototypical
 from protojax.explain.evidence import GlobalExplanation, LocalExplanation
+from protojax.explain.request import Request
 from protojax.report import explanation_tables
 from protojax.types import UserError
 from tests.explain import explain_fakes as fakes
@@ -22,10 +23,8 @@ def explained():
       model,
       state,
       model.train,
+      Request(split="train", keep_all=True, preset=fakes.PRESET),
       training=lambda: model.train,
-      split="train",
-      keep_all=True,
-      preset=fakes.PRESET,
     )
   )
   return (
@@ -137,8 +136,8 @@ def test_arrays_need_all_scores(explained, tmp_path):
       model,
       state,
       model.train,
+      Request(preset=fakes.PRESET),
       training=lambda: model.train,
-      preset=fakes.PRESET,
     )
   )
   with pytest.raises(ValueError, match="keep_all"):

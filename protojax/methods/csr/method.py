@@ -7,12 +7,11 @@ concept, and remove prototypes.
 
 from collections.abc import Iterator, Mapping, Sequence
 import functools
-from types import MappingProxyType
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Bool, Float, UInt8
+from jaxtyping import Bool, Float
 from ml_collections import ConfigDict
 import numpy as np
 
@@ -23,18 +22,11 @@ from protojax.data.stream import Stream
 from protojax.datasets import dataset
 from protojax.datasets.dataset import Dataset
 from protojax.engine import adopt
-from protojax.engine.assets import Asset
 from protojax.engine.cached import Cached
 from protojax.engine.optimizer import adam, grouped
 from protojax.engine.stage import Fit, Pass, epochs
 from protojax.explain import prototypical
-from protojax.methods.base import (
-  Classifies,
-  Compares,
-  Explains,
-  Intervenes,
-  at_least,
-)
+from protojax.methods.base import NO_ASSETS, OF_NETWORK, Capabilities, at_least
 from protojax.methods.csr import atlas, kmeans
 from protojax.methods.csr import network as networks
 from protojax.methods.csr import stages as stages_lib
@@ -43,7 +35,6 @@ from protojax.methods.csr.network import ConceptNetwork
 from protojax.metrics import concept_scores as metrics
 from protojax.prototypes import push, start
 from protojax.prototypes.bank import vectors, with_vectors
-from protojax.prototypes.groups import Groups
 from protojax.types import Array, ArrayLike, Batch, Metrics, State, UserError
 
 # Smallest values of config keys.
@@ -66,10 +57,12 @@ class Method:
   """CSR as its config says; see `configs/csr_composites.py`."""
 
   splits = ("train", "test")
-  capabilities = frozenset((Classifies, Compares, Explains, Intervenes))
-  scopes = ("local", "global")
-  report = "class_report"
-  assets: Mapping[str, Asset] = MappingProxyType({})
+  capabilities = Capabilities(
+    classifies=OF_NETWORK,
+    explains=prototypical.Explainer,
+    intervenes=OF_NETWORK,
+  )
+  assets = NO_ASSETS
 
   def __init__(
     self, config: ConfigDict, class_names: tuple[str, ...] | None = None
@@ -86,31 +79,6 @@ class Method:
     _require_concepts(self.config, source)
     return source
 
-  @property
-  def class_names(self) -> tuple[str, ...]:
-    """The classes, in the order of the logits."""
-    return self.dataset.class_names
-
-  @property
-  def concept_names(self) -> tuple[str, ...]:
-    """The concepts, in the order of their scores; by default the classes."""
-    return tuple(self.config.data.concepts) or self.class_names
-
-  @property
-  def groups(self) -> Groups:
-    """Prototypes are sorted by concept."""
-    return self.network.groups
-
-  @property
-  def image_size(self) -> int:
-    """Side of the network's input in pixels."""
-    return self.network.image_size
-
-  @property
-  def grid(self) -> tuple[int, int]:
-    """Rows and columns of the cells."""
-    return self.network.grid
-
   @functools.cached_property
   def network(self) -> ConceptNetwork:
     """Backbone, concept head, projector, prototypes and task head."""
@@ -120,8 +88,8 @@ class Method:
       Projector(c.channels),
       c.per_concept,
       self.config.data.image_size,
-      self.class_names,
-      self.concept_names,
+      self.dataset.class_names,
+      tuple(self.config.data.concepts) or self.dataset.class_names,
       self.config.reject,
     )
 
@@ -226,7 +194,9 @@ class Method:
     Arrays that were taken over from another run do not change.
     """
     c, backbone = self.config, self.network.backbone
-    if c.init_from and adopt.fitting(state, c.init_from, self.class_names):
+    if c.init_from and adopt.fitting(
+      state, c.init_from, self.dataset.class_names
+    ):
       return state, {}
     if c.backbone.pretrained or c.backbone.weights:
       state = start.pretrained(
@@ -250,7 +220,8 @@ class Method:
 
   def move_unused(self, state: State, data: Stream) -> tuple[State, Metrics]:
     """Prototypes nearest to no vector move to the worst covered vectors."""
-    shape = (len(self.concept_names), -1, self.config.prototypes.channels)
+    c = self.config.prototypes
+    shape = (-1, c.per_concept, c.channels)
     moved, count = kmeans.move_unused(
       self._projected(state, data), self._present, vectors(state).reshape(shape)
     )
@@ -294,29 +265,20 @@ class Method:
     """
     return self.network.answers(state, batch)
 
-  def intervene(
-    self,
-    state: State,
-    images: UInt8[ArrayLike, "b H W 3"],
-    importance: Float[ArrayLike, "b h w"],
-    rejected: Bool[ArrayLike, "b c"],
-  ) -> Mapping[str, Array]:
-    """The answers to images after an intervention (section 6)."""
-    return self.network.intervene(state, images, importance, rejected)
-
-  def evaluate(self, state: State, data: Stream) -> Metrics:
+  def evaluate(self, state: State, split: str) -> Metrics:
     """Metrics of classes and concepts: see `concept_scores.measure`.
 
     "pointing" is of each concept's best prototype, "map_pointing" of the
     concept head's map; both are absent if places are unknown.
     """
+    data = self.stream(split)
     batches = self._features.batches(state, data)
     pieces = [
       {name: x[batch["valid"]] for name, x in rows.items()}
       for batch, rows in parallel.each(self._measured, state, batches)
     ]
     found = jax.tree.map(lambda *x: np.concatenate(x), *pieces)
-    return metrics.measure(data.source, found, self.grid)
+    return metrics.measure(data.source, found, self.network.grid)
 
   def _measured(self, state: State, batch: Batch) -> dict[str, Array]:
     found = self.network.rows(state, batch)
@@ -328,16 +290,6 @@ class Method:
       "best_cells": jnp.take_along_axis(found["cells"], best, axis=1),
     }
 
-  def stale(self, state: State) -> bool:
-    """Whether the atlas is of another backbone, projector or prototypes."""
-    return push.stale(state)
-
-  def explain(
-    self, state: State, data: Stream, **options: Any
-  ) -> Iterator[Any]:
-    """Explanations of images and prototypes: see `prototypical.explain`."""
-    return prototypical.of_method(self, state, data, **options)
-
   def summary(
     self, state: State, stages: Sequence[Mapping[str, Any]]
   ) -> Mapping[str, Any]:
@@ -348,8 +300,8 @@ class Method:
       "headline": "macro_f1",
       **push.counts(state),
       "used": int(used.sum()),
-      "class_names": list(self.class_names),
-      "concept_names": list(self.concept_names),
+      "class_names": list(self.dataset.class_names),
+      "concept_names": list(self.network.concept_names),
     }
 
 

@@ -8,7 +8,6 @@ images that fire most in a channel are its prototypes.
 
 from collections.abc import Iterator, Mapping, Sequence
 import functools
-from types import MappingProxyType
 from typing import Any
 
 from jaxtyping import Float
@@ -23,22 +22,20 @@ from protojax.data.source import Source, of_classes
 from protojax.datasets import dataset
 from protojax.datasets.dataset import Dataset
 from protojax.engine import pretrain
-from protojax.engine.assets import Asset
 from protojax.engine.cached import Cached
 from protojax.engine.optimizer import adam, grouped
 from protojax.engine.stage import Fit, Pass, epochs
 from protojax.explain import prototypical
 from protojax.methods.base import (
-  Classifies,
-  Compares,
-  Explains,
+  NO_ASSETS,
+  OF_NETWORK,
+  Capabilities,
   at_least,
   splits,
 )
 from protojax.methods.epic import channels, folding, losses, probe, rotation
 from protojax.methods.epic.network import RotatedNetwork
 from protojax.prototypes import push, start
-from protojax.prototypes.groups import Groups
 from protojax.prototypes.neighbours import Neighbours
 from protojax.types import Array, Batch, Metrics, State, UserError
 
@@ -62,10 +59,13 @@ HEADS = ("probe", "weights", "readout")
 class Method:
   """EPIC as its config says; see `configs/epic_folder.py`."""
 
-  capabilities = frozenset((Classifies, Compares, Explains))
-  scopes = ("local", "global")
-  report = "class_report"
-  assets: Mapping[str, Asset] = MappingProxyType({})
+  capabilities = Capabilities(
+    classifies=OF_NETWORK,
+    explains=functools.partial(
+      prototypical.Explainer, check=folding.require_same
+    ),
+  )
+  assets = NO_ASSETS
 
   def __init__(
     self,
@@ -110,7 +110,7 @@ class Method:
     if head == "weights":
       return classifier.head(self._backbone, b.name, b.weights)
     if head == "readout":
-      channels, count = self._backbone.channels, len(self.class_names)
+      channels, count = self._backbone.channels, len(self.dataset.class_names)
       return classifier.Head(*pretrain.readout_head(channels, count))
     return None
 
@@ -122,23 +122,17 @@ class Method:
     names = classifier.class_names(self._head, source.class_names)
     return of_classes(source, self._class_names or names)
 
-  @property
-  def class_names(self) -> tuple[str, ...]:
-    """The classes, in the order of the logits."""
-    return self.dataset.class_names
-
-  @property
-  def groups(self) -> Groups:
-    """Channels are sorted by the class that they speak for most."""
-    return self.network.groups
-
   @functools.cached_property
   def network(self) -> RotatedNetwork:
     """The classifier with U between backbone and head."""
     c, backbone = self.config, self._backbone
     normed = self._brings_head and backbone.readout == "normed mean"
     return RotatedNetwork(
-      backbone, c.data.image_size, self.class_names, normed, c.rotation.kind
+      backbone,
+      c.data.image_size,
+      self.dataset.class_names,
+      normed,
+      c.rotation.kind,
     )
 
   def stream(self, split: str) -> stream_lib.Stream:
@@ -165,7 +159,7 @@ class Method:
     if c.pretrain.epochs:
       yield pretrain.pretraining(
         self.network.features,
-        len(self.class_names),
+        len(self.dataset.class_names),
         self.dataset.shuffled(c.data.augment),
         grouped(
           {"backbone": adam(c.pretrain.backbone, c.pretrain.weight_decay)}
@@ -328,25 +322,15 @@ class Method:
     """
     return self.network.answers(state, batch)
 
-  def evaluate(self, state: State, data: stream_lib.Stream) -> Metrics:
+  def evaluate(self, state: State, split: str) -> Metrics:
     """Metrics of the classifier, and the purity of its channels.
 
     `RotatedNetwork.compared` compares it with the classifier without U.
     """
+    data = self.stream(split)
     return channels.figures(
       self._compared(state, data), self._strongest(state, data), data.labels
     )
-
-  def stale(self, state: State) -> bool:
-    """Whether U or the classifier has changed since prototypes were found."""
-    return push.stale(state)
-
-  def explain(
-    self, state: State, data: stream_lib.Stream, **options: Any
-  ) -> Iterator[Any]:
-    """Explanations of images and prototypes: see `prototypical.explain`."""
-    folding.require_same(state)
-    return prototypical.of_method(self, state, data, **options)
 
   def summary(
     self, state: State, stages: Sequence[Mapping[str, Any]]
@@ -356,7 +340,7 @@ class Method:
       "headline": "purity",
       "purity": channels.before_and_after(stages),
       **push.counts(state),
-      "class_names": list(self.class_names),
+      "class_names": list(self.dataset.class_names),
     }
 
 

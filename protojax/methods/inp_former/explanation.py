@@ -5,9 +5,10 @@ its prototypes, and the importance of every characteristic for its worst cell.
 The host makes an `Inspection` of them, which the report writes.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
+import dataclasses
 import functools
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -20,9 +21,9 @@ from protojax.datasets import truths
 from protojax.explain import reference_mode
 from protojax.explain.importance import of_batch
 from protojax.explain.inspection import Inspection, Intrinsic, Threshold
-from protojax.modify import presets
+from protojax.explain.request import Request
 from protojax.modify.presets import Preset
-from protojax.types import ArrayLike, Batch, Box, PyTree, State
+from protojax.types import ArrayLike, Batch, Box, PyTree, State, UserError
 
 # Patches of an image that are shown for each of its prototypes.
 _PATCHES = 3
@@ -60,16 +61,57 @@ class Inspectable(Protocol):
     ...
 
 
+@dataclasses.dataclass(frozen=True)
+class Inspector:
+  """The `inspects` and `explains` of INP-Former.
+
+  Attributes:
+    method: gives the network, an `Inspectable`.
+  """
+
+  method: Any
+
+  scopes: ClassVar[tuple[str, ...]] = ("local",)
+  report: ClassVar[str] = "defect_report"
+
+  @property
+  def network(self) -> None:
+    """None: the prototypes of an image are compared with no other."""
+
+  def threshold(self, state: State) -> Threshold:
+    """The score above which an image is called defective.
+
+    Raises:
+      UserError: the run has not chosen it yet.
+    """
+    if not state.buffers["normal_images"]:
+      raise UserError(
+        "this run has not chosen its threshold yet, which is its last stage;"
+        " let it finish with the same command that began it."
+      )
+    names = "threshold", "false_positive_rate", "normal_images"
+    value, rate, images = (state.buffers[name] for name in names)
+    return Threshold(float(value), float(rate), int(images))
+
+  def stale(self, state: State) -> bool:
+    """Never: the prototypes are those of the image that is explained."""
+    del state
+    return False
+
+  def explain(
+    self, state: State, data: Any, request: Request
+  ) -> Iterator[Inspection]:
+    """What is anomalous in each image: see `explain` of this module."""
+    threshold = self.threshold(state)
+    return explain(self.method.network, state, data, threshold, request)
+
+
 def explain(
   model: Inspectable,
   state: State,
   stream: Any,
   threshold: Threshold,
-  *,
-  split: str = "test",
-  preset: Preset = presets.REFERENCE,
-  limit: int | None = None,
-  progress: Callable[[int], None] = lambda images: None,
+  request: Request,
 ) -> Iterator[Inspection]:
   """Inspects the images of a stream, in its order.
 
@@ -79,14 +121,14 @@ def explain(
     stream: of the images. If its source knows "categories" and the "truth" of
       defects, they are added.
     threshold: the score above which an image is defective.
-    split: the split of the images.
-    preset: the modifications, and how they are scored.
-    limit: number of images, taken evenly over the stream; None: all.
-    progress: called with the number of images of each finished batch.
+    request: "split", "preset", "limit" and "progress" have an effect. The scope
+      is always "local", all scores and pictures are given, and no prototype
+      stands for more than one image.
   """
+  preset = request.preset
   step = functools.partial(_step, model, preset)
   batches = reference_mode.attach(
-    stream.spread(limit), stream.source, preset, model.image_size
+    stream.spread(request.limit), stream.source, preset, model.image_size
   )
   for batch, rows in parallel.each(step, state, batches):
     taken = np.flatnonzero(batch["valid"])
@@ -97,7 +139,7 @@ def explain(
       yield Inspection(
         image=stream.source.name(index),
         index=index,
-        split=split,
+        split=request.split,
         score=float(row["score"]),
         threshold=threshold,
         because=dict(zip(preset.names, row["delta"].tolist(), strict=True)),
@@ -110,7 +152,7 @@ def explain(
         assignment=row["assignment"].reshape(model.grid) + 1,
         **_known(stream.source, index, model.image_size),
       )
-    progress(len(taken))
+    request.progress(len(taken))
 
 
 def _step(

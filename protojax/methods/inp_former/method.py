@@ -25,8 +25,7 @@ from protojax.engine.cached import Cached
 from protojax.engine.optimizer import grouped, stable_adamw, warmup_cosine
 from protojax.engine.stage import Fit, Pass, epochs
 from protojax.engine.terms import Aux, Now, Term
-from protojax.explain.inspection import Threshold
-from protojax.methods.base import Explains, Inspects, at_least
+from protojax.methods.base import Capabilities, at_least
 from protojax.methods.inp_former import explanation, intrinsic, losses
 from protojax.methods.inp_former.encoder import Encoder
 from protojax.methods.inp_former.network import AnomalyNetwork
@@ -56,9 +55,9 @@ class Method:
   """INP-Former as its config says; see `configs/inp_former_textures.py`."""
 
   splits = ("train", "test")
-  capabilities = frozenset((Explains, Inspects))
-  scopes = ("local",)
-  report = "defect_report"
+  capabilities = Capabilities(
+    inspects=explanation.Inspector, explains=explanation.Inspector
+  )
 
   def __init__(self, config: ConfigDict, class_names: None = None) -> None:
     del class_names  # There are none.
@@ -243,12 +242,12 @@ class Method:
     """Map, score, and the other rows of `AnomalyNetwork.inspect`."""
     return self.network.inspect(state, batch["image"])
 
-  def evaluate(self, state: State, data: stream_lib.Stream) -> Metrics:
+  def evaluate(self, state: State, split: str) -> Metrics:
     """Image and pixel metrics, means over the categories (section 7).
 
     A category in which a metric is not defined is left out of its mean.
     """
-    by_category = self._by_category(state, data)
+    by_category = self._by_category(state, split)
     means = {}
     for name in next(iter(by_category.values())):
       values = [found[name] for found in by_category.values()]
@@ -257,8 +256,9 @@ class Method:
     return means
 
   def _by_category(
-    self, state: State, data: stream_lib.Stream
+    self, state: State, split: str
   ) -> dict[str, dict[str, float]]:
+    data = self.stream(split)
     source: Any = data.source
     found = {}
     for number, name in enumerate(source.category_names):
@@ -305,52 +305,11 @@ class Method:
       return np.zeros((size, size), bool)
     return truths.resized(source.truth(i), size)
 
-  def stale(self, state: State) -> bool:
-    """Never: the prototypes are those of the image that is explained."""
-    del state
-    return False
-
-  def threshold(self, state: State) -> Threshold:
-    """The score above which an image is called defective.
-
-    Raises:
-      UserError: the run has not chosen it yet.
-    """
-    if not state.buffers["normal_images"]:
-      raise UserError(
-        "this run has not chosen its threshold yet, which is its last stage;"
-        " let it finish with the same command that began it."
-      )
-    names = "threshold", "false_positive_rate", "normal_images"
-    value, rate, images = (state.buffers[name] for name in names)
-    return Threshold(float(value), float(rate), int(images))
-
-  def explain(
-    self,
-    state: State,
-    data: stream_lib.Stream,
-    scope: str = "local",
-    allow_changed: bool = False,
-    provenance: bool = False,
-    keep_all: bool = False,
-    heat: str = "",
-    **options: Any,
-  ) -> Iterator[Any]:
-    """What is anomalous in each image: see `explanation.explain`.
-
-    Options for prototypes of more than one image have no effect, and all scores
-    of an image are given.
-    """
-    del scope, allow_changed, provenance, keep_all, heat
-    return explanation.explain(
-      self.network, state, data, self.threshold(state), **options
-    )
-
   def summary(
     self, state: State, stages: Sequence[Mapping[str, Any]]
   ) -> Mapping[str, Any]:
     """The metrics, also of each category, and the threshold."""
-    found = self._by_category(state, self.stream("test"))
+    found = self._by_category(state, "test")
     finite = {
       name: {k: v for k, v in values.items() if np.isfinite(v)}
       for name, values in found.items()
@@ -359,7 +318,7 @@ class Method:
       "headline": "image_auroc",
       **stages[-1]["metrics"],
       "categories": finite,
-      "threshold": self.threshold(state)._asdict(),
+      "threshold": explanation.Inspector(self).threshold(state)._asdict(),
     }
 
 

@@ -6,7 +6,6 @@ prototypes' similarities to the nearest patches of the image.
 
 from collections.abc import Iterator, Mapping, Sequence
 import functools
-from types import MappingProxyType
 from typing import Any
 
 import jax.numpy as jnp
@@ -16,7 +15,6 @@ from protojax import backbones, parallel
 from protojax.data import stream as stream_lib
 from protojax.datasets.dataset import Dataset
 from protojax.engine import pretrain, summary
-from protojax.engine.assets import Asset
 from protojax.engine.cached import Cached
 from protojax.engine.initial_state import start_from_data
 from protojax.engine.optimizer import adam, grouped, step_decay
@@ -25,9 +23,9 @@ from protojax.engine.terms import Aux, Now, Term, penalty
 from protojax.explain import prototypical
 from protojax.losses import prototype as losses
 from protojax.methods.base import (
-  Classifies,
-  Compares,
-  Explains,
+  NO_ASSETS,
+  OF_NETWORK,
+  Capabilities,
   at_least,
   splits,
 )
@@ -35,7 +33,6 @@ from protojax.methods.protopnet import last_layer, prune
 from protojax.metrics import classification
 from protojax.prototypes import push, similarity
 from protojax.prototypes.bank import with_vectors
-from protojax.prototypes.groups import Groups
 from protojax.prototypes.layer import AddOn, PrototypeLayer
 from protojax.prototypes.network import Network
 from protojax.types import Array, Batch, Metrics, PyTree, State, UserError
@@ -68,10 +65,10 @@ _LEAST = {
 class Method:
   """ProtoPNet as its config says; see `configs/protopnet_photos.py`."""
 
-  capabilities = frozenset((Classifies, Compares, Explains))
-  scopes = ("local", "global")
-  report = "class_report"
-  assets: Mapping[str, Asset] = MappingProxyType({})
+  capabilities = Capabilities(
+    classifies=OF_NETWORK, explains=prototypical.Explainer
+  )
+  assets = NO_ASSETS
 
   def __init__(
     self, config: ConfigDict, class_names: tuple[str, ...] | None = None
@@ -83,22 +80,12 @@ class Method:
       config.data, config.seed, config.batch_size, class_names
     )
 
-  @property
-  def class_names(self) -> tuple[str, ...]:
-    """The classes, in the order of the logits."""
-    return self.dataset.class_names
-
-  @property
-  def groups(self) -> Groups:
-    """Prototypes are sorted by class."""
-    return self.network.groups
-
   @functools.cached_property
   def network(self) -> Network:
     """Backbone, add-on, prototypes and head."""
     c, image_size = self.config.prototypes, self.config.data.image_size
     layer = PrototypeLayer(
-      c.per_class * len(self.class_names),
+      c.per_class * len(self.dataset.class_names),
       c.channels,
       similarity.load(c.similarity),
       c.height,
@@ -109,7 +96,12 @@ class Method:
     b = self.config.backbone
     backbone = backbones.load(b.name, b.dtype, b.remat)
     network = Network(
-      backbone, add_on, layer, image_size, self.class_names, head_kind=c.head
+      backbone,
+      add_on,
+      layer,
+      image_size,
+      self.dataset.class_names,
+      head_kind=c.head,
     )
     if min(network.grid) < 1:
       rows, columns = network.grid
@@ -142,7 +134,7 @@ class Method:
 
   def init(self, key: Array) -> State:
     """A random start; prototype j belongs to class j // per_class."""
-    classes = jnp.arange(len(self.class_names))
+    classes = jnp.arange(len(self.dataset.class_names))
     class_of = jnp.repeat(classes, self.config.prototypes.per_class)
     c = self.config.backbone
     blank = bool(c.pretrained or c.weights)
@@ -157,7 +149,7 @@ class Method:
     if c.pretrain.epochs:
       yield pretrain.pretraining(
         self.network.features,
-        len(self.class_names),
+        len(self.dataset.class_names),
         augmented,
         grouped(
           {"backbone": adam(c.pretrain.backbone, c.pretrain.weight_decay)}
@@ -306,7 +298,7 @@ class Method:
       patches=c.prototypes.patches,
       seed=c.seed,
       init_from=c.init_from,
-      class_names=self.class_names,
+      class_names=self.dataset.class_names,
     )
     return state, {}
 
@@ -337,7 +329,7 @@ class Method:
       c.nearest,
       self._trained.bank,
     )
-    return prune.pruned(state, near, self.class_names, c.threshold)
+    return prune.pruned(state, near, self.dataset.class_names, c.threshold)
 
   # For the commands.
 
@@ -348,20 +340,10 @@ class Method:
     """
     return self.network.answers(state, batch)
 
-  def evaluate(self, state: State, data: stream_lib.Stream) -> Metrics:
+  def evaluate(self, state: State, split: str) -> Metrics:
     """Accuracy and mean cross entropy."""
-    batches = self._features.batches(state, data)
+    batches = self._features.batches(state, self.stream(split))
     return classification.evaluate(self.network.answers, state, batches)
-
-  def stale(self, state: State) -> bool:
-    """Whether a prototype is no longer the patch it was pushed to."""
-    return push.stale(state)
-
-  def explain(
-    self, state: State, data: stream_lib.Stream, **options: Any
-  ) -> Iterator[Any]:
-    """Explanations of images and prototypes: see `prototypical.explain`."""
-    return prototypical.of_method(self, state, data, **options)
 
   def summary(
     self, state: State, stages: Sequence[Mapping[str, Any]]
@@ -370,5 +352,5 @@ class Method:
     return {
       "accuracy": summary.milestones(stages),
       **push.counts(state),
-      "class_names": list(self.class_names),
+      "class_names": list(self.dataset.class_names),
     }

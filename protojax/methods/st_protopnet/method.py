@@ -8,7 +8,6 @@ to be close to them, like the support vectors of an SVM. Logits are added.
 from collections.abc import Iterator, Mapping, Sequence
 import dataclasses
 import functools
-from types import MappingProxyType
 from typing import Any
 
 import jax.numpy as jnp
@@ -19,16 +18,15 @@ from protojax import backbones, parallel
 from protojax.data import stream as stream_lib
 from protojax.datasets.dataset import Dataset
 from protojax.engine import pretrain, summary
-from protojax.engine.assets import Asset
 from protojax.engine.cached import Cached
 from protojax.engine.initial_state import start_from_data
 from protojax.engine.optimizer import adam, grouped, in_turn, step_decay
 from protojax.engine.stage import Fit, Pass, epochs
 from protojax.explain import prototypical
 from protojax.methods.base import (
-  Classifies,
-  Compares,
-  Explains,
+  NO_ASSETS,
+  OF_NETWORK,
+  Capabilities,
   at_least,
   splits,
 )
@@ -38,7 +36,6 @@ from protojax.methods.st_protopnet.losses import Branch, BranchLosses
 from protojax.metrics import classification
 from protojax.prototypes import push
 from protojax.prototypes.bank import vectors, with_vectors
-from protojax.prototypes.groups import Groups
 from protojax.prototypes.layer import AddOn
 from protojax.prototypes.network import Network
 from protojax.types import Array, Batch, Metrics, State, UserError
@@ -70,10 +67,10 @@ _LEAST = {
 class Method:
   """ST-ProtoPNet as its config says; see `configs/st_protopnet_folder.py`."""
 
-  capabilities = frozenset((Classifies, Compares, Explains))
-  scopes = ("local", "global")
-  report = "class_report"
-  assets: Mapping[str, Asset] = MappingProxyType({})
+  capabilities = Capabilities(
+    classifies=OF_NETWORK, explains=prototypical.Explainer
+  )
+  assets = NO_ASSETS
 
   def __init__(
     self, config: ConfigDict, class_names: tuple[str, ...] | None = None
@@ -85,16 +82,6 @@ class Method:
     self.dataset = Dataset(
       config.data, config.seed, config.batch_size, class_names
     )
-
-  @property
-  def class_names(self) -> tuple[str, ...]:
-    """The classes, in the order of the logits."""
-    return self.dataset.class_names
-
-  @property
-  def groups(self) -> Groups:
-    """Prototypes are sorted by class."""
-    return self.network.groups
 
   @functools.cached_property
   def network(self) -> Network:
@@ -109,13 +96,13 @@ class Method:
         unit=similarity.name != "projection",
       ),
       BranchedLayer(
-        count * c.per_class * len(self.class_names),
+        count * c.per_class * len(self.dataset.class_names),
         count * c.channels,
         count,
         similarity,
       ),
       self.config.data.image_size,
-      self.class_names,
+      self.dataset.class_names,
       boundary.Notes(self.kinds),
     )
 
@@ -144,7 +131,7 @@ class Method:
 
   def init(self, key: Array) -> State:
     """A random start; prototypes by branch, in a branch by class."""
-    classes = jnp.arange(len(self.class_names))
+    classes = jnp.arange(len(self.dataset.class_names))
     of_branch = jnp.repeat(classes, self.config.prototypes.per_class)
     class_of = jnp.tile(of_branch, len(self.kinds))
     c = self.config.backbone
@@ -163,7 +150,7 @@ class Method:
     if c.pretrain.epochs:
       yield pretrain.pretraining(
         self.network.features,
-        len(self.class_names),
+        len(self.dataset.class_names),
         augmented,
         grouped(
           {"backbone": adam(c.pretrain.backbone, c.pretrain.weight_decay)}
@@ -251,7 +238,7 @@ class Method:
       patches=c.prototypes.patches,
       seed=c.seed,
       init_from=c.init_from,
-      class_names=self.class_names,
+      class_names=self.dataset.class_names,
     )
     return self._own(state), {}
 
@@ -287,20 +274,10 @@ class Method:
     """
     return self.network.answers(state, batch)
 
-  def evaluate(self, state: State, data: stream_lib.Stream) -> Metrics:
+  def evaluate(self, state: State, split: str) -> Metrics:
     """Accuracy and mean cross entropy."""
-    batches = self._features.batches(state, data)
+    batches = self._features.batches(state, self.stream(split))
     return classification.evaluate(self.network.answers, state, batches)
-
-  def stale(self, state: State) -> bool:
-    """Whether a prototype is no longer the patch it was pushed to."""
-    return push.stale(state)
-
-  def explain(
-    self, state: State, data: stream_lib.Stream, **options: Any
-  ) -> Iterator[Any]:
-    """Explanations of images and prototypes: see `prototypical.explain`."""
-    return prototypical.of_method(self, state, data, **options)
 
   def summary(
     self, state: State, stages: Sequence[Mapping[str, Any]]
@@ -315,7 +292,7 @@ class Method:
       "accuracy": summary.milestones(stages),
       **push.counts(state),
       "geometry": self.geometry(state),
-      "class_names": list(self.class_names),
+      "class_names": list(self.dataset.class_names),
     }
 
   def geometry(self, state: State) -> dict[str, dict[str, float]]:
@@ -324,7 +301,9 @@ class Method:
     bank = branches.cut(vectors(state), len(self.kinds))
     found = {}
     for b, kind in enumerate(self.kinds):
-      by_class = bank[b].reshape(len(self.class_names), -1, bank.shape[-1])
+      by_class = bank[b].reshape(
+        len(self.dataset.class_names), -1, bank.shape[-1]
+      )
       own = self.branch_losses.alive(state, b)
       found[kind] = {
         "least_similarity": float(-geometry.closeness(by_class)),

@@ -15,7 +15,8 @@ from protojax.data.places import Places
 from protojax.engine import descent
 from protojax.engine import stage as stages
 from protojax.engine.cached import Cached
-from protojax.methods.base import Intervenes, can
+from protojax.methods import base
+from protojax.prototypes import push
 from protojax.prototypes.explainable import Explainable
 from protojax.types import UserError
 from tests.common import terms
@@ -104,10 +105,10 @@ def images(split="test"):
 
 def intervened(method, state, rejected):
   """The test images with everything important and some concepts rejected."""
-  batch = images()
-  ones = np.ones((len(batch), *method.grid), np.float32)
+  network, batch = method.network, images()
+  ones = np.ones((len(batch), *network.grid), np.float32)
   rejections = np.tile(rejected, (len(batch), 1))
-  told = jax.jit(method.intervene)(state, batch, ones, rejections)
+  told = jax.jit(network.intervene)(state, batch, ones, rejections)
   return jax.tree.map(np.asarray, told)
 
 
@@ -161,11 +162,10 @@ def test_kept_features_change_no_step():
 
 def test_the_atlas_is_fresh_until_what_embeds_changes():
   state, _ = start()
-  method = make()
-  assert not method.stale(state)
+  assert not push.stale(state)
   params = dict(state.params)
   params["projector"] = jax.tree.map(lambda x: x + 1, params["projector"])
-  assert method.stale(state.replace(params=params))
+  assert push.stale(state.replace(params=params))
   counts = np.asarray(state.buffers["vectors"]).reshape(3, 2).sum(axis=1)
   assert_array_equal(counts, SOURCES["train"].concepts.sum(axis=0))
   image = state.buffers["provenance"].image
@@ -175,7 +175,7 @@ def test_the_atlas_is_fresh_until_what_embeds_changes():
 
 def test_full_importance_is_the_prediction():
   state, _ = start()
-  assert can(make(), Intervenes)
+  assert base.able(make(), "intervenes") is make().network
   told = intervened(make(), state, np.zeros(3, bool))
   plain = jax.tree.map(np.asarray, predict(state, {"image": images()}))
   assert_allclose(told["logits"], plain["logits"], atol=1e-5)
@@ -255,7 +255,7 @@ def test_thrown_out_prototypes_say_nothing():
 
 def test_metrics_are_of_classes_concepts_and_places():
   state, _ = start()
-  measured = make().evaluate(state, make().stream("test"))
+  measured = make().evaluate(state, "test")
   assert set(measured) == {
     "accuracy",
     "macro_f1",

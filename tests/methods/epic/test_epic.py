@@ -17,6 +17,7 @@ from protojax.engine import descent
 from protojax.engine import stage as stages
 from protojax.methods.epic import folding
 from protojax.methods.epic import method as epic
+from protojax.prototypes import push
 from protojax.types import UserError
 from tests.conftest import ArraySource
 
@@ -124,7 +125,7 @@ def test_a_planted_mixing_is_undone(recovered):
   assert _off_permutation(undone) < 0.02
   assert len(set(np.abs(undone).argmax(axis=1).tolist())) == len(undone)
   # On images that had no part in it, too.
-  metrics = method.evaluate(state, method.stream("test"))
+  metrics = method.evaluate(state, "test")
   assert metrics["purity"] > 0.95
   assert metrics["logit_difference"] <= 1e-5
   assert metrics["changed"] == 0
@@ -151,10 +152,10 @@ def test_whitening_and_turning_undo_it_too():
   }
   assert purity["purify"] > 0.9
   assert dict(found)["whiten"]["condition"] > 1
-  metrics = method.evaluate(state, method.stream("test"))
+  metrics = method.evaluate(state, "test")
   assert metrics["purity"] > 0.95
   assert metrics["logit_difference"] <= 1e-5
-  kept = method.evaluate(state, method.stream("validation"))["purity"]
+  kept = method.evaluate(state, "validation")["purity"]
   np.testing.assert_allclose(kept, state.buffers["best"]["purity"], rtol=1e-5)
 
 
@@ -169,7 +170,7 @@ def test_prototypes_are_the_strongest_patches(recovered):
   own = np.arange(len(value))
   np.testing.assert_array_equal(provenance.cell, cell[own, own])
   np.testing.assert_allclose(-provenance.distance, value[own, own], rtol=1e-5)
-  assert not method.stale(state)
+  assert not push.stale(state)
   notes = method.network.notes(state)
   assert len(notes) == len(own)
   assert notes[0]["purity"] > notes[0]["purity before"]
@@ -179,7 +180,7 @@ def test_prototypes_are_the_strongest_patches(recovered):
 
 def test_the_summary_tells_purity_before_and_after(recovered):
   method, _, state, found = recovered
-  held_out = method.evaluate(state, method.stream("test"))
+  held_out = method.evaluate(state, "test")
   ids = [
     {"id": f"{n:02d}-{name}", "metrics": {**metrics, **held_out}}
     for n, (name, metrics) in enumerate(found.items(), 1)
@@ -211,7 +212,7 @@ def test_the_papers_descent_undoes_it_too():
   assert last["train_purity"] > 0.95
   undone = np.asarray(folding.basis(state)) @ mixing
   assert _off_permutation(undone) < 0.05
-  metrics = method.evaluate(state, method.stream("test"))
+  metrics = method.evaluate(state, "test")
   assert metrics["logit_difference"] <= 1e-5
   before, _ = _run(method, until="before")
   for group in ("backbone", "classifier"):
@@ -268,8 +269,8 @@ def test_a_classifier_of_ones_own_goes_through_a_run(tmp_path):
   config.lock()
   assert train(tmp_path / "run", config, make) == 0
   method, state, _ = loading.load(tmp_path / "run", make)
-  assert method.class_names == tuple(f"class {k}" for k in range(5))
-  assert not method.stale(state)
+  assert method.network.class_names == tuple(f"class {k}" for k in range(5))
+  assert not push.stale(state)
   test = method.stream("test")
   assert np.all(test.labels == -1)
   batch = next(test.batches())

@@ -10,6 +10,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from PIL import Image
 
 from protojax.explain.inspection import Threshold
+from protojax.explain.request import Request
 from protojax.methods.inp_former import explanation
 from protojax.modify import modification
 from protojax.types import Box, State
@@ -74,7 +75,7 @@ def stream(count=10):
 def explain(images, model=MODEL, preset=fakes.PRESET, **options):
   return list(
     explanation.explain(
-      model, STATE, images, THRESHOLD, preset=preset, **options
+      model, STATE, images, THRESHOLD, Request(preset=preset, **options)
     )
   )
 

@@ -15,7 +15,8 @@ from protojax.datasets import anomalies
 from protojax.engine import adopt, assets, descent, workdir
 from protojax.engine.checkpoint import Checkpoints, Progress
 from protojax.engine.stage import Fit
-from protojax.methods.base import Classifies, Explains, Inspects, can
+from protojax.explain.request import Request
+from protojax.methods import base
 from protojax.methods.inp_former import explanation
 from protojax.methods.inp_former.network import Rebuilt
 from protojax.types import State, UserError
@@ -82,9 +83,9 @@ def rows(method, started):
 
 
 def test_it_detects_and_explains_and_does_not_classify(method):
-  assert can(method, Inspects)
-  assert can(method, Explains)
-  assert not can(method, Classifies)
+  assert base.able(method, "inspects") is not None
+  assert base.able(method, "explains").network is None
+  assert base.able(method, "classifies") is None
   assert isinstance(method.network, explanation.Inspectable)
   assert method.network is method.network
   assert {method.network: 1}
@@ -205,7 +206,7 @@ def test_evaluation_is_the_exact_one_of_what_is_predicted(
 ):
   """Mean over the categories, the last batch of each of which is padded."""
   test = method.stream("test")
-  source, found = test.source, method.evaluate(started, test)
+  source, found = test.source, method.evaluate(started, "test")
   truths = np.stack([source.truth(i) for i in range(len(source))])
   # The nearest pixel of 128 for each of 32.
   truths = truths[:, 2::4, 2::4]
@@ -232,23 +233,27 @@ def test_evaluation_is_the_exact_one_of_what_is_predicted(
     np.testing.assert_allclose(value, mean, atol=off, err_msg=name)
 
 
-def test_without_truth_images_alone_are_measured(method, started):
-  test = method.stream("test")
-  collection = dataclasses.replace(test.source.collection, has_truth=False)
-  source = dataclasses.replace(test.source, collection=collection)
-  found = method.evaluate(started, dataclasses.replace(test, source=source))
+def test_without_truth_images_alone_are_measured(method, started, monkeypatch):
+  whole = method.evaluate(started, "test")
+  source = method.dataset.source("test")
+  collection = dataclasses.replace(source.collection, has_truth=False)
+  source = dataclasses.replace(source, collection=collection)
+  monkeypatch.setitem(method.dataset.sources, "test", source)
+  found = method.evaluate(started, "test")
   assert set(found) == {"image_auroc", "image_ap", "image_f1_max"}
-  whole = method.evaluate(started, test)
   for name, value in found.items():
     assert value == whole[name]
 
 
-def test_a_category_without_test_images_is_left_out(method, started):
-  test = method.stream("test")
-  names = (*test.source.category_names, "for training alone")
-  source = dataclasses.replace(test.source, category_names=names)
-  found = method.evaluate(started, dataclasses.replace(test, source=source))
-  assert found == method.evaluate(started, test)
+def test_a_category_without_test_images_is_left_out(
+  method, started, monkeypatch
+):
+  before = method.evaluate(started, "test")
+  source = method.dataset.source("test")
+  names = (*source.category_names, "for training alone")
+  source = dataclasses.replace(source, category_names=names)
+  monkeypatch.setitem(method.dataset.sources, "test", source)
+  assert method.evaluate(started, "test") == before
 
 
 def _oracle(of, labels, scores):
@@ -267,7 +272,7 @@ def test_the_summary_tells_each_category(method, started):
   assert found["headline"] == "image_auroc"
   assert found["image_auroc"] == 0.7
   assert set(found["categories"]) == {"brick", "grass", "gravel"}
-  means = method.evaluate(started, method.stream("test"))
+  means = method.evaluate(started, "test")
   for name, mean in means.items():
     values = [found["categories"][c][name] for c in found["categories"]]
     np.testing.assert_allclose(np.mean(values), mean, rtol=1e-6)
@@ -289,7 +294,7 @@ def test_the_threshold_is_chosen_on_images_held_out(
   # All rows and not the scores alone, since that is compiled.
   monkeypatch.setattr(method, "_score", method.predict)
   state, said = method.choose_threshold(started, held_out)
-  found = method.threshold(state)
+  found = explanation.Inspector(method).threshold(state)
   # 45 images: of 46, two may be above at 5 %.
   assert len(scores) == 45
   np.testing.assert_allclose(found.value, np.sort(scores)[-2], rtol=1e-6)
@@ -322,7 +327,7 @@ def test_a_threshold_that_promises_less_is_noted(
   monkeypatch.setattr(method, "_scores", lambda state, data: scores)
   held_out = method.stream("calibration")
   state, _ = method.choose_threshold(fresh, held_out)
-  assert method.threshold(state).images == count
+  assert explanation.Inspector(method).threshold(state).images == count
   said = capsys.readouterr().out.splitlines()
   assert len(said) == len(notes)
   for line, words in zip(said, notes, strict=True):
@@ -405,10 +410,11 @@ def test_nothing_to_train_and_nothing_taken_over_is_noted(fresh, capsys):
 
 
 def test_before_a_threshold_is_chosen_there_is_none(method, fresh):
+  inspector = explanation.Inspector(method)
   with pytest.raises(UserError, match="not chosen its threshold yet"):
-    method.threshold(fresh)
+    inspector.threshold(fresh)
   with pytest.raises(UserError, match="not chosen its threshold yet"):
-    method.explain(fresh, method.stream("test"))
+    inspector.explain(fresh, method.stream("test"), Request())
 
 
 def test_a_backbone_without_weights_cannot_start_pretrained():
@@ -438,7 +444,7 @@ def test_a_backbone_without_weights_cannot_start_pretrained():
     ({"map.length": -1.0}, "length is -1.0; it must be 0 or more"),
     ({"encoder.scales": ()}, r"scales is \(\); .* shares above 0"),
     ({"encoder.scales": (1.0, 0.0)}, r"scales is \(1.0, 0.0\)"),
-    ({"backbone.name": "convnext"}, "did you mean 'convnet'"),
+    ({"backbone.name": "convnext"}, "Did you mean 'convnet'"),
   ],
 )
 def test_wrong_configs_are_a_users_error(changes, message):

@@ -13,7 +13,7 @@ from protojax.engine import descent
 from protojax.engine import stage as stages
 from protojax.engine.summary import milestones
 from protojax.methods.protopnet import last_layer
-from protojax.prototypes import head
+from protojax.prototypes import head, push
 from protojax.types import UserError
 from tests.common import terms
 
@@ -239,9 +239,9 @@ def test_pushed_prototypes_lie_in_their_images(make_method, make_state):
   method = make_method()
   train = method.stream("train")
   before = make_state(method)
-  assert method.stale(before)
+  assert push.stale(before)
   state, metrics = method.push(before, train)
-  assert not method.stale(state)
+  assert not push.stale(state)
   assert metrics["pushed"] == len(state.buffers["class_of"])
   source = state.buffers["provenance"]
   images = train.examples(source.image)
@@ -260,8 +260,8 @@ def test_pushed_prototypes_lie_in_their_images(make_method, make_state):
 def test_only_what_moves_the_patches_makes_them_stale(make_method, make_state):
   method = make_method()
   state, _ = method.push(make_state(method), method.stream("train"))
-  assert not method.stale(_solved(method, state))
-  assert method.stale(_train(_stage(method, "warm"), state))
+  assert not push.stale(_solved(method, state))
+  assert push.stale(_train(_stage(method, "warm"), state))
 
 
 def test_pruning_names_the_classes_it_empties(make_method, make_state, caplog):
@@ -273,7 +273,7 @@ def test_pruning_names_the_classes_it_empties(make_method, make_state, caplog):
   assert metrics["alive"] == alive.sum() < len(alive)
   emptied = [
     name
-    for k, name in enumerate(method.class_names)
+    for k, name in enumerate(method.network.class_names)
     if not alive[pruned.buffers["class_of"] == k].any()
   ]
   assert metrics["classes_without"] == len(emptied) > 0
@@ -319,7 +319,7 @@ def test_evaluation_counts_padding_out(make_method, make_state):
   rows = list(parallel.each(method.predict, state, test.batches()))
   logits = np.concatenate([r["logits"][b["valid"]] for b, r in rows])
   accuracy = np.mean(logits.argmax(1) == test.labels)
-  metrics = method.evaluate(state, test)
+  metrics = method.evaluate(state, "test")
   np.testing.assert_allclose(metrics["accuracy"], accuracy, rtol=1e-6)
   shifted = logits - logits.max(1, keepdims=True)
   entropy = (
@@ -365,12 +365,12 @@ def test_images_pass_a_frozen_backbone_once(
   method = make_method()
   train = method.stream("train")
   state, _ = method.start(make_state(method), train)
-  before = method.evaluate(state, train)
+  before = method.evaluate(state, "train")
   # From here on an image that is read for the backbone is an error.
   monkeypatch.setattr(stream.Stream, "_read", None)
   state, _ = method.push(state, train)
   state, _ = method.prune(state, train)
-  after = method.evaluate(state, train)
+  after = method.evaluate(state, "train")
   assert after["cross_entropy"] != before["cross_entropy"]
   moved = jax.tree.map(lambda x: x * 1.01, state.params["backbone"])
   other = state.replace(params={**state.params, "backbone": moved})
@@ -410,7 +410,7 @@ def test_prototypes_larger_than_a_cell(make_method, make_state):
   assert state.params["prototypes"]["prototypes"].shape[1:3] == (2, 3)
   state, metrics = method.push(state, method.stream("train"))
   assert metrics["pushed"] == 6
-  metrics = method.evaluate(state, method.stream("test"))
+  metrics = method.evaluate(state, "test")
   assert np.isfinite(metrics["cross_entropy"])
   assert jnp.isfinite(metrics["accuracy"])
 

@@ -13,9 +13,11 @@ from protojax import methods, parallel
 from protojax.engine import descent
 from protojax.engine import stage as stages
 from protojax.explain import evidence
-from protojax.methods.base import Classifies, Compares, Explains, can
+from protojax.explain.request import Request
+from protojax.methods import base
 from protojax.methods.st_protopnet import boundary, branches
 from protojax.modify import presets
+from protojax.prototypes import push
 from protojax.types import UserError
 from tests.common import terms
 from tests.conftest import ArraySource
@@ -83,9 +85,8 @@ def same(a, b):
 
 def test_it_is_a_method_that_all_commands_know():
   method = made()
-  assert can(method, Explains)
-  assert can(method, Classifies)
-  assert can(method, Compares)
+  assert base.able(method, "explains").network is method.network
+  assert base.able(method, "classifies") is method.network
   names = [s.name for s in method.stages()]
   assert names == ["start", "warm", "joint", "push", "last layer"]
 
@@ -107,7 +108,7 @@ def test_the_branch_that_rests_keeps_every_bit(name):
     length = np.linalg.norm(new[0].params["prototypes"]["prototypes"], axis=-1)
     np.testing.assert_allclose(length, 1, atol=1e-6)
   # Training the heads leaves the push as it is.
-  assert method.stale(new[0]) == (name == "warm")
+  assert push.stale(new[0]) == (name == "warm")
 
 
 def expected_loss(method, state, batch, kind, cosine, scores):
@@ -218,15 +219,17 @@ def test_predictions_are_points_of_both_branches():
 def test_explanations_tell_the_kinds_and_how_far_from_the_boundary():
   method, state, _ = pushed()
   found = list(
-    method.explain(
+    base.able(method, "explains").explain(
       state,
       method.stream("test"),
-      preset=dataclasses.replace(
-        presets.REFERENCE, modifications=presets.REFERENCE.modifications[:1]
+      Request(
+        preset=dataclasses.replace(
+          presets.REFERENCE, modifications=presets.REFERENCE.modifications[:1]
+        ),
+        limit=6,
+        shown=0,
+        prototypes_shown=0,
       ),
-      limit=6,
-      shown=0,
-      prototypes_shown=0,
     )
   )
   local = [e for e in found if isinstance(e, evidence.LocalExplanation)]

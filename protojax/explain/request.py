@@ -1,0 +1,50 @@
+"""A request for explanations: what to explain, and how much of it to show."""
+
+from collections.abc import Callable
+import dataclasses
+
+from protojax.modify import presets
+from protojax.modify.presets import Preset
+
+
+def _ignored(images: int) -> None:
+  """Reports no progress."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Request:
+  """What `explain` of a method is asked for.
+
+  Attributes:
+    split: of the images; "train" means that the prototypes were pushed to them.
+    scope: "local" (images), "global" (prototypes) or "both".
+    preset: what to modify, and how to score it.
+    heat: what heat maps show, one of `maps.ATTRIBUTIONS`.
+    limit: use at most so many images, evenly over the stream; None: all.
+    top: prototypes listed for each image.
+    keep_all: list the scores of all prototypes, too.
+    shown: images of each class that get pictures; some images with a wrong
+      class are added.
+    rows_shown: prototypes with pictures for each such image.
+    prototypes_shown: how many prototypes get pictures.
+    nearest: images listed for each prototype.
+    provenance: give the patches that prototypes were pushed to; once is enough
+      for several splits.
+    allow_changed: explain even if the images of the prototypes have changed.
+    progress: called with the number of images of each batch that is done.
+  """
+
+  split: str = "test"
+  scope: str = "both"
+  preset: Preset = presets.REFERENCE
+  heat: str = "upsampling"
+  limit: int | None = None
+  top: int = 10
+  keep_all: bool = False
+  shown: int = 2
+  rows_shown: int = 5
+  prototypes_shown: int = 2000
+  nearest: int = 5
+  provenance: bool = True
+  allow_changed: bool = False
+  progress: Callable[[int], None] = _ignored
