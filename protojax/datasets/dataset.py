@@ -94,6 +94,8 @@ class Dataset:
       open_split: opens a split.
     """
     self.sources: dict[str, Source] = {}
+    # Data without images need not say it.
+    self._image_size = config_data.get("image_size", 0)
     self._data, self._seed, self._batch_size = config_data, seed, batch_size
     self._class_names, self._open = class_names, open_split
 
@@ -114,7 +116,7 @@ class Dataset:
 
   def ordered(self, split: str) -> Stream:
     """The images of a split in source order, without augmentation."""
-    size = self._data.image_size
+    size = self._image_size
     return stream.ordered(self.source(split), size, self._batch_size)
 
   def shuffled(
@@ -139,7 +141,7 @@ class Dataset:
     """
     return stream.shuffled(
       self.source("train"),
-      self._data.image_size,
+      self._image_size,
       self._batch_size,
       self._seed,
       augment,

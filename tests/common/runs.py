@@ -5,6 +5,7 @@ devices: in the process of the tests, and in those of `worker.py`.
 """
 
 import dataclasses
+import functools
 import importlib
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ import numpy as np
 
 from protojax import methods, parallel
 from protojax import report as report_lib
-from protojax.engine import descent
+from protojax.engine import assets, descent
 from protojax.engine import stage as stages
 from protojax.engine.checkpoint import Checkpoints, Progress, flatten, unflatten
 from protojax.engine.run import Run, slug
@@ -47,7 +48,10 @@ def resume(method: Any, folder: Path) -> State:
     for stage in method.stages()
   ]
   run = Run(folder / "run", method.config.seed)
-  return run.run_stages(method.init, short, lambda state: {})
+  state = run.run_stages(
+    method.init, short, lambda state: {}, assets=method.assets
+  )
+  return state.replace(assets={})
 
 
 def numbers(
@@ -73,11 +77,12 @@ def numbers(
   state: Any = None
   if begin:
     state = parallel.to_host(jax.jit(method.init)(parallel.init_key(0)))
+    state = state.replace(assets=_assets(method))
   for number, stage in enumerate(every, 1):
     state = _given(method, folder, number, state if begin else None)
     if isinstance(stage, stages.Pass):
       state, _ = stage.sweep(state, stage.data)
-      made = flatten({"state": state})
+      made = flatten({"state": state.replace(assets={})})
     else:
       run = folder / "run" if begin and number == last else None
       state, made = _fit(stage, number, state, run)
@@ -99,8 +104,16 @@ def _given(
   if state is None:
     return restore(method, folder, number)
   folder.mkdir(parents=True, exist_ok=True)
-  np.savez(folder / f"state-{number}.npz", **flatten({"state": state}))
+  arrays = flatten({"state": state.replace(assets={})})
+  np.savez(folder / f"state-{number}.npz", **arrays)
   return state
+
+
+@functools.lru_cache(maxsize=1)
+def _assets(method: Any) -> dict[str, Any]:
+  """On the devices, made once."""
+  trees = assets.found(method.assets, Path(), {}, {})
+  return parallel.replicate(trees)
 
 
 def _fit(
@@ -118,7 +131,8 @@ def _fit(
       copies = [np.asarray(shard.data) for shard in leaf.addressable_shards]
       for copy in copies[1:]:
         np.testing.assert_array_equal(copies[0], copy)
-    state, moments = parallel.to_host(update[:2])
+    after, moments = parallel.to_host(update[:2])
+    state = after.replace(assets=state.assets)
     if run is not None and step == STEPS // 2:
       name = stage.optimizer_id or f"{number:02d}-{slug(stage.name)}"
       checkpoints = Checkpoints(run)
@@ -152,4 +166,5 @@ def restore(method: Any, folder: Path, number: int) -> State:
   """The state before a stage, by its number."""
   template = jax.eval_shape(method.init, parallel.init_key(0))
   with np.load(folder / f"state-{number}.npz") as arrays:
-    return unflatten({"state": template}, dict(arrays))["state"]
+    state = unflatten({"state": template}, dict(arrays))["state"]
+  return state.replace(assets=_assets(method))

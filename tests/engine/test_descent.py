@@ -239,3 +239,82 @@ def test_batch_that_does_not_divide_by_accumulate_is_refused(array_source):
 def test_length_in_epochs_and_steps():
   assert stages.epochs(3).steps(7) == 21
   assert stages.steps(3).steps(7) == 3
+
+
+def test_several_streams_come_by_name_and_the_first_sets_the_epoch(
+  array_source,
+):
+  few = stream_lib.shuffled(array_source(8, seed=1), 16, 4, seed=2)
+  many = stream_lib.shuffled(array_source(24), 16, 8, seed=1)
+
+  def loss(params, state, batch, now):
+    del state
+    one, other = batch["many"], batch["few"]
+    return (
+      {
+        "many": Term(jnp.sum(params["w"] * one["index"]), len(one["index"])),
+        "few": Term(jnp.sum(other["index"] ** 2), 4 / 2, now.share),
+      },
+      Aux(metrics={"step": Term(now.step, 1)}),
+    )
+
+  data = {"many": many, "few": few}
+  fit = stages.Fit("fit", loss, data, optax.sgd(0.1), stages.epochs(2))
+  assert (fit.steps_per_epoch, fit.total_steps, fit.batch_size) == (3, 6, 12)
+  state = State({"w": np.float32(1)}, {}, {})
+  updates, w = _run(fit, state), 1.0
+  batches = many.batches(0, 6), few.batches(0, 6)
+  for number, (a, b, update) in enumerate(zip(*batches, updates, strict=True)):
+    mean, square = a["index"].mean(), (b["index"] ** 2.0).sum() / 4
+    found = update.metrics
+    np.testing.assert_allclose(found["many"], w * mean, rtol=1e-5)
+    np.testing.assert_allclose(found["few"], square, rtol=1e-5)
+    expected = w * mean + number / 6 * square
+    np.testing.assert_allclose(found["loss"], expected, rtol=1e-5)
+    assert found["step"] == number
+    w -= 0.1 * mean
+    np.testing.assert_allclose(update.state.params["w"], w, rtol=1e-5)
+
+
+def test_rows_of_a_varied_stream_are_made_of_each_view(array_source):
+  views = {"plain": "flip", "other": "plain+colour"}
+  data = stream_lib.shuffled(array_source(), 16, 8, seed=1, views=views)
+
+  def loss(params, state, batch, now):
+    del state, now
+    hidden = batch["plain"]["hidden"] + batch["other"]["hidden"]
+    return {"sum": Term(jnp.sum(hidden @ params["head"]), len(hidden))}, Aux()
+
+  optimizer = grouped({"head": 0.1})
+  length = stages.steps(1)
+  fit = stages.Fit("fit", loss, data, optimizer, length, Cached(_rows))
+  (update,) = _run(fit, _state())
+  assert np.isfinite(update.metrics["sum"])
+
+
+def test_a_mean_of_gathered_rows_has_the_gradient_of_the_whole_batch(
+  array_source,
+):
+  fit = _fit(array_source(), {"body": 0.1}, stages.steps(1))
+
+  def contrast(rows, labels):
+    same = labels[:, None] == labels[None]
+    return jnp.mean((rows @ rows.T - same) ** 2)
+
+  def loss(params, state, batch, now):
+    del now
+    rows = _body(state, batch, params), batch["label"]
+    value = contrast(*parallel.gather(rows))
+    return {"contrast": of_whole_batch(value)}, Aux()
+
+  fit = dataclasses.replace(fit, loss=loss, optimizer=optax.sgd(1.0))
+  (update,) = _run(fit, _state())
+  batch = next(fit.data.batches(0, 1))
+
+  def whole(params):
+    return contrast(_body(None, batch, params), batch["label"])
+
+  value, gradient = jax.value_and_grad(whole)(_state().params)
+  np.testing.assert_allclose(update.metrics["contrast"], value, rtol=1e-6)
+  moved = _state().params["body"] - update.state.params["body"]
+  np.testing.assert_allclose(moved, gradient["body"], atol=1e-6)

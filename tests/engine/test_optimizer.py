@@ -6,6 +6,7 @@ import numpy as np
 import optax
 import pytest
 
+from protojax import parallel
 from protojax.engine.optimizer import (
   adam,
   grouped,
@@ -248,3 +249,33 @@ def test_parts_in_turn_are_optimisers_of_their_own(axis):
     np.testing.assert_allclose(
       np.split(np.asarray(x["a"]), 2, axis)[part], alone, atol=2e-6
     )
+
+
+@pytest.mark.parametrize("limit", [0.1, 100.0])
+def test_gradients_are_clipped_by_the_norm_of_all_shards(limit):
+  """On two devices, each with a half of one array, as Optax does on one."""
+  rng = np.random.default_rng(0)
+  params = {
+    "bank": {"vectors": np.float32(rng.normal(size=(4, 3)))},
+    "head": {"weight": np.float32(rng.normal(size=(2, 5)))},
+    "frozen": {"w": np.float32(rng.normal(size=(3,)))},
+  }
+  sharding = {"bank.vectors": 0}
+  groups = {"bank": optax.sgd(1.0), "head": optax.sgd(1.0)}
+  split = grouped(groups, limit, sharding)
+
+  def update(gradients):
+    return split.update(gradients, split.init(gradients), gradients)[0]
+
+  axes = (parallel.axes(params, sharding),)
+  mapped = parallel.pmap(update, in_axes=axes, out_axes=axes[0])
+  found = parallel.to_host(
+    mapped(parallel.distribute(params, sharding)), sharding
+  )
+  trained = {name: params[name] for name in ("bank", "head")}
+  squares = [np.sum(x**2) for x in jax.tree.leaves(trained)]
+  scale = min(1.0, limit / np.sqrt(sum(squares)))
+  for name, tree in trained.items():
+    for leaf, array in tree.items():
+      np.testing.assert_allclose(found[name][leaf], -scale * array, rtol=1e-6)
+  np.testing.assert_array_equal(found["frozen"]["w"], 0)

@@ -1,0 +1,1 @@
+"""A method with all that a method may have."""
