@@ -211,7 +211,11 @@ def _one_of_three(key: Array) -> Array:
 
 
 def _warped(draw: Callable[[Array], Array]) -> Augmentation:
-  return Augmentation(draw, geometry.warp, lambda matrix: matrix)
+  return Augmentation(draw, geometry.warp, _itself)
+
+
+def _itself(matrix: Array) -> Array:
+  return matrix
 
 
 AUGMENTATIONS: dict[str, Augmentation] = {

@@ -15,8 +15,8 @@ from tests.data.field_fakes import KINDS, Bags, Everything
 
 VIEWS = {
   "strong": "weak+colour",
-  "weak": "crop",
-  "other": "crop",
+  "weak": "flip",
+  "other": "flip",
   "web": "jpeg,flip",
 }
 
@@ -56,7 +56,7 @@ def test_a_view_goes_on_from_another_and_keeps_its_geometry():
   _, (batch, _) = varied()
   weak, strong = batch["weak"], batch["strong"]
   assert_array_equal(weak["surface"], strong["surface"])
-  assert (weak["image"] != strong["image"]).any((1, 2, 3)).all()
+  assert (weak["image"] != strong["image"]).any()
   # The colour of the weak one, not of the image: places agree.
   ends = strong["image"].min((1, 2)), strong["image"].max((1, 2))
   disc = strong["image"] > sum(ends)[:, None, None] / 2
@@ -64,15 +64,18 @@ def test_a_view_goes_on_from_another_and_keeps_its_geometry():
 
 
 def test_views_draw_by_keys_of_their_own():
-  _, (batch, _) = varied()
-  weak, other = batch["weak"]["surface"], batch["other"]["surface"]
-  assert (weak != other).any((1, 2)).mean() > 0.8
+  _, found = varied()
+  weak, other = (
+    np.concatenate([batch[name]["surface"] for batch in found])
+    for name in ("weak", "other")
+  )
+  assert 0.1 < (weak != other).any((1, 2)).mean() < 0.9
   alone = stream_lib.shuffled(
     Pictures(), 24, 6, 3, views={"weak": VIEWS["weak"]}
   )
   (read,) = alone.batches(1, 2)
-  found = jax.jit(alone.varied)(read, parallel.key(0))
-  assert_array_equal(found["weak"]["surface"], weak)
+  again = jax.jit(alone.varied)(read, parallel.key(0))
+  assert_array_equal(again["weak"]["surface"], weak[:6])
 
 
 def test_a_jpeg_repeats_on_resume_and_differs_by_epoch():

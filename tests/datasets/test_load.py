@@ -83,6 +83,20 @@ def test_bad_shares_to_validate_on(make_folder, data_config):
     dataset.open_split(data_config(name="folder", root=root), "validation")
 
 
+def test_a_data_set_passes_on_what_a_stream_draws(make_folder, data_config):
+  root = make_folder({f"{c}/{i}.png": i for c in "ab" for i in range(10)})
+  config = data_config(name="folder", root=root, image_size=8)
+  opened = dataset.Dataset(config, 0, 4)
+  given = np.arange(12) % 2
+  stream = opened.shuffled(
+    rows=[1, 5, 7, 8], weights=given, labels=given, views={"a": "flip"}
+  )
+  (batch,) = stream.batches(0, 1)
+  assert set(batch["index"]) <= {1, 5, 7}
+  assert (batch["label"] == 1).all()
+  assert [view.name for view in stream.views] == ["a"]
+
+
 def test_a_data_set_without_boxes(data_config):
   with pytest.raises(UserError, match="'photos' has no bounding boxes"):
     dataset.open_split(data_config(crop=True), "train")
