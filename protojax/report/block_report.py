@@ -123,12 +123,11 @@ class Report(ReportFolder):
     names = {
       "local": "of single images or examples",
       "global": "of parts of the model",
-      "overview": "of a split as a whole",
+      "overview": "of a whole split",
     }
-    parts = (
-      f"{self._scopes[s]:,} {names[s]}" for s in names if self._scopes[s]
-    )
-    return f"explanations {', '.join(parts) or 'of nothing'}."
+    parts = [f"{n:,} {names[scope]}" for scope, n in self._scopes.items()]
+    said = f"{len(self._found):,} explanations", ", ".join(parts)
+    return f"{': '.join(filter(None, said))}."
 
   def _groups(self, single: bool) -> list[_Group]:
     """Explanations by group, in the order in which they came."""

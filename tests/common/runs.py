@@ -147,7 +147,8 @@ def explain(method: Any, folder: Path, into: Path) -> None:
   explains = base.needed(method, "explains")
   write = report_lib.load(explains.report)
   notes = methods.notes(method.config.method)
-  with write(into, folder / "run", PRESET, notes=notes) as report:
+  formats = ("html", "csv", "json")
+  with write(into, folder / "run", PRESET, formats, notes) as report:
     request = Request(
       scope="both" if "global" in explains.scopes else "local",
       preset=PRESET,

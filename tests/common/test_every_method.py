@@ -7,10 +7,12 @@ stage starts from the same state.
 import csv
 import json
 
+import jsonschema
 import numpy as np
 import pytest
 
 from protojax import methods, parallel
+from protojax.explain import documents
 from tests.common import runs
 from tests.common.processes import finish, start
 from tests.report.page_reader import Page
@@ -100,10 +102,21 @@ def test_explanations_are_written_and_the_same(method, folder, tmp_path):
     assert meaning in said
   summary = json.loads((tmp_path / "summary.json").read_text())
   assert summary["images"] == runs.EXPLAINED
+  _documents_are_as_the_schema_says(tmp_path / "explanations.jsonl")
   tables = sorted(path.name for path in tmp_path.glob("*.csv"))
   assert tables
   for table in tables:
     _same_tables(tmp_path / table, folder / "explanations" / table)
+
+
+def _documents_are_as_the_schema_says(path):
+  schema = json.loads(documents.SCHEMA_FILE.read_text("utf-8"))
+  validator = jsonschema.Draft202012Validator(schema)
+  lines = path.read_text("utf-8").splitlines()
+  assert len(lines) >= runs.EXPLAINED
+  for line, e in zip(lines, documents.read(path), strict=True):
+    validator.validate(json.loads(line))
+    assert documents.to_json(e) == json.loads(line)
 
 
 def _same_tables(one, other):
