@@ -1,5 +1,6 @@
 """Modules are found by name: ours, and a user's own on the import path."""
 
+import importlib
 import sys
 
 import jax.numpy as jnp
@@ -183,6 +184,19 @@ def test_an_own_method_and_report(make):
   make("other", "")
   with pytest.raises(UserError, match="does not declare Method"):
     methods.load(ConfigDict({"method": "mine.other"}))
+
+
+def test_what_lies_beside_a_method(make):
+  assert set(methods.parts("foreign")) == {"protopnet"}
+  assert methods.beside("csr", "foreign") is None
+  assert set(methods.parts("method")) == set(methods.names())
+  make("hello", "class Method:\n  pass\n")
+  assert methods.later("mine.hello") == methods.notes("mine.hello") == {}
+  make("earlier", "LATER = {'a.b': 1}\n")
+  make("notes", "NOTES = {'size': 'How large it is.'}\n")
+  importlib.invalidate_caches()
+  assert methods.later("mine.hello") == {"a.b": 1}
+  assert methods.notes("mine.hello") == {"size": "How large it is."}
 
 
 def test_own_backbones_and_similarities(make):

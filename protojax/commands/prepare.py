@@ -27,16 +27,21 @@ _NAMED = 10  # Lines that are printed of each kind of note.
 
 def arguments(parser: argparse.ArgumentParser) -> None:
   """Declares what the command takes."""
-  commands = parser.add_subparsers(dest="data", metavar="DATA", required=True)
-  for name, module in datasets.preparers().items():
-    purpose = module.PREPARES
-    command = commands.add_parser(name, help=purpose, description=purpose)
-    command.add_argument(
-      "--source", required=True, metavar="PATH", help="a folder or an archive"
-    )
-    command.add_argument(
-      "--output", required=True, metavar="DIR", help="folder to write to"
-    )
+  parser.add_argument(
+    "data",
+    metavar="DATA",
+    help="name of a data set, from the list below, or of a module of your own"
+    " that can prepare one, such as mypackage.shapes",
+  )
+  parser.add_argument(
+    "--source", required=True, metavar="PATH", help="a folder or an archive"
+  )
+  parser.add_argument(
+    "--output", required=True, metavar="DIR", help="folder to write to"
+  )
+  known = datasets.preparers().items()
+  lines = (f"  {name:10}{module.PREPARES}" for name, module in known)
+  parser.epilog = "\n".join(("data sets:", *lines))
 
 
 def run(args: argparse.Namespace) -> int:
@@ -45,10 +50,11 @@ def run(args: argparse.Namespace) -> int:
   Prints to stderr which files were skipped, and which are in two splits.
 
   Raises:
-    UserError: the source is not as expected, or the output cannot be written.
+    UserError: there is no such data set, the source is not as expected, or the
+      output cannot be written.
   """
   parallel.setup()
-  module = datasets.preparers()[args.data]
+  module = datasets.find(args.data, "prepare", "DATA")
   # When it is told to stop, it deletes unfinished files, as after Ctrl-C.
   signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
   # While it is imported, imports of other threads fail: those of the bar would.

@@ -21,7 +21,8 @@ from types import ModuleType
 
 from protojax import finding
 
-_SETTING = "--config.data.name"
+# Function -> constants that come with it.
+_BESIDE = {"prepare": ("PREPARES", "WRITES", "TRAINS")}
 
 
 def names(needed: str = "load") -> tuple[str, ...]:
@@ -31,23 +32,26 @@ def names(needed: str = "load") -> tuple[str, ...]:
   return tuple(name for name in found if name not in others)
 
 
-def find(name: str, needed: str = "load") -> ModuleType:
+def find(
+  name: str, needed: str = "load", setting: str = "--config.data.name"
+) -> ModuleType:
   """The module of a data set.
 
   Args:
     name: of a module here, or of a user's own module, with a dot.
-    needed: the function that it must have, "load" or "collect".
+    needed: the function that it must have, "load", "collect" or "prepare".
+    setting: where the name was given, for messages.
 
   Raises:
     UserError: there is no such data set.
   """
   if finding.is_own(name):
-    return finding.own(name, (needed,), _SETTING)
+    return finding.own(name, (needed, *_BESIDE.get(needed, ())), setting)
   known = names(needed)
   if name not in known:
     others = set(finding.names(__name__, needed)) - set(known)
     if not others:
-      raise finding.unknown(_SETTING, name, known)
+      raise finding.unknown(setting, name, known)
     (name,) = others
   return importlib.import_module(f"{__name__}.{name}")
 

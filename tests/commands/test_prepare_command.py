@@ -63,6 +63,34 @@ def test_many_notes_are_counted(tmp_path, capsys):
   assert "and 5 more\n" in said
 
 
+def test_help_lists_what_can_be_prepared():
+  parser = argparse.ArgumentParser()
+  prepare.arguments(parser)
+  listed = [line.split()[0] for line in parser.epilog.splitlines()[1:]]
+  assert listed == ["anomaly", "cars196", "cub200", "dogs", "folder"]
+
+
+def test_a_data_set_of_ones_own(tmp_path, monkeypatch, capsys):
+  (tmp_path / "mine").mkdir()
+  (tmp_path / "mine" / "birds.py").write_text(
+    "from protojax.datasets.cub200 import prepare\n"
+    "PREPARES, WRITES, TRAINS = 'birds', 'cub200', 'birds.py'\n"
+  )
+  (tmp_path / "mine" / "half.py").write_text("prepare = 1\n")
+  monkeypatch.syspath_prepend(tmp_path)
+  source, output = fakes.pack(tmp_path, fakes.cub(), "tgz"), tmp_path / "out"
+  rest = (f"--source={source}", f"--output={output}")
+  assert run("mine.birds", *rest) == 0
+  assert "--config=configs/birds.py" in capsys.readouterr().err
+  for name, said in (
+    ("mine.half", "does not declare PREPARES and WRITES and TRAINS"),
+    ("cub20", "DATA is 'cub20'; expected .* Did you mean 'cub200'"),
+    ("photos", "DATA is 'photos'"),
+  ):
+    with pytest.raises(UserError, match=said):
+      run(name, *rest)
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_stopped_it_leaves_nothing_and_starts_again(
   tmp_path, monkeypatch, number
