@@ -75,6 +75,8 @@ _OF_DEVICES = frozenset(
     "ppermute",
   )
 )
+# Where a state keeps its prototypes: `prototypes.bank` alone says it.
+_OF_BANK = ("class_of", "alive", "provenance")
 _MAX_LINES = 400
 
 
@@ -264,6 +266,37 @@ def _of_devices(tree: ast.Module) -> set[str]:
   }
 
 
+def _of_bank(tree: ast.Module) -> list[str]:
+  """Where code reaches for prototypes past the bank.
+
+  That is `...["prototypes"]["prototypes"]`, a mapping written with both keys,
+  and `buffers["class_of"]` and the like.
+  """
+  found = []
+  for node in ast.walk(tree):
+    if isinstance(node, ast.Subscript):
+      keys, inner = [_key(node.slice)], node.value
+      if isinstance(inner, ast.Subscript):
+        keys.append(_key(inner.slice))
+      name = ast.unparse(inner).split(".")[-1]
+      reaches = keys == ["prototypes"] * 2
+      reaches |= name == "buffers" and keys[0] in _OF_BANK
+      found += [ast.unparse(node)] * reaches
+    elif isinstance(node, ast.Dict):
+      found += [
+        ast.unparse(value)
+        for key, value in zip(node.keys, node.values, strict=True)
+        if _key(key) == "prototypes"
+        and isinstance(value, ast.Dict)
+        and "prototypes" in map(_key, value.keys)
+      ]
+  return found
+
+
+def _key(node: ast.expr | None) -> object:
+  return node.value if isinstance(node, ast.Constant) else None
+
+
 def _undocumented(tree: ast.Module) -> list[str]:
   """Public classes, functions and methods without a docstring."""
   kinds = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
@@ -300,6 +333,8 @@ def test_a_file_keeps_to_its_place(path):
   if part != "parallel":
     allowed = {"jax.default_backend"} if path.name == "conv.py" else set()
     assert _of_devices(tree) <= allowed
+  if path.name != "bank.py" or part != "prototypes":
+    assert not _of_bank(tree), "ask a network or `prototypes.bank`"
   assert path.stem not in ("utils", "common", "helpers")
   assert part.endswith(".py") or not _deep(path)
   assert len(path.read_text(encoding="utf-8").splitlines()) <= _MAX_LINES
@@ -416,6 +451,22 @@ def test_the_reader_of_devices_sees(source, seen):
 )
 def test_the_reader_of_names_sees(source, named):
   assert bool(_by_name(ast.parse(source))) == named
+
+
+@pytest.mark.parametrize(
+  ("source", "count"),
+  [
+    ('x = state.params["prototypes"]["prototypes"]', 1),
+    ('x = params["prototypes"]["prototypes"][:, 0]', 1),
+    ('params = {"head": h, "prototypes": {"prototypes": x}}', 1),
+    ('x = state.buffers["alive"], buffers["provenance"].image', 2),
+    ('x = params["prototypes"], state.buffers["step"]', 0),
+    ('x = {"prototypes": x}, found["prototypes"]["vectors"]', 0),
+    ("x = bank.vectors, bank.alive", 0),
+  ],
+)
+def test_the_reader_of_banks_sees(source, count):
+  assert len(_of_bank(ast.parse(source))) == count
 
 
 def test_the_reader_of_folders_sees():

@@ -30,7 +30,7 @@ from protojax import loading, parallel
 from protojax.engine import checkpoint, workdir
 from protojax.methods.base import needed
 from protojax.prototypes import push
-from protojax.prototypes.bank import vectors
+from protojax.prototypes.bank import bank_of
 from protojax.prototypes.compaction import compact
 from protojax.prototypes.network import Network
 from protojax.types import Array, ArrayLike, State, UserError
@@ -78,7 +78,7 @@ def run(args: argparse.Namespace) -> int:
   if not isinstance(network, Network):
     raise UserError(f"{folder}: {config.method} cannot be exported yet")
   state = parallel.to_host(state)
-  if not np.any(state.buffers["alive"]):
+  if not np.any(bank_of(state).alive):
     raise UserError(f"{folder}: all prototypes were pruned, so nothing is left")
   small = compact(state)
   weights = checkpoint.flatten(_needed(small))
@@ -99,7 +99,7 @@ def run(args: argparse.Namespace) -> int:
   }
   _write(Path(args.output), programs, weights, facts)
   print(
-    f"written: {args.output}, {len(small.buffers['alive'])} prototypes of"
+    f"written: {args.output}, {len(bank_of(small).alive)} prototypes of"
     f" {len(network.class_names)} classes; largest difference from the"
     f" model: {off:.2g}",
     file=sys.stderr,
@@ -120,7 +120,7 @@ def serialized(network: Network, state: State) -> dict[str, bytes]:
     network: of the model.
     state: without pruned prototypes; only its shapes matter.
   """
-  count = len(vectors(state))
+  count = len(bank_of(state).vectors)
   network = dataclasses.replace(network, layer=network.layer.clone(count=count))
   needed = _needed(state)
   size = network.image_size
@@ -189,7 +189,7 @@ def difference(
   images = np.random.default_rng(0).integers(
     0, 256, (_COMPARED, size, size, 3), np.uint8
   )
-  alive = np.flatnonzero(state.buffers["alive"]).astype(np.int32)
+  alive = np.flatnonzero(bank_of(state).alive).astype(np.int32)
   call = {
     name: export.deserialize(bytearray(program)).call
     for name, program in programs.items()
@@ -223,21 +223,21 @@ def described(method: Any, state: State) -> dict[str, Any]:
     method: a classifier with a `Network`.
     state: of the model, with all prototypes.
   """
-  network, buffers = method.network, state.buffers
-  source, weights = buffers["provenance"], np.asarray(network.weights(state))
+  network, bank = method.network, bank_of(state)
+  source, weights = bank.provenance, np.asarray(network.weights(state))
   name = _image_names(method)
   columns = network.grid[1]
   prototypes = [
     {
       # Its number in the run and in its reports.
       "prototype": int(j),
-      "class": network.class_names[buffers["class_of"][j]],
-      "weight": float(weights[buffers["class_of"][j], j]),
+      "class": network.class_names[bank.class_of[j]],
+      "weight": float(weights[bank.class_of[j], j]),
       "image": name(int(source.image[j])),
       "cell": [int(x) for x in divmod(int(source.cell[j]), columns)],
       "content": bytes(source.content[j]).hex(),
     }
-    for j in np.flatnonzero(buffers["alive"])
+    for j in np.flatnonzero(bank.alive)
   ]
   return {
     "image_size": network.image_size,

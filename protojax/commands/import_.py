@@ -30,6 +30,7 @@ from protojax import cli, methods, parallel, writing
 from protojax.data import skipped
 from protojax.engine import workdir
 from protojax.engine.checkpoint import Checkpoints, Progress
+from protojax.prototypes.bank import bank_of
 from protojax.types import State, UserError
 from protojax.weights import pytorch, reading
 
@@ -208,7 +209,7 @@ def _write(folder, config, names, state: State, source: str) -> None:
   checkpoints = Checkpoints(folder)
   checkpoints.save(Progress(finished=True), state, {})
   checkpoints.close()
-  alive = state.buffers["alive"]
+  alive = bank_of(state).alive
   workdir.write_json(
     folder / "summary.json",
     {

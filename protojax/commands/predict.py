@@ -37,6 +37,7 @@ from protojax.data import stream as stream_lib
 from protojax.datasets import files
 from protojax.engine import log, workdir
 from protojax.methods.base import able, needed
+from protojax.prototypes.bank import bank_of
 from protojax.types import State
 from protojax.writing import opened
 
@@ -180,12 +181,13 @@ def _detected(inspects, state, row, top) -> dict[str, Any]:
 def _prototypes(row, state, names, top) -> list[dict[str, Any]]:
   if "points" not in row:
     return []
-  alive = np.flatnonzero(state.buffers["alive"])
+  bank = bank_of(state)
+  alive = np.flatnonzero(bank.alive)
   order = alive[np.argsort(-row["similarities"][alive], kind="stable")]
   return [
     {
       "prototype": int(j),
-      "class": names[state.buffers["class_of"][j]],
+      "class": names[bank.class_of[j]],
       "similarity": _number(row["similarities"][j]),
       "points": _number(row["points"][j]),
     }

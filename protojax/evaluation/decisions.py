@@ -42,7 +42,7 @@ def decide(
   embedded = model.embed(state, images)
   similarity, cells = model.nearest(state, embedded)
   scores = model.scores(state, embedded, similarity)
-  points = head.logits(scores, model.weights(state), state.buffers["alive"])
+  points = head.logits(scores, model.weights(state), model.bank(state).alive)
   logits = points + model.bias(state)[None]
   return Decision(embedded, similarity, cells, scores, logits)
 
@@ -112,10 +112,10 @@ def _decided(
 
 def _sizes(model: Explainable, state: State) -> dict[str, Mean]:
   """Sizes of the head, and uniqueness of the prototypes' provenance."""
-  alive = np.asarray(state.buffers["alive"])
+  bank = model.bank(state)
+  alive = np.asarray(bank.alive)
   weights = parallel.to_host(model.weights(state))[:, alive]
-  provenance = state.buffers["provenance"]
-  places = np.stack([provenance.image, provenance.cell], axis=1)
+  places = np.stack([bank.provenance.image, bank.provenance.cell], axis=1)
   taken = alive & (places[:, 0] >= 0)
   return {
     "sparsity": _one(metrics.sparsity(weights), weights.size),

@@ -42,9 +42,9 @@ def measure(
   }
   if counted is not None:
     same = metrics.same_cells(tables["cells"], tables["noisy_cells"], counted)
-    found["same_cells"] = _of_living(state, same)
+    found["same_cells"] = _of_living(model, state, same)
   if named:
-    found |= _of_parts(state, counted, tables["similarity"], **named)
+    found |= _of_parts(model, state, counted, tables["similarity"], **named)
   return found
 
 
@@ -81,16 +81,18 @@ def _own(
     shown = rows["label"][:, None] == np.arange(len(names))[None]
   else:
     return None
-  alive = np.asarray(state.buffers["alive"])
-  return shown[:, np.asarray(state.buffers["class_of"])] & alive[None]
+  bank = model.bank(state)
+  alive = np.asarray(bank.alive)
+  return shown[:, np.asarray(bank.class_of)] & alive[None]
 
 
-def _of_living(state: State, values: ArrayLike) -> Mean:
+def _of_living(model: Explainable, state: State, values: ArrayLike) -> Mean:
   """The mean over living prototypes; dead ones do not count."""
-  return mean(np.asarray(values)[np.asarray(state.buffers["alive"])])
+  return mean(np.asarray(values)[np.asarray(model.bank(state).alive)])
 
 
 def _of_parts(
+  model: Explainable,
   state: State,
   counted: np.ndarray | None,
   similarity: np.ndarray,
@@ -104,4 +106,4 @@ def _of_parts(
   if counted is not None:
     found["consistency"] = metrics.consistency(at, seen, counted)
     found["stability"] = metrics.stability(at, noisy_at, seen, counted)
-  return {name: _of_living(state, x) for name, x in found.items()}
+  return {name: _of_living(model, state, x) for name, x in found.items()}

@@ -17,7 +17,6 @@ from protojax.metrics import interpretability as metrics
 from protojax.metrics import localisation, parts
 from protojax.metrics.deletion import blurred
 from protojax.modify import modification, presets
-from protojax.prototypes.bank import vectors
 from protojax.prototypes.explainable import Explainable
 from protojax.types import Array, ArrayLike, Batch, State
 
@@ -70,9 +69,9 @@ def _maps(
   model: Explainable, state: State, seen: Decision
 ) -> Float[Array, "b p h w"]:
   """Similarity of every cell to every prototype; 0 for dead ones."""
-  prototypes = vectors(state)
-  distances = model.similarity.distance(seen.embedded, prototypes)
-  alive = jnp.asarray(state.buffers["alive"])[None, None, None]
+  bank = model.bank(state)
+  distances = model.similarity.distance(seen.embedded, bank.vectors)
+  alive = jnp.asarray(bank.alive)[None, None, None]
   maps = jnp.where(alive, model.similarity.activation(distances), 0.0)
   return jnp.moveaxis(maps, -1, 1)
 

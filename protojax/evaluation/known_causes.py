@@ -93,7 +93,7 @@ def measure(folder: Path, images: int = IMAGES) -> Measured:
   method, state, _ = loading.load(folder)
   model = recipes.explainable(method)
   preset = together(PRESETS)
-  alive = np.asarray(state.buffers["alive"])
+  alive = np.asarray(model.bank(state).alive)
   train, test = (
     _totals(model, state, split, method.stream(split), preset, images)
     for split in ("train", "test")
@@ -146,7 +146,7 @@ def _totals(
   images: int,
 ) -> Totals:
   """Global scores over so many images of a split."""
-  own = np.asarray(state.buffers["provenance"].image)
+  own = np.asarray(model.bank(state).provenance.image)
   results = sweep(
     model,
     state,

@@ -15,6 +15,7 @@ from protojax import parallel
 from protojax.heat.maps import HeatMaps
 from protojax.modify.presets import Preset
 from protojax.prototypes import push
+from protojax.prototypes.bank import Bank
 from protojax.prototypes.explainable import Explainable
 from protojax.prototypes.groups import Note
 from protojax.types import State
@@ -42,9 +43,9 @@ class Context:
   heat: str = "upsampling"
 
   @functools.cached_property
-  def buffers(self) -> Mapping[str, Any]:
-    """The buffers of the state, on the host."""
-    return parallel.to_host(self.state.buffers)
+  def bank(self) -> Bank:
+    """The prototypes of the state, on the host."""
+    return parallel.to_host(self.model.bank(self.state))
 
   @functools.cached_property
   def weights(self) -> Float[np.ndarray, "k p"]:
@@ -74,5 +75,5 @@ class Context:
   @property
   def provenance(self) -> Int[np.ndarray, " p"]:
     """Position in the stream of the image of each prototype; -1 for none."""
-    image = np.asarray(self.buffers["provenance"].image)
+    image = np.asarray(self.bank.provenance.image)
     return image if self.split == "train" else np.full_like(image, -1)

@@ -17,7 +17,7 @@ from protojax.explain.redundancy import Correlation
 from protojax.explain.sweep import Totals
 from protojax.explain.totals import Scores
 from protojax.modify import modification
-from protojax.prototypes.bank import vectors
+from protojax.prototypes.bank import with_bank
 from protojax.types import State
 
 Evaluate = Callable[[State], float]
@@ -36,7 +36,7 @@ def overview(
     split=context.split,
     images=totals.all.images,
     modifications=names,
-    alive=context.buffers["alive"],
+    alive=context.bank.alive,
     scores=totals.all,
     without_own=totals.without_own if context.split == "train" else None,
     local={
@@ -51,7 +51,7 @@ def overview(
 
 def correlation(context: Context) -> Correlation | None:
   """An empty correlation of the living prototypes; None for too many."""
-  alive = int(context.buffers["alive"].sum())
+  alive = int(context.bank.alive.sum())
   return Correlation(alive) if alive <= _MOST_COMPARED else None
 
 
@@ -66,27 +66,26 @@ def redundancy(
     correlation: of the similarities of the living prototypes.
     evaluate: state -> accuracy.
   """
-  state, buffers, names = context.state, context.buffers, context.preset.names
-  alive = np.flatnonzero(buffers["alive"])
-  prototypes = np.asarray(vectors(state))
+  state, bank, names = context.state, context.bank, context.preset.names
+  alive = np.flatnonzero(bank.alive)
   counted = [
     names.index(name) for name in modification.CHARACTERISTICS if name in names
   ]
   groups = redundancy_lib.groups(
     numbers=alive,
-    class_of=buffers["class_of"][alive],
-    image=buffers["provenance"].image[alive],
-    cell=buffers["provenance"].cell[alive],
-    prototypes=prototypes[alive].reshape(len(alive), -1),
+    class_of=bank.class_of[alive],
+    image=bank.provenance.image[alive],
+    cell=bank.provenance.cell[alive],
+    prototypes=bank.vectors[alive].reshape(len(alive), -1),
     correlation=correlation.matrix(),
     importance=totals.all.importance[counted][:, alive],
   )
   before = evaluate(state)
   if not groups:
     return Redundancy(groups, before, before)
-  weight, left = redundancy_lib.merge(context.weights, buffers["alive"], groups)
+  weight, left = redundancy_lib.merge(context.weights, bank.alive, groups)
   params = {**state.params, "head": {**state.params["head"], "weight": weight}}
-  merged = state.replace(params=params, buffers={**buffers, "alive": left})
+  merged = with_bank(state.replace(params=params), bank.replace(alive=left))
   return Redundancy(groups, before, evaluate(merged))
 
 

@@ -50,7 +50,7 @@ def of_prototypes(
     if optional:
       return {}
     raise
-  provenance, heat_maps = context.buffers["provenance"], context.heat_maps
+  provenance, heat_maps = context.bank.provenance, context.heat_maps
   wanted = np.isin(np.arange(len(provenance.image)), list(wanted))
   taken = wanted & (provenance.image >= 0)
   patches = {}

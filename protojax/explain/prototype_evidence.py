@@ -4,7 +4,7 @@
 scores are known.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from protojax.explain.context import Context
 from protojax.explain.evidence import GlobalExplanation, GlobalScores, Interval
 from protojax.explain.sweep import Totals
 from protojax.explain.totals import Scores
+from protojax.prototypes.bank import Bank
 from protojax.prototypes.groups import CLASS
 
 # Prototypes whose pictures are in memory at once.
@@ -41,10 +42,10 @@ def of_prototypes(
     shown: how many prototypes get pictures, living ones first.
     allow_changed, optional: see `patches.of_prototypes`.
   """
-  alive, split = context.buffers["alive"], context.split
+  alive, split = context.bank.alive, context.split
   groups = context.model.groups
   pictured = set(np.argsort(~alive, kind="stable")[:shown].tolist())
-  copies = _duplicates(context.buffers)
+  copies = _duplicates(context.bank)
   for start in range(0, len(prototypes), _AT_ONCE):
     some = prototypes[start : start + _AT_ONCE]
     taken, near = {}, {}
@@ -64,7 +65,7 @@ def of_prototypes(
       k = _speaks_for(context, j)
       yield GlobalExplanation(
         prototype=j,
-        group=groups.names[context.buffers["class_of"][j]],
+        group=groups.names[context.bank.class_of[j]],
         alive=bool(alive[j]),
         weight=float(context.weights[k, j]),
         duplicate_of=copies.get(j),
@@ -82,7 +83,7 @@ def of_prototypes(
 def _speaks_for(context: Context, j: int) -> int:
   """A prototype's class or, if it has none, that of its largest weight."""
   if context.model.groups.kind == CLASS:
-    return int(context.buffers["class_of"][j])
+    return int(context.bank.class_of[j])
   return int(context.weights[:, j].argmax())
 
 
@@ -99,10 +100,10 @@ def _scores(
   return because, {split: _because(totals.without_own, names, j)}
 
 
-def _duplicates(buffers: Mapping[str, Any]) -> dict[int, int]:
+def _duplicates(bank: Bank) -> dict[int, int]:
   """Living prototype -> the first living one with the same patch."""
-  provenance, first, copies = buffers["provenance"], {}, {}
-  for j in np.flatnonzero(buffers["alive"] & (provenance.image >= 0)).tolist():
+  provenance, first, copies = bank.provenance, {}, {}
+  for j in np.flatnonzero(bank.alive & (provenance.image >= 0)).tolist():
     place = int(provenance.image[j]), int(provenance.cell[j])
     if first.setdefault(place, j) != j:
       copies[j] = first[place]

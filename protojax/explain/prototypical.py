@@ -132,7 +132,7 @@ def explain(
   if evaluate is not None and not local:
     correlation = overview.correlation(context)
   compared, totals = yield from _images(context, request, correlation)
-  every = range(len(context.buffers["alive"]))
+  every = range(len(context.bank.alive))
   partners: dict[int, tuple[int, ...]] = {}
   if local:
     every, totals = sorted(compared), None
@@ -159,14 +159,14 @@ def _images(
   context: Context, request: Request, correlation: Correlation | None
 ) -> Generator[LocalExplanation, None, tuple[set[int], Totals | None]]:
   """Explains images; returns the prototypes of the shown ones, and totals."""
-  stream, alive = context.stream, context.buffers["alive"]
+  stream, alive = context.stream, context.bank.alive
   choose = _PictureChoice(request.shown)
   scoring_sheets = ScoringSheets(
     context.split,
     context.preset.names,
     context.model.class_names,
     context.model.groups.names,
-    context.buffers,
+    context.bank,
     context.weights,
     context.bias,
   )

@@ -20,8 +20,8 @@ def check(context: Context) -> tuple[str, ...]:
   """
   if context.model.groups.kind != CLASS:
     return ()
-  buffers, names = context.buffers, context.model.class_names
-  alive, class_of = np.flatnonzero(buffers["alive"]), buffers["class_of"]
+  bank, names = context.bank, context.model.class_names
+  alive, class_of = np.flatnonzero(bank.alive), bank.class_of
   found = []
   # The stream may hold a part of the training images.
   labels, provenance = np.asarray(context.stream.labels), context.provenance

@@ -5,9 +5,8 @@ The points of a class and its bias sum to its logit (ProtoPNet's local
 analysis). `prototypical` makes a scoring sheet for every image of a sweep.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 import dataclasses
-from typing import Any
 
 from jaxtyping import Float
 import numpy as np
@@ -15,20 +14,21 @@ import numpy as np
 from protojax.explain import evidence
 from protojax.explain.evidence import Evidence, LocalExplanation
 from protojax.explain.sweep import Rows
+from protojax.prototypes.bank import Bank
 
 _ANSWERS = 5
 
 
 @dataclasses.dataclass(frozen=True)
 class ScoringSheets:
-  """Makes local explanations, without pictures.
+  """Makes local explanations without pictures.
 
   Attributes:
     split: of the images.
     modifications: names of the axis m.
     class_names: index = label.
     group_names: of the groups of prototypes; see `Groups`.
-    buffers: "class_of" and "alive" of the prototypes.
+    bank: the prototypes.
     weights: of the head; columns of dead prototypes are 0.
     bias: of the head.
   """
@@ -37,7 +37,7 @@ class ScoringSheets:
   modifications: tuple[str, ...]
   class_names: tuple[str, ...]
   group_names: tuple[str, ...]
-  buffers: Mapping[str, Any]
+  bank: Bank
   weights: Float[np.ndarray, "k p"]
   bias: Float[np.ndarray, " k"]
 
@@ -71,7 +71,7 @@ class ScoringSheets:
       label=self.class_names[label] if label >= 0 else None,
       answers=self._answers(logits, order),
       evidence=evidence_rows,
-      others=int(self.buffers["alive"].sum()) - len(evidence_rows),
+      others=int(self.bank.alive.sum()) - len(evidence_rows),
       all_scores=all_scores,
     )
 
@@ -82,7 +82,7 @@ class ScoringSheets:
     delta = rows.delta[row, :, column].tolist()
     return Evidence(
       prototype=j,
-      group=self.group_names[self.buffers["class_of"][j]],
+      group=self.group_names[self.bank.class_of[j]],
       similarity=float(rows.similarity[row, column]),
       score=score,
       weight=float(self.weights[first, j]),

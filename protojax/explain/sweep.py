@@ -19,7 +19,6 @@ from protojax.explain.importance import Local, of_batch
 from protojax.explain.totals import Replicates, Scores, Sums
 from protojax.modify.presets import Preset
 from protojax.prototypes import head, neighbours
-from protojax.prototypes.bank import vectors
 from protojax.prototypes.explainable import Scored
 from protojax.prototypes.neighbours import Neighbours
 from protojax.types import ArrayLike, Batch, PyTree, State
@@ -112,7 +111,7 @@ def sweep(
   Yields:
     The rows of every batch, and at the end the totals.
   """
-  count, length = len(provenance), _length(state)
+  count, length = len(provenance), _length(model, state)
   example = np.zeros(len(preset.names), np.float32)
   draws = Replicates.empty(replicates, len(example), count)
   carry = {
@@ -168,7 +167,7 @@ def _step(
     preset,
     functools.partial(model.embed, state),
   )
-  alive, length = state.buffers["alive"], _length(state)
+  alive, length = model.bank(state).alive, _length(model, state)
   weight = jnp.ones_like(local.similarity)
   if preset.weighted:
     weight = model.similarity.weight(local.similarity, length)
@@ -213,9 +212,9 @@ def _step(
   }, rows
 
 
-def _length(state: State) -> int:
+def _length(model: Scored, state: State) -> int:
   """Number of values of a prototype."""
-  return vectors(state)[0].size
+  return model.bank(state).vectors[0].size
 
 
 def _first(local, ranked, alive, top):

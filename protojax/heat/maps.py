@@ -17,7 +17,6 @@ from scipy import ndimage
 from protojax.heat import attribution, colormap, receptive_field, similarity_map
 from protojax.heat.receptive_field import ReceptiveField
 from protojax.modify.modification import require_known
-from protojax.prototypes.bank import vectors
 from protojax.prototypes.explainable import Explainable
 from protojax.prototypes.similarity import Similarity
 from protojax.types import Array, ArrayLike, Box, Picture, State
@@ -128,7 +127,7 @@ def _smooth(maps: np.ndarray) -> np.ndarray:
 
 
 def _receptive(model: Explainable, state: State) -> ReceptiveField:
-  _, height, width, _ = vectors(state).shape
+  _, height, width, _ = model.bank(state).vectors.shape
   return receptive_field.chain(
     model.backbone.layers, model.image_size, height, width
   )
@@ -154,7 +153,7 @@ def _maps(model: Explainable, heat: str) -> Callable[..., tuple[Array, Array]]:
     asked = _Asked(
       embed,
       images,
-      vectors(state)[prototypes][None],
+      model.bank(state).vectors[prototypes][None],
       cells[:, prototypes],
       model.similarity,
       _receptive(model, state),

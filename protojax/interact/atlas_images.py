@@ -14,6 +14,7 @@ import numpy as np
 from protojax import parallel
 from protojax.data import images, transforms
 from protojax.data.stream import Stream
+from protojax.prototypes.bank import bank_of
 from protojax.types import State, UserError
 
 
@@ -25,11 +26,11 @@ class Atlas:
 
     Args:
       method: its `stream("train")` has the images.
-      state: its buffer "provenance" is read.
+      state: the provenance of its bank is read.
       grid: rows and columns of the cells.
     """
     self._method, self._grid = method, grid
-    self._provenance = parallel.to_host(state.buffers["provenance"])
+    self._provenance = parallel.to_host(bank_of(state).provenance)
     self._index = functools.lru_cache(maxsize=1024)(self._find)
 
   @functools.cached_property

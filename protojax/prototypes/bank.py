@@ -1,125 +1,117 @@
-"""The bank of prototypes: local on each device, or sharded over all of them.
+"""The bank: the prototypes of a model, read from its state and put back.
 
-With a sharded bank each of N devices holds P / N of the P prototypes and their
-columns of the head, and compares them with the images of all devices. Sums and
-minima over the devices then give each image's logits and nearest prototypes.
-A network and its loss are written once, for both: they call the methods of
-`Local` or of `Sharded`.
+Where a state keeps them is written here and in `layer` alone. All other code
+asks a network for its `bank(state)`, or calls these functions.
 """
 
-import dataclasses
-from typing import ClassVar
+from typing import Any
 
-import jax
+from flax import struct
 import jax.numpy as jnp
-from jaxtyping import Bool, Float
+from jaxtyping import Float, Int
+import numpy as np
 
-from protojax import parallel
 from protojax.types import ArrayLike, PyTree, State
 
-# Values of this device's own images, and whether there is one. (A device with a
-# sharded bank compares its prototypes with other devices' images, too.)
-Smallest = tuple[Float[jax.Array, " c"], Bool[jax.Array, " c"]]
+DIGEST_BYTES = 16
 
 
-def vectors(state: State) -> Float[ArrayLike, "p h1 w1 d"]:
-  """The vectors of all prototypes of a state."""
-  return state.params["prototypes"]["prototypes"]
+@struct.dataclass
+class Provenance:
+  """Where each prototype was taken from at the last push.
+
+  Fields are typed as Any: JAX rebuilds the struct with axes or stacked arrays.
+
+  Attributes:
+    image: int32 [p], position of the image in its source; -1 where nothing
+      was taken.
+    cell: int32 [p], row-major index of the window in the feature map's grid.
+    distance: float32 [p], how far the prototype moved, in the similarity's
+      distance; inf where nothing was taken.
+    content: uint8 [p, 16], digest of the image's pixels at network size.
+    embedder: uint8 [16], digest of backbone, add-on and prototypes after the
+      push; when it differs from `push.embedder_digest`, the prototypes are
+      stale.
+  """
+
+  image: Any
+  cell: Any
+  distance: Any
+  content: Any
+  embedder: Any
+
+  @classmethod
+  def empty(cls, count: int) -> "Provenance":
+    """The provenance of `count` prototypes that were never pushed."""
+    return cls(
+      image=np.full(count, -1, np.int32),
+      cell=np.zeros(count, np.int32),
+      distance=np.full(count, np.inf, np.float32),
+      content=np.zeros((count, DIGEST_BYTES), np.uint8),
+      embedder=np.zeros(DIGEST_BYTES, np.uint8),
+    )
+
+
+class Bank(struct.PyTreeNode):
+  """The p prototypes of a model.
+
+  Of a sharded bank, inside a mapped step: those of this device. Fields are
+  typed as Any, as in `Provenance`.
+
+  Attributes:
+    vectors: float32 [p, h1, w1, d], in the space of the features; a prototype
+      spans h1 x w1 cells.
+    class_of: int32 [p], the class of each prototype or, if it has none, its
+      group; see `Groups`.
+    alive: bool [p], False for a pruned prototype, which stays in its place.
+    provenance: `Provenance`; None where the state does not hold it.
+  """
+
+  vectors: Any
+  class_of: Any
+  alive: Any
+  provenance: Any = None
+
+
+def bank_of(state: State) -> Bank:
+  """The bank of a state that keeps it in the usual place."""
+  return Bank(
+    vectors(state.params),
+    state.buffers["class_of"],
+    state.buffers["alive"],
+    state.buffers.get("provenance"),
+  )
+
+
+def with_bank(state: State, bank: Bank) -> State:
+  """The state with another bank in the usual place."""
+  buffers = {**state.buffers, "class_of": bank.class_of, "alive": bank.alive}
+  if bank.provenance is not None:
+    buffers["provenance"] = bank.provenance
+  return with_vectors(state, bank.vectors).replace(buffers=buffers)
 
 
 def with_vectors(state: State, found: Float[ArrayLike, "p h1 w1 d"]) -> State:
   """The state with other vectors of its prototypes."""
-  params = {**state.params, "prototypes": {"prototypes": found}}
+  params = {**state.params, "prototypes": bank_params(found)}
   return state.replace(params=params)
 
 
-@dataclasses.dataclass(frozen=True)
-class Local:
-  """Every device holds all prototypes, and compares them with its own images.
-
-  Attributes:
-    sharding: names of the state's sharded arrays: none.
-  """
-
-  sharding: ClassVar[parallel.Sharding] = parallel.LOCAL
-
-  @property
-  def shards(self) -> int:
-    """Number of shards: one."""
-    return 1
-
-  def meet(self, tree: PyTree) -> PyTree:
-    """Rows `[b, ...]` of the images that this device's prototypes see."""
-    return tree
-
-  def logits(self, sums: Float[jax.Array, "b k"]) -> Float[jax.Array, "b k"]:
-    """Logits of this device's images, from the sums over its prototypes."""
-    return sums
-
-  def smallest(
-    self, values: Float[jax.Array, " b"], valid: Bool[jax.Array, " b"]
-  ) -> Smallest:
-    """The smallest value over all prototypes.
-
-    Args:
-      values: smallest of each image in `meet` over this device's prototypes.
-      valid: False for an image without a value.
-
-    Returns:
-      Of this device's images: the values, 0 where there is none; and whether
-      there is one. The gradient goes to the first of equally small values.
-    """
-    return values, valid
-
-  def total(self, x: Float[jax.Array, ""]) -> Float[jax.Array, ""]:
-    """The sum over all prototypes, from the sum over this device's."""
-    return x
+def vectors(params: PyTree) -> Float[ArrayLike, "p h1 w1 d"]:
+  """The vectors among parameters, such as those a gradient is taken of."""
+  return params["prototypes"]["prototypes"]
 
 
-LOCAL = Local()
+def bank_params(found: Float[ArrayLike, "p h1 w1 d"]) -> PyTree:
+  """The group "prototypes" of the parameters, with these vectors."""
+  return {"prototypes": found}
 
 
-@dataclasses.dataclass(frozen=True)
-class Sharded:
-  """Every device holds some prototypes, and compares them with all images.
-
-  Only inside mapped steps. See `Local` for the methods.
-
-  Attributes:
-    sharding: names of the state's sharded arrays -> their axis of prototypes.
-  """
-
-  sharding: ClassVar[parallel.Sharding] = {
-    "prototypes.prototypes": 0,
-    "head.weight": 1,
-    "head.own": 0,
-    "buffers.class_of": 0,
-    "buffers.alive": 0,
+def bank_buffers(class_of: Int[ArrayLike, " p"]) -> dict[str, PyTree]:
+  """Buffers of p prototypes that are all alive and were never pushed."""
+  count = len(class_of)
+  return {
+    "class_of": jnp.asarray(class_of, jnp.int32),
+    "alive": jnp.ones(count, bool),
+    "provenance": Provenance.empty(count),
   }
-
-  @property
-  def shards(self) -> int:
-    """Number of shards: one for each device."""
-    return parallel.device_count()
-
-  def meet(self, tree: PyTree) -> PyTree:
-    """Rows of the images of all devices: `[b', ...] -> [b, ...]`."""
-    return parallel.gather(tree)
-
-  def logits(self, sums: Float[jax.Array, "b k"]) -> Float[jax.Array, "c k"]:
-    """Logits of this device's images, summed over the devices."""
-    return parallel.scatter_sum(sums)
-
-  def smallest(
-    self, values: Float[jax.Array, " b"], valid: Bool[jax.Array, " b"]
-  ) -> Smallest:
-    """The smallest values of this device's images over the devices."""
-    found = parallel.exchange(jnp.where(valid, values, jnp.inf))
-    first = jnp.argmin(found, axis=0)[None]
-    nearest = jnp.take_along_axis(found, first, axis=0)[0]
-    there = nearest != jnp.inf
-    return jnp.where(there, nearest, 0.0), there
-
-  def total(self, x: Float[jax.Array, ""]) -> Float[jax.Array, ""]:
-    """The sum over the devices."""
-    return parallel.psum(x)

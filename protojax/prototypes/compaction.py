@@ -1,10 +1,8 @@
 """Removes dead prototypes from a model, for its export."""
 
-import dataclasses
-
 from protojax import parallel
 from protojax.prototypes import head, push
-from protojax.prototypes.bank import vectors
+from protojax.prototypes.bank import Bank, bank_of, with_bank
 from protojax.types import State
 
 
@@ -15,27 +13,23 @@ def compact(state: State) -> State:
   the head. Logits do not change, nor whether the prototypes are stale.
   """
   state = parallel.to_host(state)
-  alive = state.buffers["alive"]
-  provenance = state.buffers["provenance"]
-  params = {
-    **state.params,
-    "prototypes": {"prototypes": vectors(state)[alive]},
-    "head": head.some(state.params["head"], alive),
-  }
-  buffers = {
-    **state.buffers,
-    "class_of": state.buffers["class_of"][alive],
-    "alive": alive[alive],
-    "provenance": push.Provenance(
+  bank = bank_of(state)
+  alive, provenance = bank.alive, bank.provenance
+  small = Bank(
+    vectors=bank.vectors[alive],
+    class_of=bank.class_of[alive],
+    alive=alive[alive],
+    provenance=provenance.replace(
       image=provenance.image[alive],
       cell=provenance.cell[alive],
       distance=provenance.distance[alive],
       content=provenance.content[alive],
-      embedder=(
-        provenance.embedder
-        if push.stale(state)
-        else push.embedder_digest(params, state.statistics)
-      ),
     ),
-  }
-  return dataclasses.replace(state, params=params, buffers=buffers)
+  )
+  params = {**state.params, "head": head.some(state.params["head"], alive)}
+  found = with_bank(state.replace(params=params), small)
+  if push.stale(state):
+    return found
+  digest = push.embedder_digest(found.params, found.statistics)
+  current = small.provenance.replace(embedder=digest)
+  return with_bank(found, small.replace(provenance=current))

@@ -10,6 +10,7 @@ import jax
 from jaxtyping import Float, Int, UInt8
 
 from protojax.backbones import Backbone
+from protojax.prototypes.bank import Bank
 from protojax.prototypes.groups import Groups, Note
 from protojax.prototypes.similarity import Similarity
 from protojax.types import ArrayLike, State
@@ -17,11 +18,11 @@ from protojax.types import ArrayLike, State
 
 @runtime_checkable
 class Scored(Protocol):
-  """A network whose similarities can be explained; hashable.
+  """A network whose similarities can be explained; hashable."""
 
-  Its `State` holds buffers "class_of" and "alive" of its p prototypes, and
-  params["prototypes"]["prototypes"] of shape [p, h1, w1, d].
-  """
+  def bank(self, state: State) -> Bank:
+    """Its p prototypes; for most networks `bank_of(state)`."""
+    ...
 
   @property
   def similarity(self) -> Similarity:
@@ -71,7 +72,7 @@ class Scored(Protocol):
 class Explainable(Scored, Protocol):
   """A network whose prototypes are shown as patches of images; hashable.
 
-  Its `State` also holds the buffer "provenance" of `prototypes.push`.
+  Its bank has a provenance.
   """
 
   @property

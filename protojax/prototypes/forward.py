@@ -12,20 +12,10 @@ import jax.numpy as jnp
 from jaxtyping import Bool, Float, Int
 
 from protojax.backbones.backbone import Backbone
-from protojax.prototypes import pooling, push
-from protojax.prototypes.bank import vectors
+from protojax.prototypes import pooling
+from protojax.prototypes.bank import Bank
 from protojax.prototypes.similarity import Similarity
-from protojax.types import Array, ArrayLike, PyTree, State
-
-
-def bank_buffers(class_of: Int[ArrayLike, " p"]) -> dict[str, PyTree]:
-  """Buffers of p prototypes that are all alive and were never pushed."""
-  count = len(class_of)
-  return {
-    "class_of": jnp.asarray(class_of, jnp.int32),
-    "alive": jnp.ones(count, bool),
-    "provenance": push.Provenance.empty(count),
-  }
+from protojax.types import Array, ArrayLike, PyTree
 
 
 def features(
@@ -51,21 +41,21 @@ def features(
 
 
 def nearest(
-  state: State, embedded: Float[ArrayLike, "b h w d"], similarity: Similarity
+  bank: Bank, embedded: Float[ArrayLike, "b h w d"], similarity: Similarity
 ) -> tuple[Float[Array, "b p"], Int[Array, "b p"]]:
   """Similarity of each prototype's nearest patch, and its cell (row-major)."""
-  near = pooling.nearest(embedded, vectors(state), similarity)
+  near = pooling.nearest(embedded, bank.vectors, similarity)
   return similarity.activation(near.distances), near.cells
 
 
 def at(
-  state: State,
+  bank: Bank,
   embedded: Float[ArrayLike, "b h w d"],
   cells: Int[ArrayLike, "b p"],
   similarity: Similarity,
 ) -> Float[Array, "b p"]:
   """Similarity of each prototype to the patch at a given cell."""
-  distances = pooling.at(embedded, vectors(state), cells, similarity)
+  distances = pooling.at(embedded, bank.vectors, cells, similarity)
   return similarity.activation(distances)
 
 

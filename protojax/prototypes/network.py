@@ -16,9 +16,10 @@ from jaxtyping import Float, Int, Num
 
 from protojax.backbones.backbone import Backbone
 from protojax.prototypes import forward, head, pooling
-from protojax.prototypes.bank import LOCAL, Local, Sharded, vectors
+from protojax.prototypes.bank import Bank, bank_buffers, bank_of
 from protojax.prototypes.groups import CLASS, Groups, Note
 from protojax.prototypes.layer import Layer
+from protojax.prototypes.placement import LOCAL, Local, Sharded
 from protojax.prototypes.similarity import Similarity
 from protojax.types import Array, ArrayLike, Batch, PyTree, State, UserError
 
@@ -53,7 +54,8 @@ class Network:
     class_names: in the order of the logits.
     describe: (network, state) -> notes on each prototype; hashable.
     head_kind: form of the head's weights, one of `head.KINDS`.
-    bank: whether a device holds all prototypes or a shard of them; see `over`.
+    placement: whether a device holds all prototypes or a shard of them; see
+      `over`.
   """
 
   backbone: Backbone
@@ -63,7 +65,7 @@ class Network:
   class_names: tuple[str, ...]
   describe: Callable[..., Sequence[Mapping[str, Note]]] | None = None
   head_kind: str = "dense"
-  bank: Local | Sharded = LOCAL
+  placement: Local | Sharded = LOCAL
 
   def init(
     self,
@@ -96,7 +98,7 @@ class Network:
         "shift": jnp.zeros(channels),
         "scale": jnp.ones(channels),
       },
-      buffers=forward.bank_buffers(class_of),
+      buffers=bank_buffers(class_of),
     )
 
   def over(self, devices: int) -> "Network":
@@ -117,7 +119,7 @@ class Network:
         " leave --config.prototypes.sharded out."
       )
     layer = self.layer.clone(count=count // devices)
-    return dataclasses.replace(self, layer=layer, bank=Sharded())
+    return dataclasses.replace(self, layer=layer, placement=Sharded())
 
   @property
   def similarity(self) -> Similarity:
@@ -134,6 +136,10 @@ class Network:
     """Rows and columns of the cells a prototype is compared with."""
     rows, columns = self.backbone.grid(self.image_size)
     return rows - self.layer.height + 1, columns - self.layer.width + 1
+
+  def bank(self, state: State) -> Bank:
+    """The prototypes of a state; with a sharded bank, of the device."""
+    return bank_of(state)
 
   def features(
     self,
@@ -181,13 +187,12 @@ class Network:
             params, statistics, batch["image"], train
           )
         z = self.embedded(params, statistics, features)
-      z = self.bank.meet(z)
+      z = self.placement.meet(z)
       near = forward.applied(self.layer, params["prototypes"], z)
     scores = self.similarity.activation(near.distances)
-    logits = self.bank.logits(
-      self._head(params).logits(
-        scores, state.buffers["class_of"], state.buffers["alive"]
-      )
+    bank = self.bank(state)
+    logits = self.placement.logits(
+      self._head(params).logits(scores, bank.class_of, bank.alive)
     )
     return Activations(near.distances, near.cells, scores, logits), statistics
 
@@ -198,9 +203,8 @@ class Network:
     """
     found, _ = self.forward(state.params, state, batch)
     answer = jnp.argmax(found.logits, axis=1)
-    weights = self._head(state.params).toward(
-      answer, state.buffers["class_of"], state.buffers["alive"]
-    )
+    bank = self.bank(state)
+    weights = self._head(state.params).toward(answer, bank.class_of, bank.alive)
     return forward.answers(
       found.logits, found.scores * weights, found.scores, found.cells
     )
@@ -261,7 +265,7 @@ class Network:
     cells: Int[ArrayLike, "b p"],
   ) -> Float[Array, "b p"]:
     """Similarity of each prototype to the patch at a given cell."""
-    return forward.at(state, embedded, cells, self.similarity)
+    return forward.at(self.bank(state), embedded, cells, self.similarity)
 
   def maps(
     self,
@@ -270,7 +274,7 @@ class Network:
     prototypes: Int[ArrayLike, " q"],
   ) -> Float[Array, "b h w q"]:
     """Whole similarity maps of a few prototypes, for pictures."""
-    chosen = vectors(state)[prototypes]
+    chosen = self.bank(state).vectors[prototypes]
     return self.similarity.activation(
       self.similarity.distance(self.embed(state, images), chosen)
     )
@@ -287,15 +291,13 @@ class Network:
 
   def weights(self, state: State) -> Float[Array, "k p"]:
     """The head's weights, K x P of them; those of dead prototypes are 0."""
-    buffers = state.buffers
-    return self._head(state.params).weights(
-      buffers["class_of"], buffers["alive"]
-    )
+    bank = self.bank(state)
+    return self._head(state.params).weights(bank.class_of, bank.alive)
 
   def off_class(self, params: PyTree, state: State) -> head.OffClass:
     """The weights of the head whose L1 norm is a term of the loss."""
-    buffers = state.buffers
-    return self._head(params).off_class(buffers["class_of"], buffers["alive"])
+    bank = self.bank(state)
+    return self._head(params).off_class(bank.class_of, bank.alive)
 
   def bias(self, state: State) -> Float[Array, " k"]:
     """Zeros: the head has no bias."""
@@ -306,7 +308,7 @@ class Network:
     """Further facts about each prototype; none without `describe`."""
     if self.describe is not None:
       return self.describe(self, state)
-    return ({},) * len(state.buffers["alive"])
+    return ({},) * len(self.bank(state).alive)
 
   def _head(self, params: PyTree) -> head.Dense | head.ClassBlock:
     return head.load(params["head"], len(self.class_names))

@@ -11,7 +11,6 @@ import functools
 import hashlib
 from typing import Any
 
-from flax import struct
 import jax
 import jax.numpy as jnp
 from jaxtyping import Bool, Float, Int, UInt8
@@ -21,59 +20,23 @@ from protojax import parallel
 from protojax.data import images as images_lib
 from protojax.prototypes import distance
 from protojax.prototypes.bank import (
-  LOCAL,
-  Local,
-  Sharded,
-  vectors,
+  DIGEST_BYTES,
+  Provenance,
+  bank_of,
   with_vectors,
 )
+from protojax.prototypes.placement import LOCAL, Local, Sharded
 from protojax.prototypes.similarity import Similarity
 from protojax.types import ArrayLike, Batch, PyTree, State
 
 Embed = Callable[[State, Batch], jax.Array]
 
 _NO_IMAGE = np.iinfo(np.int32).max
-_DIGEST_BYTES = 16
 _READ_AT_ONCE = 64
 # Most pairs of image and prototype that are compared at a time: enough for a
 # batch and the prototypes of its classes. With more pairs a batch goes image by
 # image.
 _PAIRS = 2**15
-
-
-@struct.dataclass
-class Provenance:
-  """Where each prototype was taken from at the last push.
-
-  Fields are typed as Any: JAX rebuilds the struct with axes or stacked arrays.
-
-  Attributes:
-    image: int32 [p], position of the image in its source; -1 where nothing
-      was taken.
-    cell: int32 [p], row-major index of the window in the feature map's grid.
-    distance: float32 [p], how far the prototype moved, in the similarity's
-      distance; inf where nothing was taken.
-    content: uint8 [p, 16], digest of the image's pixels at network size.
-    embedder: uint8 [16], digest of backbone, add-on and prototypes after the
-      push; when it differs from `embedder_digest`, the prototypes are stale.
-  """
-
-  image: Any
-  cell: Any
-  distance: Any
-  content: Any
-  embedder: Any
-
-  @classmethod
-  def empty(cls, count: int) -> "Provenance":
-    """The provenance of `count` prototypes that were never pushed."""
-    return cls(
-      image=np.full(count, -1, np.int32),
-      cell=np.zeros(count, np.int32),
-      distance=np.full(count, np.inf, np.float32),
-      content=np.zeros((count, _DIGEST_BYTES), np.uint8),
-      embedder=np.zeros(_DIGEST_BYTES, np.uint8),
-    )
 
 
 def push(
@@ -82,7 +45,7 @@ def push(
   stream: Any,
   similarity: Similarity,
   own_class: bool = True,
-  bank: Local | Sharded = LOCAL,
+  placement: Local | Sharded = LOCAL,
 ) -> tuple[Float[np.ndarray, "p h1 w1 d"], Provenance, dict[str, int | float]]:
   """Projects the prototypes onto training patches.
 
@@ -94,15 +57,14 @@ def push(
   Args:
     embed: (state, batch) -> features b h w d, those that the prototypes are
       compared with.
-    state: params["prototypes"]["prototypes"], buffers "class_of", "alive" and
-      "provenance" are read here, the rest by `embed`.
+    state: its bank is read here, the rest by `embed`.
     stream: `batches()` of all images, without augmentation, and
       `examples(indices)`.
     similarity: its metric is what "nearest" means.
     own_class: take patches from images of the prototype's own class only;
       False allows any image.
-    bank: local: each device finds patches for all prototypes among its own
-      images; sharded: for its own prototypes among all images.
+    placement: local: each device finds patches for all prototypes among its
+      own images; sharded: for its own prototypes among all images.
 
   Returns:
     The new prototypes, their provenance, and metrics: "pushed",
@@ -110,17 +72,16 @@ def push(
     not change), "duplicates", "moved_mean" and "moved_max" (distances). Value
     and provenance of dead prototypes do not change.
   """
-  old = parallel.to_host(vectors(state))
-  alive = parallel.to_host(state.buffers["alive"])
-  class_of = parallel.to_host(state.buffers["class_of"])
-  groups = class_of if own_class else np.zeros_like(class_of)
+  bank = parallel.to_host(bank_of(state))
+  old, alive = bank.vectors, bank.alive
+  groups = bank.class_of if own_class else np.zeros_like(bank.class_of)
   best = _join(
     parallel.fold(
-      functools.partial(_step, embed, similarity, own_class, bank),
-      {"state": state, "of_class": by_class(groups, alive, bank.shards)},
+      functools.partial(_step, embed, similarity, own_class, placement),
+      {"state": state, "of_class": by_class(groups, alive, placement.shards)},
       _empty_carry(old),
       stream.batches(),
-      {**bank.sharding, "of_class": 0} if bank.sharding else {},
+      {**placement.sharding, "of_class": 0} if placement.sharding else {},
     )
   )
   found = np.isfinite(best["distance"])
@@ -135,7 +96,7 @@ def push(
     content=contents(stream, np.where(found, best["image"], -1)),
     embedder=embedder_digest(params, state.statistics),
   )
-  provenance = _with_dead(provenance, state.buffers.get("provenance"), alive)
+  provenance = _with_dead(provenance, bank.provenance, alive)
   moved = best["distance"][found]
   metrics = {
     "pushed": int(found.sum()),
@@ -175,7 +136,7 @@ def contents(
     stream: has `examples(indices)`.
     images: positions in its source; the digest of -1 is zeros.
   """
-  digests = np.zeros((len(images), _DIGEST_BYTES), np.uint8)
+  digests = np.zeros((len(images), DIGEST_BYTES), np.uint8)
   taken = np.unique(images[images >= 0])
   for start in range(0, len(taken), _READ_AT_ONCE):
     some = taken[start : start + _READ_AT_ONCE]
@@ -196,11 +157,12 @@ def duplicates(provenance: Provenance, alive: Bool[ArrayLike, " p"]) -> int:
 
 def counts(state: State) -> dict[str, int]:
   """Numbers of "prototypes", of those "alive", and of "duplicates"."""
-  alive = np.asarray(state.buffers["alive"])
+  bank = bank_of(state)
+  alive = np.asarray(bank.alive)
   return {
     "prototypes": len(alive),
     "alive": int(alive.sum()),
-    "duplicates": duplicates(state.buffers["provenance"], alive),
+    "duplicates": duplicates(bank.provenance, alive),
   }
 
 
@@ -210,7 +172,7 @@ def stale(state: State) -> bool:
   They are stale once a prototype, or anything that embeds images, changes.
   """
   digest = embedder_digest(state.params, state.statistics)
-  pushed = state.buffers["provenance"].embedder
+  pushed = bank_of(state).provenance.embedder
   return not np.array_equal(np.asarray(pushed), digest)
 
 
@@ -223,7 +185,7 @@ def embedder_digest(
   type and bits. So training of the last layer leaves a push valid.
   """
   groups = {name: group for name, group in params.items() if name != "head"}
-  digest = hashlib.blake2b(digest_size=_DIGEST_BYTES)
+  digest = hashlib.blake2b(digest_size=DIGEST_BYTES)
   leaves, _ = jax.tree_util.tree_flatten_with_path(
     parallel.to_host((groups, statistics))
   )
@@ -246,16 +208,22 @@ def _empty_carry(prototypes):
 
 
 def _step(
-  embed, similarity, own_class, bank, given: PyTree, carry: PyTree, batch: Batch
+  embed,
+  similarity,
+  own_class,
+  placement,
+  given: PyTree,
+  carry: PyTree,
+  batch: Batch,
 ) -> PyTree:
   """The nearest patches so far, updated with a batch."""
   state, of_class = given["state"], given["of_class"]
-  prototypes = vectors(state)
+  prototypes = bank_of(state).vectors
   flat = prototypes.reshape(len(prototypes), -1)
   windows = distance.patches(embed(state, batch), *prototypes.shape[1:3])
   windows = windows.reshape(len(windows), -1, windows.shape[-1])
   names = {key: batch[key] for key in ("index", "label", "valid")}
-  windows, batch = bank.meet((windows, names))
+  windows, batch = placement.meet((windows, names))
   label = batch["label"] if own_class else jnp.zeros_like(batch["label"])
   known = batch["valid"] & (label >= 0) & (label < len(of_class))
   chosen = jnp.where(known[:, None], of_class[label], len(flat))

@@ -17,7 +17,7 @@ import numpy as np
 
 from protojax import parallel
 from protojax.backbones.backbone import Backbone
-from protojax.prototypes.bank import vectors
+from protojax.prototypes.bank import bank_of
 from protojax.types import Batch, PyTree, State, UserError
 from protojax.weights import reading
 
@@ -143,15 +143,15 @@ def random_patches(
   Args:
     embedded: (state, batch) -> the features b h w d that prototypes are
       compared with.
-    state: params["prototypes"]["prototypes"] and the buffer "class_of" are
-      read here, the rest by `embedded`.
+    state: its bank is read here, the rest by `embedded`.
     stream: `some(indices)`, batches of chosen images without augmentation,
       and `labels`.
     seed: of the choice.
   """
   rng = np.random.default_rng(seed)
-  prototypes = np.array(vectors(state))
-  class_of, labels = np.asarray(state.buffers["class_of"]), stream.labels
+  bank = bank_of(state)
+  prototypes = np.array(bank.vectors)
+  class_of, labels = np.asarray(bank.class_of), stream.labels
   chosen = np.full(len(class_of), -1)
   for label in np.intersect1d(class_of, labels):
     images = rng.permutation(np.flatnonzero(labels == label))

@@ -9,8 +9,8 @@ import numpy as np
 from protojax.backbones import Layer
 from protojax.data import images as images_lib
 from protojax.modify import presets
-from protojax.prototypes import push
 from protojax.prototypes import similarity as similarities
+from protojax.prototypes.bank import Provenance, bank_of
 from protojax.prototypes.groups import CLASS, Groups
 from protojax.types import State
 
@@ -73,6 +73,9 @@ class Colours:
     self.grid = (image_size // TILE, image_size // TILE)
     self.train = None
 
+  def bank(self, state):
+    return bank_of(state)
+
   def embed(self, state, images):
     return self.features(images)
 
@@ -83,7 +86,7 @@ class Colours:
     return tiles.mean(axis=(2, 4))
 
   def _similarity(self, state, features):
-    prototypes = state.params["prototypes"]["prototypes"]
+    prototypes = self.bank(state).vectors
     cells = features.reshape(len(features), -1, 1, features.shape[-1])
     distances = self.similarity.paired(cells, prototypes.reshape(1, 1, -1, 3))
     return self.similarity.activation(distances)
@@ -107,14 +110,14 @@ class Colours:
     return jnp.zeros(len(self.class_names))
 
   def notes(self, state):
-    return ({},) * len(state.buffers["alive"])
+    return ({},) * len(self.bank(state).alive)
 
   @property
   def groups(self):
     return Groups(CLASS, self.class_names)
 
   def weights(self, state):
-    weight, alive = state.params["head"]["weight"], state.buffers["alive"]
+    weight, alive = state.params["head"]["weight"], self.bank(state).alive
     return jnp.where(alive[None], weight, 0.0)
 
 
@@ -154,7 +157,7 @@ def trained(
   alive = np.ones(count, bool)
   alive[list(dead)] = False
   content = np.stack([images_lib.digest(stream.images[i]) for i in image])
-  provenance = push.Provenance.empty(count).replace(
+  provenance = Provenance.empty(count).replace(
     image=image, cell=cell, content=content
   )
   prototypes = features[image, cell].reshape(count, 1, 1, 3)

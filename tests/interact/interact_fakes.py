@@ -10,7 +10,13 @@ from protojax import loading
 from protojax.data import images, transforms
 from protojax.data import stream as stream_lib
 from protojax.methods.base import Capabilities
-from protojax.prototypes.push import Provenance
+from protojax.prototypes.bank import (
+  Provenance,
+  bank_buffers,
+  bank_of,
+  bank_params,
+  with_bank,
+)
 from protojax.types import State, UserError
 
 SIZE, GRID = 16, (4, 4)
@@ -96,11 +102,12 @@ def state(method):
     cell=np.array([0, 15], np.int32),
     content=np.stack(content),
   )
-  return State(
-    {"weight": WEIGHT},
+  state = State(
+    {"weight": WEIGHT, "prototypes": bank_params(np.eye(2)[:, None, None])},
     {},
-    {"provenance": provenance, "alive": np.ones(2, bool)},
+    bank_buffers(np.arange(2)),
   )
+  return with_bank(state, bank_of(state).replace(provenance=provenance))
 
 
 def run(folder, monkeypatch, train=True):

@@ -1,76 +1,91 @@
-"""A bank in parts on two devices against the same bank whole."""
+"""The bank against the arrays of the state that it is read from."""
 
 import jax
-import jax.numpy as jnp
 import numpy as np
+from numpy.testing import assert_array_equal
 
-from protojax import parallel
-from protojax.losses import prototype as losses
-from protojax.parallel import sharding
-from protojax.prototypes import head
-from protojax.prototypes.bank import LOCAL, Sharded
+from protojax.engine import checkpoint
+from protojax.prototypes.bank import (
+  Bank,
+  Provenance,
+  bank_buffers,
+  bank_of,
+  bank_params,
+  vectors,
+  with_bank,
+  with_vectors,
+)
+from protojax.types import State
 
-_LABELS = np.array([0, 1, 2, 3], np.int32)
-_CLASSES = np.array([0, 0, 1, 2, 0, 1, 1, 2], np.int32)
-_ALIVE = np.array([1, 1, 1, 0, 1, 1, 1, 1], bool)
-
-
-def _distances():
-  """Whole numbers, so that prototypes of both devices are equally near."""
-  rng = np.random.default_rng(0)
-  found = rng.integers(1, 4, (4, 8)).astype(np.float32)
-  found[0, [0, 4]] = 0.5
-  return found
+_CLASS_OF = np.array([0, 0, 1], np.int32)
 
 
-def _terms(bank, own, distances, weight, labels, class_of, alive):
-  """What a loss makes of one device's part; each image counts unequally."""
-  met = distances, bank.meet(labels), class_of, alive
-  cluster, _ = bank.smallest(*losses.cluster(*met))
-  separation, there = bank.smallest(*losses.separation(*met))
-  logits = bank.logits(head.logits(jnp.exp(-distances), weight, alive))
-  norm = bank.total(jnp.sum(jnp.abs(weight)))
-  rows = {"cluster": cluster, "separation": separation, "logits": logits}
-  scale = own + 1.0
-  total = jnp.sum(scale * (cluster - 0.3 * separation + logits[:, 1] ** 2))
-  return total + norm * len(own), {**rows, "there": there}
-
-
-def _slope(bank):
-  def slope(own, *rest):
-    def total(distances, weight):
-      return _terms(bank, own, distances, weight, *rest[2:])
-
-    return jax.value_and_grad(total, (0, 1), has_aux=True)(*rest[:2])
-
-  return slope
-
-
-def test_values_and_gradients_are_those_of_the_whole():
-  weight = np.random.default_rng(1).normal(size=(4, 8)).astype(np.float32)
-  own = np.arange(4, dtype=np.float32)
-  rest = _distances(), weight, _LABELS, _CLASSES, _ALIVE
-  (value, rows), slopes = jax.jit(_slope(LOCAL))(own, *rest)
-
-  # Images over devices, prototypes over devices.
-  along = 0, 1, 1, 0, 0, 0
-  split = [
-    sharding.to_shards(x, axis, 2)
-    for x, axis in zip((own, *rest), along, strict=True)
-  ]
-  step = parallel.pmap(
-    _slope(Sharded()), in_axes=along, out_axes=((0, 0), (1, 1))
+def _state():
+  found = np.arange(12, dtype=np.float32).reshape(3, 1, 2, 2)
+  return State(
+    params={"head": np.ones(3), "prototypes": bank_params(found)},
+    statistics={},
+    buffers={**bank_buffers(_CLASS_OF), "step": np.int32(4)},
   )
-  (parts, part_rows), part_slopes = step(*split)
-  np.testing.assert_allclose(parts.sum(), value, rtol=1e-5)
-  for name, row in parallel.unshard(part_rows).items():
-    np.testing.assert_allclose(row, rows[name], rtol=1e-5, err_msg=name)
-  for part, slope in zip(part_slopes, slopes, strict=True):
-    np.testing.assert_allclose(
-      sharding.from_shards(np.asarray(part), 1), slope, rtol=1e-5, atol=1e-6
-    )
-  # Of two equally near ones the first alone was moved.
-  assert rows["cluster"][0] == 0.5
-  assert slopes[0][0, 0] - slopes[0][0, 4] > 0.5
-  # No prototype is of class 3.
-  assert rows["cluster"][3] == 0
+
+
+def _names(state):
+  return set(checkpoint.flatten(state))
+
+
+def test_what_is_put_back_is_read_and_nothing_else_changes():
+  state, names = _state(), _names(_state())
+  bank = bank_of(state)
+  assert_array_equal(bank.class_of, _CLASS_OF)
+  assert bank.alive.all()
+  assert np.all(bank.provenance.image == -1)
+  other = jax.tree.map(lambda x: np.asarray(x)[::-1], bank)
+  after = with_bank(state, other)
+  jax.tree.map(assert_array_equal, bank_of(after), other)
+  jax.tree.map(assert_array_equal, bank_of(state), bank)
+  assert after.buffers["step"] == 4
+  assert_array_equal(after.params["head"], 1)
+  assert _names(after) == names
+
+
+def test_arrays_have_the_names_that_earlier_runs_and_shards_know():
+  fields = ["image", "cell", "distance", "content", "embedder"]
+  assert _names(_state()) == {
+    "params.head",
+    "params.prototypes.prototypes",
+    "buffers.class_of",
+    "buffers.alive",
+    "buffers.step",
+    *(f"buffers.provenance.{name}" for name in fields),
+  }
+
+
+def test_other_vectors_change_nothing_else():
+  state = _state()
+  after = with_vectors(state, bank_of(state).vectors + 1)
+  assert_array_equal(bank_of(after).vectors, bank_of(state).vectors + 1)
+  assert after.buffers is state.buffers
+
+
+def test_a_gradient_goes_to_the_vectors_among_parameters():
+  state = _state()
+  slope = jax.grad(lambda params: (vectors(params) ** 2).sum())(state.params)
+  assert_array_equal(vectors(slope), 2 * bank_of(state).vectors)
+
+
+def test_a_state_without_provenance_has_a_bank_and_gets_none():
+  state = _state()
+  kept = {name: state.buffers[name] for name in ("class_of", "alive")}
+  state = state.replace(buffers=kept)
+  bank = bank_of(state)
+  assert bank.provenance is None
+  assert set(with_bank(state, bank).buffers) == set(kept)
+
+
+def test_a_bank_can_hold_axes_and_stacked_arrays():
+  bank = bank_of(_state())
+  stacked = jax.tree.map(lambda x: np.stack([x, x]), bank)
+  alive = jax.jit(jax.vmap(lambda bank: bank.alive.sum(), in_axes=(0,)))
+  assert_array_equal(alive(stacked), [3, 3])
+  axes = Bank(0, 0, 0, Provenance(0, 0, 0, 0, None))
+  assert jax.tree.leaves(axes) == [0] * 7

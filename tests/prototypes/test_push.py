@@ -7,6 +7,7 @@ import pytest
 from protojax import parallel
 from protojax.data import images as images_lib
 from protojax.prototypes import pooling, push, similarity
+from protojax.prototypes.bank import Provenance, bank_of, with_bank
 from protojax.types import State
 from tests.prototypes.streams import ArrayStream, embed, photographs
 
@@ -26,15 +27,15 @@ def make_state(size=(1, 1), alive=None):
     buffers={
       "class_of": CLASS_OF,
       "alive": np.ones(6, bool) if alive is None else alive,
-      "provenance": push.Provenance.empty(6),
+      "provenance": Provenance.empty(6),
     },
   )
 
 
 def after(state, prototypes, provenance):
-  return state.replace(
-    params={**state.params, "prototypes": {"prototypes": prototypes}},
-    buffers={**state.buffers, "provenance": provenance},
+  bank = bank_of(state)
+  return with_bank(
+    state, bank.replace(vectors=prototypes, provenance=provenance)
   )
 
 
@@ -263,7 +264,7 @@ def test_dead_and_classless_prototypes_keep_their_values():
   images, labels = photographs()
   alive = np.array([True, False, True, True, True, True])
   state = make_state(alive=alive)
-  known = push.Provenance.empty(6).replace(image=np.full(6, 7, np.int32))
+  known = Provenance.empty(6).replace(image=np.full(6, 7, np.int32))
   state = state.replace(buffers={**state.buffers, "provenance": known})
   kept = labels != 2
   new, source, metrics = push.push(
@@ -297,7 +298,7 @@ def test_features_that_are_no_numbers_are_never_taken():
 
 
 def test_duplicates_count_living_repeats_only():
-  source = push.Provenance.empty(6).replace(
+  source = Provenance.empty(6).replace(
     image=np.array([3, 3, 3, 5, -1, -1], np.int32),
     cell=np.array([1, 1, 1, 1, 0, 0], np.int32),
   )

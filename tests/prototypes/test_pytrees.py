@@ -4,13 +4,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from protojax.prototypes import neighbours, pooling, push, similarity
+from protojax.prototypes import neighbours, pooling, similarity
+from protojax.prototypes.bank import Provenance
 
 
 def test_structs_can_hold_specs_and_axes():
   images = np.zeros((3, 6), np.int32)
   for struct in (
-    push.Provenance.empty(4),
+    Provenance.empty(4),
     pooling.Nearest(np.zeros((2, 4)), np.zeros((2, 4), int)),
     neighbours.Neighbours(np.zeros((3, 6)), images, images),
   ):

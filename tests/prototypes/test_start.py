@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from protojax import backbones
+from protojax.prototypes.bank import bank_buffers, bank_params
 from protojax.prototypes.start import pretrained, random_patches
 from protojax.types import State, UserError
 from protojax.weights import naming, reading
@@ -37,9 +38,9 @@ def _start(seed=0, height=1, width=1):
   class_of = np.repeat([0, 1, 2], 4)
   before = np.full((12, height, width, 3), 7, np.float32)
   state = State(
-    params={"prototypes": {"prototypes": before}},
+    params={"prototypes": bank_params(before)},
     statistics={},
-    buffers={"class_of": class_of},
+    buffers=bank_buffers(class_of),
   )
   found = random_patches(_rows, state, _Stream(maps, labels), seed)
   return maps, labels, class_of, found

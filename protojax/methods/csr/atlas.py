@@ -15,8 +15,7 @@ import numpy as np
 
 from protojax import parallel
 from protojax.prototypes import distance, push
-from protojax.prototypes.bank import vectors
-from protojax.prototypes.push import Provenance
+from protojax.prototypes.bank import Provenance, bank_of, with_bank
 from protojax.types import ArrayLike, Batch, State
 
 
@@ -43,8 +42,8 @@ def atlas(
     scores.append(rows["scores"][valid])
     cells.append(rows["cells"][valid])
   state = parallel.to_host(state)
-  class_of, present = state.buffers["class_of"], np.asarray(present)
-  prototypes = vectors(state)[:, 0, 0]
+  bank, present = bank_of(state), np.asarray(present)
+  prototypes, class_of = bank.vectors[:, 0, 0], bank.class_of
   image, cosine, counts = nearest_images(
     np.concatenate(projected), present, prototypes, class_of
   )
@@ -111,7 +110,5 @@ def absent_means(
 def without(state: State, alive: Bool[ArrayLike, " p"]) -> State:
   """The state with these living prototypes and a task head of zeros."""
   head = jax.tree.map(np.zeros_like, state.params["head"])
-  return state.replace(
-    params={**state.params, "head": head},
-    buffers={**state.buffers, "alive": np.asarray(alive)},
-  )
+  bank = bank_of(state).replace(alive=np.asarray(alive))
+  return with_bank(state, bank).replace(params={**state.params, "head": head})

@@ -34,7 +34,7 @@ from protojax.methods.csr.concept_layers import Projector
 from protojax.methods.csr.network import ConceptNetwork
 from protojax.metrics import concept_scores as metrics
 from protojax.prototypes import push, start
-from protojax.prototypes.bank import vectors, with_vectors
+from protojax.prototypes.bank import bank_of, with_vectors
 from protojax.types import Array, ArrayLike, Batch, Metrics, State, UserError
 
 # Smallest values of config keys.
@@ -223,7 +223,9 @@ class Method:
     c = self.config.prototypes
     shape = (-1, c.per_concept, c.channels)
     moved, count = kmeans.move_unused(
-      self._projected(state, data), self._present, vectors(state).reshape(shape)
+      self._projected(state, data),
+      self._present,
+      bank_of(state).vectors.reshape(shape),
     )
     return _with_flat(state, moved), {"moved": count}
 
@@ -237,7 +239,7 @@ class Method:
   def refine(self, state: State, data: Stream) -> tuple[State, Metrics]:
     """Removes the prototypes that a person has chosen."""
     del data
-    c, alive = self.config, np.array(state.buffers["alive"])
+    c, alive = self.config, np.array(bank_of(state).alive)
     unknown = [j for j in c.refine.remove if not 0 <= j < len(alive)]
     if unknown or not c.init_from:
       raise UserError(
@@ -294,7 +296,7 @@ class Method:
     self, state: State, stages: Sequence[Mapping[str, Any]]
   ) -> Mapping[str, Any]:
     """Counts of prototypes, and the names of classes and concepts."""
-    alive = np.asarray(state.buffers["alive"])
+    alive = np.asarray(bank_of(state).alive)
     used = alive & (np.asarray(state.buffers["vectors"]) > 0)
     return {
       "headline": "macro_f1",
@@ -307,7 +309,7 @@ class Method:
 
 def _with_flat(state: State, found: Float[ArrayLike, "c m d"]) -> State:
   """The state with these vectors, concept by concept, in its bank's shape."""
-  shape = vectors(state).shape
+  shape = bank_of(state).vectors.shape
   return with_vectors(state, np.asarray(found).reshape(shape))
 
 

@@ -18,8 +18,15 @@ import numpy as np
 from protojax.backbones.backbone import Backbone
 from protojax.methods.csr import concept_layers, interventions
 from protojax.methods.csr.concept_layers import ConceptHead, Projector
-from protojax.prototypes import bank, distance, forward
+from protojax.prototypes import distance, forward
 from protojax.prototypes import similarity as similarity_lib
+from protojax.prototypes.bank import (
+  Bank,
+  bank_buffers,
+  bank_of,
+  bank_params,
+  vectors,
+)
 from protojax.prototypes.groups import Groups, Note
 from protojax.prototypes.similarity import Similarity
 from protojax.types import Array, ArrayLike, Batch, PyTree, State
@@ -75,7 +82,7 @@ class ConceptNetwork:
         "backbone": backbone.pop("params"),
         "concepts": head["params"],
         "projector": projector["params"],
-        "prototypes": {"prototypes": prototypes},
+        "prototypes": bank_params(prototypes),
         "head": {
           "weight": jnp.zeros((classes, count)),
           "bias": jnp.zeros(classes),
@@ -87,7 +94,7 @@ class ConceptNetwork:
         "scale": jnp.ones(channels),
       },
       buffers={
-        **forward.bank_buffers(jnp.arange(count) // self.per_concept),
+        **bank_buffers(jnp.arange(count) // self.per_concept),
         "vectors": jnp.zeros(count, jnp.int32),
         "absent": jnp.zeros(count),
       },
@@ -111,6 +118,10 @@ class ConceptNetwork:
   def grid(self) -> tuple[int, int]:
     """Rows and columns of the cells."""
     return self.backbone.grid(self.image_size)
+
+  def bank(self, state: State) -> Bank:
+    """The prototypes of a state, concept by concept."""
+    return bank_of(state)
 
   # The forward path, in the order of its steps.
 
@@ -152,7 +163,7 @@ class ConceptNetwork:
     self, params: PyTree, projected: Float[ArrayLike, "b c d"]
   ) -> Float[Array, "b c c m"]:
     """Cosines of every vector to the prototypes of every concept."""
-    flat = params["prototypes"]["prototypes"][:, 0, 0]
+    flat = vectors(params)[:, 0, 0]
     found = jnp.einsum(
       "bcd,pd->bcp",
       projected,
@@ -165,7 +176,7 @@ class ConceptNetwork:
     self, params: PyTree, state: State, scores: Float[ArrayLike, "b p"]
   ) -> Float[Array, "b k"]:
     """Logits from scores; dead prototypes are left out."""
-    head, alive = params["head"], jnp.asarray(state.buffers["alive"])[None]
+    head, alive = params["head"], jnp.asarray(self.bank(state).alive)[None]
     scores = jnp.where(alive, scores, 0.0)
     weight = jnp.where(alive, head["weight"], 0.0)
     points = jnp.matmul(scores, weight.T, precision=distance.PRECISION)
@@ -179,7 +190,7 @@ class ConceptNetwork:
   ) -> Float[Array, "b p"]:
     """Scores after the rejection of some concepts."""
     reject = jax.vmap(interventions.rejected_scores, (0, 0, None, None))
-    class_of = state.buffers["class_of"]
+    class_of = self.bank(state).class_of
     return reject(scores, rejected, class_of, self._absent(state))
 
   def _absent(self, state: State) -> Float[Array, " p"]:
@@ -265,7 +276,7 @@ class ConceptNetwork:
     self, state: State, embedded: Float[ArrayLike, "b h w d"]
   ) -> tuple[Float[Array, "b p"], Int[Array, "b p"]]:
     """Cosine of each prototype's most similar cell, and that cell (eq. 10)."""
-    return forward.nearest(state, embedded, self.similarity)
+    return forward.nearest(self.bank(state), embedded, self.similarity)
 
   def at(
     self,
@@ -274,7 +285,7 @@ class ConceptNetwork:
     cells: Int[ArrayLike, "b p"],
   ) -> Float[Array, "b p"]:
     """Cosine of each prototype to a given cell."""
-    return forward.at(state, embedded, cells, self.similarity)
+    return forward.at(self.bank(state), embedded, cells, self.similarity)
 
   def scores(
     self,
@@ -291,9 +302,8 @@ class ConceptNetwork:
 
   def weights(self, state: State) -> Float[Array, "k p"]:
     """The head's weights; those of dead prototypes are 0."""
-    return forward.living(
-      state.params["head"]["weight"], state.buffers["alive"]
-    )
+    alive = self.bank(state).alive
+    return forward.living(state.params["head"]["weight"], alive)
 
   def bias(self, state: State) -> Float[Array, " k"]:
     """The head's bias."""
@@ -309,17 +319,19 @@ class ConceptNetwork:
   ) -> Int[Array, "b c"]:
     """The living prototype of each concept with the best score."""
     concepts = jnp.arange(len(self.concept_names))[:, None]
-    own = jnp.asarray(state.buffers["class_of"])[None] == concepts
-    own &= jnp.asarray(state.buffers["alive"])[None]
+    bank = self.bank(state)
+    own = jnp.asarray(bank.class_of)[None] == concepts
+    own &= jnp.asarray(bank.alive)[None]
     ranked = jnp.where(own[None], jnp.asarray(scores)[:, None], -1.0)
     return jnp.argmax(ranked, axis=2).astype(jnp.int32)
 
   def readout(self, state: State) -> interventions.Readout:
     """The arrays that interventions need beside the features of an image."""
+    bank = self.bank(state)
     return interventions.Readout(
-      prototypes=bank.vectors(state)[:, 0, 0],
-      concept_of=state.buffers["class_of"],
-      alive=state.buffers["alive"],
+      prototypes=bank.vectors[:, 0, 0],
+      concept_of=bank.class_of,
+      alive=bank.alive,
       weight=state.params["head"]["weight"],
       bias=state.params["head"]["bias"],
       absent=self._absent(state),

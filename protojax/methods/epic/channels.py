@@ -18,6 +18,7 @@ from protojax.methods.epic import losses, rotation
 from protojax.methods.epic.folding import basis, folded
 from protojax.methods.epic.network import RotatedNetwork
 from protojax.prototypes import neighbours, push
+from protojax.prototypes.bank import Provenance, bank_of, with_bank
 from protojax.prototypes.neighbours import Neighbours
 from protojax.types import ArrayLike, Batch, PyTree, State
 
@@ -168,7 +169,7 @@ def with_prototypes(
     stream: the images, in the order of their source.
   """
   image = found.images[:, 0].astype(np.int32)
-  provenance = push.Provenance(
+  provenance = Provenance(
     image=image,
     cell=found.more["cell"][:, 0].astype(np.int32),
     distance=-found.more["value"][:, 0].astype(np.float32),
@@ -177,7 +178,8 @@ def with_prototypes(
   )
   before = state.buffers["purity"]["before"]
   purity = {"before": before, "after": purities(found)}
-  buffers = {**state.buffers, "provenance": provenance, "purity": purity}
+  state = with_bank(state, bank_of(state).replace(provenance=provenance))
+  buffers = {**state.buffers, "purity": purity}
   return state.replace(buffers=buffers), {
     **spread(purity["after"], "train_purity"),
     **spread(before, "train_purity_before"),

@@ -5,11 +5,11 @@ params["classifier"] is A, the classifier's own head.
 """
 
 import jax.numpy as jnp
-from jaxtyping import Float
+from jaxtyping import Float, Int
 import numpy as np
 
 from protojax.backbones import classifier
-from protojax.prototypes.bank import vectors
+from protojax.prototypes.bank import bank_of, with_bank
 from protojax.types import Array, ArrayLike, State, UserError
 
 # Largest difference of logits that rounding of U and U^-1 to float32 makes,
@@ -21,8 +21,7 @@ _TINY = 1e-30
 
 def basis(state: State) -> Float[Array, "p d"]:
   """U of a state."""
-  prototypes = jnp.asarray(vectors(state))
-  return prototypes[:, 0, 0]
+  return jnp.asarray(bank_of(state).vectors)[:, 0, 0]
 
 
 def remember_purest(state: State, purity: float) -> State:
@@ -31,7 +30,7 @@ def remember_purest(state: State, purity: float) -> State:
     return state
   best = {
     "purity": np.float32(purity),
-    "prototypes": vectors(state),
+    "prototypes": bank_of(state).vectors,
     "weight": state.params["head"]["weight"],
   }
   return state.replace(buffers={**state.buffers, "best": best})
@@ -40,15 +39,11 @@ def remember_purest(state: State, purity: float) -> State:
 def purest(state: State) -> State:
   """The state with the U and head that it remembers."""
   best, head = state.buffers["best"], state.params["head"]
-  class_of = np.argmax(best["weight"], axis=0).astype(np.int32)
-  return state.replace(
-    params={
-      **state.params,
-      "prototypes": {"prototypes": best["prototypes"]},
-      "head": {**head, "weight": best["weight"]},
-    },
-    buffers={**state.buffers, "class_of": class_of},
+  params = {**state.params, "head": {**head, "weight": best["weight"]}}
+  bank = bank_of(state).replace(
+    vectors=best["prototypes"], class_of=_favourites(best["weight"])
   )
+  return with_bank(state.replace(params=params), bank)
 
 
 def with_head(state: State, head: classifier.Head) -> State:
@@ -85,20 +80,16 @@ def folded(
   undone = np.asarray(basis).T if inverse is None else np.asarray(inverse)
   # In float64: a sum of 1280 products in float32 is off by 1e-6 of a logit.
   weight = np.asarray(own["weight"], np.float64) @ undone
-  return state.replace(
-    params={
-      **state.params,
-      "prototypes": {"prototypes": turned[:, None, None]},
-      "head": {
-        "weight": weight.astype(np.float32),
-        "bias": np.asarray(own["bias"]),
-      },
-    },
-    buffers={
-      **state.buffers,
-      "class_of": np.argmax(weight, axis=0).astype(np.int32),
-    },
+  head = {"weight": weight.astype(np.float32), "bias": np.asarray(own["bias"])}
+  bank = bank_of(state).replace(
+    vectors=turned[:, None, None], class_of=_favourites(weight)
   )
+  return with_bank(state.replace(params={**state.params, "head": head}), bank)
+
+
+def _favourites(weight: Float[ArrayLike, "k p"]) -> Int[np.ndarray, " p"]:
+  """The class that each channel has its largest weight to."""
+  return np.argmax(np.asarray(weight), axis=0).astype(np.int32)
 
 
 def require_same(state: State, moved: float = 0.0) -> None:

@@ -18,6 +18,7 @@ from protojax.backbones.backbone import Backbone
 from protojax.methods.epic import rotation
 from protojax.methods.epic.folding import basis
 from protojax.prototypes import forward, head, similarity
+from protojax.prototypes.bank import Bank, bank_buffers, bank_of, bank_params
 from protojax.prototypes.groups import FAVOURITE, Groups, Note
 from protojax.prototypes.similarity import Similarity
 from protojax.types import Array, ArrayLike, Batch, PyTree, State
@@ -75,7 +76,7 @@ class RotatedNetwork:
 
     params = {
       "backbone": backbone.pop("params"),
-      "prototypes": {"prototypes": jnp.eye(channels)[:, None, None]},
+      "prototypes": bank_params(jnp.eye(channels)[:, None, None]),
       "classifier": blank(),
       "head": blank(),
     }
@@ -99,7 +100,7 @@ class RotatedNetwork:
       statistics={"backbone": backbone},
       buffers={
         **more,
-        **forward.bank_buffers(jnp.zeros(channels, jnp.int32)),
+        **bank_buffers(jnp.zeros(channels, jnp.int32)),
         "chosen": jnp.full((channels, most), -1, jnp.int32),
         "purity": {"before": jnp.zeros(channels), "after": jnp.zeros(channels)},
       },
@@ -119,6 +120,10 @@ class RotatedNetwork:
   def grid(self) -> tuple[int, int]:
     """Rows and columns of the map."""
     return self.backbone.grid(self.image_size)
+
+  def bank(self, state: State) -> Bank:
+    """The channels of a state; their vectors are the rows of U."""
+    return bank_of(state)
 
   # The forward path.
 
@@ -191,9 +196,8 @@ class RotatedNetwork:
     self, state: State, embedded: Float[ArrayLike, "b h w d"]
   ) -> Float[Array, "b k"]:
     """Logits of the rotated classifier."""
-    points = head.logits(
-      self.pooled(state, embedded), self.weights(state), state.buffers["alive"]
-    )
+    scores, alive = self.pooled(state, embedded), self.bank(state).alive
+    points = head.logits(scores, self.weights(state), alive)
     return points + self.bias(state)[None]
 
   def own_logits(
@@ -207,9 +211,8 @@ class RotatedNetwork:
 
   def weights(self, state: State) -> Float[Array, "k p"]:
     """A U^-1; columns of dead prototypes are 0."""
-    return forward.living(
-      state.params["head"]["weight"], state.buffers["alive"]
-    )
+    alive = self.bank(state).alive
+    return forward.living(state.params["head"]["weight"], alive)
 
   def bias(self, state: State) -> Float[Array, " k"]:
     """b, the classifier's own."""

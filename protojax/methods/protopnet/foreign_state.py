@@ -15,7 +15,7 @@ import numpy as np
 from protojax import backbones, parallel
 from protojax.backbones.backbone import Backbone
 from protojax.engine import checkpoint
-from protojax.prototypes import push
+from protojax.prototypes.bank import Provenance, bank_params
 from protojax.prototypes.layer import KINDS, AddOn
 from protojax.types import PyTree, State, UserError
 
@@ -209,9 +209,9 @@ def state(found: Classifier, template: PyTree, backbone: Backbone) -> State:
         f"Dense_{i}": {"kernel": weight[:, :, 0, 0].T, "bias": bias}
         for i, (weight, bias) in enumerate(found.add_on)
       },
-      "prototypes": {
-        "prototypes": _padded(found.prototypes.transpose(0, 2, 3, 1), missing)
-      },
+      "prototypes": bank_params(
+        _padded(found.prototypes.transpose(0, 2, 3, 1), missing)
+      ),
       "head": {"weight": _padded(found.head.T, missing).T},
     },
     statistics={
@@ -222,7 +222,7 @@ def state(found: Classifier, template: PyTree, backbone: Backbone) -> State:
     buffers={
       "class_of": np.concatenate([found.class_of, _too_few(found)[:missing]]),
       "alive": _padded(found.alive, missing),
-      "provenance": push.Provenance.empty(total),
+      "provenance": Provenance.empty(total),
     },
   )
   arrays = checkpoint.flatten(filled)

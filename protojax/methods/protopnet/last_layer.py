@@ -17,6 +17,7 @@ from protojax.engine.stage import Pass
 from protojax.losses import prototype as losses
 from protojax.methods.protopnet import convex
 from protojax.prototypes import head as heads
+from protojax.prototypes.bank import bank_of
 from protojax.prototypes.network import Network
 from protojax.types import Array, Batch, Metrics, PyTree, State, UserError
 
@@ -94,7 +95,8 @@ def solve(
     state, data
   )
   assert rows is not None, "`stage` has checked their size"
-  buffers = {name: state.buffers[name] for name in ("class_of", "alive")}
+  bank = bank_of(state)
+  buffers = {"class_of": bank.class_of, "alive": bank.alive}
   count = len(network.class_names)
   own, off = heads.load(state.params["head"], count).entries(**buffers)
   found = convex.solve(

@@ -179,7 +179,7 @@ class Method:
           optimizer_id="joint",
           patience=c.joint.patience,
           accumulate=c.accumulate,
-          sharding=self._trained.bank.sharding,
+          sharding=self._trained.placement.sharding,
         )
       yield Pass("push", self.push, ordered)
       yield self._last_layer("last layer", c.last.epochs)
@@ -233,7 +233,7 @@ class Method:
       cached=None if parity else cached,
       optimizer_id=optimizer_id,
       accumulate=self.config.accumulate,
-      sharding=self._trained.bank.sharding,
+      sharding=self._trained.placement.sharding,
     )
 
   def _joint_rates(self, epoch: int) -> Mapping[str, Any]:
@@ -259,21 +259,21 @@ class Method:
   ) -> tuple[dict[str, Term], Aux]:
     """CE + Clst + Sep + L1 (section 2.2)."""
     del now
-    c, buffers, labels = self.config.loss, state.buffers, batch["label"]
-    bank = self._trained.bank
+    c, labels = self.config.loss, batch["label"]
+    bank, placement = self._trained.bank(state), self._trained.placement
     found, statistics = self._trained.forward(params, state, batch, train)
-    classes = buffers["class_of"], buffers["alive"]
-    near = found.distances, bank.meet(labels), *classes
+    met = placement.meet(labels)
+    near = found.distances, met, bank.class_of, bank.alive
     entropy = jnp.sum(losses.cross_entropy(found.logits, labels))
-    cluster, _ = bank.smallest(*losses.cluster(*near))
-    separation, _ = bank.smallest(*losses.separation(*near))
-    l1 = bank.total(losses.l1_off_class(*self.network.off_class(params, state)))
+    cluster, _ = placement.smallest(*losses.cluster(*near))
+    separation, _ = placement.smallest(*losses.separation(*near))
+    norm = losses.l1_off_class(*self.network.off_class(params, state))
     count = len(labels)
     terms = {
       "cross_entropy": Term(entropy, count),
       "cluster": Term(jnp.sum(cluster), count, c.cluster),
       "separation": Term(jnp.sum(separation), count, c.separation),
-      "l1": penalty(l1, c.l1),
+      "l1": penalty(placement.total(norm), c.l1),
     }
     correct = jnp.sum(jnp.argmax(found.logits, axis=1) == labels)
     return terms, Aux(statistics, metrics={"accuracy": Term(correct, count)})
@@ -311,7 +311,7 @@ class Method:
       state,
       self._features.stream(state, data),
       self.network.similarity,
-      bank=self._trained.bank,
+      placement=self._trained.placement,
     )
     buffers = {**state.buffers, "provenance": provenance}
     return with_vectors(state, prototypes).replace(buffers=buffers), metrics
@@ -327,7 +327,7 @@ class Method:
       self._features.stream(state, data),
       self.network.similarity,
       c.nearest,
-      self._trained.bank,
+      self._trained.placement,
     )
     return prune.pruned(state, near, self.dataset.class_names, c.threshold)
 

@@ -16,8 +16,9 @@ import numpy as np
 
 from protojax import parallel
 from protojax.prototypes import neighbours, pooling, push
-from protojax.prototypes.bank import LOCAL, Local, Sharded, vectors
+from protojax.prototypes.bank import bank_of, with_bank
 from protojax.prototypes.neighbours import Neighbours
+from protojax.prototypes.placement import LOCAL, Local, Sharded
 from protojax.prototypes.similarity import Similarity
 from protojax.types import ArrayLike, Batch, Metrics, State
 
@@ -28,26 +29,25 @@ def nearest_images(
   stream: Any,
   similarity: Similarity,
   k: int = 6,
-  bank: Local | Sharded = LOCAL,
+  placement: Local | Sharded = LOCAL,
 ) -> Neighbours:
   """The k images nearest to each prototype, in one sweep.
 
   Args:
     embed: (state, batch) -> features b h w d.
-    state: params["prototypes"]["prototypes"] is read here, the rest by
-      `embed`.
+    state: its bank is read here, the rest by `embed`.
     stream: `batches()` of all images, without augmentation.
     similarity: its metric is what "nearest" means.
     k: images per prototype; 6 in the paper's code.
-    bank: local: each device searches its own images for all prototypes;
+    placement: local: each device searches its own images for all prototypes;
       sharded: all images for its own prototypes.
   """
   stacked = parallel.fold(
-    functools.partial(_step, embed, similarity, bank),
+    functools.partial(_step, embed, similarity, placement),
     state,
-    neighbours.empty(len(state.buffers["class_of"]), k),
+    neighbours.empty(len(bank_of(state).class_of), k),
     stream.batches(),
-    bank.sharding,
+    placement.sharding,
   )
   return neighbours.gathered(stacked)
 
@@ -96,8 +96,8 @@ def pruned(
   Returns:
     The state; numbers of prototypes "alive" and of "classes_without".
   """
-  buffers = state.buffers
-  classed = buffers["class_of"], buffers["alive"]
+  bank = bank_of(state)
+  classed = bank.class_of, bank.alive
   alive, emptied = prune(near.labels, *classed, class_names, threshold)
   if emptied and parallel.is_primary():
     logging.warning(
@@ -106,15 +106,15 @@ def pruned(
       ", ".join(emptied),
     )
   metrics = {"alive": int(alive.sum()), "classes_without": len(emptied)}
-  return state.replace(buffers={**buffers, "alive": alive}), metrics
+  return with_bank(state, bank.replace(alive=alive)), metrics
 
 
 def _step(
-  embed, similarity, bank, state: State, carry: Neighbours, batch: Batch
+  embed, similarity, placement, state: State, carry: Neighbours, batch: Batch
 ) -> Neighbours:
   """The nearest images so far, updated with a batch."""
-  prototypes = vectors(state)
+  prototypes = bank_of(state).vectors
   names = {key: batch[key] for key in ("index", "label", "valid")}
-  features, met = bank.meet((embed(state, batch), names))
+  features, met = placement.meet((embed(state, batch), names))
   found = pooling.nearest(features, prototypes, similarity)
   return neighbours.add(carry, found.distances, met)

@@ -15,7 +15,6 @@ from jaxtyping import Float, Int
 import numpy as np
 
 from protojax.methods.st_protopnet.branches import cut
-from protojax.prototypes.bank import vectors
 from protojax.prototypes.distance import PRECISION
 from protojax.prototypes.groups import Note
 from protojax.prototypes.network import Network
@@ -94,8 +93,9 @@ def of_state(network: Network, state: State, branches: int) -> Boundary:
     state: its state; after a push the prototypes are patches.
     branches: number of branches.
   """
-  blocks = cut(vectors(state), branches)
-  class_of = jnp.reshape(state.buffers["class_of"], (branches, -1))
+  bank = network.bank(state)
+  blocks = cut(bank.vectors, branches)
+  class_of = jnp.reshape(bank.class_of, (branches, -1))
   weights = network.weights(state)
   weights = jnp.reshape(weights, (len(weights), branches, -1))
   found = [

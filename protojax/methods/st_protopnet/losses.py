@@ -21,7 +21,7 @@ from protojax.methods.st_protopnet.branches import (
   load,
 )
 from protojax.prototypes import head
-from protojax.prototypes.bank import vectors, with_vectors
+from protojax.prototypes.bank import bank_of, vectors, with_vectors
 from protojax.prototypes.network import Activations, Network
 from protojax.types import Array, Batch, PyTree, State
 
@@ -60,7 +60,7 @@ class BranchLosses:
 
   def alive(self, state: State, number: int) -> Bool[Array, " p"]:
     """The living prototypes of a branch."""
-    alive = jnp.asarray(state.buffers["alive"])
+    alive = jnp.asarray(self._network.bank(state).alive)
     branch = jnp.arange(len(alive)) // (len(alive) // len(self._branches))
     return alive & (branch == number)
 
@@ -86,10 +86,10 @@ class BranchLosses:
     """
     del now
     found, cosine, statistics = self._forward(params, state, batch, train)
-    labels, class_of = batch["label"], state.buffers["class_of"]
+    labels, class_of = batch["label"], self._network.bank(state).class_of
     count = len(labels)
     terms, aux = self._heads(params, state, found, labels)
-    bank = cut(params["prototypes"]["prototypes"], len(self._branches))
+    bank = cut(vectors(params), len(self._branches))
     classes = len(self._network.class_names)
     for b, (branch, share) in enumerate(self._shared(state)):
       classed = labels, class_of, self.alive(state, b)
@@ -120,7 +120,7 @@ class BranchLosses:
 
   def unit_length(self, state: State) -> State:
     """After a step: moved prototypes at length one; the next branch's turn."""
-    bank, count = vectors(state), len(self._branches)
+    bank, count = bank_of(state).vectors, len(self._branches)
     unit = diagonal(cut(bank, count))
     # Prototypes of the other branches do not change by a bit.
     moved = jnp.repeat(
@@ -142,7 +142,7 @@ class BranchLosses:
     self, params: PyTree, state: State, found: Activations, labels: Array
   ) -> tuple[dict[str, Term], Aux]:
     """CE + L1, each branch by its own logits; accuracy by their sum."""
-    weight, class_of = params["head"]["weight"], state.buffers["class_of"]
+    weight, class_of = params["head"]["weight"], bank_of(state).class_of
     count, terms = len(labels), {}
     for b, (branch, share) in enumerate(self._shared(state)):
       alive = self.alive(state, b)

@@ -35,7 +35,7 @@ from protojax.methods.st_protopnet.branches import BranchedAddOn, BranchedLayer
 from protojax.methods.st_protopnet.losses import Branch, BranchLosses
 from protojax.metrics import classification
 from protojax.prototypes import push
-from protojax.prototypes.bank import vectors, with_vectors
+from protojax.prototypes.bank import bank_of, with_vectors
 from protojax.prototypes.layer import AddOn
 from protojax.prototypes.network import Network
 from protojax.types import Array, Batch, Metrics, State, UserError
@@ -261,7 +261,7 @@ class Method:
 
   def _own(self, state: State) -> State:
     """Prototypes in their branch's channels alone, at length one."""
-    bank = vectors(state)
+    bank = bank_of(state).vectors
     own = branches.diagonal(branches.cut(bank, len(self.kinds)))
     return with_vectors(state, parallel.to_host(own))
 
@@ -298,7 +298,7 @@ class Method:
   def geometry(self, state: State) -> dict[str, dict[str, float]]:
     """Figures of the prototypes of each branch; see `summary`."""
     place = boundary.of_state(self.network, state, len(self.kinds))
-    bank = branches.cut(vectors(state), len(self.kinds))
+    bank = branches.cut(bank_of(state).vectors, len(self.kinds))
     found = {}
     for b, kind in enumerate(self.kinds):
       by_class = bank[b].reshape(

@@ -7,6 +7,7 @@ import pytest
 from protojax import parallel
 from protojax.methods.protopnet import prune
 from protojax.prototypes import head, pooling, push, similarity
+from protojax.prototypes.bank import Provenance
 from protojax.prototypes.compaction import compact
 from protojax.types import State
 from tests.prototypes.streams import (
@@ -30,7 +31,7 @@ def make_state():
     "head": {"weight": generator.normal(size=(3, 6)).astype(np.float32)},
   }
   statistics = {"mean": np.zeros(3, np.float32)}
-  source = push.Provenance.empty(6).replace(
+  source = Provenance.empty(6).replace(
     image=np.arange(6, dtype=np.int32),
     embedder=push.embedder_digest(params, statistics),
   )
