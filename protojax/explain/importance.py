@@ -1,7 +1,8 @@
 """Importance: how much each characteristic of an image adds to a similarity.
 
 The score of "This Looks Like That, Because ...": change one characteristic of
-the image, stay at the same cell, and measure the loss of similarity.
+the image, stay at the same place, and measure the loss of similarity. A place
+is what the model says it is; see `prototypes.explainable`.
 `importance` scores images of any model (local), `of_batch` a batch of a stream
 with a preset. `totals` makes global scores of many batches, and `sweep` runs
 over a stream on all devices.
@@ -12,18 +13,18 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Float, UInt8
 import numpy as np
 
 from protojax.layers.conv import on_cpu
 from protojax.modify import modification
 from protojax.modify.modification import Modification
 from protojax.modify.presets import Preset
-from protojax.types import ArrayLike, Batch
+from protojax.types import ArrayLike, Batch, PyTree
 
 Embed = Callable[[ArrayLike], jax.Array]
-Nearest = Callable[[ArrayLike], tuple[jax.Array, jax.Array]]
-At = Callable[[ArrayLike, ArrayLike], jax.Array]
+Nearest = Callable[[ArrayLike], tuple[jax.Array, PyTree]]
+At = Callable[[ArrayLike, PyTree], jax.Array]
 
 # Images that go through a network together on CPU, where the maps of a few
 # stay in the cache. With 96 images of 224 pixels, EfficientNet-Lite0 takes 0.84
@@ -36,13 +37,14 @@ class Local(NamedTuple):
   """Scores of a batch.
 
   Attributes:
-    similarity: g, at the nearest cell of the unchanged image.
-    cell: that cell, row-major.
-    delta: phi_local = g - g^i, for every modification i at the same cell.
+    similarity: g, at the nearest place of the unchanged image.
+    place: that place, a tree of arrays [b p ...]; a cell is int32 [b p],
+      row-major.
+    delta: phi_local = g - g^i, for every modification i at the same place.
   """
 
   similarity: Float[jax.Array, "b p"]
-  cell: Int[jax.Array, "b p"]
+  place: PyTree
   delta: Float[jax.Array, "b m p"]
 
 
@@ -113,21 +115,21 @@ def compare(
 
   phi_local(i, k, j) = g_kj - g^i_kj ("This Looks Like That, Because ...").
   Positive: the characteristic matters; about 0: it does not; negative: the
-  patch is more similar without it. The cell is that of the unchanged image.
+  patch is more similar without it. The place is that of the unchanged image.
 
   The unchanged image goes through `embed` and `at` in one stack with its
   copies, and gives g. In a program of its own, its similarity could differ in
   the last bits, which the log similarity enlarges near a distance of 0.
 
   Args:
-    nearest: features -> (similarity b p, cell b p).
-    at: features, cells b p -> similarity b p.
+    nearest: features -> (similarity b p, place).
+    at: features, place -> similarity b p.
     stack: the unchanged images first, then their copies.
     rows: the row of each modification in the stack; 0 for a control.
     embed: images -> features, image by image. Put the expensive layers of a
       model here: they run once over the whole stack, on CPU a few images at a
       time. By default `nearest` and `at` get the images.
-    own_cell: take the similarity of a copy at its own nearest cell, as the
+    own_cell: take the similarity of a copy at its own nearest place, as the
       paper's first version did, not at that of the unchanged image.
   """
   return _compare(nearest, at, stack, rows, embed, own_cell)[0]
@@ -139,13 +141,13 @@ def _compare(nearest, at, stack, rows, embed, own_cell):
   n, b = stack.shape[:2]
   features = _embedded(embed, stack.reshape(n * b, *stack.shape[2:]))
   features = features.reshape(n, b, *features.shape[1:])
-  _, cell = nearest(features[0])
+  _, place = nearest(features[0])
   if own_cell:
     similarity, _ = jax.vmap(nearest)(features)
   else:
-    similarity = jax.vmap(at, in_axes=(0, None))(features, cell)
+    similarity = jax.vmap(at, in_axes=(0, None))(features, place)
   delta = similarity[0][None] - similarity[np.array(rows, np.int32)]
-  return Local(similarity[0], cell, jnp.moveaxis(delta, 0, 1)), features[0]
+  return Local(similarity[0], place, jnp.moveaxis(delta, 0, 1)), features[0]
 
 
 def _embedded(embed, images):

@@ -96,8 +96,8 @@ def nearest(
 
   Args:
     context: the model and the images.
-    found: neighbours of all prototypes, with their "cell" and "delta";
-      distances are negated similarities.
+    found: neighbours of all prototypes, with their cells as "place", and with
+      "delta"; distances are negated similarities.
     wanted: numbers of the prototypes whose neighbours are wanted.
     pictured: those of them whose neighbours get pictures.
   """
@@ -113,7 +113,7 @@ def nearest(
       index=index,
       label=context.model.class_names[label] if label >= 0 else None,
       similarity=-float(found.distances[j, rank]),
-      cell=int(found.more["cell"][j, rank]),
+      cell=int(found.more["place"][j, rank]),
       because=dict(zip(names, delta, strict=True)),
     )
     if (j, index) not in pictures:

@@ -21,7 +21,7 @@ _ANSWERS = 5
 
 @dataclasses.dataclass(frozen=True)
 class ScoringSheets:
-  """Makes local explanations without pictures.
+  """Makes local explanations of models whose places are cells, no pictures.
 
   Attributes:
     split: of the images.
@@ -88,7 +88,7 @@ class ScoringSheets:
       weight=float(self.weights[first, j]),
       points=score * float(self.weights[first, j]),
       runner_up_weight=float(self.weights[second, j]),
-      cell=int(rows.cell[row, column]),
+      cell=int(rows.place[row, column]),
       because=dict(zip(self.modifications, delta, strict=True)),
     )
 

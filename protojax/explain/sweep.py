@@ -6,6 +6,7 @@ prototypes of each image; the global scores need no rows.
 
 from collections.abc import Iterable, Iterator
 import functools
+import itertools
 from typing import NamedTuple
 
 import jax
@@ -36,9 +37,9 @@ class Rows(NamedTuple):
     logits: of the unchanged images.
     prototypes: the t most similar living prototypes, the most similar first, or
       those with most points; -1 if fewer are alive.
-    similarity, score, cell, delta: of those prototypes.
-    all_scores: similarity, cell and delta of all prototypes, if they were asked
-      for.
+    similarity, score, place, delta: of those prototypes.
+    all_scores: similarity, place and delta of all prototypes, if they were
+      asked for.
     embedded: features, if they were asked for.
   """
 
@@ -49,7 +50,7 @@ class Rows(NamedTuple):
   prototypes: Int[np.ndarray, "b t"]
   similarity: Float[np.ndarray, "b t"]
   score: Float[np.ndarray, "b t"]
-  cell: Int[np.ndarray, "b t"]
+  place: PyTree
   delta: Float[np.ndarray, "b m t"]
   all_scores: Local | None
   embedded: Float[np.ndarray, "b h w d"] | None
@@ -63,8 +64,8 @@ class Totals(NamedTuple):
     without_own: the same without the image that each prototype was pushed
       to. Its distance is 0, where the log similarity is steepest, so this
       one image has the largest weight and the largest drop.
-    nearest: the images nearest to each prototype, with their "cell" [p k] and
-      "delta" [p k m]; distances are negated similarities.
+    nearest: the images nearest to each prototype, with their "place" [p k ...]
+      and "delta" [p k m]; distances are negated similarities.
     counts: histograms of the local scores of living prototypes.
     edges: of their bins.
   """
@@ -111,13 +112,17 @@ def sweep(
   Yields:
     The rows of every batch, and at the end the totals.
   """
+  batches = iter(batches)
+  first = next(batches, None)
+  if first is None:
+    return
   count, length = len(provenance), _length(model, state)
   example = np.zeros(len(preset.names), np.float32)
   draws = Replicates.empty(replicates, len(example), count)
   carry = {
     "draws": {"all": draws, "without_own": draws},
     "nearest": neighbours.empty(
-      count, nearest, {"cell": np.zeros((), np.int32), "delta": example}
+      count, nearest, {"place": _place(model, state, first), "delta": example}
     ),
     "counts": np.zeros((len(example), totals.BINS), np.int32),
   }
@@ -126,25 +131,24 @@ def sweep(
   )
   run = parallel.Sweep(step, (state, jnp.asarray(provenance)), carry)
   sums: dict[str, Sums] = {}
-  for _, found in run.rows(batches):
+  for _, found in run.rows(itertools.chain([first], batches)):
     # In float64, so that order and number of devices do not change the sums.
     for name, by_device in found["sums"].items():
       for device in range(len(by_device.images)):
         sums[name] = _plus(sums.get(name), by_device, device)
     yield _cut(found)
-  if sums:
-    carry = run.carry()
-    scores = {
-      name: sums[name].scores(Replicates(*(x.sum(axis=0) for x in draws)))
-      for name, draws in carry["draws"].items()
-    }
-    yield Totals(
-      scores["all"],
-      scores["without_own"],
-      neighbours.gathered(carry["nearest"]),
-      carry["counts"].sum(axis=0, dtype=np.int64),
-      totals.edges(model.similarity.span(length)),
-    )
+  carry = run.carry()
+  scores = {
+    name: sums[name].scores(Replicates(*(x.sum(axis=0) for x in draws)))
+    for name, draws in carry["draws"].items()
+  }
+  yield Totals(
+    scores["all"],
+    scores["without_own"],
+    neighbours.gathered(carry["nearest"]),
+    carry["counts"].sum(axis=0, dtype=np.int64),
+    totals.edges(model.similarity.span(length)),
+  )
 
 
 def _step(
@@ -199,7 +203,7 @@ def _step(
   }
   replicates = carry["draws"]["all"].weight.shape[0]
   drawn = totals.draws(batch["index"], batch["valid"], replicates)
-  more = {"cell": local.cell, "delta": jnp.swapaxes(local.delta, 1, 2)}
+  more = {"place": local.place, "delta": jnp.swapaxes(local.delta, 1, 2)}
   counted = batch["valid"][:, None] & jnp.asarray(alive)[None]
   span = model.similarity.span(length)
   return {
@@ -217,15 +221,33 @@ def _length(model: Scored, state: State) -> int:
   return model.bank(state).vectors[0].size
 
 
+def _place(model: Scored, state: State, batch: Batch) -> PyTree:
+  """Zeros like the place of one prototype in one image."""
+  found = _places.eval_shape(model, state, batch["image"])
+  return jax.tree.map(lambda x: np.zeros(x.shape[2:], x.dtype), found)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _places(model: Scored, state: State, images: ArrayLike) -> PyTree:
+  _, place = model.nearest(state, model.embed(state, images))
+  return place
+
+
 def _first(local, ranked, alive, top):
   ranked = jnp.where(alive[None], ranked, -jnp.inf)
   ranked, chosen = jax.lax.top_k(ranked, min(top, ranked.shape[1]))
   rows = Local(
     jnp.take_along_axis(local.similarity, chosen, axis=1),
-    jnp.take_along_axis(local.cell, chosen, axis=1),
+    jax.tree.map(lambda x: _of_chosen(x, chosen), local.place),
     jnp.take_along_axis(local.delta, chosen[:, None], axis=2),
   )
   return jnp.where(jnp.isneginf(ranked), -1, chosen), rows
+
+
+def _of_chosen(values, chosen):
+  """Values [b p ...] of the chosen prototypes [b t]."""
+  chosen = chosen.reshape(*chosen.shape, *[1] * (values.ndim - 2))
+  return jnp.take_along_axis(values, chosen, axis=1)
 
 
 def _plus(total: Sums | None, by_device: Sums, device: int) -> Sums:
@@ -235,26 +257,21 @@ def _plus(total: Sums | None, by_device: Sums, device: int) -> Sums:
 
 def _cut(found: PyTree) -> Rows:
   valid = found["valid"].astype(bool)
-  names = ("index", "label", "similarity", "logits", "prototypes")
-  index, label, all_, logits, prototypes = (found[x][valid] for x in names)
-  similarity, cell, delta = (x[valid] for x in found["top"])
-  score = found["score"][valid]
-  all_scores = found.get("all_scores")
-  if all_scores is not None:
-    all_scores = Local(*(x[valid] for x in all_scores))
-  embedded = found.get("embedded")
-  if embedded is not None:
-    embedded = embedded[valid]
+  names = ("index", "label", "similarity", "logits", "prototypes", "score")
+  found = {
+    name: jax.tree.map(lambda x: x[valid], found.get(name))
+    for name in (*names, "top", "all_scores", "embedded")
+  }
   return Rows(
-    index,
-    label,
-    all_,
-    logits,
-    prototypes,
-    similarity,
-    score,
-    cell,
-    delta,
-    all_scores,
-    embedded,
+    found["index"],
+    found["label"],
+    found["similarity"],
+    found["logits"],
+    found["prototypes"],
+    found["top"].similarity,
+    found["score"],
+    found["top"].place,
+    found["top"].delta,
+    found["all_scores"],
+    found["embedded"],
   )

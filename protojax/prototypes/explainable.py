@@ -1,19 +1,24 @@
 """The interfaces of a network that explanations use.
 
 Sweeps and heat maps know a network through them alone.
+
+The part of an image that a prototype is compared with is a *place*. It is an
+array with the axes b p, or any tree of such arrays: a cell int32 [b p] (its
+row-major index), a box [b p 4], or {"layer": [b p], "token": [b p]}. Only the
+network reads it.
 """
 
 from collections.abc import Mapping, Sequence
 from typing import Protocol, runtime_checkable
 
 import jax
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Float, UInt8
 
 from protojax.backbones import Backbone
 from protojax.prototypes.bank import Bank
 from protojax.prototypes.groups import Groups, Note
 from protojax.prototypes.similarity import Similarity
-from protojax.types import ArrayLike, State
+from protojax.types import ArrayLike, PyTree, State
 
 
 @runtime_checkable
@@ -37,17 +42,14 @@ class Scored(Protocol):
 
   def nearest(
     self, state: State, embedded: Float[ArrayLike, "b h w d"]
-  ) -> tuple[Float[jax.Array, "b p"], Int[jax.Array, "b p"]]:
-    """Similarity to the nearest cell, and that cell (row-major)."""
+  ) -> tuple[Float[jax.Array, "b p"], PyTree]:
+    """Similarity at the nearest place, and that place."""
     ...
 
   def at(
-    self,
-    state: State,
-    embedded: Float[ArrayLike, "b h w d"],
-    cells: Int[ArrayLike, "b p"],
+    self, state: State, embedded: Float[ArrayLike, "b h w d"], place: PyTree
   ) -> Float[jax.Array, "b p"]:
-    """Similarity at given cells."""
+    """Similarity at a given place."""
     ...
 
   def scores(
@@ -72,7 +74,7 @@ class Scored(Protocol):
 class Explainable(Scored, Protocol):
   """A network whose prototypes are shown as patches of images; hashable.
 
-  Its bank has a provenance.
+  Its places are cells, and its bank has a provenance.
   """
 
   @property

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from jaxtyping import Float, Int
 import numpy as np
 
-from protojax.types import ArrayLike, Batch
+from protojax.types import ArrayLike, Batch, PyTree
 
 _NO_IMAGE = np.iinfo(np.int32).max
 
@@ -31,7 +31,8 @@ class Neighbours:
     images: int32 [p, k], positions in the source; of equally near images the
       smaller position is first.
     labels: int32 [p, k], classes of those images.
-    more: name -> [p, k, ...], further values of those images.
+    more: name -> [p, k, ...], or a tree of such arrays: further values of those
+      images.
   """
 
   distances: Any
@@ -41,19 +42,18 @@ class Neighbours:
 
 
 def empty(
-  count: int, k: int, more: Mapping[str, ArrayLike] | None = None
+  count: int, k: int, more: Mapping[str, PyTree] | None = None
 ) -> Neighbours:
   """The neighbours of `count` prototypes before the first image.
 
   Args:
     count: p.
     k: images per prototype.
-    more: name -> an example [...] of a further value.
+    more: name -> an example [...] of a further value, or a tree of them.
   """
-  filled = {
-    name: np.zeros((count, k, *np.shape(x)), x.dtype)
-    for name, x in (more or {}).items()
-  }
+  filled = jax.tree.map(
+    lambda x: np.zeros((count, k, *np.shape(x)), x.dtype), dict(more or {})
+  )
   return Neighbours(
     np.full((count, k), np.inf, np.float32),
     np.full((count, k), _NO_IMAGE, np.int32),
@@ -66,7 +66,7 @@ def add(
   found: Neighbours,
   distances: Float[ArrayLike, "b p"],
   batch: Batch,
-  more: Mapping[str, ArrayLike] | None = None,
+  more: Mapping[str, PyTree] | None = None,
 ) -> Neighbours:
   """The neighbours after a batch; the order of batches does not matter.
 
@@ -75,14 +75,14 @@ def add(
     distances: of each image to each prototype; an image with nan or inf is no
       neighbour.
     batch: its "index", "label" and "valid".
-    more: name -> [b, p, ...].
+    more: name -> [b, p, ...], or a tree of such arrays.
   """
   usable = batch["valid"][:, None] & jnp.isfinite(distances)
   new = Neighbours(
     jnp.where(usable, distances, jnp.inf).T,
     jnp.where(usable, batch["index"][:, None], _NO_IMAGE).T,
     jnp.where(usable, batch["label"][:, None], -1).T,
-    {name: jnp.swapaxes(x, 0, 1) for name, x in (more or {}).items()},
+    jax.tree.map(lambda x: jnp.swapaxes(x, 0, 1), dict(more or {})),
   )
   joined = jax.tree.map(lambda *x: jnp.concatenate(x, axis=1), found, new)
   places = _smallest(joined.distances, joined.images, found.images.shape[1])

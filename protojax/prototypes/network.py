@@ -262,10 +262,10 @@ class Network:
     self,
     state: State,
     embedded: Float[ArrayLike, "b h w d"],
-    cells: Int[ArrayLike, "b p"],
+    place: Int[ArrayLike, "b p"],
   ) -> Float[Array, "b p"]:
     """Similarity of each prototype to the patch at a given cell."""
-    return forward.at(self.bank(state), embedded, cells, self.similarity)
+    return forward.at(self.bank(state), embedded, place, self.similarity)
 
   def maps(
     self,

@@ -53,7 +53,7 @@ def test_stack_equals_separate_calls():
   modifications = presets.REFERENCE.modifications
   local = jax.tree.map(np.asarray, compiled(nearest, at, images, modifications))
   similarity, cell = map(np.asarray, jax.jit(nearest)(images))
-  assert_array_equal(local.cell, cell)
+  assert_array_equal(local.place, cell)
   assert_allclose(local.similarity, similarity, rtol=1e-6)
   at = jax.jit(at)
   for m, one in enumerate(modifications):
@@ -80,7 +80,7 @@ def test_features_made_once_change_no_score():
     embed,
   )
   apart = compiled(*_bound(model, state), images, MODIFICATIONS)
-  assert_array_equal(shared.cell, apart.cell)
+  assert_array_equal(shared.place, apart.place)
   assert_allclose(shared.delta, apart.delta, atol=1e-5)
   # M + 1 images (the control is the unchanged image), padded to fours.
   jax.effects_barrier()
@@ -167,11 +167,11 @@ def test_same_cell_rule():
   images[:, :4] = 255
   nearest, at, embed = from_maps(maps)
   local = compiled(nearest, at, images, MODIFICATIONS[:2], embed)
-  assert_array_equal(local.cell, [[1]])
+  assert_array_equal(local.place, [[1]])
   assert_array_equal(local.delta[0], [[0.0], [3.0]])
   # The best cell of the copy is as similar as before; the same cell is not.
   own = compiled(nearest, at, images, MODIFICATIONS[:2], embed, True)
-  assert_array_equal(own.cell, [[1]])
+  assert_array_equal(own.place, [[1]])
   assert_array_equal(own.delta[0], [[0.0], [0.0]])
 
 
@@ -203,7 +203,7 @@ def test_a_model_of_another_library():
   assert sum(calls) == 2 * len(MODIFICATIONS)
   before = likeness(images).reshape(2, 144, 5)
   cell = before.argmax(axis=1)
-  assert_array_equal(local.cell, cell)
+  assert_array_equal(local.place, cell)
   for m, one in enumerate(MODIFICATIONS):
     after = likeness(modification.modify(images, one)).reshape(2, 144, 5)
     for b in range(2):

@@ -93,5 +93,5 @@ def test_histogram_counts_what_is_counted():
     # A score on an edge may fall on either side of it in float32.
     assert np.abs(np.cumsum(found[m] - expected)).max() <= 1
     assert found[m].sum() == counted.sum()
-  beyond = Local(local.similarity, local.cell, local.delta * 0 + 99)
+  beyond = Local(local.similarity, local.place, local.delta * 0 + 99)
   assert totals.counts(beyond, counted, span)[0, -1] == counted.sum()

@@ -282,10 +282,10 @@ class ConceptNetwork:
     self,
     state: State,
     embedded: Float[ArrayLike, "b h w d"],
-    cells: Int[ArrayLike, "b p"],
+    place: Int[ArrayLike, "b p"],
   ) -> Float[Array, "b p"]:
     """Cosine of each prototype to a given cell."""
-    return forward.at(self.bank(state), embedded, cells, self.similarity)
+    return forward.at(self.bank(state), embedded, place, self.similarity)
 
   def scores(
     self,

@@ -165,11 +165,11 @@ class RotatedNetwork:
     self,
     state: State,
     embedded: Float[ArrayLike, "b h w d"],
-    cells: Int[ArrayLike, "b p"],
+    place: Int[ArrayLike, "b p"],
   ) -> Float[Array, "b p"]:
     """Each channel's value at a given cell."""
     maps = self._maps(state, embedded)
-    return jnp.take_along_axis(maps, cells[:, None], axis=1)[:, 0]
+    return jnp.take_along_axis(maps, place[:, None], axis=1)[:, 0]
 
   def _maps(self, state: State, embedded: ArrayLike) -> Array:
     """U z at every cell, b cells p; no larger than the map itself."""

@@ -166,7 +166,7 @@ def _step(
     **{name: found[name] for name in ("map", "score")},
     **{name: found[name] for name in ("distance", "assignment")},
     "worst": local.similarity[:, 0],
-    "cell": local.cell[:, 0],
+    "cell": local.place[:, 0],
     "delta": local.delta[:, :, 0],
   }
 
