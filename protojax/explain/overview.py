@@ -17,6 +17,7 @@ from protojax.explain.redundancy import Correlation
 from protojax.explain.sweep import Totals
 from protojax.explain.totals import Scores
 from protojax.modify import modification
+from protojax.prototypes import head
 from protojax.prototypes.bank import with_bank
 from protojax.types import State
 
@@ -84,7 +85,10 @@ def redundancy(
   if not groups:
     return Redundancy(groups, before, before)
   weight, left = redundancy_lib.merge(context.weights, bank.alive, groups)
-  params = {**state.params, "head": {**state.params["head"], "weight": weight}}
+  params = {
+    **state.params,
+    "head": head.with_weights(state.params["head"], weight),
+  }
   merged = with_bank(state.replace(params=params), bank.replace(alive=left))
   return Redundancy(groups, before, evaluate(merged))
 

@@ -23,6 +23,8 @@ OWN_CLASS = 1.0
 OTHER_CLASS = -0.5
 
 KINDS = ("dense", "class_block")
+# Parameters that are weights, of either form.
+_WEIGHTS = ("weight", "own", "off")
 Params = Mapping[str, Any]
 # Parameters, and the number of pairs (class k, living prototype j) with
 # c(j) != k whose weight each of them is.
@@ -192,6 +194,16 @@ def some(params: Params, prototypes: Bool[ArrayLike, " p"]) -> Params:
     name: array[..., prototypes] if array.ndim else array
     for name, array in params.items()
   }
+
+
+def with_weights(params: Params, weight: Float[ArrayLike, "k p"]) -> Params:
+  """The parameters with these weights, of the form `Dense`.
+
+  Every head can have any weights in this form. What it has beside them, such as
+  a bias, stays.
+  """
+  rest = {name: x for name, x in params.items() if name not in _WEIGHTS}
+  return {**rest, "weight": weight}
 
 
 def logits(

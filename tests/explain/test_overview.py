@@ -2,14 +2,25 @@
 
 import dataclasses
 
+import jax
 import numpy as np
 from numpy.testing import assert_allclose, assert_array_equal
 import pytest
 
+from protojax import backbones, parallel
+from protojax.explain import overview as overviews
 from protojax.explain import prototypical
+from protojax.explain.context import Context
 from protojax.explain.evidence import GlobalExplanation, LocalExplanation
 from protojax.explain.request import Request
+from protojax.explain.sweep import Totals
+from protojax.explain.totals import Scores
 from protojax.modify import modification
+from protojax.prototypes import head, neighbours
+from protojax.prototypes import similarity as similarities
+from protojax.prototypes.bank import bank_of, with_bank
+from protojax.prototypes.layer import AddOn, PrototypeLayer
+from protojax.prototypes.network import Network
 from tests.explain import explain_fakes as fakes
 
 COUNT = 10
@@ -122,6 +133,51 @@ def test_images_of_the_networks_size_are_modified_alike_in_both_modes():
   for a, b in zip(one.samples, other.samples, strict=True):
     for name in fakes.PRESET.names:
       assert_array_equal(a.pictures[name], b.pictures[name])
+
+
+def _no_scores(count):
+  """Totals that tell no two prototypes apart."""
+  none = np.zeros((len(fakes.FEW), count))
+  scores = Scores(none, none, none, none[0], COUNT, none[None])
+  counts = np.zeros((len(fakes.FEW), 1), np.int64)
+  near = neighbours.empty(count, 0)
+  return Totals(scores, scores, near, counts, np.zeros(2))
+
+
+@pytest.mark.parametrize("kind", head.KINDS)
+def test_prototypes_are_merged_in_a_head_of_either_form(kind):
+  layer = PrototypeLayer(6, 8, similarities.load("log"))
+  net = Network(
+    backbones.load("convnet", "float32"),
+    AddOn(8),
+    layer,
+    32,
+    ("a", "b"),
+    head_kind=kind,
+  )
+  key = jax.random.key(0, impl="rbg")
+  state = parallel.to_host(jax.jit(net.init)(key, np.arange(6) % 2))
+  bank = bank_of(state)
+  vectors, image = bank.vectors.copy(), np.arange(6, dtype=np.int32)
+  vectors[4], image[4] = vectors[0], image[0]
+  provenance = bank.provenance.replace(image=image)
+  bank = bank.replace(vectors=vectors, provenance=provenance)
+  state = with_bank(state, bank)
+  features = np.random.default_rng(3).random((COUNT, 4, 4, 8), np.float32)
+  stream, answers = _images(), jax.jit(net.answers)
+  asked = []
+
+  def evaluate(state):
+    asked.append(answers(state, {"embedded": features}))
+    return float(bank_of(state).alive.sum())
+
+  context = Context(net, state, stream, "test", fakes.PRESET)
+  nothing = overviews.correlation(context)
+  found = overviews.redundancy(context, _no_scores(6), nothing, evaluate)
+  assert [g.prototypes for g in found.groups] == [(0, 4)]
+  assert (found.accuracy, found.merged_accuracy) == (6, 5)
+  before, after = asked
+  assert_allclose(after["logits"], before["logits"], rtol=1e-5, atol=1e-5)
 
 
 def test_the_same_patch_is_redundant(explained):
