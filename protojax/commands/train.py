@@ -16,13 +16,20 @@ from pathlib import Path
 
 from ml_collections import ConfigDict
 
-from protojax import configuration, methods, parallel
+from protojax import cli, configuration, methods, parallel
 from protojax.data import skipped
-from protojax.engine import adopt, seeds, summary, workdir
+from protojax.engine import adopt, plan, plan_tables, seeds, summary, workdir
 from protojax.engine.run import Interrupted, Run
 from protojax.methods.base import able
+from protojax.types import UserError
 
 _CONFIG = "configs/protopnet_photos.py"
+
+_PLANNED = {
+  "--devices": "devices to plan for; 1 by default",
+  "--assume-classes": "classes of data that are not there",
+  "--assume-images": "training images of data that are not there",
+}
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -50,6 +57,20 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     action="store_true",
     help="this process is one of several that train together",
   )
+  parser.add_argument(
+    "--dry-run",
+    action="store_true",
+    help="print parameters, steps, work and memory, and what is missing; train"
+    " nothing, write nothing",
+  )
+  for flag, of in _PLANNED.items():
+    parser.add_argument(
+      flag,
+      type=cli.whole_number(1),
+      default=0,
+      metavar="N",
+      help=f"for --dry-run: {of}",
+    )
   # --config.KEY=VALUE: which keys there are, the config file decides.
   parser.set_defaults(undeclared=[])
 
@@ -63,6 +84,10 @@ def run(args: argparse.Namespace) -> int:
   config = configuration.load(
     args.config, args.undeclared, init_from=args.init_from
   )
+  if args.dry_run:
+    return _dry_run(config, args)
+  if args.devices or args.assume_classes or args.assume_images:
+    raise UserError(f"{', '.join(_PLANNED)} are for --dry-run")
   parallel.setup(args.distributed)
   folder = Path(args.workdir or f"runs/{configuration.name(args.config)}")
   runs = seeds.runs(folder, config)
@@ -71,6 +96,16 @@ def run(args: argparse.Namespace) -> int:
       return status
   if len(runs) > 1 and parallel.is_primary():
     seeds.show(seeds.write(folder, list(runs)))
+  return 0
+
+
+def _dry_run(config: ConfigDict, args: argparse.Namespace) -> int:
+  """Prints the plan of the run."""
+  parallel.rehearse(args.devices or 1)
+  method = methods.load(config, None)
+  plan_tables.show(
+    plan.of_run(method, config, args.assume_classes, args.assume_images)
+  )
   return 0
 
 

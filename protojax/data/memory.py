@@ -53,6 +53,17 @@ class Memory:
     )
     self._known = np.zeros(count, bool)
 
+  def layout(self) -> dict[str, PyTree]:
+    """Shapes and dtypes of one example, in a batch with the largest bag."""
+    found = {n: field.layout(self.size) for n, field in self._fields.items()}
+    for name, sizes in self._sizes.items():
+      length = _bucket(int(sizes.max()))
+      found[name] = jax.tree.map(
+        lambda x, n=length: jax.ShapeDtypeStruct((n, *x.shape[1:]), x.dtype),
+        found[name],
+      )
+    return found
+
   def read(
     self, indices: Int32[np.ndarray, "b"], step: Int32[np.ndarray, "B"]
   ) -> dict[str, PyTree]:

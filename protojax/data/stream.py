@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 import dataclasses
 import functools
 import os
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import grain
 import jax
@@ -252,6 +252,20 @@ class Stream:
       start = {**start, **saved.get(view.name, {})}
       made[view.name] = view.varied(self._kinds, start, key)
     return made.get("", made)
+
+  def layout(self, *, read_images: bool = True) -> Batch:
+    """Shapes and dtypes of a batch of all processes; see `batches`."""
+
+    def rows(x: Any) -> jax.ShapeDtypeStruct:
+      return jax.ShapeDtypeStruct((self.batch_size, *x.shape), x.dtype)
+
+    one = self._known(self._positions[:1], np.ones(1, bool))
+    known = {name: rows(x[0]) for name, x in one.items()}
+    if not read_images:
+      return known
+    read = {**known, **jax.tree.map(rows, self.kept.layout())}
+    saved = {v.name: v.layout(self._kinds, read) for v in self.views if v.jpeg}
+    return {**read, views_lib.JPEG: saved} if saved else read
 
   def once(self) -> "Stream":
     """The same stream that keeps no example, for a pass in constant memory."""

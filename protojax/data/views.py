@@ -79,6 +79,12 @@ class View:
       for field in _photographs(fields)
     }
 
+  def layout(
+    self, fields: Mapping[str, fields_lib.Field], batch: Batch
+  ) -> Batch:
+    """Shapes of what `saved` gives, from those of a batch."""
+    return {field: batch[field] for field in _photographs(fields)}
+
   def varied(
     self, fields: Mapping[str, fields_lib.Field], batch: Batch, key: jax.Array
   ) -> Batch:

@@ -74,6 +74,8 @@ class Dataset:
 
   Attributes:
     sources: split -> its images, for the splits opened so far.
+    stand_in: split, and why it cannot be opened -> what to take in its place.
+      None: nothing, and the error is raised.
   """
 
   def __init__(
@@ -96,6 +98,7 @@ class Dataset:
     self.sources: dict[str, Source] = {}
     # Data without images need not say it.
     self._image_size = config_data.get("image_size", 0)
+    self.stand_in: Callable[[str, UserError], Source] | None = None
     self._data, self._seed, self._batch_size = config_data, seed, batch_size
     self._class_names, self._open = class_names, open_split
 
@@ -106,7 +109,12 @@ class Dataset:
       UserError: they are not there, or not as expected.
     """
     if split not in self.sources:
-      self.sources[split] = self._open(self._data, split, self._seed)
+      try:
+        self.sources[split] = self._open(self._data, split, self._seed)
+      except UserError as error:
+        if self.stand_in is None:
+          raise
+        self.sources[split] = self.stand_in(split, error)
     return self.sources[split]
 
   @property

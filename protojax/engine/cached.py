@@ -73,6 +73,16 @@ class Cached:
       self._found[key] = stream.source, digest, found
     return found
 
+  def of_batch(self, state: State, batch: Batch) -> Mapping[str, Array]:
+    """Rows of one batch, from its images."""
+    if self._after is not None:
+      batch = {**batch, **self._after.of_batch(state, batch)}
+    return self.function(state, batch)
+
+  def fits(self, size: int, batches: int, of: int = 1) -> bool:
+    """Whether rows are kept that take `size` bytes in `of` of the batches."""
+    return size / of * batches <= self._limit
+
   def _computed(self, state: State, stream: Stream) -> Rows | None:
     batches = stream.batches()
     if self._after is not None:
@@ -81,7 +91,7 @@ class Cached:
     for _, found in parallel.each(self.function, state, batches):
       pieces.append(found)
       size += sum(x.nbytes for x in jax.tree.leaves(found))
-      if size / len(pieces) * stream.steps_per_epoch > self._limit:
+      if not self.fits(size, stream.steps_per_epoch, of=len(pieces)):
         return None
     # Padding is at the end only.
     return jax.tree.map(lambda *x: np.concatenate(x)[: len(stream)], *pieces)

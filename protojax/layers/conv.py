@@ -6,6 +6,9 @@ patches times a matrix. All ways agree to rounding (4e-6 of the largest value),
 and so do their gradients. Backbones are built of it.
 """
 
+from collections.abc import Iterator
+import contextlib
+import contextvars
 import functools
 from typing import Literal
 
@@ -27,6 +30,9 @@ Padding = Literal["SAME", "VALID"] | tuple[int, int]
 
 # Cells added (before, after) the rows and the columns.
 Pads = tuple[tuple[int, int], ...]
+
+# What functions are traced for; '' is this process's own device.
+_PLATFORM = contextvars.ContextVar("platform", default="")
 
 
 def convolve(
@@ -88,7 +94,17 @@ def same(
 
 def on_cpu() -> bool:
   """True if the function being traced will run on CPU."""
-  return jax.default_backend() == "cpu"
+  return (_PLATFORM.get() or jax.default_backend()) == "cpu"
+
+
+@contextlib.contextmanager
+def traced_for(platform: str) -> Iterator[None]:
+  """Functions that are traced within are those of "cpu", "gpu" or "tpu"."""
+  token = _PLATFORM.set(platform)
+  try:
+    yield
+  finally:
+    _PLATFORM.reset(token)
 
 
 def direct(

@@ -76,6 +76,20 @@ def setup(distributed: bool = False) -> None:
     join()
 
 
+def rehearse(devices: int) -> None:
+  """Prepares JAX, in place of `setup`, to trace for so many devices.
+
+  They stand for any others: nothing must be run on them.
+  """
+  for option, value in (
+    ("jax_platforms", "cpu"),
+    ("jax_num_cpu_devices", devices),
+  ):
+    # Where JAX has started with it already, it refuses to be told again.
+    if getattr(jax.config, option) != value:
+      jax.config.update(option, value)
+
+
 def cache_dir() -> Path:
   """The user's cache folder, for files that can be made again."""
   base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"

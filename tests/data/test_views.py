@@ -52,6 +52,23 @@ def test_each_view_is_a_whole_batch():
         jax.tree.map(assert_array_equal, view[name], read[name])
 
 
+def test_a_layout_has_the_shapes_of_a_batch():
+  def of(batch):
+    return jax.tree.map(lambda x: (x.shape, x.dtype), batch)
+
+  (read, _), _ = varied()
+  assert of(stream().layout()) == of(read)
+  (known,) = stream().batches(0, 1, read_images=False)
+  assert of(stream().layout(read_images=False)) == of(known)
+
+
+def test_a_layout_of_bags_is_that_of_the_largest():
+  bags = stream_lib.ordered(Bags(), 0, 64)
+  (batch,) = bags.batches()
+  shapes = jax.tree.map(lambda x: x.shape, batch)
+  assert jax.tree.map(lambda x: x.shape, bags.layout()) == shapes
+
+
 def test_a_view_goes_on_from_another_and_keeps_its_geometry():
   _, (batch, _) = varied()
   weak, strong = batch["weak"], batch["strong"]

@@ -1,0 +1,299 @@
+import argparse
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from protojax import configuration, methods, parallel
+from protojax.commands import train
+from protojax.engine import cost, plan
+from protojax.engine.optimizer import adam, grouped
+from protojax.types import UserError
+from tests.conftest import DEBUG, run_script
+
+# Every config may take its backbone, which traces fast.
+_SMALL = (
+  "--config.backbone.name=convnet",
+  "--config.backbone.pretrained=False",
+  "--config.batch_size=8",
+  "--config.data.image_size=32",
+)
+
+
+def _shape(*shape, dtype=np.float32):
+  return jax.ShapeDtypeStruct(shape, dtype)
+
+
+def _planned(file, *keys, **counts):
+  config = configuration.load(file, keys)
+  return plan.of_run(methods.load(config), config, **counts)
+
+
+def _bank(found):
+  (size,) = (g.size for g in found.groups if g.name == "prototypes")
+  return size
+
+
+def test_a_layer_costs_its_closed_form():
+  m, n, k = 5, 7, 11
+  w, x = _shape(k, n), _shape(m, k)
+
+  def loss(w, x):
+    return jnp.sum(jnp.tanh(x @ w))
+
+  assert cost.of(lambda w, x: x @ w, w, x) == cost.Cost(
+    flops=2.0 * m * n * k,
+    touched=4 * (m * k + k * n + m * n),
+    held=4 * (m * k + k * n + m * n),
+  )
+  # Forward, and backward to the weights.
+  assert cost.of(jax.grad(loss), w, x).flops == 2 * 2 * m * n * k
+  assert cost.of(jax.grad(loss, (0, 1)), w, x).flops == 3 * 2 * m * n * k
+
+
+def test_a_loop_costs_all_its_turns():
+  w, x = _shape(4, 4), _shape(3, 4)
+
+  def scanned(w, x):
+    return jax.lax.scan(lambda x, _: (x @ w, None), x, None, 5)[0]
+
+  def open_ended(w, x):
+    return jax.lax.while_loop(lambda x: jnp.sum(x) > 0, lambda x: x @ w, x)
+
+  one = 2 * 3 * 4 * 4
+  assert cost.of(scanned, w, x).flops == 5 * one
+  assert cost.of(open_ended, w, x).flops == one
+  assert cost.of(open_ended, w, x).open_loops == 1
+  assert cost.of(scanned, w, x).open_loops == 0
+  # Backwards through a checkpoint the turn is computed once more.
+  remat = jax.checkpoint(scanned)
+  both = jax.value_and_grad(lambda w, x: jnp.sum(remat(w, x)))
+  assert cost.of(both, w, x).flops == 5 * 4 * one
+
+
+def test_what_nobody_reads_costs_nothing():
+  w, x = _shape(4, 4), _shape(3, 4)
+  function = jax.jit(lambda w, x: (x @ w, x + 1))
+  assert cost.of(lambda w, x: function(w, x)[1], w, x).flops == 0
+
+
+@pytest.mark.parametrize(
+  ("stride", "padding", "groups"),
+  [(1, "SAME", 1), (2, ((3, 2), (1, 1)), 1), (3, "VALID", 1), (2, "SAME", 4)],
+)
+def test_convolutions_cost_what_xla_counts(stride, padding, groups):
+  x, kernel = _shape(2, 13, 9, 4), _shape(3, 3, 4 // groups, 8)
+
+  def convolve(x, kernel):
+    return jax.lax.conv_general_dilated(
+      x,
+      kernel,
+      (stride, stride),
+      padding,
+      dimension_numbers=("NHWC", "HWIO", "NHWC"),
+      feature_group_count=groups,
+    )
+
+  def pulled(x, kernel, y):
+    return jax.vjp(convolve, x, kernel)[1](y)
+
+  y = jax.eval_shape(convolve, x, kernel)
+  for function, inputs in ((convolve, (x, kernel)), (pulled, (x, kernel, y))):
+    counted = jax.jit(function).lower(*inputs).cost_analysis()["flops"]
+    assert cost.of(function, *inputs).flops == pytest.approx(counted, rel=1e-6)
+
+
+def test_memory_is_held_until_it_is_last_read():
+  x = _shape(1000)
+
+  def chain(x):
+    y = jnp.sort(x)  # x and y
+    z = jnp.sort(y)  # y and z
+    return jnp.sum(z)
+
+  def fork(x):
+    y = jnp.sort(x)
+    return jnp.sum(jnp.sort(y) + y + x)
+
+  assert cost.of(chain, x).held == 4 * 2000
+  assert cost.of(fork, x).held >= 4 * 3000
+
+
+def test_a_mapped_step_counts_as_one_device():
+  devices = parallel.device_count()
+  step = parallel.pmap(lambda w, x: parallel.psum(x @ w), (None, 0), None)
+  found = cost.of(step, _shape(4, 5), _shape(devices, 3, 4))
+  assert found.flops == 2 * 3 * 4 * 5
+  assert found.held == 4 * (4 * 5 + 3 * 4 + 3 * 5)
+
+
+@pytest.mark.parametrize("clip", [0.0, 1.0])
+def test_trained_groups_are_told_from_frozen_ones(clip):
+  params = {"b": {"w": _shape(2, 3)}, "a": _shape(3), "c": _shape(1)}
+  optimizer = grouped({"c": adam(1e-3, 0.1), "b": 1e-2}, clip)
+  assert plan.trained(optimizer, params) == ("b", "c")
+  assert plan.trained(optax.set_to_zero(), params) == ()
+
+
+def test_a_plan_allocates_and_writes_nothing(tmp_path, monkeypatch):
+  keys = "--config.prototypes.channels=1000000", "--config.joint.epochs=1"
+  config = configuration.load("configs/protopnet_folder.py", (*_SMALL, *keys))
+  monkeypatch.chdir(tmp_path)
+  alive = {id(x) for x in jax.live_arrays()}
+  found = plan.of_run(methods.load(config), config, images=100)
+  # 4 TB, which no machine of ours has, and twice that of moments.
+  sizes = {group.name: group.size for group in found.groups}
+  assert sizes["add_on"] > 4e12
+  assert found.stages[1].optimizer > 8e12
+  made = [x for x in jax.live_arrays() if id(x) not in alive]
+  assert sum(x.nbytes for x in made) < 1000
+  assert not list(tmp_path.iterdir())
+
+
+def test_parameters_are_those_of_init():
+  keys = (*_SMALL, "--config.joint.epochs=3")
+  config = configuration.load("configs/protopnet_folder.py", keys)
+  method = methods.load(config)
+  found = plan.of_run(method, config, classes=3, images=101)
+  state = jax.eval_shape(method.init, parallel.init_key(0))
+  assert {g.name: g.count for g in found.groups} == {
+    name: sum(x.size for x in jax.tree.leaves(tree))
+    for name, tree in state.params.items()
+  }
+  by_name = {g.name: g.trained for g in found.groups}
+  assert by_name["backbone"] == ("03-joint",)
+  assert by_name["prototypes"] == ("02-warm", "03-joint")
+  assert by_name["head"] == ()  # A sweep solves for it.
+  warm, joint = found.stages[1:3]
+  assert (joint.epochs, joint.steps, joint.images) == (3, 36, 3 * 96)
+  # The warm stage reads cached rows of the backbone, each image once.
+  assert (warm.epochs, warm.steps, warm.images) == (10, 120, 101)
+  cells, channels = method.network.grid, method.network.backbone.channels
+  assert warm.rows == 4 * 101 * np.prod(cells) * channels
+  assert joint.rows == 0
+  assert joint.cost.flops > 5 * warm.cost.flops
+
+
+@pytest.mark.slow
+def test_accumulating_holds_less_and_computes_the_same():
+  keys = (*_SMALL, "--config.joint.epochs=1", "--config.data.image_size=64")
+  keys += ("--config.batch_size=32",)
+  file = "configs/protopnet_folder.py"
+  costs = []
+  for accumulate in (1, 8):
+    found = _planned(file, *keys, f"--config.accumulate={accumulate}")
+    costs += [s.cost for s in found.stages if s.id == "03-joint"]
+  assert costs[1].flops == pytest.approx(costs[0].flops, rel=1e-3)
+  assert costs[1].held < costs[0].held / 2
+
+
+def test_a_sharded_bank_halves_on_two_devices():
+  assert parallel.device_count() == 2
+  found = {
+    sharded: _planned(
+      "configs/protopnet_folder.py",
+      *_SMALL,
+      f"--config.prototypes.sharded={sharded}",
+    )
+    for sharded in (False, True)
+  }
+  assert _bank(found[False]) == 2 * _bank(found[True])
+  optimizers = [s.stages[1].optimizer for s in found.values()]
+  moments = 2 * (_bank(found[False]) - _bank(found[True]))
+  assert optimizers[0] - optimizers[1] == moments
+
+
+def test_published_counts_stand_for_missing_data():
+  file = "configs/protopnet_cub200.py:debug"
+  found = _planned(file, "--config.data.name=cub200", *_SMALL)
+  assert set(found.missing) == {"train", "test"}
+  assert "prepare cub200" in found.missing["train"]
+  assert found.assumed == "200 classes, 5,994 training images (as published)"
+  assert found.stages[1].steps == 5994 // 8
+  found = _planned(file, "--config.data.name=cub200", *_SMALL, images=80)
+  assert found.stages[1].steps == 10
+  assert found.assumed.endswith("(as published, or as you say)")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+  "name", ["csr_bccd", "epic_folder", "inp_former_folder"]
+)
+def test_every_method_is_planned_without_its_data(name):
+  keys = [k for k in _SMALL if "pretrained" in k or "batch_size" in k]
+  if name == "inp_former_folder":
+    keys.append("--config.encoder.levels=('stage_1','stage_2')")
+  found = _planned(
+    f"configs/{name}.py", "--config.backbone.name=convnet", *keys
+  )
+  assert "train" in found.missing
+  assert any(stage.cost for stage in found.stages)
+
+
+def test_the_command_prints_the_plan(capsys):
+  args = ["--config=configs/protopnet_folder.py", "--dry-run", *_SMALL]
+  parser = argparse.ArgumentParser()
+  train.arguments(parser)
+  parsed, parsed_keys = parser.parse_known_args([*args, "--devices=2"])
+  parsed.undeclared = parsed_keys
+  assert train.run(parsed) == 0
+  text = capsys.readouterr().out
+  assert "not there: train, test: " in text
+  assert "10 classes, 1,000 training images (assumed)" in text
+  assert "in all " in text
+
+
+def test_mistakes_are_told():
+  with pytest.raises(UserError, match="does not divide over 2 devices"):
+    _planned("configs/protopnet_folder.py", *_SMALL, "--config.batch_size=7")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+  ("variant", "backbone"),
+  # torchvision's counts, less those of the classifier.
+  [
+    ("resnet34", 21_797_672 - 513_000),
+    ("resnet152", 60_192_808 - 2_049_000),
+    ("vgg19", 20_024_384),
+    ("densenet121", 7_978_856 - 1_025_000),
+  ],
+)
+def test_published_backbones_have_their_parameters(variant, backbone, tmp_path):
+  done = run_script(
+    "train.py",
+    f"--config=configs/protopnet_cub200.py:{variant}",
+    "--dry-run",
+    "--devices=8",
+    f"--workdir={tmp_path}/run",
+  )
+  assert done.returncode == 0, done.stderr
+  assert f"{backbone:,}" in done.stdout
+  assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.slow
+def test_devices_share_a_bank():
+  sizes = []
+  for devices in (1, 2, 4):
+    done = run_script(
+      "train.py",
+      "--config=configs/protopnet_folder.py",
+      "--config.prototypes.sharded=True",
+      "--dry-run",
+      f"--devices={devices}",
+      *_SMALL,
+    )
+    assert done.returncode == 0, done.stderr
+    (line,) = (x for x in done.stdout.splitlines() if "prototypes" in x[:10])
+    sizes.append(line.split()[1:3])
+  assert len({count for count, _ in sizes}) == 1
+
+
+@pytest.mark.slow
+def test_flags_of_a_plan_need_it():
+  done = run_script("train.py", f"--config={DEBUG}", "--devices=2")
+  assert done.returncode == 2
+  assert "--dry-run" in done.stderr
