@@ -59,7 +59,7 @@ def purpose(module: str) -> str:
 
 
 def run(name: str, argv: list[str], program: str) -> int:
-  """Calls `run(args)` of a command; returns its exit code.
+  """Calls `run(args)` of protojax/commands/NAME.py; returns its exit code.
 
   Args:
     name: of the command, or of a user's own module, with a dot.

@@ -371,6 +371,33 @@ def test_methods_data_sets_and_commands_are_found_not_listed(path):
     assert not _by_name(_tree(path))
 
 
+def _unled(files: list[Path]) -> list[str]:
+  """Files of a list that no earlier one imports or finds by its name."""
+  methods, data, commands = _named()
+  known = {f"protojax.methods.{name}.method" for name in methods}
+  known |= {f"protojax.datasets.{name}" for name in data}
+  known |= {f"protojax.commands.{name}" for name in commands}
+  known |= {"protojax.report.class_report", "train", "explain"}
+  wrong = []
+  for path in files:
+    name = ".".join(path.relative_to(_ROOT).with_suffix("").parts)
+    wrong += [name] * (name not in known)
+    for found in _imports(_tree(path)):
+      known |= {found, found.rpartition(".")[0]}
+  return wrong
+
+
+def test_the_lists_of_what_to_read_hold():
+  """docs/code.md: each file leads to the next ones, and there are few."""
+  text = (_ROOT / "docs" / "code.md").read_text(encoding="utf-8")
+  _, section = text.split("## Where to begin\n", 1)
+  blocks = section.split("\n## ")[0].split("```\n")[1::2]
+  lists = [[_ROOT / line.split()[0] for line in b.splitlines()] for b in blocks]
+  for files, most in zip(lists, (20, 28), strict=True):
+    assert len(files) <= most
+    assert not _unled(files)
+
+
 def test_configs_are_data():
   for path in (_ROOT / "configs").glob("*.py"):
     tree = _tree(path)

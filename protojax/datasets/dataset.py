@@ -55,6 +55,7 @@ def open_split(config_data: Any, split: str, seed: int = 0) -> Source:
 
 
 def _opened(c: Any, split: str, seed: int) -> Source:
+  """Calls `load` of protojax/datasets/NAME.py."""
   if c.train == c.test:
     raise UserError(
       f"--config.data.train and --config.data.test are both {c.train!r}: give"

@@ -123,10 +123,11 @@ def beside(name: str, part: str) -> ModuleType | None:
 def load(
   config: ConfigDict, class_names: tuple[str, ...] | None = None
 ) -> "Method":
-  """The method that a config names: `Method(config, class_names)`.
+  """`Method(config, class_names)` of protojax/methods/NAME/method.py.
 
   Args:
-    config: of the run; its key "method" is the name.
+    config: of the run; its key "method" is the name, or that of a user's own
+      module, with a dot.
     class_names: of a run that was trained; None reads them from the data set.
 
   Raises:
