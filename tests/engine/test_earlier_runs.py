@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from protojax import methods, parallel
-from protojax.engine import workdir
+from protojax.engine import assets, workdir
 from protojax.engine.checkpoint import flatten, unflatten
 from protojax.engine.run import slug
 
@@ -33,7 +33,7 @@ def run(request, tmp_path):
   return found, methods.load(config, names)
 
 
-def test_every_array_has_its_place(run):
+def test_every_array_has_its_place(run, tmp_path):
   found, method = run
   arrays = {
     name: np.zeros(shape, dtype)
@@ -42,6 +42,12 @@ def test_every_array_has_its_place(run):
   template = jax.eval_shape(method.init, parallel.init_key(0))
   state = unflatten({"state": template}, arrays)
   there = {name: x.shape for name, x in flatten(state).items()}
+  # What is never trained was in the state, and is an asset now.
+  trees = assets.found(method.assets, tmp_path, {}, arrays)
+  for name, tree in trees.items():
+    for entry, place in method.assets[name].earlier.items():
+      moved = flatten({"state": {place: tree[entry]}})
+      there |= {key: x.shape for key, x in moved.items()}
   was = {n: x.shape for n, x in arrays.items() if n.startswith("state.")}
   assert there == was
 
