@@ -136,6 +136,20 @@ def debug_run():
 
 
 @pytest.fixture(scope="session")
+def toyshop(tmp_path_factory):
+  """Someone else's methods and data, in a folder on the import path.
+
+  Processes that the tests start find them, too.
+  """
+  folder = tmp_path_factory.mktemp("toys")
+  shutil.copytree(ROOT / "tests/toys/toyshop", folder / "toyshop")
+  with pytest.MonkeyPatch.context() as patch:
+    patch.syspath_prepend(str(folder))
+    patch.setenv("PYTHONPATH", str(folder), prepend=os.pathsep)
+    yield folder / "toyshop"
+
+
+@pytest.fixture(scope="session")
 def browser(tmp_path_factory):
   """A Chromium, driven by selenium; without one the test is skipped."""
   webdriver = pytest.importorskip(

@@ -127,7 +127,7 @@ class Run:
     """Puts assets on the devices, for the whole run."""
     for name, tree in trees.items():
       megabytes = assets_lib.size(tree) / 1e6
-      parallel.say(f"{name}: {megabytes:,.1f} MB on each device, not trained")
+      parallel.say(f"{name}: {megabytes:,.3g} MB on each device, not trained")
     self.assets = {**self.assets, **parallel.replicate(dict(trees))}
 
   def finished(self) -> bool:

@@ -24,10 +24,12 @@ def start(arguments, devices=1, processes=1):
       "JAX_NUM_PROCESSES": str(processes),
       "JAX_PROCESS_ID": str(index),
     }
+    # With the folders of this process's own, such as that of the toys.
+    places = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
     environment = {
       **os.environ,
       "JAX_NUM_CPU_DEVICES": str(devices),
-      "PYTHONPATH": str(ROOT),
+      "PYTHONPATH": os.pathsep.join(places),
       **(together if processes > 1 else {}),
     }
     flags = ["--distributed"] if processes > 1 else []

@@ -34,8 +34,9 @@ PRESET = presets.load("contrast=0.45", "fast", "none")
 
 
 def load(name: str) -> Any:
-  """The method, shrunk, on embedded data."""
-  module = importlib.import_module(f"configs.{name}_folder")
+  """The method, shrunk, on embedded data; by a dotted name, a toy."""
+  place = f"{name}.config" if "." in name else f"configs.{name}_folder"
+  module = importlib.import_module(place)
   return methods.load(module.get_config("debug"))
 
 
@@ -73,7 +74,8 @@ def numbers(
   """
   found: dict[str, Any] = {}
   every = list(method.stages())
-  last = max(n for n, s in enumerate(every, 1) if isinstance(s, stages.Fit))
+  fits = [n for n, s in enumerate(every, 1) if isinstance(s, stages.Fit)]
+  last = max(fits, default=0)
   state: Any = None
   if begin:
     state = parallel.to_host(jax.jit(method.init)(parallel.init_key(0)))

@@ -48,14 +48,15 @@ class Method:
   def apart(self, params, batch):
     """Squared distance of each pixel to its nearest colour [b H W]."""
     pixels = jnp.asarray(batch["image"], jnp.float32) / 255
-    apart = pixels[..., None, :] - params["bank"]["vectors"]
+    colours = params["bank"]["vectors"][None, None, None]
+    apart = pixels[..., None, :] - colours
     return jnp.sum(apart**2, axis=-1).min(-1)
 
   def loss(self, params, state, batch, now):
     """The mean squared distance."""
     del state, now
-    apart = self.apart(params, batch)
-    return {"distance": Term(apart.sum(), apart.size)}, Aux()
+    apart = self.apart(params, batch).mean((1, 2))
+    return {"distance": Term(apart.sum(), len(apart))}, Aux()
 
   def stream(self, split):
     """The images of a split in source order."""

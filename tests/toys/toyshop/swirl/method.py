@@ -177,7 +177,8 @@ class Method:
   def dense(self, params, state, images):
     """Logits of each cell [b h w k]; its nearest prototype decides."""
     z = self.features(params, state, images)[..., None, :]
-    apart = jnp.sum((z - params["bank"]["vectors"]) ** 2, axis=-1)
+    vectors = params["bank"]["vectors"][None, None, None]
+    apart = jnp.sum((z - vectors) ** 2, axis=-1)
     by_class = apart.reshape(*apart.shape[:-1], -1, EACH)
     return -by_class.min(-1)
 
@@ -208,7 +209,7 @@ class Method:
 
     queue = memory.Queue(**state.memory["queue"])
     far = jnp.matmul(pooled, queue.rows.T, precision=HIGHEST)
-    far = jnp.sum(jnp.where(queue.filled, jax.nn.relu(far), 0.0))
+    far = jnp.sum(jnp.where(queue.filled[None], jax.nn.relu(far), 0.0))
     queued = memory.enqueue(queue, pooled)._asdict()
     terms = {
       "pixels": Term(jnp.sum(jnp.where(known, entropy, 0)), jnp.sum(known)),

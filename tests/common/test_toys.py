@@ -1,0 +1,127 @@
+"""Methods and data of someone else, from a folder on the import path.
+
+The first has two streams, two views, a ramp, a teacher, a queue, an asset, a
+term of the whole batch, dense answers and a page of its own; the second no
+images and no gradient descent; the third no classes. What holds for every
+method is in `test_every_method`. None of them needs a change of protojax.
+"""
+
+import json
+
+import jax
+import numpy as np
+import pytest
+
+from protojax import cli, loading, parallel
+from protojax.engine.checkpoint import Checkpoints, flatten
+from protojax.explain import blocks, documents
+from tests.report.page_reader import Page
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def trained(toyshop, tmp_path_factory):
+  """The workdir of the first toy, trained by the command."""
+  folder = tmp_path_factory.mktemp("swirl")
+  config = toyshop / "swirl" / "config.py"
+  arguments = [f"--config={config}", f"--workdir={folder}"]
+  assert cli.run("train", arguments, "train.py") == 0
+  return folder
+
+
+@pytest.fixture(scope="module")
+def explained(trained):
+  """The folder of its explanations."""
+  arguments = [f"--workdir={trained}", "--format=html,csv,json,png"]
+  assert cli.run("explain", arguments, "explain.py") == 0
+  return trained / "explanations"
+
+
+def test_it_trains_on_both_streams_and_all_its_terms(trained):
+  lines = (trained / "metrics.jsonl").read_text().splitlines()
+  events = [json.loads(line) for line in lines]
+  found = next(
+    e for e in events if e["stage"] == "02-teach" and e["split"] == "train"
+  )
+  terms = {"pixels", "agreement", "contrast", "queue", "loss"}
+  assert set(found) > terms | {"boxes", "unlabelled"}
+  # A box for each image, as far as it stays in sight; no label of the others.
+  assert found["unlabelled"] == 1
+  assert 0.9 < found["boxes"] <= 1
+  summary = json.loads((trained / "summary.json").read_text())
+  assert summary["metrics"]["cells"] > 0.8
+  assert summary["stages_done"] == 2
+
+
+def test_the_lens_is_an_asset_and_the_memory_is_kept(trained):
+  method, state, _ = loading.load(trained)
+  progress, arrays = Checkpoints(trained).restore()
+  assert set(progress.assets) == {"lens"}
+  assert not [name for name in arrays if "lens" in name]
+  (kept,) = (trained / "assets").iterdir()
+  assert kept.stem == progress.assets["lens"]
+  assert state.assets["lens"]["kernel"].shape == (3, 8)
+  # 4 epochs of one step of eight rows; the queue holds 32.
+  queue = state.memory["queue"]
+  assert queue["filled"].all()
+  # The teacher lags behind.
+  pupil, teacher = flatten(state.params), flatten(state.memory["teacher"])
+  fresh = flatten(jax.jit(method.init)(parallel.init_key(0)).params)
+  for name, start in fresh.items():
+    way = np.linalg.norm(pupil[name] - start)
+    assert 0 < np.linalg.norm(teacher[name] - start) < way
+
+
+def test_its_evidence_reads_back_by_the_schema(explained):
+  jsonschema = pytest.importorskip("jsonschema")
+  path = explained / "explanations.jsonl"
+  lines = path.read_text().splitlines()
+  for line in lines:
+    jsonschema.validate(json.loads(line), documents.schema())
+  found = list(documents.read(path))
+  assert len(found) == len(lines) == 8
+  for one in found:
+    near, table = one.blocks
+    assert isinstance(near, blocks.Map)
+    assert near.values.shape == (8, 8)
+    assert sum(count for _, count in table.rows) == 64
+
+
+def test_its_report_shows_blocks_and_its_own_page(explained):
+  report = Page((explained / "report.html").read_text("utf-8"))
+  assert "disc 0" in report.text
+  (own,) = (explained / "pages").glob("*.html")
+  page = Page(own.read_text("utf-8"))
+  assert "Prototypes among themselves" in page.text
+  assert "background 0" in page.text
+  assert "Prototypes among themselves" in report.text
+
+
+def test_predict_names_a_class_for_each_image(trained, tmp_path, capsys):
+  from PIL import Image
+
+  Image.new("RGB", (20, 20), "red").save(tmp_path / "red.png")
+  arguments = [f"--workdir={trained}", str(tmp_path / "red.png")]
+  assert cli.run("predict", arguments, "protojax") == 0
+  assert capsys.readouterr().out.splitlines()[1].split(",")[1] in (
+    "disc",
+    "square",
+  )
+
+
+@pytest.mark.parametrize("name", ["means", "palette"])
+def test_others_say_that_they_explain_nothing(toyshop, tmp_path, capsys, name):
+  config = toyshop / name / "config.py"
+  arguments = [f"--config={config}", f"--workdir={tmp_path}"]
+  assert cli.run("train", arguments, "train.py") == 0
+  summary = json.loads((tmp_path / "summary.json").read_text())
+  if name == "means":
+    assert summary["metrics"]["accuracy"] > 0.8
+  else:
+    assert summary["metrics"]["error"] < 0.02
+  capsys.readouterr()
+  assert cli.run("explain", [f"--workdir={tmp_path}"], "explain.py") == 2
+  said = capsys.readouterr().err
+  assert f"toyshop.{name}.method, does not explain its answers" in said
+  assert "protopnet" in said
