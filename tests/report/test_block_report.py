@@ -1,6 +1,7 @@
 """The report of blocks: pages, tables, documents and pictures."""
 
 import csv
+import dataclasses
 import io
 import json
 
@@ -154,16 +155,21 @@ def test_every_name_is_escaped(tmp_path):
 
 
 def test_files_of_an_earlier_run_go(tmp_path):
+  table = blocks.Table(("a",), ((1,),), "Old")
+  old = [block_fakes.explanation("a", blocks=(table, block_fakes.picture()))]
+  new = [block_fakes.explanation("b", blocks=_SHORT)]
   folder = tmp_path / "found"
-  _write(folder, _some())
+  _write(folder, old)
+  assert (folder / "tables" / "old.csv").exists()
+  assert (folder / "png" / "a-1.png").exists()
   (folder / "notes.csv").write_text("as it was")
+  _write(folder, new, ("html",))
   kept = {"report.html", "summary.json", "notes.csv"}
-  _write(folder, _some(), ("html",))
   assert {p.name for p in folder.iterdir()} == kept
-  _write(folder, _some(), ("csv",))
-  before = len(list((folder / "tables").iterdir()))
-  _write(folder, _some()[:1], ("csv",))
-  assert 0 < len(list((folder / "tables").iterdir())) < before
+  _write(folder, old, ("csv",))
+  table = dataclasses.replace(table, caption="New")
+  _write(folder, [dataclasses.replace(old[0], blocks=(table,))], ("csv",))
+  assert [p.name for p in (folder / "tables").iterdir()] == ["new.csv"]
 
 
 def test_evidence_of_other_classes_is_drawn(tmp_path):
