@@ -43,7 +43,7 @@ def show(plan: Plan, console: Console | None = None) -> None:
   steps = sum(stage.steps for stage in plan.stages)
   work = sum(s.steps * s.cost.flops for s in plan.stages if s.cost)
   console.print(
-    f"in all {steps:,} steps, {work / 1e15:,.4g} PFLOP a device; sweeps"
+    f"in all {steps:,} steps, {work / 1e12:,.4g} TFLOP a device; sweeps"
     " and cached rows come on top"
   )
   for note in _NOTES:
@@ -97,7 +97,7 @@ def _stages(plan: Plan) -> Table:
     pad_edge=False,
   )
   table.columns[0].no_wrap = True
-  table.columns[0].max_width = 19  # All fits into 80 letters then.
+  table.columns[0].max_width = 17  # All fits into 80 letters then.
   for stage in plan.stages:
     table.add_row(stage.id, *_figures(stage))
   return _right(table, *range(1, 9))

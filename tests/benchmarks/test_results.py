@@ -1,0 +1,121 @@
+"""The runner of experiments: it goes on where it was cut, and its table."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmarks import results
+
+_EXPERIMENT = """
+QUESTION = "Which is better?"
+ARMS = {
+  "one": ("configs/protopnet_photos.py:debug", {}),
+  "two": ("configs/protopnet_photos.py:debug", {"batch_size": 13}),
+}
+FIGURES = {"accuracy": "accuracy.last", "second loss": "stages.1.loss"}
+SEEDS = (0, 1, 5)
+"""
+
+
+@pytest.fixture
+def experiment(tmp_path):
+  (tmp_path / "fake.py").write_text(_EXPERIMENT)
+  assert results.names(tmp_path) == ["fake"]
+  return results.load("fake", tmp_path)
+
+
+class Trainer:
+  """Stands for train.py: writes a summary that depends on its arguments."""
+
+  def __init__(self, fails_at=None):
+    self.calls, self.fails_at = [], fails_at
+
+  def __call__(self, arguments):
+    if len(self.calls) == self.fails_at:
+      return 130
+    self.calls.append(arguments)
+    (workdir,) = (x[10:] for x in arguments if x.startswith("--workdir="))
+    (seed,) = (int(x[14:]) for x in arguments if x.startswith("--config.seed="))
+    value = 0.5 + 0.01 * seed**2 + 0.1 * ("--config.batch_size=13" in arguments)
+    Path(workdir).mkdir(parents=True)
+    stages = [{"loss": 0}, {"loss": 2 * value}]
+    summary = {"accuracy": {"last": value}, "stages": stages, "devices": "1 x"}
+    (Path(workdir) / "summary.json").write_text(json.dumps(summary))
+    return 0
+
+
+def _run(experiment, tmp_path, trainer):
+  results.run(experiment, tmp_path / "f.jsonl", tmp_path / "runs", trainer)
+  return results.lines(tmp_path / "f.jsonl")
+
+
+def test_every_arm_runs_with_every_seed_once(experiment, tmp_path):
+  trainer = Trainer()
+  found = _run(experiment, tmp_path, trainer)
+  pairs = [(x["arm"], x["seed"]) for x in found]
+  assert pairs == [(a, s) for s in (0, 1, 5) for a in ("one", "two")]
+  assert len({x["digest"] for x in found}) == 6
+  assert all(x["commit"] and x["devices"] == "1 x" for x in found)
+  assert found[1]["figures"] == {"accuracy": 0.6, "second loss": 1.2}
+  assert "--config.batch_size=13" in found[1]["arguments"]
+  assert not list((tmp_path / "runs").iterdir())
+  assert _run(experiment, tmp_path, trainer) == found
+  assert len(trainer.calls) == 6
+
+
+@pytest.mark.parametrize("half", ["", '{"arm": "one", "se'])
+def test_a_run_that_was_cut_goes_on(experiment, tmp_path, half):
+  with pytest.raises(SystemExit) as stop:
+    _run(experiment, tmp_path, Trainer(fails_at=3))
+  assert stop.value.code == 130
+  with (tmp_path / "f.jsonl").open("a") as file:
+    file.write(half)
+  assert len(results.lines(tmp_path / "f.jsonl")) == 3
+  rest = Trainer()
+  found = _run(experiment, tmp_path, rest)
+  assert len(rest.calls) == 3
+  assert len({(x["arm"], x["seed"]) for x in found}) == len(found) == 6
+
+
+def test_another_config_is_another_run(experiment, tmp_path):
+  _run(experiment, tmp_path, Trainer())
+  changed = _EXPERIMENT.replace('"batch_size": 13', '"batch_size": 26')
+  (tmp_path / "fake.py").write_text(changed)
+  changed, trainer = results.load("fake", tmp_path), Trainer()
+  rows = list(results.table(changed, results.lines(tmp_path / "f.jsonl")))
+  assert [row["seeds"] for row in rows] == [3, 0]
+  assert rows[1]["accuracy"] == ""
+  _run(changed, tmp_path, trainer)
+  assert len(trainer.calls) == 3
+
+
+def test_the_table_has_means_and_deviations(experiment, tmp_path):
+  found = _run(experiment, tmp_path, Trainer())
+  for row in results.table(experiment, found):
+    values = [x["figures"]["accuracy"] for x in found if x["arm"] == row["arm"]]
+    mean, deviation = np.mean(values), np.std(values, ddof=1)
+    assert row["accuracy"] == f"{mean:.3f} ± {deviation:.3f}"
+    assert row["seeds"] == 3
+
+
+def test_a_figure_that_is_not_there_is_told():
+  with pytest.raises(SystemExit, match=r"a\.c: 'c' is not .* but b"):
+    results.figure({"a": {"b": 1}}, "a.c")
+  with pytest.raises(SystemExit, match="'7' is not"):
+    results.figure({"a": [1]}, "a.7")
+  assert results.figure({"a": [1, 3]}, "a.1") == 3.0
+
+
+@pytest.mark.parametrize("name", results.names())
+def test_experiments_are_declared_and_their_lines_are_whole(name, capsys):
+  experiment = results.load(name)
+  assert experiment.question.endswith("?")
+  for arm in experiment.arms:
+    assert experiment.digest(arm, 0)
+  results.main([name, "--table"])
+  printed = capsys.readouterr().out
+  assert experiment.question in printed
+  for arm in experiment.arms:
+    assert f"| {arm} |" in printed
