@@ -32,6 +32,7 @@ from configs import csr_bccd, csr_composites
 from protojax.data.places import holds
 from protojax.metrics import concept_scores as metrics
 from protojax.prototypes import distance
+from protojax.prototypes.bank import bank_of
 from protojax.types import State
 
 Figures = Mapping[str, Mapping[str, float]]
@@ -113,9 +114,9 @@ def _single(trained: Trained) -> dict[str, float]:
   train = trained.rows("train")
   make = jax.jit(lambda x: network.vector_rows(state, {"features": x}))
   vectors = np.asarray(make(train)["vectors"])
-  class_of = np.asarray(state.buffers["class_of"])
-  raw = vectors[state.buffers["provenance"].image, class_of]
-  own = np.asarray(state.params["prototypes"]["prototypes"])[:, 0, 0]
+  class_of = np.asarray(bank_of(state).class_of)
+  raw = vectors[bank_of(state).provenance.image, class_of]
+  own = np.asarray(bank_of(state).vectors)[:, 0, 0]
   rates = {}
   for name, directions, cells in (
     ("by prototype", own, trained.embedded),

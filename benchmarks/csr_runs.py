@@ -21,6 +21,7 @@ from protojax.interact.importance_map import importance_map
 from protojax.methods.csr import atlas, losses
 from protojax.methods.csr.interventions import predict_with
 from protojax.metrics import concept_scores as metrics
+from protojax.prototypes.bank import bank_of
 from protojax.types import Array, State
 
 # Where runs are kept, so that every table of a seed reads the same one.
@@ -94,7 +95,7 @@ class Trained:
   def refined(self) -> tuple[State, int]:
     """Without the prototypes whose atlas shows the tag; and how many."""
     train: Any = self.method.stream("train").source
-    shown, alive = self.state.buffers["provenance"], []
+    shown, alive = bank_of(self.state).provenance, []
     for image, cell in zip(shown.image, shown.cell, strict=True):
       tag = train.tag(int(image))
       lies = tag is not None and holds(tag[None], *centre(cell, self.network))
@@ -110,7 +111,7 @@ class Trained:
     other.method = methods.load(config.lock(), self.network.class_names)
     other.method.dataset.sources = self.method.dataset.sources
     other.network = other.method.network
-    every = np.ones(len(self.state.buffers["alive"]), bool)
+    every = np.ones(len(bank_of(self.state).alive), bool)
     other.state = _with_head(other.method, atlas.without(self.state, every))
     return other
 

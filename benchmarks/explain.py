@@ -37,6 +37,7 @@ from protojax.datasets import photos
 from protojax.explain import importance, reference_mode, sweep
 from protojax.modify import nlm, presets
 from protojax.prototypes import similarity
+from protojax.prototypes.bank import bank_of
 from protojax.prototypes.layer import AddOn, PrototypeLayer
 from protojax.prototypes.network import Network
 from protojax.types import Batch, PyTree, State
@@ -97,7 +98,7 @@ def explainer(
 ) -> Callable[[], sweep.Totals]:
   """The global explanation of images by a model."""
   batches = list(_batches(pixels))
-  provenance = np.full(len(state.buffers["alive"]), -1, np.int32)
+  provenance = np.full(len(bank_of(state).alive), -1, np.int32)
 
   def explain() -> sweep.Totals:
     *_, totals = sweep.sweep(

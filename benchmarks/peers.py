@@ -25,6 +25,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from benchmarks import explain, ratios
 from protojax import backbones
 from protojax.heat import maps as maps_lib
+from protojax.prototypes.bank import bank_of
 from protojax.prototypes.network import Network
 from protojax.types import State
 
@@ -126,7 +127,7 @@ def _cabrnet(
   from benchmarks import torch_reference, torch_training
 
   torch.set_num_threads(_THREADS)
-  count, channels = state.params["prototypes"]["prototypes"].shape[::3]
+  count, channels = bank_of(state).vectors.shape[::3]
   classes = len(model.class_names)
   other = torch_training.cabrnet(classes, channels, count // classes).eval()
   other.extractor.convnet.load_state_dict(
@@ -139,7 +140,7 @@ def _cabrnet(
   layers = torch_reference.add_on(state)
   for own, given in zip(other.extractor.add_on, layers, strict=True):
     own.load_state_dict(given.state_dict())
-  prototypes = torch.tensor(state.params["prototypes"]["prototypes"])
+  prototypes = torch.tensor(bank_of(state).vectors)
   other.classifier.prototypes.data = prototypes.permute(0, 3, 1, 2)
   _require_equal(other, model, state)
   return other

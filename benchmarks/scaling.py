@@ -40,6 +40,7 @@ from protojax.engine import descent
 from protojax.engine.checkpoint import flatten
 from protojax.explain import sweep
 from protojax.modify import presets
+from protojax.prototypes.bank import bank_of
 from protojax.types import PyTree, State
 
 _DEVICES = (1, 2, 4, 8)
@@ -81,7 +82,7 @@ def _step(sharded: bool, quick: bool) -> PyTree:
 def _push(sharded: bool, quick: bool) -> PyTree:
   method, state = _method(sharded, quick)
   pushed, _ = method.push(state, method.stream("train"))
-  provenance = pushed.buffers["provenance"]
+  provenance = bank_of(pushed).provenance
   places = provenance.image.astype(float), provenance.cell.astype(float)
   return {"prototypes": pushed.params["prototypes"], "places": places}
 
@@ -90,7 +91,7 @@ def _explanation(sharded: bool, quick: bool) -> PyTree:
   method, state = _method(sharded, quick)
   batches = method.stream("test").batches()
   preset = presets.load("contrast=0.45", "fast", "none")
-  provenance = np.full(len(state.buffers["alive"]), -1, np.int32)
+  provenance = np.full(len(bank_of(state).alive), -1, np.int32)
   *_, totals = sweep.sweep(
     method.network, state, batches, preset, provenance=provenance
   )

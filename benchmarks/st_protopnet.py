@@ -41,6 +41,7 @@ from protojax.methods.st_protopnet import boundary
 from protojax.metrics import localisation
 from protojax.metrics.means import mean
 from protojax.prototypes import start
+from protojax.prototypes.bank import bank_of
 from protojax.prototypes.network import Network
 from protojax.types import Array, ArrayLike, Batch, PyTree, State
 
@@ -219,7 +220,7 @@ def _places(
 
 def _at_patches(method: Any, state: State) -> boundary.Boundary:
   """Of the cells that prototypes were taken from, as both branches see them."""
-  source, network = state.buffers["provenance"], method.network
+  source, network = bank_of(state).provenance, method.network
   maps = [
     found[batch["valid"]]
     for batch, found in parallel.each(
@@ -230,8 +231,8 @@ def _at_patches(method: Any, state: State) -> boundary.Boundary:
   cells = images.reshape(len(images), -1, images.shape[-1])
   return boundary.boundary(
     cells[np.arange(len(cells)), source.cell],
-    state.buffers["class_of"],
-    state.params["prototypes"]["prototypes"],
+    bank_of(state).class_of,
+    bank_of(state).vectors,
     network.weights(state),
     network.similarity,
   )
@@ -288,10 +289,10 @@ def _heat(
   network = method.network
   maps = network.similarity.activation(
     network.similarity.distance(
-      network.embed(state, images), state.params["prototypes"]["prototypes"]
+      network.embed(state, images), bank_of(state).vectors
     )
   )
-  own = (labels[:, None] == state.buffers["class_of"][None]) & chosen[None]
+  own = (labels[:, None] == bank_of(state).class_of[None]) & chosen[None]
   total = jnp.sum(jnp.where(own[:, None, None], maps, 0.0), axis=-1)
   count = jnp.maximum(jnp.sum(own, axis=1), 1)[:, None, None]
   return similarity_map.upsample(total / count, *images.shape[1:3])
@@ -302,7 +303,7 @@ def _taken_from(method: Any, state: State, chosen: Bool[Array, " p"]) -> float:
 
   Of classes that have objects: an image without any has no place for one.
   """
-  source, train = state.buffers["provenance"], method.stream("train")
+  source, train = bank_of(state).provenance, method.stream("train")
   images = source.image[np.asarray(chosen)]
   cells = source.cell[np.asarray(chosen)]
   rows, columns = method.network.grid

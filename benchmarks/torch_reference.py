@@ -20,6 +20,7 @@ from torch.nn import functional
 import torchvision
 
 from protojax.backbones.backbone import Backbone
+from protojax.prototypes.bank import bank_of
 from protojax.types import State
 
 _EPSILON = 1e-4
@@ -145,7 +146,7 @@ class Reference:
     """
     self.backbone, self.image_size = backbone, image_size
     self.network = nn.Sequential(network, *add_on(state)).eval()
-    prototypes = np.array(state.params["prototypes"]["prototypes"])
+    prototypes = np.array(bank_of(state).vectors)
     self.prototypes = torch.tensor(prototypes.reshape(len(prototypes), -1))
 
   def distances(self, copies: UInt8[np.ndarray, "n H W 3"]) -> Tensor:
