@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from protojax import parallel
-from protojax.data import stream
+from protojax.data import stream, views
 from protojax.engine import descent
 from protojax.engine import stage as stages
 from protojax.engine.summary import milestones
@@ -21,7 +21,7 @@ from tests.common import terms
 def _stage(method, name, length=2):
   found = next(s for s in method.stages() if s.name == name)
   # Images as they are compile sooner.
-  plain = dataclasses.replace(found.data, augment="")
+  plain = dataclasses.replace(found.data, views=views.one(""))
   return dataclasses.replace(found, data=plain, length=stages.steps(length))
 
 

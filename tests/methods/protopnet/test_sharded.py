@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from protojax import parallel
+from protojax.data import views
 from protojax.engine import descent
 from protojax.engine import stage as stages
 from protojax.engine.checkpoint import Checkpoints, Progress, flatten, unflatten
@@ -23,7 +24,7 @@ def _joint(method):
   found = next(s for s in method.stages() if s.name == "joint")
   optimizer = grouped({name: adam(1e-3, 1e-3) for name in _GROUPS})
   # Images as they are compile sooner.
-  plain = dataclasses.replace(found.data, augment="")
+  plain = dataclasses.replace(found.data, views=views.one(""))
   return dataclasses.replace(
     found, data=plain, optimizer=optimizer, length=stages.steps(_STEPS)
   )
@@ -46,7 +47,7 @@ def _run(fit, state, moments, start=0):
   losses, found = [], []
   for update in descent.fit(fit, state, moments, parallel.key(1), start):
     losses.append(float(update.metrics["loss"]))
-    found.append(fit.on_host(update))
+    found.append(update.on_host(fit.sharding))
   return losses, found
 
 
