@@ -18,7 +18,7 @@ from protojax.engine.checkpoint import Checkpoints, Progress, unflatten
 from protojax.engine.descent import Update, fit
 from protojax.engine.log import Log, bar, rounded
 from protojax.engine.stage import Fit, Pass
-from protojax.types import Metrics, PyTree, State
+from protojax.types import Metrics, PyTree, State, UserError
 
 # A long epoch is also logged after every so many steps.
 _LOG_STEPS = 100
@@ -274,6 +274,11 @@ class Run:
     progress, epoch = self.progress, self.progress.step // _epoch(stage)
     found = self._measure(stage_id, stage, "validation", self._validate)
     name, wanted = stage.monitor
+    if name not in found:
+      raise UserError(
+        f"the stage {stage.name!r} watches {name!r} on the validation images;"
+        f" there are {', '.join(found)}."
+      )
     sign = 1.0 if wanted == "max" else -1.0
     if not progress.best or sign * (found[name] - progress.best[name]) > 0:
       progress.best, self.best = {**found, "epoch": epoch}, self.state

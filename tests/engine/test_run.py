@@ -1,5 +1,6 @@
 """Stages with patience: ended by validation, with the best state, resumable."""
 
+import dataclasses
 import json
 
 import jax.numpy as jnp
@@ -11,7 +12,7 @@ from protojax.engine import stage as stages
 from protojax.engine.checkpoint import Checkpoints
 from protojax.engine.run import Interrupted, Run
 from protojax.engine.terms import Aux, penalty
-from protojax.types import State
+from protojax.types import State, UserError
 
 # Accuracy on the validation images after each epoch of three steps.
 REACHED = (0.2, 0.5, 0.4, 0.5, 0.9, 0.9)
@@ -66,6 +67,25 @@ def test_it_ends_with_the_best_state(
   keys = [(e["stage"], e["step"], e["split"]) for e in events]
   assert len(set(keys)) == len(keys)
   assert max(e["step"] for e in events) == steps
+
+
+def test_patience_watches_the_metric_that_the_stage_names(
+  tmp_path, array_source
+):
+  """Errors are best where they are least."""
+
+  def validate(state):
+    return {"error": -_validate(state)["accuracy"], "accuracy": 0.0}
+
+  fit = _fit(array_source(24), 1)
+  fit = dataclasses.replace(fit, monitor=("error", "min"))
+  run = Run(tmp_path / "run", seed=0)
+  state = run.run_stages(_init, [fit], _count, validate=validate)
+  assert state.params["p"] == 3 * 2
+  fit = dataclasses.replace(fit, monitor=("loss", "min"))
+  run = Run(tmp_path / "unknown", seed=0)
+  with pytest.raises(UserError, match=r"watches 'loss'.*error, accuracy"):
+    run.run_stages(_init, [fit], _count, validate=validate)
 
 
 def test_the_next_stage_goes_on_from_the_best(tmp_path, array_source):
