@@ -86,6 +86,7 @@ def test_patience_watches_the_metric_that_the_stage_names(
   run = Run(tmp_path / "unknown", seed=0)
   with pytest.raises(UserError, match=r"watches 'loss'.*error, accuracy"):
     run.run_stages(_init, [fit], _count, validate=validate)
+  run.log.close()
 
 
 def test_the_next_stage_goes_on_from_the_best(tmp_path, array_source):
