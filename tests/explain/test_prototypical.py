@@ -1,3 +1,5 @@
+import types
+
 import numpy as np
 from numpy.testing import assert_allclose, assert_array_equal
 import pytest
@@ -207,6 +209,47 @@ def test_images_are_explained_without_their_patches(removed):
   assert len(images) == 10
   assert prototypes
   assert not any(e.patch for e in prototypes)
+
+
+class _Kept(fakes.Images):
+  """Images of which only a pass in constant memory may read all."""
+
+  def once(self):
+    return fakes.Images(self.images, self.labels)
+
+  def batches(self):
+    raise AssertionError("a stream that keeps its images")
+
+
+def test_a_method_explains_in_constant_memory():
+  model, state = fakes.trained()
+  test = _Kept(fakes.photographs(10, seed=9), np.arange(10) % 3)
+
+  def predict(state, batch):
+    similarity, _ = model.nearest(state, model.features(batch["image"]))
+    return {"logits": similarity @ model.weights(state).T}
+
+  checked = []
+  method = types.SimpleNamespace(
+    network=model,
+    predict=predict,
+    stream=lambda split: {"train": model.train, "test": test}[split],
+  )
+  found = prototypical.Explainer(method, checked.append).explain(
+    state, test.once(), Request(preset=fakes.PRESET, scope="global")
+  )
+  assert checked == [state]
+  overview, *prototypes = found
+  logits = predict(state, {"image": test.images})["logits"]
+  right = np.asarray(logits).argmax(1) == test.labels
+  assert_allclose(overview.redundancy.accuracy, right.mean())
+  assert [e.prototype for e in prototypes] == list(range(12))
+  # Without labels there is no accuracy.
+  unknown = fakes.Images(test.images, [-1] * 10)
+  overview, *_ = prototypical.Explainer(method).explain(
+    state, unknown, Request(preset=fakes.PRESET, scope="global")
+  )
+  assert overview.redundancy is None
 
 
 def test_a_wide_prototype_has_a_wide_field():
