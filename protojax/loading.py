@@ -13,7 +13,7 @@ from protojax import methods, parallel
 from protojax.engine import assets
 from protojax.engine import workdir as workdir_lib
 from protojax.engine.checkpoint import Checkpoints, unflatten
-from protojax.types import State
+from protojax.types import State, UserError
 
 if TYPE_CHECKING:
   from protojax.methods.base import Method
@@ -43,3 +43,17 @@ def load(
   found = assets.found(method.assets, workdir, progress.assets, arrays)
   state = state.replace(assets=parallel.replicate(found))
   return method, state, config
+
+
+def image_size(config: ConfigDict) -> int:
+  """Side in pixels at which the method of a config takes images.
+
+  Raises:
+    UserError: it takes none.
+  """
+  if "image_size" not in config.data:
+    raise UserError(
+      f"the method of this run, {config.method}, takes no images: its config"
+      " has no key data.image_size"
+    )
+  return config.data.image_size

@@ -37,6 +37,14 @@ def test_a_run_without_its_data_set(tmp_path):
   assert of_run.data.root == "/gone"
 
 
+def test_a_method_without_images_has_no_image_size():
+  config = protopnet_folder.get_config("debug").unlock()
+  assert loading.image_size(config) == config.data.image_size
+  del config.data.image_size
+  with pytest.raises(UserError, match="protopnet, takes no images"):
+    loading.image_size(config)
+
+
 def test_a_folder_without_a_run(tmp_path):
   with pytest.raises(UserError, match="holds no run"):
     loading.load(tmp_path)

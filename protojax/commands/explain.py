@@ -216,9 +216,9 @@ def _tasks(
         "--scope=global explains prototypes over a data set; with --images"
         " use --scope=local."
       )
-    source = files.images(args.images)
+    size, source = loading.image_size(config), files.images(args.images)
     stream = stream_lib.ordered(
-      source, config.data.image_size, min(len(source), _AT_ONCE), cache_bytes=0
+      source, size, min(len(source), _AT_ONCE), cache_bytes=0
     )
     return [("images", "local", stream)]
   if args.split != "both":

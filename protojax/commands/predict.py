@@ -101,8 +101,9 @@ def run(args: argparse.Namespace) -> int:
     folder = Path(args.workdir or workdir.newest(Path("runs")))
     method, state, config = loading.load(folder)
     answers = needed(method, *_ANSWERS)
-    kind = next(name for name in _ANSWERS if able(method, name))
+    kind = next(k for k in _ANSWERS if able(method, k) is not None)
     describe, columns, as_rows = _ANSWERS[kind]
+    size = loading.image_size(config)
     if kind == "inspects":
       answers.threshold(state)  # Fails before the first line is written.
     source = files.images(*args.paths)
@@ -113,10 +114,7 @@ def run(args: argparse.Namespace) -> int:
       _say(f"skipped {name}: {reason}")
 
     stream = stream_lib.ordered(
-      source,
-      config.data.image_size,
-      min(len(source), config.batch_size),
-      cache_bytes=0,
+      source, size, min(len(source), config.batch_size), cache_bytes=0
     )
     describe = functools.partial(describe, answers, state, top=args.top)
     found = predictions(method, state, stream, describe)

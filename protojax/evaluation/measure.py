@@ -80,8 +80,8 @@ def measure(
   others = None
   if outliers:
     source = files.images(outliers)
-    size, batch = config.data.image_size, min(config.batch_size, len(source))
-    others = stream_lib.ordered(source, size, batch)
+    batch = min(config.batch_size, len(source))
+    others = stream_lib.ordered(source, loading.image_size(config), batch)
   found = {
     **decisions.measure(model, state, stream, others),
     **explanations.measure(model, state, stream, images),
