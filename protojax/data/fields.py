@@ -10,7 +10,7 @@ import dataclasses
 from typing import Any, Protocol, runtime_checkable
 
 import jax
-from jaxtyping import Float, Int, Int32
+from jaxtyping import Float
 import numpy as np
 
 from protojax.data import geometry, transforms
@@ -330,56 +330,6 @@ def of(source: Source) -> Mapping[str, Field]:
         f"a source has a field {name!r}, which every batch has: rename it"
       )
   return found
-
-
-def columns(source: Source) -> dict[str, Int32[np.ndarray, "n"]]:
-  """Fields that are known of all examples without reading one."""
-  found = {}
-  for name, field in of(source).items():
-    if isinstance(field, Label) and name == "label":
-      found[name] = np.asarray(source.labels, np.int32)
-    elif isinstance(field, Group):
-      found[name] = _groups(source, name)
-  return found
-
-
-def groups(source: Source) -> Int[np.ndarray, "n"] | None:
-  """The group of each example; None if the source knows none."""
-  whole, rows = origin(source)
-  found = getattr(whole, "groups", None)
-  return None if found is None else np.asarray(found)[rows]
-
-
-def sizes(source: Source, name: str) -> Int[np.ndarray, "n"]:
-  """The number of vectors in each bag of a field, known without reading one.
-
-  Raises:
-    UserError: the source has no `sizes`, or they are not those of its bags.
-  """
-  whole: Any
-  whole, rows = origin(source)
-  if not hasattr(whole, "sizes"):
-    raise UserError(
-      f"a source has bags {name!r} but no `sizes(name)`: give it the number of"
-      " vectors in each bag, so that a step can be padded before it is read"
-    )
-  found = np.asarray(whole.sizes(name))[rows]
-  if found.size and found.min() < 1:
-    empty = source.name(int(np.argmin(found)))
-    raise UserError(
-      f"example {empty!r}, field {name!r}: found no vector, expected at least 1"
-    )
-  return found
-
-
-def _groups(source: Source, name: str) -> Int32[np.ndarray, "n"]:
-  found = groups(source)
-  if found is None:
-    raise UserError(
-      f"a source has the field {name!r} of groups but no `groups`: give it the"
-      " number of each example's group"
-    )
-  return found.astype(np.int32)
 
 
 def _things(most: int) -> PyTree:

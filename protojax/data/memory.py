@@ -10,6 +10,7 @@ import jax
 from jaxtyping import Int32
 import numpy as np
 
+from protojax.data import columns
 from protojax.data import fields as fields_lib
 from protojax.data.source import Source
 from protojax.types import PyTree, UserError
@@ -18,7 +19,7 @@ from protojax.types import PyTree, UserError
 class Memory:
   """Fields of a source at network size; as many examples are kept as fit.
 
-  What is known without reading (`fields.columns`) is not here. A source of bags
+  What is known without reading (`columns.known`) is not here. A source of bags
   keeps nothing, because each bag has another size.
 
   Attributes:
@@ -31,14 +32,14 @@ class Memory:
   def __init__(self, source: Source, image_size: int, limit: int):
     self._source = source
     self.size = image_size
-    known = fields_lib.columns(source)
+    known = columns.known(source)
     self._fields = {
       name: field
       for name, field in fields_lib.of(source).items()
       if name not in known
     }
     self._sizes = {
-      name: fields_lib.sizes(source, name)
+      name: columns.sizes(source, name)
       for name, field in self._fields.items()
       if isinstance(field, fields_lib.Bag)
     }

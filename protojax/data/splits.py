@@ -7,7 +7,7 @@ import os
 from jaxtyping import Int
 import numpy as np
 
-from protojax.data import fields
+from protojax.data import columns
 from protojax.data.source import Source, Subset, subset
 from protojax.types import UserError
 
@@ -63,7 +63,7 @@ def divided(
       f"--config.data.validation_fraction={fraction} leaves a split empty; give"
       " a share between 0 and 1, or 0 to hold nothing out"
     )
-  units, labels = fields.groups(source), _labels(source)
+  units, labels = columns.groups(source), _labels(source)
   if units is None:
     units = np.arange(len(source))
   else:

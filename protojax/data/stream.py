@@ -17,7 +17,7 @@ from jaxtyping import Bool, Float, Int32
 import numpy as np
 
 from protojax import parallel
-from protojax.data import choice, fields, memory
+from protojax.data import choice, columns, fields, memory
 from protojax.data import views as views_lib
 from protojax.data.source import Source
 from protojax.types import Batch, UserError
@@ -289,7 +289,7 @@ class Stream:
   @functools.cached_property
   def _columns(self) -> dict[str, Int32[np.ndarray, "n"]]:
     given = {} if self.given is None else {"label": self.given}
-    return {**fields.columns(self.source), **given}
+    return {**columns.known(self.source), **given}
 
   def _known(self, indices: np.ndarray, valid: np.ndarray) -> Batch:
     """What is known of some examples without reading them."""

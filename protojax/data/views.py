@@ -70,12 +70,7 @@ class View:
       for key in ((seed % 2**32, epoch, i, name) for i in indices.tolist())
     ]
     return {
-      field: np.stack(
-        [
-          images.through_jpeg(*p)
-          for p in zip(batch[field], qualities, strict=True)
-        ]
-      )
+      field: np.stack(list(map(images.through_jpeg, batch[field], qualities)))
       for field in _photographs(fields)
     }
 

@@ -7,7 +7,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 import pytest
 
 from protojax import parallel
-from protojax.data import fields, splits, transforms
+from protojax.data import columns, fields, splits, transforms
 from protojax.data import stream as stream_lib
 from protojax.data.source import subset
 from protojax.types import UserError
@@ -19,7 +19,7 @@ def test_a_source_without_fields_has_an_image_and_a_label(array_source):
   for found in (source, subset(source, [1, 2])):
     expected = {"image": fields.Pixels(3), "label": fields.Label()}
     assert fields.of(found) == expected
-  assert fields.groups(source) is None
+  assert columns.groups(source) is None
 
 
 def test_a_batch_holds_each_field_in_its_layout():
@@ -251,6 +251,12 @@ def test_names_that_every_batch_has_are_refused():
   source.fields = {"valid": fields.Vector(3)}
   with pytest.raises(UserError, match="field 'valid', which every batch has"):
     stream_lib.ordered(source, 1, 4)
+  source.groups = np.zeros(3, int)
+  with pytest.raises(
+    UserError, match=r"groups .* shape \(3,\), expected int of"
+  ):
+    splits.divided(source, 0.5, 0)
+  del source.groups
   source.fields = {"slide": fields.Group()}
   with pytest.raises(UserError, match="'slide' of groups but no `groups`"):
     stream_lib.ordered(source, 1, 4)
@@ -261,14 +267,14 @@ def test_splits_keep_groups_whole(seed):
   source = Everything(60)
   source.groups = np.arange(60) // 2 % 10  # mixed classes: the first counts
   train, validation = splits.divided(source, 0.3, seed)
-  sides = [set(fields.groups(part).tolist()) for part in (train, validation)]
+  sides = [set(columns.groups(part).tolist()) for part in (train, validation)]
   assert not sides[0] & sides[1]
   assert len(sides[1]) == 3
   assert len(train) + len(validation) == 60
   again = splits.divided(source, 0.3, seed)[1]
   assert_array_equal(again.rows, validation.rows)
   # Subsets know their own groups.
-  assert_array_equal(fields.groups(train), source.groups[train.rows])
+  assert_array_equal(columns.groups(train), source.groups[train.rows])
 
 
 def test_a_group_is_of_its_most_frequent_class():
