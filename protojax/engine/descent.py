@@ -234,7 +234,7 @@ def _ready(
 ) -> Batch:
   """The batch as the loss sees it: varied at random, with cached rows."""
 
-  def of_stream(name: str, batch: Batch) -> Batch:
+  def of_stream(name: str, batch: Batch, key: jax.Array) -> Batch:
     batch = stage.streams[name].varied(batch, key)
     if stage.cached is None or name in has_rows:
       return batch
@@ -242,8 +242,12 @@ def _ready(
     return _each_view(lambda b: {**b, **_constant(rows(state, b))}, batch)
 
   if not isinstance(stage.data, Mapping):
-    return of_stream("", batch)
-  return {name: of_stream(name, batch[name]) for name in stage.streams}
+    return of_stream("", batch, key)
+  # Examples of two streams that have the same position vary differently.
+  return {
+    name: of_stream(name, batch[name], jax.random.fold_in(key, number))
+    for number, name in enumerate(stage.streams)
+  }
 
 
 def _each_view(change: Callable[[Batch], Batch], batch: Batch) -> Batch:
