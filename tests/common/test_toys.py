@@ -7,6 +7,7 @@ method is in `test_every_method`. None of them needs a change of protojax.
 """
 
 import json
+import signal
 
 import jax
 import numpy as np
@@ -15,6 +16,7 @@ import pytest
 from protojax import cli, loading, parallel
 from protojax.engine.checkpoint import Checkpoints, flatten
 from protojax.explain import blocks, documents
+from tests.common.processes import finish, start
 from tests.report.page_reader import Page
 
 pytestmark = pytest.mark.slow
@@ -68,9 +70,9 @@ def test_the_lens_is_an_asset_and_the_memory_is_kept(trained):
   # The teacher lags behind.
   pupil, teacher = flatten(state.params), flatten(state.memory["teacher"])
   fresh = flatten(jax.jit(method.init)(parallel.init_key(0)).params)
-  for name, start in fresh.items():
-    way = np.linalg.norm(pupil[name] - start)
-    assert 0 < np.linalg.norm(teacher[name] - start) < way
+  for name, begun in fresh.items():
+    way = np.linalg.norm(pupil[name] - begun)
+    assert 0 < np.linalg.norm(teacher[name] - begun) < way
 
 
 def test_its_evidence_reads_back_by_the_schema(explained):
@@ -125,3 +127,26 @@ def test_others_say_that_they_explain_nothing(toyshop, tmp_path, capsys, name):
   said = capsys.readouterr().err
   assert f"toyshop.{name}.method, does not explain its answers" in said
   assert "protopnet" in said
+
+
+def test_killed_in_two_processes_it_ends_as_one_of_two_devices(
+  toyshop, trained, tmp_path
+):
+  config = toyshop / "swirl" / "config.py"
+  command = ["train.py", f"--config={config}", f"--workdir={tmp_path}"]
+  processes = start(command, processes=2)
+  for line in processes[0].stdout:
+    if "01-measure" in line:
+      break
+  for process in processes:
+    process.send_signal(signal.SIGKILL)
+  for process in processes:
+    process.communicate()
+  assert not (tmp_path / "summary.json").exists()
+  said = finish(start(command, processes=2))
+  assert "2 x cpu" in said[0]
+  _, found = Checkpoints(tmp_path).restore()
+  _, whole = Checkpoints(trained).restore()
+  assert found.keys() == whole.keys()
+  for name, array in whole.items():
+    np.testing.assert_array_equal(found[name], array, err_msg=name)
