@@ -113,6 +113,7 @@ def sweep(
     The rows of every batch, and at the end the totals.
   """
   batches = iter(batches)
+  # From its images the model says what a place is.
   first = next(batches, None)
   if first is None:
     return

@@ -12,7 +12,7 @@ from protojax.explain.importance import importance
 from protojax.explain.sweep import Rows, Totals, sweep
 from protojax.modify import modification
 from protojax.prototypes import similarity as similarities
-from protojax.prototypes.bank import bank_buffers, bank_of, bank_params
+from protojax.prototypes.bank import Bank
 from protojax.types import State
 from tests.explain import explain_fakes as fakes
 
@@ -21,18 +21,22 @@ _TOKENS = (_SIDE // fakes.TILE) ** 2
 
 
 class _Model:
-  """What `Scored` asks for beside `embed`, `nearest` and `at`."""
+  """What `Scored` asks for beside `embed`, `nearest` and `at`.
+
+  Its prototypes are colours [p 3] that do not lie where others keep them.
+  """
 
   similarity = similarities.load("linear")
 
   def bank(self, state):
-    return bank_of(state)
+    vectors = jnp.asarray(state.params["colours"])[:, None, None]
+    return Bank(vectors, jnp.zeros(_P, jnp.int32), jnp.ones(_P, bool))
 
   def scores(self, state, features, similarity):
     return similarity
 
   def weights(self, state):
-    return state.params["head"]["weight"]
+    return jnp.asarray(state.params["weight"])
 
   def bias(self, state):
     return jnp.zeros(2)
@@ -136,18 +140,15 @@ _MODELS = Layers(), Regions()
 
 def _state():
   rng = np.random.default_rng(2)
-  found = rng.uniform(0.1, 0.9, (_P, 1, 1, 3)).astype(np.float32)
+  colours = rng.uniform(0.1, 0.9, (_P, 3)).astype(np.float32)
   weight = rng.normal(size=(2, _P)).astype(np.float32)
-  return State(
-    params={"prototypes": bank_params(found), "head": {"weight": weight}},
-    statistics={},
-    buffers=bank_buffers(np.arange(_P) % 2),
-  )
+  params = {"colours": colours, "weight": weight}
+  return State(params=params, statistics={}, buffers={})
 
 
 def _twin(model, state, images):
   """Similarity [b p], place [b p ...] and delta [b m p] by loops."""
-  prototypes = np.asarray(bank_of(state).vectors, float).reshape(_P, 3)
+  prototypes = np.asarray(state.params["colours"], float)
 
   def similar(image, place, j):
     apart = model.vector(image.astype(float), place) - prototypes[j]
