@@ -108,14 +108,13 @@ def test_images_of_any_class_may_hold_a_concept(explained):
 
 def test_the_report_says_whom_a_prototype_speaks_for(explained, tmp_path):
   *_, (images, prototypes, overviews) = explained
+  run = page.Run("run", notes={"vectors": "How often it is nearest."})
   with Pictures(tmp_path) as pictures:
-    class_pages.write(
-      pictures, page.Run("run"), prototypes, images, {"test": overviews[0]}
-    )
+    class_pages.write(pictures, run, prototypes, images, {"test": overviews[0]})
   said = (tmp_path / "report.html").read_text()
   assert f" for {prototypes[0].speaks_for}</span>" in said
   assert "vectors 3.00" in said
-  assert "nearest one to the concept" in said
+  assert "How often it is nearest." in said
   assert "learned vectors of a concept" in said
   assert "score × weight" in said
   assert "bias of the class" in said
