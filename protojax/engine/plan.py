@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sized
 import dataclasses
 import functools
 import os
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 from jax.interpreters import partial_eval
@@ -196,44 +196,63 @@ def _groups(
     )
 
 
+class _Work(NamedTuple):
+  """What a stage's steps are, however many they are."""
+
+  trains: tuple[str, ...]
+  rows: Mapping[str, Batch]
+  cost: Cost
+  optimizer: int
+
+
 def _stage(
-  stage_id: str, stage: Fit | Pass, state: State, known: dict[Any, Cost]
+  stage_id: str, stage: Fit | Pass, state: State, known: dict[Any, _Work]
 ) -> Stage:
-  """The plan of a stage; `known` has the costs of steps like its own."""
+  """The plan of a stage; `known` has what was found of those before it."""
   if isinstance(stage, Pass):
     images = len(stage.data) if isinstance(stage.data, Sized) else 0
     return Stage(stage_id, images=images)
-  moments = jax.eval_shape(stage.optimizer.init, state.params)
-  names = trained(stage.optimizer, state.params)
-  rows = {name: _rows(stage, name, state) for name in stage.streams}
-  # Rounds repeat their stages.
-  key = _loss_id(stage), names, str(moments), str(rows)
-  if key not in known:
-    known[key] = _step(stage, state, moments, rows)
+  key = _identity(stage)
+  work = known[key] = known.get(key) or _work(stage, state)
   steps, read, held = stage.total_steps, 0, 0
   for name, data in stage.streams.items():
     images = steps * data.batch_size
-    read += min(images, len(data)) if rows[name] else images
-    held += len(data) * cost.size(rows[name]) // data.batch_size
+    read += min(images, len(data)) if work.rows[name] else images
+    held += len(data) * cost.size(work.rows[name]) // data.batch_size
   return Stage(
     stage_id,
-    names,
+    work.trains,
     steps,
     steps / stage.steps_per_epoch,
     read,
-    known[key],
-    _on_device(moments, stage.sharding),
+    work.cost,
+    work.optimizer,
     held,
   )
 
 
-def _loss_id(stage: Fit) -> Any:
-  """What tells a stage's steps from those of others, but for shapes."""
-  loss, varies = stage.loss, [data.varies for data in stage.streams.values()]
+def _identity(stage: Fit) -> Any:
+  """Equal for stages that a method repeats in rounds: their work is the same.
+
+  Those share moments, and so an `optimizer_id`.
+  """
+  loss = stage.loss
   if isinstance(loss, functools.partial):
     loss = loss.func, loss.args, tuple(sorted(loss.keywords.items()))
-  sharding = tuple(stage.sharding.items())
-  return loss, stage.after_step, stage.accumulate, sharding, tuple(varies)
+  rows = stage.cached and stage.cached.function
+  alone = None if stage.optimizer_id else id(stage)
+  return stage.name, stage.optimizer_id, alone, loss, rows, stage.after_step
+
+
+def _work(stage: Fit, state: State) -> _Work:
+  moments = jax.eval_shape(stage.optimizer.init, state.params)
+  rows = {name: _rows(stage, name, state) for name in stage.streams}
+  return _Work(
+    trained(stage.optimizer, state.params),
+    rows,
+    _step(stage, state, moments, rows),
+    _on_device(moments, stage.sharding),
+  )
 
 
 def _step(

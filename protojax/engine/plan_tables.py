@@ -43,7 +43,7 @@ def show(plan: Plan, console: Console | None = None) -> None:
   steps = sum(stage.steps for stage in plan.stages)
   work = sum(s.steps * s.cost.flops for s in plan.stages if s.cost)
   console.print(
-    f"in all {steps:,} steps, {work / 1e12:,.4g} TFLOP a device; sweeps"
+    f"in all {steps:,} steps, {_short(work / 1e12)} TFLOP a device; sweeps"
     " and cached rows come on top"
   )
   for note in _NOTES:
@@ -113,8 +113,8 @@ def _figures(stage: Stage) -> tuple[str, ...]:
     _giga(stage.cost.flops),
     _giga(stage.cost.touched),
     _giga(stage.cost.held),
-    _mega(stage.optimizer),
-    _mega(stage.rows) if stage.rows else "",
+    _short(stage.optimizer / 1e6),
+    _short(stage.rows / 1e6) if stage.rows else "",
   )
 
 
@@ -125,8 +125,13 @@ def _right(table: Table, *columns: int) -> Table:
   return table
 
 
+def _short(count: float) -> str:
+  """Three digits, or all before the point."""
+  return f"{count:,.0f}" if count >= 100 else f"{count:.3g}"
+
+
 def _giga(count: float | int) -> str:
-  return f"{count / 1e9:,.3g}" if count > 1e7 else "< 0.01"
+  return _short(count / 1e9) if count > 1e7 else "< 0.01"
 
 
 def _mega(size: int) -> str:
