@@ -4,10 +4,12 @@ The user can mend a full disk, a folder of someone else, or a file in place of
 a folder. All code that writes files does so inside `writing` or `replacing`.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 import contextlib
 import errno
 import io
+import json
+import math
 import os
 from pathlib import Path
 import sys
@@ -99,6 +101,29 @@ def opened(output: str) -> Iterator[IO[Any]]:
     raise UserError(f"--output={output} is a folder; name a file in it")
   with replacing(Path(output)) as file:
     yield file
+
+
+def json_text(content: Any, indent: int | None = None) -> str:
+  """Valid JSON: numbers that are not finite become null.
+
+  JSON has no word for them, and Python's own, such as NaN, break the readers of
+  other languages.
+
+  Args:
+    content: what `json.dumps` takes.
+    indent: spaces of a level; None: all on one line.
+  """
+  return json.dumps(_valid(content), indent=indent, allow_nan=False)
+
+
+def _valid(content: Any) -> Any:
+  if isinstance(content, float):
+    return content if math.isfinite(content) else None
+  if isinstance(content, Mapping):
+    return {name: _valid(value) for name, value in content.items()}
+  if isinstance(content, list | tuple):
+    return [_valid(value) for value in content]
+  return content
 
 
 def failure(what: object, error: Exception, note: str = "") -> UserError:

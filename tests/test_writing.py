@@ -1,12 +1,20 @@
 """Files that cannot be written, and files that are replaced whole."""
 
 import errno
+import json
 import os
 
 import pytest
 
 from protojax.types import UserError
-from protojax.writing import failure, first_line, reason, replacing, writing
+from protojax.writing import (
+  failure,
+  first_line,
+  json_text,
+  reason,
+  replacing,
+  writing,
+)
 
 
 def test_a_file_where_a_folder_should_be_is_named(tmp_path):
@@ -70,3 +78,10 @@ def test_the_old_file_stays_until_the_new_one_is_whole(tmp_path):
       cut_off(error)
   assert path.read_bytes() == b"new"
   assert os.listdir(path.parent) == ["table.csv"]
+
+
+def test_json_is_valid_whatever_the_numbers_are():
+  content = {"a": float("nan"), "b": [1.5, float("inf")], "c": ("x", None, 2)}
+  text = json_text(content)
+  found = json.loads(text, parse_constant=lambda name: pytest.fail(name))
+  assert found == {"a": None, "b": [1.5, None], "c": ["x", None, 2]}

@@ -16,7 +16,6 @@ import dataclasses
 import importlib.metadata
 import importlib.util
 import io
-import json
 from pathlib import Path
 import sys
 from typing import Any
@@ -34,7 +33,7 @@ from protojax.prototypes.bank import bank_of
 from protojax.prototypes.compaction import compact
 from protojax.prototypes.network import Network
 from protojax.types import Array, ArrayLike, State, UserError
-from protojax.writing import replacing
+from protojax.writing import json_text, replacing
 
 # Flat name, as in checkpoints -> array, or tracer within a program.
 Weights = Mapping[str, Any]
@@ -271,5 +270,4 @@ def _write(
     with replacing(folder / name, "wb") as file:
       file.write(content)
   with replacing(folder / "prototypes.json") as file:
-    json.dump(facts, file, indent=2)
-    file.write("\n")
+    file.write(json_text(facts, indent=2) + "\n")

@@ -24,7 +24,6 @@ import argparse
 from collections.abc import Callable, Iterable, Iterator, Mapping
 import csv
 import functools
-import json
 from pathlib import Path
 import sys
 from typing import Any
@@ -39,7 +38,7 @@ from protojax.engine import log, workdir
 from protojax.methods.base import able, needed
 from protojax.prototypes.bank import bank_of
 from protojax.types import State
-from protojax.writing import opened
+from protojax.writing import json_text, opened
 
 _CLASSIFIED = (
   "image",
@@ -120,8 +119,7 @@ def run(args: argparse.Namespace) -> int:
     found = predictions(method, state, stream, describe)
     found = _one_by_one(found, len(source))
     if args.format == "json":
-      json.dump(list(found), file, indent=2)
-      file.write("\n")
+      file.write(json_text(list(found), indent=2) + "\n")
     else:
       writer = csv.writer(file, lineterminator="\n")
       writer.writerow(columns)

@@ -28,7 +28,7 @@ from tensorboardX.summary import scalar
 
 from protojax import parallel
 from protojax.types import Metrics, UserError
-from protojax.writing import replacing, writing
+from protojax.writing import json_text, replacing, writing
 
 
 class Log:
@@ -74,7 +74,7 @@ class Log:
     position = {"stage": stage, "epoch": epoch, "step": step, "split": split}
     # Closed every time, so that an error of the disk is raised here.
     with writing(self._path), self._path.open("a") as file:
-      file.write(json.dumps({**position, **metrics}) + "\n")
+      file.write(json_text({**position, **metrics}) + "\n")
     self._board.add(
       {f"{split}/{name}": value for name, value in metrics.items()}, total_steps
     )

@@ -13,6 +13,7 @@ import jax
 
 from protojax import parallel
 from protojax.engine import assets as assets_lib
+from protojax.engine import finite
 from protojax.engine.assets import Assets
 from protojax.engine.checkpoint import Checkpoints, Progress, unflatten
 from protojax.engine.descent import Update, fit
@@ -214,6 +215,7 @@ class Run:
     task = self._bar.add_task(stage_id, total=None, note="")
     state, metrics, *made = stage.sweep(self._whole, stage.data)
     self.state = state.replace(assets={})
+    finite.require_state(stage_id, 1, self.state)
     for trees in made:
       self._install(trees)
       self.progress.assets |= assets_lib.keep(self.workdir, trees)
@@ -245,6 +247,7 @@ class Run:
       if pending:
         # At most one step ahead of the devices.
         jax.block_until_ready(pending[-1])
+        finite.require_loss(stage_id, progress.step, pending[-1]["loss"])
       pending.append(update.metrics)
       progress.step += 1
       progress.total_steps += 1
@@ -252,13 +255,13 @@ class Run:
       within = progress.step % _epoch(stage)
       last = progress.step == stage.total_steps
       if within == 0 and stage.patience:
-        self._fetch(stage, update, name, pending, began)
+        self._fetch(stage_id, stage, update, pending, began)
         last = self._out_of_patience(stage_id, stage) or last
       if last or within == 0 or within % _LOG_STEPS == 0:
         metrics = self._log_mean(stage_id, stage, pending)
         self._bar.update(task, note=rounded(metrics))
       if last or self._should_save():
-        self._fetch(stage, update, name, pending, began)
+        self._fetch(stage_id, stage, update, pending, began)
         if not last:
           self._save()
       if last:
@@ -286,20 +289,24 @@ class Run:
 
   def _fetch(
     self,
+    stage_id: str,
     stage: Fit,
     update: Update,
-    name: str,
     pending: list[Mapping[str, jax.Array]],
     began: float,
   ) -> None:
     """Brings the results of a step to the host."""
+    self._sum(stage_id, pending)
+    name = _optimizer_name(stage_id, stage)
     self.state, self.optimizers[name] = update.on_host(stage.sharding)
-    self._sum(pending)
+    finite.require_state(stage_id, self.progress.step, self.state)
     self.progress.seconds = time.monotonic() - began
 
-  def _sum(self, pending: list[Mapping[str, jax.Array]]) -> None:
+  def _sum(self, stage_id: str, pending: list[Mapping[str, jax.Array]]) -> None:
     """Adds pending metrics in order, so that a resumed sum is the same."""
-    for metrics in parallel.to_host(pending):
+    first = self.progress.step - len(pending) + 1
+    for step, metrics in enumerate(parallel.to_host(pending), first):
+      finite.require_loss(stage_id, step, metrics["loss"])
       for key, value in metrics.items():
         self.progress.sums[key] = self.progress.sums.get(key, 0.0) + float(
           value
@@ -311,7 +318,7 @@ class Run:
     self, stage_id: str, stage: Fit, pending: list[Mapping[str, jax.Array]]
   ) -> Metrics:
     progress = self.progress
-    self._sum(pending)
+    self._sum(stage_id, pending)
     mean = {k: v / progress.counted for k, v in progress.sums.items()}
     progress.sums, progress.counted = {}, 0
     epoch = -(-progress.step // _epoch(stage))

@@ -9,7 +9,7 @@ from ml_collections import ConfigDict
 
 from protojax import parallel
 from protojax.types import UserError
-from protojax.writing import replacing
+from protojax.writing import json_text, replacing
 
 # Name of a method -> config keys that its earlier runs were written without ->
 # the value that does what those runs did; `methods.later`.
@@ -189,4 +189,4 @@ def _read(path: Path) -> Any:
 def write_json(path: Path, content: Any) -> None:
   """Writes JSON so that a reader sees the old file or the new one."""
   with replacing(path) as file:
-    file.write(json.dumps(content, indent=2) + "\n")
+    file.write(json_text(content, indent=2) + "\n")

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 import csv
-import json
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ from protojax.interact import saved
 from protojax.interact.answers import Model
 from protojax.interact.intervention import Intervention, nearest, parse
 from protojax.types import UserError
+from protojax.writing import json_text
 
 _COLUMNS = (
   "image",
@@ -80,8 +80,7 @@ def write(found: Iterable[Mapping[str, Any]], file: Any, form: str) -> None:
     form: "csv" or "json".
   """
   if form == "json":
-    json.dump({"interventions": list(found)}, file, indent=2)
-    file.write("\n")
+    file.write(json_text({"interventions": list(found)}, indent=2) + "\n")
     return
   writer = csv.writer(file, lineterminator="\n")
   writer.writerow(_COLUMNS)

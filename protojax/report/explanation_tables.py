@@ -8,7 +8,6 @@ the paper's code.
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 import contextlib
 import csv
-import json
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,7 @@ from protojax.explain.evidence import (
   LocalExplanation,
 )
 from protojax.prototypes.groups import Note
-from protojax.writing import replacing
+from protojax.writing import json_text, replacing
 
 
 @contextlib.contextmanager
@@ -134,8 +133,7 @@ def statistics_table(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
 def summary(path: Path, content: Mapping[str, Any]) -> None:
   """Writes a mapping as JSON."""
   with replacing(path) as file:
-    json.dump(content, file, indent=2)
-    file.write("\n")
+    file.write(json_text(content, indent=2) + "\n")
 
 
 def number(value: float | int) -> str:

@@ -4,6 +4,7 @@ import dataclasses
 import json
 
 import jax.numpy as jnp
+import numpy as np
 import optax
 import pytest
 
@@ -119,6 +120,53 @@ def test_stopped_it_goes_on_with_the_best_so_far(tmp_path, array_source):
   state = again.run_stages(_init, [fit], _count, validate=_validate)
   assert state.params["p"] == expected.params["p"] == 6
   assert _events(tmp_path / "stopped") == _events(tmp_path / "whole")
+
+
+@pytest.mark.parametrize(
+  ("loss", "rate", "where"),
+  # In the middle of an epoch, at its end, and in the state after the last step.
+  [(4, 9, "step 5: the loss is nan"), (2, 9, "step 3"), (9, 5, "after step 6")],
+)
+def test_numbers_that_are_not_finite_end_the_run_before_they_are_saved(
+  tmp_path, array_source, loss, rate, where
+):
+  """After so many steps, which `p` counts, the loss or the rate is nan."""
+
+  def fall(params, state, batch, now):
+    del state, batch, now
+    value = jnp.where(params["p"] >= loss, jnp.nan, -params["p"])
+    return {"fall": penalty(value)}, Aux()
+
+  def falling(count):
+    return jnp.where(count >= rate, jnp.nan, 1.0)
+
+  fit = _fit(array_source(24), 0, epochs=2)
+  fit = dataclasses.replace(fit, loss=fall, optimizer=optax.sgd(falling))
+  for _ in range(2):  # The same command ends in the same way.
+    run = Run(tmp_path, seed=0, save_seconds=0.0)
+    with pytest.raises(UserError, match=rf"01-fit, {where}.*cannot go on"):
+      run.run_stages(_init, [fit], _count)
+    run.log.close()
+    run.checkpoints.close()
+    progress, arrays = Checkpoints(tmp_path).restore()
+    assert arrays["state.params.p"] == progress.step
+  for line in (tmp_path / "metrics.jsonl").read_text().splitlines():
+    json.loads(line, parse_constant=lambda name: pytest.fail(name))
+
+
+def test_a_sweep_that_makes_no_finite_numbers_ends_the_run(
+  tmp_path, array_source
+):
+  def sweep(state, data):
+    del data
+    return state.replace(params={"p": np.float32(np.inf)}), {}
+
+  data = stream.ordered(array_source(8), 8, 8)
+  run = Run(tmp_path, seed=0)
+  with pytest.raises(UserError, match=r"01-bad, after step 1: params.p has"):
+    run.run_stages(_init, [stages.Pass("bad", sweep, data)], _count)
+  run.log.close()
+  assert not Checkpoints(tmp_path).exists()
 
 
 def test_without_patience_every_stage_is_validated_once(tmp_path, array_source):
