@@ -251,7 +251,7 @@ class Method(Protocol):
   """
 
   assets: Mapping[str, Asset]
-  capabilities: Capabilities
+  capabilities: ClassVar[Capabilities]
   config: ConfigDict
   splits: tuple[str, ...]
 
