@@ -8,6 +8,7 @@ tree of a template. A checkpoint does not depend on the number of devices.
 from collections.abc import Iterator, Mapping
 import contextlib
 import dataclasses
+import hashlib
 import logging
 from pathlib import Path
 import sys
@@ -89,6 +90,16 @@ def unflatten(template: PyTree, arrays: Mapping[str, ArrayLike]) -> PyTree:
   return tree
 
 
+def _digests(arrays: Mapping[str, np.ndarray]) -> dict[str, str]:
+  """Of the bits of each array."""
+  return {
+    name: hashlib.blake2b(
+      np.ascontiguousarray(array).data, digest_size=8
+    ).hexdigest()
+    for name, array in arrays.items()
+  }
+
+
 def _name(path: tuple) -> str:
   return jax.tree_util.keystr(path, simple=True, separator=".")
 
@@ -141,7 +152,9 @@ class Checkpoints:
           (before or 0) + 1,
           args=ocp.args.Composite(
             arrays=ocp.args.StandardSave(arrays),
-            progress=ocp.args.JsonSave(dataclasses.asdict(progress)),
+            progress=ocp.args.JsonSave(
+              {**dataclasses.asdict(progress), "digests": _digests(arrays)}
+            ),
           ),
           force=True,
         )
@@ -170,8 +183,10 @@ class Checkpoints:
   def restore(self) -> tuple[Progress, dict[str, np.ndarray]]:
     """The newest checkpoint: where the run stands, and the arrays by name.
 
+    If it is damaged, the one before it, which is said.
+
     Raises:
-      UserError: there is none, or it is damaged.
+      UserError: there is none, or all are damaged.
     """
     restored = self._read(
       progress=ocp.args.JsonRestore(), arrays=ocp.args.StandardRestore()
@@ -182,7 +197,7 @@ class Checkpoints:
     """Where the run stands in its newest checkpoint; reads no array.
 
     Raises:
-      UserError: there is none, or it is damaged.
+      UserError: there is none, or all are damaged.
     """
     return self._read(progress=ocp.args.JsonRestore())["progress"]
 
@@ -192,18 +207,42 @@ class Checkpoints:
         f"{self.folder} holds no checkpoint; train first with"
         " `python train.py --workdir=...`."
       )
-    manager = self._open()
-    number = manager.latest_step()
-    try:
-      restored = manager.restore(number, args=ocp.args.Composite(**items))
-      return {**restored, "progress": Progress(**restored["progress"])}
-    except Exception as error:
-      # Orbax and TensorStore pass on all exceptions of their parsers.
-      raise UserError(
-        f"checkpoint {self.folder / str(number)} is damaged"
-        f" ({type(error).__name__}: {writing.first_line(error)}); delete that"
-        " folder to go on from the one before it."
-      ) from error
+    numbers = sorted(self._open().all_steps(), reverse=True)
+    faults = []
+    for number in numbers:
+      try:
+        restored = self._checked(number, items)
+      except Exception as error:
+        # Orbax and TensorStore pass on all exceptions of their parsers.
+        faults.append(
+          f"checkpoint {self.folder / str(number)} is damaged"
+          f" ({type(error).__name__}: {writing.first_line(error)})"
+        )
+        continue
+      for fault in faults:
+        parallel.say(f"{fault}: the one before it, {number}, is taken.")
+      return restored
+    raise UserError(
+      f"{'; '.join(faults)}: put one back from a copy, or train anew with"
+      " another --workdir."
+    )
+
+  def _checked(self, number: int, items: dict[str, Any]) -> dict[str, Any]:
+    """A checkpoint whose arrays have the bits that were written."""
+    args = ocp.args.Composite(**items)
+    restored = {**self._open().restore(number, args=args)}
+    progress = dict(restored["progress"])
+    # Checkpoints of earlier versions have none.
+    written = progress.pop("digests", {})
+    found = _digests(restored.get("arrays", {}))
+    wrong = [
+      name
+      for name, digest in found.items()
+      if digest != written.get(name, digest)
+    ]
+    if wrong:
+      raise ValueError(f"other bits than were written: {', '.join(wrong[:3])}")
+    return {**restored, "progress": Progress(**progress)}
 
   def close(self) -> None:
     """Closes Orbax's manager of the folder."""
