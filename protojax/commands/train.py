@@ -124,8 +124,14 @@ def train(
     The exit code: 0, or that of the signal that stopped it.
 
   Raises:
-    UserError: the folder holds a run of another config, or a setting is wrong.
+    UserError: the folder holds a run of another config or is trained in by
+      another command, or a setting is wrong.
   """
+  with workdir.locked(folder):
+    return _trained(folder, config, make)
+
+
+def _trained(folder: Path, config: ConfigDict, make: methods.Make) -> int:
   workdir.claim(folder, config, methods.later)
   run = Run(folder, config.seed, config.save_seconds)
   method = make(config, None)

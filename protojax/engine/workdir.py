@@ -1,15 +1,19 @@
 """A run's folder: which config it holds, and how later commands find it."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+import contextlib
+import fcntl
 import json
+import os
 from pathlib import Path
+import platform
 from typing import Any
 
 from ml_collections import ConfigDict
 
 from protojax import parallel
 from protojax.types import UserError
-from protojax.writing import json_text, replacing
+from protojax.writing import json_text, replacing, writing
 
 # Name of a method -> config keys that its earlier runs were written without ->
 # the value that does what those runs did; `methods.later`.
@@ -45,6 +49,42 @@ def claim(workdir: Path, config: ConfigDict, later: Later) -> None:
     _compare(_flat(found), _flat(_completed(wanted, later)), workdir)
   elif parallel.is_primary():
     write_json(path, wanted)
+
+
+@contextlib.contextmanager
+def locked(workdir: Path) -> Iterator[None]:
+  """Keeps other commands from training in a workdir at the same time.
+
+  The system frees the lock when the process ends, however it ends. A disk
+  without locks, as some of a network, gives none.
+
+  Raises:
+    UserError: another command trains there; says which.
+  """
+  if not parallel.is_primary():
+    yield
+    return
+  path = Path(workdir) / ".lock"
+  with writing(path):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    file = path.open("a+")
+  with file:
+    try:
+      fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+      file.seek(0)
+      who = file.read(200).strip() or "another process"
+      raise UserError(
+        f"{workdir} is trained in by {who}: wait for its end, end it, or take"
+        " another --workdir."
+      ) from error
+    except OSError:
+      pass  # A disk without locks.
+    else:
+      file.truncate(0)
+      file.write(f"process {os.getpid()} on {platform.node()}\n")
+      file.flush()
+    yield
 
 
 def has_begun(workdir: Path) -> bool:

@@ -1,5 +1,6 @@
 """A workdir belongs to one config and one set of classes."""
 
+import errno
 import json
 import os
 
@@ -28,6 +29,29 @@ def test_claim_writes_the_config_and_takes_it_again(tmp_path):
   workdir.claim(run, _config(), methods.later)
   assert json.loads((run / "config.json").read_text())["data"]["size"] == 8
   assert workdir.load_config(run, methods.later).data.size == 8
+
+
+def test_one_command_at_a_time_trains_in_a_folder(tmp_path):
+  folder = tmp_path / "run"
+  with workdir.locked(folder):
+    with (
+      pytest.raises(UserError, match=f"by process {os.getpid()} on .*another"),
+      workdir.locked(folder),
+    ):
+      pytest.fail("two of them hold it")
+    with workdir.locked(tmp_path / "other"):
+      pass
+  with workdir.locked(folder):
+    pass
+
+
+def test_a_disk_without_locks_is_trained_on_all_the_same(tmp_path, monkeypatch):
+  def refuse(file, how):
+    raise OSError(errno.ENOLCK, "No locks available")
+
+  monkeypatch.setattr(workdir.fcntl, "flock", refuse)
+  with workdir.locked(tmp_path), workdir.locked(tmp_path):
+    pass
 
 
 def test_another_config_lists_the_keys_and_a_way_out(tmp_path):
