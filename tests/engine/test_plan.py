@@ -139,12 +139,15 @@ def test_trained_groups_are_told_from_frozen_ones(clip):
   assert plan.trained(optax.set_to_zero(), params) == ()
 
 
-def test_a_plan_allocates_and_writes_nothing(tmp_path, monkeypatch):
-  keys = "--config.prototypes.channels=1000000", "--config.joint.epochs=1"
-  config = configuration.load("configs/protopnet_folder.py", (*_SMALL, *keys))
+def test_a_plan_of_missing_data_allocates_and_writes_nothing(
+  tmp_path, monkeypatch
+):
+  keys = "--config.data.name=cub200", "--config.prototypes.channels=1000000"
+  file = "configs/protopnet_cub200.py:debug"
+  config = configuration.load(file, (*keys, *_SMALL))
   monkeypatch.chdir(tmp_path)
   alive = {id(x) for x in jax.live_arrays()}
-  found = plan.of_run(methods.load(config), config, images=100)
+  found = plan.of_run(methods.load(config), config)
   # 4 TB, which no machine of ours has, and twice that of moments.
   sizes = {group.name: group.size for group in found.groups}
   assert sizes["add_on"] > 4e12
@@ -152,6 +155,13 @@ def test_a_plan_allocates_and_writes_nothing(tmp_path, monkeypatch):
   made = [x for x in jax.live_arrays() if id(x) not in alive]
   assert sum(x.nbytes for x in made) < 1000
   assert not list(tmp_path.iterdir())
+  assert set(found.missing) == {"train", "test"}
+  assert "prepare cub200" in found.missing["train"]
+  assert found.assumed == "200 classes, 5,994 training images (as published)"
+  assert found.stages[1].steps == 5994 // 8
+  assert stand_in.counts(config.data, images=80) == stand_in.Counts(
+    200, 80, "as published, or as you say"
+  )
 
 
 def test_parameters_are_those_of_init():
@@ -205,18 +215,6 @@ def test_a_sharded_bank_halves_on_two_devices():
   optimizers = [s.stages[1].optimizer for s in found.values()]
   moments = 2 * (_bank(found[False]) - _bank(found[True]))
   assert optimizers[0] - optimizers[1] == moments
-
-
-def test_published_counts_stand_for_missing_data():
-  file = "configs/protopnet_cub200.py:debug"
-  found = _planned(file, "--config.data.name=cub200", *_SMALL)
-  assert set(found.missing) == {"train", "test"}
-  assert "prepare cub200" in found.missing["train"]
-  assert found.assumed == "200 classes, 5,994 training images (as published)"
-  assert found.stages[1].steps == 5994 // 8
-  found = _planned(file, "--config.data.name=cub200", *_SMALL, images=80)
-  assert found.stages[1].steps == 10
-  assert found.assumed.endswith("(as published, or as you say)")
 
 
 @pytest.mark.slow
