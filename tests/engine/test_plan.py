@@ -10,6 +10,7 @@ from rich.console import Console
 
 from protojax import configuration, methods, parallel
 from protojax.commands import train
+from protojax.datasets import stand_in
 from protojax.engine import cost, plan, plan_tables
 from protojax.engine.optimizer import adam, grouped
 from protojax.types import UserError
