@@ -4,8 +4,6 @@ Pretrained weights, features of unit variance, and prototypes that are patches.
 Arrays that were taken over from another run stay as they are.
 """
 
-from collections.abc import Sequence
-
 from protojax.data.stream import Stream
 from protojax.engine import adopt
 from protojax.engine.cached import Cached
@@ -29,7 +27,6 @@ def start_from_data(
   patches: bool,
   seed: int,
   init_from: str = "",
-  class_names: Sequence[str] = (),
 ) -> State:
   """The state after its start from data.
 
@@ -46,10 +43,9 @@ def start_from_data(
     patches: prototypes start as random patches of their class.
     seed: of the choice of patches.
     init_from: workdir of the run whose arrays were taken over; '' for none.
-    class_names: of this run.
   """
-  start.tell_of_small_classes(class_names, stream.labels, per_class)
-  names = tuple(class_names)
+  names = network.class_names
+  start.tell_of_small_classes(names, stream.labels, per_class)
   taken = adopt.fitting(state, init_from, names) if init_from else {}
   if (pretrained or weights) and not taken:
     state = start.pretrained(state, network.backbone, backbone, weights)

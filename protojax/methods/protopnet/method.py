@@ -298,7 +298,6 @@ class Method:
       patches=c.prototypes.patches,
       seed=c.seed,
       init_from=c.init_from,
-      class_names=self.dataset.class_names,
     )
     return state, {}
 
