@@ -16,6 +16,9 @@ from ml_collections import ConfigDict, config_flags
 
 from protojax.types import UserError
 
+# Keys that every run needs, whatever its method.
+_NEEDED = ("method", "seed", "seeds", "init_from", "save_seconds", "data")
+
 
 def load(file: str, keys: Sequence[str] = (), **changes: Any) -> ConfigDict:
   """The config, locked.
@@ -63,9 +66,15 @@ def _read(file: str) -> ConfigDict:
   if "get_config" not in content:
     raise UserError(f"--config={file}: the file has no function get_config")
   try:
-    return content["get_config"](*variants)
+    config = content["get_config"](*variants)
   except (OSError, TypeError, ValueError) as error:
     raise UserError(f"--config={file}: {error}") from error
+  if missing := [key for key in _NEEDED if key not in config]:
+    raise UserError(
+      f"--config={file}: the config has no key {', '.join(missing)}, which"
+      " every run needs; docs/adding.md has a small whole config"
+    )
+  return config
 
 
 def _overridden(config: ConfigDict, keys: Sequence[str]) -> ConfigDict:

@@ -94,6 +94,16 @@ def test_the_session_gives_what_is_printed(folder):
   assert attempted > 60
 
 
+@pytest.mark.parametrize("key", ["seeds", "save_seconds", "split_seed", "crop"])
+def test_a_key_that_is_left_out_is_named(folder, capsys, key):
+  whole = (folder / "mypackage/glvq/config.py").read_text()
+  lines = [x for x in whole.splitlines() if f'"{key}"' not in x]
+  (folder / "short.py").write_text("\n".join(lines))
+  assert _type("python train.py --config=short.py --workdir=short") == 2
+  said = capsys.readouterr().err
+  assert re.match(rf"error: .*config.* has no key {key}, which every", said)
+
+
 @pytest.mark.slow
 def test_the_method_learns_and_its_report_is_whole(typed, folder):
   run = folder / "runs" / "glvq"

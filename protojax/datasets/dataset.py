@@ -16,6 +16,9 @@ from protojax.data.source import Source
 from protojax.data.stream import Stream
 from protojax.types import UserError
 
+# Keys of config.data that every data set needs; see `open_split`.
+_NEEDED = ("name", "train", "test", "validation_fraction", "split_seed", "crop")
+
 # (config.data, split, seed) -> the images of a split.
 Open = Callable[[Any, str, int], Source]
 
@@ -37,6 +40,11 @@ def open_split(config_data: Any, split: str, seed: int = 0) -> Source:
     UserError: the data are not there, or not as expected.
   """
   c = config_data
+  if missing := [key for key in _NEEDED if not hasattr(c, key)]:
+    raise UserError(
+      f"config.data has no key {', '.join(missing)}, which every data set"
+      " needs; docs/adding.md has a small whole config"
+    )
   if split not in splits_lib.SPLITS:
     known = ", ".join(splits_lib.SPLITS)
     raise UserError(f"split {split!r}: use one of {known}")
