@@ -71,19 +71,19 @@ def test_help_lists_what_can_be_prepared():
 
 
 def test_a_data_set_of_ones_own(tmp_path, monkeypatch, capsys):
-  (tmp_path / "mine").mkdir()
-  (tmp_path / "mine" / "birds.py").write_text(
+  (tmp_path / "my_birds").mkdir()
+  (tmp_path / "my_birds" / "birds.py").write_text(
     "from protojax.datasets.cub200 import prepare\n"
     "PREPARES, WRITES, TRAINS = 'birds', 'cub200', 'birds.py'\n"
   )
-  (tmp_path / "mine" / "half.py").write_text("prepare = 1\n")
+  (tmp_path / "my_birds" / "half.py").write_text("prepare = 1\n")
   monkeypatch.syspath_prepend(tmp_path)
   source, output = fakes.pack(tmp_path, fakes.cub(), "tgz"), tmp_path / "out"
   rest = (f"--source={source}", f"--output={output}")
-  assert run("mine.birds", *rest) == 0
+  assert run("my_birds.birds", *rest) == 0
   assert "--config=configs/birds.py" in capsys.readouterr().err
   for name, said in (
-    ("mine.half", "does not declare PREPARES and WRITES and TRAINS"),
+    ("my_birds.half", "does not declare PREPARES and WRITES and TRAINS"),
     ("cub20", "DATA is 'cub20'; expected .* Did you mean 'cub200'"),
     ("photos", "DATA is 'photos'"),
   ):

@@ -182,7 +182,7 @@ def test_a_run_is_named_after_its_config():
   ("changes", "message"),
   [
     ({"backbone.name": "resnet"}, "config.backbone.name is 'resnet'"),
-    ({"prototypes.similarity": "l3"}, "log, linear, cosine"),
+    ({"prototypes.similarity": "l3"}, "cosine, linear, log"),
     ({"prototypes.height": 9}, "9 x 1 cells do not fit into the"),
     ({"data.image_size": 0}, "data.image_size is 0; it must be"),
     ({"prototypes.per_class": 0}, "per_class is 0; it must be"),
