@@ -18,9 +18,10 @@ beforehand, here varied anew each time: 5 to warm up, 6 jointly, then the push
 (after epoch 10) and 20 for the last layer. Then come 6 more and a push, twice.
 The paper's code pushes after epochs 20 and 30, by when its rate has fallen to a
 thousandth. What differs on purpose: BatchNorm keeps its running averages while
-the backbone is frozen (--config.batch_norm_parity), and those stages see the
-images as they are, without copies. Of 5,994 images, batches of 80 and 30 copies
-make 2,220 steps an epoch.
+the backbone is frozen (--config.batch_norm_parity), and those stages take 30
+identical copies of each image an epoch, as it is: as many steps as with varied
+ones, but the backbone reads each image once. Of 5,994 images, batches of 80 and
+30 copies make 2,220 steps an epoch.
 
 Variants beside the backbones are those of `protopnet_folder.py`.
 """
