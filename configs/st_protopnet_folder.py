@@ -57,6 +57,9 @@ def get_config(variants: str = "") -> ConfigDict:
         "augment": "crop,flip",
         # How often an epoch has each image.
         "copies": 1,
+        # In warm and last, too, as in the paper's code. False: these stages see
+        # the images as they are, and a frozen backbone computes each once.
+        "augment_frozen": False,
       },
       # weights: a file, or hf:owner/name; '': those that come with it. dtype:
       # "bfloat16" is faster on GPU and TPU. remat: less memory, more time.
@@ -79,6 +82,12 @@ def get_config(variants: str = "") -> ConfigDict:
         # Features brought to unit variance; prototypes start as patches.
         "standardise": True,
         "patches": True,
+        # True: orthogonality, discrimination and closeness are of the vectors
+        # as long as they are, and the start, too, as in the paper's code. The
+        # lengths are taken back after each step, but Adam's moments keep what
+        # would change them, so that prototypes turn by less. False: of
+        # directions, whose gradients only turn.
+        "raw": False,
       },
       # The backbone as a plain classifier first, for one without weights.
       "pretrain": {"epochs": 0, "backbone": 1e-3, "weight_decay": 1e-3},
@@ -112,7 +121,11 @@ def get_config(variants: str = "") -> ConfigDict:
         "add_on": 1e-3,
         "prototypes": 1e-3,
         "weight_decay": 1e-3,
+        # The rates fall every so many epochs, the first time one epoch early;
+        # drops: before these joint epochs instead, counted from 0 through all
+        # rounds, and then stay.
         "drop_epochs": 5,
+        "drops": (),
         "drop": 0.1,
         "train_norm": False,
         # Epochs without a better accuracy on the validation images; 0: all.
@@ -134,6 +147,7 @@ _PAPER = {
     "channels": 64,
     "standardise": False,
     "patches": False,
+    "raw": True,
   },
   "last": {"epochs": 10, "head": 1e-4},
 }
@@ -141,7 +155,12 @@ _PAPER = {
 VARIANTS = {
   "cropped": {
     **_PAPER,
-    "data": {"crop": True, "augment": "warp,flip", "copies": 40},
+    "data": {
+      "crop": True,
+      "augment": "warp,flip",
+      "copies": 40,
+      "augment_frozen": True,
+    },
     "prototypes": {
       **_PAPER["prototypes"],
       "similarity": "projection",
@@ -155,14 +174,20 @@ VARIANTS = {
       "add_on": 3e-3,
       "prototypes": 3e-3,
       "weight_decay": 5e-4,
-      "drop_epochs": 2,
+      # Epochs 7, 9, 11 and 13 of the run, 5 of which warm up.
+      "drops": (2, 4, 6, 8),
       "drop": 0.2,
       "train_norm": True,
     },
   },
   "full": {
     **_PAPER,
-    "data": {"crop": False, "augment": "warp,flip", "copies": 1},
+    "data": {
+      "crop": False,
+      "augment": "warp,flip",
+      "copies": 1,
+      "augment_frozen": True,
+    },
     # 14 x 14 cells, as the paper has by scaling features of 7 x 7 up.
     "backbone": {"name": "efficientnet_lite0_stride16"},
     "prototypes": {
@@ -178,6 +203,7 @@ VARIANTS = {
       "add_on": 3e-3,
       "prototypes": 3e-3,
       "weight_decay": 1e-4,
+      "drops": (),
       "drop_epochs": 20,
       "drop": 0.2,
       "train_norm": True,

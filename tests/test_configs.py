@@ -6,7 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from configs import protopnet_cub200, protopnet_folder, variants
+from configs import (
+  protopnet_cub200,
+  protopnet_folder,
+  st_protopnet_folder,
+  variants,
+)
 from protojax import backbones, methods
 from protojax.data import transforms
 from protojax.prototypes import similarity
@@ -73,6 +78,19 @@ def test_recipes_have_the_papers_schedule(name):
   assert c.backbone.weights == "hf:timm/densenet121.tv_in1k"
   for backbone in protopnet_cub200.BACKBONES:
     assert load(name).get_config(backbone).backbone.name == backbone
+
+
+def test_st_protopnet_has_its_papers_schedule():
+  """5 epochs warm up, the push comes after epoch 20; drops at 7, 9, 11, 13."""
+  c = st_protopnet_folder.get_config("cropped")
+  assert (c.warm.epochs, c.joint.epochs) == (5, 16)
+  assert [c.warm.epochs + n for n in c.joint.drops] == [7, 9, 11, 13]
+  assert c.joint.drop == 0.2
+  full = st_protopnet_folder.get_config("full").joint
+  assert (full.epochs, full.drop_epochs, full.drops) == (90, 20, ())
+  for variant, papers in (("", False), ("cropped", True), ("full", True)):
+    c = st_protopnet_folder.get_config(variant)
+    assert c.prototypes.raw == c.data.augment_frozen == papers
 
 
 def test_variants_of_a_list_come_in_order():

@@ -1,11 +1,12 @@
 """Optimisers by group of parameters, as the papers' tables give them."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 import math
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
 from protojax import parallel
@@ -153,6 +154,27 @@ def step_decay(
   # Any: Optax's type of a count includes complex numbers.
   def rate_at(count: Any) -> Any:
     return rate * factor ** ((count + offset) // steps)
+
+  return rate_at
+
+
+def drops_at(
+  rate: float, counts: Sequence[int], factor: float
+) -> optax.Schedule:
+  """`rate`, times `factor` from each of the counts on; the last rate stays.
+
+  PyTorch's MultiStepLR.
+
+  Args:
+    rate: the rate at the start.
+    counts: updates done before each drop, in ascending order.
+    factor: a drop multiplies the rate by it.
+  """
+  at = np.asarray(counts, np.int32)
+
+  # Any: Optax's type of a count includes complex numbers.
+  def rate_at(count: Any) -> Any:
+    return rate * factor ** jnp.sum(jnp.asarray(count) >= at)
 
   return rate_at
 

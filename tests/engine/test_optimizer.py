@@ -9,6 +9,7 @@ import pytest
 from protojax import parallel
 from protojax.engine.optimizer import (
   adam,
+  drops_at,
   grouped,
   in_turn,
   stable_adamw,
@@ -175,6 +176,19 @@ def test_step_decay_is_the_papers_table():
   # Constant within an epoch.
   assert float(rate(4 * steps - 1)) == 1.0
   np.testing.assert_allclose(float(rate(4 * steps)), 0.1, rtol=1e-6)
+
+
+def test_drops_at_epochs_stay():
+  # The table of ST-ProtoPNet's code: at epochs 7, 9, 11, 13 of the run, whose
+  # first 5 warm up, and never again.
+  steps = 7
+  rate = drops_at(3.0, [steps * n for n in (2, 4, 6, 8)], 0.2)
+  for epoch in range(5, 31):
+    factor = 0.2 ** sum(epoch >= drop for drop in (7, 9, 11, 13))
+    start = (epoch - 5) * steps
+    found = [float(rate(start)), float(rate(start + steps - 1))]
+    np.testing.assert_allclose(found, 3 * factor, rtol=1e-6)
+  assert float(drops_at(3.0, [], 0.2)(100)) == 3.0
 
 
 def test_groups_not_named_are_frozen():

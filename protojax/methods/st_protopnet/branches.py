@@ -63,21 +63,23 @@ class BranchedLayer(nn.Module):
   """The prototypes of all branches; finds the nearest patch of each.
 
   Its one parameter, "prototypes" [p 1 1 e], has the branches' rows one after
-  the other. Each row has length one in its branch's channels and is zero in all
-  others. It starts uniform in (0, 1), scaled to length one (ST-ProtoPNet's
-  code).
+  the other. Each row is zero outside its branch's channels. There it starts
+  uniform in (0, 1), scaled to length one unless `raw` (ST-ProtoPNet's code does
+  not scale it); it is compared at length one.
 
   Attributes:
     count: p, of all branches.
     channels: e, of all branches.
     branches: n; divides both.
     similarity: the metric, one of this module's.
+    raw: prototypes start as long as they are drawn.
   """
 
   count: int
   channels: int
   branches: int
   similarity: Similarity
+  raw: bool = False
   height: int = 1
   width: int = 1
 
@@ -86,7 +88,8 @@ class BranchedLayer(nn.Module):
     """Smallest distance and its cell: `pooling.nearest`, branch by branch."""
 
     def start(key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
-      return diagonal(cut(jax.random.uniform(key, shape), self.branches))
+      drawn = blocks(jax.random.uniform(key, shape), self.branches)
+      return diagonal(drawn if self.raw else distance.direction(drawn))
 
     shape = (self.count, 1, 1, self.channels)
     bank = cut(self.param("prototypes", start, shape), self.branches)
@@ -102,21 +105,28 @@ def cut(
   prototypes: Float[ArrayLike, "p 1 1 e"], branches: int
 ) -> Float[jax.Array, "n q d"]:
   """The prototypes of each branch in its own channels, at length one."""
+  return distance.direction(blocks(prototypes, branches))
+
+
+def blocks(
+  prototypes: Float[ArrayLike, "p 1 1 e"], branches: int
+) -> Float[jax.Array, "n q d"]:
+  """The prototypes of each branch in its own channels, as long as they are."""
   count, _, _, channels = prototypes.shape
   each = count // branches, channels // branches
-  blocks = jnp.reshape(
+  every = jnp.reshape(
     jnp.asarray(prototypes), (branches, each[0], branches, each[1])
   )
   own = jnp.arange(branches)
-  return distance.direction(blocks[own, :, own])
+  return every[own, :, own]
 
 
-def diagonal(blocks: Float[ArrayLike, "n q d"]) -> Float[jax.Array, "p 1 1 e"]:
+def diagonal(every: Float[ArrayLike, "n q d"]) -> Float[jax.Array, "p 1 1 e"]:
   """Prototypes of all branches, zero outside their branch's channels."""
-  blocks = jnp.asarray(blocks)
-  branches, each, channels = blocks.shape
+  every = jnp.asarray(every)
+  branches, each, channels = every.shape
   own = jnp.eye(branches)[:, None, :, None]
-  wide = blocks[:, :, None] * own
+  wide = every[:, :, None] * own
   return wide.reshape(branches * each, 1, 1, branches * channels)
 
 

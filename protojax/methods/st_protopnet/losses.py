@@ -15,6 +15,7 @@ from protojax.engine.terms import Aux, Now, Term, penalty
 from protojax.losses import prototype as losses
 from protojax.methods.st_protopnet import geometry
 from protojax.methods.st_protopnet.branches import (
+  blocks,
   cut,
   diagonal,
   directions,
@@ -52,11 +53,25 @@ class BranchLosses:
   """
 
   def __init__(
-    self, network: Network, branches: tuple[Branch, ...], alternate: bool = True
+    self,
+    network: Network,
+    branches: tuple[Branch, ...],
+    alternate: bool = True,
+    raw: bool = False,
   ) -> None:
-    """With `alternate` in turns, otherwise by the mean over all branches."""
+    """The losses of some branches.
+
+    Args:
+      network: with the branches.
+      branches: in order.
+      alternate: in turns; otherwise by the mean over all branches.
+      raw: Orth, Discr and Close are of the prototypes as long as they are, as
+        in the paper's code. Their gradients then change the length, too, which
+        the step takes back (`unit_length`), but Adam's moments keep. Otherwise
+        they are of directions.
+    """
     self._network, self._branches = network, branches
-    self._alternate = alternate
+    self._alternate, self._raw = alternate, raw
 
   def alive(self, state: State, number: int) -> Bool[Array, " p"]:
     """The living prototypes of a branch."""
@@ -89,7 +104,8 @@ class BranchLosses:
     labels, class_of = batch["label"], self._network.bank(state).class_of
     count = len(labels)
     terms, aux = self._heads(params, state, found, labels)
-    bank = cut(vectors(params), len(self._branches))
+    taken = blocks if self._raw else cut
+    bank = taken(vectors(params), len(self._branches))
     classes = len(self._network.class_names)
     for b, (branch, share) in enumerate(self._shared(state)):
       classed = labels, class_of, self.alive(state, b)
@@ -119,9 +135,15 @@ class BranchLosses:
     return self._heads(params, state, found, batch["label"])
 
   def unit_length(self, state: State) -> State:
-    """After a step: moved prototypes at length one; the next branch's turn."""
+    """After a step: moved prototypes at length one; the next branch's turn.
+
+    With `raw` all are brought there, as in the paper's code: those that have
+    not moved yet may have another length.
+    """
     bank, count = bank_of(state).vectors, len(self._branches)
     unit = diagonal(cut(bank, count))
+    if self._raw:
+      return self.next_turn(with_vectors(state, unit))
     # Prototypes of the other branches do not change by a bit.
     moved = jnp.repeat(
       jnp.stack([jnp.asarray(x) > 0 for x in self.shares(state)]),

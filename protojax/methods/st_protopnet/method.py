@@ -20,7 +20,13 @@ from protojax.datasets.dataset import Dataset
 from protojax.engine import pretrain, summary
 from protojax.engine.cached import Cached
 from protojax.engine.initial_state import start_from_data
-from protojax.engine.optimizer import adam, grouped, in_turn, step_decay
+from protojax.engine.optimizer import (
+  adam,
+  drops_at,
+  grouped,
+  in_turn,
+  step_decay,
+)
 from protojax.engine.stage import Fit, Pass, epochs
 from protojax.explain import prototypical
 from protojax.methods.base import (
@@ -76,6 +82,7 @@ class Method:
     self, config: ConfigDict, class_names: tuple[str, ...] | None = None
   ) -> None:
     at_least(config, _LEAST)
+    _require_ascending(config.joint.drops)
     self.splits = splits(config.data.validation_fraction, config.joint.patience)
     self.config = config
     self.kinds = _kinds(config.branches)
@@ -100,6 +107,7 @@ class Method:
         count * c.channels,
         count,
         similarity,
+        c.raw,
       ),
       self.config.data.image_size,
       self.dataset.class_names,
@@ -116,6 +124,7 @@ class Method:
         for kind in self.kinds
       ),
       self.config.alternate,
+      self.config.prototypes.raw,
     )
 
   def stream(self, split: str) -> stream_lib.Stream:
@@ -145,8 +154,11 @@ class Method:
     """Pretrain; start; warm; joint, push and last layer in rounds."""
     c = self.config
     copies, ordered = c.data.copies, self.stream("train")
-    train = self.dataset.shuffled(copies=copies)
     augmented = self.dataset.shuffled(c.data.augment, copies)
+    # Of stages with a frozen backbone.
+    train = augmented
+    if not c.data.augment_frozen:
+      train = self.dataset.shuffled(copies=copies)
     if c.pretrain.epochs:
       yield pretrain.pretraining(
         self.network.features,
@@ -208,6 +220,8 @@ class Method:
     turns = len(self.kinds) if self.config.alternate else 1
 
     def rate(start: float, turns: int) -> Any:
+      if c.drops:
+        return drops_at(start, [n * epoch // turns for n in c.drops], c.drop)
       own = max(1, epoch // turns)
       # One epoch early: the paper's code steps its scheduler first.
       return step_decay(start, c.drop_epochs * own, c.drop, offset=own)
@@ -239,6 +253,8 @@ class Method:
       seed=c.seed,
       init_from=c.init_from,
     )
+    if c.prototypes.raw and not c.prototypes.patches:
+      return state, {}
     return self._own(state), {}
 
   def push(
@@ -311,6 +327,16 @@ class Method:
         "boundary_distance": float(jnp.mean(place.distance[own])),
       }
     return found
+
+
+def _require_ascending(drops: Sequence[Any]) -> None:
+  whole = [n for n in drops if type(n) is int and n > 0]
+  if list(drops) != sorted(set(whole)):
+    raise UserError(
+      f"--config.joint.drops is {tuple(drops)}; it must hold joint epochs in"
+      " ascending order, the first from 1 on, such as 2,4,6,8; () drops every"
+      " --config.joint.drop_epochs."
+    )
 
 
 def _kinds(names: str) -> tuple[str, ...]:
