@@ -1,7 +1,9 @@
 """Evidence as JSON documents: round trips, the schema, and what is refused."""
 
+import base64
 import copy
 import dataclasses
+import itertools
 import json
 import re
 
@@ -253,6 +255,25 @@ def test_a_refusal_says_where_and_what(path, value, said, every_kind):
   with pytest.raises(UserError, match=re.escape(said)) as error:
     documents.from_json(_changed(document, path, _set(value)))
   assert "\n" not in str(error.value)
+
+
+def test_a_damaged_picture_is_refused(every_kind):
+  document = documents.to_json(every_kind["explanation"])
+  whole = base64.b64decode(document["blocks"][1]["image"])
+  refused = []
+  # The heads of the file and of its first chunks, each bit of them.
+  for at, bit in itertools.product(range(50), range(8)):
+    damaged = bytearray(whole)
+    damaged[at] ^= 1 << bit
+    text = base64.b64encode(damaged).decode()
+    try:  # A bit that nobody needs may change.
+      documents.from_json(
+        _changed(document, ("blocks", 1, "image"), _set(text))
+      )
+    except UserError as error:
+      refused.append(str(error))
+  assert len(refused) > 300
+  assert all("expected the base64 of a PNG file" in x for x in refused)
 
 
 @pytest.mark.parametrize("document", [None, 3, [], "text", {}])
