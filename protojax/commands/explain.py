@@ -195,8 +195,7 @@ def run(args: argparse.Namespace) -> int:
         # All processes compute them; one writes them.
         if parallel.is_primary():
           report.add(explained)
-    if parallel.is_primary():
-      report.finish()
+    report.finish()
   if parallel.is_primary():
     report.show(Console())
   return 0

@@ -18,6 +18,7 @@ from typing import Any, ClassVar
 from rich.console import Console
 from rich.table import Table
 
+from protojax import parallel
 from protojax.explain import documents
 from protojax.modify import presets
 from protojax.modify.modification import require_known
@@ -37,7 +38,8 @@ class ReportFolder(abc.ABC):
     formats: which of `FORMATS` to write.
     images: split -> number of images so far.
     written: the files and folders of this run.
-    summary: content of `summary.json`; empty before `finish`.
+    summary: content of `summary.json`; empty before `finish`, and in processes
+      that do not write.
   """
 
   # All files and folders that a run may write.
@@ -102,11 +104,14 @@ class ReportFolder(abc.ABC):
   def finish(self) -> dict[str, Any]:
     """Writes the files that need all explanations; returns `summary.json`.
 
-    Call it within the context. It deletes files of an earlier run that this run
-    did not write, because they would seem to belong to its report.
+    Call it within the context, in all processes: they make the special pages
+    together, and one of them writes. It deletes files of an earlier run that
+    this run did not write, because they would seem to belong to its report.
     """
     if self._make_pages is not None and "html" in self.formats:
       self._special = special_pages.checked(self._make_pages())
+    if not parallel.is_primary():
+      return self.summary
     self.summary = self._write()
     if self._special:
       self._write_special()

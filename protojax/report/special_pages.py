@@ -6,6 +6,7 @@ A method has them if there is a module `pages` beside its own, as in
   def pages(method, state, workdir) -> Iterable[Page]
 
 `methods.pages` finds it. That module may use `report`, which methods may not.
+All processes make the pages, so that they may go over images together.
 """
 
 from collections.abc import Callable, Iterable, Sequence

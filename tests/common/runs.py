@@ -161,8 +161,7 @@ def explain(method: Any, folder: Path, into: Path) -> None:
     for explanation in explains.explain(state, data, request):
       if parallel.is_primary():
         report.add(explanation)
-    if parallel.is_primary():
-      report.finish()
+    report.finish()
 
 
 def restore(method: Any, folder: Path, number: int) -> State:

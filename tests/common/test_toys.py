@@ -7,6 +7,7 @@ method is in `test_every_method`. None of them needs a change of protojax.
 """
 
 import json
+import shutil
 import signal
 
 import jax
@@ -90,10 +91,11 @@ def test_its_evidence_reads_back_by_the_schema(explained):
     assert sum(count for _, count in table.rows) == 64
 
 
-def test_its_report_shows_blocks_and_its_own_page(explained):
+def test_its_report_shows_blocks_and_its_own_pages(explained):
   report = Page((explained / "report.html").read_text("utf-8"))
   assert "disc 0" in report.text
-  (own,) = (explained / "pages").glob("*.html")
+  others, own = sorted((explained / "pages").glob("*.html"))
+  assert "Cells of all images" in Page(others.read_text("utf-8")).text
   page = Page(own.read_text("utf-8"))
   assert "Prototypes among themselves" in page.text
   assert "background 0" in page.text
@@ -127,6 +129,15 @@ def test_others_say_that_they_explain_nothing(toyshop, tmp_path, capsys, name):
   said = capsys.readouterr().err
   assert f"toyshop.{name}.method, does not explain its answers" in said
   assert "protopnet" in said
+
+
+def test_two_processes_make_its_pages_together(trained, explained, tmp_path):
+  folder = shutil.copytree(trained, tmp_path / trained.name)
+  shutil.rmtree(folder / "explanations")
+  finish(start(["explain.py", f"--workdir={folder}"], processes=2))
+  for page in (explained / "pages").glob("*.html"):
+    found = folder / "explanations" / "pages" / page.name
+    assert found.read_text("utf-8") == page.read_text("utf-8")
 
 
 def test_killed_in_two_processes_it_ends_as_one_of_two_devices(

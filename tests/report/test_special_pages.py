@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from protojax import methods
+from protojax import methods, parallel
 from protojax.report import special_pages
 from protojax.report.class_report import Report as ClassReport
 from protojax.report.defect_report import Report as DefectReport
@@ -83,6 +83,21 @@ def test_the_page_of_an_earlier_run_goes(method, tmp_path):
       one.seen("test", 1)
       one.finish()
     assert (folder / "pages").exists() == (formats == "html")
+
+
+def test_all_processes_make_pages_and_one_writes(tmp_path, monkeypatch):
+  made = []
+
+  def pages():
+    yield special_pages.Page("answer", "The answer")
+    made.append("to the end")
+
+  monkeypatch.setattr(parallel, "is_primary", lambda: False)
+  with ClassReport(tmp_path / "e", tmp_path, pages=pages) as one:
+    one.seen("test", 1)
+    assert one.finish() == {}
+  assert made == ["to the end"]
+  assert not (tmp_path / "e").exists()
 
 
 def test_most_methods_have_none(method, tmp_path):

@@ -1,13 +1,14 @@
-"""A page of the method's own: how near the prototypes are to each other."""
+"""Pages of the method's own: on its prototypes, and on all test images."""
 
 import numpy as np
 
+from protojax import parallel
 from protojax.explain import blocks
 from protojax.report.special_pages import Page
 
 
 def pages(method, state, workdir):
-  """One page."""
+  """One page of the state, and one for which all images are read."""
   del workdir
   bank = np.asarray(state.params["bank"]["vectors"])
   apart = ((bank[:, None] - bank[None]) ** 2).sum(-1)
@@ -20,4 +21,16 @@ def pages(method, state, workdir):
     "Prototypes among themselves",
     "Squared distances of the toy's prototypes.",
     (blocks.Matrix(names, names, apart),),
+  )
+  cells = np.zeros(len(method.pixel_names), int)
+  batches = method.stream("test").batches()
+  for batch, rows in parallel.each(method.predict, state, batches):
+    shown = rows["classes"][batch["valid"]]
+    cells += np.bincount(shown.ravel(), minlength=len(cells))
+  rows = tuple(zip(method.pixel_names, cells.tolist(), strict=True))
+  yield Page(
+    "cells",
+    "Cells of all images",
+    "How many cells have a class, over the test images.",
+    (blocks.Table(("class", "cells"), rows),),
   )
