@@ -52,21 +52,21 @@ def take_over(
 def fitting(
   state: State, init_from: str, class_names: tuple[str, ...] | None
 ) -> dict[str, np.ndarray]:
-  """Parameters and statistics of a run that fit into a state.
+  """Parameters, statistics and memory of a run that fit into a state.
 
-  They have the same name and shape there. Prototypes and head fit only if both
-  runs have the same classes.
+  They have the same name and shape there. Prototypes, head and memory fit only
+  if both runs have the same classes.
   """
   checkpoints = Checkpoints(Path(init_from))
   _, arrays = checkpoints.restore()
   checkpoints.close()
   fresh = flatten(state)
   same = workdir.class_names(Path(init_from)) == class_names
-  of_classes = ("params.prototypes.", "params.head.")
+  of_classes = ("params.prototypes.", "params.head.", "memory.")
   found = {}
   for name, array in arrays.items():
     name = name.removeprefix("state.")
-    if not name.startswith(("params.", "statistics.")):
+    if not name.startswith(("params.", "statistics.", "memory.")):
       continue
     if name.startswith(of_classes) and not same:
       continue

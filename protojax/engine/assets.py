@@ -97,7 +97,19 @@ def at_start(
     if declared[name].kept or name in theirs or _earlier(own[name], arrays)
   }
   keep(workdir, written)
-  return trees, {name: digest(tree) for name, tree in trees.items()}
+  found_here = {name: digest(tree) for name, tree in trees.items()}
+  _require_same(found_here)
+  return trees, found_here
+
+
+def _require_same(digests: Mapping[str, str]) -> None:
+  """Requires that all processes found the same assets."""
+  for name, number in digests.items():
+    if not parallel.same_everywhere(bytes.fromhex(number)):
+      raise UserError(
+        f"{name!r} is not the same in all processes: give each the same weights"
+        " (--config.backbone.weights), and the same packages."
+      )
 
 
 def taken_over(declared: Assets, init_from: str) -> dict[str, PyTree]:
@@ -155,6 +167,23 @@ def keep(workdir: Path, trees: Mapping[str, PyTree]) -> dict[str, str]:
     with writing.replacing(path, "wb") as file:
       np.savez(file, **arrays)
   return digests
+
+
+def require_declared(
+  stage_id: str, made: Mapping[str, PyTree], declared: Assets
+) -> None:
+  """Requires that what a stage made has a name and shapes that were declared.
+
+  Raises:
+    ValueError: it has not.
+  """
+  for name, tree in made.items():
+    if name not in declared:
+      raise ValueError(
+        f"{stage_id} makes the asset {name!r}; declared are"
+        f" {', '.join(declared) or 'none'}"
+      )
+    _fitted(name, declared[name], flatten(tree))
 
 
 def size(tree: PyTree) -> int:

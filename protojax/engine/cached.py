@@ -84,11 +84,15 @@ class Cached:
     return size / of * batches <= self._limit
 
   def _computed(self, state: State, stream: Stream) -> Rows | None:
-    batches = stream.batches()
+    function, batches = self.of_batch, stream.batches()
     if self._after is not None:
-      batches = self._after.batches(state, stream)
+      before = self._after.rows(state, stream)
+      if before is not None:
+        function = self.function
+        read = stream.batches(read_images=False)
+        batches = (with_rows(batch, before) for batch in read)
     pieces, size = [], 0
-    for _, found in parallel.each(self.function, state, batches):
+    for _, found in parallel.each(function, state, batches):
       pieces.append(found)
       size += sum(x.nbytes for x in jax.tree.leaves(found))
       if not self.fits(size, stream.steps_per_epoch, of=len(pieces)):

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import UInt32
 import numpy as np
 import optax
 
@@ -105,12 +106,12 @@ def mapped(
   )
   means: Any = None  # The same on all devices.
   program = parallel.pmap(
-    _step(stage, key, has_rows),
-    in_axes=(*axes, None, 0, None),
+    _step(stage, has_rows),
+    in_axes=(*axes, None, None, 0, None),
     out_axes=Update(*axes, means),
     donate=(0, 1),
   )
-  return Step(program, state.assets)
+  return Step(program, state.assets, np.asarray(jax.random.key_data(key)))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -123,22 +124,27 @@ class Step:
     program: the mapped function.
     assets: on the devices. The program takes them as an argument: those that it
       closed over would be constants in it, once more in memory.
+    key: the bits of the stage's key. An argument, too, so that every round and
+      every seed runs the same program, which is compiled once.
   """
 
   program: Any
   assets: PyTree
+  key: UInt32[np.ndarray, " words"]
 
   def __call__(
     self, state: State, moments: PyTree, batch: Batch, number: Any
   ) -> Update:
     """State, moments and metrics after update `number`."""
-    return self.program(state, moments, self.assets, batch, number)
+    return self.program(state, moments, self.assets, self.key, batch, number)
 
   def lower(
     self, state: State, moments: PyTree, batch: Batch, number: Any
   ) -> Any:
     """The program for inputs of these shapes, not compiled yet."""
-    return self.program.lower(state, moments, self.assets, batch, number)
+    return self.program.lower(
+      state, moments, self.assets, self.key, batch, number
+    )
 
 
 def _check_batch_size(stage: Fit) -> None:
@@ -182,16 +188,16 @@ def _batches(
   )
 
 
-def _step(
-  stage: Fit, stage_key: jax.Array, has_rows: Collection[str]
-) -> Callable[..., Update]:
+def _step(stage: Fit, has_rows: Collection[str]) -> Callable[..., Update]:
   def step(
     state: State,
     optimizer_state: PyTree,
     assets: PyTree,
+    key_data: jax.Array,
     batch: Batch,
     number: jax.Array,
   ) -> Update:
+    stage_key = parallel.key_of(key_data)
     key = jax.random.fold_in(stage_key, number)
     now = Now(key, number, jnp.float32(number) / stage.total_steps)
 
@@ -236,10 +242,12 @@ def _ready(
 
   def of_stream(name: str, batch: Batch, key: jax.Array) -> Batch:
     batch = stage.streams[name].varied(batch, key)
-    if stage.cached is None or name in has_rows:
+    cached = stage.cached
+    if cached is None or name in has_rows:
       return batch
-    rows = stage.cached.function
-    return _each_view(lambda b: {**b, **_constant(rows(state, b))}, batch)
+    return _each_view(
+      lambda b: {**b, **_constant(cached.of_batch(state, b))}, batch
+    )
 
   if not isinstance(stage.data, Mapping):
     return of_stream("", batch, key)
@@ -268,7 +276,7 @@ def _differentiated(
 
   def total(params: PyTree) -> tuple[jax.Array, tuple]:
     terms, aux = stage.loss(params, state, batch, now)
-    _check_terms(stage, terms)
+    _check_terms(stage, terms, aux.metrics)
     values = _shares(terms)
     loss = sum(term.weight * values[name] for name, term in terms.items())
     values = {"loss": loss, **values, **_shares(aux.metrics)}
@@ -299,7 +307,14 @@ def _shares(terms: Mapping[str, Term]) -> dict[str, jax.Array]:
   }
 
 
-def _check_terms(stage: Fit, terms: Mapping[str, Term]) -> None:
+def _check_terms(
+  stage: Fit, terms: Mapping[str, Term], metrics: Mapping[str, Term]
+) -> None:
+  if twice := {*terms, "loss"} & {*metrics} or {"loss"} & {*terms}:
+    raise ValueError(
+      f"the loss of the stage {stage.name!r} gives {', '.join(sorted(twice))}"
+      ' twice; "loss" is the sum of its terms'
+    )
   whole = [name for name, term in terms.items() if term.whole]
   if whole and stage.accumulate > 1:
     raise UserError(

@@ -4,7 +4,7 @@ import jax
 import numpy as np
 
 from protojax import parallel
-from protojax.types import ArrayLike, State, UserError
+from protojax.types import ArrayLike, PyTree, State, UserError
 
 
 def require_loss(stage_id: str, step: int, loss: ArrayLike) -> None:
@@ -22,18 +22,36 @@ def require_loss(stage_id: str, step: int, loss: ArrayLike) -> None:
     raise _end(f"{stage_id}, step {step}: the loss is {value}")
 
 
+def require_metric(stage_id: str, step: int, name: str, value: float) -> None:
+  """Requires that a metric by which a state is chosen is finite."""
+  if not np.isfinite(value):
+    raise _end(f"{stage_id}, step {step}: {name} is {value}")
+
+
 def require_state(stage_id: str, step: int, state: State) -> None:
-  """Requires that parameters and statistics are finite.
+  """Requires that all but the buffers is finite: see `require_arrays`.
+
+  A buffer may hold the distance to an image that there is not.
+  """
+  tree = {
+    "params": state.params,
+    "statistics": state.statistics,
+    "memory": state.memory,
+  }
+  require_arrays(stage_id, step, tree)
+
+
+def require_arrays(stage_id: str, step: int, tree: PyTree) -> None:
+  """Requires that arrays are finite.
 
   Args:
     stage_id: of the stage.
     step: steps of the stage that are done.
-    state: on the host.
+    tree: on the host.
 
   Raises:
     UserError: they are not; names the first array.
   """
-  tree = {"params": state.params, "statistics": state.statistics}
   for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
     array = np.asarray(leaf)
     if np.issubdtype(array.dtype, np.inexact) and not np.isfinite(array).all():

@@ -90,17 +90,8 @@ class Run:
     """
     stages, self._evaluate, self._validate = list(stages), evaluate, validate
     key = parallel.key(self.seed)
-    arrays: Mapping[str, Any] = {}
-    if self.checkpoints.exists():
-      arrays = self._restore(init, stages)
-    else:
-      fresh = jax.jit(init)(parallel.init_key(self.seed))
-      self.state = adopt(parallel.to_host(fresh))
+    self._begin(init, stages, adopt, assets, init_from)
     progress = self.progress
-    trees, progress.assets = assets_lib.at_start(
-      assets, self.workdir, progress.assets, arrays, init_from
-    )
-    self._install(trees)
     self.log = Log(
       self.workdir, progress.stage, progress.step, progress.total_steps
     )
@@ -118,6 +109,27 @@ class Run:
     self.log.close()
     self.checkpoints.close()
     return self._whole
+
+  def _begin(
+    self,
+    init: Callable[[jax.Array], State],
+    stages: list[Fit | Pass],
+    adopt: Callable[[State], State],
+    declared: Assets,
+    init_from: str,
+  ) -> None:
+    """A fresh state, or that of the newest checkpoint; and the assets."""
+    arrays: Mapping[str, Any] = {}
+    if self.checkpoints.exists():
+      arrays = self._restore(init, stages)
+    else:
+      fresh = jax.jit(init)(parallel.init_key(self.seed))
+      self.state = adopt(parallel.to_host(fresh))
+    trees, self.progress.assets = assets_lib.at_start(
+      declared, self.workdir, self.progress.assets, arrays, init_from
+    )
+    self._declared = declared
+    self._install(trees)
 
   @property
   def _whole(self) -> State:
@@ -217,8 +229,10 @@ class Run:
     self.state = state.replace(assets={})
     finite.require_state(stage_id, 1, self.state)
     for trees in made:
-      self._install(trees)
+      finite.require_arrays(stage_id, 1, trees)
+      assets_lib.require_declared(stage_id, trees, self._declared)
       self.progress.assets |= assets_lib.keep(self.workdir, trees)
+      self._install(trees)
     self._bar.remove_task(task)
     if metrics:
       self.log.event(
@@ -282,6 +296,7 @@ class Run:
         f"the stage {stage.name!r} watches {name!r} on the validation images;"
         f" there are {', '.join(found)}."
       )
+    finite.require_metric(stage_id, progress.step, name, found[name])
     sign = 1.0 if wanted == "max" else -1.0
     if not progress.best or sign * (found[name] - progress.best[name]) > 0:
       progress.best, self.best = {**found, "epoch": epoch}, self.state

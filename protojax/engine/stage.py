@@ -83,6 +83,10 @@ class Fit:
   accumulate: int = 1
   sharding: parallel.Sharding = dataclasses.field(default_factory=dict)
 
+  def __post_init__(self) -> None:
+    if self.monitor[1] not in ("max", "min"):
+      raise ValueError(f"monitor {self.monitor}: best is 'max' or 'min'")
+
   @property
   def streams(self) -> Mapping[str, Stream]:
     """The streams by name; a single one has the name ""."""

@@ -58,7 +58,12 @@ def of_whole_batch(value: ArrayLike, weight: ArrayLike | float = 1.0) -> Term:
 
 
 def penalty(value: ArrayLike, weight: ArrayLike | float = 1.0) -> Term:
-  """The term of a value that depends on parameters and on no example."""
+  """The term of a value that depends on parameters and on no example.
+
+  All devices must have the same value. Of sharded parameters each sees its own
+  shard: `placement.total` brings the sum over all of them, and the gradient
+  back.
+  """
   return Term(value, 1.0, weight)
 
 

@@ -13,7 +13,7 @@ from ml_collections import ConfigDict
 
 from protojax import parallel
 from protojax.types import UserError
-from protojax.writing import json_text, replacing, writing
+from protojax.writing import json_text, replacing
 
 # Name of a method -> config keys that its earlier runs were written without ->
 # the value that does what those runs did; `methods.later`.
@@ -61,30 +61,33 @@ def locked(workdir: Path) -> Iterator[None]:
   Raises:
     UserError: another command trains there; says which.
   """
-  if not parallel.is_primary():
-    yield
-    return
-  path = Path(workdir) / ".lock"
-  with writing(path):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    file = path.open("a+")
-  with file:
-    try:
-      fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-      file.seek(0)
-      who = file.read(200).strip() or "another process"
+  with contextlib.ExitStack() as held:
+    who = ""
+    if parallel.is_primary():
+      who = _hold(Path(workdir) / ".lock", held)
+    # All processes of a run end together.
+    if parallel.any_process(bool(who)):
       raise UserError(
-        f"{workdir} is trained in by {who}: wait for its end, end it, or take"
-        " another --workdir."
-      ) from error
-    except OSError:
-      pass  # A disk without locks.
-    else:
-      file.truncate(0)
-      file.write(f"process {os.getpid()} on {platform.node()}\n")
-      file.flush()
+        f"{workdir} is trained in by {who or 'another command'}: wait for its"
+        " end, end it, or take another --workdir."
+      )
     yield
+
+
+def _hold(path: Path, held: contextlib.ExitStack) -> str:
+  """Locks a file until `held` ends; says who has it, or ''."""
+  try:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    file = held.enter_context(path.open("a+"))
+    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    file.truncate(0)
+    file.write(f"process {os.getpid()} on {platform.node()}\n")
+    file.flush()
+  except BlockingIOError:
+    return path.read_text()[:200].strip() or "another command"
+  except OSError:
+    pass  # A disk without locks or without room; who writes there will say so.
+  return ""
 
 
 def has_begun(workdir: Path) -> bool:

@@ -19,7 +19,7 @@ from protojax.parallel.arrays import (  # noqa: F401
   to_host,
   unshard,
 )
-from protojax.parallel.keys import example_keys, init_key, key  # noqa: F401
+from protojax.parallel.keys import example_keys, init_key, key, key_of  # noqa: F401
 from protojax.parallel.mapped import (  # noqa: F401
   AXIS,
   exchange,
@@ -36,6 +36,7 @@ from protojax.parallel.processes import (  # noqa: F401
   is_primary,
   join,
   process_index_count,
+  same_everywhere,
   say,
 )
 from protojax.parallel.sharding import LOCAL, Sharding, axes, map_axes  # noqa: F401

@@ -5,6 +5,8 @@ import jax.numpy as jnp
 
 from protojax.types import ArrayLike
 
+_IMPL = "threefry2x32"
+
 
 def example_keys(key: jax.Array, index: ArrayLike) -> jax.Array:
   """One key per example, from its position in the source: `[b]`.
@@ -25,4 +27,9 @@ def key(seed: int) -> jax.Array:
   Threefry: rbg keys give other bits under vmap than one by one, so a run would
   depend on the number of devices.
   """
-  return jax.random.key(seed, impl="threefry2x32")
+  return jax.random.key(seed, impl=_IMPL)
+
+
+def key_of(data: ArrayLike) -> jax.Array:
+  """The key with these bits (`jax.random.key_data`)."""
+  return jax.random.wrap_key_data(jnp.asarray(data), impl=_IMPL)

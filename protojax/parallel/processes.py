@@ -85,6 +85,15 @@ def say(message: str) -> None:
     print(message, flush=True)
 
 
+def same_everywhere(content: bytes) -> bool:
+  """Whether all processes have the same bytes; all must call this."""
+  own = np.frombuffer(content, np.uint8)
+  if jax.process_count() == 1:
+    return True
+  every = multihost_utils.process_allgather(own)
+  return bool(np.all(every == own[None]))
+
+
 def any_process(flag: bool) -> bool:
   """Whether `flag` holds in at least one process; all must call it."""
   if jax.process_count() == 1:

@@ -30,6 +30,6 @@ def compact(state: State) -> State:
   found = with_bank(state.replace(params=params), small)
   if push.stale(state):
     return found
-  digest = push.embedder_digest(found.params, found.statistics)
+  digest = push.embedder_digest(found.params, found.statistics, found.assets)
   current = small.provenance.replace(embedder=digest)
   return with_bank(found, small.replace(provenance=current))

@@ -94,7 +94,7 @@ def push(
     cell=np.where(found, best["cell"], 0).astype(np.int32),
     distance=np.where(found, best["distance"], np.inf).astype(np.float32),
     content=contents(stream, np.where(found, best["image"], -1)),
-    embedder=embedder_digest(params, state.statistics),
+    embedder=embedder_digest(params, state.statistics, state.assets),
   )
   provenance = _with_dead(provenance, bank.provenance, alive)
   moved = best["distance"][found]
@@ -171,23 +171,23 @@ def stale(state: State) -> bool:
 
   They are stale once a prototype, or anything that embeds images, changes.
   """
-  digest = embedder_digest(state.params, state.statistics)
+  digest = embedder_digest(state.params, state.statistics, state.assets)
   pushed = bank_of(state).provenance.embedder
   return not np.array_equal(np.asarray(pushed), digest)
 
 
 def embedder_digest(
-  params: PyTree, statistics: PyTree
+  params: PyTree, statistics: PyTree, assets: PyTree = None
 ) -> UInt8[np.ndarray, " bytes"]:
   """16 bytes that identify all that features and prototypes depend on.
 
-  That is all groups of parameters but the head, and the statistics, by name,
-  type and bits. So training of the last layer leaves a push valid.
+  That is all groups of parameters but the head, the statistics, and the assets,
+  by name, type and bits. So training of the last layer leaves a push valid.
   """
   groups = {name: group for name, group in params.items() if name != "head"}
   digest = hashlib.blake2b(digest_size=DIGEST_BYTES)
   leaves, _ = jax.tree_util.tree_flatten_with_path(
-    parallel.to_host((groups, statistics))
+    parallel.to_host((groups, statistics, assets))
   )
   for path, leaf in leaves:
     leaf = np.ascontiguousarray(leaf)

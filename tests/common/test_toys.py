@@ -9,6 +9,7 @@ method is in `test_every_method`. None of them needs a change of protojax.
 import json
 import shutil
 import signal
+import time
 
 import jax
 import numpy as np
@@ -141,23 +142,32 @@ def test_two_processes_make_its_pages_together(trained, explained, tmp_path):
 
 
 def test_killed_in_two_processes_it_ends_as_one_of_two_devices(
-  toyshop, trained, tmp_path
+  toyshop, tmp_path
 ):
   config = toyshop / "swirl" / "config.py"
-  command = ["train.py", f"--config={config}", f"--workdir={tmp_path}"]
+  whole, killed = tmp_path / "whole", tmp_path / "killed"
+
+  def training(folder):
+    return [f"--config={config}", f"--workdir={folder}", "--config.epochs=40"]
+
+  assert cli.run("train", training(whole), "train.py") == 0
+  command = ["train.py", *training(killed), "--config.save_seconds=0.01"]
   processes = start(command, processes=2)
-  for line in processes[0].stdout:
-    if "01-measure" in line:
-      break
+  # The fifth checkpoint is of a step of gradient descent.
+  while not (killed / "checkpoints" / "5").exists():
+    assert processes[0].poll() is None
+    time.sleep(0.02)
   for process in processes:
     process.send_signal(signal.SIGKILL)
   for process in processes:
     process.communicate()
-  assert not (tmp_path / "summary.json").exists()
+  progress, _ = Checkpoints(killed).restore()
+  assert progress.stage == 2
+  assert 0 < progress.step < 40
   said = finish(start(command, processes=2))
   assert "2 x cpu" in said[0]
-  _, found = Checkpoints(tmp_path).restore()
-  _, whole = Checkpoints(trained).restore()
-  assert found.keys() == whole.keys()
-  for name, array in whole.items():
+  _, found = Checkpoints(killed).restore()
+  _, expected = Checkpoints(whole).restore()
+  assert found.keys() == expected.keys()
+  for name, array in expected.items():
     np.testing.assert_array_equal(found[name], array, err_msg=name)

@@ -156,3 +156,27 @@ def test_a_run_keeps_assets_apart_and_a_stage_makes_one(tmp_path, array_source):
   assert seen == [{"body", "made"}] * len(seen)
   expected = -0.5 * 2 * (1 + TREE["params"]["w"])
   np.testing.assert_allclose(state.params["p"], expected)
+
+
+@pytest.mark.parametrize(
+  ("made", "said"),
+  [
+    ({"other": {"w": np.zeros((2, 3))}}, "01-make makes .*'other'.*lens"),
+    ({"lens": {"w": np.zeros(5)}}, r"'lens' is of another.*shape \(5,\)"),
+  ],
+)
+def test_a_stage_makes_what_was_declared(tmp_path, array_source, made, said):
+  shapes = {"w": jax.ShapeDtypeStruct((2, 3), np.float32)}
+  declared = {"lens": Asset(None, lambda: shapes)}
+  data = stream.ordered(array_source(8), 8, 8)
+  one = stage.Pass("make", lambda state, data: (state, {}, made), data)
+  run = Run(tmp_path, seed=0)
+  with pytest.raises((ValueError, UserError), match=said):
+    run.run_stages(
+      lambda key: State({"p": jnp.zeros(2)}, {}, {}),
+      [one],
+      lambda state: {},
+      assets=declared,
+    )
+  run.log.close()
+  assert not (tmp_path / "assets").exists()

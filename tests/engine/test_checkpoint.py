@@ -278,3 +278,17 @@ def test_take_over_for_other_classes_of_the_same_number(tmp_path, capsys):
     other.params["backbone"]["w"], trained.params["backbone"]["w"]
   )
   assert "anew: none" in capsys.readouterr().out
+
+
+def test_take_over_brings_the_memory_of_the_same_classes(tmp_path):
+  """A teacher is that of the pupil which is taken over."""
+  trained = _state(seed=1).replace(memory={"teacher": np.ones(3)})
+  writer = Checkpoints(tmp_path)
+  writer.save(Progress(), trained, {})
+  writer.close()
+  fresh = _state(seed=2).replace(memory={"teacher": np.zeros(3)})
+  (tmp_path / "classes.json").write_text('["ant", "bee"]')
+  same = take_over(fresh, str(tmp_path), ("ant", "bee"))
+  np.testing.assert_array_equal(same.memory["teacher"], 1)
+  other = take_over(fresh, str(tmp_path), ("ant", "fly"))
+  np.testing.assert_array_equal(other.memory["teacher"], 0)

@@ -318,3 +318,54 @@ def test_a_mean_of_gathered_rows_has_the_gradient_of_the_whole_batch(
   np.testing.assert_allclose(update.metrics["contrast"], value, rtol=1e-6)
   moved = _state().params["body"] - update.state.params["body"]
   np.testing.assert_allclose(moved, gradient["body"], atol=1e-6)
+
+
+@pytest.mark.parametrize("after", ["varied", "too large"])
+def test_rows_after_others_are_made_without_them_where_they_must(
+  array_source, after
+):
+  """Each stands on the rows before it, which are not there then."""
+
+  def means(state, batch):
+    return {"mean": batch["image"].astype("float32").mean((1, 2)) / 255}
+
+  def hidden(state, batch):
+    return {"hidden": jnp.tanh(batch["mean"] @ state.params["body"])}
+
+  first = Cached(means, limit=0 if after == "too large" else 1 << 30)
+  augment = {"augment": "flip"} if after == "varied" else {}
+  fit = _fit(array_source(), {"head": 0.1}, stages.steps(1), **augment)
+  fit = dataclasses.replace(fit, cached=Cached(hidden, after=first))
+  (found,) = _run(fit, _state())
+  fit = dataclasses.replace(fit, cached=Cached(_rows))
+  (expected,) = _run(fit, _state())
+  np.testing.assert_allclose(
+    found.metrics["loss"], expected.metrics["loss"], rtol=1e-5
+  )
+
+
+@pytest.mark.parametrize(
+  ("terms", "metrics"), [({"loss": 1.0}, {}), ({"a": 1.0}, {"a": 2.0})]
+)
+def test_a_name_that_comes_twice_is_refused(array_source, terms, metrics):
+  def loss(params, state, batch, now):
+    named = {n: Term(x * jnp.sum(params["head"]), 1) for n, x in terms.items()}
+    return named, Aux(metrics={n: Term(x, 1) for n, x in metrics.items()})
+
+  fit = _fit(array_source(), {"head": 0.1}, stages.steps(1))
+  with pytest.raises(ValueError, match=r"'fit' gives .* twice"):
+    _run(dataclasses.replace(fit, loss=loss), _state())
+
+
+def test_every_round_and_seed_runs_one_program(array_source):
+  """The key is no constant of it."""
+  fit = _fit(array_source(), {"head": 0.1}, stages.steps(1), augment="flip")
+  moments = fit.optimizer.init(_state().params)
+  batch = parallel.shard(next(fit.data.batches(0, 1)))
+  texts = {
+    descent.mapped(fit, _state(), moments, parallel.key(seed))
+    .lower(_state(), moments, batch, np.int32(0))
+    .as_text()
+    for seed in range(2)
+  }
+  assert len(texts) == 1

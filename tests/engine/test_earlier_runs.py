@@ -15,6 +15,7 @@ from protojax import methods, parallel
 from protojax.engine import assets, workdir
 from protojax.engine.checkpoint import flatten, unflatten
 from protojax.engine.run import slug
+from protojax.engine.stage import Fit
 
 RUNS = json.loads(Path(__file__).with_name("runs_of_0_1.json").read_text())
 
@@ -50,6 +51,28 @@ def test_every_array_has_its_place(run, tmp_path):
       there |= {key: x.shape for key, x in moved.items()}
   was = {n: x.shape for n, x in arrays.items() if n.startswith("state.")}
   assert there == was
+
+
+def test_moments_that_stages_share_have_their_place(run):
+  found, method = run
+  arrays = {
+    name: np.zeros(shape, dtype)
+    for name, (dtype, *shape) in found["arrays"].items()
+  }
+  template = jax.eval_shape(method.init, parallel.init_key(0))
+  shared = {
+    stage.optimizer_id: stage.optimizer
+    for stage in method.stages()
+    if isinstance(stage, Fit) and stage.optimizer_id
+  }
+  stored = {n for n in arrays if n.startswith("optimizers.")}
+  placed = set()
+  for name, optimizer in shared.items():
+    if any(n.startswith(f"optimizers.{name}.") for n in stored):
+      moments = jax.eval_shape(optimizer.init, template.params)
+      tree = {"optimizers": {name: moments}}
+      placed |= set(flatten(unflatten(tree, arrays)))
+  assert placed == stored
 
 
 def test_stages_are_called_as_they_were(run):

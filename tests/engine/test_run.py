@@ -83,6 +83,8 @@ def test_patience_watches_the_metric_that_the_stage_names(
   run = Run(tmp_path / "run", seed=0)
   state = run.run_stages(_init, [fit], _count, validate=validate)
   assert state.params["p"] == 3 * 2
+  with pytest.raises(ValueError, match="best is 'max' or 'min'"):
+    dataclasses.replace(fit, monitor=("error", "least"))
   fit = dataclasses.replace(fit, monitor=("loss", "min"))
   run = Run(tmp_path / "unknown", seed=0)
   with pytest.raises(UserError, match=r"watches 'loss'.*error, accuracy"):
@@ -154,19 +156,36 @@ def test_numbers_that_are_not_finite_end_the_run_before_they_are_saved(
     json.loads(line, parse_constant=lambda name: pytest.fail(name))
 
 
+@pytest.mark.parametrize("part", ["params", "memory", "assets"])
 def test_a_sweep_that_makes_no_finite_numbers_ends_the_run(
-  tmp_path, array_source
+  tmp_path, array_source, part
 ):
+  bad = {"p": np.float32(np.inf)}
+
   def sweep(state, data):
     del data
-    return state.replace(params={"p": np.float32(np.inf)}), {}
+    if part == "assets":
+      return state, {}, {"lens": bad}
+    return state.replace(**{part: bad}), {}
 
   data = stream.ordered(array_source(8), 8, 8)
   run = Run(tmp_path, seed=0)
-  with pytest.raises(UserError, match=r"01-bad, after step 1: params.p has"):
+  with pytest.raises(UserError, match=r"01-bad, after step 1: .*p has numbers"):
     run.run_stages(_init, [stages.Pass("bad", sweep, data)], _count)
   run.log.close()
   assert not Checkpoints(tmp_path).exists()
+
+
+def test_validation_that_is_not_finite_is_never_the_best(
+  tmp_path, array_source
+):
+  fit = _fit(array_source(24), 3)
+  run = Run(tmp_path, seed=0)
+  with pytest.raises(UserError, match="step 3: accuracy is nan"):
+    run.run_stages(
+      _init, [fit], _count, validate=lambda state: {"accuracy": np.nan}
+    )
+  run.log.close()
 
 
 def test_without_patience_every_stage_is_validated_once(tmp_path, array_source):

@@ -54,7 +54,7 @@ def atlas(
     cell=np.where(found, cell, 0).astype(np.int32),
     distance=np.where(found, 1 - cosine, np.inf).astype(np.float32),
     content=push.contents(stream, image),
-    embedder=push.embedder_digest(state.params, state.statistics),
+    embedder=push.embedder_digest(state.params, state.statistics, state.assets),
   )
   absent = absent_means(np.concatenate(scores), present, class_of)
   return {"provenance": provenance, "vectors": counts, "absent": absent}

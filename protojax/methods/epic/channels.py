@@ -174,7 +174,7 @@ def with_prototypes(
     cell=found.more["cell"][:, 0].astype(np.int32),
     distance=-found.more["value"][:, 0].astype(np.float32),
     content=push.contents(stream, image),
-    embedder=push.embedder_digest(state.params, state.statistics),
+    embedder=push.embedder_digest(state.params, state.statistics, state.assets),
   )
   before = state.buffers["purity"]["before"]
   purity = {"before": before, "after": purities(found)}

@@ -269,7 +269,9 @@ class Method:
     )
     pushed = self._own(with_vectors(state, found))
     # Of the prototypes as they are now, zero in other branches' channels.
-    digest = push.embedder_digest(pushed.params, pushed.statistics)
+    digest = push.embedder_digest(
+      pushed.params, pushed.statistics, pushed.assets
+    )
     provenance = dataclasses.replace(provenance, embedder=digest)
     buffers = {**pushed.buffers, "provenance": provenance}
     return pushed.replace(buffers=buffers), metrics
