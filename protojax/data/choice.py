@@ -6,6 +6,7 @@ import functools
 from jaxtyping import Float, Float64, Int, Int32
 import numpy as np
 
+from protojax.data import columns
 from protojax.data.source import Source
 from protojax.types import UserError
 
@@ -65,13 +66,7 @@ def labels(
   found = _one_each("labels", given, source)
   if not np.issubdtype(found.dtype, np.integer):
     raise UserError(f"labels are {found.dtype}, expected classes (int)")
-  most = len(source.class_names) - 1
-  if found.min() < -1 or (most >= 0 and found.max() > most):
-    raise UserError(
-      f"labels are from {found.min()} to {found.max()}, expected -1 (unknown)"
-      f" to {most}"
-    )
-  return found.astype(np.int32)
+  return columns.of_classes("labels", found, source)
 
 
 def by_weight(

@@ -12,16 +12,45 @@ from protojax.data import fields
 from protojax.data.source import Source, origin
 from protojax.types import UserError
 
+_MOST = 2**31 - 1  # of int32
+
 
 def known(source: Source) -> dict[str, Int32[np.ndarray, "n"]]:
   """The fields that are columns: the label and the groups."""
   found = {}
   for name, field in fields.of(source).items():
     if isinstance(field, fields.Label) and name == "label":
-      found[name] = np.asarray(source.labels, np.int32)
+      found[name] = labels(source)
     elif isinstance(field, fields.Group):
       found[name] = _of_field(groups(source), name)
   return found
+
+
+def labels(source: Source) -> Int32[np.ndarray, "n"]:
+  """The class of each example; -1 is unknown.
+
+  Raises:
+    UserError: they are not one for each example, or no classes of the source.
+  """
+  found = _one_each("labels", source.labels, source)
+  return of_classes("labels of a source", found, source)
+
+
+def of_classes(
+  what: str, labels: Int[np.ndarray, "n"], source: Source
+) -> Int32[np.ndarray, "n"]:
+  """Labels, if each is -1 or a class of a source that names its classes.
+
+  Args:
+    what: they are, for the message.
+    labels: of the examples.
+    source: of the classes; one without names takes any.
+
+  Raises:
+    UserError: one is out of range.
+  """
+  most = len(source.class_names) - 1 if source.class_names else _MOST
+  return _between(what, labels, -1, most, "-1 (unknown)")
 
 
 def groups(source: Source) -> Int[np.ndarray, "n"] | None:
@@ -60,6 +89,17 @@ def _of_field(
     raise UserError(
       f"a source has the field {name!r} of groups but no `groups`: give it the"
       " number of each example's group"
+    )
+  return _between("groups of a source", found, -_MOST - 1, _MOST)
+
+
+def _between(
+  what: str, found: Int[np.ndarray, "n"], low: int, high: int, least: str = ""
+) -> Int32[np.ndarray, "n"]:
+  if found.size and (found.min() < low or found.max() > high):
+    raise UserError(
+      f"{what} are from {found.min()} to {found.max()}, expected"
+      f" {least or low} to {high}"
     )
   return found.astype(np.int32)
 

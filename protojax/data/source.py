@@ -93,7 +93,9 @@ def origin(source: Source) -> tuple[Source, Int32[np.ndarray, "n"]]:
 def subset(source: Source, rows: Sequence[int] | np.ndarray) -> Subset:
   """Some of the images of a source, in the order of `rows`."""
   chosen = np.asarray(rows, np.int32)
-  return Subset(source, chosen, source.labels[chosen], source.class_names)
+  labels = np.asarray(source.labels)[chosen]
+  labels = labels.astype(np.int32, casting="same_kind")
+  return Subset(source, chosen, labels, source.class_names)
 
 
 def of_classes(source: Source, class_names: tuple[str, ...]) -> Source:

@@ -85,7 +85,7 @@ def divided(
 
 def _labels(source: Source) -> Int[np.ndarray, "n"]:
   if source.class_names:
-    return source.labels
+    return columns.labels(source)
   return np.zeros(len(source), np.int32)
 
 

@@ -173,7 +173,9 @@ class Stream:
 
     -1 is unknown, or an example that is not in `rows`.
     """
-    labels = self.source.labels if self.given is None else self.given
+    labels = self.given
+    if labels is None:
+      labels = columns.labels(self.source)
     if self.rows is None:
       return labels
     here = np.full_like(labels, -1)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from protojax import datasets
-from protojax.data import fields, stream
+from protojax.data import columns, stream
 from protojax.data import splits as splits_lib
 from protojax.data.source import Source
 from protojax.data.stream import Stream
@@ -53,8 +53,8 @@ def open_split(config_data: Any, split: str, seed: int = 0) -> Source:
   if split == "validation" or (split == "train" and c.validation_fraction):
     train, validation = splits_lib.divided(source, c.validation_fraction, seed)
     source = train if split == "train" else validation
-  unknown = int((source.labels < 0).sum())
-  if unknown and "label" in fields.of(source):
+  known = columns.known(source)
+  if "label" in known and (unknown := int((known["label"] < 0).sum())):
     raise UserError(
       f"{unknown} of {len(source)} {split} images have no label (-1): choose"
       f" another split with --config.data.{split}"

@@ -262,6 +262,55 @@ def test_names_that_every_batch_has_are_refused():
     stream_lib.ordered(source, 1, 4)
 
 
+class _Eight(Everything):
+  def __len__(self):
+    return 8
+
+
+@pytest.mark.parametrize(
+  ("given", "message"),
+  [
+    ([7] * 8, "labels .* from 7 to 7, expected -1 .unknown. to 1$"),
+    ([-2] * 8, "labels .* from -2 to -2, expected -1"),
+    (np.full(8, 0.9), r"labels .* float64 .* expected int of shape \(8,\)"),
+    (np.zeros(8, bool), "labels .* bool .* expected int"),
+    (np.zeros(100, int), r"labels .* shape \(100,\), expected .* \(8,\), one"),
+    (np.zeros((8, 2), int), r"labels .* shape \(8, 2\), expected"),
+  ],
+)
+def test_labels_of_a_source_are_its_classes(given, message):
+  source = _Eight(8)
+  source.labels = given
+  for use in (
+    lambda: stream_lib.ordered(source, 4, 4),
+    lambda: stream_lib.shuffled(source, 4, 4, 0),
+    lambda: splits.divided(source, 0.5, 0),
+  ):
+    with pytest.raises(UserError, match=message):
+      use()
+
+
+def test_labels_of_a_source_may_be_any_list_of_its_classes():
+  source = Everything(8)
+  source.labels = [-1, 0, 1, 1, 0, 0, 1, -1]
+  stream = stream_lib.ordered(source, 4, 8)
+  (batch,) = stream.batches(read_images=False)
+  assert_array_equal(batch["label"], source.labels)
+  assert_array_equal(stream.labels, source.labels)
+  train, validation = splits.divided(source, 0.5, 0)
+  assert len(train) + len(validation) == 8
+  source.class_names, source.labels = (), [900] * 8
+  (batch,) = stream_lib.ordered(source, 4, 8).batches(read_images=False)
+  assert_array_equal(batch["label"], [900] * 8)
+
+
+def test_groups_that_would_wrap_are_refused():
+  source = Everything(8)
+  source.groups = np.arange(8) << 32
+  with pytest.raises(UserError, match=r"groups .* 30064771072, expected -2"):
+    stream_lib.ordered(source, 4, 4)
+
+
 @pytest.mark.parametrize("seed", range(4))
 def test_splits_keep_groups_whole(seed):
   source = Everything(60)
