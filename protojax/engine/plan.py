@@ -4,7 +4,7 @@ What somebody needs before a run on large machines: parameters, steps, the work
 and the memory of one device, and which data are not there yet.
 """
 
-from collections.abc import Iterator, Mapping, Sized
+from collections.abc import Hashable, Iterator, Mapping, Sequence, Sized
 import dataclasses
 import functools
 import os
@@ -78,7 +78,7 @@ class Plan:
   Attributes:
     method: its name.
     devices: how many there are.
-    batch_size: examples of a step, over all devices.
+    batch_size: examples of the largest step, over all devices.
     groups: of parameters.
     rest: bytes on one device of statistics, memory and buffers, which no
       gradient moves.
@@ -145,7 +145,7 @@ def of_run(method: Any, config: Any, classes: int = 0, images: int = 0) -> Plan:
   return Plan(
     method=config.method,
     devices=parallel.device_count(),
-    batch_size=config.get("batch_size", 0),
+    batch_size=_batch_size(listed),
     groups=tuple(_groups(state, stages, sharding)),
     rest=_on_device(
       (state.statistics, state.memory, {"buffers": state.buffers}), sharding
@@ -182,6 +182,18 @@ def trained(
     if any(used[:gradients]):
       found.append(name)
   return tuple(found)
+
+
+def _batch_size(stages: Sequence[Fit | Pass]) -> int:
+  """Examples of the largest step; of a batch of a sweep, if there is no step.
+
+  0 if nothing is read in batches.
+  """
+  steps = [stage.batch_size for stage in stages if isinstance(stage, Fit)]
+  return max(
+    steps or (getattr(stage.data, "batch_size", 0) for stage in stages),
+    default=0,
+  )
 
 
 def _groups(
@@ -231,17 +243,36 @@ def _stage(
   )
 
 
-def _identity(stage: Fit) -> Any:
+def _identity(stage: Fit) -> Hashable:
   """Equal for stages that a method repeats in rounds: their work is the same.
 
-  Those share moments, and so an `optimizer_id`.
+  Those share moments, and so an `optimizer_id`. A stage is equal to no other if
+  it cannot be compared, such as one whose loss has arguments without a hash.
   """
+  alone = id(stage)
+  if not stage.optimizer_id:
+    return alone
   loss = stage.loss
   if isinstance(loss, functools.partial):
     loss = loss.func, loss.args, tuple(sorted(loss.keywords.items()))
   rows = stage.cached and stage.cached.function
-  alone = None if stage.optimizer_id else id(stage)
-  return stage.name, stage.optimizer_id, alone, loss, rows, stage.after_step
+  found = (
+    *(stage.name, stage.optimizer_id, loss, rows, stage.after_step),
+    *(stage.accumulate, tuple(sorted(stage.sharding.items()))),
+    isinstance(stage.data, Mapping),
+    tuple((name, _batches(data)) for name, data in stage.streams.items()),
+  )
+  try:
+    hash(found)
+  except TypeError:
+    return alone
+  return found
+
+
+def _batches(data: stream_lib.Stream) -> Hashable:
+  """What the cost of a step depends on of the batches of a stream."""
+  leaves, structure = jax.tree.flatten(data.layout())
+  return tuple(leaves), structure, data.views, len(data.source)
 
 
 def _work(stage: Fit, state: State) -> _Work:

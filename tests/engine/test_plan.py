@@ -1,8 +1,12 @@
 import argparse
+import dataclasses
+import functools
 import io
+import types
 
 import jax
 import jax.numpy as jnp
+from ml_collections import ConfigDict
 import numpy as np
 import optax
 import pytest
@@ -10,11 +14,14 @@ from rich.console import Console
 
 from protojax import configuration, methods, parallel
 from protojax.commands import train
+from protojax.data import stream
 from protojax.datasets import stand_in
 from protojax.engine import cost, plan, plan_tables
 from protojax.engine.optimizer import adam, grouped
-from protojax.types import UserError
-from tests.conftest import DEBUG, ROOT, run_script
+from protojax.engine.stage import Fit, steps
+from protojax.engine.terms import Aux, Term
+from protojax.types import State, UserError
+from tests.conftest import DEBUG, ROOT, ArraySource, run_script
 
 # Every config may take its backbone, which traces fast.
 _SMALL = (
@@ -237,14 +244,74 @@ def test_someone_elses_methods_are_planned(toyshop):
   )
   assert swirl.assets == {"lens": 4 * 3 * 8}
   assert [group.trained for group in swirl.groups] == [("02-teach",)] * 2
-  (_, teach), size = swirl.stages, swirl.batch_size
+  _, teach = swirl.stages
   assert teach.trains == ("bank", "body")
-  # Two streams: the labelled one sets the epoch.
-  assert teach.images == 2 * size * teach.steps
+  # Two streams of 8: the labelled one sets the epoch.
+  assert swirl.batch_size == 16
+  assert teach.images == 16 * teach.steps
   assert teach.cost.flops > 0
   assert not any(stage.cost for stage in means.stages)
   assert [group.trained for group in means.groups] == [()]
   assert not means.missing
+
+
+def _body(params, state, batch, now, options):
+  """A loss of one product with the pixels."""
+  del state, now, options
+  pixels = batch["image"].astype("float32").mean((1, 2))
+  return {"size": Term(jnp.sum(pixels @ params["body"]), len(pixels))}, Aux({})
+
+
+def _stages_planned(stages):
+  """The plan of a method that has these stages."""
+  body = np.zeros((3, 64), np.float32)
+  method = types.SimpleNamespace(
+    init=lambda key: State({"body": body}, {}, {}),
+    stages=lambda: stages,
+    assets={},
+  )
+  return plan.of_run(method, ConfigDict({"method": "body", "seed": 0}))
+
+
+def test_stages_that_differ_in_their_batches_cost_differently():
+  source = ArraySource(count=64)
+  made = functools.partial(stream.shuffled, source, seed=0)
+  one = Fit(
+    "turn",
+    functools.partial(_body, options=()),
+    made(16, batch_size=16),
+    grouped({"body": adam(1e-3)}),
+    steps(4),
+    optimizer_id="shared",
+  )
+  twice, larger, finer, pieces, shards = _stages_planned(
+    (
+      one,
+      dataclasses.replace(one, data=made(16, batch_size=64)),
+      dataclasses.replace(one, data=made(32, batch_size=16)),
+      dataclasses.replace(one, accumulate=4),
+      dataclasses.replace(one, sharding={"body": 1}),
+    )
+  ).stages
+  assert larger.cost.flops > 3 * twice.cost.flops
+  assert finer.cost.held > twice.cost.held
+  assert pieces.cost != twice.cost
+  assert shards.optimizer < twice.optimizer
+
+
+def test_a_loss_with_arguments_without_a_hash_is_planned():
+  data = stream.shuffled(ArraySource(), 16, 8, 0)
+  one = Fit(
+    "turn",
+    functools.partial(_body, options={"a": 1.0}),
+    data,
+    grouped({"body": adam(1e-3)}),
+    steps(4),
+    optimizer_id="shared",
+  )
+  found = _stages_planned((one, dataclasses.replace(one)))
+  assert found.stages[0].cost == found.stages[1].cost
+  assert found.batch_size == 8
 
 
 def test_the_command_prints_the_plan(capsys):
