@@ -8,6 +8,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 import contextlib
 import dataclasses
 import functools
+import gzip
 import os
 from pathlib import Path, PurePosixPath
 import tarfile
@@ -18,6 +19,10 @@ from protojax.types import UserError
 
 _SUFFIXES = (".tar", ".tgz", ".tar.gz", ".zip")
 _LARGEST = 256 << 20  # bytes of one file; a list has 3 MB, a photograph 10
+_LONGEST_HEADER = 64 << 10  # bytes of a long name or of other extra fields
+# What the names of all files may take in memory; a million need 150 MB.
+_MOST_LISTED = 256 << 20
+_OF_NAME = 100
 
 # A file: its name, its size in bytes, and a function that reads it.
 _Member = tuple[str, int, Callable[[], bytes]]
@@ -109,13 +114,27 @@ def opened(path: str) -> Archive:
   taken: set[str] = set()
   for place in paths:
     with _reporting_damage(place):
-      found = [name for name, _, _ in _members(place, folders)]
+      found = _listed(place, folders)
     # An unpacked file is taken before the same file in an archive.
     places[place] = tuple(n for n in dict.fromkeys(found) if n not in taken)
     taken.update(places[place])
   for name in taken:
     folders.update(str(parent) for parent in PurePosixPath(name).parents)
   return Archive(path, places, frozenset(folders - {"."}))
+
+
+def _listed(place: str, folders: set[str]) -> list[str]:
+  """Names of the files; an archive can hold many in few bytes."""
+  found, spent = [], 0
+  for name, _, _ in _members(place, folders):
+    spent += len(name) + _OF_NAME
+    if spent > _MOST_LISTED:
+      raise UserError(
+        f"{place} lists more than {len(found):,} files: no data set of images"
+        " is that large"
+      )
+    found.append(name)
+  return found
 
 
 def _members(
@@ -145,13 +164,75 @@ def _of_folder(place: str, folders: set[str]) -> Iterator[_Member]:
 
 def _of_tar(place: str, folders: set[str]) -> Iterator[_Member]:
   # As a stream: a compressed archive cannot be read from the middle.
-  with tarfile.open(place, "r|*") as file:
-    for member in file:
+  with _unpacked(place) as file:
+    while (member := file.next()) is not None:
+      # tarfile keeps all members, of which nobody needs one twice.
+      file.members.clear()  # pyrefly: ignore
       name = _plain(member.name)
       if name and member.isdir():
         folders.add(name)
       elif name and member.isreg():  # neither a link nor a device
         yield name, member.size, _content(file, member)
+
+
+@contextlib.contextmanager
+def _unpacked(place: str) -> Iterator[tarfile.TarFile]:
+  with open(place, "rb") as raw:
+    packed = raw.read(2) == b"\x1f\x8b"
+  if not packed:
+    with tarfile.open(place, "r|*", tarinfo=_TarInfo) as file:
+      yield file
+    return
+  # tarfile's own stream copies all that it has unpacked at each block.
+  with (
+    gzip.open(place) as raw,
+    tarfile.open(place, "r|", fileobj=raw, tarinfo=_TarInfo) as file,
+  ):
+    yield file
+
+
+class _TarInfo(tarfile.TarInfo):
+  """A member whose extra fields are short; sparse files are refused.
+
+  tarfile reads a long name, or other fields (PAX), into memory whole, and they
+  may be as long as a file.
+  """
+
+  def _proc_member(self, tarfile: tarfile.TarFile) -> tarfile.TarInfo:
+    """The method of tarfile that a subclass may replace."""
+    if self.type in _EXTRA:
+      # Fields for all files that follow are kept with each of them.
+      kept = sum(len(k) + len(v) for k, v in tarfile.pax_headers.items())
+      if self.size + kept > _LONGEST_HEADER:
+        raise UserError(
+          f"{tarfile.name} has {self.size + kept:,} bytes of extra fields for"
+          f" one file; {_LONGEST_HEADER:,} at most are read"
+        )
+    elif self.type == _SPARSE:
+      self._refuse_sparse()
+    return super()._proc_member(tarfile)  # pyrefly: ignore
+
+  def _refuse_sparse(
+    self, described: tarfile.TarInfo | None = None, *_
+  ) -> None:
+    name = (described or self).name[:200]
+    raise UserError(
+      f"{name!r} is a sparse file, which is not read: pack it again without"
+      " tar's --sparse"
+    )
+
+  # What fields say of sparse files is read without a limit, too.
+  _proc_gnusparse_00 = _proc_gnusparse_01 = _proc_gnusparse_10 = _refuse_sparse
+
+
+_SPARSE = tarfile.GNUTYPE_SPARSE
+_EXTRA = (
+  tarfile.GNUTYPE_LONGNAME,
+  tarfile.GNUTYPE_LONGLINK,
+  tarfile.XHDTYPE,
+  tarfile.XGLTYPE,
+  tarfile.SOLARIS_XHDTYPE,
+)
 
 
 def _content(

@@ -1,9 +1,11 @@
 """Archives of every kind, and what is wrong with them."""
 
+import gzip
 import io
 import os
 from pathlib import Path
 import tarfile
+import tracemalloc
 import zipfile
 
 import pytest
@@ -120,3 +122,95 @@ def test_what_is_too_large_or_no_archive(tmp_path, monkeypatch):
   (tmp_path / "x.rar").write_bytes(b"")
   with pytest.raises(UserError, match=r"neither a folder nor one of \.tar"):
     archive.opened(str(tmp_path / "x.rar"))
+
+
+_EXTRA = {
+  "long name": tarfile.GNUTYPE_LONGNAME,
+  "long link": tarfile.GNUTYPE_LONGLINK,
+  "pax": tarfile.XHDTYPE,
+  "pax of all": tarfile.XGLTYPE,
+  "pax of Solaris": tarfile.SOLARIS_XHDTYPE,
+}
+
+
+def _extra(kind, content, size=None):
+  """A block that says something about the next member."""
+  found = member("x", kind)
+  found.size = len(content) if size is None else size
+  padding = bytes(-len(content) % 512)
+  return found.tobuf(tarfile.GNU_FORMAT) + content + padding
+
+
+def _tgz(path, *blocks):
+  with gzip.open(path, "wb") as file:
+    for block in blocks:
+      file.write(block)
+  return str(path)
+
+
+@pytest.mark.parametrize("kind", _EXTRA)
+def test_long_extra_fields_are_not_read(tmp_path, kind):
+  """Here of 8 MB in 8 KB of file; a header could promise gigabytes."""
+  path = _tgz(
+    tmp_path / "a.tgz", _extra(_EXTRA[kind], b"a" * (8 << 20)), bytes(1024)
+  )
+  tracemalloc.start()
+  with pytest.raises(UserError, match="8,388,608 bytes of extra fields"):
+    archive.opened(path)
+  _, peak = tracemalloc.get_traced_memory()
+  tracemalloc.stop()
+  assert peak < 2 << 20
+
+
+def test_fields_for_all_files_do_not_pile_up(tmp_path):
+  def fields(number):
+    text = f"30001 k{number}={'v' * (30001 - 9 - len(str(number)))}\n".encode()
+    assert len(text) == 30001
+    return _extra(tarfile.XGLTYPE, text)
+
+  path = _tgz(tmp_path / "a.tgz", *map(fields, range(9)), bytes(1024))
+  with pytest.raises(UserError, match="bytes of extra fields for"):
+    archive.opened(path)
+
+
+def test_names_as_long_as_a_disk_allows(tmp_path):
+  name = "/".join(["d" * 200] * 20)
+  for number, form in enumerate((tarfile.GNU_FORMAT, tarfile.PAX_FORMAT)):
+    path = tmp_path / f"{number}.tar"
+    with tarfile.open(path, "w", format=form) as file:
+      file.addfile(member(name))
+    assert list(archive.opened(str(path)).names) == [name]
+
+
+@pytest.mark.parametrize("version", ["", "0.0", "0.1", "1.0"])
+def test_sparse_files_are_refused(tmp_path, version):
+  """Their maps are read without a limit, and one of them without an end."""
+  fields = {
+    "": {},
+    "0.0": {"GNU.sparse.size": "9", "GNU.sparse.offset": "0"},
+    "0.1": {"GNU.sparse.size": "9", "GNU.sparse.map": "0,9"},
+    "1.0": {"GNU.sparse.major": "1", "GNU.sparse.minor": "0"},
+  }[version]
+  path = tmp_path / "a.tar"
+  with tarfile.open(path, "w", format=tarfile.PAX_FORMAT) as file:
+    found = member("x", tarfile.REGTYPE if version else tarfile.GNUTYPE_SPARSE)
+    found.pax_headers = fields
+    file.addfile(found)
+  with pytest.raises(UserError, match="'x' is a sparse file"):
+    archive.opened(str(path))
+
+
+def test_many_extra_fields_in_a_row(tmp_path):
+  block = _extra(tarfile.GNUTYPE_LONGNAME, b"name")
+  path = _tgz(tmp_path / "a.tgz", block * 5000, bytes(1024))
+  with pytest.raises(UserError, match="damaged or cut short"):
+    archive.opened(path)
+
+
+def test_members_and_names_are_bounded(tmp_path, monkeypatch):
+  empty = b"".join(member(f"{i:04d}").tobuf() for i in range(300))
+  path = _tgz(tmp_path / "a.tgz", empty, bytes(1024))
+  assert len(list(archive.opened(path).names)) == 300
+  monkeypatch.setattr(archive, "_MOST_LISTED", 100 * 104)
+  with pytest.raises(UserError, match=r"lists more than 100 files"):
+    archive.opened(path)
