@@ -16,6 +16,7 @@ from types import ModuleType
 
 from protojax import methods
 from protojax.types import UserError
+from protojax.weights.shown import shown
 from protojax.weights.yaml_keys import Keys
 from protojax.writing import replacing
 
@@ -75,6 +76,6 @@ def _translator(path: Path) -> ModuleType:
       return module
   name = keys.value("top_arch.name")
   raise UserError(
-    f"cannot import {path}: top_arch.name is {name!r:.80}; configs can be"
+    f"cannot import {path}: top_arch.name is {shown(name)}; configs can be"
     f" translated for {', '.join(known)} only"
   )

@@ -10,13 +10,17 @@ import dataclasses
 import io
 import mmap
 import pickletools
+import sys
 from typing import Any
 
 from protojax.types import UserError
+from protojax.weights.shown import shown
 
-# A state dict of a thousand tensors has 50,000 steps. A step makes at most 200
-# bytes that are not in the file.
-_MOST_STEPS = 3_000_000
+# What one pickle may make in memory, however small its file is: `_OF_STEP`
+# bytes for each step, `_OF_ITEM` for each item that a function is given, and
+# the length of texts. A state dict of a thousand tensors costs 6 MB.
+_MOST_BYTES = 256 << 20
+_OF_STEP = _OF_ITEM = 128
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,9 +29,11 @@ class Maker:
 
   Attributes:
     make: our function, called instead of the class or function of that name.
+    name: that name.
   """
 
   make: Callable[..., Any]
+  name: str
 
 
 @dataclasses.dataclass
@@ -56,7 +62,8 @@ def load(
     persistent: identity of an object outside of the pickle -> its stand-in.
 
   Raises:
-    UserError: an opcode, call or attribute that plain data do not need.
+    UserError: an opcode, call or attribute that plain data do not need, or
+      more than `_MOST_BYTES` in memory.
     Exception: of any kind, for damaged bytes.
   """
   machine = _Machine(find, persistent)
@@ -64,8 +71,9 @@ def load(
   for step, (opcode, argument, _) in enumerate(opcodes):
     if opcode.name == "STOP":
       break
-    if opcode.name not in _STEPS or step == _MOST_STEPS:
+    if opcode.name not in _STEPS:
       raise UserError(f"refused {opcode.name} as step {step} of the pickle")
+    machine.spend(_OF_STEP)
     _STEPS[opcode.name](machine, argument)
   return machine.stack.pop()
 
@@ -79,9 +87,24 @@ class _Machine:
     self.stack: list[Any] = []
     self.marks: list[int] = []
     self.memo: dict[int, Any] = {}
+    self.spent = 0
+
+  def spend(self, count):
+    """Counts bytes in memory, before they are made."""
+    self.spent += count
+    if self.spent > _MOST_BYTES:
+      raise UserError(
+        f"its pickle would take more than {_MOST_BYTES >> 20} MB of memory"
+        " without the tensors; save the tensors alone, as"
+        " torch.save(model.state_dict(), FILE)"
+      )
 
   def push(self, value):
     self.stack.append(value)
+
+  def text(self, value):
+    self.spend(sys.getsizeof(value))
+    self.push(value)
 
   def top(self, count):
     """Takes the last `count` values off the stack."""
@@ -106,15 +129,31 @@ class _Machine:
     self.push(self.memo[place])
 
   def extend(self, values):
-    _plain(self.stack[-1], list).extend(values)
+    """Adds to a list; items of an object of another class are dropped."""
+    target = self.stack[-1]
+    if not isinstance(target, Object):
+      _plain(target, list).extend(values)
 
   def update(self, flat):
-    target = _plain(self.stack[-1], dict)
-    target.update(keyed(zip(flat[::2], flat[1::2], strict=True)))
+    """Adds to a dict; items of an object of another class are dropped."""
+    target = self.stack[-1]
+    if not isinstance(target, Object):
+      _plain(target, dict)
+      target.update(keyed(zip(flat[::2], flat[1::2], strict=True)))
+
+  def name(self, _):
+    module, name = self.top(2)
+    if not isinstance(module, str) or not isinstance(name, str):
+      raise UserError(f"refused {shown(name)} as a name")
+    self.spend(len(module) + len(name))
+    self.push(self.find(f"{module}.{name}"))
 
   def call(self, _):
     maker, arguments = self.top(2)
-    self.push(_plain(maker, Maker).make(*_plain(arguments, tuple)))
+    maker, arguments = _plain(maker, Maker), _plain(arguments, tuple)
+    sized = [a for a in arguments if isinstance(a, str | bytes | list | tuple)]
+    self.spend(_OF_ITEM * (len(arguments) + sum(map(len, sized))))
+    self.push(maker.make(*arguments))
 
   def build(self, _):
     """Sets attributes; those of a dict, such as `_metadata`, are dropped."""
@@ -135,13 +174,13 @@ _STEPS: dict[str, Callable[[_Machine, Any], None]] = {
   "BININT2": _Machine.push,
   "LONG1": _Machine.push,
   "BINFLOAT": _Machine.push,
-  "BINSTRING": _Machine.push,
-  "SHORT_BINSTRING": _Machine.push,
-  "BINUNICODE": _Machine.push,
-  "SHORT_BINUNICODE": _Machine.push,
-  "BINUNICODE8": _Machine.push,
-  "BINBYTES": _Machine.push,
-  "SHORT_BINBYTES": _Machine.push,
+  "BINSTRING": _Machine.text,
+  "SHORT_BINSTRING": _Machine.text,
+  "BINUNICODE": _Machine.text,
+  "SHORT_BINUNICODE": _Machine.text,
+  "BINUNICODE8": _Machine.text,
+  "BINBYTES": _Machine.text,
+  "SHORT_BINBYTES": _Machine.text,
   "NONE": lambda machine, _: machine.push(None),
   "NEWTRUE": lambda machine, _: machine.push(True),
   "NEWFALSE": lambda machine, _: machine.push(False),
@@ -166,9 +205,7 @@ _STEPS: dict[str, Callable[[_Machine, Any], None]] = {
   "GLOBAL": lambda machine, name: machine.push(
     machine.find(name.replace(" ", "."))
   ),
-  "STACK_GLOBAL": lambda machine, _: machine.push(
-    machine.find(".".join(machine.top(2)))
-  ),
+  "STACK_GLOBAL": _Machine.name,
   "REDUCE": _Machine.call,
   "NEWOBJ": _Machine.call,
   "BUILD": _Machine.build,

@@ -1,14 +1,15 @@
 """Reads files of torch.save, in the zip format and in the one before it.
 
 A file holds a pickle and storages of raw bytes; objects in the pickle refer to
-the storages. Tensors and plain containers are read. Other objects are refused;
-if a whole module is expected, they are kept as a name with attributes.
+the storages. Tensors and plain containers are read. An object of another class
+is never built: it is kept as the name of its class with attributes.
 """
 
 from collections.abc import Mapping, Sequence
 import dataclasses
 import functools
 import io
+import itertools
 import math
 import mmap
 from typing import Any
@@ -19,6 +20,7 @@ import numpy as np
 from protojax.types import UserError
 from protojax.weights import pickled
 from protojax.weights.pickled import Maker
+from protojax.weights.shown import shown
 
 # Key -> bytes.
 Storages = dict[str, memoryview]
@@ -26,6 +28,9 @@ Storages = dict[str, memoryview]
 _MAGIC = 0x1950A86A20F9469CFC6C
 _PROTOCOL = 1001
 _MOST_MODULES = 10_000
+_MOST_ENTRIES = 100_000  # tensors and attributes of all modules
+_LONGEST_NAME = 1000
+_MOST_AXES = 64  # of an array of NumPy
 _DTYPES = {
   "torch.DoubleStorage": "<f8",
   "torch.FloatStorage": "<f4",
@@ -102,16 +107,16 @@ class Tensor:
     )
 
 
-def read_legacy(data: mmap.mmap, objects: bool = False) -> Any:
+def read_legacy(data: mmap.mmap) -> Any:
   """Content of a file from before PyTorch 1.6: pickles, then raw storages.
+
+  Objects of other classes are kept as names with attributes (`pickled.Object`).
 
   Args:
     data: the whole file.
-    objects: keep objects of any class as names with attributes
-      (`pickled.Object`).
 
   Raises:
-    UserError: the file holds an object that is refused.
+    UserError: the file holds something that is refused.
     Exception: of any kind, for damaged bytes.
   """
   storages, used = Storages(), {}
@@ -119,8 +124,8 @@ def read_legacy(data: mmap.mmap, objects: bool = False) -> Any:
   load = functools.partial(
     pickled.load,
     data,
-    functools.partial(_find, storages, objects),
-    functools.partial(_persistent, used, objects),
+    functools.partial(_find, storages),
+    functools.partial(_persistent, used),
   )
   if (load(), load()) != (_MAGIC, _PROTOCOL):
     raise UserError("it is a pickle, but none of PyTorch's")
@@ -137,15 +142,14 @@ def read_legacy(data: mmap.mmap, objects: bool = False) -> Any:
   return root
 
 
-def read_zip(members: Mapping[str, memoryview], objects: bool = False) -> Any:
+def read_zip(members: Mapping[str, memoryview]) -> Any:
   """Content of a file since PyTorch 1.6: a zip archive, a file a storage.
 
   Args:
     members: name -> bytes of each file: `zipped.members`.
-    objects: as in `read_legacy`.
 
   Raises:
-    UserError: the file holds an object that is refused.
+    UserError: the file holds something that is refused.
     Exception: of any kind, for damaged bytes.
   """
   pickle = next((n for n in members if n.endswith("data.pkl")), None)
@@ -162,8 +166,8 @@ def read_zip(members: Mapping[str, memoryview], objects: bool = False) -> Any:
   }
   return pickled.load(
     io.BytesIO(members[pickle]),
-    functools.partial(_find, storages, objects),
-    functools.partial(_persistent, {}, objects),
+    functools.partial(_find, storages),
+    functools.partial(_persistent, {}),
   )
 
 
@@ -197,20 +201,34 @@ def tensors(root: Any, wrappers: Sequence[str]) -> dict[str, np.ndarray]:
   state = _unwrapped(root, wrappers)
   if not isinstance(state, dict):
     raise UserError("it should hold tensors by name (a state dict)")
-  strange = [str(k) for k, v in state.items() if not isinstance(v, Tensor)]
+  strange = {k: v for k, v in state.items() if not isinstance(v, Tensor)}
   if strange:
+    kind = _foreign([*strange.values()])
+    refused = f"; refused {shown(kind)}, which is never built" if kind else ""
+    names = ", ".join(f"{name!s:.100}" for name in list(strange)[:10])
     raise UserError(
-      "it should hold tensors only, but these entries are none:"
-      f" {', '.join(strange):.500}"
+      f"it should hold tensors only{refused}. Save it again as"
+      f" torch.save(model.state_dict(), FILE); no tensors are: {names:.500}"
     )
   return {str(name): tensor.array() for name, tensor in state.items()}
+
+
+def _foreign(values: list[Any]) -> str | None:
+  """The class of an object among some values, or inside of them."""
+  for seen, value in enumerate(values):
+    if isinstance(value, pickled.Object):
+      return value.kind
+    if seen < _MOST_AXES and isinstance(value, list | tuple | dict):
+      inner = value.values() if isinstance(value, dict) else value
+      values.extend(itertools.islice(inner, _MOST_AXES))
+  return None
 
 
 def module(root: Any, wrappers: Sequence[str]) -> Module:
   """The module in a file, which was saved whole or as a state dict.
 
   Args:
-    root: content of the file, read with `objects`.
+    root: content of the file.
     wrappers: as in `tensors`.
 
   Raises:
@@ -221,21 +239,40 @@ def module(root: Any, wrappers: Sequence[str]) -> Module:
     return Module({}, tensors(root, ()), {})
   found = Module({}, {}, {})
   left = [("", root)]
+  entries = 0
   while left:
     prefix, one = left.pop()
-    # A module may hold another twice, and a bad file may nest it in itself.
-    if len(found.kinds) == _MOST_MODULES:
-      raise UserError(f"it has more than {_MOST_MODULES} modules")
     found.kinds[prefix.removesuffix(".")] = one.kind
-    for name, value in one.state.items():
-      if name in ("_parameters", "_buffers"):
-        _take(found, prefix, value)
-      elif name == "_modules":
-        inner = [(f"{prefix}{key}.", m) for key, m in value.items() if m]
-        left += reversed(inner)
-      else:
-        _take(found, prefix, {name: value})
+    inner = one.state.get("_modules", {})
+    groups = [
+      {k: x for k, x in one.state.items() if k not in _GROUPS},
+      one.state.get("_parameters", {}),
+      one.state.get("_buffers", {}),
+    ]
+    # A module may hold another twice, and a bad file may nest it in itself.
+    if len(found.kinds) + len(left) + len(inner) > _MOST_MODULES:
+      raise UserError(f"it has more than {_MOST_MODULES} modules")
+    entries += sum(map(len, groups))
+    if entries > _MOST_ENTRIES:
+      raise UserError(f"its modules have more than {_MOST_ENTRIES} attributes")
+    for group in groups:
+      _take(found, prefix, group)
+    modules = [(_dotted(prefix, key) + ".", m) for key, m in inner.items() if m]
+    left += reversed(modules)
   return found
+
+
+# Attributes of a module that hold others by name.
+_GROUPS = ("_parameters", "_buffers", "_modules")
+
+
+def _dotted(prefix: str, name: str) -> str:
+  if len(prefix) + len(str(name)) > _LONGEST_NAME:
+    raise UserError(
+      f"the name {prefix + str(name):.80}... has more than {_LONGEST_NAME}"
+      " characters"
+    )
+  return f"{prefix}{name}"
 
 
 def _take(found: Module, prefix: str, values: dict[str, Any]) -> None:
@@ -243,9 +280,11 @@ def _take(found: Module, prefix: str, values: dict[str, Any]) -> None:
   for name, value in values.items():
     items = value if isinstance(value, list | tuple) else (value,)
     if isinstance(value, Tensor):
-      found.tensors[prefix + name] = value.array()
-    elif all(isinstance(item, str | int | float) for item in items):
-      found.attributes[prefix + name] = value
+      found.tensors[_dotted(prefix, name)] = value.array()
+    elif len(items) <= _MOST_AXES and all(
+      isinstance(item, str | int | float) for item in items
+    ):
+      found.attributes[_dotted(prefix, name)] = value
 
 
 def _unwrapped(root: Any, wrappers: Sequence[str]) -> Any:
@@ -257,7 +296,7 @@ def _unwrapped(root: Any, wrappers: Sequence[str]) -> Any:
   return root
 
 
-def _find(storages: Storages, objects: bool, name: str) -> Any:
+def _find(storages: Storages, name: str) -> Any:
   """The meaning of a name in a pickle."""
   if name in _DTYPES:
     return np.dtype(_DTYPES[name])
@@ -265,48 +304,47 @@ def _find(storages: Storages, objects: bool, name: str) -> Any:
     "torch._utils._rebuild_tensor_v2",
     "torch._utils._rebuild_tensor",
   ):
-    return Maker(functools.partial(_tensor, storages))
-  if name in _MAKERS:
-    return _MAKERS[name]
-  if objects:
-    return Maker(lambda *arguments: pickled.Object(name))
-  raise UserError(
-    f"refused {name!r:.200}: only tensors and plain containers are read. Save"
-    " it again as torch.save(model.state_dict(), FILE)"
-  )
+    return Maker(functools.partial(_tensor, storages), name)
+  make = _MAKERS.get(name, lambda *arguments: pickled.Object(name))
+  return Maker(make, name)
 
 
 def _tensor(storages, storage, offset, size, stride, *_) -> Tensor:
   if not isinstance(storage, Storage):
     raise UserError("refused a tensor without a storage")
+  if max(len(size), len(stride)) > _MOST_AXES:
+    raise UserError(f"refused a tensor of more than {_MOST_AXES} axes")
   return Tensor(storages, storage, offset, tuple(size), tuple(stride))
 
 
 # After the tensor come requires_grad and hooks, which are dropped.
 _MAKERS = {
-  "collections.OrderedDict": Maker(lambda pairs=(): pickled.keyed(pairs)),
-  "torch._utils._rebuild_parameter": Maker(lambda tensor, *_: tensor),
-  "torch.Size": Maker(tuple),
+  "collections.OrderedDict": lambda pairs=(): pickled.keyed(pairs),
+  "torch._utils._rebuild_parameter": lambda tensor, *_: tensor,
+  "torch.Size": tuple,
   # A list will do: nobody tests membership, and nothing has to be hashed.
-  "builtins.set": Maker(list),
-  "__builtin__.set": Maker(list),
+  "builtins.set": list,
+  "__builtin__.set": list,
 }
 
 
-def _persistent(
-  used: dict[str, Storage], objects: bool, identity: tuple
-) -> Storage | Maker:
+def _persistent(used: dict[str, Storage], identity: tuple) -> Storage | Maker:
   """A storage; in the old format also the class of a module, with its code."""
   kind, what, *rest = identity
-  if kind == "module" and objects:
+  if kind == "module":
     return what
   if kind != "storage":
     raise UserError(
-      f"refused a persistent {kind!r:.80}: only storages are read"
+      f"refused a persistent {shown(kind)}: only storages are read"
     )
+  if not isinstance(what, np.dtype):
+    name = what.name if isinstance(what, Maker) else what
+    raise UserError(f"refused {shown(name)}: no type of numbers that is known")
   key, _, elements = rest[:3]
   # In the old format, a view of a storage may follow.
   if not isinstance(key, str) or any(item is not None for item in rest[3:]):
     raise UserError("refused a storage that is a view of another")
+  if type(elements) is not int:
+    raise UserError(f"refused a storage of {shown(elements)} elements")
   used[key] = Storage(key, what, elements)
   return used[key]

@@ -118,7 +118,7 @@ def read_module(path: str | Path) -> pytorch.Module:
     UserError: the file is missing, cut short, or holds no module.
   """
   with _opened(Path(path)) as data:
-    root = _root(data, _members(data), objects=True)
+    root = _root(data, _members(data))
     return pytorch.module(root, _WRAPPERS)
 
 
@@ -127,14 +127,12 @@ def _members(data: mmap.mmap) -> dict[str, memoryview]:
   return zipped.members(data) if data[:4] == b"PK\x03\x04" else {}
 
 
-def _root(
-  data: mmap.mmap, members: dict[str, memoryview], objects: bool = False
-) -> Any:
+def _root(data: mmap.mmap, members: dict[str, memoryview]) -> Any:
   """The object that was given to torch.save."""
   if members:
-    return pytorch.read_zip(members, objects)
+    return pytorch.read_zip(members)
   if data[:1] == b"\x80":
-    return pytorch.read_legacy(data, objects)
+    return pytorch.read_legacy(data)
   raise UserError(
     "it is neither safetensors nor npz nor of PyTorch; it begins with"
     f" {data[:16]!r}"

@@ -13,18 +13,17 @@ from protojax import writing
 from protojax.types import UserError
 
 _MOST_KEYS = 10_000
+_LONGEST_NAME = 1000
+_LARGEST = 256 << 10  # bytes of a file; those of CaBRNet have 5 KB
+_MERGE = "tag:yaml.org,2002:merge"
 
 
 class Keys:
   """Dotted names -> values, in the order of the file. Lists are values."""
 
   def __init__(self, tree: Mapping[str, Any]) -> None:
-    self._values = {}
-    for name, value in _flat(tree, ""):
-      # Aliases may repeat a large value again and again.
-      if len(self._values) == _MOST_KEYS:
-        raise UserError(f"it has more than {_MOST_KEYS} keys")
-      self._values[name] = value
+    _check(tree)
+    self._values = dict(_flat(tree, ""))
 
   @classmethod
   def read(cls, path: Path) -> "Keys":
@@ -34,7 +33,11 @@ class Keys:
       UserError: it cannot be read, or holds no keys.
     """
     try:
-      tree = yaml.safe_load(path.read_text(encoding="utf-8"))
+      with path.open("rb") as file:
+        content = file.read(_LARGEST + 1)
+      if len(content) > _LARGEST:
+        raise UserError(f"it has more than {_LARGEST >> 10} KB")
+      tree = yaml.load(content.decode("utf-8"), _Loader)
       if not isinstance(tree, Mapping):
         raise UserError("it holds no keys")
       return cls(tree)
@@ -72,9 +75,54 @@ class Keys:
     return dict(self._values)
 
 
+class _Loader(yaml.SafeLoader):
+  """Makes plain data; counts the keys that merges (`<<: *alias`) repeat."""
+
+  merged = 0
+
+  def flatten_mapping(self, node: yaml.MappingNode) -> None:
+    for key, value in node.value:
+      if key.tag != _MERGE:
+        continue
+      several = isinstance(value, yaml.SequenceNode)
+      for part in value.value if several else [value]:
+        if isinstance(part, yaml.MappingNode):
+          self.flatten_mapping(part)
+        self.merged += len(part.value)
+        if self.merged > _MOST_KEYS:
+          raise UserError(f"it has more than {_MOST_KEYS} keys")
+    super().flatten_mapping(node)
+
+
+def _check(tree: Mapping[str, Any]) -> None:
+  """Refuses what aliases make large, and numbers that cannot be written."""
+  left: list[Any] = [tree]
+  items = letters = 0
+  while left:
+    value = left.pop()
+    if isinstance(value, Mapping):
+      items += len(value)
+      left += [*value, *value.values()]
+    elif isinstance(value, list | tuple | set):
+      items += len(value)
+      left += value
+    elif isinstance(value, str | bytes):
+      letters += len(value)
+    elif isinstance(value, int) and value.bit_length() > 64:
+      raise UserError("it has a number with more than 64 bits")
+    if items > _MOST_KEYS or letters > _LARGEST:
+      raise UserError(
+        f"it has more than {_MOST_KEYS} keys and items, or {_LARGEST >> 10} KB"
+        " of text, with all its aliases written out"
+      )
+
+
 def _flat(tree: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
   for key, value in tree.items():
+    name = f"{prefix}{key}"
+    if len(name) > _LONGEST_NAME:
+      raise UserError(f"the key {name:.80}... is too long")
     if isinstance(value, Mapping):
-      yield from _flat(value, f"{prefix}{key}.")
+      yield from _flat(value, f"{name}.")
     else:
-      yield f"{prefix}{key}", value
+      yield name, value

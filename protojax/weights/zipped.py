@@ -17,12 +17,17 @@ def members(data: mmap.mmap) -> dict[str, memoryview]:
     data: the whole archive.
 
   Raises:
-    UserError: a file is compressed, encrypted or damaged.
+    UserError: a file is compressed, encrypted or damaged, or lies in another.
     Exception: of any kind, for damaged bytes.
   """
   # zipfile reads an mmap as it does a file.
   with zipfile.ZipFile(data) as archive:  # pyrefly: ignore
-    return {entry.filename: _bytes(data, entry) for entry in archive.infolist()}
+    entries = archive.infolist()
+    # Each file is read once for its checksum: no byte is of a thousand files.
+    stored = [e for e in entries if e.compress_type == zipfile.ZIP_STORED]
+    if sum(entry.file_size for entry in stored) > len(data):
+      raise UserError("it is damaged: its files would be longer than itself")
+    return {entry.filename: _bytes(data, entry) for entry in entries}
 
 
 def _bytes(data: mmap.mmap, entry: zipfile.ZipInfo) -> memoryview:

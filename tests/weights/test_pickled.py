@@ -85,10 +85,10 @@ def test_opcodes_that_no_data_need(tmp_path, opcodes):
 
 
 def test_endless_pickles_end(tmp_path, monkeypatch):
-  monkeypatch.setattr("protojax.weights.pickled._MOST_STEPS", 1000)
+  monkeypatch.setattr("protojax.weights.pickled._MOST_BYTES", 100_000)
   path = tmp_path / "file.pth"
   path.write_bytes(b"\x80\x02" + b"]" * 2000 + b".")
-  with pytest.raises(UserError, match="refused EMPTY_LIST as step 1000"):
+  with pytest.raises(UserError, match="its pickle would take more than 0 MB"):
     reading.read(path)
 
 
@@ -204,5 +204,5 @@ def test_a_class_kept_with_its_source(tmp_path, torch):
     Writer(file, protocol=2).dump(net)
     pickle.dump([], file, protocol=2)
   assert reading.read_module(path).attributes == {"size": 3}
-  with pytest.raises(UserError, match=r"refused 'model\.Net'"):
+  with pytest.raises(UserError, match="tensors by name"):
     reading.read(path)

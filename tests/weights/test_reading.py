@@ -153,9 +153,17 @@ def test_one_wrong_bit_is_noticed_in_zips(tmp_path, torch):
   [
     ({"dtype": "F31", "shape": [2], "data_offsets": [0, 8]}, "unknown type"),
     ({"dtype": "F32", "shape": [3], "data_offsets": [0, 8]}, "its place"),
-    ({"dtype": "F32", "shape": [-2], "data_offsets": [0, 8]}, "its place"),
+    ({"dtype": "F32", "shape": [-2], "data_offsets": [0, 8]}, "has shape"),
     ({"dtype": "F32", "shape": [-1, -2], "data_offsets": [0, 8]}, "damaged"),
     ({"dtype": "F32", "shape": [4], "data_offsets": [0, 16]}, "its place"),
+    ({"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}, "of no tensor"),
+    ({"dtype": "F32", "shape": [1], "data_offsets": [4, 8]}, "of no tensor"),
+    ({"dtype": "F32", "shape": [2.0], "data_offsets": [0, 8]}, "has shape"),
+    ({"dtype": "F32", "shape": [2], "data_offsets": [False, 8]}, "has shape"),
+    (
+      {"dtype": "F32", "shape": [2, *[1] * 64], "data_offsets": [0, 8]},
+      "shape",
+    ),
     ({"dtype": "F32", "shape": [2**62], "data_offsets": [0, 8]}, "its place"),
     ({"dtype": "F32", "shape": [2], "data_offsets": [-8, 0]}, "its place"),
     ({"shape": [2], "data_offsets": [0, 8]}, "damaged"),

@@ -49,6 +49,45 @@ def test_aliases_of_aliases_end(tmp_path):
     _read(tmp_path, "\n".join(lines))
 
 
+def _doubled(first, again, last=""):
+  """Lines in each of which stands twice what is in the line before."""
+  lines = [f"a0: &a0 {first}"]
+  for i in range(1, 40):
+    lines.append(f"a{i}: &a{i} {again.format(f'*a{i - 1}')}")
+  return "\n".join([*lines, last])
+
+
+_HUNDRED = ", ".join(f"k{i}: 1" for i in range(100))
+_MERGED = f"a: &a {{{_HUNDRED}}}\nb: [{'{<<: *a}, ' * 101}]"
+
+
+@pytest.mark.parametrize(
+  ("text", "message"),
+  [
+    (_doubled("{}", "{{x: {0}, y: {0}}}"), "more than 10000 keys"),
+    (_doubled("[x]", "[{0}, {0}]"), "more than 10000 keys"),
+    (_MERGED, "more than 10000 keys"),
+    (f"a: &a {'x' * 9999}\nb: [{'*a, ' * 99}]", "256 KB of text"),
+    ("a: &a {b: *a}", "more than 10000 keys"),
+    ("a: &a [*a]", "more than 10000 keys"),
+    ("a: &a {<<: *a}", "is no YAML"),
+    ("x" * 1001 + ": 1", "key xxx.* is too long"),
+    ("a: 0x" + "f" * 9999, "more than 64 bits"),
+    ("a: " + "1" * 9999, "is no YAML"),
+    ("# " + "x" * 300_000, "has more than 256 KB"),
+  ],
+)
+def test_small_files_that_hold_much(tmp_path, text, message):
+  with pytest.raises(UserError, match=message) as error:
+    _read(tmp_path, text)
+  assert len(str(error.value)) < 400
+
+
+def test_one_merge_is_plain(tmp_path):
+  keys = _read(tmp_path, "a: &a {x: 1, y: 2}\nb: {<<: *a, y: 3}")
+  assert keys.left() == {"a.x": 1, "a.y": 2, "b.x": 1, "b.y": 3}
+
+
 def test_files_that_are_not_there(tmp_path):
   with pytest.raises(UserError, match=r"cannot read .*file\.yml: no such"):
     Keys.read(tmp_path / "file.yml")

@@ -16,6 +16,7 @@ from protojax.methods.protopnet.foreign_state import (
   convolutions,
 )
 from protojax.types import UserError
+from protojax.weights.shown import shown
 from protojax.weights.yaml_keys import Keys
 
 _FEATURES, _ADD_ON = "extractor.convnet.", "extractor.add_on."
@@ -121,13 +122,13 @@ def check_architecture(arch: Keys, backbone: str) -> None:
   ):
     name = arch.take(key, known)
     if name != known:
-      raise UserError(f"{key} is {name!r:.80}; only {known} can be read")
+      raise UserError(f"{key} is {shown(name)}; only {known} can be read")
   ends = [end for kind, end in _ENDS.items() if backbone.startswith(kind)]
   own = f"{pipeline(arch)}source_layer"
   cut = str(arch.take(own, arch.take("extractor.backbone.layer")))
   if cut not in ends:
     raise UserError(
-      f"the backbone is cut after its layer {cut!r:.80}; our {backbone} ends"
+      f"the backbone is cut after its layer {shown(cut)}; our {backbone} ends"
       f" with {' '.join(ends) or 'another'}"
     )
   changes = [
@@ -150,7 +151,7 @@ def similarity(arch: Keys) -> str:
   known = _SIMILARITIES.get(name)
   if known is None or (known == "log" and given not in (None, _STABILITY)):
     raise UserError(
-      f"similarity.name is {name!r:.80} with stability_factor {given};"
+      f"similarity.name is {shown(name)} with stability_factor {shown(given)};"
       f" only {', '.join(_SIMILARITIES)} can be read, with {_STABILITY} in a"
       " logarithm"
     )

@@ -12,6 +12,7 @@ from protojax import backbones
 from protojax.backbones.backbone import IMAGENET_MEAN, IMAGENET_STD
 from protojax.methods.protopnet import cabrnet, foreign_state
 from protojax.types import UserError
+from protojax.weights.shown import shown
 from protojax.weights.yaml_keys import Keys
 
 # Key of our config -> value.
@@ -92,7 +93,7 @@ def _model(keys: Keys) -> Changes:
   name = str(keys.take("extractor.backbone.arch")).lower()
   if name not in backbones.names():
     raise UserError(
-      f"extractor.backbone.arch is {name!r:.80}; choose from"
+      f"extractor.backbone.arch is {shown(name)}; choose from"
       f" {', '.join(backbones.names())}"
     )
   cabrnet.check_architecture(keys, name)
@@ -211,7 +212,7 @@ def _epochs(keys: Keys, path: str) -> int:
     case [int(first), int(last)]:
       return last - first + 1
     case other:
-      raise UserError(f"{path}.epoch_range is {other!r:.80}, not two numbers")
+      raise UserError(f"{path}.epoch_range is {shown(other)}, not two numbers")
 
 
 def _rates(
@@ -240,7 +241,7 @@ def _rates(
 def _whole(keys: Keys, name: str) -> int:
   value = keys.take(name)
   if not isinstance(value, int) or isinstance(value, bool):
-    raise UserError(f"{name} is {value!r:.80}, not a whole number")
+    raise UserError(f"{name} is {shown(value)}, not a whole number")
   return value
 
 
@@ -250,7 +251,7 @@ def _real(keys: Keys, name: str) -> float:
     # YAML reads 1e-4 as text, because it has no decimal point.
     return float(value)
   except (TypeError, ValueError) as error:
-    raise UserError(f"{name} is {value!r:.80}, not a number") from error
+    raise UserError(f"{name} is {shown(value)}, not a number") from error
 
 
 def _side(keys: Keys, name: str) -> int:
@@ -261,7 +262,7 @@ def _side(keys: Keys, name: str) -> int:
     case int(side):
       return side
     case other:
-      raise UserError(f"{name} is {other!r:.80}; images must be square")
+      raise UserError(f"{name} is {shown(other)}; images must be square")
 
 
 _NUMBERS: dict[str, tuple[Callable[[Keys, str], Any], str]] = {

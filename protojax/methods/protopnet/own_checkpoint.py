@@ -18,6 +18,7 @@ from protojax.methods.protopnet.foreign_state import (
 )
 from protojax.types import UserError
 from protojax.weights import pytorch
+from protojax.weights.shown import shown
 
 _FEATURES, _ADD_ON = "features.", "add_on_layers."
 _PROTOTYPES, _HEAD = "prototype_vectors", "last_layer.weight"
@@ -133,7 +134,7 @@ def _class_of(
 def _image_size(attributes: Mapping[str, Any]) -> int:
   size = attributes.get("img_size", IMAGE_SIZE)
   if not isinstance(size, int) or not 1 <= size <= _MOST_PIXELS:
-    raise UserError(f"its img_size is {size!r:.80}, not a number of pixels")
+    raise UserError(f"its img_size is {shown(size)}, not a number of pixels")
   return size
 
 
