@@ -157,7 +157,7 @@ VARIANTS = {
     **_PAPER,
     "data": {
       "crop": True,
-      "augment": "warp,flip",
+      "augment": "bend,flip",
       "copies": 40,
       "augment_frozen": True,
     },
@@ -184,7 +184,7 @@ VARIANTS = {
     **_PAPER,
     "data": {
       "crop": False,
-      "augment": "warp,flip",
+      "augment": "affine,flip",
       "copies": 1,
       "augment_frozen": True,
     },

@@ -91,6 +91,8 @@ def test_st_protopnet_has_its_papers_schedule():
   for variant, papers in (("", False), ("cropped", True), ("full", True)):
     c = st_protopnet_folder.get_config(variant)
     assert c.prototypes.raw == c.data.augment_frozen == papers
+    recipe = {"cropped": "bend,flip", "full": "affine,flip"}
+    assert c.data.augment == recipe.get(variant, "crop,flip")
 
 
 def test_variants_of_a_list_come_in_order():

@@ -109,9 +109,9 @@ class Classes:
 
   def moved(self, value: PyTree, drawn: transforms.Drawn) -> PyTree:
     """Moves it, nearest."""
-    if not (matrices := drawn.matrices):
+    if not (moves := drawn.moves):
       return value
-    return geometry.nearest(matrices, *value.shape).of(value, self.ignore)
+    return geometry.nearest(moves, *value.shape).of(value, self.ignore)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -140,10 +140,10 @@ class Instances:
 
   def moved(self, value: PyTree, drawn: transforms.Drawn) -> PyTree:
     """Moves the masks, nearest."""
-    if not (matrices := drawn.matrices):
+    if not (moves := drawn.moves):
       return value
     masks = value["masks"]
-    places = geometry.nearest(matrices, *masks.shape[1:])
+    places = geometry.nearest(moves, *masks.shape[1:])
     masks = jax.vmap(lambda mask: places.of(mask, False))(masks)
     valid = value["valid"] & masks.any((1, 2))
     return {**value, "masks": masks, "valid": valid}
@@ -180,9 +180,9 @@ class Boxes:
 
   def moved(self, value: PyTree, drawn: transforms.Drawn) -> PyTree:
     """Moves the corners; the box is around what is still in sight."""
-    if not (matrices := drawn.matrices):
+    if not (moves := drawn.moves):
       return value
-    boxes, seen = geometry.boxes(matrices, value["boxes"])
+    boxes, seen = geometry.boxes(moves, value["boxes"])
     return {**value, "boxes": boxes, "valid": value["valid"] & seen}
 
 

@@ -1,14 +1,14 @@
-"""Moves images, classes and boxes by matrices, on the device.
+"""Moves images, classes and boxes by matrices and meshes, on the device.
 
 `warps` makes the matrices. A matrix maps points of the result to points of the
-image. Points are homogeneous (x, y, 1); x and y run from -1 to 1 between the
-outer edges of an image. A draw of several augmentations has several matrices,
-in the order in which they are applied.
+image; a mesh does so after it (`Bent`). Points are homogeneous (x, y, 1); x and
+y run from -1 to 1 between the outer edges of an image. A draw of several
+augmentations has several moves, in the order in which they are applied.
 """
 
 from collections.abc import Sequence
 import functools
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -17,19 +17,41 @@ from jaxtyping import Array, Bool, Float, Int, Shaped
 _HIGHEST = jax.lax.Precision.HIGHEST
 # A point on the border may be beyond it by rounding.
 _MARGIN = 1e-4
+# Where a box goes under a mesh: points on each of its sides, and rounds of the
+# search for each.
+_POINTS = 64
+_ROUNDS = 40
 
 
-def warp(
-  image: Float[Array, "H W c"], matrix: Float[Array, "3 3"]
-) -> Float[Array, "H W c"]:
-  """Projective warp, bilinear; outside the image, the border is repeated.
+class Bent(NamedTuple):
+  """A move by a mesh and a matrix.
+
+  A point of the result is displaced by the mesh first; the matrix maps what
+  comes out to a point of the image.
+
+  Attributes:
+    matrix: as above.
+    mesh: displacement (x, y) at each vertex of a regular mesh from edge to
+      edge, rows first, bilinear in between.
+  """
+
+  # Any: tree transformations store shapes and stacked arrays here.
+  matrix: Any
+  mesh: Any
+
+
+Move = Float[Array, "3 3"] | Bent
+
+
+def warp(image: Float[Array, "H W c"], move: Move) -> Float[Array, "H W c"]:
+  """Moved pixels, bilinear; outside the image, the border is repeated.
 
   Args:
     image: pixels.
-    matrix: maps points of the result to points of the image.
+    move: maps points of the result to points of the image.
   """
   height, width, channels = image.shape
-  u, v, w = _moved(matrix, _grid(height, width))
+  u, v, w = _moved(move, _grid(height, width))
   column = jnp.clip(((u / w + 1) * width - 1) / 2, 0, width - 1)
   row = jnp.clip(((v / w + 1) * height - 1) / 2, 0, height - 1)
   left = jnp.minimum(column.astype(jnp.int32), width - 2)
@@ -82,18 +104,16 @@ class Nearest(NamedTuple):
     return jnp.where(self.inside, plane.reshape(-1)[self.pixel], outside)
 
 
-def nearest(
-  matrices: Sequence[Float[Array, "3 3"]], height: int, width: int
-) -> Nearest:
+def nearest(moves: Sequence[Move], height: int, width: int) -> Nearest:
   """The nearest pixel of the image for each pixel of the result.
 
-  The matrices are joined, and there is one rounding. Pixels (`warp`) repeat the
+  The moves are joined, and there is one rounding. Pixels (`warp`) repeat the
   border of what each of them looks at; here, this is outside.
   """
   places = _grid(height, width)
   inside = jnp.ones((height, width), bool)
-  for matrix in reversed(matrices):
-    u, v, w = _moved(matrix, places)
+  for move in reversed(moves):
+    u, v, w = _moved(move, places)
     places = jnp.stack([u / w, v / w, jnp.ones_like(u)])
     inside &= jnp.all(jnp.abs(places[:2]) <= 1 + _MARGIN, axis=0)
   column = _index(places[0], width)
@@ -101,19 +121,57 @@ def nearest(
 
 
 def boxes(
-  matrices: Sequence[Float[Array, "3 3"]], boxes: Float[Array, "t 4"]
+  moves: Sequence[Move], boxes: Float[Array, "t 4"]
 ) -> tuple[Float[Array, "t 4"], Bool[Array, "t"]]:
   """Boxes around what the result shows of each box; False: nothing.
 
   A warped box is a quadrilateral. Its part inside the frame is convex: its
   vertices are ends of sides, cut off at the frame, and corners of the frame.
+  What a mesh makes of a box is in a box again before the next move.
 
   Args:
-    matrices: as above.
+    moves: as above.
     boxes: (top, left, bottom, right), in shares of the image.
   """
-  matrix = functools.reduce(_product, matrices, jnp.eye(3))
-  return jax.vmap(functools.partial(_box, matrix))(boxes)
+  matrix, seen = jnp.eye(3), jnp.ones(len(boxes), bool)
+  for move in moves:
+    if not isinstance(move, Bent):
+      matrix = _product(matrix, move)
+      continue
+    matrix = _product(matrix, move.matrix)
+    boxes, still = jax.vmap(functools.partial(_box, matrix))(boxes)
+    boxes = jax.vmap(functools.partial(_bent_box, move.mesh))(boxes)
+    boxes = jnp.where(still[:, None], boxes, 0)
+    matrix, seen = jnp.eye(3), seen & still
+  found, still = jax.vmap(functools.partial(_box, matrix))(boxes)
+  seen = seen & still
+  return jnp.where(seen[:, None], found, 0), seen
+
+
+def _bent_box(
+  mesh: Float[Array, "g g 2"], box: Float[Array, "4"]
+) -> Float[Array, "4"]:
+  """Box around the points of the result that a mesh takes to a box's sides."""
+  top, left, bottom, right = 2 * box - 1
+  share = jnp.linspace(0, 1, _POINTS)
+  across, down = left + share * (right - left), top + share * (bottom - top)
+  aim = jnp.concatenate(
+    [
+      jnp.stack([across, jnp.full(_POINTS, top)]),
+      jnp.stack([across, jnp.full(_POINTS, bottom)]),
+      jnp.stack([jnp.full(_POINTS, left), down]),
+      jnp.stack([jnp.full(_POINTS, right), down]),
+    ],
+    axis=1,
+  )
+  # Neighbouring vertices differ by less than their distance, so that each
+  # round comes closer.
+  found = jax.lax.fori_loop(
+    0, _ROUNDS, lambda _, at: aim - _displacement(mesh, at), aim
+  )
+  low, high = jnp.min(found, axis=1), jnp.max(found, axis=1)
+  ends = jnp.clip(jnp.stack([low[1], low[0], high[1], high[0]]), -1, 1)
+  return (ends + 1) / 2
 
 
 def _box(
@@ -162,8 +220,32 @@ def _inside_frame(
   return ends, jnp.concatenate([there, there])
 
 
-def _moved(matrix: Array, places: Array) -> Array:
+def _moved(move: Move, places: Array) -> Array:
+  """Homogeneous places in the image; those of the result have w = 1."""
+  matrix = move
+  if isinstance(move, Bent):
+    displaced = places[:2] + _displacement(move.mesh, places[:2])
+    places = jnp.concatenate([displaced, places[2:]])
+    matrix = move.matrix
   return jnp.einsum("ij,j...->i...", matrix, places, precision=_HIGHEST)
+
+
+def _displacement(
+  mesh: Float[Array, "g g 2"], places: Float[Array, "2 *n"]
+) -> Float[Array, "2 *n"]:
+  """What a mesh adds to (x, y); beyond its edge, what it adds there."""
+  last = len(mesh) - 1
+  column, row = jnp.clip((places + 1) / 2, 0, 1) * last
+  left = jnp.minimum(column.astype(jnp.int32), last - 1)
+  top = jnp.minimum(row.astype(jnp.int32), last - 1)
+  right_share, bottom_share = (column - left)[None], (row - top)[None]
+  # Of the four vertices around each place.
+  flat = mesh.reshape(-1, 2).T
+  at = top * (last + 1) + left
+  upper = flat[:, at] * (1 - right_share) + flat[:, at + 1] * right_share
+  below = at + last + 1
+  lower = flat[:, below] * (1 - right_share) + flat[:, below + 1] * right_share
+  return upper * (1 - bottom_share) + lower * bottom_share
 
 
 def _product(a: Array, b: Array) -> Array:

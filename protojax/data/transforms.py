@@ -7,7 +7,7 @@ jit, with a key for each example.
 from collections.abc import Callable
 import dataclasses
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -25,6 +25,11 @@ _CORNER = 1 / 4  # share of Augmentor's skews that pull a corner, not a side
 _SHEAR = math.radians(10)
 _ZOOM = (0.6, 1.0)  # share of the area in a random crop
 _ASPECT = (3 / 4, 4 / 3)
+# ST-ProtoPNet's, for whole images (torchvision's RandomAffine) and for cropped
+# ones (Augmentor's `random_distortion`).
+_AFFINE_ANGLE, _AFFINE_SHEAR = math.radians(25), math.radians(15)
+_MESH = 10  # tiles on a side
+_MESH_SHIFT = 5 / 224  # of a vertex, as a share of the side, at most
 _JITTER = 0.2  # brightness, contrast and saturation: factors 0.8..1.2
 
 
@@ -61,15 +66,15 @@ class Augmentation(NamedTuple):
   """A random change of an image.
 
   Attributes:
-    draw: key -> what is drawn: a matrix, a box, a flag, factors.
+    draw: key -> what is drawn: a matrix, a mesh, a box, a flag, factors.
     pixels: (image, what was drawn) -> image.
-    matrix: what was drawn -> the matrix that moves points; None if it changes
-      pixels where they are.
+    move: what was drawn -> what moves points; None if it changes pixels where
+      they are.
   """
 
-  draw: Callable[[Array], Array]
-  pixels: Callable[[Array, Array], Array]
-  matrix: Callable[[Array], Array] | None = None
+  draw: Callable[[Array], Any]
+  pixels: Callable[[Array, Any], Array]
+  move: Callable[[Any], geometry.Move] | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,7 +85,7 @@ class Drawn:
     steps: each augmentation and what was drawn for it, in order.
   """
 
-  steps: tuple[tuple[Augmentation, Array], ...]
+  steps: tuple[tuple[Augmentation, Any], ...]
 
   def pixels(self, image: Float[Array, "H W c"]) -> Float[Array, "H W c"]:
     """An image 0..255, moved and changed in colour; the range stays."""
@@ -91,17 +96,17 @@ class Drawn:
   def grid(self, values: Float[Array, "H W c"]) -> Float[Array, "H W c"]:
     """Values of any range, moved as the pixels are."""
     for augmentation, drawn in self.steps:
-      if augmentation.matrix is not None:
+      if augmentation.move is not None:
         values = augmentation.pixels(values, drawn)
     return values
 
   @property
-  def matrices(self) -> list[Float[Array, "3 3"]]:
+  def moves(self) -> list[geometry.Move]:
     """What `geometry.nearest` and `geometry.boxes` take."""
     return [
-      augmentation.matrix(drawn)
+      augmentation.move(drawn)
       for augmentation, drawn in self.steps
-      if augmentation.matrix is not None
+      if augmentation.move is not None
     ]
 
 
@@ -210,12 +215,43 @@ def _one_of_three(key: Array) -> Array:
   return jnp.stack(matrices)[jax.random.randint(for_kind, (), 0, 3)]
 
 
-def _warped(draw: Callable[[Array], Array]) -> Augmentation:
+def _affine(key: Array) -> Array:
+  """A rotation after a shear along x, both about the centre."""
+  for_angle, for_shear = jax.random.split(key)
+  return warps.affine(
+    _within(for_angle, _AFFINE_ANGLE), _within(for_shear, _AFFINE_SHEAR)
+  )
+
+
+def _on_black(image: Array, matrix: Array) -> Array:
+  """A warp that is black where it looks outside the image."""
+  inside = geometry.nearest([matrix], *image.shape[:2]).inside
+  return jnp.where(inside[..., None], geometry.warp(image, matrix), 0)
+
+
+def _distortion(key: Array) -> geometry.Bent:
+  """Vertices of a mesh are displaced, all but those at the edges."""
+  inner = (_MESH - 1, _MESH - 1, 2)
+  most = 2 * _MESH_SHIFT
+  mesh = jax.random.uniform(key, inner, minval=-most, maxval=most)
+  return geometry.Bent(jnp.eye(3), jnp.pad(mesh, ((1, 1), (1, 1), (0, 0))))
+
+
+def _one_of_four(key: Array) -> geometry.Bent:
+  for_kind, for_matrix, for_mesh = jax.random.split(key, 3)
+  kind = jax.random.randint(for_kind, (), 0, 4)
+  warped, bent = _one_of_three(for_matrix), _distortion(for_mesh)
+  return geometry.Bent(
+    jnp.where(kind < 3, warped, bent.matrix), jnp.where(kind < 3, 0, bent.mesh)
+  )
+
+
+def _warped(draw: Callable[[Array], geometry.Move]) -> Augmentation:
   return Augmentation(draw, geometry.warp, _itself)
 
 
-def _itself(matrix: Array) -> Array:
-  return matrix
+def _itself(move: geometry.Move) -> geometry.Move:
+  return move
 
 
 AUGMENTATIONS: dict[str, Augmentation] = {
@@ -227,4 +263,9 @@ AUGMENTATIONS: dict[str, Augmentation] = {
   "shear": _warped(_shear),
   # A rotation, skew or shear; "warp,flip" is ProtoPNet's recipe.
   "warp": _warped(_one_of_three),
+  # ST-ProtoPNet's, for whole images and for cropped ones.
+  "affine": Augmentation(_affine, _on_black, _itself),
+  "distort": _warped(_distortion),
+  # A rotation, skew, shear or distortion.
+  "bend": _warped(_one_of_four),
 }

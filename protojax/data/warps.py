@@ -1,7 +1,7 @@
 """Matrices of warps, which move points of the result to points of the image.
 
-`transforms` draws them at random, and `geometry` applies them. They zoom in as
-far as Augmentor's do, so that no border shows.
+`transforms` draws them at random, and `geometry` applies them. Those after
+Augmentor zoom in as far as it does, so that no border shows.
 """
 
 import jax.numpy as jnp
@@ -49,6 +49,17 @@ def shear(angle: Float[ArrayLike, ""]) -> Float[Array, "3 3"]:
   """Matrix that moves rows along x: the sides lean by an angle in radians."""
   m = jnp.tan(angle)
   return _matrix([[1 - jnp.abs(m), m, 0], [0, 1, 0], [0, 0, 1]])
+
+
+def affine(
+  angle: Float[ArrayLike, ""], lean: Float[ArrayLike, ""]
+) -> Float[Array, "3 3"]:
+  """Matrix of torchvision's RandomAffine: rotates and shears, does not zoom.
+
+  The image is sheared along x by an angle, then rotated clockwise.
+  """
+  cos, sin, m = jnp.cos(angle), jnp.sin(angle), jnp.tan(lean)
+  return _matrix([[cos - sin * m, sin + cos * m, 0], [-sin, cos, 0], [0, 0, 1]])
 
 
 def mirror(flipped: Bool[ArrayLike, ""]) -> Float[Array, "3 3"]:

@@ -18,7 +18,7 @@ COUNT = 60
 SIDES = np.array([HEIGHT, WIDTH, HEIGHT, WIDTH])
 # (top, left, bottom, right): one may leave the picture.
 BOXES = np.float32(np.array([[12, 12, 31, 32], [0, 2, 10, 14]]) / SIDES)
-NAMES = (*transforms.AUGMENTATIONS, "rotate,flip")
+NAMES = (*transforms.AUGMENTATIONS, "rotate,flip", "crop,distort,rotate")
 
 
 def image(height=24, width=31):
@@ -90,18 +90,18 @@ def shapes():
 
 @functools.partial(jax.jit, static_argnums=0)
 def moved(functions, values):
-  """Matrices; pixels, masks and boxes of the shapes, moved alike."""
+  """Moves; pixels, masks and boxes of the shapes, moved alike."""
 
   def one(values):
     steps = [transforms.Augmentation(None, *pair) for pair in functions]
     draw = transforms.Drawn(tuple(zip(steps, values, strict=True)))
     masks = jnp.asarray(shapes())
-    places = geometry.nearest(draw.matrices, HEIGHT, WIDTH)
+    places = geometry.nearest(draw.moves, HEIGHT, WIDTH)
     return (
-      jnp.stack([*draw.matrices, jnp.eye(3), jnp.eye(3)]),
+      draw.moves,
       draw.pixels(255.0 * jnp.moveaxis(masks, 0, -1)),
       jax.vmap(lambda x: places.of(x, False))(masks),
-      *geometry.boxes(draw.matrices, jnp.asarray(BOXES)),
+      *geometry.boxes(draw.moves, jnp.asarray(BOXES)),
     )
 
   return jax.vmap(one)(values)
@@ -116,7 +116,7 @@ def drawn(name):
 
   keys = jax.random.split(jax.random.key(7), COUNT)
   steps = map(transforms.AUGMENTATIONS.__getitem__, name.split(","))
-  functions = tuple((step.pixels, step.matrix) for step in steps)
+  functions = tuple((step.pixels, step.move) for step in steps)
   return jax.device_get(moved(functions, jax.jit(jax.vmap(values))(keys)))
 
 
@@ -134,7 +134,7 @@ def test_a_shape_and_its_mask_stay_together(name):
   assert others == 0 if name == "colour" else others > 0.3
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [n for n in NAMES if "distort,r" not in n])
 def test_a_box_is_the_box_of_its_mask(name):
   """To a pixel; slivers of the box in the corner have none of their own."""
   _, _, masks, boxes, there = drawn(name)
@@ -159,9 +159,26 @@ def cut(polygon):
   return polygon
 
 
-@pytest.mark.parametrize("name", NAMES)
+def test_a_box_that_is_turned_after_a_mesh_holds_its_mask():
+  """It may be larger: what a mesh makes of a box is in a box again."""
+  _, _, masks, boxes, _ = drawn("crop,distort,rotate")
+  for mask, box in zip(masks[:, 0], boxes[:, 0], strict=True):
+    y, x = np.nonzero(mask)
+    top, left, bottom, right = SIDES * box
+    assert top - 1 <= y.min()
+    assert left - 1 <= x.min()
+    assert y.max() + 1 <= bottom + 1
+    assert x.max() + 1 <= right + 1
+    assert (bottom - top) * (right - left) < 2.2 * mask.sum()
+
+
+@pytest.mark.parametrize(
+  "name", [n for n in NAMES if "bend" not in n and "distort" not in n]
+)
 def test_a_box_is_around_what_is_seen_of_it(name):
-  matrices, _, _, boxes, there = drawn(name)
+  moves, _, _, boxes, there = drawn(name)
+  eyes = [np.broadcast_to(np.eye(3), (COUNT, 3, 3))] * 2
+  matrices = np.stack([*moves, *eyes], axis=1)
   for i in np.ndindex(there.shape):
     top, left, bottom, right = 2 * BOXES[i[1]].astype(float) - 1
     corners = [[left, right, right, left], [top, top, bottom, bottom], 4 * [1]]
@@ -242,14 +259,72 @@ def test_a_matrix_and_its_inverse_give_back_the_image():
   assert np.abs(warp(smooth, matrix)[middle] - smooth[middle]).max() > 60
 
 
+def test_a_mesh_is_pillows():
+  """Each tile of the result is a quadrilateral of the image, in Pillow."""
+  pixels = image(60, 80)
+  mesh = np.zeros((11, 11, 2), np.float32)
+  most = 2 * 5 / 224
+  mesh[1:-1, 1:-1] = np.random.default_rng(0).uniform(-most, most, (9, 9, 2))
+  across, down = np.meshgrid(np.arange(11) * 8, np.arange(11) * 6)
+  places = np.stack([across, down], -1) + mesh * np.array([80, 60]) / 2
+  tiles = []
+  for i, j in np.ndindex(10, 10):
+    box = j * 8, i * 6, j * 8 + 8, i * 6 + 6
+    corners = [(i, j), (i + 1, j), (i + 1, j + 1), (i, j + 1)]
+    tiles.append((box, [x for at in corners for x in places[at]]))
+  expected = np.asarray(
+    Image.fromarray(pixels).transform(
+      (80, 60), Image.Transform.MESH, tiles, Image.Resampling.BILINEAR
+    )
+  ).astype(float)
+  got = jax.jit(geometry.warp)(
+    jnp.asarray(pixels, jnp.float32), geometry.Bent(jnp.eye(3), mesh)
+  )
+  inner = np.s_[1:-1, 1:-1]
+  # Pillow rounds to grey levels.
+  assert np.abs(got - expected)[inner].max() <= 1.5
+  assert np.abs(pixels - expected)[inner].max() > 30
+
+
+def test_the_affine_warp_is_torchvisions():
+  """Its `_get_inverse_affine_matrix`, and black outside."""
+  angle, lean = math.radians(-21), math.radians(13)
+  cos, sin, m = math.cos(angle), math.sin(angle), math.tan(lean)
+  forward = np.array(
+    [[cos, -cos * m - sin, 0], [sin, cos - sin * m, 0], [0] * 3]
+  )
+  forward[2, 2] = 1
+  matrix = jax.jit(warps.affine)(angle, lean)
+  assert_allclose(matrix, np.linalg.inv(forward), atol=1e-6)
+  pixels = image(30, 30)
+  step = transforms.AUGMENTATIONS["affine"]
+  got = jax.jit(step.pixels)(jnp.asarray(pixels, jnp.float32), matrix)
+  expected = pillow(pixels, matrix).astype(float)
+  seen = expected.sum(axis=-1) > 0
+  assert np.abs(got - expected)[seen].max() <= 1.01
+  assert (np.asarray(got).sum(-1) == 0).sum() > 30
+  black = ndimage.binary_erosion(~seen)
+  assert (np.asarray(got)[black] == 0).all()
+
+
 @pytest.mark.parametrize(
-  ("name", "value"), [("warp", np.eye(3)), ("crop", [0, 0, 1, 1])]
+  ("name", "value"),
+  [
+    ("warp", np.eye(3)),
+    ("crop", [0, 0, 1, 1]),
+    ("affine", np.eye(3)),
+    ("bend", geometry.Bent(np.eye(3), np.zeros((11, 11, 2)))),
+  ],
 )
 def test_identity_moves_nothing(name, value):
   step = transforms.AUGMENTATIONS[name]
-  values = np.repeat(np.float32([value]), COUNT, axis=0)
+  leaf = not isinstance(value, geometry.Bent)
+  values = jax.tree.map(
+    lambda x: np.repeat(np.float32([x]), COUNT, axis=0),
+    np.float32(value) if leaf else value,
+  )
   _, pixels, masks, boxes, there = jax.device_get(
-    moved(((step.pixels, step.matrix),), (values,))
+    moved(((step.pixels, step.move),), (values,))
   )
   assert_array_equal(masks[0], shapes())
   assert_array_equal(pixels[0] > 127, np.moveaxis(shapes(), 0, -1))

@@ -44,7 +44,7 @@ def test_resize_is_pillows(image):
   np.testing.assert_array_equal(transforms.resize(square, 12), square)
 
 
-@pytest.mark.parametrize("name", ["", "flip", "crop", "colour", "warp"])
+@pytest.mark.parametrize("name", ["", "flip", "crop", "colour", "warp", "bend"])
 def test_same_key_same_image_and_values_in_range(name, image):
   first = augmented(name, image, keys(200))
   np.testing.assert_array_equal(first, augmented(name, image, keys(200)))
@@ -57,7 +57,7 @@ def test_same_key_same_image_and_values_in_range(name, image):
   assert abs(first.mean() - image.mean()) < 10
 
 
-@pytest.mark.parametrize("name", ["flip", "crop", "warp"])
+@pytest.mark.parametrize("name", ["flip", "crop", "warp", "bend"])
 def test_a_constant_image_stays(name):
   image = np.full((12, 16, 3), 77.0, np.float32)
   np.testing.assert_allclose(augmented(name, image, keys(200)), 77, rtol=1e-5)
@@ -133,6 +133,31 @@ def test_kinds_directions_and_shares_of_skew():
   for number, pattern in enumerate(patterns):
     share = 1 / 32 if pattern.sum() == 1 else 3 / 16
     assert often(which == number, share)
+
+
+def test_angles_of_the_affine_warp():
+  m = np.linalg.inv(draws(transforms._affine))
+  angle = np.arctan2(m[:, 1, 0], m[:, 0, 0])
+  assert even(np.degrees(angle), -25, 25)
+  lean = np.arctan((-m[:, 0, 1] - np.sin(angle)) / np.cos(angle))
+  assert even(np.degrees(lean), -15, 15)
+
+
+def test_a_distortion_moves_vertices_by_five_pixels_of_224():
+  drawn = jax.jit(jax.vmap(transforms._distortion))(keys(100))
+  mesh = np.asarray(drawn.mesh, np.float64)
+  assert mesh.shape == (100, 11, 11, 2)
+  assert even(mesh[:, 1:-1, 1:-1].ravel() * 112, -5, 5)
+  mesh[:, 1:-1, 1:-1] = 0
+  assert not mesh.any()
+
+
+def test_one_of_four_each_as_often():
+  drawn = jax.jit(jax.vmap(transforms._one_of_four))(keys(4000, 1))
+  bent = np.asarray(drawn.mesh).any((1, 2, 3))
+  whole = (np.asarray(drawn.matrix) == np.eye(3)).all((1, 2))
+  np.testing.assert_array_equal(bent, whole)
+  assert often(bent, 1 / 4)
 
 
 def test_one_of_three_each_as_often():
