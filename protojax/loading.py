@@ -18,6 +18,9 @@ from protojax.types import State, UserError
 if TYPE_CHECKING:
   from protojax.methods.base import Method
 
+# Images of a batch where no config says how many.
+_AT_ONCE = 32
+
 
 def load(
   workdir: Path, make: methods.Make = methods.load
@@ -57,3 +60,13 @@ def image_size(config: ConfigDict) -> int:
       " has no key data.image_size"
     )
   return config.data.image_size
+
+
+def batch_size(config: ConfigDict, images: int) -> int:
+  """Examples of a batch in which images of a user's own are read.
+
+  Args:
+    config: of the run; a method need not have the key batch_size.
+    images: how many there are; a batch has no more.
+  """
+  return min(images, config.get("batch_size", _AT_ONCE))

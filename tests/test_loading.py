@@ -45,6 +45,16 @@ def test_a_method_without_images_has_no_image_size():
     loading.image_size(config)
 
 
+def test_a_method_need_not_say_its_batch_size():
+  config = protopnet_folder.get_config("debug").unlock()
+  config.batch_size = 7
+  assert loading.batch_size(config, 100) == 7
+  assert loading.batch_size(config, 3) == 3
+  del config.batch_size
+  assert loading.batch_size(config, 100) == 32
+  assert loading.batch_size(config, 3) == 3
+
+
 def test_a_folder_without_a_run(tmp_path):
   with pytest.raises(UserError, match="holds no run"):
     loading.load(tmp_path)

@@ -37,9 +37,6 @@ from protojax.methods.base import able, needed
 from protojax.modify import presets
 from protojax.types import UserError
 
-# Images in a batch with --images, for which no config says how many.
-_AT_ONCE = 32
-
 
 def arguments(parser: argparse.ArgumentParser) -> None:
   """Declares what the command takes."""
@@ -217,7 +214,7 @@ def _tasks(
       )
     size, source = loading.image_size(config), files.images(args.images)
     stream = stream_lib.ordered(
-      source, size, min(len(source), _AT_ONCE), cache_bytes=0
+      source, size, loading.batch_size(config, len(source)), cache_bytes=0
     )
     return [("images", "local", stream)]
   if args.split != "both":

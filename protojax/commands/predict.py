@@ -113,7 +113,7 @@ def run(args: argparse.Namespace) -> int:
       _say(f"skipped {name}: {reason}")
 
     stream = stream_lib.ordered(
-      source, size, min(len(source), config.batch_size), cache_bytes=0
+      source, size, loading.batch_size(config, len(source)), cache_bytes=0
     )
     describe = functools.partial(describe, answers, state, top=args.top)
     found = predictions(method, state, stream, describe)

@@ -80,7 +80,7 @@ def measure(
   others = None
   if outliers:
     source = files.images(outliers)
-    batch = min(config.batch_size, len(source))
+    batch = loading.batch_size(config, len(source))
     others = stream_lib.ordered(source, loading.image_size(config), batch)
   found = {
     **decisions.measure(model, state, stream, others),

@@ -239,6 +239,15 @@ def test_a_detector_in_json(detector, capsys):
   assert [one["defective"] for one in found] == [False, False, True, True]
 
 
+def test_a_config_need_not_say_the_batch_size(detector, capsys):
+  run, seen = detector
+  _, _, config = loading.load(run)
+  whole, _ = _run(capsys, "--workdir", run, seen)
+  with config.unlocked():
+    del config.batch_size
+  assert _run(capsys, "--workdir", run, seen)[0] == whole
+
+
 def test_what_is_not_a_number_is_not_called_normal(
   detector, capsys, monkeypatch
 ):
