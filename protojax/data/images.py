@@ -1,5 +1,8 @@
 """Image files -> pixels, RGB uint8; every image is decoded here."""
 
+from collections.abc import Iterator
+import contextlib
+import functools
 import hashlib
 import io
 import os
@@ -9,14 +12,26 @@ import numpy as np
 from PIL import Image, ImageOps
 
 _SIXTEEN_BIT = ("I;16", "I;16L", "I;16B", "I;16N")
+_NEARLY_BLACK = (
+  4096  # of 65535: where all 16-bit pixels are below, 12 are meant
+)
+_COLOURS = ("RGB", "RGBA", "LA")
+# Files that hold pixels. For others, such as EPS, Pillow starts a program that
+# runs what is in the file, whatever the suffix.
+_RASTER = (
+  *("AVIF", "BMP", "DCX", "DDS", "DIB", "FITS", "GIF", "ICNS", "ICO", "JPEG"),
+  *("JPEG2000", "MPO", "MSP", "PCX", "PNG", "PPM", "PSD", "QOI", "SGI", "SUN"),
+  *("TGA", "TIFF", "WEBP", "XBM", "XPM"),
+)
 
 
 def decode(file: str | os.PathLike | bytes) -> UInt8[np.ndarray, "H W 3"]:
   """Reads one image, from a path or from the bytes of a file.
 
   Grey, palette and CMYK become RGB, 16 bits are scaled to 8, transparency
-  becomes white, and the EXIF orientation is applied. An animation gives its
-  first frame.
+  becomes white, and the EXIF orientation is applied. Whole numbers up to 255
+  are taken as they are, also if 16 or 32 bits store them. An animation gives
+  its first frame.
 
   Raises:
     ValueError: says what is wrong, without the name of the image.
@@ -24,13 +39,43 @@ def decode(file: str | os.PathLike | bytes) -> UInt8[np.ndarray, "H W 3"]:
   # Decoders raise many errors on a broken file (OSError, SyntaxError,
   # struct.error, DecompressionBombError...): here they all mean the same.
   try:
-    with Image.open(io.BytesIO(file) if isinstance(file, bytes) else file) as f:
+    with opened(file) as f:
+      wide = any(";16" in str(tile[3]) for tile in getattr(f, "tile", ()))
       f.load()
-      return to_rgb(_upright(f))
+      pixels = to_rgb(_upright(f))
   except Image.UnidentifiedImageError as e:
     raise ValueError("not an image that Pillow can read") from e
   except Exception as e:
     raise ValueError(str(e) or type(e).__name__) from e
+  # Of colours with 16 bits, Pillow keeps the upper 8.
+  if wide and f.mode in _COLOURS and not pixels.any():
+    raise ValueError("16-bit colours of less than 256; save it with 8 bits")
+  return pixels
+
+
+@contextlib.contextmanager
+def opened(file: str | os.PathLike | bytes) -> Iterator[Image.Image]:
+  """Opens a file of pixels, of which nothing but the header is read at first.
+
+  Raises:
+    OSError: it is not there, no regular file or no raster image.
+  """
+  if isinstance(file, bytes):
+    source = io.BytesIO(file)
+  elif os.path.isfile(file):
+    source = file
+  else:
+    os.stat(file)  # raises if it is not there
+    raise OSError("not a regular file")  # to open a pipe would wait for ever
+  with Image.open(source, formats=formats()) as image:
+    yield image
+
+
+@functools.cache
+def formats() -> tuple[str, ...]:
+  """Formats of files that are decoded, by Pillow's names."""
+  Image.init()
+  return tuple(name for name in _RASTER if name in Image.OPEN)
 
 
 def to_rgb(image: Image.Image) -> UInt8[np.ndarray, "H W 3"]:
@@ -41,7 +86,7 @@ def to_rgb(image: Image.Image) -> UInt8[np.ndarray, "H W 3"]:
       value is white.
   """
   if image.mode in _SIXTEEN_BIT or image.mode == "I":
-    return _from_sixteen_bits(np.asarray(image))
+    return _from_integers(np.asarray(image))
   if image.mode == "F":
     raise ValueError("floating-point pixels; save it with 8 or 16 bits")
   if image.has_transparency_data:
@@ -77,10 +122,16 @@ def _upright(image: Image.Image) -> Image.Image:
     return image
 
 
-def _from_sixteen_bits(grey: np.ndarray) -> UInt8[np.ndarray, "H W 3"]:
-  # Pillow reads 16-bit files of some formats in mode "I", which has 32 bits.
+def _from_integers(grey: np.ndarray) -> UInt8[np.ndarray, "H W 3"]:
+  """Values of 8 or 16 bits, stored with 16 or 32, with 8 bits."""
   wide = grey.astype(np.int64)
   if wide.min() < 0 or wide.max() > 65535:
     raise ValueError("32-bit integer pixels; save it with 8 or 16 bits")
-  grey = ((wide + 128) // 257).astype(np.uint8)
-  return np.repeat(grey[..., None], 3, axis=-1)
+  # Divided by 257, values of 8 bits would all be black.
+  if 256 <= wide.max() < _NEARLY_BLACK:
+    raise ValueError(
+      f"16-bit pixels of at most {wide.max()}, which 8 bits make black; save it"
+      " with 8 bits, or with values up to 65535"
+    )
+  grey = wide if wide.max() < 256 else (wide + 128) // 257
+  return np.repeat(grey.astype(np.uint8)[..., None], 3, axis=-1)

@@ -4,8 +4,9 @@ Threads decode every image once. The user's cache keeps the result by path, size
 and time of change, so that the next start is quick.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent import futures
+import functools
 import hashlib
 import json
 import logging
@@ -18,20 +19,29 @@ from protojax.types import UserError
 from protojax.writing import replacing
 
 _LOG = logging.getLogger(__name__)
+_VERSION = 2  # goes up when other files are taken for readable
 _MANY = 5000  # images; to check more takes so long that it is announced
 
 
-def unreadable(root: str, names: Sequence[str]) -> dict[str, str]:
+def unreadable(
+  root: str,
+  names: Sequence[str],
+  reason: Callable[[str], str] | None = None,
+  kind: str = "image",
+) -> dict[str, str]:
   """The images that cannot be decoded.
 
   Args:
     root: the folder the names are relative to.
     names: image files, as paths relative to `root`.
+    reason: path of a file -> what is wrong with it, or ''; decodes by default.
+    kind: of the check; results of one kind are remembered together.
 
   Returns:
     Name -> reason, for the unreadable images only.
   """
-  cache = _cache_path(root)
+  reason = reason or _reason
+  cache = _cache_path(root, kind)
   known = _recall(cache)
   stamps = {name: _stamp(os.path.join(root, name)) for name in names}
   fresh = [n for n in names if n not in known or known[n][0] != stamps[n]]
@@ -39,9 +49,9 @@ def unreadable(root: str, names: Sequence[str]) -> dict[str, str]:
     _LOG.warning("checking %d images in %s, this once", len(fresh), root)
   paths = [os.path.join(root, name) for name in fresh]
   with futures.ThreadPoolExecutor(min(16, os.cpu_count() or 1)) as pool:
-    reasons = list(pool.map(_reason, paths))
-  for name, reason in zip(fresh, reasons, strict=True):
-    known[name] = (stamps[name], reason)
+    reasons = list(pool.map(functools.partial(_why, reason), paths))
+  for name, found in zip(fresh, reasons, strict=True):
+    known[name] = (stamps[name], found)
   if fresh:
     _remember(cache, known)
   return {n: known[n][1] for n in names if known[n][1]}
@@ -59,14 +69,19 @@ def _reason(path: str) -> str:
   try:
     images.decode(path)
   except ValueError as e:
-    return "empty file" if _stamp(path)[0] == 0 else str(e)
+    return str(e)
   return ""
 
 
-def _cache_path(root: str) -> Path:
-  key = hashlib.blake2b(
-    os.fsencode(os.path.realpath(root)), digest_size=16
-  ).hexdigest()
+def _why(reason: Callable[[str], str], path: str) -> str:
+  found = reason(path)
+  empty = found and os.path.isfile(path) and not os.path.getsize(path)
+  return "empty file" if empty else found
+
+
+def _cache_path(root: str, kind: str) -> Path:
+  text = f"{_VERSION} {kind} {os.path.realpath(root)}"
+  key = hashlib.blake2b(os.fsencode(text), digest_size=16).hexdigest()
   return parallel.cache_dir() / "checked" / f"{key}.json"
 
 

@@ -13,6 +13,7 @@ from jaxtyping import Bool
 import numpy as np
 from PIL import Image, ImageOps
 
+from protojax.data import images
 from protojax.datasets import image_check
 from protojax.types import UserError
 
@@ -31,7 +32,7 @@ def read(file: str | os.PathLike | bytes) -> Bool[np.ndarray, "H W"]:
     ValueError: says what is wrong, without the name of the mask.
   """
   try:
-    with Image.open(io.BytesIO(file) if isinstance(file, bytes) else file) as f:
+    with images.opened(file) as f:
       f.load()
       grey = _grey(ImageOps.exif_transpose(f))
   except Exception as e:
@@ -55,7 +56,7 @@ def size(file: str | os.PathLike) -> tuple[int, int]:
   Raises:
     OSError: it cannot be opened.
   """
-  with Image.open(file) as f:
+  with images.opened(file) as f:
     width, height = f.size
     try:
       turned = f.getexif().get(_ORIENTATION, 1) in (5, 6, 7, 8)

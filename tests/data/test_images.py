@@ -1,9 +1,12 @@
 """Files -> pixels, against NumPy arithmetic and images made by hand."""
 
 import io
+import struct
+import subprocess
+import zlib
 
 import numpy as np
-from PIL import Image
+from PIL import EpsImagePlugin, Image
 import pytest
 
 from protojax.data import images
@@ -111,12 +114,65 @@ def tiff(array: np.ndarray) -> bytes:
   return content.getvalue()
 
 
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.int32])
+def test_values_of_eight_bits_are_taken_as_they_are(dtype):
+  values = np.array([[0, 1, 17, 200, 255]], dtype)
+  got = images.decode(tiff(values))
+  np.testing.assert_array_equal(got[..., 0], values)
+  # A 32-bit file of larger values holds 16 bits.
+  wide = np.array([[0, 257, 65535]], np.int32)
+  np.testing.assert_array_equal(images.decode(tiff(wide))[0, :, 1], [0, 1, 255])
+
+
+def test_sixteen_bit_colours_do_not_turn_black():
+  def encoded(values):
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in values)
+    parts = [
+      (b"IHDR", struct.pack(">IIBBBBB", *values.shape[1::-1], 16, 2, 0, 0, 0)),
+      (b"IDAT", zlib.compress(rows)),
+      (b"IEND", b""),
+    ]
+    chunks = (
+      struct.pack(">I", len(data))
+      + k
+      + data
+      + struct.pack(">I", zlib.crc32(k + data))
+      for k, data in parts
+    )
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
+
+  values = np.random.default_rng(0).integers(0, 256, (4, 5, 3))
+  got = images.decode(encoded(values * 257))
+  np.testing.assert_array_equal(got, values)
+  with pytest.raises(ValueError, match="16-bit colours of less than 256"):
+    images.decode(encoded(values))
+
+
+@pytest.mark.parametrize("suffix", ["eps", "eps.jpg", "png"])
+def test_nothing_starts_a_program(suffix, tmp_path, monkeypatch):
+  # Pillow would start Ghostscript on this, whatever the suffix.
+  path = tmp_path / f"x.{suffix}"
+  Image.new("RGB", (8, 8)).save(path, "EPS")
+  started = []
+  monkeypatch.setattr(EpsImagePlugin, "Ghostscript", lambda *a, **k: started)
+  monkeypatch.setattr(
+    subprocess, "Popen", lambda *a, **k: started.append(a) or 1 / 0
+  )
+  for file in (path, path.read_bytes()):
+    with pytest.raises(ValueError, match="not an image that Pillow can read"):
+      images.decode(file)
+  assert not started
+  assert "EPS" not in images.formats()
+  assert {"PNG", "JPEG", "TIFF", "WEBP", "BMP", "GIF"} <= set(images.formats())
+
+
 @pytest.mark.parametrize(
   ("content", "reason"),
   [
     (b"not an image", "not an image that Pillow can read"),
     (b"", "not an image that Pillow can read"),
     (tiff(np.full((3, 3), 70000, np.int32)), "32-bit integer pixels"),
+    (tiff(np.full((3, 3), 4000, np.uint16)), "pixels of at most 4000"),
     (tiff(np.zeros((3, 3), np.float32)), "floating-point pixels"),
   ],
 )
