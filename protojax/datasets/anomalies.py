@@ -17,7 +17,7 @@ from protojax import datasets
 from protojax.data import splits
 from protojax.data.source import printable
 from protojax.datasets import shots
-from protojax.datasets.collection import NORMAL, Collection, Entry
+from protojax.datasets.collection import NORMAL, Collection, Entry, passed_over
 from protojax.types import UserError
 
 SPLITS = ("train", "calibration", "test")
@@ -120,7 +120,10 @@ def open_split(config_data: Any, split: str, seed: int = 0) -> Anomalies:
     raise UserError(f"{collection.title} has no readable {split} image")
   collection.require_truth([r for r in drawn if entries[r].kind != NORMAL])
   class_names = (NORMAL, *sorted(kinds - {NORMAL}))
-  skipped = tuple((printable(entries[r].name), why) for r, why in bad.items())
+  unread = ((entries[row].name, why) for row, why in bad.items())
+  skipped = tuple(
+    (printable(name), why) for name, why in (*passed_over(collection), *unread)
+  )
   if c.shots and split == "train":
     collection = shots.Copies(collection, tuple(drawn))
     drawn = list(range(len(collection.entries)))

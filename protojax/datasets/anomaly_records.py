@@ -142,7 +142,13 @@ def write(
   splits = [_split(entries[row]) for row in rows]
   return records.Outcome(
     {split: splits.count(split) for split in sorted(set(splits))},
-    tuple((printable(entries[row].name), why) for row, why in bad.items()),
+    tuple(
+      (printable(name), why)
+      for name, why in (
+        *collection.skipped,
+        *((entries[row].name, why) for row, why in bad.items()),
+      )
+    ),
   )
 
 

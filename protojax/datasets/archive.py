@@ -15,6 +15,7 @@ import tarfile
 import zipfile
 import zlib
 
+from protojax.datasets import walk
 from protojax.types import UserError
 
 _SUFFIXES = (".tar", ".tgz", ".tar.gz", ".zip")
@@ -45,11 +46,13 @@ class Archive:
     title: path of the archive or folder.
     places: path on the disk -> names of the files that are read from there.
     folders: names of all folders, also of empty ones.
+    skipped: (name, reason) of links and special files that are passed over.
   """
 
   title: str
   places: dict[str, tuple[str, ...]]
   folders: frozenset[str]
+  skipped: tuple[tuple[str, str], ...] = ()
 
   @property
   def names(self) -> Iterator[str]:
@@ -104,8 +107,8 @@ def opened(path: str) -> Archive:
     )
   paths = [path]
   if os.path.isdir(path):
-    inside = sorted(os.listdir(path))
-    paths += [os.path.join(path, f) for f in inside if _is_archive(f)]
+    inside = [os.path.join(path, name) for name in sorted(os.listdir(path))]
+    paths += filter(_is_archive, inside)
   elif not _is_archive(path):
     raise UserError(
       f"--source={path} is neither a folder nor one of {', '.join(_SUFFIXES)}"
@@ -120,7 +123,13 @@ def opened(path: str) -> Archive:
     taken.update(places[place])
   for name in taken:
     folders.update(str(parent) for parent in PurePosixPath(name).parents)
-  return Archive(path, places, frozenset(folders - {"."}))
+  skipped = walk.walk(path, hidden=True).skipped if os.path.isdir(path) else ()
+  return Archive(
+    path,
+    places,
+    frozenset(folders - {"."}),
+    tuple((_name(p, path), why) for p, why in skipped),
+  )
 
 
 def _listed(place: str, folders: set[str]) -> list[str]:
@@ -151,15 +160,14 @@ def _members(
 
 
 def _of_folder(place: str, folders: set[str]) -> Iterator[_Member]:
-  for where, inside, names in os.walk(place, followlinks=True):
-    inside.sort()
-    prefix = os.path.relpath(where, place).replace(os.sep, "/")
-    prefix = "" if prefix == "." else f"{prefix}/"
-    folders.update(prefix + name for name in inside)
-    for name in sorted(names):
-      path = os.path.join(where, name)
-      if os.path.isfile(path):
-        yield prefix + name, os.path.getsize(path), Path(path).read_bytes
+  tree = walk.walk(place, hidden=True)
+  folders.update(_name(path, place) for path in tree.folders)
+  for path in tree.files:
+    yield _name(path, place), os.path.getsize(path), Path(path).read_bytes
+
+
+def _name(path: str, place: str) -> str:
+  return os.path.relpath(path, place).replace(os.sep, "/")
 
 
 def _of_tar(place: str, folders: set[str]) -> Iterator[_Member]:
@@ -263,7 +271,7 @@ def _plain(name: str) -> str:
 
 
 def _is_archive(path: str) -> bool:
-  return path.lower().endswith(_SUFFIXES) and not os.path.isdir(path)
+  return path.lower().endswith(_SUFFIXES) and os.path.isfile(path)
 
 
 @contextlib.contextmanager

@@ -22,7 +22,7 @@ from protojax.data import images as images_lib
 from protojax.data import splits as splits_lib
 from protojax.data.places import Places
 from protojax.data.source import printable
-from protojax.datasets import files, image_check, truths
+from protojax.datasets import files, image_check, truths, walk
 from protojax.types import UserError
 
 # What is declared of a data set; see `protojax.datasets`.
@@ -148,7 +148,9 @@ def opened(
       " a share between 0 and 1"
     )
   place = os.path.join(root, "images")
-  paths = [os.path.relpath(path, place) for path in files.below(place)]
+  listed, passed_over = files.below(place)
+  listed, links = walk.once(listed, place)
+  paths = [os.path.relpath(path, place) for path in listed]
   bad = image_check.unreadable(place, paths)
   paths = [path for path in paths if path not in bad]
   if len(paths) < 2:
@@ -178,6 +180,10 @@ def opened(
     labels=labels.astype(np.int32),
     class_names=(*task, OTHER),
     skipped=(
+      *(
+        (os.path.relpath(path, place), why)
+        for path, why in (*passed_over.items(), *links)
+      ),
       *bad.items(),
       *bad_rows,
       *((name, "it has boxes, but is not in images/") for name in lost),

@@ -84,12 +84,14 @@ class FileCollection:
     entries: images; the name of each is its path.
     masks: path of each image's mask, there or not; '' for normal images.
     has_truth: False if no image has a mask.
+    skipped: (name, reason) of what is passed over below the folder.
   """
 
   root: str
   entries: tuple[Entry, ...]
   masks: tuple[str, ...]
   has_truth: bool = True
+  skipped: tuple[tuple[str, str], ...] = ()
 
   @property
   def title(self) -> str:
@@ -220,6 +222,19 @@ class JoinedCollection:
     """Mask of the defective pixels."""
     name, own = self._places[row]
     return self.collections[name].truth(own)
+
+
+def passed_over(collection: Collection) -> tuple[tuple[str, str], ...]:
+  """(name, reason) of links, special files and folders that are not read."""
+  if isinstance(collection, FileCollection):
+    return collection.skipped
+  if isinstance(collection, JoinedCollection):
+    return tuple(
+      (os.path.join(name, own), why)
+      for name, one in collection.collections.items()
+      for own, why in passed_over(one)
+    )
+  return ()
 
 
 def joined(roots: str, read: Callable[[str], Collection]) -> Collection:

@@ -1,6 +1,5 @@
 """A source of image files, and functions that find image files on disk."""
 
-from collections.abc import Iterator
 import dataclasses
 import glob
 import os
@@ -11,7 +10,7 @@ from PIL import Image
 
 from protojax.data import images as images_lib
 from protojax.data.source import printable
-from protojax.datasets import image_check
+from protojax.datasets import image_check, walk
 from protojax.types import UserError
 
 
@@ -57,35 +56,55 @@ def images(*paths: str) -> Files:
   Raises:
     UserError: nothing is there, or none of it can be read.
   """
-  found = {}
+  found: dict[str, str] = {}
+  skipped: dict[str, str] = {}
   for path in paths:
-    for file in _expand(os.path.expanduser(path)):
+    listed, passed_over = _expand(os.path.expanduser(path))
+    skipped |= passed_over
+    for file in listed:
       found.setdefault(os.path.abspath(file), file)
   root = os.getcwd()
   bad = image_check.unreadable(root, tuple(found.values()))
   names = tuple(f for f in found.values() if f not in bad)
+  skipped |= bad
   if not names:
-    first = "".join(f" ({name}: {why})" for name, why in list(bad.items())[:1])
+    first = "".join(f" ({n}: {why})" for n, why in list(skipped.items())[:1])
     raise UserError(f"no readable image in {', '.join(paths)}{first}")
   labels = np.full(len(names), -1, np.int32)
-  return Files(root, names, labels, (), tuple(bad.items()))
+  return Files(root, names, labels, (), tuple(skipped.items()))
 
 
-def below(folder: str) -> Iterator[str]:
-  """Paths of the image files in and below a folder, sorted by name.
+def below(folder: str) -> tuple[list[str], dict[str, str]]:
+  """The image files in and below a folder; see `chosen`."""
+  return chosen(walk.walk(folder))
 
-  Image files are known by their suffix. Hidden files and folders are left out.
+
+def chosen(tree: walk.Tree) -> tuple[list[str], dict[str, str]]:
+  """The image files of a walk.
+
+  Image files are known by their suffix. Hidden files and folders are left out;
+  see `walk` for what else is.
+
+  Returns:
+    Paths, sorted, and path -> reason of what is passed over.
   """
-  for place, folders, files in os.walk(folder, followlinks=True):
-    folders[:] = sorted(f for f in folders if not f.startswith("."))
-    yield from (os.path.join(place, f) for f in sorted(files) if is_image(f))
+  # A pipe is a fault only if it passes itself off as an image.
+  passed_over = {
+    path: why
+    for path, why in tree.skipped
+    if is_image(path) or os.path.isdir(path)
+  }
+  return [path for path in tree.files if is_image(path)], passed_over
 
 
 def folders(path: str) -> list[str]:
   """Names of the folders in a folder, sorted; hidden ones are left out."""
   with os.scandir(path) as entries:
+    # A link that leads to itself is no folder; `entry.is_dir` fails on it.
     return sorted(
-      e.name for e in entries if e.is_dir() and not e.name.startswith(".")
+      e.name
+      for e in entries
+      if os.path.isdir(e.path) and not e.name.startswith(".")
     )
 
 
@@ -93,18 +112,35 @@ def is_image(path: str) -> bool:
   """True if the suffix is that of an image and the file is not hidden."""
   name = os.path.basename(path)
   suffix = os.path.splitext(name)[1].lower()
-  # Pillow's table of suffixes also holds formats that it only writes.
   kind = Image.registered_extensions().get(suffix)
-  return not name.startswith(".") and kind in Image.OPEN
+  return not name.startswith(".") and kind in images_lib.formats()
 
 
-def _expand(path: str) -> list[str]:
+def _expand(path: str) -> tuple[list[str], dict[str, str]]:
+  """The images that a path stands for; path -> reason of what it is not."""
   if os.path.isdir(path):
-    return list(below(path))
+    return below(path)
   if os.path.exists(path):  # the user names it: any suffix will do
-    return [path]
-  matches = sorted(glob.glob(path, recursive=True))
-  found = [f for f in matches if os.path.isfile(f) and is_image(f)]
-  if not found:
+    return [path], {}
+  matches = [f for f in _matches(path) if is_image(f) and not os.path.isdir(f)]
+  if not matches:
     raise UserError(f"no image at {path}: give a file, a folder or a pattern")
-  return found
+  return matches, {}
+
+
+def _matches(pattern: str) -> list[str]:
+  """Paths that a pattern stands for, sorted; ** is any folders."""
+  start, stars, rest = pattern.partition("**" + os.sep)
+  if not stars or (start and not start.endswith(os.sep)):
+    return sorted(glob.glob(pattern))
+  # Python's own ** never ends where links lead in a circle.
+  tops = [top for top in glob.glob(start or os.curdir) if os.path.isdir(top)]
+  folders = [folder for top in tops for folder in _entered(top)]
+  found = (_matches(os.path.join(glob.escape(f), rest)) for f in folders)
+  return sorted({os.path.normpath(path) for paths in found for path in paths})
+
+
+def _entered(top: str) -> list[str]:
+  tree = walk.walk(top)
+  passed_over = {path for path, _ in tree.skipped}
+  return [top, *(path for path in tree.folders if path not in passed_over)]

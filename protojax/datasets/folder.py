@@ -1,12 +1,14 @@
 """Opens a folder of images that has one folder for each class.
 
 The layout is `root/train/<class>/*` and `root/test/<class>/*`, or
-`root/<class>/*`, which a seed divides into the two splits.
+`root/<class>/*`, which a seed divides into the two splits. All may lie below
+further folders, each alone in its own, and the names of splits in capitals.
 """
 
 from collections.abc import Sequence
 import dataclasses
 import functools
+import logging
 import os
 from typing import Any
 
@@ -18,11 +20,16 @@ from protojax.datasets import (
   files,
   image_check,
   layouts,
+  levels,
   photo_records,
+  walk,
 )
 from protojax.datasets.collection import Collection, joined
 from protojax.datasets.files import Files
 from protojax.types import UserError
+
+_LOG = logging.getLogger(__name__)
+_TABLES = (".csv", ".tsv", ".xlsx")  # may hold the classes; nobody reads them
 
 # What is declared of a data set; see `protojax.datasets`.
 FOLDERS = True
@@ -78,53 +85,129 @@ def opened(
       f"no split {split!r} in {root}: --config.data.train and"
       f" --config.data.test name {' and '.join(map(repr, splits))}"
     )
-  if _has_splits(root, splits):
-    _require_same_classes(root, splits)
-    return _labelled(root, split)
-  return _drawn(_labelled(root), split == splits[1], test_fraction, seed)
+  listed = _listed(root, splits)
+  if not listed.splits:
+    source = _labelled(listed, "", listed.classes(""))
+    return _drawn(source, split == splits[1], test_fraction, seed)
+  levels.require_same(listed.home, listed.splits, listed.folders)
+  by_split = {name: listed.classes(f"{name}/") for name in listed.splits}
+  chosen = listed.splits[splits.index(split)]
+  return _labelled(listed, f"{chosen}/", by_split[chosen])
 
 
-def _has_splits(root: str, splits: tuple[str, str]) -> bool:
-  present = files.folders(root)
-  if all(s in present for s in splits):
-    return True
-  for found, missing in (splits, splits[::-1]):
-    # A folder "train" with images and no folders may be a class.
-    if found in present and files.folders(os.path.join(root, found)):
-      raise UserError(
-        f"{root} has {found}/ but no {missing}/: add it, or name the folders"
-        " with --config.data.train=NAME and --config.data.test=NAME"
-      )
-  return False
+@dataclasses.dataclass(frozen=True)
+class _Listed:
+  """The images of a folder of classes, by names with / between folders.
 
+  Attributes:
+    home: the folder that holds the splits or classes; names are relative to it.
+    splits: folders of the training and the test split, or none.
+    images: all images of the splits or classes.
+    folders: all folders.
+    tables: tables that lie beside them.
+    skipped: name -> reason of what is passed over.
+  """
 
-def _labelled(root: str, prefix: str = "") -> Files:
-  """All readable images below `root/prefix`, by class and then by name."""
-  where = os.path.join(root, prefix)
-  by_class = {
-    c: [os.path.relpath(f, root) for f in files.below(os.path.join(where, c))]
-    for c in files.folders(where)
-  }
-  if not by_class:
-    raise UserError(
-      f"no class folder in {where}: expected {os.path.join(where, '<class>')}/"
-      " with images in it"
+  home: str
+  splits: tuple[str, ...]
+  images: tuple[str, ...]
+  folders: tuple[str, ...]
+  tables: tuple[str, ...]
+  skipped: dict[str, str]
+
+  def classes(self, prefix: str) -> dict[str, list[str]]:
+    """Class -> images, in a split or, if `prefix` is '', in all."""
+    return levels.classes(
+      self.home, prefix, self.images, self.folders, self.tables
     )
-  bad = image_check.unreadable(
-    root, [n for names in by_class.values() for n in names]
+
+
+def _listed(root: str, splits: tuple[str, str]) -> _Listed:
+  """Finds the splits or classes below a folder and lists their images."""
+  tree = walk.walk(root)
+  folders = [_name(path, root) for path in tree.folders]
+  everything = [_name(f, root) for f in tree.files if files.is_image(f)]
+  level = levels.find(root, everything, folders, splits)
+  home = os.path.normpath(os.path.join(root, level.home))
+  if level.home:
+    _say_home(root, home)
+  # What is beside the splits may be where links in them lead.
+  tops = [os.path.join(home, name) for name in level.splits] or [home]
+  tree = walk.walk(*tops)
+  images, skipped = files.chosen(tree)
+  for path, why in skipped.items():
+    if path in tops:
+      raise UserError(f"the split {path} {why}: the splits must differ")
+  images, links = walk.once(images, home)
+  beside = _beside(level, everything)
+  return _Listed(
+    home=home,
+    splits=level.splits,
+    images=tuple(_name(path, home) for path in images),
+    folders=tuple(_name(path, home) for path in tree.folders),
+    tables=tuple(
+      name
+      for name in sorted(os.listdir(home))
+      if name.lower().endswith(_TABLES)
+    ),
+    skipped=beside
+    | {_name(path, home): why for path, why in (*skipped.items(), *links)},
   )
-  for c, names in by_class.items():
-    _require_images(c, os.path.join(where, c), names, bad)
-  good = {
-    c: [n for n in names if n not in bad] for c, names in by_class.items()
+
+
+def _beside(level: levels.Level, images: Sequence[str]) -> dict[str, str]:
+  """Name -> reason of images and folders beside the splits or classes."""
+  counts: dict[str, int] = {}
+  for name in images:
+    if name.startswith(level.home):
+      first, _, rest = name.removeprefix(level.home).partition("/")
+      if not rest or (level.splits and first not in level.splits):
+        counts[first] = counts.get(first, 0) + bool(rest)
+      elif level.splits and "/" not in rest:
+        counts[f"{first}/{rest}"] = 0
+  what = "splits" if level.splits else "classes"
+  return {
+    name: f"{count} images beside the splits, not read"
+    if count
+    else f"beside the folders of the {'classes' if '/' in name else what}"
+    for name, count in counts.items()
   }
+
+
+@functools.cache
+def _say_home(root: str, home: str) -> None:
+  _LOG.warning("%s has one way down only: %s is read", root, home)
+
+
+def _name(path: str, root: str) -> str:
+  return os.path.relpath(path, root).replace(os.sep, "/")
+
+
+def _labelled(
+  listed: _Listed, prefix: str, by_class: dict[str, list[str]]
+) -> Files:
+  """All readable images of a split, by class and then by name."""
+  root = listed.home
+  native = {c: [os.path.normpath(n) for n in by_class[c]] for c in by_class}
+  bad = image_check.unreadable(root, [n for ns in native.values() for n in ns])
+  for c, names in native.items():
+    _require_readable(c, os.path.join(root, prefix, c), names, bad)
+  good = {c: [n for n in names if n not in bad] for c, names in native.items()}
   counts = [len(names) for names in good.values()]
+  first = not prefix or prefix == f"{listed.splits[0]}/"
+  others = tuple(f"{name}/" for name in listed.splits if f"{name}/" != prefix)
+  passed_over = {
+    os.path.normpath(name): why
+    for name, why in listed.skipped.items()
+    # What lies beside the splits is told once, with the first.
+    if name.startswith(prefix) or (first and not name.startswith(others))
+  }
   return Files(
     root=root,
     names=tuple(name for names in good.values() for name in names),
     labels=np.repeat(np.arange(len(good), dtype=np.int32), counts),
     class_names=tuple(good),
-    skipped=tuple(bad.items()),
+    skipped=tuple((passed_over | bad).items()),
   )
 
 
@@ -165,27 +248,9 @@ def _require_folder(root: str) -> None:
     )
 
 
-def _require_same_classes(root: str, splits: Sequence[str]) -> None:
-  train, test = (set(files.folders(os.path.join(root, s))) for s in splits)
-  only = [
-    f"only in {split}: {', '.join(sorted(names))}"
-    for split, names in zip(splits, (train - test, test - train), strict=True)
-    if names
-  ]
-  if only:
-    raise UserError(
-      f"the splits of {root} differ in classes ({'; '.join(only)}); each class"
-      " needs a folder with images in both"
-    )
-
-
-def _require_images(
+def _require_readable(
   class_name: str, path: str, names: Sequence[str], bad: dict[str, str]
 ) -> None:
-  if not names:
-    raise UserError(
-      f"class {class_name!r} has no image: add images to {path} or remove it"
-    )
   if all(name in bad for name in names):
     raise UserError(
       f"class {class_name!r} has no readable image: all {len(names)} in {path}"

@@ -8,22 +8,25 @@
 - plain: KIND/*, where one folder is called good, normal, ok or free. The mask
   of a defective image lies beside it or in ground_truth/KIND.
 
-`read` knows the layout by these names and gives a collection, of which
-`anomalies` draws splits. A mask has the name of its image, with or without
-_mask at the end.
+Each may lie below further folders, if each of these is alone in its own, and
+splits may have capitals. `read` knows the layout by these names and gives a
+collection, of which `anomalies` draws splits. A mask has the name of its image,
+with or without _mask at the end.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 import csv
+import functools
 import itertools
 import json
+import logging
 import os
-from typing import Any
 
-from protojax.datasets import files
+from protojax.datasets import files, levels, walk
 from protojax.datasets.collection import NORMAL, Entry, FileCollection
 from protojax.types import UserError
 
+_LOG = logging.getLogger(__name__)
 _NORMAL = frozenset(("good", "normal", "ok", "free"))
 _TRUTH = "ground_truth"
 
@@ -39,27 +42,109 @@ def read(root: str) -> FileCollection:
   Raises:
     UserError: the layout is not known, or a list in it is not as expected.
   """
+  layout, root = _layout(root)
   found = sorted(
-    _layout(root)(root),
+    layout(root),
     key=lambda pair: (pair[0].category, pair[0].kind != NORMAL, pair[0].name),
   )
   if not found:
     raise UserError(f"no image in {root}")
-  entries, masks = zip(*found, strict=True)
-  names = [entry.name for entry in entries]
+  names = [entry.name for entry, _ in found]
   if len(set(names)) < len(names):
     twice = next(a for a, b in itertools.pairwise(sorted(names)) if a == b)
     raise UserError(f"{root} lists {twice} twice")
+  found, skipped = _once(root, found)
+  if layout in (_mvtec_set, _plain):
+    skipped |= _unread(root, found, skipped)
+  entries, masks = zip(*found, strict=True)
   for entry in entries:
     if entry.split == "train" and entry.kind != NORMAL:
       raise UserError(
         f"{root} has {entry.name} for training, which is {entry.kind!r}: only"
         " normal images are trained on, such as those in train/good"
       )
-  return FileCollection(root, entries, masks)
+  return FileCollection(root, entries, masks, skipped=tuple(skipped.items()))
 
 
-def _layout(root: str) -> Any:
+def _once(
+  root: str, found: Sequence[tuple[Entry, str]]
+) -> tuple[list[tuple[Entry, str]], dict[str, str]]:
+  """Each image once, and name -> reason of what is passed over."""
+  paths = {os.path.join(root, entry.name): (entry, m) for entry, m in found}
+  kept, links = walk.once(paths, root)
+  used = [*kept, *(os.path.join(root, paths[path][1]) for path in kept)]
+  _, skipped = files.below(root)
+  folders = [
+    path
+    for path in skipped
+    if os.path.isdir(path) and not any(_is_in(path, name) for name in used)
+  ]
+  # Of a folder that is passed over, the images are not named.
+  skipped = {
+    path: why
+    for path, why in (*skipped.items(), *links)
+    if path in folders
+    or not (os.path.isdir(path) or any(_is_in(f, path) for f in folders))
+  }
+  return [paths[path] for path in kept], {
+    os.path.relpath(path, root): why for path, why in skipped.items()
+  }
+
+
+def _is_in(folder: str, path: str) -> bool:
+  return path.startswith(folder + os.sep)
+
+
+def _unread(
+  root: str, found: Sequence[tuple[Entry, str]], skipped: Container[str]
+) -> dict[str, str]:
+  """Folder -> how many images in it are neither listed nor masks."""
+  known = (name for entry, mask in found for name in (entry.name, mask))
+  stems = {os.path.splitext(name)[0] for name in known}
+  counts: dict[str, int] = {}
+  for path in files.below(root)[0]:
+    name = os.path.relpath(path, root)
+    stem = os.path.splitext(name)[0]
+    is_mask = stem.endswith("_mask") or _TRUTH in name.lower()
+    if name not in skipped and stem not in stems and not is_mask:
+      folder = os.path.dirname(name) or os.curdir
+      counts[folder] = counts.get(folder, 0) + 1
+  return {
+    folder: f"{count} images of no category, split or kind"
+    for folder, count in counts.items()
+  }
+
+
+def _layout(root: str) -> tuple[Callable[[str], _Found], str]:
+  """How to list a folder, and the folder: there may be others around it."""
+  top = root
+  seen: set[str] = set()
+  while os.path.realpath(root) not in seen:
+    seen.add(os.path.realpath(root))
+    known = _known(root)
+    if known:
+      if root != top:
+        _say(top, root)
+      return known, root
+    held = [f for f in files.folders(root) if files.below(_join(root, f))[0]]
+    if len(held) != 1:
+      break
+    root = os.path.join(root, held[0])
+  inside = ", ".join(files.folders(top)[:4]) or "no folder"
+  raise UserError(
+    f"{top} is not laid out as a data set of defects, it has {inside}: expected"
+    " CATEGORY/train/good and CATEGORY/test/KIND (MVTec-AD), split_csv/1cls.csv"
+    " (VisA), realiad_jsons (Real-IAD), or folders of images one of which is"
+    f" called {', '.join(sorted(_NORMAL))}"
+  )
+
+
+@functools.cache
+def _say(top: str, root: str) -> None:
+  _LOG.warning("%s has one way down only: %s is read", top, root)
+
+
+def _known(root: str) -> Callable[[str], _Found] | None:
   inside = files.folders(root)
   if "realiad_jsons" in inside:
     return _real_iad
@@ -70,30 +155,32 @@ def _layout(root: str) -> Any:
       f"{root} looks like VisA and has no split_csv/1cls.csv: put that list of"
       " its splits there"
     )
+  if any(
+    _is_mvtec(place) for place in (root, *(_join(root, f) for f in inside))
+  ):
+    return _mvtec_set
+  return _plain if _normal_folders(inside) else None
+
+
+def _mvtec_set(root: str) -> _Found:
+  """One category, or a folder of categories."""
   if _is_mvtec(root):
-    return lambda root: _mvtec(root, "", _basename(root))
-  categories = [f for f in inside if _is_mvtec(os.path.join(root, f))]
-  if categories:
-    return lambda root: (
-      pair for name in categories for pair in _mvtec(root, name, name)
-    )
-  if _normal_folders(inside):
-    return _plain
-  raise UserError(
-    f"{root} is not laid out as a data set of defects: expected"
-    " CATEGORY/train/good and CATEGORY/test/KIND (MVTec-AD), split_csv/1cls.csv"
-    " (VisA), realiad_jsons (Real-IAD), or folders of images one of which is"
-    f" called {', '.join(sorted(_NORMAL))}"
-  )
+    yield from _mvtec(root, "", _basename(root))
+    return
+  for name in files.folders(root):
+    if _is_mvtec(_join(root, name)):
+      yield from _mvtec(root, name, name)
 
 
 def _mvtec(root: str, prefix: str, category: str) -> _Found:
+  truth = _named(_join(root, prefix), _TRUTH) or _TRUTH
   for split in ("train", "test"):
-    where = os.path.join(root, prefix, split)
-    for folder in files.folders(where) if os.path.isdir(where) else ():
+    found = _named(_join(root, prefix), split)
+    where = os.path.join(root, prefix, found)
+    for folder in files.folders(where) if found else ():
       kind = NORMAL if folder.lower() in _NORMAL else folder
-      images = os.path.join(prefix, split, folder)
-      mask_of = _masks(root, os.path.join(prefix, _TRUTH, folder))
+      images = os.path.join(prefix, found, folder)
+      mask_of = _masks(root, os.path.join(prefix, truth, folder))
       for stem, name in _below(root, images):
         mask = "" if kind == NORMAL else mask_of(stem)
         yield Entry(name, category, kind, split), mask
@@ -173,11 +260,24 @@ def _plain(root: str) -> _Found:
     raise UserError(
       f"{root} has {' and '.join(normal)}: one folder holds the normal images"
     )
-  for folder in folders:
-    if folder == _TRUTH:
-      continue
-    images, beside = _without_masks(_below(root, folder))
-    elsewhere = _masks(root, os.path.join(_TRUTH, folder), folder)
+  truth = levels.named(_TRUTH, folders)
+  kinds = [folder for folder in folders if folder != truth]
+  if len(kinds) < 2:
+    raise UserError(
+      f"{root} has {normal[0]}/ only: a folder of images of each kind of defect"
+      " must lie beside it, to test on"
+    )
+  for folder in kinds:
+    found = list(_below(root, folder))
+    names = [name.replace(os.sep, "/") for _, name in found]
+    if levels.is_group(f"{folder}/", names):
+      raise UserError(
+        f"{os.path.join(root, folder)} cannot be one kind of images, because it"
+        " holds folders of images: name the folder whose folders are the kinds"
+        " with --config.data.root=DIR, or take the images out of their folders"
+      )
+    images, beside = _without_masks(found)
+    elsewhere = _masks(root, os.path.join(truth or _TRUTH, folder), folder)
     kind = NORMAL if folder in normal else folder
     for stem, name in images:
       if kind == NORMAL:
@@ -227,7 +327,7 @@ def _masks(root: str, folder: str, expected: str = "") -> Callable[[str], str]:
 def _below(root: str, folder: str) -> Iterator[tuple[str, str]]:
   """(path in the folder without suffix, path in the root) of each image."""
   where = os.path.join(root, folder)
-  for path in files.below(where):
+  for path in files.below(where)[0]:
     stem = os.path.splitext(os.path.relpath(path, where))[0]
     yield stem, os.path.relpath(path, root)
 
@@ -237,11 +337,20 @@ def _normal_folders(names: Iterable[str]) -> list[str]:
 
 
 def _is_mvtec(path: str) -> bool:
-  for split in ("train", "test"):
-    where = os.path.join(path, split)
-    if os.path.isdir(where) and _normal_folders(files.folders(where)):
-      return True
-  return False
+  found = (_named(path, split) for split in ("train", "test"))
+  return any(
+    _normal_folders(files.folders(os.path.join(path, name)))
+    for name in found
+    if name
+  )
+
+
+def _named(path: str, name: str) -> str:
+  return levels.named(name, files.folders(path))
+
+
+def _join(root: str, name: str) -> str:
+  return os.path.join(root, name) if name else root
 
 
 def _basename(root: str) -> str:

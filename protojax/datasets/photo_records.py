@@ -115,7 +115,7 @@ class _Writing:
     self._listing = listing
     self._advance = advance
     self._written: list[tuple[str, Photo]] = []  # MD5 of each image
-    self._skipped: list[tuple[str, str]] = []
+    self._skipped = [(printable(name), why) for name, why in files.skipped]
 
   def content(self) -> array_records.Content:
     """The data set, for `array_records.write`."""

@@ -82,7 +82,7 @@ def test_names_that_are_not_utf8(tmp_path):
 @pytest.mark.parametrize(
   ("change", "message"),
   [
-    ({"empty": None}, "class 'empty' in .* has no image: add images to empty"),
+    ({"empty": None}, "class 'empty' has no image: add images to .*empty"),
     ({"one/0.jpg": fakes.jpeg(0)}, "class 'one' in .* has 1 image and the"),
     (
       {f"one/{i}.jpg": b"junk" for i in range(2)},
@@ -98,12 +98,14 @@ def test_classes_without_images_leave_nothing(tmp_path, kind, change, message):
 
 def test_splits_of_different_classes(tmp_path):
   tree = photos("a", "b", prefix="train/") | photos("a", prefix="test/")
-  with pytest.raises(UserError, match="differ in classes: b is in one"):
+  with pytest.raises(
+    UserError, match=r"differ in classes \(only in train: b\)"
+  ):
     write(tmp_path, tree)
 
 
 def test_no_classes(tmp_path):
   with pytest.raises(
-    UserError, match=r"no class folder in .*: expected <class"
+    UserError, match=r"no class folder in .*: expected .*<class"
   ):
     write(tmp_path, {"1.jpg": fakes.jpeg(1)})

@@ -35,9 +35,11 @@ def test_given_splits(make_folder):
 
 
 def test_other_names_of_the_splits(make_folder):
-  root = make_folder(classes({"a": 1}, "fit/") | classes({"a": 2}, "val/"))
+  root = make_folder(
+    classes({"a": 1, "b": 1}, "fit/") | classes({"a": 2, "b": 1}, "val/")
+  )
   splits = ("fit", "val")
-  assert len(folder.opened(root, "val", splits=splits)) == 2
+  assert len(folder.opened(root, "val", splits=splits)) == 3
 
 
 def test_seeded_split_is_stratified_disjoint_and_complete(make_folder):

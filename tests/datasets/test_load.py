@@ -25,7 +25,7 @@ def test_folder_by_config(make_folder, data_config):
 
 def test_given_folders_have_the_names_of_the_splits(make_folder, data_config):
   root = make_folder(
-    {f"{s}/a/{i}.png": i for s in ("x", "y") for i in range(3)}
+    {f"{s}/{c}/{i}.png": i for s in "xy" for c in "ab" for i in range(3)}
   )
   config = data_config(name="folder", root=root, train="x", test="y")
   assert dataset.open_split(config, "test").name(0).startswith("y")

@@ -1,0 +1,183 @@
+"""Finds the level of a folder or an archive that holds the splits or classes.
+
+All is told from names: the images and folders below the top, with / between
+folders. So `folder` and `class_folders` take the same for a class.
+"""
+
+from collections.abc import Collection, Iterable, Sequence
+import dataclasses
+
+from protojax.data.source import printable
+from protojax.types import UserError
+
+_NAMED = 4  # folders in a message
+
+
+@dataclasses.dataclass(frozen=True)
+class Level:
+  """Where the classes are.
+
+  Attributes:
+    home: the folder that holds the splits or the classes; '' is the top, others
+      end in /.
+    splits: folders of the training and the test split in `home`; none if it
+      holds the classes themselves.
+  """
+
+  home: str
+  splits: tuple[str, ...]
+
+
+def find(
+  title: str,
+  images: Collection[str],
+  folders: Collection[str],
+  splits: tuple[str, str],
+) -> Level:
+  """Goes down from the top while there is a single folder of folders.
+
+  Args:
+    title: of the folder or archive, for messages.
+    images: paths of all images.
+    folders: paths of all folders.
+    splits: names of the training and the test split, in small or capital
+      letters.
+
+  Raises:
+    UserError: only one of the splits is there.
+  """
+  home = ""
+  while True:
+    inside = children(home, folders)
+    found = [named(name, inside) for name in splits]
+    if all(found):
+      return Level(home, tuple(found))
+    for one, other in (found, splits[1]), (found[::-1], splits[0]):
+      # A folder "train" with images and no folders may be a class.
+      if one[0] and children(f"{home}{one[0]}/", folders):
+        raise UserError(
+          f"{title} has {printable(home + one[0])}/ but no {other}/: add it, or"
+          " name the folders with --config.data.train=NAME and"
+          " --config.data.test=NAME"
+        )
+    held = _held(home, images)
+    if len(held) != 1 or "" in held:
+      return Level(home, ())
+    (only,) = held
+    deeper = f"{home}{only}/"
+    if not any(name for name in _held(deeper, images)):
+      return Level(home, ())
+    home = deeper
+
+
+def classes(
+  title: str,
+  home: str,
+  images: Iterable[str],
+  folders: Collection[str],
+  tables: Sequence[str] = (),
+) -> dict[str, list[str]]:
+  """Class -> its images, both sorted.
+
+  Args:
+    title: of the folder or archive, for messages.
+    home: the folder that holds the classes; '' or with / at its end.
+    images: paths of all images.
+    folders: paths of all folders.
+    tables: names of tables beside the images, which are not read.
+
+  Raises:
+    UserError: there are fewer than two classes, one has no image, or some are
+      folders of folders.
+  """
+  where = printable(f"{title}/{home}".rstrip("/"))
+  held = _held(home, images)
+  found = {name: held.get(name, []) for name in children(home, folders)}
+  beside = f" and {len(held[''])} images" if "" in held else ""
+  unread = f"; {printable(tables[0])} is not read" if tables else ""
+  if not found:
+    raise UserError(
+      f"no class folder in {where}{beside}: expected {where}/<class>/ with"
+      f" images in it{unread}"
+    )
+  grouped = [name for name in found if is_group(f"{home}{name}/", found[name])]
+  if grouped:
+    below = _held(f"{home}{grouped[0]}/", found[grouped[0]])
+    raise UserError(
+      f"{_listed(grouped)} in {where} cannot be classes, because they hold"
+      f" folders of images ({_listed(below)}):"
+      " name the folder whose folders are the classes, or the splits, with"
+      " --config.data.root=DIR, --config.data.train=NAME and"
+      " --config.data.test=NAME"
+    )
+  if len(found) < 2:
+    ((name, inside),) = found.items()
+    raise UserError(
+      f"{where} has one folder only, {printable(name)} with {len(inside)}"
+      f" images{beside}: two classes or more are needed,"
+      f" each with a folder of its own there{unread}"
+    )
+  for name, inside in found.items():
+    if not inside:
+      raise UserError(
+        f"class {printable(name)!r} has no image: add images to"
+        f" {where}/{printable(name)} or remove it"
+      )
+  return found
+
+
+def require_same(
+  title: str, splits: Sequence[str], folders: Collection[str]
+) -> None:
+  """Requires the same classes in both splits.
+
+  Raises:
+    UserError: a class is in one of them only.
+  """
+  train, test = (set(children(f"{split}/", folders)) for split in splits)
+  only = [
+    f"only in {printable(split)}: {', '.join(map(printable, sorted(names)))}"
+    for split, names in zip(splits, (train - test, test - train), strict=True)
+    if names
+  ]
+  if only:
+    raise UserError(
+      f"the splits of {title} differ in classes ({'; '.join(only)}); each class"
+      " needs a folder with images in both"
+    )
+
+
+def children(home: str, folders: Iterable[str]) -> list[str]:
+  """Names of the folders in a folder, sorted."""
+  inside = (f.removeprefix(home) for f in folders if f.startswith(home))
+  return sorted(name for name in inside if name and "/" not in name)
+
+
+def named(name: str, found: Collection[str]) -> str:
+  """The folder of a name, in small or capital letters; '' if there is none."""
+  if name in found:
+    return name
+  return next((f for f in found if f.casefold() == name.casefold()), "")
+
+
+def is_group(home: str, images: Sequence[str]) -> bool:
+  """True if most of the images lie in several folders of `home`."""
+  held = _held(home, images)
+  own = len(held.pop("", ()))
+  return len(held) > 1 and own < len(images) - own
+
+
+def _held(home: str, images: Iterable[str]) -> dict[str, list[str]]:
+  """Folder in `home`, '' for `home` itself -> the images below, sorted."""
+  held: dict[str, list[str]] = {}
+  for path in sorted(images):
+    if path.startswith(home):
+      folder, _, rest = path.removeprefix(home).partition("/")
+      held.setdefault(folder if rest else "", []).append(path)
+  return held
+
+
+def _listed(names: Iterable[str]) -> str:
+  names = [printable(name) or "." for name in names]
+  more = ", ..." if len(names) > _NAMED else ""
+  return ", ".join(names[:_NAMED]) + more

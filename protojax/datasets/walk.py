@@ -1,0 +1,187 @@
+"""Lists what lies below a folder; every command finds its files here.
+
+Links are followed, but no folder is listed twice and none above the top is, so
+that a link neither multiplies the data nor leads in a circle. Only regular
+files count: to open a pipe would wait for ever.
+"""
+
+from collections.abc import Callable, Iterable
+import dataclasses
+import os
+from pathlib import Path
+import stat
+
+_KINDS = (
+  (stat.S_ISFIFO, "a pipe"),
+  (stat.S_ISSOCK, "a socket"),
+  (stat.S_ISCHR, "a device"),
+  (stat.S_ISBLK, "a device"),
+)
+# A folder may be reached by a link: what is above either name is above it.
+_NAMES = (os.path.realpath, os.path.abspath)
+
+
+@dataclasses.dataclass(frozen=True)
+class Tree:
+  """What lies below some folders.
+
+  Attributes:
+    folders: paths, sorted, without the folders that were walked.
+    files: paths of the regular files, sorted.
+    skipped: (path, reason) of links and files that are passed over.
+  """
+
+  folders: tuple[str, ...]
+  files: tuple[str, ...]
+  skipped: tuple[tuple[str, str], ...]
+
+
+def walk(*tops: str, hidden: bool = False) -> Tree:
+  """Lists all that lies in and below some folders.
+
+  Where several names lead to one folder, the one that is no link is taken, and
+  among links the first.
+
+  Args:
+    tops: folders; those that do not exist are empty.
+    hidden: True to list names that begin with a dot, too.
+  """
+  walking = _Walking([top for top in tops if os.path.isdir(top)], hidden)
+  # Links wait until all real folders are listed.
+  for place in walking.places:
+    walking.enter(place)
+  return Tree(
+    tuple(sorted(walking.folders)),
+    tuple(sorted(walking.files)),
+    tuple(sorted(walking.skipped)),
+  )
+
+
+def once(
+  paths: Iterable[str], root: str
+) -> tuple[list[str], list[tuple[str, str]]]:
+  """Leaves out files that are among the others by another name.
+
+  Args:
+    paths: files below `root`.
+    root: of two names, the one counts that has no link below `root`.
+
+  Returns:
+    The files that stay, in the order given, and (path, reason) of the others.
+  """
+  paths, top = list(paths), os.path.realpath(root)
+  where = {folder: os.path.realpath(folder) for folder in map(_dirname, paths)}
+  real = {
+    path: os.path.realpath(path)
+    if os.path.islink(path)
+    else os.path.join(where[_dirname(path)], os.path.basename(path))
+    for path in paths
+  }
+  first: dict[str, str] = {}
+  for path in paths:
+    if os.path.join(top, os.path.relpath(path, root)) == real[path]:
+      first[real[path]] = path
+  for path in paths:
+    first.setdefault(real[path], path)
+  lost = [path for path in paths if first[real[path]] != path]
+  return [path for path in paths if first[real[path]] == path], [
+    (path, f"leads to {first[real[path]]}, which is read already")
+    for path in lost
+  ]
+
+
+def irregular(path: str | os.PathLike) -> str:
+  """Says why a path is no regular file; '' if it is one.
+
+  Raises:
+    OSError: there is nothing.
+  """
+  mode = os.stat(path).st_mode
+  if stat.S_ISREG(mode):
+    return ""
+  if stat.S_ISDIR(mode):
+    return "a folder, not a file"
+  kinds = (name for is_kind, name in _KINDS if is_kind(mode))
+  return f"{next(kinds, 'a special file')}, not a regular file"
+
+
+class _Walking:
+  """A walk: what it has found, and the folders and links still to enter."""
+
+  def __init__(self, tops: Iterable[str], hidden: bool) -> None:
+    self.places = list(tops)
+    self.folders: list[str] = []
+    self.files: list[str] = []
+    self.skipped: list[tuple[str, str]] = []
+    self._hidden = hidden
+    self._known: dict[tuple[int, int], str] = {}
+    starts = {start(t) for t in tops for start in _NAMES}
+    above = {str(parent) for start in starts for parent in Path(start).parents}
+    self._above = {_identity(folder): folder for folder in above - starts}
+
+  def enter(self, place: str) -> None:
+    """Lists a folder and the real folders below it; links come later."""
+    inside = [place]
+    while inside:
+      folder = inside.pop()
+      if self._is_new(folder):
+        inside += self._listed(folder)
+
+  def _is_new(self, folder: str) -> bool:
+    key = _identity(folder)
+    if key in self._above:
+      why = f"leads to {self._above[key]}, which is above"
+    elif key in self._known:
+      why = f"leads to {self._known[key]}, which is read already"
+    else:
+      self._known[key] = folder
+      return True
+    self.skipped.append((folder, why))
+    return False
+
+  def _listed(self, folder: str) -> list[str]:
+    """The real folders in a folder; notes all else that it holds."""
+    try:
+      with os.scandir(folder) as entries:
+        found = sorted(entries, key=lambda entry: entry.name)
+    except OSError as e:
+      self.skipped.append((folder, f"cannot be listed: {e.strerror}"))
+      return []
+    real = []
+    for entry in found:
+      if entry.name.startswith(".") and not self._hidden:
+        continue
+      if entry.is_dir(follow_symlinks=False):
+        real.append(entry.path)
+        self.folders.append(entry.path)
+      elif _safely(entry.is_dir):
+        self.places.append(entry.path)
+        self.folders.append(entry.path)
+      elif _safely(entry.is_file):
+        self.files.append(entry.path)
+      else:
+        self.skipped.append((entry.path, _why(entry.path)))
+    return real
+
+
+def _dirname(path: str) -> str:
+  return os.path.dirname(path) or os.curdir
+
+
+def _identity(folder: str) -> tuple[int, int]:
+  status = os.stat(folder)
+  return status.st_dev, status.st_ino
+
+
+def _safely(ask: Callable[[], bool]) -> bool:
+  try:
+    return ask()
+  except OSError:  # a link that leads to itself
+    return False
+
+
+def _why(path: str) -> str:
+  try:
+    return irregular(path)
+  except OSError:
+    return "a link that leads nowhere"
