@@ -70,11 +70,13 @@ class Augmentation(NamedTuple):
     pixels: (image, what was drawn) -> image.
     move: what was drawn -> what moves points; None if it changes pixels where
       they are.
+    channels: numbers of channels of the images that it can change; (): any.
   """
 
   draw: Callable[[Array], Any]
   pixels: Callable[[Array, Any], Array]
   move: Callable[[Any], geometry.Move] | None = None
+  channels: tuple[int, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -257,7 +259,7 @@ def _itself(move: geometry.Move) -> geometry.Move:
 AUGMENTATIONS: dict[str, Augmentation] = {
   "flip": Augmentation(jax.random.bernoulli, _mirrored, warps.mirror),
   "crop": Augmentation(_box, geometry.crop, warps.zoom),
-  "colour": Augmentation(_factors, _coloured),
+  "colour": Augmentation(_factors, _coloured, channels=(1, 3)),
   "rotate": _warped(_rotation),
   "skew": _warped(_skew),
   "shear": _warped(_shear),

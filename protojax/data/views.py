@@ -44,12 +44,19 @@ class View:
     return bool(self.parent or self.jpeg or self.augment)
 
   def require_images(self, fields: Mapping[str, fields_lib.Field]) -> None:
-    """Raises a UserError if it needs images and there are none."""
+    """Raises a UserError if it needs images that are not there."""
     if self.jpeg and not _photographs(fields):
       raise UserError(
         f"{JPEG!r} needs an image of three channels, and there are only"
         f" {', '.join(fields)}"
       )
+    channels = {
+      name: field.channels
+      for name, field in fields.items()
+      if isinstance(field, fields_lib.Pixels)
+    }
+    for name in transforms.require_known(self.augment):
+      _require_channels(name, channels)
 
   def saved(
     self,
@@ -165,6 +172,19 @@ def _parsed(name: str, parent: str, augment: str) -> View:
     )
   transforms.require_known(rest)
   return View(name, parent, jpeg, rest)
+
+
+def _require_channels(name: str, channels: Mapping[str, int]) -> None:
+  """Refuses an augmentation that cannot change these images, by field."""
+  wanted = transforms.AUGMENTATIONS[name].channels
+  wrong = [field for field, count in channels.items() if count not in wanted]
+  if not wanted or (channels and not wrong):
+    return
+  found = f"{wrong[0]!r} has {channels[wrong[0]]}" if wrong else "there is none"
+  raise UserError(
+    f"{name!r} needs an image of {' or '.join(map(str, wanted))} channels, and"
+    f" {found}: leave it out, or make what has other channels a Grid"
+  )
 
 
 def _photographs(fields: Mapping[str, fields_lib.Field]) -> list[str]:

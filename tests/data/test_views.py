@@ -8,10 +8,10 @@ from numpy.testing import assert_array_equal
 import pytest
 
 from protojax import parallel
-from protojax.data import images, views
+from protojax.data import fields, images, views
 from protojax.data import stream as stream_lib
 from protojax.types import UserError
-from tests.data.field_fakes import KINDS, Bags, Everything
+from tests.data.field_fakes import KINDS, Bags, Everything, Unlabelled
 
 VIEWS = {
   "strong": "weak+colour",
@@ -153,7 +153,42 @@ def test_views_that_cannot_be_made(given, message):
     stream_lib.shuffled(Everything(), 24, 6, 0, views=given)
 
 
+class Channels(Unlabelled):
+  def __init__(self, channels):
+    super().__init__()
+    self.fields = {"left": fields.Pixels(channels), "map": fields.Grid(2)}
+
+  def __getitem__(self, i):
+    side = self.fields["left"].channels
+    left = np.full((6, 6, side), 20 * i, np.uint8)
+    return {"left": left, "map": np.ones((6, 6, 2))}
+
+
+@pytest.mark.parametrize("views", [None, {"a": "flip", "b": "a+crop,colour"}])
+@pytest.mark.parametrize("channels", [2, 4])
+def test_colour_of_channels_that_have_none_is_refused(views, channels):
+  with pytest.raises(
+    UserError,
+    match=f"'colour' needs an image of 1 or 3 .* 'left' has {channels}",
+  ):
+    stream_lib.shuffled(
+      Channels(channels), 6, 4, 0, "" if views else "flip,colour", views=views
+    )
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_colour_of_grey_and_of_colours(channels):
+  stream = stream_lib.shuffled(Channels(channels), 6, 4, 0, "colour")
+  (read,) = stream.batches(0, 1)
+  batch = jax.jit(stream.varied)(read, parallel.key(0))
+  assert batch["left"].shape == (4, 6, 6, channels)
+  assert (batch["left"] != read["left"]).any()
+  assert_array_equal(batch["map"], read["map"])
+
+
 def test_other_mistakes():
+  with pytest.raises(UserError, match=r"'colour' .*, and there is none"):
+    stream_lib.shuffled(Bags(), 1, 4, 0, "colour")
   with pytest.raises(UserError, match="augment='flip' and views are given"):
     stream_lib.shuffled(Everything(), 24, 6, 0, "flip", views=VIEWS)
   with pytest.raises(UserError, match="'jpeg' in 'flip,jpeg' follows"):
