@@ -69,4 +69,5 @@ def batch_size(config: ConfigDict, images: int) -> int:
     config: of the run; a method need not have the key batch_size.
     images: how many there are; a batch has no more.
   """
-  return min(images, config.get("batch_size", _AT_ONCE))
+  found = config.batch_size if "batch_size" in config else _AT_ONCE
+  return min(images, found)
