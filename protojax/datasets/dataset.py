@@ -141,6 +141,7 @@ class Dataset:
     augment: str = "",
     copies: int = 1,
     *,
+    order: str = "",
     rows: Sequence[int] | np.ndarray | None = None,
     weights: Sequence[float] | np.ndarray | None = None,
     labels: Sequence[int] | np.ndarray | None = None,
@@ -151,6 +152,8 @@ class Dataset:
     Args:
       augment: names of the random variations; see `data.transforms`.
       copies: how often each image comes in an epoch.
+      order: a name for the order and for what is drawn on the host. Streams of
+        the same name go in step; two streams of one stage want two names.
       rows: positions of the images to draw from; None: all.
       weights: of each image, to draw in proportion; None: each comes once.
       labels: of each image, in place of its own; -1 is unknown.
@@ -160,7 +163,7 @@ class Dataset:
       self.source("train"),
       self._image_size,
       self._batch_size,
-      self._seed,
+      _named_seed(self._seed, order),
       augment,
       copies=copies,
       rows=rows,
@@ -168,3 +171,10 @@ class Dataset:
       labels=labels,
       views=views,
     )
+
+
+def _named_seed(seed: int, name: str) -> int:
+  """A seed of its own for each name; '' is the seed itself."""
+  if not name:
+    return seed
+  return int.from_bytes(splits_lib.draw(seed, name)[:4], "little")

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from protojax.data import stream as stream_lib
 from protojax.datasets import dataset, files
 from protojax.types import UserError
 
@@ -95,6 +96,29 @@ def test_a_data_set_passes_on_what_a_stream_draws(make_folder, data_config):
   assert set(batch["index"]) <= {1, 5, 7}
   assert (batch["label"] == 1).all()
   assert [view.name for view in stream.views] == ["a"]
+
+
+def test_streams_of_one_data_set_have_orders_of_their_own(
+  make_folder, data_config
+):
+  root = make_folder({f"{c}/{i}.png": i for c in "ab" for i in range(20)})
+  config = data_config(name="folder", root=root, image_size=8)
+
+  def order(name, seed=3):
+    stream = dataset.Dataset(config, seed, 4).shuffled(order=name)
+    batches = stream.batches(0, 6, read_images=False)
+    return tuple(np.concatenate([batch["index"] for batch in batches]))
+
+  assert order("source") == order("source")
+  found = {order(*of) for of in [("",), ("source",), ("target",), ("", 4)]}
+  found |= {order("source", 4), order("target", 4)}
+  assert len(found) == 6
+  # Without a name, the order is that of the seed.
+  plain = stream_lib.shuffled(
+    dataset.Dataset(config, 3, 4).source("train"), 8, 4, 3
+  )
+  batches = plain.batches(0, 6, read_images=False)
+  assert order("") == tuple(np.concatenate([b["index"] for b in batches]))
 
 
 def test_a_data_set_without_boxes(data_config):
