@@ -19,6 +19,7 @@ import numpy as np
 
 from protojax.backbones.backbone import Backbone, Layer, Readout
 from protojax.types import ArrayLike, PyTree, UserError
+from protojax.weights import prefixes
 from protojax.weights import reading as weights
 from protojax.weights.naming import Tensors
 
@@ -89,7 +90,7 @@ def class_names(head: Head | None, names: Sequence[str]) -> tuple[str, ...]:
 
 
 def _head(tensors: Tensors, backbone: Backbone, origin: str) -> Head:
-  tensors = {k.removeprefix("module."): x for k, x in tensors.items()}
+  tensors = prefixes.bare(tensors)
   weight, bias = _pair(tensors, _LINEAR, 2)
   channels = backbone.channels
   if weight is None or weight.shape != (len(bias), channels):

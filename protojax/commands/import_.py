@@ -32,7 +32,7 @@ from protojax.engine import workdir
 from protojax.engine.checkpoint import Checkpoints, Progress
 from protojax.prototypes.bank import bank_of
 from protojax.types import State, UserError
-from protojax.weights import pytorch, reading
+from protojax.weights import prefixes, pytorch, reading
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -125,9 +125,10 @@ def recognised(module: pytorch.Module) -> tuple[str, ModuleType]:
     if reader.recognised(module):
       return name, reader
   first = ", ".join(list(module.tensors)[:3]) or "none"
+  systems = "; ".join(reader.SYSTEMS for reader in readers.values())
   raise UserError(
-    f"its tensors ({first:.200}, ...) are those of no system that can be read;"
-    f" those are {'; '.join(reader.SYSTEMS for reader in readers.values())}"
+    f"{prefixes.hint(module.tensors)}its tensors ({first:.200}, ...) are those"
+    f" of no system that can be read; those are {systems}"
   )
 
 

@@ -6,6 +6,7 @@ layout that knows most names of a file, so that nobody has to name its origin.
 
 from collections.abc import Callable, Mapping, Sequence
 import dataclasses
+import itertools
 import re
 from typing import Any
 
@@ -13,7 +14,7 @@ from flax import traverse_util
 import numpy as np
 
 from protojax.types import PyTree, UserError
-from protojax.weights import reading
+from protojax.weights import prefixes, reading
 
 # Tensors of a checkpoint, by name.
 Tensors = Mapping[str, np.ndarray]
@@ -75,8 +76,8 @@ def convert(
   """Variables in the structure of `template`, from a foreign checkpoint.
 
   Args:
-    tensors: by their foreign names, with or without the "module." that
-      PyTorch's DataParallel puts before each.
+    tensors: by their foreign names, with or without the prefixes that wrappers
+      put before each: see `prefixes`.
     template: arrays or shapes, {"params": ..., "batch_stats": ...}.
     layouts: possible layouts; the one that knows most names is taken.
 
@@ -86,15 +87,17 @@ def convert(
   """
   if not layouts:
     raise UserError("no foreign weights are known for this backbone")
-  tensors = {k.removeprefix("module."): x for k, x in tensors.items()}
   flat: dict[tuple[str, ...], Any] = traverse_util.flatten_dict(template)
 
-  def familiar(layout: Layout) -> int:
-    arranged = layout.arrange(tensors)
+  def familiar(choice: tuple[Tensors, Layout]) -> int:
+    named, layout = choice
+    arranged = layout.arrange(named)
     return sum(layout.foreign_name(path) in arranged for path in flat)
 
-  layout = max(layouts, key=familiar)
-  arranged = dict(layout.arrange(tensors))
+  # A layout may have such a prefix itself.
+  namings = [prefixes.bare(tensors), dict(tensors)]
+  named, layout = max(itertools.product(namings, layouts), key=familiar)
+  arranged = dict(layout.arrange(named))
   for path, leaf in flat.items():
     name = layout.foreign_name(path)
     # The kernel of a linear layer: PyTorch has it as [out, in].

@@ -238,7 +238,7 @@ def module(root: Any, wrappers: Sequence[str]) -> Module:
   if not isinstance(root, pickled.Object):
     return Module({}, tensors(root, ()), {})
   found = Module({}, {}, {})
-  left = [("", root)]
+  left = [("", _inside(root))]
   entries = 0
   while left:
     prefix, one = left.pop()
@@ -261,6 +261,18 @@ def module(root: Any, wrappers: Sequence[str]) -> Module:
     left += reversed(modules)
   return found
 
+
+def _inside(module: pickled.Object) -> pickled.Object:
+  """The model in the modules of DataParallel and torch.compile."""
+  for _ in range(_MOST_AXES):
+    inner = (module.state or {}).get("_modules", {})
+    if len(inner) != 1 or not inner.keys() <= _WRAPPED:
+      break
+    module = next(iter(inner.values()))
+  return module
+
+
+_WRAPPED = {"module", "_orig_mod"}
 
 # Attributes of a module that hold others by name.
 _GROUPS = ("_parameters", "_buffers", "_modules")

@@ -6,6 +6,7 @@ and gives tensors by name. `convert` puts them where a module expects them.
 
 from collections.abc import Callable, Iterator, Mapping
 import contextlib
+import dataclasses
 import hashlib
 import importlib.util
 import mmap
@@ -20,7 +21,7 @@ import numpy as np
 
 from protojax import writing
 from protojax.types import PyTree, UserError
-from protojax.weights import npz, pytorch, safetensors, zipped
+from protojax.weights import npz, prefixes, pytorch, safetensors, zipped
 
 # Beginning of an address on the Hugging Face hub.
 _HUB = "hf:"
@@ -112,14 +113,18 @@ def read(path: str | Path, sha256: str | None = None) -> dict[str, np.ndarray]:
 def read_module(path: str | Path) -> pytorch.Module:
   """The module in a file of torch.save: saved whole, or as a state dict.
 
-  Its classes are never imported: see `pytorch.Module`.
+  Its classes are never imported: see `pytorch.Module`. A state dict comes
+  without the prefixes of wrappers: see `prefixes`.
 
   Raises:
     UserError: the file is missing, cut short, or holds no module.
   """
   with _opened(Path(path)) as data:
     root = _root(data, _members(data))
-    return pytorch.module(root, _WRAPPERS)
+    found = pytorch.module(root, _WRAPPERS)
+    if found.kinds:
+      return found
+    return dataclasses.replace(found, tensors=prefixes.bare(found.tensors))
 
 
 def _members(data: mmap.mmap) -> dict[str, memoryview]:
@@ -216,8 +221,9 @@ def convert(
       complaints.append(f"superfluous {name}")
   if complaints:
     more = len(complaints) - _COMPLAINTS
+    listed = "; ".join(complaints[:_COMPLAINTS])
     raise UserError(
-      f"the weights do not fit: {'; '.join(complaints[:_COMPLAINTS])}"
+      f"the weights do not fit: {prefixes.hint(tensors)}{listed}"
       + (f"; and {more} more" if more > 0 else "")
     )
   return traverse_util.unflatten_dict(filled)

@@ -45,9 +45,33 @@ def test_kernels_of_linear_layers_are_turned():
   np.testing.assert_array_equal(got["params"]["a"]["kernel"], weight.T)
 
 
-def test_what_data_parallel_puts_before_the_names():
+@pytest.mark.parametrize(
+  "prefix",
+  ["module.", "_orig_mod.", "model.", "net.", "model._orig_mod.module."],
+)
+def test_what_wrappers_put_before_the_names(prefix):
   backbone, tensors, want = own("vgg11_bn")
-  equal(backbone.convert({f"module.{k}": x for k, x in tensors.items()}), want)
+  equal(backbone.convert({prefix + k: x for k, x in tensors.items()}), want)
+
+
+def test_a_layout_may_have_such_a_name_itself():
+  template = {"params": {"net": {"bias": np.zeros(2, np.float32)}}}
+  known = naming.Layout("some", naming.naming())
+  got = naming.convert({"net.bias": np.ones(2)}, template, [known])
+  np.testing.assert_array_equal(got["params"]["net"]["bias"], [1, 1])
+
+
+def test_a_prefix_that_some_names_lack_comes_first():
+  backbone, tensors, _ = own("vgg11_bn")
+  named = {f"model.{k}": x for k, x in tensors.items()}
+  with pytest.raises(UserError) as error:
+    backbone.convert({**named, "criterion.weight": np.zeros(2)})
+  count = len(tensors)
+  assert str(error.value).startswith(
+    f"the weights do not fit: {count} of {count + 1} names begin with 'model.',"
+    " which is left out only if all do; save the model without the others"
+    " (criterion.weight): missing "
+  )
 
 
 def test_the_nearest_layout_tells_what_is_amiss():

@@ -1,7 +1,11 @@
 """Pickles of PyTorch are read as data; functions in them are not called."""
 
+import argparse
+import collections
 from collections import OrderedDict
+import datetime
 import os
+import pathlib
 import pickle
 
 import numpy as np
@@ -206,3 +210,42 @@ def test_a_class_kept_with_its_source(tmp_path, torch):
   assert reading.read_module(path).attributes == {"size": 3}
   with pytest.raises(UserError, match="tensors by name"):
     reading.read(path)
+
+
+def test_objects_around_a_clean_state_dict_are_never_built(written, tmp_path):
+  trace = tmp_path / "trace"
+  state, storages = foreign_files.state_dict({"net.x": np.ones(2, "f4")})
+  path = written(
+    {
+      "args": argparse.Namespace(lr=0.1, evil=Call(os.mkdir, str(trace))),
+      "best": np.float64(0.5),
+      "counts": collections.Counter("aab"),
+      "by_class": collections.defaultdict(list, a=[1]),
+      "path": pathlib.PurePosixPath("a/b"),
+      "when": datetime.date(2026, 11, 29),
+      "seen": {1, 2},
+      "state_dict": state,
+    },
+    storages,
+  )
+  np.testing.assert_array_equal(reading.read(path)["net.x"], [1, 1])
+  found = reading.read_module(path)
+  assert not found.kinds
+  np.testing.assert_array_equal(found.tensors["x"], [1, 1])
+  assert not trace.exists()
+  dirty = {"state_dict": {**state, "args": argparse.Namespace(lr=0.1)}}
+  with pytest.raises(
+    UserError, match=r"refused 'argparse\.Namespace', which is never.*: args$"
+  ):
+    reading.read(written(dirty, storages))
+
+
+@pytest.mark.parametrize("inner", ["module", "_orig_mod"])
+def test_a_module_in_its_wrapper(written, inner):
+  weight, storage = foreign_files.tensor(np.ones(2, "f4"), "1")
+  net = _module("model.Net", {"weight": weight}, size=3)
+  outer = _module("torch.Wrapper", modules={inner: net}, dim=0)
+  found = reading.read_module(written(outer, [storage]))
+  assert found.kinds == {"": "model.Net"}
+  assert found.attributes == {"size": 3}
+  assert set(found.tensors) == {"weight"}

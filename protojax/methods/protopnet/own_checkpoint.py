@@ -17,7 +17,7 @@ from protojax.methods.protopnet.foreign_state import (
   convolutions,
 )
 from protojax.types import UserError
-from protojax.weights import pytorch
+from protojax.weights import prefixes, pytorch
 from protojax.weights.shown import shown
 
 _FEATURES, _ADD_ON = "features.", "add_on_layers."
@@ -90,8 +90,7 @@ def read(module: pytorch.Module, image_size: int = 0) -> Classifier:
 
 
 def _tensors(module: pytorch.Module) -> dict[str, np.ndarray]:
-  # DataParallel puts "module." before every name.
-  return {k.removeprefix("module."): x for k, x in module.tensors.items()}
+  return prefixes.bare(module.tensors)
 
 
 def _check(tensors: Mapping[str, np.ndarray]) -> None:

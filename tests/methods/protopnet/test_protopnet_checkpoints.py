@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from protojax.commands import import_
 from protojax.methods.protopnet import foreign_state, own_checkpoint
 from protojax.types import UserError
 from protojax.weights import pytorch, reading
@@ -42,8 +43,14 @@ def test_a_state_dict_says_what_it_does_not_hold(tensors):
   assert "2 of each class in turn" in found.notes[0]
   assert found.image_size == 224
   assert own_checkpoint.read(_state_dict(tensors), 96).image_size == 96
-  parallel = {f"module.{name}": x for name, x in tensors.items()}
-  assert own_checkpoint.read(_state_dict(parallel)).backbone == "resnet18"
+
+
+@pytest.mark.parametrize("prefix", ["module.", "_orig_mod.", "model.", "net."])
+def test_what_wrappers_put_before_the_names(tensors, prefix):
+  named = {prefix + name: x for name, x in tensors.items()}
+  module = pytorch.Module({}, named, {})
+  assert own_checkpoint.recognised(module)
+  assert own_checkpoint.read(module).backbone == "resnet18"
 
 
 def test_a_pruned_state_dict_goes_by_the_head(tensors):
@@ -158,3 +165,12 @@ def test_densenets_are_known_by_their_depth():
     if block < 4:
       tensors[f"features.transition{block}.conv.weight"] = kernel
   assert foreign_state.backbone_name(tensors) == "densenet169"
+
+
+def test_a_prefix_that_some_names_lack_leads_the_message(tensors):
+  named = {f"model.{name}": x for name, x in tensors.items()}
+  module = pytorch.Module({}, {**named, "loss.weight": np.zeros(1)}, {})
+  with pytest.raises(
+    UserError, match=r"^\d+ of \d+ names begin with 'model\.', .* \(loss\.weig"
+  ):
+    import_.recognised(module)
