@@ -69,7 +69,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     "--methods",
     default="",
     metavar="NAMES",
-    help="train and compare these methods, with commas in between",
+    help="train and compare these methods, with commas in between; your own by"
+    " the name of its module",
   )
   parser.add_argument(
     "--workdir",
@@ -120,7 +121,8 @@ def _of_methods(parser: argparse.ArgumentParser) -> None:
     "--recipe",
     default="folder",
     metavar="NAME",
-    help="use configs/METHOD_NAME.py; folder by default",
+    help="use configs/METHOD_NAME.py, or config_NAME.py beside the module of"
+    " your own method; folder by default",
   )
   parser.add_argument(
     "--data",

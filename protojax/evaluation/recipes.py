@@ -1,16 +1,18 @@
 """Loads configs and networks of any method, for `evaluate`.
 
 A recipe is what follows the method in a config's name: "folder" in
-configs/protopnet_folder.py.
+configs/protopnet_folder.py. A user's own method has it beside its module:
+mypackage/glvq/config_folder.py for mypackage.glvq.method.
 """
 
 from collections.abc import Mapping
 import importlib
+from types import ModuleType
 from typing import Any
 
 from ml_collections import ConfigDict
 
-from protojax import methods
+from protojax import finding, methods
 from protojax.methods.base import needed
 from protojax.prototypes.explainable import Explainable
 from protojax.types import UserError
@@ -25,36 +27,51 @@ def load(
   """The config of a method for a recipe.
 
   Args:
-    method: its name.
+    method: its name, or that of a user's own module, with a dot.
     recipe: such as "folder" or "planted".
     variants: of the config, with commas between them.
     changes: key, such as "data.root" -> its value.
 
   Raises:
-    UserError: there is no such method, or no config of it for the recipe.
+    UserError: there is no such method, or no config of it for the recipe, or
+      the config does not have a key.
   """
+  config = _module(method, recipe).get_config(variants).unlock()
+  for key, value in (changes or {}).items():
+    *groups, last = key.split(".")
+    holder = config
+    for group in groups:
+      holder = holder.get(group, {})
+    if last not in holder:
+      raise UserError(
+        f"{key}={value} cannot be set: the config of {method} for {recipe} has"
+        " no such key"
+      )
+    holder[last] = value
+  return config.lock()
+
+
+def _module(method: str, recipe: str) -> ModuleType:
+  """The module with the config of a method for a recipe."""
+  if finding.is_own(method):
+    methods.find(method)
+    name = f"{method.rpartition('.')[0]}.config_{recipe}"
+    return finding.own(name, ("get_config",), f"the config of {method}")
   if method not in methods.names():
     raise UserError(
       f"there is no method {method!r}; choose from {', '.join(methods.names())}"
     )
   name = f"configs.{method}_{recipe}"
   try:
-    module = importlib.import_module(name)
+    return importlib.import_module(name)
   except ModuleNotFoundError as error:
-    if error.name not in ("configs", name):
+    # Otherwise it is there, and imports something that is not.
+    if not f"{name}.".startswith(f"{error.name}."):
       raise
     raise UserError(
       f"there is no {name.replace('.', '/')}.py here: run the command in the"
       " folder of protojax's repository, with a method that has one"
     ) from error
-  config = module.get_config(variants).unlock()
-  for key, value in (changes or {}).items():
-    *groups, last = key.split(".")
-    holder = config
-    for group in groups:
-      holder = holder[group]
-    holder[last] = value
-  return config.lock()
 
 
 def explainable(method: Any) -> Explainable:

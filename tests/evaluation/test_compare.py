@@ -76,6 +76,32 @@ def test_a_recipe_is_a_config_with_changes():
     recipes.load("protonet", "folder")
   with pytest.raises(UserError, match=r"no configs/protopnet_moon\.py"):
     recipes.load("protopnet", "moon")
+  with pytest.raises(UserError, match="no configs/protopnet_"):
+    recipes.load("protopnet", "../moon")
+  with pytest.raises(UserError, match=r"data\.rot=x cannot be set: .* no such"):
+    recipes.load("protopnet", "folder", "debug", {"data.rot": "x"})
+  with pytest.raises(UserError, match=r"bone\.name=x cannot be set"):
+    recipes.load("protopnet", "folder", "debug", {"bone.name": "x"})
+
+
+def test_a_recipe_of_a_users_own_method_lies_beside_it(tmp_path, monkeypatch):
+  package = tmp_path / "pondlife" / "newt"
+  package.mkdir(parents=True)
+  (package / "method.py").write_text("class Method:\n  pass\n")
+  (package / "config_folder.py").write_text(
+    "from configs import protopnet_folder\n\n"
+    "def get_config(variants=''):\n"
+    "  config = protopnet_folder.get_config(variants).unlock()\n"
+    "  config.method = 'pondlife.newt.method'\n"
+    "  return config.lock()\n"
+  )
+  monkeypatch.syspath_prepend(tmp_path)
+  config = recipes.load("pondlife.newt.method", "folder", "debug", {"seeds": 2})
+  assert (config.method, config.seeds) == ("pondlife.newt.method", 2)
+  with pytest.raises(UserError, match=r"no module '.*newt\.config_moon'"):
+    recipes.load("pondlife.newt.method", "moon")
+  with pytest.raises(UserError, match=r"no module 'pondlife\.toad'"):
+    recipes.load("pondlife.toad.method", "folder")
 
 
 def _run(*arguments):
