@@ -58,8 +58,8 @@ def write(folder: Path, places: Sequence[Path]) -> dict[str, Any]:
   Returns:
     "seeds"; of each metric in "accuracy", "metrics" and "validation" the
     "mean", the "deviation" (of a sample: over n - 1) and the "values" by seed;
-    with validation images also "best", the seed with the highest accuracy on
-    them.
+    with validation images also "best", the seed that is best on them, by the
+    metric "headline": the one that the method names, or else "accuracy".
   """
   summaries = [json.loads((p / "summary.json").read_text()) for p in places]
   content: dict[str, Any] = {
@@ -70,9 +70,11 @@ def write(folder: Path, places: Sequence[Path]) -> dict[str, Any]:
       if entry in summaries[0]
     },
   }
-  if "accuracy" in content.get("validation", {}):
-    values = content["validation"]["accuracy"]["values"]
+  headline = summaries[0].get("headline", "accuracy")
+  if headline in content.get("validation", {}):
+    values = content["validation"][headline]["values"]
     content["best"] = content["seeds"][values.index(max(values))]
+    content["headline"] = headline
   workdir.write_json(folder / "summary.json", content)
   return content
 
@@ -102,4 +104,7 @@ def show(summary: Mapping[str, Any], console: Console | None = None) -> None:
   console = console or Console()
   console.print(table)
   if "best" in summary:
-    console.print(f"Best on the validation images: seed {summary['best']}")
+    console.print(
+      f"Best on the validation images: seed {summary['best']}, by"
+      f" {summary['headline'].replace('_', ' ')}"
+    )

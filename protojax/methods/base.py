@@ -280,6 +280,9 @@ class Method(Protocol):
   ) -> Mapping[str, Any]:
     """The method's own entries of WORKDIR/summary.json.
 
+    "headline" names the metric of `evaluate` that tables show and the best seed
+    is chosen by, "accuracy" without it. A larger one must be better.
+
     Args:
       state: the final state.
       stages: each stage's "id" and "metrics", in order.

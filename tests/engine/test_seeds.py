@@ -86,7 +86,25 @@ def test_the_best_is_chosen_by_the_validation_images(tmp_path):
   assert content["best"] == ord("b")
   text = io.StringIO()
   seeds.show(content, Console(file=text))
-  assert "Best on the validation images: seed 98" in text.getvalue()
+  assert "the validation images: seed 98, by accuracy" in text.getvalue()
+
+
+def test_the_best_is_chosen_by_the_headline_of_the_method(tmp_path):
+  places = [tmp_path / name for name in "ab"]
+  for place, accuracy, f1 in zip(places, (0.9, 0.8), (0.3, 0.6), strict=True):
+    held_out = {"accuracy": accuracy, "macro_f1": f1}
+    summary = {
+      "seed": ord(place.name),
+      "metrics": held_out,
+      "validation": held_out,
+      "headline": "macro_f1",
+    }
+    workdir.write_json(place / "summary.json", summary)
+  content = seeds.write(tmp_path, places)
+  assert (content["best"], content["headline"]) == (ord("b"), "macro_f1")
+  text = io.StringIO()
+  seeds.show(content, Console(file=text))
+  assert "seed 98, by macro f1" in text.getvalue()
 
 
 def test_runs_of_seeds_are_found(tmp_path):
