@@ -7,7 +7,7 @@ from PIL import Image
 import pytest
 
 from protojax.data import images
-from protojax.datasets import truths
+from protojax.datasets import layouts, truths
 from tests.datasets import anomaly_fakes as fakes
 
 
@@ -32,6 +32,88 @@ def test_half_of_white_is_the_threshold():
 def test_numbers_of_kinds_are_defective(top):
   numbers = np.minimum(RAMP, top)
   np.testing.assert_array_equal(truths.read(fakes.png(numbers)), RAMP > 0)
+
+
+def shapes(*levels):
+  """A square of each level on black, far apart, and their union."""
+  pixels = np.zeros((24, 24 * len(levels), *np.shape(levels[0])), np.uint8)
+  for i, level in enumerate(levels):
+    pixels[6:18, 24 * i + 6 : 24 * i + 18] = level
+  marked = pixels.reshape(*pixels.shape[:2], -1).any(axis=-1)
+  return pixels, marked
+
+
+@pytest.mark.parametrize(
+  "levels",
+  [
+    (85, 170, 255),
+    (1, 255),
+    (10, 20, 30, 200),
+    ((255, 0, 0), (0, 255, 0), (0, 0, 255)),
+    ((128, 0, 0), (0, 64, 0), (0, 0, 192)),
+    ((9, 0, 0), (255, 255, 255)),
+  ],
+)
+def test_all_but_background_of_few_levels(levels):
+  pixels, marked = shapes(*levels)
+  np.testing.assert_array_equal(truths.read(fakes.png(pixels)), marked)
+  colours = Image.fromarray(pixels).convert("RGB").quantize(8)
+  np.testing.assert_array_equal(truths.read(encoded(colours)), marked)
+  if pixels.ndim == 2:
+    wide = pixels.astype(np.uint16) * 257
+    np.testing.assert_array_equal(truths.read(fakes.png(wide)), marked)
+
+
+def test_nested_and_touching_kinds():
+  pixels = np.zeros((30, 30), np.uint8)
+  pixels[3:27, 3:27] = 60
+  pixels[8:20, 8:20] = 120
+  pixels[12:16, 12:16] = 255
+  np.testing.assert_array_equal(truths.read(fakes.png(pixels)), pixels > 0)
+
+
+@pytest.mark.parametrize("scale", [2, 3, 4, 5])
+def test_smoothed_edges_are_cut_at_half(scale):
+  rows, columns = np.mgrid[: 40 * scale, : 40 * scale] / scale
+  disc = (rows - 19.7) ** 2 + (columns - 20.2) ** 2 < 11.3**2
+  small = disc.reshape(40, scale, 40, scale).mean(axis=(1, 3))
+  pixels = np.rint(255 * small).astype(np.uint8)
+  np.testing.assert_array_equal(truths.read(fakes.png(pixels)), pixels >= 128)
+  white = Image.fromarray(np.where(disc, 255, 0).astype(np.uint8))
+  for way in (Image.Resampling.BILINEAR, Image.Resampling.BICUBIC):
+    resized = np.asarray(white.resize((57, 57), way))
+    found = truths.read(fakes.png(resized))
+    np.testing.assert_array_equal(found, resized >= 128)
+
+
+@pytest.mark.parametrize("quality", [50, 75, 95, 100])
+@pytest.mark.parametrize("level", [255, 100])
+def test_compressed_masks_are_cut_at_half(quality, level):
+  pixels = np.zeros((64, 64), np.uint8)
+  pixels[13:39, 21:50] = level
+  image = Image.fromarray(pixels)
+  found = truths.read(encoded(image, format="JPEG", quality=quality))
+  np.testing.assert_array_equal(found, pixels > 0)
+  if level == 255:  # saved as PNG later
+    jpeg = Image.open(
+      io.BytesIO(encoded(image, format="JPEG", quality=quality))
+    )
+    found = truths.read(fakes.png(np.asarray(jpeg)))
+    np.testing.assert_array_equal(found, pixels > 0)
+
+
+def test_an_empty_mask_of_a_defective_image_is_said(make_folder, caplog):
+  tree = fakes.mvtec("a", kinds=("crack",))
+  mask = "a/ground_truth/crack/001_mask.png"
+  found = layouts.read(make_folder(tree | {mask: fakes.mask() * 0}))
+  rows = [row for row, path in enumerate(found.masks) if path]
+  for _ in range(2):
+    found.require_truth(rows)
+  (line,) = caplog.messages
+  assert f"mask {mask}" in line
+  assert line.endswith(
+    "marks no pixel of the defective image a/test/crack/001.png"
+  )
 
 
 def test_other_kinds_of_masks():
