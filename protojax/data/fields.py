@@ -18,8 +18,9 @@ from protojax.data.array_checks import array, between, finite, padded, parts
 from protojax.data.source import Source, origin
 from protojax.types import PyTree, UserError
 
-# The names of what a batch holds beside the fields.
-TAKEN = ("index", "valid", "jpeg")
+# The names of what a batch holds beside the fields: always, of a stream that
+# varies, of an explanation, of an evaluation.
+TAKEN = ("index", "valid", "jpeg", "draw", "copies", "object", "parts")
 
 
 @runtime_checkable
@@ -327,7 +328,8 @@ def of(source: Source) -> Mapping[str, Field]:
   for name in TAKEN:
     if name in found:
       raise UserError(
-        f"a source has a field {name!r}, which every batch has: rename it"
+        f"a source has a field {name!r}, which batches have for themselves, as"
+        f" {', '.join(TAKEN)}: rename it"
       )
   return found
 

@@ -151,7 +151,10 @@ def _divided(name: str, views: Mapping[str, str]) -> tuple[str, str]:
       " augmentations, such as weak='crop,flip' or strong='weak+colour'"
     )
   if name in fields_lib.TAKEN:
-    raise UserError(f"a view is called {name!r}, as a part of every batch is")
+    raise UserError(
+      f"a view is called {name!r}, which batches have for themselves, as"
+      f" {', '.join(fields_lib.TAKEN)}: rename it"
+    )
   if parent and parent not in views:
     raise UserError(
       f"view {name!r} goes on from {parent!r}, which is no view; there are"

@@ -1,6 +1,6 @@
 """Runs a step over a stream of batches, on all devices."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 import functools
 from typing import Any
 
@@ -13,8 +13,9 @@ from protojax.parallel.mapped import pmap_once, with_arguments
 from protojax.parallel.sharding import LOCAL, Sharding, axes
 from protojax.types import Batch, PyTree
 
-# Entries of a batch that do not come back from the devices.
-_PIXELS = ("image", "copies")
+# Entries of a batch with as many axes are pixels: images, grids, masks of
+# instances, maps of features.
+_PIXELS = 4
 
 
 class Sweep:
@@ -53,16 +54,27 @@ class Sweep:
     )
     return rows
 
-  def rows(self, batches: Iterable[Batch]) -> Iterator[tuple[Batch, PyTree]]:
-    """Yields each batch without its images, and its rows, on the host.
+  def rows(
+    self, batches: Iterable[Batch], keep: Collection[str] = ()
+  ) -> Iterator[tuple[Batch, PyTree]]:
+    """Yields each batch without its pixels, and its rows, on the host.
 
     Both hold the examples of all processes. The next batch is sent to the
     devices before the rows of the last one are fetched, so that reading and
     computing overlap.
+
+    Args:
+      batches: of this process.
+      keep: names of entries that are wanted although they are pixels: those
+        with an array of four axes or more, such as images and masks.
     """
     last = None
     for batch in batches:
-      named = {name: x for name, x in batch.items() if name not in _PIXELS}
+      named = {
+        name: x
+        for name, x in batch.items()
+        if name in keep or not _are_pixels(x)
+      }
       sent = named, self(batch)
       if last is not None:
         yield _whole(last[0]), arrays.unshard(last[1])
@@ -102,9 +114,18 @@ def each(
   function: Callable[[PyTree, Batch], PyTree],
   state: PyTree,
   batches: Iterable[Batch],
+  keep: Collection[str] = (),
 ) -> Iterator[tuple[Batch, PyTree]]:
-  """Yields every batch with its rows, `function(state, batch)`, on the host."""
-  yield from Sweep(_fixed(_without_carry, function), state, ()).rows(batches)
+  """Yields every batch with its rows, `function(state, batch)`, on the host.
+
+  The batch has no pixels but those to `keep`: see `Sweep.rows`.
+  """
+  sweep = Sweep(_fixed(_without_carry, function), state, ())
+  yield from sweep.rows(batches, keep)
+
+
+def _are_pixels(entry: PyTree) -> bool:
+  return any(np.ndim(x) >= _PIXELS for x in jax.tree.leaves(entry))
 
 
 def _whole(batch: Batch) -> Batch:

@@ -248,9 +248,11 @@ def test_a_mistake_names_example_field_and_what_is_expected(
 
 def test_names_that_every_batch_has_are_refused():
   source = Unlabelled()
-  source.fields = {"valid": fields.Vector(3)}
-  with pytest.raises(UserError, match="field 'valid', which every batch has"):
-    stream_lib.ordered(source, 1, 4)
+  # "copies" are of an explanation, "parts" of an evaluation.
+  for name in ("valid", "copies", "parts"):
+    source.fields = {name: fields.Vector(3)}
+    with pytest.raises(UserError, match=f"field '{name}', which batches have"):
+      stream_lib.ordered(source, 1, 4)
   source.groups = np.zeros(3, int)
   with pytest.raises(
     UserError, match=r"groups .* shape \(3,\), expected int of"

@@ -136,7 +136,10 @@ def test_jpeg_alone_without_views():
     ({"a": "flip", "b": "a+"}, r"view 'b' = 'a\+' is empty"),
     ({"a": "+flip"}, r"view 'a' = '\+flip' is empty"),
     ({"": "flip"}, "view '' = 'flip' is empty"),
-    ({"index": "flip"}, "a view is called 'index', as a part of every batch"),
+    (
+      {"index": "flip"},
+      "a view is called 'index', which batches have for them",
+    ),
     ({"a": "b+flip"}, "'a' goes on from 'b', which is no view; there are a"),
     ({"a": "a+flip"}, r"views a -> a go on from each other: start one"),
     (

@@ -47,6 +47,29 @@ def test_each_gives_rows_in_order_with_their_batch():
     np.testing.assert_allclose(rows, given["x"] ** 2 + 1, rtol=1e-6)
 
 
+def test_each_gives_back_what_is_no_pixels_or_is_asked_for():
+  batch = {
+    "x": np.ones((4, 3), np.float32),
+    "copies": np.arange(4),
+    "mask": np.ones((4, 5, 5), np.int32),
+    "words": {"tokens": np.ones((4, 7)), "valid": np.ones((4, 7), bool)},
+    "image": np.ones((4, 5, 5, 3), np.uint8),
+    "left": np.ones((4, 5, 5, 3), np.uint8),
+    "things": {
+      "masks": np.ones((4, 2, 5, 5), bool),
+      "classes": np.ones((4, 2)),
+    },
+  }
+  pixels = {"image", "left", "things"}
+  ((found, _),) = parallel.each(_squares, np.float32(1), [batch])
+  assert set(found) == set(batch) - pixels
+  for keep in (["left"], ["things", "image"]):
+    ((found, _),) = parallel.each(_squares, np.float32(1), [batch], keep)
+    assert set(found) == set(batch) - pixels | set(keep)
+    for name in found:
+      jax.tree.map(np.testing.assert_array_equal, found[name], batch[name])
+
+
 def test_a_step_is_compiled_once_for_many_sweeps():
   traced = []
 
