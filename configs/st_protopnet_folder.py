@@ -63,12 +63,14 @@ def get_config(variants: str = "") -> ConfigDict:
       },
       # weights: a file, or hf:owner/name; '': those that come with it. dtype:
       # "bfloat16" is faster on GPU and TPU. remat: less memory, more time.
+      # upsample: times so many cells on a side, between those of the backbone.
       "backbone": {
         "name": "efficientnet_lite0",
         "pretrained": True,
         "weights": "",
         "dtype": "float32",
         "remat": False,
+        "upsample": 1,
       },
       # per_class, channels: of each branch. similarity: "cosine", its positive
       # part "relu_cosine", or "projection" on features of any length.
@@ -188,7 +190,8 @@ VARIANTS = {
       "copies": 1,
       "augment_frozen": True,
     },
-    # 14 x 14 cells, as the paper has by scaling features of 7 x 7 up.
+    # 14 x 14 cells. The paper has them of vgg16_stride16 and vgg19_stride16,
+    # and of resnet34, resnet50 and others with upsample=2.
     "backbone": {"name": "efficientnet_lite0_stride16"},
     "prototypes": {
       **_PAPER["prototypes"],

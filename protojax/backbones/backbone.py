@@ -37,11 +37,14 @@ class Layer:
     stride: step of the kernel, in cells of the map before it.
     padding: "SAME" as TensorFlow pads, "VALID" for none, or the cells (before,
       after) added on each axis.
+    upsampled: cells made of each cell on an axis, each from the two that are
+      nearest; above 1, the layer does nothing else.
   """
 
   kernel: int
   stride: int = 1
   padding: Padding = "SAME"
+  upsampled: int = 1
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,7 +1,8 @@
 """VGG-11 to -19, with and without BatchNorm: image -> features.
 
 Simonyan and Zisserman (2015). The last max-pooling is included, so that 224
-pixels become 7 x 7 cells, as in ProtoPNet.
+pixels become 7 x 7 cells, as in ProtoPNet; `_stride16` is without it: 14 x 14,
+as in ST-ProtoPNet for whole images.
 """
 
 from collections.abc import Iterator
@@ -33,28 +34,32 @@ _DEPTHS = {
 }
 _CHANNELS = (64, 128, 256, 512, 512)
 
-# Name -> (depth, whether BatchNorm follows each convolution).
+# Name -> (depth, whether BatchNorm follows each convolution, whether the last
+# stage ends in a pooling, too).
 _NAMES = {
-  f"vgg{depth}{suffix}": (depth, bool(suffix))
+  f"vgg{depth}{norm}{cut}": (depth, bool(norm), not cut)
   for depth in _DEPTHS
-  for suffix in ("", "_bn")
+  for norm in ("", "_bn")
+  for cut in ("", "_stride16")
 }
 NAMES = tuple(_NAMES)
 
 
 def load(name: str) -> Backbone:
   """The VGG of that name, without pretrained weights."""
-  depth, norm = _NAMES[name]
+  depth, norm, pooled = _NAMES[name]
   counts = _DEPTHS[depth]
+  layers = tuple(_layers(counts))
+  strides = (2, 4, 8, 16, 32 if pooled else 16)
   return Backbone(
-    module=VGG(counts, norm),
+    module=VGG(counts, norm, pooled),
     mean=IMAGENET_MEAN,
     std=IMAGENET_STD,
-    stride=32,
-    layers=tuple(_layers(counts)),
+    stride=strides[-1],
+    layers=layers if pooled else layers[:-1],
     channels=_CHANNELS[-1],
     levels=tuple(
-      Level(f"stage_{i}", 2**i, channels)
+      Level(f"stage_{i}", strides[i - 1], channels)
       for i, channels in enumerate(_CHANNELS, start=1)
     ),
     layouts=(_layout(counts, norm),),
@@ -73,6 +78,7 @@ class VGG(nn.Module):
   Attributes:
     counts: number of convolutions in each of the five stages.
     norm: whether BatchNorm follows each convolution.
+    pooled: whether the last stage ends in a pooling, as the others do.
     dtype: type of computation; parameters and features are float32.
     remat: whether the gradient computes stages again.
     synchronised: whether BatchNorm averages over devices in training.
@@ -80,6 +86,7 @@ class VGG(nn.Module):
 
   counts: tuple[int, ...]
   norm: bool
+  pooled: bool = True
   dtype: Any = jnp.float32
   remat: bool = False
   synchronised: bool = True
@@ -92,18 +99,20 @@ class VGG(nn.Module):
     stage = recomputed(_Stage, self.remat)
     x = images.astype(self.dtype)
     for i, count in enumerate(self.counts, start=1):
-      shape = count, _CHANNELS[i - 1], self.norm, self.synchronised
+      pooled = self.pooled or i < len(self.counts)
+      shape = count, _CHANNELS[i - 1], self.norm, pooled, self.synchronised
       x = stage(*shape, name=f"block_{i}")(x, train)
       self.sow("intermediates", f"stage_{i}", x.astype(jnp.float32))
     return x.astype(jnp.float32)
 
 
 class _Stage(nn.Module):
-  """Convolutions of one number of channels, and a pooling."""
+  """Convolutions of one number of channels, and a pooling or none."""
 
   count: int
   channels: int
   norm: bool
+  pooled: bool
   synchronised: bool
 
   @nn.compact
@@ -115,7 +124,7 @@ class _Stage(nn.Module):
         norm = BatchNorm(synchronised=self.synchronised, name=f"norm_{i}")
         x = norm(x, train)
       x = nn.relu(x)
-    return max_pool(x, 2, 2)
+    return max_pool(x, 2, 2) if self.pooled else x
 
 
 def _layout(counts: tuple[int, ...], norm: bool) -> Layout:

@@ -72,7 +72,8 @@ def chain(
   """The fields of the places that a prototype can take on the last map.
 
   Each layer of kernel k, stride s, padding p before: j' = j s, r' = r + (k-1)j,
-  start' = start + ((k-1)/2 - p) j (ProtoPNet's `receptive_field.py`). Layers
+  start' = start + ((k-1)/2 - p) j (ProtoPNet's `receptive_field.py`). Upsampled
+  f times: j' = j / f, r' = r + j, start' = start + (1/f - 1)/2 j. Layers
   side by side count as one after the other, an upper bound; shortcuts add
   nothing.
 
@@ -93,6 +94,12 @@ def chain(
 def _axis(layers: Sequence[Layer], image_size: int, cells: int) -> Axis:
   n, jump, size, start = image_size, 1, 1, 0.5
   for layer in (*layers, Layer(cells, 1, "VALID")):
+    if layer.upsampled > 1:
+      n *= layer.upsampled
+      start += (1 / layer.upsampled - 1) / 2 * jump
+      size += jump
+      jump //= layer.upsampled
+      continue
     before, after = same(n, layer.kernel, layer.stride, layer.padding)
     covered = n + before + after
     if covered < layer.kernel:

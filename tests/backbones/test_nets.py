@@ -29,6 +29,7 @@ KINDS = (
   "resnet18_stride8",
   "resnet50_stride16",
   "vgg11",
+  "vgg11_stride16",
   "vgg13_bn",
   "vit_small_patch16",
 )

@@ -15,6 +15,7 @@ from ml_collections import ConfigDict
 import optax
 
 from protojax import backbones, parallel
+from protojax.backbones.upsampled import upsampled
 from protojax.data import stream as stream_lib
 from protojax.datasets.dataset import Dataset
 from protojax.engine import pretrain, summary
@@ -59,6 +60,7 @@ _LEAST = {
   "rounds": 1,
   "data.image_size": 1,
   "data.copies": 1,
+  "backbone.upsample": 1,
   "prototypes.per_class": 1,
   "prototypes.channels": 1,
   "pretrain.epochs": 0,
@@ -96,7 +98,7 @@ class Method:
     c, b, count = self.config.prototypes, self.config.backbone, len(self.kinds)
     similarity = branches.load(c.similarity)
     return Network(
-      backbones.load(b.name, b.dtype, b.remat),
+      upsampled(backbones.load(b.name, b.dtype, b.remat), b.upsample),
       BranchedAddOn(
         AddOn(c.channels, c.add_on, c.activation, c.hidden),
         count,

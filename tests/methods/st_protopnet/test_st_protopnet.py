@@ -408,6 +408,23 @@ def test_a_boundary_is_that_of_the_branch_alone():
   assert not np.allclose(old.distance[~first], new.distance[~first])
 
 
+@pytest.mark.slow
+def test_a_finer_map_has_more_places_for_prototypes():
+  method, plain = made(**{"backbone.upsample": 2}), made().network
+  rows, columns = plain.grid
+  assert method.network.grid == (2 * rows, 2 * columns)
+  state, batch = begun(), next(method.stream("test").batches())
+  similarity, cell = jax.jit(
+    lambda state, x: method.network.nearest(
+      state, method.network.embed(state, x)
+    )
+  )(state, batch["image"])
+  assert similarity.shape == (len(batch["image"]), 12)
+  assert np.asarray(cell).max() >= rows * columns
+  with pytest.raises(UserError, match=r"backbone\.upsample is 0"):
+    made(**{"backbone.upsample": 0})
+
+
 def test_one_branch_alone_is_a_model():
   method = made(branches="support")
   state = jax.eval_shape(method.init, parallel.init_key(0))
