@@ -26,7 +26,7 @@ from typing import Any
 import jax
 from ml_collections import ConfigDict
 
-from protojax import cli, methods, parallel, writing
+from protojax import cli, datasets, methods, parallel, writing
 from protojax.data import skipped
 from protojax.engine import workdir
 from protojax.engine.checkpoint import Checkpoints, Progress
@@ -87,8 +87,6 @@ def run(args: argparse.Namespace) -> int:
     UserError: the checkpoint cannot be read or imported, or DIR holds a run.
   """
   parallel.setup()
-  if args.push and not args.data:
-    raise UserError("--push needs the training images: give --data=DIR")
   folder = Path(args.output)
   if workdir.has_begun(folder):
     raise UserError(f"{folder} holds a run; give --output another folder")
@@ -102,6 +100,8 @@ def run(args: argparse.Namespace) -> int:
       _say(f"note: {note}")
     base = args.config or reader.CONFIG
     config = _config(base, name, reader.settings(found), args.data)
+  if args.push and not _has_images(config):
+    raise UserError("--push needs the training images: give --data=DIR")
   names = _class_names(args, config, found.classes)
   method = methods.load(config, names)
   template = jax.eval_shape(method.init, parallel.init_key(config.seed))
@@ -158,7 +158,7 @@ def _pushed(method: Any, state: State, reader: ModuleType) -> State:
 def _config(
   base: str, method: str, settings: Mapping[str, Any], data: str
 ) -> ConfigDict:
-  """The base config with the settings of the checkpoint."""
+  """The base config with the settings of the checkpoint, and --data."""
   file, _, variants = base.partition(":")
   try:
     config = runpy.run_path(file)["get_config"](variants).unlock()
@@ -169,30 +169,51 @@ def _config(
     ) from error
   if config.method != method:
     raise UserError(f"--config={base} is for {config.method}, not for {method}")
-  config.update_from_flattened_dict(
-    {**settings, "data.name": "folder", "data.root": data}
-  )
+  config.update_from_flattened_dict(settings)
+  if data and not datasets.in_folder(config.data.name):
+    raise UserError(
+      f"--data={data}: the images of --config={base}, {config.data.name}, lie"
+      " in no folder that can be given; name a config whose images do, or leave"
+      " out --data"
+    )
+  if data:
+    config.data.root = data
   return config.lock()
 
 
 def _class_names(
   args: argparse.Namespace, config: ConfigDict, count: int
 ) -> tuple[str, ...]:
-  """Class names from --classes or --data, or numbers."""
+  """Class names from --classes or the images, or else numbers."""
   if args.classes:
     lines = _lines(Path(args.classes))
     names, source = tuple(filter(None, lines)), args.classes
-  elif args.data:
-    train = methods.load(config).stream("train")
-    names, source = train.source.class_names, args.data
+  elif _has_images(config):
+    source = config.data.root or config.data.name
+    try:
+      names = methods.load(config).stream("train").source.class_names
+    except UserError as error:
+      if args.data or args.push:
+        raise
+      _say(f"note: the classes get numbers for names: {error}")
+      return _numbered(count)
   else:
-    return tuple(f"class {k}" for k in range(count))
+    return _numbered(count)
   if len(names) != count or len(set(names)) != count:
     raise UserError(
       f"{source} names {len(set(names))} classes, but the checkpoint has"
       f" {count}; name each class once, in the order of the checkpoint"
     )
   return names
+
+
+def _has_images(config: ConfigDict) -> bool:
+  """Whether a config says where its images are."""
+  return bool(config.data.root or not datasets.in_folder(config.data.name))
+
+
+def _numbered(count: int) -> tuple[str, ...]:
+  return tuple(f"class {k}" for k in range(count))
 
 
 def _lines(path: Path) -> list[str]:

@@ -80,6 +80,60 @@ def test_its_config_has_the_keys_of_a_run(run):
   assert config.prototypes.per_class == 2
 
 
+_HERD = """
+from protojax.types import UserError
+from tests.conftest import ArraySource
+
+FOLDERS = True
+
+
+def load(data, split, seed):
+  if data.root == "far":
+    raise UserError("far is not there")
+  return ArraySource(classes=len(data.root))
+"""
+_OF_HERD = """
+from configs import protopnet_folder
+
+
+def get_config(variants=""):
+  config = protopnet_folder.get_config("paper").unlock()
+  config.data.update({"name": "herd.cows", "root": variants})
+  return config.lock()
+"""
+
+
+@pytest.fixture
+def herd(tmp_path, monkeypatch):
+  """The flag of a config with a data set of someone else."""
+  (tmp_path / "herd").mkdir()
+  (tmp_path / "herd" / "cows.py").write_text(_HERD)
+  (tmp_path / "config.py").write_text(_OF_HERD)
+  monkeypatch.syspath_prepend(tmp_path)
+  return f"--config={tmp_path / 'config.py'}"
+
+
+def test_the_data_are_those_of_the_config(checkpoint, herd, tmp_path, capsys):
+  argv = ["import", str(checkpoint), f"--output={tmp_path / 'run'}"]
+  assert command_line.main([*argv, f"{herd}:two2"]) == 2
+  assert "two2 names 4 classes, but" in capsys.readouterr().err
+  assert command_line.main([*argv, f"{herd}:far", "--data=fives"]) == 2
+  assert "fives names 5 classes, but" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_classes_that_nobody_can_read_get_numbers(
+  checkpoint, herd, tmp_path, capsys
+):
+  run = tmp_path / "run"
+  argv = ["import", str(checkpoint), f"--output={run}", f"{herd}:far"]
+  assert command_line.main(argv) == 0
+  assert "the classes get numbers for names: far is" in capsys.readouterr().err
+  data = workdir.load_config(run, methods.later).data
+  assert (data.name, data.root) == ("herd.cows", "far")
+  assert workdir.class_names(run) == ("class 0", "class 1", "class 2")
+
+
 def test_a_run_is_not_written_over(checkpoint, run, capsys):
   before = (run / "config.json").read_bytes()
   argv = ["import", str(checkpoint), f"--output={run}"]
@@ -160,6 +214,10 @@ def test_push_to_the_images_of_a_folder(checkpoint, tmp_path, capsys):
     (["--config=configs/absent.py"], "in the repository's root"),
     (["--config=configs/protopnet_folder.py:papr"], "no variant 'papr'"),
     (["--config=configs/inp_former_folder.py"], "is for inp_former, not"),
+    (
+      ["--config=configs/protopnet_photos.py:debug", "--data=DIR"],
+      "photos, lie in no folder that can be given",
+    ),
   ],
 )
 def test_mistakes_are_one_line(checkpoint, tmp_path, capsys, extra, message):
