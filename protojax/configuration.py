@@ -33,6 +33,7 @@ def load(file: str, keys: Sequence[str] = (), **changes: Any) -> ConfigDict:
       type, or something else was typed among the keys.
   """
   config = _overridden(_read(file), keys)
+  config = _with_own_images(config, file, keys)
   try:
     for key, value in changes.items():
       if value:
@@ -93,6 +94,24 @@ def _overridden(config: ConfigDict, keys: Sequence[str]) -> ConfigDict:
   if len(rest) > 1:
     raise UserError(f"unexpected argument {rest[1]!r} (see --help)")
   return flag.value
+
+
+def _with_own_images(
+  config: ConfigDict, file: str, keys: Sequence[str]
+) -> ConfigDict:
+  """The config; it reads the data set that `data.root` was typed for.
+
+  A variant such as debug takes embedded images in place of a data set on disk.
+  """
+  path, _, variants = file.partition(":")
+  typed = {key.lstrip("-").partition("=")[0] for key in keys}
+  if not variants or not config.data.get("root") or "config.data.name" in typed:
+    return config
+  own = _read(path).data.name
+  if own and own != config.data.name:
+    with config.unlocked():
+      config.data.name = own
+  return config
 
 
 def _unknown(error: Exception, keys: Sequence[str]) -> str:

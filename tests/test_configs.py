@@ -12,7 +12,7 @@ from configs import (
   st_protopnet_folder,
   variants,
 )
-from protojax import backbones, methods
+from protojax import backbones, configuration, methods
 from protojax.data import transforms
 from protojax.prototypes import similarity
 
@@ -53,6 +53,19 @@ def test_variants_combine_and_debug_needs_no_data(name):
     assert not small.data.get("crop", False)
   with pytest.raises(ValueError, match="no variant 'tiny'; there are"):
     module.get_config("tiny")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_root_that_is_typed_is_read_by_debug_too(name):
+  file = f"{ROOT}/configs/{name}.py:debug"
+  own = load(name).get_config().data.name
+  root = "--config.data.root=DIR"
+  small = configuration.load(file, [root])
+  assert small.data.name == own or not own
+  assert small.data.image_size == load(name).get_config("debug").data.image_size
+  assert configuration.load(file).data.name in EMBEDDED
+  chosen = configuration.load(file, [root, "--config.data.name=photos"])
+  assert chosen.data.name == "photos"
 
 
 @pytest.mark.parametrize("name", RECIPES)

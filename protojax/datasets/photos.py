@@ -60,6 +60,11 @@ _OTHERS = {"coins": ("skimage", "coins.png"), "page": ("skimage", "page.png")}
 def load(data: Any, split: str, seed: int) -> tfds_lib.Records:
   """Opens the training or test split that a config names."""
   del seed
+  if data.root and not _folder(_place(data.root)).is_dir():
+    raise UserError(
+      f"--config.data.root={data.root} does not hold the embedded photographs:"
+      " leave it out, or read images of your own with --config.data.name=folder"
+    )
   return opened(data.root, data[split])
 
 
@@ -76,17 +81,25 @@ def opened(root: str, split: str) -> tfds_lib.Records:
   """
   import tensorflow_datasets as tfds
 
-  where = Path(os.path.expanduser(root)) if root else parallel.cache_dir()
-  folder = where / "protojax_photos" / VERSION
+  where = _place(root)
+  folder = _folder(where)
   if not folder.is_dir():
     try:
       _prepare(where, folder)
     except OSError as e:
       raise UserError(
         f"cannot write the photos to {where} ({e.strerror or e}): free some"
-        " space or set --config.data.root=DIR"
+        " space or set XDG_CACHE_HOME=DIR"
       ) from e
   return tfds_lib.open_split(tfds.builder_from_directory(str(folder)), split)
+
+
+def _place(root: str) -> Path:
+  return Path(os.path.expanduser(root)) if root else parallel.cache_dir()
+
+
+def _folder(where: Path) -> Path:
+  return where / "protojax_photos" / VERSION
 
 
 def photograph(name: str) -> UInt8[np.ndarray, "H W 3"]:

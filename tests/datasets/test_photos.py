@@ -116,10 +116,18 @@ def test_missing_packages_name_the_extra(tmp_path, monkeypatch):
 
 def test_a_place_that_cannot_be_written(tmp_path):
   (tmp_path / "file").write_text("")
-  with pytest.raises(UserError, match=r"cannot write the photos .*data\.root"):
+  with pytest.raises(
+    UserError, match=r"cannot write the photos .*XDG_CACHE_HOME"
+  ):
     photos.opened(str(tmp_path / "file"), "train")
 
 
 def test_unknown_split(prepared):
   with pytest.raises(UserError, match="no split 'val'"):
     photos.opened(prepared, "val")
+
+
+def test_nothing_is_written_where_data_are_read(tmp_path, data_config):
+  with pytest.raises(UserError, match="does not hold the embedded photographs"):
+    dataset.open_split(data_config(root=str(tmp_path)), "train")
+  assert not list(tmp_path.iterdir())
