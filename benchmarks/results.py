@@ -13,8 +13,9 @@ NAME is a file of benchmarks/experiments, which declares
 
 A run is one of train.py. What it gives is appended to
 benchmarks/results/NAME.jsonl, and what stands there is not run again, as long
-as the config is the same. It may be interrupted anywhere: the same command goes
-on. The table has the mean and the deviation (of a sample) over the seeds.
+as the config and FIGURES are the same. It may be interrupted anywhere: the same
+command goes on. The table has the mean and the deviation (of a sample) over the
+seeds.
 """
 
 import argparse
@@ -62,10 +63,10 @@ class Experiment:
     return [f"--config={file}", *keys, f"--config.seed={seed}"]
 
   def digest(self, arm: str, seed: int) -> str:
-    """16 hexadecimal digits that identify the config of one run."""
+    """16 hexadecimal digits that identify a run's config and its figures."""
     first, *keys = self.arguments(arm, seed)
     config = configuration.load(str(_ROOT / first.partition("=")[2]), keys)
-    text = json.dumps(config.to_dict(), sort_keys=True)
+    text = json.dumps([config.to_dict(), dict(self.figures)], sort_keys=True)
     return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
 

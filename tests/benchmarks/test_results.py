@@ -91,6 +91,23 @@ def test_another_config_is_another_run(experiment, tmp_path):
   assert len(trainer.calls) == 3
 
 
+@pytest.mark.parametrize(
+  "name", ["first loss", "second loss"], ids=["another", "elsewhere"]
+)
+def test_other_figures_are_other_runs(experiment, tmp_path, name):
+  _run(experiment, tmp_path, Trainer())
+  text = _EXPERIMENT.replace('"second loss": "stages.1', f'"{name}": "stages.0')
+  (tmp_path / "fake.py").write_text(text)
+  changed, trainer = results.load("fake", tmp_path), Trainer()
+  rows = list(results.table(changed, results.lines(tmp_path / "f.jsonl")))
+  assert [row["seeds"] for row in rows] == [0, 0]
+  found = _run(changed, tmp_path, trainer)
+  assert len(trainer.calls) == 6
+  for row in results.table(changed, found):
+    assert row["seeds"] == 3
+    assert row[name] == "0.000 ± 0.000"
+
+
 def test_the_table_has_means_and_deviations(experiment, tmp_path):
   found = _run(experiment, tmp_path, Trainer())
   for row in results.table(experiment, found):
