@@ -18,9 +18,11 @@ PyTree = Any
 # Name -> value, as logs and summaries hold them.
 Metrics = Mapping[str, float | int]
 
-# "image" uint8 [b, H, W, 3], "label" int32 [b] (-1: unknown), "index" int32
-# [b] (position in its source), "valid" bool [b] (False: padding), and cached
-# rows of a stage.
+# A batch of a stream: each field of its source by name (of labelled images
+# "image" uint8 [b, H, W, 3] and "label" int32 [b], -1: unknown; see
+# `data.fields`), "index" int32 [b] (position in the source), "valid" bool [b]
+# (False: padding), and cached rows of a stage. Several views of a stream, and
+# several streams of a stage, are batches by name.
 Batch = Mapping[str, Any]
 
 
