@@ -6,6 +6,7 @@ import functools
 import hashlib
 import io
 import os
+import warnings
 
 from jaxtyping import UInt8
 import numpy as np
@@ -23,6 +24,14 @@ _RASTER = (
   *("JPEG2000", "MPO", "MSP", "PCX", "PNG", "PPM", "PSD", "QOI", "SGI", "SUN"),
   *("TGA", "TIFF", "WEBP", "XBM", "XPM"),
 )
+
+
+# Pixels of the largest image that is decoded: 64 million are 8,000 x 8,000. In
+# each of 16 threads, an image takes up to 9 bytes a pixel.
+_MOST_PIXELS = 64_000_000
+_KEY = "PROTOJAX_MOST_PIXELS"  # environment variable with another number
+# Pillow's warning begins where these images are refused anyway, or wanted.
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 
 
 def decode(file: str | os.PathLike | bytes) -> UInt8[np.ndarray, "H W 3"]:
@@ -59,6 +68,7 @@ def opened(file: str | os.PathLike | bytes) -> Iterator[Image.Image]:
 
   Raises:
     OSError: it is not there, no regular file or no raster image.
+    ValueError: its header says that it has too many pixels.
   """
   if isinstance(file, bytes):
     source = io.BytesIO(file)
@@ -67,8 +77,32 @@ def opened(file: str | os.PathLike | bytes) -> Iterator[Image.Image]:
   else:
     os.stat(file)  # raises if it is not there
     raise OSError("not a regular file")  # to open a pipe would wait for ever
-  with Image.open(source, formats=formats()) as image:
+  most = _most_pixels()
+  # Pillow refuses twice as many as a number of its own.
+  Image.MAX_IMAGE_PIXELS = max(most, Image.MAX_IMAGE_PIXELS or 0)
+  try:
+    opening = Image.open(source, formats=formats())
+  except Image.DecompressionBombError as e:
+    raise ValueError(_too_many("its", most)) from e
+  with opening as image:
+    width, height = image.size
+    if width * height > most:
+      raise ValueError(_too_many(f"{width} x {height}", most))
     yield image
+
+
+def _too_many(size: str, most: int) -> str:
+  return (
+    f"{size} pixels are more than {most:,}; make it smaller, or set a higher"
+    f" number as the environment variable {_KEY}"
+  )
+
+
+def _most_pixels() -> int:
+  given = os.environ.get(_KEY, str(_MOST_PIXELS))
+  if not given.isdecimal() or len(given) > 12:
+    raise ValueError(f"{_KEY}={given:.40} is not a number of pixels")
+  return int(given)
 
 
 @functools.cache

@@ -199,3 +199,39 @@ def test_digest_tells_pixels_and_shape_apart(pixels):
   other[0, 0, 0] ^= 1
   assert (one != images.digest(other)).any()
   assert (one != images.digest(pixels.reshape(7, 9, 3))).any()
+
+
+def _header(width, height):
+  """A PNG of which nothing but the header is there."""
+  fields = b"IHDR" + struct.pack(">2I5B", width, height, 8, 2, 0, 0, 0)
+  checked = fields + struct.pack(">I", zlib.crc32(fields))
+  start = b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + checked
+  return start + struct.pack(">I", 99) + b"IDAT"
+
+
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
+@pytest.mark.parametrize("side", [8001, 13_300, 100_000])
+def test_pixels_are_counted_before_they_are_decoded(side):
+  with pytest.raises(
+    ValueError, match=r"pixels are more than 64,000,000; .* PROTOJAX_MOST_PIX"
+  ):
+    images.decode(_header(side, side))
+
+
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
+def test_the_number_of_pixels_can_be_set(monkeypatch):
+  monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", Image.MAX_IMAGE_PIXELS)
+  small = io.BytesIO()
+  Image.new("L", (30, 20)).save(small, "PNG")
+  monkeypatch.setenv("PROTOJAX_MOST_PIXELS", "599")
+  with pytest.raises(ValueError, match=r"30 x 20 pixels are more than 599;"):
+    images.decode(small.getvalue())
+  monkeypatch.setenv("PROTOJAX_MOST_PIXELS", "600")
+  assert images.decode(small.getvalue()).shape == (20, 30, 3)
+  monkeypatch.setenv("PROTOJAX_MOST_PIXELS", str(20_000**2))
+  with pytest.raises(ValueError) as error:  # of the missing pixels
+    images.decode(_header(20_000, 20_000))
+  assert "more than" not in str(error.value)
+  monkeypatch.setenv("PROTOJAX_MOST_PIXELS", "many")
+  with pytest.raises(ValueError, match="=many is not a number of pixels"):
+    images.decode(small.getvalue())
