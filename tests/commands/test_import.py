@@ -231,6 +231,8 @@ def test_mistakes_are_one_line(checkpoint, tmp_path, capsys, extra, message):
 
 def test_weights_that_do_not_fit_are_listed_with_their_file(tmp_path, capsys):
   arrays = foreign_nets.protopnet()
+  head = 1.5 * foreign_nets.class_map().T - 0.5
+  arrays["last_layer.weight"] = np.ascontiguousarray(head)
   arrays["features.layer1.0.bn1.weight"] = np.ones(3, "f4")
   del arrays["features.layer2.0.bn1.bias"]
   with foreign_files.stand_ins():

@@ -115,19 +115,55 @@ def _check(tensors: Mapping[str, np.ndarray]) -> None:
 def _class_of(
   prototypes: np.ndarray, head: np.ndarray
 ) -> tuple[np.ndarray, str]:
-  """The class of each prototype, guessed from the head, and a note on it."""
+  """The class of each prototype, told by the head, and a note on it.
+
+  At first each class has equally many prototypes, in turn. After pruning their
+  number may still divide by the classes, so the head has to agree.
+
+  Raises:
+    UserError: the head does not decide between the two readings.
+  """
   each, rest = divmod(len(prototypes), len(head))
-  if not rest:
-    return (
-      np.arange(len(prototypes)) // each,
-      f"A state dict does not hold the classes of prototypes: {each} of each"
-      " class in turn are assumed, as at the start of ProtoPNet's code.",
-    )
-  return (
-    np.argmax(head, axis=0),
+  by_head = np.argmax(head, axis=0)
+  by_pruning = (
+    by_head,
     "A state dict does not hold the classes of prototypes, and some were"
     " pruned: each is assigned to the class that it speaks for the most.",
   )
+  if rest:
+    return by_pruning
+  in_turn = np.arange(len(prototypes)) // each
+  clear = _clear(head)
+  differ = by_head != in_turn
+  if not np.any(clear & differ) and 2 * np.sum(clear) >= len(clear):
+    return (
+      in_turn,
+      f"A state dict does not hold the classes of prototypes: {each} of each"
+      " class in turn are assumed, as at the start of ProtoPNet's code; the"
+      " head agrees.",
+    )
+  # Pruning keeps the order.
+  if np.all(clear) or (
+    np.any(clear & differ) and np.all(np.diff(by_head) >= 0)
+  ):
+    return by_pruning
+  first = int(np.argmax(differ if np.any(differ) else ~clear))
+  raise UserError(
+    f"its state dict does not tell the classes of its {len(prototypes)}"
+    f" prototypes: in turn, {each} of each class, if none was pruned; by the"
+    f" largest weight in {_HEAD}, they differ for {np.sum(differ)} (prototype"
+    f" {first}: class {in_turn[first]} or {by_head[first]}), and the weights of"
+    f" {np.sum(~clear)} are not clear. Import the module that ProtoPNet's code"
+    f" saves whole: it holds {_CLASSES}"
+  )
+
+
+def _clear(head: np.ndarray) -> np.ndarray:
+  """Whether each prototype speaks for one class at least twice as much."""
+  *_, second, most = np.sort(
+    np.concatenate([np.zeros((2, head.shape[1])), head]), axis=0
+  )
+  return (most > 0) & (second <= most / 2)
 
 
 def _image_size(attributes: Mapping[str, Any]) -> int:

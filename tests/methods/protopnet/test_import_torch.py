@@ -196,6 +196,10 @@ def test_a_module_of_protopnet(tmp_path, settings):
 def test_a_state_dict_of_protopnet(tmp_path):
   torch.manual_seed(1)
   net = _settled(PPNet("resnet18", 512))
+  with torch.no_grad():
+    # The head tells the classes of the prototypes.
+    own = torch.eye(_CLASSES).repeat_interleave(_COUNT // _CLASSES, dim=1)
+    net.last_layer.weight.copy_(1.5 * own - 0.5)
   path = tmp_path / "state.pth"
   torch.save({"epoch": 3, "model": net.state_dict()}, path)
   _check(net, path)

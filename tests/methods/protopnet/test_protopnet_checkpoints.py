@@ -13,7 +13,9 @@ from tests.weights import foreign_files
 
 @pytest.fixture(scope="module")
 def tensors():
-  return foreign_nets.protopnet()
+  """A state dict whose head is as at the start: 1, and -0.5 for others."""
+  head = 1.5 * foreign_nets.class_map().T - 0.5
+  return {**foreign_nets.protopnet(), "last_layer.weight": head}
 
 
 def _state_dict(tensors, **changes):
@@ -41,6 +43,7 @@ def test_a_state_dict_says_what_it_does_not_hold(tensors):
   np.testing.assert_array_equal(found.class_of, [0, 0, 1, 1, 2, 2])
   assert len(found.notes) == 2
   assert "2 of each class in turn" in found.notes[0]
+  assert "the head agrees" in found.notes[0]
   assert found.image_size == 224
   assert own_checkpoint.read(_state_dict(tensors), 96).image_size == 96
 
@@ -62,6 +65,57 @@ def test_a_pruned_state_dict_goes_by_the_head(tensors):
   found = own_checkpoint.read(_state_dict(tensors, **pruned))
   np.testing.assert_array_equal(found.class_of, [2, 0, 1, 1])
   assert "speaks for the most" in found.notes[0]
+
+
+def _head(classes, own=1.0, others=-0.5):
+  """A head in which each prototype speaks for one class."""
+  return np.where(np.arange(3)[:, None] == classes, own, others)
+
+
+def test_a_pruned_state_dict_may_still_divide_by_its_classes(tensors):
+  """Six prototypes of three classes, of which the first has kept the most."""
+  left = [0, 0, 0, 1, 2, 2]
+  trained = _head(np.array(left))
+  trained[1, 0] = 0.45
+  vague = _head(np.array(left))
+  vague[2, 3] = 0.8  # and the others are in order
+  for head in trained, vague:
+    found = own_checkpoint.read(
+      _state_dict(tensors, **{"last_layer.weight": head})
+    )
+    np.testing.assert_array_equal(found.class_of, left)
+    assert "some were pruned" in found.notes[0]
+
+
+def test_prototypes_whose_weights_say_nothing_stay_in_turn(tensors):
+  head = _head(np.array([0, 0, 1, 1, 2, 2]))
+  head[:, 1] = [0.4, 0.5, 0.1]
+  head[:, 4] = 0
+  found = own_checkpoint.read(
+    _state_dict(tensors, **{"last_layer.weight": head})
+  )
+  np.testing.assert_array_equal(found.class_of, [0, 0, 1, 1, 2, 2])
+
+
+@pytest.mark.parametrize(
+  "head",
+  [
+    np.ones((3, 6)),
+    np.zeros((3, 6)),
+    -_head(np.array([0, 0, 1, 1, 2, 2])),
+    np.array([[1, 1, 0, 1, 1, 1], [0, 0, 1, 1, 0, 0], [0, 0, 0, 1, 0, 0]]),
+  ],
+)
+def test_a_head_that_does_not_decide_is_refused_with_both_readings(
+  tensors, head
+):
+  changes = {"last_layer.weight": head.astype("f4")}
+  with pytest.raises(
+    UserError,
+    match=r"in turn, 2 of each class.* largest weight .* differ for \d.*"
+    r"class \d or \d.* Import the module .* prototype_class_identity",
+  ):
+    own_checkpoint.read(_state_dict(tensors, **changes))
 
 
 @pytest.mark.parametrize(
