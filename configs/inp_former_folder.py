@@ -45,6 +45,8 @@ def get_config(variants: str = "") -> ConfigDict:
         # 0: all normal images.
         "shots": 0,
         "test_fraction": 0.4,
+        # Of the normal training images, held out to choose the threshold on. 0:
+        # none, as in the paper's code; it is chosen on the training images.
         "calibration_fraction": 0.2,
         # -1: the run's seed.
         "split_seed": -1,

@@ -87,9 +87,10 @@ def open_split(config_data: Any, split: str, seed: int = 0) -> Anomalies:
       each category, each as 22 copies; 0 takes all images, without copies),
       `test_fraction` (share of the normal images to test on, if the data set
       does not say), `calibration_fraction` (share of the normal training images
-      to hold out, if the data set does not say) and `split_seed`.
+      to hold out, if the data set does not say; 0: none) and `split_seed`.
     split: "train" (normal images), "calibration" (normal images held out of
-      training; with `shots`, those of "train" without copies) or "test".
+      training; with `shots`, or if none are held out, those of "train" without
+      copies) or "test".
     seed: of the run; draws if `split_seed` is negative. An image keeps its rank
       in the draw when others come or go.
 
@@ -178,6 +179,8 @@ def _splits(
         f" --config.data.shots={c.shots}"
       )
     train = held_out = ranked("shots", train)[: c.shots]
+  elif not held_out and not c.calibration_fraction:
+    held_out = train
   elif not held_out:
     order = ranked("calibration", train)
     count = _share(where, "calibration", len(order), c.calibration_fraction)
@@ -219,7 +222,8 @@ def _source(
 
 def _require_numbers(c: Any) -> None:
   for key in ("test_fraction", "calibration_fraction"):
-    if not 0 < c[key] < 1:
+    none = key == "calibration_fraction" and c[key] == 0
+    if not (none or 0 < c[key] < 1):
       raise UserError(
         f"--config.data.{key}={c[key]} leaves a split empty; give a share"
         " between 0 and 1"

@@ -92,7 +92,9 @@ def maker(data: Any, counts: Counts) -> Callable[[str], Source]:
   )
 
   def make(split: str) -> Source:
-    share = {"train": 1 - held, "validation": held, "calibration": held}
+    share = {"train": 1 - held, "validation": held}
+    # With none held out, the training images are calibrated on.
+    share["calibration"] = held or 1
     count = max(1, round(share.get(split, 1) * counts.images))
     classes = tuple(f"class {k}" for k in range(counts.classes))
     concepts = tuple(data.get("concepts", ())) or classes

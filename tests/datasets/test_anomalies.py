@@ -88,6 +88,16 @@ def test_a_plain_folder_is_split_by_its_seed(make_folder):
   assert fixed == drawn
 
 
+def test_no_image_needs_to_be_held_out(make_folder):
+  root = make_folder(fakes.plain(count=20))
+  drawn = [names(load(root, s)) for s in anomalies.SPLITS]
+  train, calibration, test = (
+    names(load(root, s, calibration_fraction=0.0)) for s in anomalies.SPLITS
+  )
+  assert train == calibration == sorted(drawn[0] + drawn[1])
+  assert test == drawn[2]
+
+
 def test_a_new_image_changes_the_rank_of_no_other(make_folder):
   root = make_folder(fakes.plain(count=20))
   before = [set(names(source)) for source in splits(root)]

@@ -203,7 +203,10 @@ class Method:
   def choose_threshold(
     self, state: State, data: stream_lib.Stream
   ) -> tuple[State, Metrics]:
-    """Chooses the score that few normal images exceed, on held-out images."""
+    """Chooses the score that few normal images exceed.
+
+    On held-out images; without any, on the training images.
+    """
     wanted = self.config.threshold.false_positive_rate
     scores = self._scores(state, data)
     chosen = metrics.threshold(scores, wanted)
@@ -211,6 +214,11 @@ class Method:
       parallel.say(
         "note: with so few images the threshold is chosen on the training"
         " images; expect more false alarms."
+      )
+    elif self._trained_on(data):
+      parallel.say(
+        "note: no normal image is held out, so the threshold is chosen on the"
+        " training images; expect more false alarms."
       )
     elif chosen.rate > wanted:
       parallel.say(
@@ -224,6 +232,13 @@ class Method:
       "normal_images": np.int32(len(scores)),
     }
     return state.replace(buffers=buffers), {"threshold": chosen.value}
+
+  def _trained_on(self, data: stream_lib.Stream) -> bool:
+    """Whether images that the threshold is chosen on are trained on, too."""
+    if self.config.data.calibration_fraction:
+      return False
+    sources: list[Any] = [data.source, self.dataset.source("train")]
+    return bool(np.isin(*(source.rows for source in sources)).any())
 
   def _scores(self, state: State, data: stream_lib.Stream) -> np.ndarray:
     return np.concatenate(

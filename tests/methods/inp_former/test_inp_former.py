@@ -314,6 +314,8 @@ def test_the_threshold_is_chosen_on_images_held_out(
       45,
       ["is 2.2% at best, not 1.0%"],
     ),
+    # These data have a split to calibrate on.
+    ({"data.calibration_fraction": 0.0}, 19, []),
     ({"data.shots": 2}, 40, ["chosen on the training images"]),
     # To hold out more would not help.
     ({"data.shots": 2}, 6, ["chosen on the training images"]),
@@ -333,6 +335,21 @@ def test_a_threshold_that_promises_less_is_noted(
   for line, words in zip(said, notes, strict=True):
     assert line.startswith("note: ")
     assert words in line
+
+
+def test_a_threshold_without_images_held_out_is_noted(
+  fresh, monkeypatch, capsys
+):
+  method = load(**{"data.calibration_fraction": 0.0})
+  train = method.dataset.source("train")
+  method.dataset.sources["calibration"] = train
+  scores = np.linspace(0, 1, len(train), dtype=np.float32)
+  monkeypatch.setattr(method, "_scores", lambda state, data: scores)
+  data = method.stream("calibration")
+  state, _ = method.choose_threshold(fresh, data)
+  assert explanation.Inspector(method).threshold(state).images == len(train)
+  (said,) = capsys.readouterr().out.splitlines()
+  assert "no normal image is held out" in said
 
 
 @pytest.fixture(scope="module")
