@@ -6,6 +6,7 @@ import zipfile
 import zlib
 
 from protojax.types import UserError
+from protojax.weights.shown import shown
 
 _LOCAL_HEADER = struct.Struct("<4s22xHH")
 
@@ -34,7 +35,7 @@ def _bytes(data: mmap.mmap, entry: zipfile.ZipInfo) -> memoryview:
   name = entry.filename
   if entry.compress_type != zipfile.ZIP_STORED or entry.flag_bits & 1:
     raise UserError(
-      f"{name!r} in it is compressed or encrypted; save it uncompressed, as"
+      f"{shown(name)} in it is compressed or encrypted; save it unpacked, as"
       " torch.save and numpy.savez do"
     )
   start = entry.header_offset
@@ -43,7 +44,7 @@ def _bytes(data: mmap.mmap, entry: zipfile.ZipInfo) -> memoryview:
   start += _LOCAL_HEADER.size + name_length + extra_length
   found = memoryview(data)[start : start + entry.file_size]
   if mark != b"PK\x03\x04" or len(found) != entry.file_size:
-    raise UserError(f"it is cut short or damaged at {name!r}")
+    raise UserError(f"it is cut short or damaged at {shown(name)}")
   if zlib.crc32(found) != entry.CRC:
-    raise UserError(f"it is damaged: {name!r} has another checksum")
+    raise UserError(f"it is damaged: {shown(name)} has another checksum")
   return found
