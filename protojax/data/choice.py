@@ -69,13 +69,41 @@ def labels(
   return columns.of_classes("labels", found, source)
 
 
+# Positions in the source, and how often each came before in the epoch.
+Drawn = tuple[Int32[np.ndarray, "B"], Int32[np.ndarray, "B"]]
+
+
+def in_order(
+  positions: Int32[np.ndarray, "r"],
+  order: Callable[[int], Int[np.ndarray, "B"]],
+) -> Callable[[int], Drawn]:
+  """Function from a step to its examples, each as often as in `positions`.
+
+  Args:
+    positions: of the examples in the source.
+    order: step -> places in `positions`, all of an epoch different.
+  """
+  before = occurrences(positions)
+
+  def drawn(step: int) -> Drawn:
+    at = order(step)
+    return positions[at], before[at]
+
+  return drawn
+
+
 def by_weight(
-  weights: Float[np.ndarray, "r"], seed: int, size: int, per_epoch: int
-) -> Callable[[int], Int[np.ndarray, "{size}"]]:
+  positions: Int32[np.ndarray, "r"],
+  weights: Float[np.ndarray, "r"],
+  seed: int,
+  size: int,
+  per_epoch: int,
+) -> Callable[[int], Drawn]:
   """Function from a step to draws with replacement, in proportion to weights.
 
   Args:
-    weights: of the examples to draw from.
+    positions: of the examples to draw from, in the source.
+    weights: of these examples.
     seed: of the draws of every epoch.
     size: examples of a step.
     per_epoch: steps of an epoch.
@@ -85,12 +113,28 @@ def by_weight(
   borders /= borders[-1]
 
   @functools.lru_cache(maxsize=2)
-  def drawn(epoch: int) -> np.ndarray:
-    random = np.random.default_rng((seed % 2**32, epoch))
+  def epoch(number: int) -> tuple[np.ndarray, np.ndarray]:
+    random = np.random.default_rng((seed % 2**32, number))
     found = random.random(per_epoch * size)
-    return np.searchsorted(borders, found, side="right").reshape(-1, size)
+    found = positions[np.searchsorted(borders, found, side="right")]
+    return found.reshape(-1, size), occurrences(found).reshape(-1, size)
 
-  return lambda step: drawn(step // per_epoch)[step % per_epoch]
+  def drawn(step: int) -> Drawn:
+    found, before = epoch(step // per_epoch)
+    return found[step % per_epoch], before[step % per_epoch]
+
+  return drawn
+
+
+def occurrences(numbers: Int[np.ndarray, "n"]) -> Int32[np.ndarray, "n"]:
+  """How often each number comes before its place."""
+  order = np.argsort(numbers, kind="stable")
+  _, first, counts = np.unique(
+    numbers[order], return_index=True, return_counts=True
+  )
+  found = np.empty(len(numbers), np.int32)
+  found[order] = np.arange(len(numbers)) - np.repeat(first, counts)
+  return found
 
 
 def _one_each(

@@ -115,11 +115,13 @@ class _Step(NamedTuple):
     epoch: its number.
     indices: of the examples in the source.
     valid: False for padding.
+    draws: how often each example came before in the epoch.
   """
 
   epoch: int
   indices: Int32[np.ndarray, "B"]
   valid: Bool[np.ndarray, "B"]
+  draws: Int32[np.ndarray, "B"]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -211,8 +213,7 @@ class Stream:
     mine, step = self._share(), self._steps()
     steps = range(start, stop)
     if not read_images:
-      found = map(step, steps)
-      return (self._known(s.indices[mine], s.valid[mine]) for s in found)
+      return (self._known_of(step(number), mine) for number in steps)
     return self._read(grain.MapDataset.source(steps).map(step), mine)
 
   def some(self, indices: Sequence[int] | np.ndarray) -> Iterator[Batch]:
@@ -235,8 +236,7 @@ class Stream:
   def examples(self, indices: Sequence[int] | np.ndarray) -> Batch:
     """Reads chosen examples; every process gets all of them."""
     indices = np.asarray(indices, np.int32)
-    known = self._known(indices, np.ones(len(indices), bool))
-    return {**known, **self.kept.read(indices, indices)}
+    return {**self._chosen(indices), **self.kept.read(indices, indices)}
 
   def varied(self, batch: Batch, key: jax.Array) -> Batch:
     """The batch changed at random, inside a step; batch[view] with views.
@@ -261,7 +261,7 @@ class Stream:
     def rows(x: Any) -> jax.ShapeDtypeStruct:
       return jax.ShapeDtypeStruct((self.batch_size, *x.shape), x.dtype)
 
-    one = self._known(self._positions[:1], np.ones(1, bool))
+    one = self._chosen(self._positions[:1])
     known = {name: rows(x[0]) for name, x in one.items()}
     if not read_images:
       return known
@@ -293,10 +293,33 @@ class Stream:
     given = {} if self.given is None else {"label": self.given}
     return {**columns.known(self.source), **given}
 
-  def _known(self, indices: np.ndarray, valid: np.ndarray) -> Batch:
-    """What is known of some examples without reading them."""
+  @functools.cached_property
+  def _repeats(self) -> bool:
+    """True if an epoch may have an example several times."""
+    if self.seed is None:
+      return False
+    return self.weights is not None or (
+      len(np.unique(self._positions)) < len(self._positions)
+    )
+
+  def _known(
+    self, indices: np.ndarray, valid: np.ndarray, draws: np.ndarray
+  ) -> Batch:
+    """What is known of some examples without reading them.
+
+    "draw" tells an example that an epoch has several times from itself.
+    """
     known = {name: rows[indices] for name, rows in self._columns.items()}
-    return {**known, "index": indices, "valid": valid}
+    known |= {"index": indices, "valid": valid}
+    return {**known, "draw": draws} if self._repeats else known
+
+  def _chosen(self, indices: np.ndarray) -> Batch:
+    valid, draws = np.ones(len(indices), bool), np.zeros(len(indices), np.int32)
+    return self._known(indices, valid, draws)
+
+  def _known_of(self, step: _Step, mine: slice) -> Batch:
+    _, indices, valid, draws = step
+    return self._known(indices[mine], valid[mine], draws[mine])
 
   def _share(self) -> slice:
     """Rows of a batch that belong to this process."""
@@ -318,21 +341,25 @@ class Stream:
     if self.weights is None:
       order = grain.MapDataset.range(len(self)).shuffle(self.seed % 2**32)
       order = order.batch(size, drop_remainder=True).repeat()
-      at = order.__getitem__
+      drawn = choice.in_order(positions, lambda step: np.asarray(order[step]))
     else:
       weights = self.weights[positions]
-      at = choice.by_weight(weights, self.seed, size, per_epoch)
-    return lambda step: _Step(step // per_epoch, positions[at(step)], whole)
+      drawn = choice.by_weight(positions, weights, self.seed, size, per_epoch)
+
+    def step(number: int) -> _Step:
+      indices, draws = drawn(number)
+      return _Step(number // per_epoch, indices, whole, draws)
+
+    return step
 
   def _read(self, steps: grain.MapDataset, mine: slice) -> Iterator[Batch]:
     threads = min(_THREADS, os.cpu_count() or 1)
     options = grain.ReadOptions(threads, max(_AHEAD, threads))
 
     def batch(step: _Step) -> Batch:
-      indices = step.indices[mine]
-      found = self.kept.read(indices, step.indices)
-      known = self._known(indices, step.valid[mine])
-      return {**known, **self._saved(step.epoch, indices, found)}
+      read = self.kept.read(step.indices[mine], step.indices)
+      found = {**self._known_of(step, mine), **read}
+      return self._saved(step.epoch, found)
 
     iterator = iter(steps.map(batch).to_iter_dataset(options))
     try:
@@ -340,10 +367,10 @@ class Stream:
     finally:
       iterator.close()
 
-  def _saved(self, epoch: int, indices: np.ndarray, found: Batch) -> Batch:
+  def _saved(self, epoch: int, found: Batch) -> Batch:
     """What was read, and images saved as JPEG where a view wants them."""
     saved = {
-      view.name: view.saved(self._kinds, found, self.seed or 0, epoch, indices)
+      view.name: view.saved(self._kinds, found, self.seed or 0, epoch)
       for view in self.views
       if view.jpeg
     }
@@ -355,4 +382,5 @@ def _padded(positions: np.ndarray, size: int, step: int) -> _Step:
   # Padding repeats the last example: its label is valid, and its fields are in
   # the same batch, so that it is read once.
   last = len(positions) - 1
-  return _Step(0, positions[np.minimum(at, last)], at <= last)
+  indices, none = positions[np.minimum(at, last)], np.zeros(size, np.int32)
+  return _Step(0, indices, at <= last, none)

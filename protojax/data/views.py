@@ -10,7 +10,6 @@ import dataclasses
 import zlib
 
 import jax
-from jaxtyping import Int32
 import numpy as np
 
 from protojax import parallel
@@ -64,17 +63,21 @@ class View:
     batch: Batch,
     seed: int,
     epoch: int,
-    indices: Int32[np.ndarray, "b"],
   ) -> Batch:
     """Images of a batch, saved as JPEG and read again, on the host.
 
-    The quality depends on the seed, the epoch and the example alone, so that a
-    resumed run repeats it.
+    The quality depends on the seed, the epoch, the example and its draw alone,
+    so that a resumed run repeats it.
     """
-    name = _number(self.name)
+    known = [
+      batch[name].tolist() for name in ("index", "draw") if name in batch
+    ]
     qualities = [
       int(np.random.default_rng(key).integers(*_QUALITY, endpoint=True))
-      for key in ((seed % 2**32, epoch, i, name) for i in indices.tolist())
+      for key in (
+        (seed % 2**32, epoch, i, _number(self.name), *draw)
+        for i, *draw in zip(*known, strict=True)
+      )
     ]
     return {
       field: np.stack(list(map(images.through_jpeg, batch[field], qualities)))
@@ -100,7 +103,7 @@ class View:
       drawn = transforms.draw(self.augment, key)
       return {n: fields[n].moved(value, drawn) for n, value in values.items()}
 
-    keys = parallel.example_keys(key, batch["index"])
+    keys = parallel.example_keys(key, batch["index"], batch.get("draw"))
     here = {name: batch[name] for name in fields if name in batch}
     return {**batch, **jax.vmap(example)(keys, here)}
 

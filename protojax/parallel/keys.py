@@ -8,12 +8,23 @@ from protojax.types import ArrayLike
 _IMPL = "threefry2x32"
 
 
-def example_keys(key: jax.Array, index: ArrayLike) -> jax.Array:
+def example_keys(
+  key: jax.Array, index: ArrayLike, draw: ArrayLike | None = None
+) -> jax.Array:
   """One key per example, from its position in the source: `[b]`.
 
   So the noise of an example does not depend on its device.
+
+  Args:
+    key: of the step.
+    index: positions of the examples, "index" of a batch.
+    draw: "draw" of a batch, which tells an example that comes several times in
+      it from itself; None if the batch has none.
   """
-  return jax.vmap(lambda i: jax.random.fold_in(key, i))(jnp.asarray(index))
+  keys = jax.vmap(lambda i: jax.random.fold_in(key, i))(jnp.asarray(index))
+  if draw is None:
+    return keys
+  return jax.vmap(jax.random.fold_in)(keys, jnp.asarray(draw))
 
 
 def init_key(seed: int) -> jax.Array:

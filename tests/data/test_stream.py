@@ -239,6 +239,7 @@ def test_choices_that_cannot_be_made(given, message):
 @pytest.mark.parametrize("make", [
   lambda s: stream_lib.shuffled(s, 4, 6, seed=1),
   lambda s: stream_lib.ordered(s, 4, 6),
+  lambda s: stream_lib.shuffled(s, 4, 6, seed=1, weights=np.arange(23) % 3),
 ])  # fmt: skip
 @pytest.mark.parametrize("count", [2, 3])
 def test_processes_share_every_batch(make, count, monkeypatch):

@@ -60,6 +60,9 @@ def test_a_layout_has_the_shapes_of_a_batch():
   assert of(stream().layout()) == of(read)
   (known,) = stream().batches(0, 1, read_images=False)
   assert of(stream().layout(read_images=False)) == of(known)
+  weighted = stream_lib.shuffled(Pictures(), 24, 6, 3, weights=np.ones(12))
+  (batch,) = weighted.batches(0, 1)
+  assert of(weighted.layout()) == of(batch) == of(weighted.examples(range(6)))
 
 
 def test_a_layout_of_bags_is_that_of_the_largest():
@@ -126,6 +129,64 @@ def test_jpeg_alone_without_views():
   assert (batch["image"] != read["image"]).any()
   # Chosen examples are read as they are.
   assert views.JPEG not in stream.examples([1])
+
+
+class Noise(Pictures):
+  fields = {"image": KINDS["image"]}  # noqa: RUF012
+
+  def __getitem__(self, i):
+    noise = np.random.default_rng(int(i)).integers(0, 256, (24, 24, 3))
+    return {"image": noise.astype(np.uint8)}
+
+
+@pytest.mark.parametrize(
+  "choice",
+  [
+    {"weights": [1.0, 1.0, *[0.0] * 10], "rows": range(12)},
+    {"rows": [0] * 6 + [1] * 6},
+  ],
+)
+@pytest.mark.parametrize("views", [None, {"a": "crop", "b": "a+colour"}])
+def test_copies_of_an_example_in_a_batch_vary_each_for_itself(choice, views):
+  stream = stream_lib.shuffled(
+    Noise(), 24, 12, 3, "" if views else "crop", views=views, **choice
+  )
+  (read,) = stream.batches(0, 1)
+  assert set(read["index"]) == {0, 1}
+  varied = jax.jit(stream.varied)
+  batch = varied(read, parallel.key(1))
+  for found in batch.values() if views else [batch]:
+    images = np.asarray(found["image"])
+    assert len({image.tobytes() for image in images}) == 12
+  # Noise follows the draw and not its place in the batch, and repeats.
+  order = np.arange(12)[::-1]
+  (again,) = stream.batches(0, 1)
+  again = varied({k: v[order] for k, v in again.items()}, parallel.key(1))
+  jax.tree.map(lambda x, y: assert_array_equal(x[order], y), batch, again)
+
+
+@pytest.mark.parametrize(
+  "choice",
+  [{"weights": [1.0, 1.0, *[0.0] * 58]}, {"rows": [0] * 30 + [1] * 30}],
+)
+def test_copies_of_an_example_in_an_epoch_are_of_many_qualities(choice):
+  def read(start, stop):
+    stream = stream_lib.shuffled(Noise(60), 24, 6, 3, "jpeg", **choice)
+    return list(stream.batches(start, stop))
+
+  batches = read(0, 10)  # an epoch
+  saved = [image for b in batches for image in b[views.JPEG][""]["image"]]
+  # 66 qualities, 30 copies of each of two examples.
+  assert len({image.tobytes() for image in saved}) > 30
+  draws = [
+    (i, d)
+    for batch in batches
+    for i, d in zip(
+      batch["index"].tolist(), batch["draw"].tolist(), strict=True
+    )
+  ]
+  assert len(set(draws)) == 60
+  jax.tree.map(assert_array_equal, read(7, 9), batches[7:9])
 
 
 @pytest.mark.parametrize(

@@ -168,7 +168,8 @@ def task(
       draw = functools.partial(
         jax.random.bernoulli, p=dropout, shape=(concepts,)
       )
-      dropped = jax.vmap(draw)(parallel.example_keys(now.key, batch["index"]))
+      keys = parallel.example_keys(now.key, batch["index"], batch.get("draw"))
+      dropped = jax.vmap(draw)(keys)
       scores = network.rejected(state, scores, dropped)
     logits = network.logits(params, state, scores)
     entropy = jnp.sum(cross_entropy(logits, labels))
