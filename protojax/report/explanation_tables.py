@@ -98,21 +98,24 @@ def global_table(path: Path, scores: Mapping[int, GlobalScores]) -> None:
 def prototype_table(path: Path, explained: Iterable[GlobalExplanation]) -> None:
   """Writes `prototypes.csv`: the patch of each prototype.
 
-  The box is "top left bottom right" in pixels of the network's input, bottom
-  and right excluded; image, cell and box are empty before a push. The notes of
-  the method are the last columns.
+  A box is "top left bottom right", bottom and right excluded: "box" in pixels
+  of the network's input, to which the image is squashed, and "original_box" in
+  pixels of the image itself. Image, cell and boxes are empty before a push. The
+  notes of the method are the last columns.
   """
   explained = list(explained)
   names = list(dict.fromkeys(name for e in explained for name in e.notes))
-  columns = ("prototype", "class", "image", "cell", "box", "alive")
+  places = ("image", "cell", "box", "original_box")
+  columns = ("prototype", "class", *places, "alive")
   with replacing(path) as file:
     writer = csv.writer(file)
     writer.writerow((*columns, *names))
     for e in explained:
-      where = ("", "", "")
+      where = ("",) * len(places)
       if e.patch is not None:
-        box = " ".join(map(str, e.patch.box))
-        where = (e.patch.image, e.patch.cell, box)
+        boxes = (e.patch.box, e.patch.original_box or ())
+        written = (" ".join(map(str, box)) for box in boxes)
+        where = (e.patch.image, e.patch.cell, *written)
       notes = (_written(e.notes.get(name, "")) for name in names)
       writer.writerow((e.prototype, e.group, *where, int(e.alive), *notes))
 

@@ -78,6 +78,11 @@ def test_everything_is_written(run):
   of_run = json.loads((run / "summary.json").read_text())
   assert prototypes.alive.sum() == of_run["alive"]
   assert set(prototypes["class"]) == set(of_run["class_names"])
+  # The photographs have 96 pixels, the network's input has 32.
+  for small, large in zip(prototypes.box, prototypes.original_box, strict=True):
+    assert [3 * int(edge) for edge in small.split()] == [
+      int(edge) for edge in large.split()
+    ]
 
   with np.load(folder / "local.npz") as arrays:
     g, delta = arrays["similarity"].astype(float), arrays["delta"]

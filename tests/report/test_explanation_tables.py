@@ -99,7 +99,8 @@ def test_prototypes(explained, tmp_path):
   explanation_tables.prototype_table(tmp_path / "prototypes.csv", prototypes)
   with open(tmp_path / "prototypes.csv", newline="") as file:
     rows = list(csv.DictReader(file))
-  columns = ["prototype", "class", "image", "cell", "box", "alive"]
+  columns = ["prototype", "class", "image", "cell", "box"]
+  columns += ["original_box", "alive"]
   assert list(rows[0]) == columns
   assert [r["class"] for r in rows[::4]] == ["a,b", 'c"d', "e\nf"]
   assert rows[5]["alive"] == "0"
@@ -118,9 +119,9 @@ def test_what_a_method_says_of_prototypes_has_columns(explained, tmp_path):
   )
   with open(tmp_path / "prototypes.csv", newline="") as file:
     rows = list(csv.DictReader(file))
-  assert list(rows[0])[6:] == ["kind", "margin", "purity"]
-  assert list(rows[0].values())[6:] == ["support", "0.25", ""]
-  assert list(rows[1].values())[6:] == ["", "", "0.33333333"]
+  assert list(rows[0])[7:] == ["kind", "margin", "purity"]
+  assert list(rows[0].values())[7:] == ["support", "0.25", ""]
+  assert list(rows[1].values())[7:] == ["", "", "0.33333333"]
 
 
 def test_summary(tmp_path):
