@@ -15,7 +15,8 @@ _STARTERS = frozenset(("subprocess", "multiprocessing", "selenium"))
 # Not slow in spite of it, and why.
 _QUICK = {
   "commands/test_main.py::"
-  "test_help_lists_every_file_and_imports_nothing_heavy": "0.1 s: no JAX"
+  "test_help_lists_every_file_and_imports_nothing_heavy": "0.1 s: no JAX",
+  "data/test_images.py::test_nothing_starts_a_program": "none is started",
 }
 
 
