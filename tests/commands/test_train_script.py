@@ -155,7 +155,7 @@ def test_a_mistake_in_a_value_is_told_by_the_script(tmp_path):
   assert done.returncode == 2
   errors = [x for x in done.stderr.splitlines() if x.startswith("error:")]
   assert len(errors) == 1
-  assert "Did you mean protopnet" in errors[0]
+  assert "Did you mean 'protopnet'" in errors[0]
   assert "Traceback" not in done.stderr
 
 
