@@ -336,3 +336,20 @@ def test_provenance_is_current_after_a_push_until_training_goes_on():
   np.testing.assert_array_equal(
     push.embedder_digest(state.params, state.statistics), source.embedder
   )
+
+
+def test_prototypes_of_another_asset_are_stale():
+  """A backbone that is an asset embeds images as a trained one does."""
+  lens = {"lens": {"kernel": np.ones(3, np.float32)}}
+  state = State(
+    params={"prototypes": {"prototypes": np.ones((2, 1, 1, 3), np.float32)}},
+    statistics={},
+    buffers={"class_of": np.zeros(2, np.int32), "alive": np.ones(2, bool)},
+    assets=lens,
+  )
+  digest = push.embedder_digest(state.params, state.statistics, state.assets)
+  pushed = Provenance.empty(2).replace(embedder=digest)
+  state = state.replace(buffers={**state.buffers, "provenance": pushed})
+  assert not push.stale(state)
+  other = {"lens": {"kernel": np.zeros(3, np.float32)}}
+  assert push.stale(state.replace(assets=other))
