@@ -91,15 +91,45 @@ def at_start(
   theirs = {} if digests or arrays else taken_over(declared, init_from)
   own = {name: a for name, a in declared.items() if name not in theirs}
   trees = {**theirs, **found(own, workdir, digests, arrays)}
-  written = {
-    name: tree
-    for name, tree in trees.items()
-    if declared[name].kept or name in theirs or _earlier(own[name], arrays)
-  }
-  keep(workdir, written)
-  found_here = {name: digest(tree) for name, tree in trees.items()}
-  _require_same(found_here)
-  return trees, found_here
+  # `found` has compared those of the checkpoint with their trees.
+  numbers = {n: digests.get(n) or digest(tree) for n, tree in trees.items()}
+  _require_same(numbers)
+  for name, tree in trees.items():
+    if declared[name].kept or name in theirs or _earlier(own[name], arrays):
+      _write(_path(workdir, numbers[name]), tree)
+  return trees, numbers
+
+
+def of_stage(
+  declared: Assets, workdir: Path, stage_id: str, made: Mapping[str, PyTree]
+) -> dict[str, str]:
+  """Writes the assets that a stage has made; returns their digests.
+
+  Raises:
+    ValueError: one has another name, or other shapes, than was declared.
+    UserError: they cannot be written, or processes have made different ones.
+  """
+  for name, tree in made.items():
+    if name not in declared:
+      raise ValueError(
+        f"{stage_id} makes the asset {name!r}; declared are"
+        f" {', '.join(declared) or 'none'}"
+      )
+    _fitted(name, declared[name], flatten(tree))
+  numbers = {name: digest(tree) for name, tree in made.items()}
+  _require_same(numbers)
+  for name, tree in made.items():
+    _write(_path(workdir, numbers[name]), tree)
+  return numbers
+
+
+def _write(path: Path, tree: PyTree) -> None:
+  """Writes an asset, unless it is there; the primary process does."""
+  if path.exists() or not parallel.is_primary():
+    return
+  arrays: dict[str, Any] = flatten(tree)
+  with writing.replacing(path, "wb") as file:
+    np.savez(file, **arrays)
 
 
 def _require_same(digests: Mapping[str, str]) -> None:
@@ -148,42 +178,8 @@ def digest(tree: PyTree) -> str:
   state = hashlib.blake2b(digest_size=16)
   for name, array in flatten(tree).items():
     state.update(f"{name} {array.dtype} {array.shape} ".encode())
-    state.update(np.ascontiguousarray(array).tobytes())
+    state.update(np.ascontiguousarray(array).data)
   return state.hexdigest()
-
-
-def keep(workdir: Path, trees: Mapping[str, PyTree]) -> dict[str, str]:
-  """Writes assets to WORKDIR/assets, each once; returns their digests.
-
-  Raises:
-    UserError: the disk is full, or the folder cannot be written to.
-  """
-  digests = {name: digest(tree) for name, tree in trees.items()}
-  for name, number in digests.items():
-    path = _path(workdir, number)
-    if path.exists() or not parallel.is_primary():
-      continue
-    arrays: dict[str, Any] = flatten(trees[name])
-    with writing.replacing(path, "wb") as file:
-      np.savez(file, **arrays)
-  return digests
-
-
-def require_declared(
-  stage_id: str, made: Mapping[str, PyTree], declared: Assets
-) -> None:
-  """Requires that what a stage made has a name and shapes that were declared.
-
-  Raises:
-    ValueError: it has not.
-  """
-  for name, tree in made.items():
-    if name not in declared:
-      raise ValueError(
-        f"{stage_id} makes the asset {name!r}; declared are"
-        f" {', '.join(declared) or 'none'}"
-      )
-    _fitted(name, declared[name], flatten(tree))
 
 
 def size(tree: PyTree) -> int:

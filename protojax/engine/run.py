@@ -230,8 +230,9 @@ class Run:
     finite.require_state(stage_id, 1, self.state)
     for trees in made:
       finite.require_arrays(stage_id, 1, trees)
-      assets_lib.require_declared(stage_id, trees, self._declared)
-      self.progress.assets |= assets_lib.keep(self.workdir, trees)
+      self.progress.assets |= assets_lib.of_stage(
+        self._declared, self.workdir, stage_id, trees
+      )
       self._install(trees)
     self._bar.remove_task(task)
     if metrics:
