@@ -89,8 +89,7 @@ class Cached:
       before = self._after.rows(state, stream)
       if before is not None:
         function = self.function
-        read = stream.batches(read_images=False)
-        batches = (with_rows(batch, before) for batch in read)
+        batches = _looked_up(stream, before)
     pieces, size = [], 0
     for _, found in parallel.each(function, state, batches):
       pieces.append(found)
@@ -114,12 +113,17 @@ class Cached:
     found = self.rows(state, stream)
     if found is None:
       return stream.batches() if only is None else stream.some(only)
-    batches = stream.batches(read_images=False)
-    return (with_rows(batch, found) for batch in batches)
+    return _looked_up(stream, found)
 
   def stream(self, state: State, stream: Stream) -> "CachedStream":
     """The stream with rows in place of images."""
     return CachedStream(self, state, stream)
+
+
+def _looked_up(stream: Stream, rows: Rows) -> Iterator[Batch]:
+  """Batches of a stream in source order, with rows in place of images."""
+  batches = stream.batches(read_images=False)
+  return (with_rows(batch, rows) for batch in batches)
 
 
 def with_rows(batch: Batch, rows: Rows) -> Batch:
