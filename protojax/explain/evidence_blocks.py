@@ -85,15 +85,7 @@ def of_image(e: LocalExplanation) -> Explanation:
       "heat",
     ),
   ]
-  return Explanation(
-    key=f"image-{e.split}-{e.index}",
-    title=e.image,
-    scope="local",
-    split=e.split,
-    subject=e.image,
-    group=e.label or "",
-    blocks=tuple(found),
-  )
+  return _one_image(e, e.label or "", found)
 
 
 def of_prototype(e: GlobalExplanation) -> Explanation:
@@ -189,15 +181,7 @@ def of_inspection(e: Inspection) -> Explanation:
   if e.prototypes:
     rows = tuple((p.number, p.share, p.distance) for p in e.prototypes)
     found.append(Table(("number", "share", "distance"), rows, "prototypes"))
-  return Explanation(
-    key=f"image-{e.split}-{e.index}",
-    title=e.image,
-    scope="local",
-    split=e.split,
-    subject=e.image,
-    group=e.category,
-    blocks=tuple(found),
-  )
+  return _one_image(e, e.category, found)
 
 
 _MAKERS = {
@@ -206,6 +190,21 @@ _MAKERS = {
   Overview: of_overview,
   Inspection: of_inspection,
 }
+
+
+def _one_image(
+  e: LocalExplanation | Inspection, group: str, found: list[Block]
+) -> Explanation:
+  """The explanation of an image, from its blocks."""
+  return Explanation(
+    key=f"image-{e.split}-{e.index}",
+    title=e.image,
+    scope="local",
+    split=e.split,
+    subject=e.image,
+    group=group,
+    blocks=tuple(found),
+  )
 
 
 def _facts(e: GlobalExplanation) -> dict[str, Cell]:
