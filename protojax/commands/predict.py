@@ -35,7 +35,7 @@ from protojax import cli, loading, parallel
 from protojax.data import stream as stream_lib
 from protojax.datasets import files
 from protojax.engine import log, workdir
-from protojax.methods.base import able, needed
+from protojax.methods.base import needed
 from protojax.prototypes.bank import bank_of
 from protojax.types import State
 from protojax.writing import json_text, opened
@@ -100,7 +100,7 @@ def run(args: argparse.Namespace) -> int:
     folder = Path(args.workdir or workdir.newest(Path("runs")))
     method, state, config = loading.load(folder)
     answers = needed(method, *_ANSWERS)
-    kind = next(k for k in _ANSWERS if able(method, k) is not None)
+    kind = next(k for k in _ANSWERS if getattr(method.capabilities, k))
     describe, columns, as_rows = _ANSWERS[kind]
     size = loading.image_size(config)
     if kind == "inspects":
