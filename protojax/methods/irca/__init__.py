@@ -1,0 +1,1 @@
+"""IRCA: what each interferometer of a spectrometer lets through."""
