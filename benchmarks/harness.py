@@ -110,10 +110,12 @@ def over_seeds(
 
 
 def spread(values: Sequence[float]) -> str:
-  """Mean and, of several, the standard deviation."""
+  """Mean and, of several, the standard deviation (of a sample)."""
+  mean = statistics.mean(values)
+  digits = 3 if abs(mean) < 10 else 1
   if len(values) == 1:
-    return f"{values[0]:.3f}"
-  return f"{statistics.mean(values):.3f} ± {statistics.stdev(values):.3f}"
+    return f"{mean:.{digits}f}"
+  return f"{mean:.{digits}f} ± {statistics.stdev(values):.{digits}f}"
 
 
 def in_turns(runs: Mapping[str, Iterator[float]], images: int) -> Iterator[Row]:
@@ -183,15 +185,20 @@ def tell(found: Iterable[Row], file: str = "") -> list[Row]:
   """
   rows = []
   for row in found:
-    if not rows:
-      print("| " + " | ".join(row) + " |")
-      print("|" + " --- |" * len(row))
+    print(markdown(row, head=not rows), end="", flush=True)
     rows.append(row)
-    print("| " + " | ".join(map(str, row.values())) + " |", flush=True)
   if file:
     content = {"rows": rows, "machine": machine(), "versions": versions()}
     Path(file).write_text(json.dumps(content, indent=2))
   return rows
+
+
+def markdown(row: Row, head: bool) -> str:
+  """The line of a row in a table, below the names of its columns if asked."""
+  lines = [row.values()]
+  if head:
+    lines = [row, ["---"] * len(row), *lines]
+  return "".join(f"| {' | '.join(map(str, cells))} |\n" for cells in lines)
 
 
 def machine() -> str:

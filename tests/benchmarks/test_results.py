@@ -6,7 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks import results
+from benchmarks import experiment as experiments
+from benchmarks import lines, results
+from protojax import configuration, methods
 
 _EXPERIMENT = """
 QUESTION = "Which is better?"
@@ -22,8 +24,8 @@ SEEDS = (0, 1, 5)
 @pytest.fixture
 def experiment(tmp_path):
   (tmp_path / "fake.py").write_text(_EXPERIMENT)
-  assert results.names(tmp_path) == ["fake"]
-  return results.load("fake", tmp_path)
+  assert experiments.names(tmp_path) == ["fake"]
+  return experiments.load("fake", tmp_path)
 
 
 class Trainer:
@@ -47,8 +49,9 @@ class Trainer:
 
 
 def _run(experiment, tmp_path, trainer):
-  results.run(experiment, tmp_path / "f.jsonl", tmp_path / "runs", trainer)
-  return results.lines(tmp_path / "f.jsonl")
+  runs, data = tmp_path / "runs", tmp_path / "data"
+  results.run(experiment, tmp_path / "f.jsonl", runs, data, trainer)
+  return lines.read(tmp_path / "f.jsonl")
 
 
 def test_every_arm_runs_with_every_seed_once(experiment, tmp_path):
@@ -72,7 +75,7 @@ def test_a_run_that_was_cut_goes_on(experiment, tmp_path, half):
   assert stop.value.code == 130
   with (tmp_path / "f.jsonl").open("a") as file:
     file.write(half)
-  assert len(results.lines(tmp_path / "f.jsonl")) == 3
+  assert len(lines.read(tmp_path / "f.jsonl")) == 3
   rest = Trainer()
   found = _run(experiment, tmp_path, rest)
   assert len(rest.calls) == 3
@@ -83,10 +86,9 @@ def test_another_config_is_another_run(experiment, tmp_path):
   _run(experiment, tmp_path, Trainer())
   changed = _EXPERIMENT.replace('"batch_size": 13', '"batch_size": 26')
   (tmp_path / "fake.py").write_text(changed)
-  changed, trainer = results.load("fake", tmp_path), Trainer()
-  rows = list(results.table(changed, results.lines(tmp_path / "f.jsonl")))
-  assert [row["seeds"] for row in rows] == [3, 0]
-  assert rows[1]["accuracy"] == ""
+  changed, trainer = experiments.load("fake", tmp_path), Trainer()
+  rows = list(lines.table(changed, lines.read(tmp_path / "f.jsonl")))
+  assert [(row["arm"], row["seeds"]) for row in rows] == [("one", 3)]
   _run(changed, tmp_path, trainer)
   assert len(trainer.calls) == 3
 
@@ -98,19 +100,18 @@ def test_other_figures_are_other_runs(experiment, tmp_path, name):
   _run(experiment, tmp_path, Trainer())
   text = _EXPERIMENT.replace('"second loss": "stages.1', f'"{name}": "stages.0')
   (tmp_path / "fake.py").write_text(text)
-  changed, trainer = results.load("fake", tmp_path), Trainer()
-  rows = list(results.table(changed, results.lines(tmp_path / "f.jsonl")))
-  assert [row["seeds"] for row in rows] == [0, 0]
+  changed, trainer = experiments.load("fake", tmp_path), Trainer()
+  assert not list(lines.table(changed, lines.read(tmp_path / "f.jsonl")))
   found = _run(changed, tmp_path, trainer)
   assert len(trainer.calls) == 6
-  for row in results.table(changed, found):
+  for row in lines.table(changed, found):
     assert row["seeds"] == 3
     assert row[name] == "0.000 ± 0.000"
 
 
 def test_the_table_has_means_and_deviations(experiment, tmp_path):
   found = _run(experiment, tmp_path, Trainer())
-  for row in results.table(experiment, found):
+  for row in lines.table(experiment, found):
     values = [x["figures"]["accuracy"] for x in found if x["arm"] == row["arm"]]
     mean, deviation = np.mean(values), np.std(values, ddof=1)
     assert row["accuracy"] == f"{mean:.3f} ± {deviation:.3f}"
@@ -125,14 +126,70 @@ def test_a_figure_that_is_not_there_is_told():
   assert results.figure({"a": [1, 3]}, "a.1") == 3.0
 
 
-@pytest.mark.parametrize("name", results.names())
+def test_a_figure_that_is_not_finite_is_told():
+  with pytest.raises(SystemExit, match="a is nan, which no table"):
+    results.figure({"a": float("nan")}, "a")
+
+
+_JUDGED = """
+def judge(workdir, data, offset):
+  assert (workdir / "summary.json").exists()
+  return {"found": [offset + len(data.name)]}
+
+def by_figure(found):
+  for name in FIGURES:
+    yield {"figure": name} | {arm: x[0][name] for arm, x in found.items()}
+
+QUESTION = "How long?"
+ARMS = {
+  "one": ("configs/protopnet_folder.py", {"data.root": "birds", "seeds": 1})
+}
+FIGURES = {"length": "found.0"}
+SEEDS = (0,)
+MEASURE, SETTINGS, TABLE = judge, {"offset": 100}, by_figure
+"""
+
+
+def test_an_experiment_may_judge_its_runs_on_data_sets(tmp_path):
+  (tmp_path / "fake.py").write_text(_JUDGED)
+  judged, trainer = experiments.load("fake", tmp_path), Trainer()
+  (line,) = _run(judged, tmp_path, trainer)
+  assert f"--config.data.root={tmp_path / 'data' / 'birds'}" in trainer.calls[0]
+  # The line says the same on every machine.
+  assert str(tmp_path) not in json.dumps(line)
+  assert line["figures"] == {"length": 104.0}
+  assert list(lines.table(judged, [line])) == [{"figure": "length", "one": 104}]
+  (tmp_path / "fake.py").write_text(_JUDGED.replace("100}", "99}"))
+  assert not list(lines.table(experiments.load("fake", tmp_path), [line]))
+
+
+@pytest.mark.parametrize(("value", "same"), [(0.0, True), (0.1, False)])
+def test_a_key_that_came_later_counts_if_it_changes_something(
+  value, same, experiment, monkeypatch
+):
+  before = experiment.digest("one", 0)
+  load, later = configuration.load, methods.later
+
+  def newer(*arguments):
+    config = load(*arguments).unlock()
+    config.joint.newest = value
+    return config.lock()
+
+  monkeypatch.setattr(configuration, "load", newer)
+  monkeypatch.setattr(
+    methods, "later", lambda name: {**later(name), "joint.newest": 0.0}
+  )
+  experiments._config.cache_clear()
+  assert (experiment.digest("one", 0) == before) == same
+  experiments._config.cache_clear()
+
+
+@pytest.mark.parametrize("name", experiments.names())
 def test_experiments_are_declared_and_their_lines_are_whole(name, capsys):
-  experiment = results.load(name)
+  experiment = experiments.load(name)
   assert experiment.question.endswith("?")
   for arm in experiment.arms:
     assert experiment.digest(arm, 0)
+  assert experiment.rests_on()
   results.main([name, "--table"])
-  printed = capsys.readouterr().out
-  assert experiment.question in printed
-  for arm in experiment.arms:
-    assert f"| {arm} |" in printed
+  assert experiment.question in capsys.readouterr().out
