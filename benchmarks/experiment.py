@@ -12,13 +12,13 @@ and, where a run's summary.json does not say it all,
   MEASURE   (folder of the run, folder of the data sets, **SETTINGS) -> what
             FIGURES are places in
   SETTINGS  what the figures rest on beside the config
-  TABLE     {arm: [figures of each seed]} -> rows of the table; by default a row
-            for each arm, with means and deviations (of a sample)
+  TABLE     {arm: {seed: figures}} -> rows of the table; by default a row for
+            each arm, with means and deviations (of a sample) over the seeds
 
 `data.root` of an arm is the name of a data set, a folder in --data.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 import dataclasses
 import functools
 import hashlib
@@ -47,8 +47,8 @@ _JUDGED = tuple(
 )
 
 Figures = Mapping[str, float]
-# Arm -> the figures of each of its seeds.
-Found = Mapping[str, Sequence[Figures]]
+# Arm -> seed -> its figures.
+Found = Mapping[str, Mapping[int, Figures]]
 
 
 def summary(workdir: Path, data: Path) -> Mapping[str, Any]:
@@ -57,14 +57,29 @@ def summary(workdir: Path, data: Path) -> Mapping[str, Any]:
   return json.loads((workdir / "summary.json").read_text())
 
 
-def means(found: Found) -> Iterable[harness.Row]:
+def means(found: Found) -> Iterator[harness.Row]:
   """A row for each arm: how many seeds, mean and deviation of each figure."""
   for arm, of_seeds in found.items():
     spreads = {
-      name: harness.spread([figures[name] for figures in of_seeds])
-      for name in of_seeds[0]
+      name: harness.spread(values) for name, values in columns(of_seeds).items()
     }
     yield {"arm": arm, "seeds": len(of_seeds), **spreads}
+
+
+def by_seed(found: Found) -> Iterator[harness.Row]:
+  """A row for each figure of the one arm: its value by seed, and the mean."""
+  (of_seeds,) = found.values()
+  for name, values in columns(of_seeds).items():
+    row = {"": name}
+    for seed, value in zip(of_seeds, values, strict=True):
+      row[f"seed {seed}"] = f"{value:.3f}" if value < 10 else f"{value:g}"
+    yield {**row, "mean": harness.spread(values)}
+
+
+def columns(of_seeds: Mapping[int, Figures]) -> dict[str, list[float]]:
+  """Name of a figure -> its values, seed by seed."""
+  names = next(iter(of_seeds.values()))
+  return {name: [x[name] for x in of_seeds.values()] for name in names}
 
 
 @dataclasses.dataclass(frozen=True)

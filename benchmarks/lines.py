@@ -62,7 +62,7 @@ def table(
 ) -> Iterator[harness.Row]:
   """The rows of an experiment's table; arms without a line are left out."""
   stand = {
-    arm: [line["figures"] for line in of_arm]
+    arm: {line["seed"]: line["figures"] for line in of_arm}
     for arm, of_arm in standing(experiment, found).items()
     if of_arm
   }

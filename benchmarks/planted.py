@@ -9,7 +9,7 @@ import statistics
 from typing import Any
 
 from benchmarks import harness
-from benchmarks.experiment import Found
+from benchmarks.experiment import Found, columns
 from protojax import loading
 from protojax.evaluation import known_causes
 from protojax.modify import presets
@@ -63,8 +63,8 @@ def table(found: Found) -> Iterator[harness.Row]:
   """Means over seeds, a row for each cause; its own share is bold."""
   for cause, of_seeds in found.items():
     mean = {
-      name: statistics.fmean(figures[name] for figures in of_seeds)
-      for name in of_seeds[0]
+      name: statistics.fmean(values)
+      for name, values in columns(of_seeds).items()
     }
     row = {name: f"{mean[name]:.2f}" for name in (*_SHARES, *_SCORES)}
     row[cause] = f"**{row[cause]}**"

@@ -81,6 +81,7 @@ def run(
         "seconds": round(time.monotonic() - began, 1),
         "versions": summary.get("versions"),
         "devices": summary.get("devices"),
+        "machine": harness.machine(),
       }
       lines.append(file, found)
       shutil.rmtree(workdir)

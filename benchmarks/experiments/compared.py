@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import harness
-from benchmarks.experiment import Found
+from benchmarks.experiment import Found, columns
 from protojax.evaluation import measure
 
 QUESTION = "How do the methods differ on twelve classes of Caltech-101?"
@@ -65,7 +65,7 @@ def _by_metric(found: Found) -> Iterator[harness.Row]:
     shown = measure.FIGURES[name]
     row = {"metric": shown.title, "better": shown.better}
     for arm, of_seeds in found.items():
-      row[arm] = harness.spread([figures[name] for figures in of_seeds])
+      row[arm] = harness.spread(columns(of_seeds)[name])
     yield row
 
 

@@ -118,6 +118,19 @@ def test_the_table_has_means_and_deviations(experiment, tmp_path):
     assert row["seeds"] == 3
 
 
+def test_a_table_by_seed_has_their_values_and_the_mean():
+  of_seeds = {3: {"right": 0.5, "alive": 98}, 7: {"right": 0.75, "alive": 99}}
+  assert list(experiments.by_seed({"one": of_seeds})) == [
+    {
+      "": "right",
+      "seed 3": "0.500",
+      "seed 7": "0.750",
+      "mean": "0.625 ± 0.177",
+    },
+    {"": "alive", "seed 3": "98", "seed 7": "99", "mean": "98.5 ± 0.7"},
+  ]
+
+
 def test_a_figure_that_is_not_there_is_told():
   with pytest.raises(SystemExit, match=r"a\.c: 'c' is not .* but b"):
     results.figure({"a": {"b": 1}}, "a.c")
