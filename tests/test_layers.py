@@ -15,7 +15,9 @@ _ROOT = Path(__file__).parents[1]
 # those in one row do not know each other.
 _LEVELS = (
   ("types",),
-  ("writing", "finding"),
+  ("writing", "finding", "shown"),
+  ("text_files",),
+  ("json_files",),
   ("parallel",),
   ("modify",),
   ("data",),

@@ -15,8 +15,8 @@ import sys
 from types import ModuleType
 
 from protojax import methods
+from protojax.shown import shown
 from protojax.types import UserError
-from protojax.weights.shown import shown
 from protojax.weights.yaml_keys import Keys
 from protojax.writing import replacing
 

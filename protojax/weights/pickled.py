@@ -13,8 +13,8 @@ import pickletools
 import sys
 from typing import Any
 
+from protojax.shown import shown
 from protojax.types import UserError
-from protojax.weights.shown import shown
 
 # What one pickle may make in memory, however small its file is: `_OF_STEP`
 # bytes for each step, `_OF_ITEM` for each item that a function is given, and

@@ -17,10 +17,10 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
+from protojax.shown import shown
 from protojax.types import UserError
 from protojax.weights import pickled
 from protojax.weights.pickled import Maker
-from protojax.weights.shown import shown
 
 # Key -> bytes.
 Storages = dict[str, memoryview]

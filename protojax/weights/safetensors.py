@@ -12,8 +12,8 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
+from protojax.shown import shown
 from protojax.types import UserError
-from protojax.weights.shown import shown
 
 _DTYPES = {
   "F64": "<f8",

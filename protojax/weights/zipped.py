@@ -5,8 +5,8 @@ import struct
 import zipfile
 import zlib
 
+from protojax.shown import shown
 from protojax.types import UserError
-from protojax.weights.shown import shown
 
 _LOCAL_HEADER = struct.Struct("<4s22xHH")
 

@@ -15,8 +15,8 @@ from protojax.methods.protopnet.foreign_state import (
   check,
   convolutions,
 )
+from protojax.shown import shown
 from protojax.types import UserError
-from protojax.weights.shown import shown
 from protojax.weights.yaml_keys import Keys
 
 _FEATURES, _ADD_ON = "extractor.convnet.", "extractor.add_on."

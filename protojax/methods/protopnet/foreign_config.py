@@ -11,8 +11,8 @@ from typing import Any
 from protojax import backbones
 from protojax.backbones.backbone import IMAGENET_MEAN, IMAGENET_STD
 from protojax.methods.protopnet import cabrnet, foreign_state
+from protojax.shown import shown
 from protojax.types import UserError
-from protojax.weights.shown import shown
 from protojax.weights.yaml_keys import Keys
 
 # Key of our config -> value.

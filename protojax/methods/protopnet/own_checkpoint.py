@@ -16,9 +16,9 @@ from protojax.methods.protopnet.foreign_state import (
   check,
   convolutions,
 )
+from protojax.shown import shown
 from protojax.types import UserError
 from protojax.weights import prefixes, pytorch
-from protojax.weights.shown import shown
 
 _FEATURES, _ADD_ON = "features.", "add_on_layers."
 _PROTOTYPES, _HEAD = "prototype_vectors", "last_layer.weight"

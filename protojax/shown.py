@@ -1,4 +1,4 @@
-"""Values of foreign files in messages: short, however much they hold."""
+"""Values of files in messages: short, however much they hold."""
 
 import reprlib
 from typing import Any
