@@ -17,7 +17,7 @@ _LEVELS = (
   ("types",),
   ("writing", "finding", "shown"),
   ("text_files",),
-  ("json_files",),
+  ("json_files", "csv_files"),
   ("parallel",),
   ("modify",),
   ("data",),

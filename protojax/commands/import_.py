@@ -26,7 +26,7 @@ from typing import Any
 import jax
 from ml_collections import ConfigDict
 
-from protojax import cli, datasets, methods, parallel, writing
+from protojax import cli, datasets, methods, parallel, text_files
 from protojax.data import skipped
 from protojax.engine import workdir
 from protojax.engine.checkpoint import Checkpoints, Progress
@@ -217,11 +217,7 @@ def _numbered(count: int) -> tuple[str, ...]:
 
 
 def _lines(path: Path) -> list[str]:
-  try:
-    text = path.read_text(encoding="utf-8")
-  except (OSError, UnicodeDecodeError) as error:
-    raise UserError(f"cannot read {path}: {writing.reason(error)}") from error
-  return [line.strip() for line in text.splitlines()]
+  return [line.strip() for line in text_files.read(path).splitlines()]
 
 
 def _write(folder, config, names, state: State, source: str) -> None:

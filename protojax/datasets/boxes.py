@@ -9,7 +9,6 @@ Photographs, not windows, are divided into training and test.
 """
 
 from collections.abc import Mapping, Sequence
-import csv
 import dataclasses
 import functools
 import os
@@ -18,6 +17,7 @@ from typing import Any, NamedTuple
 from jaxtyping import Bool, Int32, UInt8
 import numpy as np
 
+from protojax import csv_files
 from protojax.data import images as images_lib
 from protojax.data import splits as splits_lib
 from protojax.data.places import Places
@@ -32,6 +32,7 @@ FOLDERS = True
 OTHER = "none of them"
 # The share of a thing's box that a window must hold to show the thing.
 _VISIBLE = 0.25
+_FARTHEST = 1 << 30  # pixels: more than any image has, and an int32
 _EDGES = ("xmin", "ymin", "xmax", "ymax")
 
 
@@ -197,26 +198,35 @@ def _listed(root: str) -> tuple[dict[str, list[_Thing]], list[tuple[str, str]]]:
     raise UserError("no folder of images given: set --config.data.root=DIR")
   path = os.path.join(root, "boxes.csv")
   try:
-    with open(path, newline="", encoding="utf-8") as file:
-      rows = csv.DictReader(file)
-      kind = _kind_column(path, rows.fieldnames or ())
-      things, bad = {}, []
-      for row in rows:
-        try:
-          edges = [int(row[edge]) for edge in _EDGES]
-        except (TypeError, ValueError):
-          edges = []
-        if not edges or edges[0] >= edges[2] or edges[1] >= edges[3]:
-          why = "its box has no area" if edges else "its box is not of numbers"
-          bad.append((f"boxes.csv, line {rows.line_num}", why))
-          continue
-        things.setdefault(row["filename"], []).append(_Thing(row[kind], *edges))
-  except (OSError, UnicodeDecodeError, csv.Error) as error:
+    table = csv_files.read(path)
+  except UserError as error:
     raise UserError(
-      f"{path} cannot be read ({error}): --config.data.root takes a folder with"
-      " images/ and boxes.csv"
+      f"{error}: --config.data.root takes a folder with images/ and boxes.csv"
     ) from error
+  kind = _kind_column(path, table.columns)
+  things, bad = {}, []
+  for line, row in table.rows:
+    why, thing = _thing(row, kind)
+    if thing is None:
+      bad.append((f"boxes.csv, line {line}", why))
+    else:
+      things.setdefault(row["filename"], []).append(thing)
   return things, bad
+
+
+def _thing(row: Mapping[str, str], kind: str) -> tuple[str, _Thing | None]:
+  """A row's thing, or why it has none."""
+  if len(row) < len(_EDGES) + 2:
+    return "it has too few columns", None
+  try:
+    edges = [int(row[edge]) for edge in _EDGES]
+  except ValueError:
+    edges = []
+  if not edges or max(map(abs, edges)) > _FARTHEST:
+    return "its box is not of numbers of pixels", None
+  if edges[0] >= edges[2] or edges[1] >= edges[3]:
+    return "its box has no area", None
+  return "", _Thing(row[kind], *edges)
 
 
 def _kind_column(path: str, names: Sequence[str]) -> str:

@@ -12,6 +12,7 @@ import importlib.util
 import os
 from typing import Any
 
+from protojax import text_files
 from protojax.datasets.collection import NORMAL, Entry, FileCollection
 from protojax.types import UserError
 
@@ -39,10 +40,10 @@ def listed() -> FileCollection:
     )
   root = os.path.join(spec.submodule_search_locations[0], "data")
   try:
-    with open(os.path.join(root, "labels.csv"), encoding="utf-8") as file:
-      rows = [line.split() for line in file if line.strip()]
+    lines = text_files.read(os.path.join(root, "labels.csv")).splitlines()
+    rows = [line.split() for line in lines if line.strip()]
     cells = [(cell, float(chance), name) for name, chance, cell in rows]
-  except (OSError, ValueError) as e:
+  except (UserError, ValueError) as e:
     raise UserError(
       f"the labels of elpv-dataset in {root} cannot be read ({e}): install it"
       f" again with {_INSTALL} --force-reinstall"

@@ -13,7 +13,7 @@ import logging
 import os
 from pathlib import Path
 
-from protojax import parallel
+from protojax import json_files, parallel
 from protojax.data import images
 from protojax.types import UserError
 from protojax.writing import replacing
@@ -88,9 +88,9 @@ def _cache_path(root: str, kind: str) -> Path:
 def _recall(cache: Path) -> dict[str, tuple[list, str]]:
   # The cache only saves time: if it is lost, the images are checked again.
   try:
-    known = json.loads(cache.read_text())
+    known = json_files.read_json(cache, dict[str, list])
     return {n: (s, r) for n, (s, r) in known.items() if isinstance(r, str)}
-  except (OSError, ValueError, AttributeError, TypeError):
+  except (UserError, ValueError):
     return {}
 
 

@@ -15,13 +15,13 @@ with or without _mask at the end.
 """
 
 from collections.abc import Callable, Container, Iterable, Iterator, Sequence
-import csv
 import functools
 import itertools
-import json
 import logging
 import os
+from typing import Any, NotRequired, TypedDict
 
+from protojax import csv_files, json_files
 from protojax.datasets import files, levels, walk
 from protojax.datasets.collection import NORMAL, Entry, FileCollection
 from protojax.types import UserError
@@ -29,6 +29,31 @@ from protojax.types import UserError
 _LOG = logging.getLogger(__name__)
 _NORMAL = frozenset(("good", "normal", "ok", "free"))
 _TRUTH = "ground_truth"
+
+_REAL_IAD = (
+  "a list of Real-IAD has meta, train and test, each image with anomaly_class"
+  " and image_path"
+)
+
+
+class _Meta(TypedDict):
+  normal_class: str
+  prefix: NotRequired[str]
+
+
+class _Image(TypedDict):
+  anomaly_class: str
+  image_path: str
+  mask_path: NotRequired[str | None]
+
+
+class _Lists(TypedDict):
+  """A list of Real-IAD, of one category."""
+
+  meta: _Meta
+  train: list[_Image]
+  test: list[_Image]
+
 
 _Found = Iterator[tuple[Entry, str]]  # image, path of its mask
 
@@ -188,11 +213,9 @@ def _mvtec(root: str, prefix: str, category: str) -> _Found:
 
 def _visa(root: str) -> _Found:
   path = os.path.join(root, "split_csv", "1cls.csv")
-  with open(path, newline="", encoding="utf-8", errors="replace") as file:
-    rows = list(csv.DictReader(file))
   columns = ("object", "split", "label", "image", "mask")
-  for number, row in enumerate(rows, 2):
-    if any(row.get(column) is None for column in columns):
+  for number, row in csv_files.read(path).rows:
+    if any(column not in row for column in columns):
       raise UserError(
         f"{path} line {number} lacks one of the columns {', '.join(columns)}"
       )
@@ -214,18 +237,11 @@ def _real_iad(root: str) -> _Found:
     raise UserError(f"{lists} has no CATEGORY.json, the lists of Real-IAD")
   for name in names:
     path = os.path.join(lists, name)
-    try:
-      with open(path, encoding="utf-8") as file:
-        content = json.load(file)
-      yield from _real_iad_category(root, name[: -len(".json")], content)
-    except (ValueError, KeyError, TypeError, AttributeError) as e:
-      raise UserError(
-        f"{path} is not a list of Real-IAD: expected meta, train and test, each"
-        f" image with anomaly_class and image_path ({type(e).__name__}: {e})"
-      ) from e
+    content = json_files.read_json(path, _Lists, _REAL_IAD)
+    yield from _real_iad_category(root, name[: -len(".json")], content)
 
 
-def _real_iad_category(root: str, category: str, content: dict) -> _Found:
+def _real_iad_category(root: str, category: str, content: Any) -> _Found:
   meta = content["meta"]
   first = (content["train"] + content["test"])[:1]
   home = _home(root, (meta.get("prefix", ""), category), first)

@@ -2,11 +2,10 @@
 
 from collections.abc import Iterable, Mapping
 import contextlib
-import json
 import math
 from pathlib import Path
 import time
-from typing import Any
+from typing import Any, TypedDict
 
 from rich.console import Console
 from rich.progress import (
@@ -26,9 +25,11 @@ from tensorboardX.event_file_writer import EventsWriter
 from tensorboardX.proto.event_pb2 import Event, SessionLog
 from tensorboardX.summary import scalar
 
-from protojax import parallel
+from protojax import json_files, parallel
 from protojax.types import Metrics, UserError
 from protojax.writing import json_text, replacing, writing
+
+_WAY_OUT = "remove the line, or the file: it is a log, and no run reads it"
 
 
 class Log:
@@ -85,20 +86,27 @@ class Log:
       self._board.close()
 
 
+class _Event(TypedDict):
+  """What every line of metrics.jsonl has."""
+
+  stage: str
+  step: int
+
+
 def _cut(path: Path, stage: int, step: int) -> None:
   """Removes events past a position, and a last line that is incomplete."""
   if not path.exists():
     path.touch()
     return
   lines = []
-  for line in path.read_text(errors="replace").splitlines():
-    with contextlib.suppress(ValueError, KeyError, TypeError):
-      event = json.loads(line)
-      if (int(str(event["stage"]).split("-")[0]), event["step"]) <= (
-        stage,
-        step,
-      ):
-        lines.append(line + "\n")
+  for number, event in json_files.read_lines(path, _Event, _WAY_OUT, cut=True):
+    of = event["stage"].partition("-")[0]
+    if not of.isdecimal():
+      raise UserError(
+        f"{path}, line {number} has a stage without a number: {_WAY_OUT}"
+      )
+    if (int(of), event["step"]) <= (stage, step):
+      lines.append(json_text(event) + "\n")
   with replacing(path) as file:
     file.write("".join(lines))
 

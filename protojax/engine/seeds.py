@@ -5,20 +5,32 @@ other run.
 """
 
 from collections.abc import Mapping, Sequence
-import json
 from pathlib import Path
 import statistics
-from typing import Any
+from typing import Any, NotRequired, TypedDict
 
 from ml_collections import ConfigDict
 from rich.console import Console
 from rich.table import Table
 
+from protojax import json_files
 from protojax.engine import workdir
 from protojax.types import UserError
 
 # Entries of a run's summary that are compared between seeds.
 _COMPARED = ("accuracy", "metrics", "validation")
+
+_WAY_OUT = "restore it, or train this seed anew in an empty folder"
+
+
+class _Summary(TypedDict):
+  """What is compared of a run's summary.json."""
+
+  seed: int
+  accuracy: NotRequired[dict[str, float]]
+  metrics: NotRequired[dict[str, float]]
+  validation: NotRequired[dict[str, float]]
+  headline: NotRequired[str]
 
 
 def runs(folder: Path, config: ConfigDict) -> dict[Path, ConfigDict]:
@@ -61,7 +73,10 @@ def write(folder: Path, places: Sequence[Path]) -> dict[str, Any]:
     with validation images also "best", the seed that is best on them, by the
     metric "headline": the one that the method names, or else "accuracy".
   """
-  summaries = [json.loads((p / "summary.json").read_text()) for p in places]
+  summaries = [
+    json_files.read_json(place / "summary.json", _Summary, _WAY_OUT)
+    for place in places
+  ]
   content: dict[str, Any] = {
     "seeds": [summary["seed"] for summary in summaries],
     **{

@@ -3,15 +3,15 @@
 from collections.abc import Callable, Iterator, Mapping
 import contextlib
 import fcntl
-import json
 import os
 from pathlib import Path
 import platform
-from typing import Any
+from typing import Any, TypedDict
 
 from ml_collections import ConfigDict
 
-from protojax import parallel
+from protojax import json_files, parallel
+from protojax.shown import shown
 from protojax.types import UserError
 from protojax.writing import json_text, replacing
 
@@ -26,6 +26,18 @@ _LATER = {
   "backbone.dtype": "float32",
   "backbone.remat": False,
 }
+
+
+# Ends messages about a damaged file of a run.
+_WAY_OUT = "restore it, or take another --workdir"
+
+
+class _Config(TypedDict):
+  """What every config.json has; the rest is its method's."""
+
+  method: str
+  seed: int
+  data: dict[str, Any]
 
 
 def claim(workdir: Path, config: ConfigDict, later: Later) -> None:
@@ -43,12 +55,21 @@ def claim(workdir: Path, config: ConfigDict, later: Later) -> None:
     UserError: the workdir holds a run with another config; names the keys.
   """
   path = Path(workdir) / "config.json"
-  wanted = json.loads(config.to_json())
+  wanted = _plain(config)
   if has_begun(workdir):
-    found = _completed(_read(path), later)
-    _compare(_flat(found), _flat(_completed(wanted, later)), workdir)
+    found = _completed(_read(path, _Config), later, path)
+    wanted = _completed(wanted, later, "the config")
+    _compare(_flat(found), _flat(wanted), workdir)
   elif parallel.is_primary():
     write_json(path, wanted)
+
+
+def _plain(config: ConfigDict) -> dict[str, Any]:
+  """The config in types that JSON has."""
+  try:
+    return json_files.parsed(config.to_json(), dict[str, Any])
+  except UserError as error:
+    raise UserError(f"the config {error}") from error
 
 
 @contextlib.contextmanager
@@ -130,13 +151,26 @@ def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
   return flat
 
 
-def _completed(tree: dict[str, Any], later: Later) -> dict[str, Any]:
-  """A config with the keys that it was written without."""
+def _completed(
+  tree: dict[str, Any], later: Later, what: Path | str
+) -> dict[str, Any]:
+  """A config with the keys that it was written without.
+
+  Args:
+    tree: the config; it is changed.
+    later: which keys a method got later.
+    what: begins the message about a mistake.
+  """
   for key, value in {**_LATER, **later(tree.get("method", ""))}.items():
     *groups, name = key.split(".")
     holder = tree
     for group in groups:
       holder = holder.setdefault(group, {})
+      if not isinstance(holder, dict):
+        raise UserError(
+          f"{what} holds {shown(holder)} at {group}; expected an object"
+          f" {{...}}: {_WAY_OUT}"
+        )
     holder.setdefault(name, value)
   return tree
 
@@ -159,7 +193,15 @@ def load_config(workdir: Path, later: Later) -> ConfigDict:
       f"{workdir} holds no run (no config.json); give --workdir the folder"
       f" that train.py wrote{hint}, or train one with `python train.py`."
     )
-  return ConfigDict(_completed(_read(path), later)).lock()
+  tree = _completed(_read(path, _Config), later, path)
+  try:
+    return ConfigDict(tree).lock()
+  # It refuses names with a dot, and those of its own methods.
+  except (KeyError, ValueError) as error:
+    raise UserError(
+      f"{path} has a key that cannot be one of a config"
+      f" ({str(error).strip():.200}): {_WAY_OUT}"
+    ) from error
 
 
 def claim_classes(workdir: Path, names: tuple[str, ...]) -> None:
@@ -188,7 +230,7 @@ def claim_classes(workdir: Path, names: tuple[str, ...]) -> None:
 def class_names(workdir: Path) -> tuple[str, ...] | None:
   """The classes of a run, in the order of the logits; None without any."""
   path = Path(workdir) / "classes.json"
-  return tuple(_read(path)) if path.exists() else None
+  return tuple(_read(path, list[str])) if path.exists() else None
 
 
 def newest(root: Path) -> Path:
@@ -219,14 +261,8 @@ def newest(root: Path) -> Path:
   return max(runs, key=lambda run: runs[run])
 
 
-def _read(path: Path) -> Any:
-  try:
-    return json.loads(path.read_text())
-  except json.JSONDecodeError as error:
-    raise UserError(
-      f"{path} is not valid JSON ({error}); restore it or take another"
-      " --workdir."
-    ) from error
+def _read(path: Path, expected: Any) -> Any:
+  return json_files.read_json(path, expected, _WAY_OUT)
 
 
 def write_json(path: Path, content: Any) -> None:

@@ -11,12 +11,12 @@ they leave out is None or empty when it is read back.
 
 from collections.abc import Iterator
 import functools
-import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from protojax import json_files
 from protojax.explain import block_codecs, blocks, codecs, evidence, inspection
 from protojax.explain.codecs import (
   FLAG,
@@ -82,15 +82,11 @@ def read(path: Path) -> Iterator[Explained]:
   Raises:
     UserError: names the first line that cannot be read.
   """
-  try:
-    with path.open(encoding="utf-8") as file:
-      for n, line in enumerate(file, 1):
-        try:
-          yield from_json(json.loads(line))
-        except (json.JSONDecodeError, UserError) as error:
-          raise UserError(f"{path}, line {n}: {error}") from error
-  except (OSError, UnicodeDecodeError) as error:
-    raise UserError(f"{path} could not be read: {error}") from error
+  for number, document in json_files.read_lines(path, Any):
+    try:
+      yield from_json(document)
+    except UserError as error:
+      raise UserError(f"{path}, line {number}: {error}") from error
 
 
 def schema() -> dict[str, Any]:

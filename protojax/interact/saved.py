@@ -7,12 +7,12 @@ and "after".
 """
 
 from collections.abc import Mapping, Sequence
-import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from protojax import json_files
 from protojax.engine import workdir
 from protojax.interact.answers import Answer
 from protojax.interact.intervention import Intervention, mapping, sequence
@@ -80,15 +80,7 @@ def read(path: Path) -> list[Mapping[str, Any]]:
   Raises:
     UserError: the file cannot be read, or is not as described above.
   """
-  try:
-    content = json.loads(path.read_text("utf-8"))
-  except OSError as error:
-    raise UserError(
-      f"{path} cannot be read: {(error.strerror or str(error)).lower()}"
-    ) from error
-  except (ValueError, RecursionError) as error:
-    raise UserError(f"{path} is not valid JSON: {error}") from error
-  content = mapping(content, f"the content of {path}")
+  content = json_files.read_json(path, dict[str, Any])
   if set(content) != {_KEY}:
     raise UserError(
       f"{path} has the keys {', '.join(map(repr, content)) or '(none)'}; it"

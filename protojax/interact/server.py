@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 
 from absl import logging
 
+from protojax import json_files
 from protojax.interact import view
 from protojax.interact.session import Session
 from protojax.types import UserError
@@ -180,9 +181,9 @@ class _Handler(server.BaseHTTPRequestHandler):
         f"send at most {MOST_BYTES} bytes",
       )
     try:
-      content = json.loads(self.rfile.read(int(length)))
-    except (ValueError, RecursionError) as error:
-      raise UserError("what was sent is not valid JSON") from error
+      content = json_files.parsed(self.rfile.read(int(length)), Any)
+    except UserError as error:
+      raise UserError(f"what was sent {error}") from error
     return _json(self.server.posts[name](content))
 
   def _asked(self) -> str:

@@ -27,7 +27,7 @@ from protojax.report import (
   sentences,
 )
 from protojax.report.pictures import Pictures
-from protojax.report.report_folder import ReportFolder
+from protojax.report.report_folder import ReportFolder, figures
 from protojax.writing import replacing
 
 # Modifications that are no characteristics.
@@ -119,7 +119,7 @@ class Report(ReportFolder):
       "misleading": _misleading(prototypes, shown),
       "alerts": alerts,
     }
-    accuracy = self._of_run().get("accuracy", {})
+    accuracy = figures(self._of_run.get("accuracy"))
     facts = self._facts(prototypes)
     head = self._head(facts, summary, accuracy, alerts)
     if "csv" in self.formats:

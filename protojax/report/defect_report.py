@@ -22,7 +22,7 @@ from protojax.report import (
   explanation_tables,
   json_lines,
 )
-from protojax.report.report_folder import ReportFolder
+from protojax.report.report_folder import ReportFolder, figures
 from protojax.writing import replacing
 
 # Pictures beyond those shown at which the others are dropped.
@@ -94,7 +94,7 @@ class Report(ReportFolder):
     return summary
 
   def _write_report(self, summary: dict[str, Any]) -> None:
-    of_run = self._of_run()
+    of_run = figures(self._of_run)
     head = self._head(
       _facts(self._all),
       summary,

@@ -9,7 +9,6 @@ import abc
 from collections.abc import Callable, Mapping, Sequence
 import contextlib
 import importlib.metadata
-import json
 from pathlib import Path
 import shutil
 import time
@@ -18,7 +17,7 @@ from typing import Any, ClassVar
 from rich.console import Console
 from rich.table import Table
 
-from protojax import parallel
+from protojax import json_files, parallel
 from protojax.explain import documents
 from protojax.modify import presets
 from protojax.modify.modification import require_known
@@ -69,11 +68,12 @@ class ReportFolder(abc.ABC):
       pages: makes the special pages of the method.
 
     Raises:
-      UserError: there is no such format.
+      UserError: there is no such format, or the run's summary is damaged.
     """
     for name in formats:
       require_known("format", name, self.FORMATS)
     self.folder, self.run, self.preset = folder, run, preset
+    self._of_run = _summary_of(run)
     self.formats = tuple(formats)
     self.notes = notes or {}
     self.images: dict[str, int] = {}
@@ -223,9 +223,20 @@ class ReportFolder(abc.ABC):
       links=[(one.address, one.title) for one in self._special],
     )
 
-  def _of_run(self) -> dict[str, Any]:
-    """The summary of the training run; empty if it is not finished."""
-    try:
-      return json.loads((self.run / "summary.json").read_text())
-    except (OSError, ValueError):
-      return {}
+
+def _summary_of(run: Path) -> dict[str, Any]:
+  """The summary of the training run; empty if it is not finished."""
+  path = run / "summary.json"
+  if not path.exists():
+    return {}
+  return json_files.read_json(path, dict[str, Any], "restore or remove it")
+
+
+def figures(found: Any) -> dict[str, float]:
+  """The numbers of a part of a run's summary, by name; others are left out."""
+  numbers = found.items() if isinstance(found, dict) else ()
+  return {
+    name: value
+    for name, value in numbers
+    if isinstance(value, int | float) and not isinstance(value, bool)
+  }

@@ -4,7 +4,6 @@ https://github.com/huggingface/safetensors#format. The format is so simple that
 the package is not needed.
 """
 
-import json
 import math
 import mmap
 from typing import Any
@@ -12,6 +11,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
+from protojax import json_files
 from protojax.shown import shown
 from protojax.types import UserError
 
@@ -62,19 +62,14 @@ def read(data: mmap.mmap) -> dict[str, np.ndarray]:
     raise UserError(
       f"its header has {length:,} bytes; {_LONGEST_HEADER:,} at most are read"
     )
-  text = data[_LENGTH_BYTES:start].decode("utf-8")
-  header = json.loads(text, object_pairs_hook=_once)
+  try:
+    header = json_files.parsed(data[_LENGTH_BYTES:start], dict[str, Any])
+  except UserError as error:
+    raise UserError(f"it is damaged: its header {error}") from error
   header.pop("__metadata__", None)
   content = memoryview(data)[start:]
   found = {name: _tensor(name, of, content) for name, of in header.items()}
   _check_places(header, len(content))
-  return found
-
-
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-  found = dict(pairs)
-  if len(found) != len(pairs):
-    raise UserError("it is damaged: its header has a name twice")
   return found
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from protojax import writing
+from protojax import text_files
 from protojax.types import UserError
 
 _MOST_KEYS = 10_000
@@ -32,17 +32,14 @@ class Keys:
     Raises:
       UserError: it cannot be read, or holds no keys.
     """
+    text = text_files.read(path, _LARGEST)
     try:
-      with path.open("rb") as file:
-        content = file.read(_LARGEST + 1)
-      if len(content) > _LARGEST:
-        raise UserError(f"it has more than {_LARGEST >> 10} KB")
-      tree = yaml.load(content.decode("utf-8"), _Loader)
+      tree = yaml.load(text, _Loader)
       if not isinstance(tree, Mapping):
         raise UserError("it holds no keys")
       return cls(tree)
-    except (OSError, UserError) as error:
-      raise UserError(f"cannot read {path}: {writing.reason(error)}") from error
+    except UserError as error:
+      raise UserError(f"cannot read {path}: {error}") from error
     except (ValueError, RecursionError, yaml.YAMLError) as error:
       raise UserError(
         f"{path} is no YAML: {' '.join(str(error).split()):.200}"

@@ -237,4 +237,6 @@ def test_the_output_is_a_new_python_file(tmp_path, capsys):
   (tmp_path / "there.py").unlink()
   argv = ["import-config", str(tmp_path), f"--output={tmp_path / 'there.py'}"]
   assert command_line.main(argv) == 2
-  assert "model_arch.yml: no such file" in capsys.readouterr().err
+  assert (
+    "model_arch.yml cannot be read: no such file" in capsys.readouterr().err
+  )

@@ -56,9 +56,31 @@ def test_tensorboard_events_are_written(tmp_path):
   assert b"train/loss" in files[0].read_bytes()
 
 
-def test_a_damaged_line_is_dropped(tmp_path):
+@pytest.mark.parametrize(
+  ("line", "found"),
+  [
+    (b"\xff", "is not valid JSON"),
+    (b'{"stage": "01-a", "ep', "is not valid JSON"),
+    (b'{"stage": "01-a", "step": 2, "loss": NaN}', "is not valid JSON: NaN"),
+    (b"3", "holds 3; expected an object"),
+    (b'{"stage": 1, "step": 2}', "holds 1 at stage; expected a text"),
+    (b'{"stage": "01-a"}', "has no key 'step'"),
+    (b'{"stage": "a", "step": 2}', "has a stage without a number"),
+  ],
+)
+def test_a_damaged_line_is_named_and_nothing_is_lost(tmp_path, line, found):
   path = tmp_path / "metrics.jsonl"
-  path.write_bytes(b'{"stage": "01-a", "step": 1}\n\xff\n3\n{"stage": 1}\n')
+  good = b'{"stage": "01-a", "step": 1}\n'
+  path.write_bytes(good + line + b"\n" + good)
+  with pytest.raises(UserError, match=rf"jsonl, line 2 {found}.*: remove"):
+    Log(tmp_path, stage=1, step=1)
+  assert path.read_bytes() == good + line + b"\n" + good
+
+
+@pytest.mark.parametrize("end", [b"\xff", b'{"stage": "01-a", "step', b"\0\0"])
+def test_what_a_kill_leaves_of_a_line_is_cut(tmp_path, end):
+  path = tmp_path / "metrics.jsonl"
+  path.write_bytes(b'{"stage": "01-a", "step": 1}\n' + end)
   Log(tmp_path, stage=1, step=1).close()
   assert path.read_text() == '{"stage": "01-a", "step": 1}\n'
 
@@ -91,5 +113,7 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path, name):
     place.mkdir()
   else:
     place.write_text("a file")
-  with pytest.raises(UserError, match=rf"{name}.* could not be written: .*\."):
+  with pytest.raises(
+    UserError, match=rf"{name}.* (could not be written|is a f)"
+  ):
     Log(tmp_path / "run")

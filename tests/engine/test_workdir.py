@@ -14,7 +14,8 @@ from protojax.types import UserError
 
 
 def _config(**changes):
-  return ConfigDict({"seed": 0, "data": {"root": "", "size": 8}, **changes})
+  given = {"method": "gone", "seed": 0, "data": {"root": "", "size": 8}}
+  return ConfigDict({**given, **changes})
 
 
 def _begin(run):

@@ -288,9 +288,9 @@ def test_a_file_is_read_line_by_line(every_kind, tmp_path):
   found = documents.read(path)
   for e in every_kind.values():
     assert type(next(found)) is type(e)
-  with pytest.raises(UserError, match=r"e\.jsonl, line 7: "):
+  with pytest.raises(UserError, match=r"e\.jsonl, line 7 is not valid JSON"):
     next(found)
-  with pytest.raises(UserError, match=r"none\.jsonl could not be read"):
+  with pytest.raises(UserError, match=r"none\.jsonl cannot be read"):
     list(documents.read(tmp_path / "none.jsonl"))
 
 

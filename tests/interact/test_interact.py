@@ -147,7 +147,7 @@ def test_mistakes_are_named(content, found):
   [
     ("{", "not valid JSON"),
     ("[" * 100_000, "not valid JSON"),
-    ("[]", "must be an object"),
+    ("[]", "holds []; expected an object"),
     ('{"a": 1}', "has the keys 'a'; it must have \"interventions\""),
     ('{"interventions": {}}', "it must be a list"),
     ('{"interventions": [[]]}', "interventions[0] is []"),

@@ -133,12 +133,12 @@ def test_file_of_ones_own(tmp_path):
 @pytest.mark.parametrize(
   ("content", "told"),
   [
-    ("[", "is not JSON"),
-    ("[]", "expected {"),
-    ('{"modifications": 3}', "modifications is 3; expected a list"),
+    ("[", "mine.json is not valid JSON"),
+    ("[]", r"holds \[\]; expected an object .*: expected {\"modifications"),
+    ('{"modifications": 3}', "holds 3 at modifications; expected a list"),
     ('{"modifications": [], "weightd": 1}', "'weightd'; did you mean weighted"),
-    ('{"modifications": [], "weighted": 1}', "weighted is 1; expected true or"),
-    ('{"modifications": ["hue"]}', "'hue': expected {.change"),
+    ('{"modifications": [], "weighted": 1}', "1 at weighted; expected true or"),
+    ('{"modifications": ["hue"]}', r"modifications\[0\]; expected an object"),
     ('{"modifications": [{"change": "hu"}]}', "'hu'; did you mean hue"),
     (
       '{"modifications": [{"change": "hue", "trn": 0.1}]}',
@@ -177,7 +177,7 @@ def test_what_is_wrong_with_a_file(content, told, tmp_path):
   ("arguments", "told"),
   [
     (("balancd",), "'balancd'; did you mean balanced.*v1, FILE.json, contr"),
-    (("none.json",), "none.json: No such file"),
+    (("none.json",), "none.json cannot be read: no such file"),
     (("contrst=1",), "'contrst'; did you mean contrast"),
     (("hue=0.1,a",), "strengths are numbers"),
     (("hue=0.7",), "out of range"),
