@@ -5,26 +5,38 @@ them as a collection with the same images in the same order. A network file
 system reads few large files faster than many small ones.
 """
 
+import collections
 from collections.abc import Callable, Iterator, Sequence
 import dataclasses
 import functools
 import itertools
 import os
-from typing import Any
+from typing import Any, TypedDict
 
 from jaxtyping import Bool, UInt8
 import numpy as np
 
+from protojax import json_files
 from protojax.data import images as images_lib
 from protojax.data.source import printable
 from protojax.datasets import array_records as records
-from protojax.datasets import layouts, truths
+from protojax.datasets import layouts, record_folder, truths
 from protojax.datasets.collection import NORMAL, Entry, FileCollection
 from protojax.types import UserError
 
 NAME = "protojax_anomaly"
 VERSION = "1.0.0"
 _COLUMNS = ("name", "category", "kind", "split")
+_WAY_OUT = "prepare the data set again"
+
+
+class _Listed(TypedDict):
+  """metadata.json: a list for each of `_COLUMNS`."""
+
+  name: list[str]
+  category: list[str]
+  kind: list[str]
+  split: list[str]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -93,19 +105,25 @@ def opened(root: str) -> AnomalyRecords:
       f"{root} holds no prepared data set: make one with python -m protojax"
       f" prepare anomaly --source=DIR --output={root}"
     )
-  builder = tfds.builder_from_directory(str(folder))
-  encoded = ("image", "truth")
-  decoders: Any = {name: tfds.decode.SkipDecoding() for name in encoded}
-  try:
-    columns = [builder.info.metadata[column] for column in _COLUMNS]
-    by_split = {
-      split: builder.as_data_source(split, decoders=decoders)
-      for split in builder.info.splits
-    }
-    entries = tuple(Entry(*row) for row in zip(*columns, strict=True))
-    return AnomalyRecords(root, entries, by_split)
-  except (KeyError, ValueError, OSError) as e:
-    raise UserError(f"{folder} is damaged ({e!r}); prepare it again") from e
+  builder = record_folder.opened(folder)
+  encoded = {"image": bytes, "truth": bytes}
+  decoders = {name: tfds.decode.SkipDecoding() for name in encoded}
+  by_split = {
+    split: record_folder.Checked(builder, split, decoders, encoded)
+    for split in builder.info.splits
+  }
+  listed = folder / "metadata.json"
+  columns = json_files.read_json(listed, _Listed, _WAY_OUT)
+  rows = zip(*(columns[column] for column in _COLUMNS), strict=False)
+  entries = tuple(Entry(*row) for row in rows)
+  counts = collections.Counter(map(_split, entries))
+  held = {split: len(found) for split, found in by_split.items()}
+  if counts != held or any(len(columns[c]) != len(entries) for c in _COLUMNS):
+    raise UserError(
+      f"{listed} lists {dict(counts)} images, but {folder} holds {held}:"
+      f" {_WAY_OUT}"
+    )
+  return AnomalyRecords(root, entries, by_split)
 
 
 def write(

@@ -22,6 +22,7 @@ from PIL import Image
 
 from protojax import parallel
 from protojax.data import images as images_lib
+from protojax.datasets import record_folder
 from protojax.datasets import tfds as tfds_lib
 from protojax.types import UserError
 
@@ -79,8 +80,6 @@ def opened(root: str, split: str) -> tfds_lib.Records:
     UserError: scikit-image or scikit-learn is missing, or the folder cannot be
       written.
   """
-  import tensorflow_datasets as tfds
-
   where = _place(root)
   folder = _folder(where)
   if not folder.is_dir():
@@ -91,7 +90,7 @@ def opened(root: str, split: str) -> tfds_lib.Records:
         f"cannot write the photos to {where} ({e.strerror or e}): free some"
         " space or set XDG_CACHE_HOME=DIR"
       ) from e
-  return tfds_lib.open_split(tfds.builder_from_directory(str(folder)), split)
+  return tfds_lib.open_split(record_folder.opened(folder), split)
 
 
 def _place(root: str) -> Path:

@@ -8,6 +8,7 @@ import hashlib
 import operator
 import os
 from pathlib import Path
+import re
 from typing import Any
 
 from jaxtyping import Float, Int32
@@ -16,9 +17,9 @@ import numpy as np
 from protojax import datasets, parallel
 from protojax.data import images as images_lib
 from protojax.data.places import Places
-from protojax.datasets import box_shares
+from protojax.datasets import box_shares, record_folder
 from protojax.types import UserError
-from protojax.writing import replacing
+from protojax.writing import first_line, replacing
 
 # What is declared of a data set; see `protojax.datasets`.
 BOXED = True
@@ -145,14 +146,17 @@ def open_split(builder: Any, split: str, crop: bool = False) -> Records:
     ) from e
   if not count:
     raise UserError(f"split {split!r} of {title} holds no image")
-  records = builder.as_data_source(split, decoders=decoders)
+  named, boxed = _named(builder), _boxed(builder, crop)
+  needed = {"image": bytes, "label": (int, np.integer)}
+  needed |= {named: bytes} if named else {}
+  records = record_folder.Checked(builder, split, decoders, needed)
   return Records(
     title=f"{builder.info.name}-{split}",
     records=records,
     labels=_labels(builder, split, records),
     class_names=tuple(builder.info.features["label"].names),
-    named=_named(builder),
-    boxed=_boxed(builder, crop),
+    named=named,
+    boxed=boxed,
     crop=crop,
     parted=_parted(builder),
   )
@@ -160,12 +164,17 @@ def open_split(builder: Any, split: str, crop: bool = False) -> Records:
 
 def _builder(name: str, root: str) -> Any:
   import tensorflow_datasets as tfds
+  from tensorflow_datasets.core.utils import file_utils
 
   root = os.path.expanduser(root)
   if root and not os.path.isdir(root):
     raise UserError(
       f"no folder {root}: --config.data.root takes the data_dir of TFDS"
     )
+  for place in [root] if root else file_utils.list_data_dirs():
+    # "name/configuration:version"; others have no folder.
+    if found := re.match(r"\w+", name):
+      record_folder.require_safe_below(Path(place) / found[0])
   try:
     return tfds.builder(name, data_dir=root or None)
   except tfds.core.DatasetNotFoundError as e:
@@ -185,8 +194,12 @@ def _builder(name: str, root: str) -> Any:
       f"{hint}. protojax has {', '.join(ours)}; for images of your own use"
       " --config.data.name=folder"
     ) from e
-  except (ValueError, ImportError, AssertionError) as e:
-    raise UserError(f"TFDS cannot open {name!r}: {_one_line(e)}") from e
+  # What its parsers raise, and the code of its data sets.
+  except Exception as e:
+    raise UserError(
+      f"TFDS cannot open {name!r} in {root or 'its default folder'}:"
+      f" {type(e).__name__}: {first_line(e)}"
+    ) from e
 
 
 def _require_prepared(builder: Any) -> None:
@@ -291,18 +304,22 @@ def _labels(builder: Any, split: str, records: Any) -> Int32[np.ndarray, "n"]:
   key = (str(facts.resolve()), facts.stat().st_mtime_ns, split)
   key = hashlib.blake2b(repr(key).encode(), digest_size=16).hexdigest()
   cache = parallel.cache_dir() / "labels" / f"{key}.npy"
+  known = range(-1, builder.info.features["label"].num_classes)
   try:
     labels = np.load(cache)
-    if labels.shape == (len(records),) and labels.dtype == np.int32:
+    fits = labels.shape == (len(records),) and labels.dtype == np.int32
+    if fits and all(label in known for label in np.unique(labels)):
       return labels
   except (OSError, ValueError, EOFError):
     pass  # the cache is not there yet, or is damaged
-  labels = np.array([r["label"] for r in records], np.int32)
+  found = [int(record["label"]) for record in records]
+  if strange := next((label for label in found if label not in known), None):
+    raise UserError(
+      f"{builder.data_path} has an image of class {strange}, and"
+      f" {len(known) - 1} classes: prepare the data set again"
+    )
+  labels = np.array(found, np.int32)
   # Without the cache, only time is lost.
   with contextlib.suppress(UserError), replacing(cache, "wb") as file:
     np.save(file, labels)
   return labels
-
-
-def _one_line(error: Exception) -> str:
-  return str(error).strip().split("\n")[0][:200]

@@ -13,24 +13,28 @@ def cache(tmp_path_factory, monkeypatch):
   return folder / "protojax"
 
 
+def written(root, contents):
+  """Writes {"cat/1.png": seed or array or bytes} below a folder."""
+  root.mkdir(exist_ok=True)
+  for name, content in contents.items():
+    path = root / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if isinstance(content, bytes):
+      path.write_bytes(content)
+      continue
+    if isinstance(content, int):
+      draw = np.random.default_rng(content)
+      content = draw.integers(0, 256, (12, 10, 3), np.uint8)
+    Image.fromarray(content).save(path)
+  return str(root)
+
+
 @pytest.fixture
 def make_folder(tmp_path):
-  """Function: {"cat/1.png": seed or array or bytes} -> folder of the files."""
+  """Function: contents as of `written` -> folder of the files."""
 
   def make(contents):
-    root = tmp_path / "root"
-    root.mkdir(exist_ok=True)
-    for name, content in contents.items():
-      path = root / name
-      path.parent.mkdir(parents=True, exist_ok=True)
-      if isinstance(content, bytes):
-        path.write_bytes(content)
-        continue
-      if isinstance(content, int):
-        draw = np.random.default_rng(content)
-        content = draw.integers(0, 256, (12, 10, 3), np.uint8)
-      Image.fromarray(content).save(path)
-    return str(root)
+    return written(tmp_path / "root", contents)
 
   return make
 

@@ -127,7 +127,7 @@ def test_what_is_no_prepared_data_set(make_folder, tmp_path):
   (metadata,) = tmp_path.rglob("metadata.json")
   for damage in ("{}", "{"):
     metadata.write_text(damage)
-    with pytest.raises(UserError, match=r"is damaged .*; prepare it again"):
+    with pytest.raises(UserError, match=r"metadata\.json .*: prepare the da"):
       load("prepared", tmp_path / "out", "train")
 
 
