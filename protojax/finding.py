@@ -14,6 +14,8 @@ import re
 import sys
 from types import ModuleType
 
+from protojax.errors import UserError
+
 
 def names(package: str, needed: str) -> tuple[str, ...]:
   """Names of the modules of a package that declare something, sorted.
@@ -74,21 +76,21 @@ def own(name: str, needed: Iterable[str], setting: str) -> ModuleType:
     missing = error.name or ""
     # Otherwise it is there, and imports something that is not.
     if name == missing or name.startswith(f"{missing}."):
-      raise _mistake(
+      raise UserError(
         f"{setting} is {name!r}: there is no module {missing!r} in the current"
         " folder or among the installed packages."
       ) from error
     raise
   absent = [each for each in needed if not hasattr(module, each)]
   if absent:
-    raise _mistake(
+    raise UserError(
       f"{setting} is {name!r}: the module {module.__file__ or name} does not"
       f" declare {' and '.join(absent)}."
     )
   return module
 
 
-def unknown(setting: str, name: str, known: Iterable[str]) -> Exception:
+def unknown(setting: str, name: str, known: Iterable[str]) -> UserError:
   """A `UserError`: what was named is not known, but these are.
 
   Args:
@@ -99,7 +101,7 @@ def unknown(setting: str, name: str, known: Iterable[str]) -> Exception:
   known = sorted(known)
   near = difflib.get_close_matches(name, known, 1, cutoff=0.4)
   hint = f" Did you mean {near[0]!r}?" if near else ""
-  return _mistake(
+  return UserError(
     f"{setting} is {name!r}; expected one of {', '.join(known)}, or a module of"
     f" your own, such as mypackage.mine.{hint}"
   )
@@ -110,10 +112,3 @@ def _look_here() -> None:
   here = os.getcwd()
   if not {"", here} & set(sys.path):
     sys.path.append(here)
-
-
-def _mistake(message: str) -> Exception:
-  # Imported late: it brings JAX along, which takes a second.
-  from protojax.types import UserError
-
-  return UserError(message)

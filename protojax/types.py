@@ -12,6 +12,8 @@ import jax
 from jaxtyping import UInt8
 import numpy as np
 
+from protojax.errors import UserError  # noqa: F401
+
 Array = jax.Array
 ArrayLike = jax.Array | np.ndarray
 PyTree = Any
@@ -58,7 +60,3 @@ class State(struct.PyTreeNode):
   buffers: Mapping[str, PyTree]
   memory: Mapping[str, PyTree] = struct.field(default_factory=dict)
   assets: Mapping[str, PyTree] = struct.field(default_factory=dict)
-
-
-class UserError(Exception):
-  """A mistake of the user: shown as one line, exit code 2."""
