@@ -1,10 +1,10 @@
 """Applies the interventions of a file, without a browser."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-import csv
 from pathlib import Path
 from typing import Any
 
+from protojax.csv_files import Writer
 from protojax.data.source import Source
 from protojax.interact import saved
 from protojax.interact.answers import Model
@@ -82,8 +82,8 @@ def write(found: Iterable[Mapping[str, Any]], file: Any, form: str) -> None:
   if form == "json":
     file.write(json_text({"interventions": list(found)}, indent=2) + "\n")
     return
-  writer = csv.writer(file, lineterminator="\n")
-  writer.writerow(_COLUMNS)
+  writer = Writer(file, lineterminator="\n")
+  writer.row(_COLUMNS)
   for one in found:
     before, after = one["before"], one["after"]
     answers = (
@@ -93,4 +93,4 @@ def write(found: Iterable[Mapping[str, Any]], file: Any, form: str) -> None:
       after["probability"],
     )
     changed = before["class"] != after["class"]
-    writer.writerow((one["image"], *answers, int(changed)))
+    writer.row((one["image"], *answers, int(changed)))

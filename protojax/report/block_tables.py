@@ -6,11 +6,11 @@ of their explanation. Matrices and curves become tables, too.
 
 from collections.abc import Callable
 import contextlib
-import csv
 import math
 from pathlib import Path
 import re
 
+from protojax.csv_files import Writer
 from protojax.explain import blocks
 from protojax.explain.blocks import Explanation, Table
 from protojax.report import explanation_tables
@@ -57,10 +57,10 @@ class BlockTables:
     """Adds a row to the table of that caption and these columns."""
     if (caption, columns) not in self._add:
       path = self.folder / f"{self._name(caption)}.csv"
-      writer = csv.writer(self._files.enter_context(replacing(path)))
-      writer.writerow(("key", "split", "subject", *columns))
+      writer = Writer(self._files.enter_context(replacing(path)))
+      writer.row(("key", "split", "subject", *columns))
       self.paths.append(path)
-      self._add[caption, columns] = writer.writerow
+      self._add[caption, columns] = writer.row
     return self._add[caption, columns]
 
   def _name(self, caption: str) -> str:

@@ -5,7 +5,6 @@ Takes inspections one by one, and holds in memory the pictures that it may show.
 
 from collections.abc import Iterator, Mapping, Sequence
 import contextlib
-import csv
 import dataclasses
 import math
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Any
 import numpy as np
 from rich.table import Table
 
+from protojax.csv_files import Writer
 from protojax.explain import inspection
 from protojax.explain.inspection import Inspection
 from protojax.report import (
@@ -125,8 +125,8 @@ def table(path: Path, modifications: Sequence[str]) -> Iterator[Any]:
   anomaly at the worst cell, `worst_value`.
   """
   with replacing(path) as file:
-    writer = csv.writer(file)
-    writer.writerow(
+    writer = Writer(file)
+    writer.row(
       (
         "image",
         "split",
@@ -143,7 +143,7 @@ def table(path: Path, modifications: Sequence[str]) -> Iterator[Any]:
 
     def add(e: Inspection) -> None:
       because = (e.because.get(name) for name in modifications)
-      writer.writerow(
+      writer.row(
         (
           e.image,
           e.split,

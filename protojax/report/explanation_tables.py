@@ -7,12 +7,12 @@ the paper's code.
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 import contextlib
-import csv
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from protojax.csv_files import Writer
 from protojax.explain.evidence import (
   GlobalExplanation,
   GlobalScores,
@@ -29,13 +29,13 @@ def local_table(path: Path) -> Iterator[Any]:
   One row for each of the top prototypes of each image and each modification.
   """
   with replacing(path) as file:
-    writer = csv.writer(file)
-    writer.writerow(
+    writer = Writer(file)
+    writer.row(
       ("image", "prototype", "modification", "delta", "orig_similarity")
     )
 
     def add(explained: LocalExplanation) -> None:
-      writer.writerows(
+      writer.rows(
         (
           explained.image,
           row.prototype,
@@ -86,9 +86,9 @@ def global_table(path: Path, scores: Mapping[int, GlobalScores]) -> None:
     scores: prototype -> its scores; dead prototypes are left out.
   """
   with replacing(path) as file:
-    writer = csv.writer(file)
-    writer.writerow(("prototype", "modification", "weighted_delta"))
-    writer.writerows(
+    writer = Writer(file)
+    writer.row(("prototype", "modification", "weighted_delta"))
+    writer.rows(
       (prototype, name, number(score))
       for prototype, because in sorted(scores.items())
       for name, score in because.scores.items()
@@ -108,8 +108,8 @@ def prototype_table(path: Path, explained: Iterable[GlobalExplanation]) -> None:
   places = ("image", "cell", "box", "original_box")
   columns = ("prototype", "class", *places, "alive")
   with replacing(path) as file:
-    writer = csv.writer(file)
-    writer.writerow((*columns, *names))
+    writer = Writer(file)
+    writer.row((*columns, *names))
     for e in explained:
       where = ("",) * len(places)
       if e.patch is not None:
@@ -117,7 +117,7 @@ def prototype_table(path: Path, explained: Iterable[GlobalExplanation]) -> None:
         written = (" ".join(map(str, box)) for box in boxes)
         where = (e.patch.image, e.patch.cell, *written)
       notes = (_written(e.notes.get(name, "")) for name in names)
-      writer.writerow((e.prototype, e.group, *where, int(e.alive), *notes))
+      writer.row((e.prototype, e.group, *where, int(e.alive), *notes))
 
 
 def _written(note: Note) -> str:
@@ -127,10 +127,12 @@ def _written(note: Note) -> str:
 def statistics_table(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
   """Writes `statistics.csv`: split, modification, statistic and value."""
   with replacing(path) as file:
-    columns = ("split", "modification", "statistic", "value")
-    writer = csv.DictWriter(file, columns)
-    writer.writeheader()
-    writer.writerows({**row, "value": number(row["value"])} for row in rows)
+    writer = Writer(file)
+    columns = ("split", "modification", "statistic")
+    writer.row((*columns, "value"))
+    writer.rows(
+      (*(row[name] for name in columns), number(row["value"])) for row in rows
+    )
 
 
 def summary(path: Path, content: Mapping[str, Any]) -> None:
