@@ -9,16 +9,14 @@ at once. A user's mistake is one line, never a traceback.
 import argparse
 import ast
 from collections.abc import Callable
-import contextlib
 import importlib
 import importlib.util
 import os
 import pkgutil
-import signal
-import sys
 from typing import Any, NoReturn
 
-from protojax import commands, finding
+from protojax import commands, finding, installed, printing, signals, writing
+from protojax.errors import UserError
 
 # What a shell expects of a command that was used wrongly.
 EXIT_USER_ERROR = 2
@@ -32,7 +30,8 @@ class Parser(argparse.ArgumentParser):
 
   def error(self, message: str) -> NoReturn:
     """Ends the command."""
-    self.exit(EXIT_USER_ERROR, f"error: {message} (see --help)\n")
+    complain(f"{message} (see --help)")
+    self.exit(EXIT_USER_ERROR)
 
 
 def modules() -> dict[str, str]:
@@ -68,7 +67,10 @@ def run(name: str, argv: list[str], program: str) -> int:
   """
 
   def main() -> int | None:
-    module, args = parse(name, argv, program)
+    # Libraries turn exceptions in the midst of an import into others.
+    with signals.handled(signals.leave):
+      installed.require()
+      module, args = parse(name, argv, program)
     return module.run(args)
 
   return guarded(main)
@@ -117,33 +119,46 @@ def whole_number(least: int) -> Callable[[str], int]:
   return read
 
 
+def path(text: str) -> str:
+  """The `type` of an argument that is a path: `~` is the home folder.
+
+  A shell leaves it as it is behind the sign of equality, in `--workdir=~/run`.
+  """
+  return os.path.expanduser(text)
+
+
 def guarded(main: Callable[[], int | None]) -> int:
   """Calls `main` and returns its exit code, whatever ends it.
 
-  A `UserError` is printed on one line and gives 2, Ctrl-C gives 130.
+  A `UserError`, and output that cannot be written, is printed on one line and
+  gives 2. Ctrl-C gives 130, another signal 128 and its number, a closed pipe
+  141.
   """
-  # Imported late: it brings JAX along, which takes a second.
-  from protojax.types import UserError
-
-  try:
-    status = main() or 0
-    sys.stdout.flush()
-    return status
-  except UserError as error:
-    complain(str(error))
-    return EXIT_USER_ERROR
-  except KeyboardInterrupt:
-    print("interrupted", file=sys.stderr)
-    return 128 + signal.SIGINT
-  except BrokenPipeError:
-    # The reader of a pipe, such as `head`, has seen enough. Without this
-    # Python would write what is left into the closed pipe, and complain.
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return 128 + signal.SIGPIPE
+  with printing.any_encoding(), printing.warnings_as_lines():
+    try:
+      with signals.handled(signals.stop):
+        status = main() or 0
+        printing.flush_output()
+        return status
+    except UserError as error:
+      complain(str(error))
+      return EXIT_USER_ERROR
+    except KeyboardInterrupt as error:
+      number = signals.number(error)
+      printing.tell(signals.described(number))
+      return 128 + number
+    except BrokenPipeError:
+      # The reader of a pipe, such as `head`, has seen enough.
+      printing.abandon_output()
+      return 128 + signals.PIPE
+    except OSError as error:
+      if not printing.output_failed():
+        raise
+      complain(str(writing.failure("standard output", error)))
+      printing.abandon_output()
+      return EXIT_USER_ERROR
 
 
 def complain(message: str) -> None:
   """Prints a message to the user on one line."""
-  # It may go to a file on the very disk that is full.
-  with contextlib.suppress(OSError):
-    print(f"error: {' '.join(message.split())}", file=sys.stderr, flush=True)
+  printing.tell(f"error: {printing.one_line(message)}")

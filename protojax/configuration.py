@@ -6,6 +6,7 @@
 
 from collections.abc import Sequence
 import difflib
+import os
 from pathlib import Path
 import re
 import runpy
@@ -38,9 +39,20 @@ def load(file: str, keys: Sequence[str] = (), **changes: Any) -> ConfigDict:
     for key, value in changes.items():
       if value:
         config[key] = value
+    config = _at_home(config)
   except ValueError as error:
     raise UserError(f"--config={file}: {error}") from error
   return config.lock()
+
+
+def _at_home(config: ConfigDict) -> ConfigDict:
+  """The config; in paths that begin with `~`, that is the home folder."""
+  for key, value in config.items():
+    if isinstance(value, ConfigDict):
+      _at_home(value)
+    elif isinstance(value, str) and value.startswith("~"):
+      config[key] = os.path.expanduser(value)
+  return config
 
 
 def name(file: str) -> str:

@@ -15,7 +15,8 @@ from pathlib import Path
 import sys
 from typing import IO, Any
 
-from protojax.types import UserError
+from protojax import printing
+from protojax.errors import UserError
 
 # Errors that the user mends by making room, and their words.
 _NO_ROOM = {
@@ -83,7 +84,7 @@ def replacing(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
 
 
 @contextlib.contextmanager
-def opened(output: str) -> Iterator[IO[Any]]:
+def opened(output: str) -> Iterator[Any]:
   """The text file that a command writes to; '' is stdout.
 
   A file appears when it is complete.
@@ -95,7 +96,9 @@ def opened(output: str) -> Iterator[IO[Any]]:
     if isinstance(sys.stdout, io.TextIOWrapper):
       # As in a file: names that are not UTF-8 are shown with their escapes.
       sys.stdout.reconfigure(encoding="utf-8", errors="backslashreplace")
-    yield sys.stdout
+    if sys.stdout is None:
+      raise UserError("standard output is closed; name a file with --output")
+    yield printing.Output(sys.stdout)
     return
   if Path(output).is_dir():
     raise UserError(f"--output={output} is a folder; name a file in it")

@@ -12,7 +12,8 @@ ROOT = Path(__file__).parents[1]
 # From the bottom up (docs/code.md). A part imports from the rows above its own;
 # those in one row do not know each other.
 LEVELS = (
-  ("types",),
+  ("__version__", "errors", "printing"),
+  ("types", "console", "signals", "installed"),
   ("writing", "finding", "shown"),
   ("text_files",),
   ("json_files", "csv_files"),

@@ -235,3 +235,32 @@ class Told:
     pass
 """
   assert sources.undocumented(ast.parse(source)) == ["untold", "Told.untold"]
+
+
+# Call -> the one module that makes it, so that names of others do no harm.
+_GUARDED = {
+  "print": "printing",
+  "csv.writer": "csv_files",
+  "csv.DictWriter": "csv_files",
+}
+
+
+def _called(tree: ast.Module) -> set[str]:
+  calls = (node for node in ast.walk(tree) if isinstance(node, ast.Call))
+  return {ast.unparse(call.func) for call in calls}
+
+
+@pytest.mark.parametrize(
+  "path", sources.python_files(), ids=lambda p: str(p.relative_to(sources.ROOT))
+)
+def test_what_a_user_sees_is_written_in_one_place(path):
+  tree = sources.tree(path)
+  others = {call for call, of in _GUARDED.items() if of != path.stem}
+  assert not _called(tree) & others
+  if path.stem != "console":
+    assert "rich.console.Console" not in set(sources.imports(tree))
+
+
+def test_the_reader_of_calls_sees():
+  source = "def f(x): print(x); csv.writer(x).writerow(print)"
+  assert _called(ast.parse(source)) & set(_GUARDED) == {"print", "csv.writer"}

@@ -38,10 +38,10 @@ from pathlib import Path
 from typing import Any
 
 from ml_collections import ConfigDict
-from rich.console import Console
 
-from protojax import datasets, parallel
+from protojax import cli, datasets, parallel, printing
 from protojax.commands.train import train
+from protojax.console import Console
 from protojax.engine import seeds, workdir
 from protojax.evaluation import (
   compare,
@@ -75,6 +75,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
   parser.add_argument(
     "--workdir",
     default="",
+    type=cli.path,
     metavar="DIR",
     help="the run to judge. With --planted or --methods: the folder for the"
     " runs, by default runs/planted/METHOD or runs/compared",
@@ -90,7 +91,11 @@ def arguments(parser: argparse.ArgumentParser) -> None:
   _of_methods(parser)
   _of_planted(parser)
   parser.add_argument(
-    "--json", default="", metavar="FILE", help="also write the figures to FILE"
+    "--json",
+    default="",
+    type=cli.path,
+    metavar="FILE",
+    help="also write the figures to FILE",
   )
   parser.add_argument(
     "--debug",
@@ -103,6 +108,7 @@ def _of_judging(parser: argparse.ArgumentParser) -> None:
   parser.add_argument(
     "--ood",
     default="",
+    type=cli.path,
     metavar="DIR",
     help="images that belong to no class; the model should be unsure of them",
   )
@@ -127,6 +133,7 @@ def _of_methods(parser: argparse.ArgumentParser) -> None:
   parser.add_argument(
     "--data",
     default="",
+    type=cli.path,
     metavar="DIR",
     help="the images: <class>/* or train/<class>/* and test/<class>/*",
   )
@@ -178,7 +185,8 @@ def run(args: argparse.Namespace) -> int:
     if args.planted:
       printed_tables.show_planted(content, Console())
     else:
-      print(f"\n{printed_tables.markdown(content['methods'])}")
+      table = printed_tables.markdown(content["methods"])
+      printing.say("", *table.splitlines())
   return 0
 
 

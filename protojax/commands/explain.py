@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 from ml_collections import ConfigDict
-from rich.console import Console
 from rich.progress import (
   BarColumn,
   MofNCompleteColumn,
@@ -27,6 +26,7 @@ from rich.progress import (
 
 from protojax import cli, loading, methods, parallel
 from protojax import report as report_lib
+from protojax.console import Console
 from protojax.data import skipped
 from protojax.data import stream as stream_lib
 from protojax.datasets import files
@@ -43,6 +43,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
   parser.add_argument(
     "--workdir",
     default="",
+    type=cli.path,
     metavar="DIR",
     help="folder of the run; the newest one under runs/ by default",
   )
@@ -87,6 +88,7 @@ def _of_images(parser: argparse.ArgumentParser) -> None:
   parser.add_argument(
     "--images",
     default="",
+    type=cli.path,
     metavar="PATH",
     help="explain images of your own instead: a file, a folder or a pattern",
   )
@@ -102,6 +104,7 @@ def _of_explanations(parser: argparse.ArgumentParser) -> None:
   parser.add_argument(
     "--preset",
     default="reference",
+    type=cli.path,
     metavar="NAME",
     help="what is modified and how strongly: reference (the default), balanced,"
     " v1, a JSON file of your own, or one characteristic at several strengths,"
@@ -262,10 +265,11 @@ def _stream(method: Any, split: str) -> stream_lib.Stream:
 
 def _progress() -> Progress:
   return Progress(
-    TextColumn("{task.description}"),
+    TextColumn("{task.description}", markup=False),
     BarColumn(),
     MofNCompleteColumn(),
     TextColumn("{task.fields[rate]}"),
     TimeRemainingColumn(),
+    console=Console(),
     disable=not parallel.is_primary(),
   )

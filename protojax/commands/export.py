@@ -13,11 +13,9 @@ results of the programs are compared with those of the model.
 import argparse
 from collections.abc import Callable, Mapping
 import dataclasses
-import importlib.metadata
 import importlib.util
 import io
 from pathlib import Path
-import sys
 from typing import Any
 
 import jax
@@ -25,7 +23,7 @@ from jax import export
 import jax.numpy as jnp
 import numpy as np
 
-from protojax import loading, parallel
+from protojax import cli, installed, loading, parallel, printing
 from protojax.engine import checkpoint, workdir
 from protojax.methods.base import needed
 from protojax.prototypes import push
@@ -50,11 +48,16 @@ def arguments(parser: argparse.ArgumentParser) -> None:
   parser.add_argument(
     "--workdir",
     default="",
+    type=cli.path,
     metavar="DIR",
     help="folder of the run; the newest one under runs/ by default",
   )
   parser.add_argument(
-    "--output", required=True, metavar="DIR2", help="folder to write to"
+    "--output",
+    required=True,
+    type=cli.path,
+    metavar="DIR2",
+    help="folder to write to",
   )
 
 
@@ -92,16 +95,13 @@ def run(args: argparse.Namespace) -> int:
   facts = {
     **described(method, state),
     "difference": off,
-    "versions": {
-      name: importlib.metadata.version(name) for name in ("protojax", "jax")
-    },
+    "versions": installed.versions(("protojax", "jax")),
   }
   _write(Path(args.output), programs, weights, facts)
-  print(
+  printing.tell(
     f"written: {args.output}, {len(bank_of(small).alive)} prototypes of"
     f" {len(network.class_names)} classes; largest difference from the"
-    f" model: {off:.2g}",
-    file=sys.stderr,
+    f" model: {off:.2g}"
   )
   return 0
 

@@ -19,14 +19,13 @@ from collections.abc import Iterator, Mapping
 import contextlib
 from pathlib import Path
 import runpy
-import sys
 from types import ModuleType
 from typing import Any
 
 import jax
 from ml_collections import ConfigDict
 
-from protojax import cli, datasets, methods, parallel, text_files
+from protojax import cli, datasets, methods, parallel, printing, text_files
 from protojax.data import skipped
 from protojax.engine import workdir
 from protojax.engine.checkpoint import Checkpoints, Progress
@@ -37,13 +36,20 @@ from protojax.weights import prefixes, pytorch, reading
 
 def arguments(parser: argparse.ArgumentParser) -> None:
   """Declares what the command takes."""
-  parser.add_argument("file", metavar="FILE", help="checkpoint to import")
   parser.add_argument(
-    "--output", required=True, metavar="DIR", help="workdir to write to"
+    "file", type=cli.path, metavar="FILE", help="checkpoint to import"
+  )
+  parser.add_argument(
+    "--output",
+    required=True,
+    type=cli.path,
+    metavar="DIR",
+    help="workdir to write to",
   )
   parser.add_argument(
     "--model-arch",
     default="",
+    type=cli.path,
     metavar="FILE",
     help="CaBRNet's model_arch.yml; by default the one beside the checkpoint",
   )
@@ -57,12 +63,14 @@ def arguments(parser: argparse.ArgumentParser) -> None:
   parser.add_argument(
     "--classes",
     default="",
+    type=cli.path,
     metavar="FILE",
     help="text file with one class name on each line, in the model's order",
   )
   parser.add_argument(
     "--data",
     default="",
+    type=cli.path,
     metavar="DIR",
     help="the images: train/CLASS/* and test/CLASS/*; also gives class names",
   )
@@ -74,6 +82,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
   parser.add_argument(
     "--config",
     default="",
+    type=cli.path,
     metavar="FILE",
     help="config for what the checkpoint does not tell; by default one with the"
     " paper's settings",
@@ -97,7 +106,7 @@ def run(args: argparse.Namespace) -> int:
     name, reader = recognised(module)
     found = reader.read(module, arch, args.image_size)
     for note in found.notes:
-      _say(f"note: {note}")
+      printing.tell(f"note: {note}")
     base = args.config or reader.CONFIG
     config = _config(base, name, reader.settings(found), args.data)
   if args.push and not _has_images(config):
@@ -110,7 +119,9 @@ def run(args: argparse.Namespace) -> int:
   if args.push:
     state = _pushed(method, state, reader)
   _write(folder, config, names, state, args.file)
-  _say(f"written: {folder}, {reader.described(found)}\n{_next(folder, args)}")
+  printing.tell(
+    f"written: {folder}, {reader.described(found)}", *_next(folder, args)
+  )
   return 0
 
 
@@ -145,10 +156,10 @@ def _pushed(method: Any, state: State, reader: ModuleType) -> State:
   """The state, its prototypes replaced by patches of training images."""
   stream = method.stream("train")
   for line in skipped.report({"train": stream.source}):
-    _say(line)
-  _say(f"pushing to {len(stream)} training images")
+    printing.tell(line)
+  printing.tell(f"pushing to {len(stream)} training images")
   state, moved = reader.pushed(method, state)
-  _say(
+  printing.tell(
     f"prototypes moved by {moved['moved_mean']:.3g} on average, by"
     f" {moved['moved_max']:.3g} at most"
   )
@@ -195,7 +206,7 @@ def _class_names(
     except UserError as error:
       if args.data or args.push:
         raise
-      _say(f"note: the classes get numbers for names: {error}")
+      printing.tell(f"note: the classes get numbers for names: {error}")
       return _numbered(count)
   else:
     return _numbered(count)
@@ -239,15 +250,11 @@ def _write(folder, config, names, state: State, source: str) -> None:
   )
 
 
-def _next(folder: Path, args: argparse.Namespace) -> str:
+def _next(folder: Path, args: argparse.Namespace) -> tuple[str, str]:
   explain = f"python explain.py --workdir={folder}"
   explain += "" if args.data else " --images=PATH"
   explain += "" if args.push else " --allow-stale"
   return (
-    f"Next: python -m protojax predict --workdir={folder} IMAGE...\n"
-    f"      {explain}"
+    f"Next: python -m protojax predict --workdir={folder} IMAGE...",
+    f"      {explain}",
   )
-
-
-def _say(message: str) -> None:
-  print(message, file=sys.stderr)

@@ -11,10 +11,9 @@ with the new config:
 
 import argparse
 from pathlib import Path
-import sys
 from types import ModuleType
 
-from protojax import methods
+from protojax import cli, methods, printing
 from protojax.shown import shown
 from protojax.types import UserError
 from protojax.weights.yaml_keys import Keys
@@ -25,9 +24,15 @@ _ARCHITECTURE = "model_arch.yml"
 
 def arguments(parser: argparse.ArgumentParser) -> None:
   """Declares what the command takes."""
-  parser.add_argument("folder", metavar="DIR", help="folder of the three files")
   parser.add_argument(
-    "--output", required=True, metavar="FILE", help="config to write, a .py"
+    "folder", type=cli.path, metavar="DIR", help="folder of the three files"
+  )
+  parser.add_argument(
+    "--output",
+    required=True,
+    type=cli.path,
+    metavar="FILE",
+    help="config to write, a .py",
   )
 
 
@@ -59,11 +64,10 @@ def run(args: argparse.Namespace) -> int:
   with replacing(output) as file:
     file.write(translator.TEXT.format(changes=lines))
   for line in left:
-    print(line[:200], file=sys.stderr)
-  print(
+    printing.tell(line[:200])
+  printing.tell(
     f"written: {output}, {len(changes)} keys; without a counterpart:"
-    f" {len(left)}",
-    file=sys.stderr,
+    f" {len(left)}"
   )
   return 0
 

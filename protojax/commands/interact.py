@@ -20,10 +20,10 @@ With --format=json it prints what the page would save. In Python, call
 import argparse
 import ipaddress
 from pathlib import Path
-import sys
+import signal
 import threading
 
-from protojax import loading, parallel
+from protojax import cli, loading, parallel, printing, signals
 from protojax.data import skipped
 from protojax.data.source import Source
 from protojax.datasets import files
@@ -46,6 +46,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
   parser.add_argument(
     "--workdir",
     default="",
+    type=cli.path,
     metavar="DIR",
     help="folder of the run; the newest one under runs/ by default",
   )
@@ -53,6 +54,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     "--images",
     default=[],
     nargs="+",
+    type=cli.path,
     metavar="PATH",
     help="use images of your own (files, folders or patterns) instead of the"
     " test images",
@@ -60,6 +62,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
   parser.add_argument(
     "--boxes",
     default="",
+    type=cli.path,
     metavar="FILE",
     help="apply the interventions in a JSON file instead of serving a page",
   )
@@ -72,6 +75,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
   parser.add_argument(
     "--output",
     default="",
+    type=cli.path,
     metavar="FILE",
     help="write the results of --boxes to FILE instead of the terminal. FILE is"
     " written completely or not at all",
@@ -103,7 +107,7 @@ def run(args: argparse.Namespace) -> int:
   intervenes = needed(method, "intervenes")
   # train.py writes this file last.
   if not (folder / "summary.json").exists():
-    _say(f"note: {folder} is not trained to its end")
+    printing.tell(f"note: {folder} is not trained to its end")
   source = _source(method, args.images)
   model = Model(method, state)
   if args.boxes:
@@ -119,9 +123,9 @@ def run(args: argparse.Namespace) -> int:
   )
   title = folder.resolve().name
   with Server(session, title, args.host, args.port) as server:
-    _serve(server, session)
-  _say(f"{session.saved_count} interventions saved in {session.path}")
-  return 0
+    stopped = _serve(server, session)
+  printing.tell(f"{session.saved_count} interventions saved in {session.path}")
+  return 0 if stopped == signal.SIGINT else 128 + stopped
 
 
 def _source(method, paths: list[str]) -> Source:
@@ -129,35 +133,37 @@ def _source(method, paths: list[str]) -> Source:
   split = "images" if paths else "test"
   source = files.images(*paths) if paths else method.stream(split).source
   for line in skipped.report({split: source}):
-    _say(line)
+    printing.tell(line)
   return source
 
 
-def _serve(server: Server, session: Session) -> None:
-  """Serves the page until Ctrl-C; predicts all images in the meantime."""
-  _say("compiling ...")
+def _serve(server: Server, session: Session) -> int:
+  """Serves the page until a signal, which is returned.
+
+  It predicts all images in the meantime.
+  """
+  printing.tell("compiling ...")
   session.opened(0)
   if not _is_loopback(server.server_address[0]):
-    _say(
+    printing.tell(
       "note: other machines can reach this page. Whoever has its address sees"
       " the images and can save interventions; nothing is encrypted."
     )
-  print(f"open {server.address} (Ctrl-C ends)", flush=True)
+  printing.say(f"open {server.address} (Ctrl-C ends)")
   stop = threading.Event()
   listing = threading.Thread(target=session.predict_all, args=(stop,))
   listing.start()
+  stopped: int = signal.SIGINT
   try:
     server.serve_forever()
-  except KeyboardInterrupt:
-    _say("")  # Ends the line on which the terminal shows ^C.
+  except KeyboardInterrupt as error:
+    printing.tell("")  # Ends the line on which the terminal shows ^C.
+    stopped = signals.number(error)
   finally:
     stop.set()
     listing.join()
+  return stopped
 
 
 def _is_loopback(address) -> bool:
   return ipaddress.ip_address(str(address)).is_loopback
-
-
-def _say(message: str) -> None:
-  print(message, file=sys.stderr, flush=True)

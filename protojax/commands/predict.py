@@ -22,16 +22,15 @@ where defective is 1 if the score is above the threshold, else 0.
 
 import argparse
 from collections.abc import Callable, Iterable, Iterator, Mapping
-import csv
 import functools
 from pathlib import Path
-import sys
 from typing import Any
 
 import numpy as np
-from rich.console import Console
 
-from protojax import cli, loading, parallel
+from protojax import cli, loading, parallel, printing
+from protojax.console import Console
+from protojax.csv_files import Writer
 from protojax.data import stream as stream_lib
 from protojax.datasets import files
 from protojax.engine import log, workdir
@@ -58,12 +57,14 @@ def arguments(parser: argparse.ArgumentParser) -> None:
   parser.add_argument(
     "paths",
     nargs="+",
+    type=cli.path,
     metavar="PATH",
     help="an image, a folder (with its subfolders) or a pattern",
   )
   parser.add_argument(
     "--workdir",
     default="",
+    type=cli.path,
     metavar="DIR",
     help="folder of the run; the newest one under runs/ by default",
   )
@@ -83,6 +84,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
   parser.add_argument(
     "--output",
     default="",
+    type=cli.path,
     metavar="FILE",
     help="write to FILE instead of the terminal. FILE is written completely or"
     " not at all",
@@ -108,9 +110,9 @@ def run(args: argparse.Namespace) -> int:
     source = files.images(*args.paths)
     # train.py writes this file last.
     if not (folder / "summary.json").exists():
-      _say(f"note: {folder} is not trained to its end")
+      printing.tell(f"note: {folder} is not trained to its end")
     for name, reason in source.skipped:
-      _say(f"skipped {name}: {reason}")
+      printing.tell(f"skipped {name}: {reason}")
 
     stream = stream_lib.ordered(
       source, size, loading.batch_size(config, len(source)), cache_bytes=0
@@ -121,11 +123,11 @@ def run(args: argparse.Namespace) -> int:
     if args.format == "json":
       file.write(json_text(list(found), indent=2) + "\n")
     else:
-      writer = csv.writer(file, lineterminator="\n")
-      writer.writerow(columns)
+      writer = Writer(file, lineterminator="\n")
+      writer.row(columns)
       for one in found:
-        writer.writerows(as_rows(one))
-  _say(f"images: {len(source)}, skipped: {len(source.skipped)}")
+        writer.rows(as_rows(one))
+  printing.tell(f"images: {len(source)}, skipped: {len(source.skipped)}")
   return 0
 
 
@@ -224,7 +226,3 @@ def _one_by_one(
     for batch in batches:
       yield from batch
       bar.advance(task, len(batch))
-
-
-def _say(message: str) -> None:
-  print(message, file=sys.stderr)

@@ -13,12 +13,9 @@ for each kind of image (see protojax.datasets.layouts).
 """
 
 import argparse
-import signal
-import sys
 
-from rich.console import Console
-
-from protojax import datasets, parallel
+from protojax import cli, datasets, parallel, printing
+from protojax.console import Console
 from protojax.engine import log
 
 _TRAIN = "python train.py --config=configs/"
@@ -34,10 +31,18 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     " that can prepare one, such as mypackage.shapes",
   )
   parser.add_argument(
-    "--source", required=True, metavar="PATH", help="a folder or an archive"
+    "--source",
+    required=True,
+    type=cli.path,
+    metavar="PATH",
+    help="a folder or an archive",
   )
   parser.add_argument(
-    "--output", required=True, metavar="DIR", help="folder to write to"
+    "--output",
+    required=True,
+    type=cli.path,
+    metavar="DIR",
+    help="folder to write to",
   )
   known = datasets.preparers().items()
   lines = (f"  {name:10}{module.PREPARES}" for name, module in known)
@@ -55,8 +60,6 @@ def run(args: argparse.Namespace) -> int:
   """
   parallel.setup()
   module = datasets.find(args.data, "prepare", "DATA")
-  # When it is told to stop, it deletes unfinished files, as after Ctrl-C.
-  signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
   # While it is imported, imports of other threads fail: those of the bar would.
   import tensorflow_datasets  # noqa: F401
 
@@ -82,7 +85,6 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _tell(lines: list[str]) -> None:
-  for line in lines[:_NAMED]:
-    print(line, file=sys.stderr)
+  printing.tell(*lines[:_NAMED])
   if len(lines) > _NAMED:
-    print(f"and {len(lines) - _NAMED} more", file=sys.stderr)
+    printing.tell(f"and {len(lines) - _NAMED} more")

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from ml_collections import ConfigDict
 
-from protojax import cli, configuration, methods, parallel
+from protojax import cli, configuration, methods, parallel, printing
 from protojax.data import skipped
 from protojax.engine import adopt, plan, plan_tables, seeds, summary, workdir
 from protojax.engine.run import Interrupted, Run
@@ -37,18 +37,21 @@ def arguments(parser: argparse.ArgumentParser) -> None:
   parser.add_argument(
     "--config",
     default=_CONFIG,
+    type=cli.path,
     metavar="FILE",
     help=f"config file, with :VARIANT if it has some; {_CONFIG} by default",
   )
   parser.add_argument(
     "--workdir",
     default="",
+    type=cli.path,
     metavar="DIR",
     help="folder of the run; runs/<config name> by default",
   )
   parser.add_argument(
     "--init-from",
     default="",
+    type=cli.path,
     metavar="DIR",
     help="start from the model of the run in this folder",
   )
@@ -186,5 +189,5 @@ def _trained(folder: Path, config: ConfigDict, make: methods.Make) -> int:
   if parallel.is_primary():
     summary.show(outcome)
     if explain:
-      print(f"\nNext: {explain}")
+      printing.say("", f"Next: {explain}")
   return 0

@@ -7,7 +7,6 @@ from pathlib import Path
 import time
 from typing import Any, TypedDict
 
-from rich.console import Console
 from rich.progress import (
   BarColumn,
   MofNCompleteColumn,
@@ -26,6 +25,7 @@ from tensorboardX.proto.event_pb2 import Event, SessionLog
 from tensorboardX.summary import scalar
 
 from protojax import json_files, parallel
+from protojax.console import Console
 from protojax.types import Metrics, UserError
 from protojax.writing import json_text, replacing, writing
 
@@ -170,13 +170,13 @@ def bar(console: Console | None = None) -> Progress:
     console: where to draw it; standard output where not given.
   """
   return Progress(
-    TextColumn("{task.description}"),
+    TextColumn("{task.description}", markup=False),
     BarColumn(bar_width=24),
     MofNCompleteColumn(),
     _Speed(),
     TimeRemainingColumn(elapsed_when_finished=True),
-    TextColumn("{task.fields[note]}"),
-    console=console,
+    TextColumn("{task.fields[note]}", markup=False),
+    console=console or Console(),
     disable=not parallel.is_primary(),
   )
 

@@ -1,8 +1,8 @@
 """Prints a plan: two tables and what they rest on, in one screen."""
 
-from rich.console import Console
 from rich.table import Table
 
+from protojax.console import Console
 from protojax.engine.plan import Plan, Stage
 
 _NOTES = (
@@ -21,7 +21,7 @@ _OPEN = (
 
 def show(plan: Plan, console: Console | None = None) -> None:
   """Prints the plan in plain English."""
-  console = console or Console(highlight=False)
+  console = console or Console()
   each = plan.batch_size / plan.devices
   console.print(
     f"{plan.method} on {_many(plan.devices, 'device')}:"
@@ -32,7 +32,7 @@ def show(plan: Plan, console: Console | None = None) -> None:
   for why in dict.fromkeys(plan.missing.values()):
     names = ", ".join(k for k, v in plan.missing.items() if v == why)
     # The text of a message is not markup.
-    console.print(f"not there: {names}: {why}", markup=False)
+    console.print(f"not there: {names}: {why}")
   if plan.assumed:
     console.print(f"taken for true of the missing data: {plan.assumed}")
   console.print()

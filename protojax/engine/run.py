@@ -11,7 +11,7 @@ from typing import Any
 
 import jax
 
-from protojax import parallel
+from protojax import parallel, signals
 from protojax.engine import assets as assets_lib
 from protojax.engine import finite
 from protojax.engine.assets import Assets
@@ -360,21 +360,14 @@ class Run:
 
   @contextlib.contextmanager
   def _signals(self) -> Any:
-    """SIGTERM and SIGINT stop the run at its next step."""
+    """SIGTERM, SIGINT and SIGHUP stop the run at its next step."""
 
     def remember(number: int, frame: object) -> None:
       del frame
       self._signal = number
 
-    before = {
-      number: signal.signal(number, remember)
-      for number in (signal.SIGTERM, signal.SIGINT)
-    }
-    try:
+    with signals.handled(remember):
       yield
-    finally:
-      for number, handler in before.items():
-        signal.signal(number, handler)
 
 
 def _epoch(stage: Fit | Pass) -> int:

@@ -10,10 +10,10 @@ import statistics
 from typing import Any, NotRequired, TypedDict
 
 from ml_collections import ConfigDict
-from rich.console import Console
 from rich.table import Table
 
 from protojax import json_files
+from protojax.console import Console
 from protojax.engine import workdir
 from protojax.types import UserError
 

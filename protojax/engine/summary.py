@@ -1,15 +1,14 @@
 """The summary of a finished run: summary.json, and tables on the screen."""
 
 from collections.abc import Mapping, Sequence
-import importlib.metadata
 from pathlib import Path
 import platform
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 
-from protojax import parallel
+from protojax import installed, parallel
+from protojax.console import Console
 from protojax.engine.workdir import write_json
 
 _PACKAGES = ("protojax", "jax", "jaxlib", "flax", "optax", "numpy")
@@ -29,7 +28,7 @@ def write(
     seed: the run's.
     of_method: entries that the method adds.
   """
-  versions = {name: importlib.metadata.version(name) for name in _PACKAGES}
+  versions = installed.versions(_PACKAGES)
   last = stages[-1]
   content = {
     "metrics": last["metrics"],

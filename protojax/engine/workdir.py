@@ -147,7 +147,9 @@ def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     if isinstance(value, dict):
       flat.update(_flat(value, f"{prefix}{key}."))
     else:
-      flat[prefix + key] = value
+      # Earlier runs have it as it was typed.
+      home = isinstance(value, str) and value.startswith("~")
+      flat[prefix + key] = os.path.expanduser(value) if home else value
   return flat
 
 

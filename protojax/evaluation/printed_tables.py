@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 
+from protojax.console import Console
 from protojax.evaluation import known_causes
 from protojax.evaluation.measure import FIGURES
 
@@ -83,5 +83,5 @@ def _show_preset(
     others = f"{found['others_test_correlation'][cause]:.2f}"
     accuracy = f"{found['accuracy'][cause]:.1%}"
     rows.add_row(cause, *cells, *marks, others, accuracy)
-  console.print(f"\nShare of the importance, preset {title}:", highlight=False)
+  console.print(f"\nShare of the importance, preset {title}:")
   console.print(rows)

@@ -8,6 +8,7 @@ import jax
 from jax.experimental import multihost_utils
 import numpy as np
 
+from protojax import printing
 from protojax.types import UserError
 
 # Seconds that a process waits for process 0; JAX waits as long.
@@ -82,7 +83,7 @@ def is_primary() -> bool:
 def say(message: str) -> None:
   """Prints a line, once for all processes."""
   if is_primary():
-    print(message, flush=True)
+    printing.say(message)
 
 
 def same_everywhere(content: bytes) -> bool:

@@ -8,16 +8,15 @@ the files.
 import abc
 from collections.abc import Callable, Mapping, Sequence
 import contextlib
-import importlib.metadata
 from pathlib import Path
 import shutil
 import time
 from typing import Any, ClassVar
 
-from rich.console import Console
 from rich.table import Table
 
-from protojax import json_files, parallel
+from protojax import __version__, json_files, parallel
+from protojax.console import Console
 from protojax.explain import documents
 from protojax.modify import presets
 from protojax.modify.modification import require_known
@@ -133,7 +132,7 @@ class ReportFolder(abc.ABC):
       f" ({self.summary['images_per_second']:.3g} images/s)"
     )
     for path in self.written:
-      console.print(str(path), highlight=False, soft_wrap=True, markup=False)
+      console.print(str(path), soft_wrap=True)
 
   @abc.abstractmethod
   def _write(self) -> dict[str, Any]:
@@ -219,7 +218,7 @@ class ReportFolder(abc.ABC):
       mode=self.preset.mode,
       notes=self.notes,
       alerts=alerts,
-      version=importlib.metadata.version("protojax"),
+      version=__version__,
       links=[(one.address, one.title) for one in self._special],
     )
 

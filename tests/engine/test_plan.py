@@ -10,10 +10,10 @@ from ml_collections import ConfigDict
 import numpy as np
 import optax
 import pytest
-from rich.console import Console
 
 from protojax import configuration, methods, parallel
 from protojax.commands import train
+from protojax.console import Console
 from protojax.data import stream
 from protojax.datasets import stand_in
 from protojax.engine import cost, plan, plan_tables

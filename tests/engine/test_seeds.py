@@ -6,9 +6,9 @@ import json
 from ml_collections import ConfigDict
 import numpy as np
 import pytest
-from rich.console import Console
 
 from protojax import methods
+from protojax.console import Console
 from protojax.engine import seeds, workdir
 from protojax.types import UserError
 

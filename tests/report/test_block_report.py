@@ -9,8 +9,8 @@ import numpy as np
 from numpy.testing import assert_array_equal
 from PIL import Image
 import pytest
-from rich.console import Console
 
+from protojax.console import Console
 from protojax.explain import blocks, documents
 from protojax.report import block_report, special_pages
 from protojax.report.block_report import Report

@@ -5,8 +5,8 @@ import re
 
 import numpy as np
 import pytest
-from rich.console import Console
 
+from protojax.console import Console
 from protojax.explain import prototypical
 from protojax.explain.request import Request
 from protojax.report.class_report import Report

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.testing import assert_allclose, assert_array_equal
 import pandas
 import pytest
-from rich.console import Console
 
+from protojax.console import Console
 from protojax.explain import documents, inspection
 from protojax.modify.presets import REFERENCE
 from protojax.report.defect_report import Report

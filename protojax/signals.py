@@ -1,0 +1,79 @@
+"""Signals that end a command: Ctrl-C, SIGTERM and SIGHUP."""
+
+from collections.abc import Callable, Iterator
+import contextlib
+import os
+import signal
+import threading
+from types import FrameType
+from typing import NoReturn
+
+from protojax import printing
+
+PIPE = signal.SIGPIPE
+ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+Handler = Callable[[int, FrameType | None], None]
+
+
+class Stopped(KeyboardInterrupt):
+  """A signal ends the command; libraries clean up after a KeyboardInterrupt."""
+
+  def __init__(self, number: int) -> None:
+    super().__init__(described(number))
+    self.number = number
+
+
+@contextlib.contextmanager
+def handled(handler: Handler) -> Iterator[None]:
+  """Has a handler for signals that end a command; the earlier ones come back.
+
+  A signal that is ignored stays so: that of a terminal that closes by `nohup`,
+  Ctrl-C by a shell for what it starts in the background. Only the main thread
+  can have handlers.
+  """
+  before = {}
+  if threading.current_thread() is threading.main_thread():
+    before = {n: signal.getsignal(n) for n in ENDING}
+  before = {n: h for n, h in before.items() if h is not signal.SIG_IGN}
+  for number in before:
+    signal.signal(number, handler)
+  try:
+    yield
+  finally:
+    for number, earlier in before.items():
+      # After the first signal, a second one must not wait for anything.
+      if signal.getsignal(number) is handler:
+        signal.signal(number, earlier)
+
+
+def stop(number: int, frame: FrameType | None) -> NoReturn:
+  """A handler that ends the command, which cleans up; the next one waits not.
+
+  Raises:
+    Stopped: always.
+  """
+  del frame
+  for each in ENDING:
+    if signal.getsignal(each) is stop:
+      signal.signal(each, leave)
+  raise Stopped(number)
+
+
+def leave(number: int, frame: FrameType | None) -> NoReturn:
+  """A handler that ends the process at once."""
+  del frame
+  printing.tell(described(number))
+  os._exit(128 + number)
+
+
+def number(error: KeyboardInterrupt) -> int:
+  """The signal behind an interruption."""
+  return error.number if isinstance(error, Stopped) else signal.SIGINT
+
+
+def described(number: int) -> str:
+  """The line for the user."""
+  if number == signal.SIGINT:
+    return "interrupted"
+  return f"ended by {signal.Signals(number).name}"

@@ -1,0 +1,90 @@
+"""What ends a command from outside."""
+
+import signal
+import threading
+
+import pytest
+
+from protojax import cli, signals
+
+
+@pytest.fixture(autouse=True)
+def _as_in_a_terminal():
+  """A shell has Ctrl-C ignored by what it starts in the background."""
+  before = {n: signal.getsignal(n) for n in signals.ENDING}
+  signal.signal(signal.SIGINT, signal.default_int_handler)
+  signal.signal(signal.SIGTERM, signal.SIG_DFL)
+  signal.signal(signal.SIGHUP, signal.SIG_DFL)
+  yield
+  for number, handler in before.items():
+    signal.signal(number, handler)
+
+
+@pytest.mark.parametrize(
+  ("number", "line"),
+  [
+    (signal.SIGINT, "interrupted"),
+    (signal.SIGTERM, "ended by SIGTERM"),
+    (signal.SIGHUP, "ended by SIGHUP"),
+  ],
+)
+def test_a_signal_ends_a_command_which_cleans_up(number, line, capsys):
+  seen = []
+
+  def main():
+    try:
+      signal.raise_signal(number)
+    finally:
+      seen.append("cleaned up")
+
+  assert cli.guarded(main) == 128 + number
+  assert capsys.readouterr().err == f"{line}\n"
+  assert seen == ["cleaned up"]
+
+
+def test_a_second_signal_does_not_wait(monkeypatch, capsys):
+
+  def leave(code):
+    raise SystemExit(code)
+
+  monkeypatch.setattr(signals.os, "_exit", leave)
+
+  def main():
+    try:
+      signal.raise_signal(signal.SIGTERM)
+    finally:
+      signal.raise_signal(signal.SIGINT)
+
+  with pytest.raises(SystemExit, match=str(128 + signal.SIGINT)):
+    cli.guarded(main)
+  assert capsys.readouterr().err == "interrupted\n"
+
+
+def test_handlers_come_back():
+  with signals.handled(signals.stop):
+    with signals.handled(signals.leave):
+      assert signal.getsignal(signal.SIGHUP) is signals.leave
+    assert signal.getsignal(signal.SIGHUP) is signals.stop
+  assert signal.getsignal(signal.SIGHUP) is signal.SIG_DFL
+  assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_what_is_ignored_stays_ignored():
+  """As by `nohup`, and for a shell's processes in the background."""
+  signal.signal(signal.SIGHUP, signal.SIG_IGN)
+  with signals.handled(signals.stop):
+    signal.raise_signal(signal.SIGHUP)
+    assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+
+
+def test_another_thread_has_no_handlers():
+  seen = []
+
+  def run():
+    with signals.handled(signals.stop):
+      seen.append(signal.getsignal(signal.SIGTERM))
+
+  thread = threading.Thread(target=run)
+  thread.start()
+  thread.join()
+  assert seen == [signal.SIG_DFL]
