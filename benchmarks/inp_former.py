@@ -1,15 +1,14 @@
-"""INP-Former against its ablations, a memory bank, and the clock.
+"""INP-Former beside a memory bank, and the clock.
 
-python benchmarks/inp_former.py ablations
-python benchmarks/inp_former.py bank --root=DIR
 python benchmarks/inp_former.py speed
 
-Each prints a Markdown table; --json=FILE writes the same rows.
+prints a Markdown table; --json=FILE writes the same rows. The experiments
+inp_former_textures and inp_former_magtile (benchmarks/results.py) have its
+ablations, and the memory bank.
 """
 
 import argparse
-from collections.abc import Iterator, Mapping
-import functools
+from collections.abc import Iterator
 from pathlib import Path
 import sys
 import time
@@ -17,7 +16,6 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from ml_collections import ConfigDict
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
@@ -25,64 +23,16 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from benchmarks import harness
 from configs import inp_former_magtile, inp_former_textures
 from protojax import parallel
-from protojax.datasets import anomalies
 from protojax.engine import descent, stage
 from protojax.methods.inp_former import anomaly_map
 from protojax.metrics import anomaly as metrics
 from protojax.prototypes import distance
 from protojax.types import Array, State
 
-# What each ablation takes away (2503.02424, section 4).
-_ABLATIONS = {
-  "full": {},
-  "self-attention decoder": {
-    "decoder.attention": "self",
-    "decoder.residual": True,
-  },
-  "residual kept": {"decoder.residual": True},
-  "softmax for ReLU": {"decoder.attention": "softmax"},
-  "static prototypes": {"prototypes.static": True},
-}
-# Another light: gain and offset in grey levels.
-_LIGHT = 0.7, 30.0
-_SHOWN = ("image_auroc", "pixel_auroc", "aupro")
+SHOWN = ("image_auroc", "pixel_auroc", "aupro")
 
 
-def ablations(args: argparse.Namespace) -> Iterator[harness.Row]:
-  """Each ablation over the seeds, also on the test images in another light."""
-
-  def measure(seed: int, name: str) -> dict[str, dict[str, float]]:
-    method, state = harness.train(_config(args, seed, _ABLATIONS[name]))
-    plain, sources = method.evaluate(state, "test"), method.dataset.sources
-    sources["test"] = anomalies.shifted(sources["test"], *_LIGHT)
-    dim = method.evaluate(state, "test")
-    return {name: _shown(plain) | _shown(dim, "shifted ")}
-
-  for name in _ABLATIONS:
-    yield from harness.over_seeds(
-      args.seeds, functools.partial(measure, name=name)
-    )
-
-
-def bank(args: argparse.Namespace) -> Iterator[harness.Row]:
-  """The method beside a memory of normal tokens, on the same features."""
-
-  def measure(seed: int) -> dict[str, dict[str, float]]:
-    method, state = harness.train(_config(args, seed, {}))
-    test = method.stream("test")
-    return {
-      "INP-Former": _shown(method.evaluate(state, "test")),
-      "memory bank": _bank_metrics(method, state, test),
-    }
-
-  yield from harness.over_seeds(args.seeds, measure)
-
-
-def _shown(metrics: Mapping[str, float], prefix: str = "") -> dict[str, float]:
-  return {prefix + name: metrics[name] for name in _SHOWN}
-
-
-def _bank_metrics(method: Any, state: State, test: Any) -> dict[str, float]:
+def memory_bank(method: Any, state: State, test: Any) -> dict[str, float]:
   """PatchCore (Roth et al., 2022) without its coreset: all normal tokens.
 
   A cell's anomaly is its cosine distance to the nearest normal token of its
@@ -125,7 +75,7 @@ def _bank_metrics(method: Any, state: State, test: Any) -> dict[str, float]:
     means.append(
       metrics.image_metrics(labels, scores) | metrics.pixel_metrics(counts)
     )
-  return {m: float(np.nanmean([row[m] for row in means])) for m in _SHOWN}
+  return {m: float(np.nanmean([row[m] for row in means])) for m in SHOWN}
 
 
 def _tokens(
@@ -142,7 +92,11 @@ def speed(args: argparse.Namespace) -> Iterator[harness.Row]:
 
   The two of a pair are measured in turns; medians, compilation left out.
   """
-  method, state = harness.train(_config(args, 0, {"epochs": 1}))
+  module = inp_former_magtile if args.root else inp_former_textures
+  changes = {"data.root": args.root, "epochs": 1}
+  method, state = harness.train(
+    harness.changed(module, args.variants, 0, changes)
+  )
   fit = next(s for s in method.stages() if isinstance(s, stage.Fit))
   epoch = {
     f"training, {'cached' if cached else 'uncached'}": _epochs(
@@ -176,17 +130,7 @@ def _epochs(fit: stage.Fit, state: State, cached: bool) -> Iterator[float]:
     yield time.perf_counter() - began
 
 
-def _config(
-  args: argparse.Namespace, seed: int, changes: dict[str, Any]
-) -> ConfigDict:
-  module = inp_former_magtile if args.root else inp_former_textures
-  changes = {"data.root": args.root, **changes}
-  return harness.changed(module, args.variants, seed, changes)
-
-
 if __name__ == "__main__":
   harness.main(
-    __doc__,
-    {"ablations": ablations, "bank": bank, "speed": speed},
-    root="magnetic tiles; textures if not given",
+    __doc__, {"speed": speed}, root="magnetic tiles; textures if not given"
   )
