@@ -17,6 +17,7 @@ from typing import Any, NoReturn
 
 from protojax import commands, finding, installed, printing, signals, writing
 from protojax.errors import UserError
+from protojax.shown import shown
 
 # What a shell expects of a command that was used wrongly.
 EXIT_USER_ERROR = 2
@@ -106,13 +107,15 @@ def parse(
   return module, args
 
 
-def whole_number(least: int) -> Callable[[str], int]:
-  """The `type` of an argument that is a whole number, `least` or more."""
+def whole_number(least: int, most: int = 10**9) -> Callable[[str], int]:
+  """The `type` of an argument that is a whole number from `least` to `most`."""
 
   def read(text: str) -> int:
-    if not text.isdecimal() or int(text) < least:
+    # A short one: Python refuses to convert thousands of digits.
+    whole = text.isdecimal() and len(text) <= len(str(most))
+    if not whole or not least <= int(text) <= most:
       raise argparse.ArgumentTypeError(
-        f"{text!r} is not a whole number of {least} or more"
+        f"{shown(text)} is not a whole number from {least} to {most:,}"
       )
     return int(text)
 

@@ -15,6 +15,7 @@ from typing import Any
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
+from protojax import ranges
 from protojax.types import UserError
 
 # Keys that every run needs, whatever its method.
@@ -31,7 +32,8 @@ def load(file: str, keys: Sequence[str] = (), **changes: Any) -> ConfigDict:
 
   Raises:
     UserError: there is no such file, variant or key, a value has the wrong
-      type, or something else was typed among the keys.
+      type or a number is out of range, or something else was typed among the
+      keys.
   """
   config = _overridden(_read(file), keys)
   config = _with_own_images(config, file, keys)
@@ -42,6 +44,7 @@ def load(file: str, keys: Sequence[str] = (), **changes: Any) -> ConfigDict:
     config = _at_home(config)
   except ValueError as error:
     raise UserError(f"--config={file}: {error}") from error
+  ranges.require(config)
   return config.lock()
 
 

@@ -15,7 +15,7 @@ LEVELS = (
   ("__version__", "errors", "printing"),
   ("types", "console", "signals", "installed"),
   ("writing", "finding", "shown"),
-  ("text_files",),
+  ("text_files", "ranges"),
   ("json_files", "csv_files"),
   ("parallel",),
   ("modify",),

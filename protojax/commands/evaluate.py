@@ -39,7 +39,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from protojax import cli, datasets, parallel, printing
+from protojax import cli, datasets, parallel, printing, ranges
 from protojax.commands.train import train
 from protojax.console import Console
 from protojax.engine import seeds, workdir
@@ -83,7 +83,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
   parser.add_argument(
     "--seeds",
     default=3,
-    type=int,
+    type=cli.whole_number(1, 10_000),
     metavar="N",
     help="train with the seeds 0 to N-1; 3 seeds by default",
   )
@@ -115,7 +115,7 @@ def _of_judging(parser: argparse.ArgumentParser) -> None:
   parser.add_argument(
     "--images",
     default=measure.IMAGES,
-    type=int,
+    type=cli.whole_number(1),
     metavar="N",
     help="judge the heat maps of N test images, evenly chosen;"
     f" {measure.IMAGES} by default",
@@ -146,7 +146,7 @@ def _of_methods(parser: argparse.ArgumentParser) -> None:
   parser.add_argument(
     "--image-size",
     default=0,
-    type=int,
+    type=cli.whole_number(1, ranges.SIDE.high),
     metavar="PIXELS",
     help="side of the network's input; by default the one in each config",
   )

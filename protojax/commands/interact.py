@@ -89,7 +89,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
   parser.add_argument(
     "--port",
     default=_PORT,
-    type=int,
+    type=cli.whole_number(0, 65_535),
     help=f"port to listen on; {_PORT} by default. 0: any free port",
   )
 

@@ -25,10 +25,12 @@ from protojax.types import UserError
 
 _CONFIG = "configs/protopnet_photos.py"
 
+# Flag -> what it counts, and the largest number. More devices than these take
+# minutes to make up.
 _PLANNED = {
-  "--devices": "devices to plan for; 1 by default",
-  "--assume-classes": "classes of data that are not there",
-  "--assume-images": "training images of data that are not there",
+  "--devices": ("devices to plan for; 1 by default", 8_192),
+  "--assume-classes": ("classes of data that are not there", 1_000_000),
+  "--assume-images": ("training images of data that are not there", 10**9),
 }
 
 
@@ -66,10 +68,10 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     help="print parameters, steps, work and memory, and what is missing; train"
     " nothing, write nothing",
   )
-  for flag, of in _PLANNED.items():
+  for flag, (of, most) in _PLANNED.items():
     parser.add_argument(
       flag,
-      type=cli.whole_number(1),
+      type=cli.whole_number(1, most),
       default=0,
       metavar="N",
       help=f"for --dry-run: {of}",
@@ -135,9 +137,10 @@ def train(
 
 
 def _trained(folder: Path, config: ConfigDict, make: methods.Make) -> int:
+  # First, since it refuses settings that are out of range.
+  method = make(config, None)
   workdir.claim(folder, config, methods.later)
   run = Run(folder, config.seed, config.save_seconds)
-  method = make(config, None)
   explain = ""
   if method.capabilities.explains is not None:
     explain = f"python explain.py --workdir={folder}"

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 from jaxtyping import Bool, Int32, UInt8
 import numpy as np
 
-from protojax import csv_files
+from protojax import csv_files, ranges
 from protojax.data import images as images_lib
 from protojax.data import splits as splits_lib
 from protojax.data.places import Places
@@ -140,6 +140,7 @@ def opened(
   Raises:
     UserError: the folder does not hold what is described here.
   """
+  ranges.SIDE.require("data.side", side)
   root = os.path.expanduser(root)
   things, bad_rows = _listed(root)
   _require_kinds(root, concepts, task, things)

@@ -12,7 +12,7 @@ from typing import Any, NotRequired, TypedDict
 from ml_collections import ConfigDict
 from rich.table import Table
 
-from protojax import json_files
+from protojax import json_files, ranges
 from protojax.console import Console
 from protojax.engine import workdir
 from protojax.types import UserError
@@ -41,10 +41,15 @@ def runs(folder: Path, config: ConfigDict) -> dict[Path, ConfigDict]:
     config: `seeds` is the number of runs, `seed` the seed of the first.
 
   Raises:
-    UserError: no seed is asked for, or the folder holds a single run already.
+    UserError: a seed is out of range, or the folder holds a single run already.
   """
-  if config.seeds < 1:
-    raise UserError(f"--config.seeds is {config.seeds}; it must be 1 or more.")
+  ranges.require(config)
+  last = config.seed + config.seeds - 1
+  if last not in (known := ranges.EVERYWHERE["seed"]):
+    raise UserError(
+      f"--config.seed={config.seed} with --config.seeds={config.seeds} ends at"
+      f" seed {last}; a seed must be {known}"
+    )
   if config.seeds == 1:
     return {folder: config}
   if workdir.has_begun(folder):

@@ -13,7 +13,10 @@ from protojax import parallel
 from protojax.data.stream import Stream
 from protojax.engine.cached import Cached
 from protojax.engine.terms import Loss
-from protojax.types import Metrics, PyTree, State
+from protojax.types import Metrics, PyTree, State, UserError
+
+# Steps are counted in int32.
+_MOST_STEPS = 2**31 - 1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -104,8 +107,18 @@ class Fit:
 
   @property
   def total_steps(self) -> int:
-    """Updates from the stage's start to its end."""
-    return self.length.steps(self.steps_per_epoch)
+    """Updates from the stage's start to its end.
+
+    Raises:
+      UserError: there are more than can be counted.
+    """
+    count = self.length.steps(self.steps_per_epoch)
+    if count > _MOST_STEPS:
+      raise UserError(
+        f"the stage {self.name!r} would take {count:,} steps, more than the"
+        f" {_MOST_STEPS:,} that are counted: train fewer epochs"
+      )
+    return count
 
 
 @dataclasses.dataclass(frozen=True)

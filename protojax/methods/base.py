@@ -6,7 +6,6 @@ import operator
 from types import MappingProxyType
 from typing import Any, ClassVar, Protocol
 
-from flax.traverse_util import flatten_dict
 import jax
 from jaxtyping import Bool, Float, UInt8
 from ml_collections import ConfigDict
@@ -346,21 +345,3 @@ def splits(validation_fraction: float, patience: int) -> tuple[str, ...]:
       " --config.data.validation_fraction=0.1, or patience to 0."
     )
   return SPLITS if validation_fraction else ("train", "test")
-
-
-def at_least(config: ConfigDict, bounds: Mapping[str, int]) -> None:
-  """Refuses numbers that are too small.
-
-  Args:
-    config: of the run.
-    bounds: key, such as "data.image_size" -> its smallest value.
-
-  Raises:
-    UserError: names the key, its value and the bound.
-  """
-  values: Any = flatten_dict(config.to_dict(), sep=".")
-  for key, bound in bounds.items():
-    if values[key] < bound:
-      raise UserError(
-        f"--config.{key} is {values[key]}; it must be {bound} or more."
-      )

@@ -15,7 +15,7 @@ from jaxtyping import Bool, Float
 from ml_collections import ConfigDict
 import numpy as np
 
-from protojax import backbones, parallel
+from protojax import backbones, parallel, ranges
 from protojax.data import concepts as concepts_lib
 from protojax.data.source import Source
 from protojax.data.stream import Stream
@@ -26,7 +26,7 @@ from protojax.engine.cached import Cached
 from protojax.engine.optimizer import adam, grouped
 from protojax.engine.stage import Fit, Pass, epochs
 from protojax.explain import prototypical
-from protojax.methods.base import NO_ASSETS, OF_NETWORK, Capabilities, at_least
+from protojax.methods.base import NO_ASSETS, OF_NETWORK, Capabilities
 from protojax.methods.csr import atlas, kmeans
 from protojax.methods.csr import network as networks
 from protojax.methods.csr import stages as stages_lib
@@ -37,19 +37,30 @@ from protojax.prototypes import push, start
 from protojax.prototypes.bank import bank_of, with_vectors
 from protojax.types import Array, ArrayLike, Batch, Metrics, State, UserError
 
-# Smallest values of config keys.
-_LEAST = {
-  "seed": 0,
-  "batch_size": 1,
-  "data.image_size": 1,
-  "prototypes.per_concept": 1,
-  "prototypes.channels": 1,
-  "prototypes.rounds": 1,
-  "prototypes.iterations": 0,
-  "concepts.epochs": 0,
-  "warm.epochs": 0,
-  "prototypes.epochs": 0,
-  "task.epochs": 0,
+# Of the config's numbers; see also `ranges.EVERYWHERE`.
+_RANGES = {
+  "concepts.epochs": ranges.EPOCHS,
+  "concepts.head": ranges.RATE,
+  "concepts.backbone": ranges.RATE,
+  "concepts.weight_decay": ranges.DECAY,
+  "warm.epochs": ranges.EPOCHS,
+  "prototypes.per_concept": ranges.COUNT,
+  "prototypes.channels": ranges.CHANNELS,
+  "prototypes.iterations": ranges.whole(0, 100_000),
+  "prototypes.rounds": ranges.COUNT,
+  "prototypes.epochs": ranges.EPOCHS,
+  "prototypes.projector": ranges.RATE,
+  "prototypes.rate": ranges.RATE,
+  "prototypes.weight_decay": ranges.DECAY,
+  "loss.scale": ranges.WEIGHT,
+  "loss.gamma": ranges.WEIGHT,
+  # Cosines are not farther apart.
+  "loss.margin": ranges.Range(0.0, 2.0),
+  "loss.margin_sign": ranges.whole(-1, 1),
+  "task.epochs": ranges.EPOCHS,
+  "task.head": ranges.RATE,
+  "task.weight_decay": ranges.DECAY,
+  "task.concept_dropout": ranges.HELD_OUT,
 }
 
 
@@ -67,7 +78,7 @@ class Method:
   def __init__(
     self, config: ConfigDict, class_names: tuple[str, ...] | None = None
   ) -> None:
-    at_least(config, _LEAST)
+    ranges.require(config, _RANGES)
     _require_known(config)
     self.config = config
     self.dataset = Dataset(
@@ -319,11 +330,6 @@ def _require_known(config: ConfigDict) -> None:
     raise UserError(
       f"--config.reject is {config.reject!r}; choose one of"
       f" {', '.join(networks.REJECTIONS)}."
-    )
-  if not 0 <= config.task.concept_dropout < 1:
-    raise UserError(
-      f"--config.task.concept_dropout is {config.task.concept_dropout}; it must"
-      " be at least 0 and less than 1."
     )
 
 

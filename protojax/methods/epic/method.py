@@ -14,7 +14,7 @@ from jaxtyping import Float
 from ml_collections import ConfigDict
 import numpy as np
 
-from protojax import backbones, parallel
+from protojax import backbones, parallel, ranges
 from protojax.backbones import classifier
 from protojax.backbones.backbone import Backbone
 from protojax.data import stream as stream_lib
@@ -26,32 +26,31 @@ from protojax.engine.cached import Cached
 from protojax.engine.optimizer import adam, grouped
 from protojax.engine.stage import Fit, Pass, epochs
 from protojax.explain import prototypical
-from protojax.methods.base import (
-  NO_ASSETS,
-  OF_NETWORK,
-  Capabilities,
-  at_least,
-  splits,
-)
+from protojax.methods.base import NO_ASSETS, OF_NETWORK, Capabilities, splits
 from protojax.methods.epic import channels, folding, losses, probe, rotation
 from protojax.methods.epic.network import RotatedNetwork
 from protojax.prototypes import push, start
 from protojax.prototypes.neighbours import Neighbours
 from protojax.types import Array, Batch, Metrics, State, UserError
 
-# Smallest values of config keys.
-_LEAST = {
-  "seed": 0,
-  "batch_size": 1,
-  "data.image_size": 1,
-  "pretrain.epochs": 0,
-  "probe.epochs": 0,
-  "rotation.rounds": 0,
-  "rotation.most": 1,
-  "rotation.least": 1,
-  "rotation.sweeps": 1,
-  "rotation.epochs": 1,
-  "rotation.prototypes": 1,
+# Of the config's numbers; see also `ranges.EVERYWHERE`.
+_RANGES = {
+  "probe.epochs": ranges.EPOCHS,
+  "probe.rate": ranges.RATE,
+  "probe.weight_decay": ranges.DECAY,
+  "pretrain.epochs": ranges.EPOCHS,
+  "pretrain.backbone": ranges.RATE,
+  "pretrain.weight_decay": ranges.DECAY,
+  "rotation.sweeps": ranges.COUNT,
+  "rotation.inertia": ranges.WEIGHT,
+  "rotation.shrinkage": ranges.WEIGHT,
+  "rotation.epochs": ranges.COUNT,
+  "rotation.rate": ranges.RATE,
+  "rotation.weight_decay": ranges.DECAY,
+  "rotation.rounds": ranges.whole(0, 100_000),
+  "rotation.most": ranges.COUNT,
+  "rotation.least": ranges.COUNT,
+  "rotation.prototypes": ranges.COUNT,
 }
 HEADS = ("probe", "weights", "readout")
 
@@ -74,7 +73,7 @@ class Method:
     own: tuple[Backbone, classifier.Head] | None = None,
   ) -> None:
     """From a config; `own` replaces the backbone and head that it names."""
-    at_least(config, _LEAST)
+    ranges.require(config, _RANGES)
     _require(config)
     self.splits = splits(config.data.validation_fraction, patience=0)
     self.config = config

@@ -15,7 +15,7 @@ from jaxtyping import Bool
 from ml_collections import ConfigDict
 import numpy as np
 
-from protojax import backbones, parallel
+from protojax import backbones, parallel, ranges
 from protojax.data import stream as stream_lib
 from protojax.datasets import anomalies, truths
 from protojax.datasets.dataset import Dataset
@@ -25,7 +25,7 @@ from protojax.engine.cached import Cached
 from protojax.engine.optimizer import grouped, stable_adamw, warmup_cosine
 from protojax.engine.stage import Fit, Pass, epochs
 from protojax.engine.terms import Aux, Now, Term
-from protojax.methods.base import Capabilities, at_least
+from protojax.methods.base import Capabilities
 from protojax.methods.inp_former import explanation, intrinsic, losses
 from protojax.methods.inp_former.encoder import Encoder
 from protojax.methods.inp_former.network import AnomalyNetwork
@@ -33,20 +33,32 @@ from protojax.metrics import anomaly as metrics
 from protojax.prototypes import start
 from protojax.types import Array, Batch, Metrics, PyTree, State, UserError
 
-# Smallest values of config keys.
-_LEAST = {
-  "seed": 0,
-  "batch_size": 1,
-  "epochs": 0,
-  "data.image_size": 1,
-  "data.shots": 0,
-  "encoder.grid": 1,
-  "prototypes.count": 1,
-  "prototypes.heads": 1,
-  "decoder.blocks": 2,
-  "decoder.heads": 1,
-  "map.size": 1,
-  "map.length": 0,
+# Of the config's numbers; see also `ranges.EVERYWHERE`.
+_RANGES = {
+  "epochs": ranges.EPOCHS,
+  "data.shots": ranges.whole(0, 100_000),
+  "data.calibration_fraction": ranges.HELD_OUT,
+  "encoder.grid": ranges.SIDE,
+  # Sides of the image, as shares.
+  "encoder.scales": ranges.Range(0.0, 4.0, above=True),
+  "prototypes.count": ranges.COUNT,
+  "prototypes.heads": ranges.COUNT,
+  "decoder.blocks": ranges.whole(2, 1_000),
+  "decoder.heads": ranges.COUNT,
+  "loss.coherence": ranges.WEIGHT,
+  "loss.gamma": ranges.Range(0.0, 100.0),
+  "optimizer.rate": ranges.RATE,
+  "optimizer.end": ranges.RATE,
+  "optimizer.warmup": ranges.whole(0, 10**9),
+  "optimizer.weight_decay": ranges.DECAY,
+  "optimizer.clip_norm": ranges.WEIGHT,
+  "map.size": ranges.SIDE,
+  "map.share": ranges.Range(0.0, 1.0, above=True),
+  "map.length": ranges.Range(0.0, 100.0),
+  # Of 0.01, one normal image in a hundred is flagged.
+  "threshold.false_positive_rate": ranges.Range(
+    0.0, 1.0, above=True, below=True
+  ),
 }
 _TRAINED = ("prototypes", "bottleneck", "decoder")
 
@@ -61,8 +73,8 @@ class Method:
 
   def __init__(self, config: ConfigDict, class_names: None = None) -> None:
     del class_names  # There are none.
-    at_least(config, _LEAST)
-    _require_shares(config)
+    ranges.require(config, _RANGES)
+    _require_scale(config.encoder.scales)
     self.config = config
     self.dataset = Dataset(
       config.data,
@@ -337,21 +349,9 @@ class Method:
     }
 
 
-def _require_shares(config: ConfigDict) -> None:
-  """Refuses settings that would fail only after training."""
-  rate, share = config.threshold.false_positive_rate, config.map.share
-  if not 0 < rate < 1:
+def _require_scale(scales: Sequence[float]) -> None:
+  if not scales:
     raise UserError(
-      f"--config.threshold.false_positive_rate is {rate}; it must be between 0"
-      " and 1, say 0.01: one normal image in a hundred is flagged."
-    )
-  if not 0 < share <= 1:
-    raise UserError(
-      f"--config.map.share is {share}; it must be above 0 and at most 1."
-    )
-  scales = tuple(config.encoder.scales)
-  if not scales or min(scales) <= 0:
-    raise UserError(
-      f"--config.encoder.scales is {scales}; it must hold sides of the image as"
-      " shares above 0, such as 1.0,0.5."
+      "--config.encoder.scales is (); it must hold sides of the image as"
+      " shares, such as 1.0,0.5"
     )

@@ -11,7 +11,7 @@ from typing import Any
 import jax.numpy as jnp
 from ml_collections import ConfigDict
 
-from protojax import backbones, parallel
+from protojax import backbones, parallel, ranges
 from protojax.data import stream as stream_lib
 from protojax.datasets.dataset import Dataset
 from protojax.engine import pretrain, summary
@@ -22,13 +22,7 @@ from protojax.engine.stage import Fit, Pass, epochs
 from protojax.engine.terms import Aux, Now, Term, penalty
 from protojax.explain import prototypical
 from protojax.losses import prototype as losses
-from protojax.methods.base import (
-  NO_ASSETS,
-  OF_NETWORK,
-  Capabilities,
-  at_least,
-  splits,
-)
+from protojax.methods.base import NO_ASSETS, OF_NETWORK, Capabilities, splits
 from protojax.methods.protopnet import last_layer, prune
 from protojax.metrics import classification
 from protojax.prototypes import push, similarity
@@ -37,28 +31,38 @@ from protojax.prototypes.layer import AddOn, PrototypeLayer
 from protojax.prototypes.network import Network
 from protojax.types import Array, Batch, Metrics, PyTree, State, UserError
 
-# Smallest values of config keys.
-_LEAST = {
-  "seed": 0,
-  "batch_size": 1,
-  "accumulate": 1,
-  "rounds": 1,
-  "data.image_size": 1,
-  "data.copies": 1,
-  "prototypes.per_class": 1,
-  "prototypes.channels": 1,
-  "prototypes.height": 1,
-  "prototypes.width": 1,
-  "pretrain.epochs": 0,
-  "warm.epochs": 0,
-  "joint.epochs": 0,
-  "joint.drop_epochs": 1,
-  "joint.patience": 0,
-  "last.epochs": 0,
-  "last.steps": 1,
-  "last.ridge": 0,
-  "prune.nearest": 0,
-  "prune.epochs": 0,
+# Of the config's numbers; see also `ranges.EVERYWHERE`.
+_RANGES = {
+  "rounds": ranges.COUNT,
+  "prototypes.per_class": ranges.COUNT,
+  "prototypes.channels": ranges.CHANNELS,
+  "prototypes.height": ranges.SIDE,
+  "prototypes.width": ranges.SIDE,
+  "pretrain.epochs": ranges.EPOCHS,
+  "pretrain.backbone": ranges.RATE,
+  "pretrain.weight_decay": ranges.DECAY,
+  "loss.cluster": ranges.WEIGHT,
+  "loss.separation": ranges.SIGNED_WEIGHT,
+  "loss.l1": ranges.WEIGHT,
+  "warm.epochs": ranges.EPOCHS,
+  "warm.add_on": ranges.RATE,
+  "warm.prototypes": ranges.RATE,
+  "warm.weight_decay": ranges.DECAY,
+  "joint.epochs": ranges.EPOCHS,
+  "joint.backbone": ranges.RATE,
+  "joint.add_on": ranges.RATE,
+  "joint.prototypes": ranges.RATE,
+  "joint.weight_decay": ranges.DECAY,
+  "joint.drop_epochs": ranges.COUNT,
+  "joint.drop": ranges.SHARE,
+  "joint.patience": ranges.EPOCHS,
+  "last.ridge": ranges.WEIGHT,
+  "last.steps": ranges.COUNT,
+  "last.epochs": ranges.EPOCHS,
+  "last.head": ranges.RATE,
+  "prune.nearest": ranges.whole(0, 10_000),
+  "prune.threshold": ranges.whole(0, 10_000),
+  "prune.epochs": ranges.EPOCHS,
 }
 
 
@@ -73,7 +77,8 @@ class Method:
   def __init__(
     self, config: ConfigDict, class_names: tuple[str, ...] | None = None
   ) -> None:
-    at_least(config, _LEAST)
+    ranges.require(config, _RANGES)
+    prune.require_votes(config.prune.nearest, config.prune.threshold)
     self.splits = splits(config.data.validation_fraction, config.joint.patience)
     self.config = config
     self.dataset = Dataset(

@@ -20,7 +20,24 @@ from protojax.prototypes.bank import bank_of, with_bank
 from protojax.prototypes.neighbours import Neighbours
 from protojax.prototypes.placement import LOCAL, Local, Sharded
 from protojax.prototypes.similarity import Similarity
-from protojax.types import ArrayLike, Batch, Metrics, State
+from protojax.types import ArrayLike, Batch, Metrics, State, UserError
+
+
+def require_votes(nearest: int, threshold: int) -> None:
+  """Refuses a threshold that no prototype can reach.
+
+  Args:
+    nearest: images that vote; 0: there is no pruning.
+    threshold: votes that a prototype needs to stay alive.
+
+  Raises:
+    UserError: it is larger than the number of images.
+  """
+  if nearest and threshold > nearest:
+    raise UserError(
+      f"--config.prune.threshold is {threshold}; it must be a whole number from"
+      f" 0 to {nearest}, the images that vote (--config.prune.nearest)"
+    )
 
 
 def nearest_images(

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from ml_collections import ConfigDict
 import optax
 
-from protojax import backbones, parallel
+from protojax import backbones, parallel, ranges
 from protojax.backbones.upsampled import upsampled
 from protojax.data import stream as stream_lib
 from protojax.datasets.dataset import Dataset
@@ -30,13 +30,7 @@ from protojax.engine.optimizer import (
 )
 from protojax.engine.stage import Fit, Pass, epochs
 from protojax.explain import prototypical
-from protojax.methods.base import (
-  NO_ASSETS,
-  OF_NETWORK,
-  Capabilities,
-  at_least,
-  splits,
-)
+from protojax.methods.base import NO_ASSETS, OF_NETWORK, Capabilities, splits
 from protojax.methods.st_protopnet import boundary, branches, geometry
 from protojax.methods.st_protopnet.branches import BranchedAddOn, BranchedLayer
 from protojax.methods.st_protopnet.losses import Branch, BranchLosses
@@ -53,22 +47,38 @@ _BETWEEN = {
   "support": ("closeness", geometry.closeness),
 }
 
-# Smallest values of config keys.
-_LEAST = {
-  "seed": 0,
-  "batch_size": 1,
-  "rounds": 1,
-  "data.image_size": 1,
-  "data.copies": 1,
-  "backbone.upsample": 1,
-  "prototypes.per_class": 1,
-  "prototypes.channels": 1,
-  "pretrain.epochs": 0,
-  "warm.epochs": 0,
-  "joint.epochs": 0,
-  "joint.drop_epochs": 1,
-  "joint.patience": 0,
-  "last.epochs": 0,
+# Of the config's numbers; see also `ranges.EVERYWHERE`.
+_RANGES = {
+  "rounds": ranges.COUNT,
+  "prototypes.per_class": ranges.COUNT,
+  "prototypes.channels": ranges.CHANNELS,
+  "pretrain.epochs": ranges.EPOCHS,
+  "pretrain.backbone": ranges.RATE,
+  "pretrain.weight_decay": ranges.DECAY,
+  "trivial.cluster": ranges.WEIGHT,
+  "trivial.separation": ranges.SIGNED_WEIGHT,
+  "trivial.orthogonality": ranges.WEIGHT,
+  "trivial.discrimination": ranges.WEIGHT,
+  "trivial.l1": ranges.WEIGHT,
+  "support.cluster": ranges.WEIGHT,
+  "support.separation": ranges.SIGNED_WEIGHT,
+  "support.orthogonality": ranges.WEIGHT,
+  "support.closeness": ranges.WEIGHT,
+  "support.l1": ranges.WEIGHT,
+  "warm.epochs": ranges.EPOCHS,
+  "warm.add_on": ranges.RATE,
+  "warm.prototypes": ranges.RATE,
+  "warm.weight_decay": ranges.DECAY,
+  "joint.epochs": ranges.EPOCHS,
+  "joint.backbone": ranges.RATE,
+  "joint.add_on": ranges.RATE,
+  "joint.prototypes": ranges.RATE,
+  "joint.weight_decay": ranges.DECAY,
+  "joint.drop_epochs": ranges.COUNT,
+  "joint.drop": ranges.SHARE,
+  "joint.patience": ranges.EPOCHS,
+  "last.epochs": ranges.EPOCHS,
+  "last.head": ranges.RATE,
 }
 
 
@@ -83,7 +93,7 @@ class Method:
   def __init__(
     self, config: ConfigDict, class_names: tuple[str, ...] | None = None
   ) -> None:
-    at_least(config, _LEAST)
+    ranges.require(config, _RANGES)
     _require_ascending(config.joint.drops)
     self.splits = splits(config.data.validation_fraction, config.joint.patience)
     self.config = config
