@@ -10,8 +10,8 @@ import math
 import numbers
 from typing import Any
 
-from protojax.shown import shown
 from protojax.errors import UserError
+from protojax.shown import shown
 
 
 @dataclasses.dataclass(frozen=True)

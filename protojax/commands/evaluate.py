@@ -146,7 +146,7 @@ def _of_methods(parser: argparse.ArgumentParser) -> None:
   parser.add_argument(
     "--image-size",
     default=0,
-    type=cli.whole_number(1, ranges.SIDE.high),
+    type=cli.whole_number(1, int(ranges.SIDE.high)),
     metavar="PIXELS",
     help="side of the network's input; by default the one in each config",
   )
