@@ -36,10 +36,11 @@ class Range:
     kind = numbers.Integral if self.whole else numbers.Real
     if not isinstance(value, kind) or isinstance(value, bool):
       return False
-    # Of a NaN each comparison is false.
+    # Of a NaN each comparison is false. Any: such types compare with numbers.
+    number: Any = value
     return bool(
-      (self.low < value if self.above else self.low <= value)
-      and (value < self.high if self.below else value <= self.high)
+      (self.low < number if self.above else self.low <= number)
+      and (number < self.high if self.below else number <= self.high)
     )
 
   def __str__(self) -> str:
