@@ -261,7 +261,7 @@ def _on_objects(
   heat = jax.jit(functools.partial(_heat, method))
   test = method.stream("test")
   for batch in test.batches():
-    known = objects.masks(test.source, batch["index"], test.image_size)
+    known = objects.masks(test, batch["index"])
     assert known is not None
     judged = {
       "CH": localisation.content,
@@ -307,7 +307,7 @@ def _taken_from(method: Any, state: State, chosen: Bool[Array, " p"]) -> float:
   images = source.image[np.asarray(chosen)]
   cells = source.cell[np.asarray(chosen)]
   rows, columns = method.network.grid
-  known = objects.masks(train.source, images, train.image_size)
+  known = objects.masks(train, images)
   assert known is not None
   row, column = np.divmod(cells, columns)
   y = ((row + 0.5) / rows * train.image_size).astype(int)

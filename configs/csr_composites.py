@@ -42,6 +42,12 @@ def get_config(variants: str = "") -> ConfigDict:
         # -1: the run's seed.
         "split_seed": -1,
         "image_size": 96,
+        # "squash": both sides become resize_size (0: image_size); "aspect": the
+        # shorter one; "weights": as the backbone's weights were trained. The
+        # middle square of image_size is seen. interpolation '': bilinear.
+        "resize": "squash",
+        "resize_size": 0,
+        "interpolation": "",
         "crop": False,
         "augment": "flip",
         # How often the false cue tells the truth in training.

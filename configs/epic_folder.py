@@ -52,6 +52,12 @@ def get_config(variants: str = "") -> ConfigDict:
         # -1: the run's seed.
         "split_seed": -1,
         "image_size": 224,
+        # "squash": both sides become resize_size (0: image_size); "aspect": the
+        # shorter one; "weights": as the backbone's weights were trained. The
+        # middle square of image_size is seen. interpolation '': bilinear.
+        "resize": "squash",
+        "resize_size": 0,
+        "interpolation": "",
         # To their bounding boxes, if the data set has some.
         "crop": False,
         # Of the stage "pretrain".

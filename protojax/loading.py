@@ -10,6 +10,8 @@ import jax
 from ml_collections import ConfigDict
 
 from protojax import methods, parallel
+from protojax.data import resizing as resizing_lib
+from protojax.data.resizing import Resizing
 from protojax.engine import assets
 from protojax.engine import workdir as workdir_lib
 from protojax.engine.checkpoint import Checkpoints, unflatten
@@ -60,6 +62,11 @@ def image_size(config: ConfigDict) -> int:
       " has no key data.image_size"
     )
   return config.data.image_size
+
+
+def resizing(config: ConfigDict) -> Resizing:
+  """How images come to the size at which a method takes them."""
+  return resizing_lib.chosen(config.data)
 
 
 def batch_size(config: ConfigDict, images: int) -> int:

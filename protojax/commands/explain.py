@@ -217,7 +217,11 @@ def _tasks(
       )
     size, source = loading.image_size(config), files.images(args.images)
     stream = stream_lib.ordered(
-      source, size, loading.batch_size(config, len(source)), cache_bytes=0
+      source,
+      size,
+      loading.batch_size(config, len(source)),
+      resizing=loading.resizing(config),
+      cache_bytes=0,
     )
     return [("images", "local", stream)]
   if args.split != "both":

@@ -225,7 +225,7 @@ def described(method: Any, state: State) -> dict[str, Any]:
   network, bank = method.network, bank_of(state)
   source, weights = bank.provenance, np.asarray(network.weights(state))
   name = _image_names(method)
-  columns = network.grid[1]
+  resizing, columns = loading.resizing(method.config), network.grid[1]
   prototypes = [
     {
       # Its number in the run and in its reports.
@@ -240,6 +240,10 @@ def described(method: Any, state: State) -> dict[str, Any]:
   ]
   return {
     "image_size": network.image_size,
+    "resize": {
+      **dataclasses.asdict(resizing),
+      "to": resizing.to or network.image_size,
+    },
     "grid": list(network.grid),
     "similarity": network.similarity.name,
     "classes": list(network.class_names),

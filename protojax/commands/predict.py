@@ -115,7 +115,11 @@ def run(args: argparse.Namespace) -> int:
       printing.tell(f"skipped {name}: {reason}")
 
     stream = stream_lib.ordered(
-      source, size, loading.batch_size(config, len(source)), cache_bytes=0
+      source,
+      size,
+      loading.batch_size(config, len(source)),
+      resizing=loading.resizing(config),
+      cache_bytes=0,
     )
     describe = functools.partial(describe, answers, state, top=args.top)
     found = predictions(method, state, stream, describe)

@@ -10,11 +10,12 @@ import dataclasses
 from typing import Any, Protocol, runtime_checkable
 
 import jax
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 import numpy as np
 
 from protojax.data import geometry, transforms
 from protojax.data.array_checks import array, between, finite, padded, parts
+from protojax.data.resizing import Frame
 from protojax.data.source import Source, origin
 from protojax.types import PyTree, UserError
 
@@ -35,8 +36,12 @@ class Field(Protocol):
     """
     ...
 
-  def read(self, value: Any, size: int) -> PyTree:
+  def read(self, value: Any, frame: Frame) -> PyTree:
     """Arrays of that layout from what a source gives.
+
+    Args:
+      value: of one example.
+      frame: what the network sees of its image.
 
     Raises:
       ValueError: says what was found and what is expected.
@@ -58,10 +63,9 @@ class Pixels:
     """Shape and dtype."""
     return jax.ShapeDtypeStruct((size, size, self.channels), np.uint8)
 
-  def read(self, value: Any, size: int) -> PyTree:
-    """Squashes the image to a square."""
-    image = array(value, np.uint8, "H", "W", self.channels)
-    return transforms.resize(image, size)
+  def read(self, value: Any, frame: Frame) -> PyTree:
+    """The image in the frame."""
+    return frame.pixels(array(value, np.uint8, "H", "W", self.channels))
 
   def moved(self, value: PyTree, drawn: transforms.Drawn) -> PyTree:
     """Moves and colours it; the result is float32, 0..255."""
@@ -78,10 +82,10 @@ class Grid:
     """Shape and dtype."""
     return jax.ShapeDtypeStruct((size, size, self.channels), np.float32)
 
-  def read(self, value: Any, size: int) -> PyTree:
-    """Squashes the grid to a square."""
+  def read(self, value: Any, frame: Frame) -> PyTree:
+    """The grid in the frame."""
     grid = finite(array(value, np.floating, "H", "W", self.channels))
-    return transforms.resize(grid.astype(np.float32), size)
+    return frame.pixels(grid.astype(np.float32))
 
   def moved(self, value: PyTree, drawn: transforms.Drawn) -> PyTree:
     """Moves it as pixels, bilinear."""
@@ -103,10 +107,10 @@ class Classes:
     """Shape and dtype."""
     return jax.ShapeDtypeStruct((size, size), np.int32)
 
-  def read(self, value: Any, size: int) -> PyTree:
-    """Takes the nearest pixels of a square."""
+  def read(self, value: Any, frame: Frame) -> PyTree:
+    """Takes the nearest pixels of the frame."""
     plane = between(array(value, np.integer, "H", "W"), 0, 2**31 - 1)
-    return transforms.resize_nearest(plane.astype(np.int32), size)
+    return frame.nearest(plane.astype(np.int32))
 
   def moved(self, value: PyTree, drawn: transforms.Drawn) -> PyTree:
     """Moves it, nearest."""
@@ -132,12 +136,13 @@ class Instances:
     masks = jax.ShapeDtypeStruct((self.most, size, size), np.bool_)
     return {"masks": masks, **_things(self.most)}
 
-  def read(self, value: Any, size: int) -> PyTree:
-    """Takes the nearest pixels of squares."""
+  def read(self, value: Any, frame: Frame) -> PyTree:
+    """Takes the nearest pixels of the frame."""
     masks, classes = parts(value, "masks", "classes")
-    masks = array(masks, np.bool_, "t", "H", "W")
-    masks = transforms.resize_nearest(masks, size)
-    return {"masks": padded(masks, self.most), **_known(classes, masks, self)}
+    masks = frame.nearest(array(masks, np.bool_, "t", "H", "W"))
+    seen = np.logical_or(masks.any((1, 2)), frame.whole)
+    known = _known(classes, seen, self)
+    return {"masks": padded(masks, self.most), **known}
 
   def moved(self, value: PyTree, drawn: transforms.Drawn) -> PyTree:
     """Moves the masks, nearest."""
@@ -168,16 +173,17 @@ class Boxes:
     boxes = jax.ShapeDtypeStruct((self.most, 4), np.float32)
     return {"boxes": boxes, **_things(self.most)}
 
-  def read(self, value: Any, size: int) -> PyTree:
-    """Pads the boxes."""
+  def read(self, value: Any, frame: Frame) -> PyTree:
+    """Cuts the boxes off at the frame, and pads them."""
     boxes, classes = parts(value, "boxes", "classes")
     boxes = between(finite(array(boxes, np.floating, "t", 4)), 0, 1)
     if np.any(boxes[:, :2] >= boxes[:, 2:]):
       raise ValueError(
         "found an empty box, expected top < bottom, left < right"
       )
-    boxes = boxes.astype(np.float32)
-    return {"boxes": padded(boxes, self.most), **_known(classes, boxes, self)}
+    boxes, seen = frame.boxes(boxes)
+    boxes = padded(boxes.astype(np.float32), self.most)
+    return {"boxes": boxes, **_known(classes, seen, self)}
 
   def moved(self, value: PyTree, drawn: transforms.Drawn) -> PyTree:
     """Moves the corners; the box is around what is still in sight."""
@@ -206,7 +212,7 @@ class Label(_Placeless):
     """Shape and dtype."""
     return jax.ShapeDtypeStruct((), np.int32)
 
-  def read(self, value: Any, size: int) -> PyTree:
+  def read(self, value: Any, frame: Frame) -> PyTree:
     """Takes a number."""
     return between(array(value, np.integer), -1, 2**31 - 1).astype(np.int32)
 
@@ -221,7 +227,7 @@ class Labels(_Placeless):
     """Shape and dtype."""
     return jax.ShapeDtypeStruct((self.count,), np.int32)
 
-  def read(self, value: Any, size: int) -> PyTree:
+  def read(self, value: Any, frame: Frame) -> PyTree:
     """Takes the numbers."""
     labels = between(array(value, np.integer, self.count), -1, 1)
     return labels.astype(np.int32)
@@ -238,9 +244,9 @@ class Group(_Placeless):
     """Shape and dtype."""
     return Label().layout(size)
 
-  def read(self, value: Any, size: int) -> PyTree:
+  def read(self, value: Any, frame: Frame) -> PyTree:
     """Takes a number."""
-    return Label().read(value, size)
+    return Label().read(value, frame)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -253,7 +259,7 @@ class Vector(_Placeless):
     """Shape and dtype."""
     return jax.ShapeDtypeStruct((self.length,), np.float32)
 
-  def read(self, value: Any, size: int) -> PyTree:
+  def read(self, value: Any, frame: Frame) -> PyTree:
     """Takes the numbers."""
     return finite(array(value, np.floating, self.length)).astype(np.float32)
 
@@ -277,7 +283,7 @@ class Tokens(_Placeless):
       "valid": jax.ShapeDtypeStruct((self.length,), np.bool_),
     }
 
-  def read(self, value: Any, size: int) -> PyTree:
+  def read(self, value: Any, frame: Frame) -> PyTree:
     """Pads the tokens."""
     tokens = between(array(value, np.integer, "l"), 0, 2**31 - 1)
     valid = padded(np.ones(len(tokens), bool), self.length)
@@ -305,7 +311,7 @@ class Bag(_Placeless):
       "valid": jax.ShapeDtypeStruct((0,), np.bool_),
     }
 
-  def read(self, value: Any, size: int) -> PyTree:
+  def read(self, value: Any, frame: Frame) -> PyTree:
     """Takes the vectors."""
     vectors = finite(array(value, np.floating, "n", self.channels))
     return vectors.astype(np.float32)
@@ -334,6 +340,28 @@ def of(source: Source) -> Mapping[str, Field]:
   return found
 
 
+def shape(
+  fields: Mapping[str, Field], given: Mapping[str, Any]
+) -> tuple[int, int] | None:
+  """Height and width of what an example shows; None if it shows nothing.
+
+  Args:
+    fields: of the source.
+    given: what the source gives of the example.
+  """
+  for name, field in fields.items():
+    value, first = given.get(name), 0
+    if isinstance(field, Instances) and isinstance(value, Mapping):
+      value, first = value.get("masks"), 1
+    elif not isinstance(field, (Pixels, Grid, Classes)):
+      continue
+    # Values of another kind are refused when the field is read.
+    sides = getattr(value, "shape", ())[first : first + 2]
+    if len(sides) == 2 and min(sides) > 0:
+      return sides
+  return None
+
+
 def _things(most: int) -> PyTree:
   return {
     "classes": jax.ShapeDtypeStruct((most,), np.int32),
@@ -341,11 +369,12 @@ def _things(most: int) -> PyTree:
   }
 
 
-def _known(classes: Any, rows: np.ndarray, field: Instances | Boxes) -> PyTree:
-  """Classes of some objects, and which are not padding."""
-  classes = between(array(classes, np.integer, len(rows)), 0, 2**31 - 1)
-  valid = np.ones(len(rows), bool)
+def _known(
+  classes: Any, seen: Bool[np.ndarray, " t"], field: Instances | Boxes
+) -> PyTree:
+  """Classes of some objects, and which of them are in sight."""
+  classes = between(array(classes, np.integer, len(seen)), 0, 2**31 - 1)
   return {
     "classes": padded(classes.astype(np.int32), field.most),
-    "valid": padded(valid, field.most),
+    "valid": padded(seen, field.most),
   }

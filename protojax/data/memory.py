@@ -12,6 +12,7 @@ import numpy as np
 
 from protojax.data import columns
 from protojax.data import fields as fields_lib
+from protojax.data.resizing import SQUASH, Frame, Resizing
 from protojax.data.source import Source
 from protojax.types import PyTree, UserError
 
@@ -24,14 +25,21 @@ class Memory:
 
   Attributes:
     size: side of an image, in pixels.
+    resizing: how images come to that size.
 
   Threads may share it: a row is marked as known after it is written, and two
   threads that read the same example write the same numbers.
   """
 
-  def __init__(self, source: Source, image_size: int, limit: int):
+  def __init__(
+    self,
+    source: Source,
+    image_size: int,
+    limit: int,
+    resizing: Resizing = SQUASH,
+  ):
     self._source = source
-    self.size = image_size
+    self.size, self.resizing = image_size, resizing
     known = columns.known(source)
     self._fields = {
       name: field
@@ -65,6 +73,12 @@ class Memory:
       )
     return found
 
+  def frame(self, i: int) -> Frame:
+    """What the network sees of an example; read only if its shape counts."""
+    if self.resizing.kind == "squash":
+      return self.resizing.frame((1, 1), self.size)
+    return self._frame_of(self._source[i])
+
   def read(
     self, indices: Int32[np.ndarray, "b"], step: Int32[np.ndarray, "B"]
   ) -> dict[str, PyTree]:
@@ -92,9 +106,10 @@ class Memory:
     if fits and self._known[i]:
       return jax.tree.map(lambda rows: rows[i], self._kept)
     given, example = self._source[i], {}
+    frame = self._frame_of(given)
     for name in self._fields:
       try:
-        example[name] = self._field(i, name, given, lengths)
+        example[name] = self._field(i, name, given, frame, lengths)
       except ValueError as error:
         place = f"example {self._source.name(i)!r}, field {name!r}"
         raise UserError(f"{place}: {error}") from error
@@ -103,13 +118,23 @@ class Memory:
       self._known[i] = True
     return example
 
+  def _frame_of(self, given: Mapping) -> Frame:
+    # Where it shows nothing, there are no pixels that could be cut off.
+    sides = fields_lib.shape(self._fields, given) or (1, 1)
+    return self.resizing.frame(sides, self.size)
+
   def _field(
-    self, i: int, name: str, given: Mapping, lengths: Mapping[str, int]
+    self,
+    i: int,
+    name: str,
+    given: Mapping,
+    frame: Frame,
+    lengths: Mapping[str, int],
   ) -> PyTree:
     if name not in given:
       raise ValueError(f"found only {sorted(given)}, expected this field, too")
     field = self._fields[name]
-    value = field.read(given[name], self.size)
+    value = field.read(given[name], frame)
     if not isinstance(field, fields_lib.Bag):
       return value
     if len(value) != self._sizes[name][i]:
@@ -120,18 +145,22 @@ class Memory:
     return field.padded(value, lengths[name])
 
 
-def shared(source: Source, image_size: int, limit: int) -> Memory:
+def shared(
+  source: Source, image_size: int, limit: int, resizing: Resizing = SQUASH
+) -> Memory:
   """The memory that all streams of a source at one size share.
 
   Args:
     source: the examples.
     image_size: side, in pixels.
     limit: bytes.
+    resizing: how images come to that size.
   """
-  key = (id(source), image_size, limit)  # the memory keeps its source alive
+  # The memory keeps its source alive.
+  key = (id(source), image_size, limit, resizing)
   found = _MEMORIES.get(key)
   if found is None:
-    found = _MEMORIES[key] = Memory(source, image_size, limit)
+    found = _MEMORIES[key] = Memory(source, image_size, limit, resizing)
   return found
 
 

@@ -1,7 +1,7 @@
 """Masks of the object in an image and points of its parts, for metrics.
 
 A source may have `places`, boxes of objects, or `parts`, named points. Both are
-in shares of the image's sides, because streams squash every image to a square.
+in shares of the image's sides; a stream says what the network sees of it.
 """
 
 from collections.abc import Sequence
@@ -11,7 +11,8 @@ from jaxtyping import Bool, Float
 import numpy as np
 
 from protojax.data.places import Places
-from protojax.data.source import Source
+from protojax.data.resizing import Frame
+from protojax.data.stream import Stream
 
 
 @runtime_checkable
@@ -33,36 +34,48 @@ class Parted(Protocol):
 
 
 def masks(
-  source: Source, indices: Sequence[int] | np.ndarray, size: int
-) -> Bool[np.ndarray, "b {size} {size}"] | None:
-  """Masks of images of `size` x `size`: pixels whose middle lies in a box.
+  stream: Stream, indices: Sequence[int] | np.ndarray
+) -> Bool[np.ndarray, "b S S"] | None:
+  """Masks of images at network size: pixels whose middle lies in a box.
 
   The mask of an image without a box is empty. None if the source knows no
   boxes.
   """
+  source = stream.source
   if not isinstance(source, Boxed):
     return None
   found = [source.places(int(i)) for i in indices]
   known = [places for places in found if places is not None]
   if len(known) < len(found):
     return None
-  return np.stack([_covered(places, size) for places in known])
+  frames = [stream.kept.frame(int(i)) for i in indices]
+  pairs = zip(known, frames, strict=True)
+  return np.stack([_covered(*pair) for pair in pairs])
 
 
 def parts(
-  source: Source, indices: Sequence[int] | np.ndarray
+  stream: Stream, indices: Sequence[int] | np.ndarray
 ) -> Float[np.ndarray, "b r 3"] | None:
-  """Parts of each image, as `Parted` gives them; None if unknown."""
+  """Parts of each image, as `Parted` gives them; None if unknown.
+
+  They are in shares of what the network sees; one outside of it is not seen.
+  """
+  source = stream.source
   if not isinstance(source, Parted):
     return None
   found = [source.parts(int(i)) for i in indices]
   known = [rows for rows in found if rows is not None]
-  return np.stack(known) if len(known) == len(found) else None
+  if len(known) < len(found):
+    return None
+  frames = [stream.kept.frame(int(i)) for i in indices]
+  pairs = zip(known, frames, strict=True)
+  return np.stack([frame.points(rows) for rows, frame in pairs])
 
 
-def _covered(places: Places, size: int) -> Bool[np.ndarray, "size size"]:
-  middle = (np.arange(size) + 0.5) / size
-  top, left, bottom, right = places.boxes.T[..., None]
+def _covered(places: Places, frame: Frame) -> Bool[np.ndarray, "S S"]:
+  middle = (np.arange(frame.size) + 0.5) / frame.size
+  boxes, _ = frame.boxes(places.boxes)
+  top, left, bottom, right = boxes.T[..., None]
   rows = (top <= middle) & (middle < bottom)
   columns = (left <= middle) & (middle < right)
   return np.any(rows[:, :, None] & columns[:, None], axis=0)

@@ -19,6 +19,7 @@ import numpy as np
 from protojax import parallel
 from protojax.data import choice, columns, fields, memory
 from protojax.data import views as views_lib
+from protojax.data.resizing import SQUASH, Resizing
 from protojax.data.source import Source
 from protojax.types import Batch, UserError
 
@@ -39,6 +40,7 @@ def shuffled(
   weights: Sequence[float] | np.ndarray | None = None,
   labels: Sequence[int] | np.ndarray | None = None,
   views: Mapping[str, str] | None = None,
+  resizing: Resizing = SQUASH,
   cache_bytes: int = _CACHE_BYTES,
 ) -> "Stream":
   """A stream in another order every epoch, which drops the remainder.
@@ -57,6 +59,7 @@ def shuffled(
     labels: of each example of the source, in place of its own; -1 is unknown.
     views: several variations by name in place of `augment`; see `data.views`.
       A batch is then batch[view][field] after `Stream.varied`.
+    resizing: how images come to `image_size`.
     cache_bytes: memory for decoded examples; streams of one source share it.
 
   Raises:
@@ -70,7 +73,7 @@ def shuffled(
   chosen = choice.rows(rows, source)
   stream = Stream(
     source,
-    memory.shared(source, image_size, cache_bytes),
+    memory.shared(source, image_size, cache_bytes, resizing),
     batch_size,
     seed,
     views_lib.one(augment) if views is None else views_lib.several(views),
@@ -93,6 +96,7 @@ def ordered(
   batch_size: int,
   *,
   rows: Sequence[int] | np.ndarray | None = None,
+  resizing: Resizing = SQUASH,
   cache_bytes: int = _CACHE_BYTES,
 ) -> "Stream":
   """A stream in the order of its source, the last batch padded.
@@ -104,7 +108,7 @@ def ordered(
   """
   if batch_size > 0:
     batch_size = parallel.whole_batch(batch_size)
-  kept = memory.shared(source, image_size, cache_bytes)
+  kept = memory.shared(source, image_size, cache_bytes, resizing)
   return Stream(source, kept, batch_size, rows=choice.rows(rows, source))
 
 
@@ -163,6 +167,11 @@ class Stream:
   def image_size(self) -> int:
     """Side of the images in a batch, in pixels."""
     return self.kept.size
+
+  @property
+  def resizing(self) -> Resizing:
+    """How images come to that size."""
+    return self.kept.resizing
 
   @property
   def varies(self) -> bool:
@@ -271,8 +280,12 @@ class Stream:
 
   def once(self) -> "Stream":
     """The same stream that keeps no example, for a pass in constant memory."""
-    nothing = memory.Memory(self.source, self.image_size, 0)
+    nothing = memory.Memory(self.source, self.image_size, 0, self.resizing)
     return dataclasses.replace(self, kept=nothing)
+
+  def in_order(self) -> "Stream":
+    """All examples of the source, in its order and without variation."""
+    return Stream(self.source, self.kept, parallel.whole_batch(self.batch_size))
 
   def whole(self) -> "Stream":
     """The same stream, of all examples of the source."""

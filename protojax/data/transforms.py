@@ -1,7 +1,6 @@
-"""Resizes images on the host, and draws how the device varies them.
+"""Draws how the device varies examples.
 
-`fields` calls `resize` once for each image. A training step calls `draw` inside
-jit, with a key for each example.
+A training step calls `draw` inside jit, with a key for each example.
 """
 
 from collections.abc import Callable
@@ -11,9 +10,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Key, Shaped, UInt32
-import numpy as np
-from PIL import Image
+from jaxtyping import Array, Float, Key, UInt32
 
 from protojax.data import geometry, warps
 from protojax.types import UserError
@@ -31,35 +28,6 @@ _AFFINE_ANGLE, _AFFINE_SHEAR = math.radians(25), math.radians(15)
 _MESH = 10  # tiles on a side
 _MESH_SHIFT = 5 / 224  # of a vertex, as a share of the side, at most
 _JITTER = 0.2  # brightness, contrast and saturation: factors 0.8..1.2
-
-
-def resize(
-  image: Shaped[np.ndarray, "H W c"], size: int
-) -> Shaped[np.ndarray, "size size c"]:
-  """Squashes bytes or floats to a square, by Pillow's bilinear filter."""
-  if image.shape[:2] == (size, size):
-    return image
-  if image.shape[2] == 3 and image.dtype == np.uint8:
-    return _resized(image, size)
-  # Pillow takes other channels for transparency or ink.
-  planes = np.moveaxis(image, -1, 0)
-  return np.stack([_resized(plane, size) for plane in planes], axis=-1)
-
-
-def _resized(plane: np.ndarray, size: int) -> np.ndarray:
-  resample = Image.Resampling.BILINEAR
-  return np.array(Image.fromarray(plane).resize((size, size), resample))
-
-
-def resize_nearest(
-  planes: Shaped[np.ndarray, "*t H W"], size: int
-) -> Shaped[np.ndarray, "*t size size"]:
-  """Squashes planes to squares of their nearest pixels."""
-  rows, columns = (
-    ((np.arange(size) + 0.5) * side / size).astype(int)
-    for side in planes.shape[-2:]
-  )
-  return planes[..., rows[:, None], columns]
 
 
 class Augmentation(NamedTuple):

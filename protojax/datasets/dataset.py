@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 
 from protojax import datasets
-from protojax.data import columns, stream
+from protojax.data import columns, resizing, stream
 from protojax.data import splits as splits_lib
+from protojax.data.resizing import Preprocessing
 from protojax.data.source import Source
 from protojax.data.stream import Stream
 from protojax.types import UserError
@@ -83,6 +84,7 @@ class Dataset:
 
   Attributes:
     sources: split -> its images, for the splits opened so far.
+    resizing: how images come to the size of the network.
     stand_in: split, and why it cannot be opened -> what to take in its place.
       None: nothing, and the error is raised.
   """
@@ -94,6 +96,7 @@ class Dataset:
     batch_size: int,
     class_names: tuple[str, ...] | None = None,
     open_split: Open = open_split,
+    of_weights: Callable[[], Preprocessing] | None = None,
   ) -> None:
     """Opens nothing yet.
 
@@ -103,10 +106,17 @@ class Dataset:
       batch_size: examples of a step, over all processes.
       class_names: of a trained run; None takes those of the data.
       open_split: opens a split.
+      of_weights: gives what the backbone's weights were published with, for
+        `data.resize=weights`.
+
+    Raises:
+      UserError: the config says not how images are resized.
     """
     self.sources: dict[str, Source] = {}
     # Data without images need not say it.
     self._image_size = config_data.get("image_size", 0)
+    given = () if of_weights is None else (of_weights,)
+    self.resizing = resizing.chosen(config_data, *given)
     self.stand_in: Callable[[str, UserError], Source] | None = None
     self._data, self._seed, self._batch_size = config_data, seed, batch_size
     self._class_names, self._open = class_names, open_split
@@ -133,8 +143,12 @@ class Dataset:
 
   def ordered(self, split: str) -> Stream:
     """The images of a split in source order, without augmentation."""
-    size = self._image_size
-    return stream.ordered(self.source(split), size, self._batch_size)
+    return stream.ordered(
+      self.source(split),
+      self._image_size,
+      self._batch_size,
+      resizing=self.resizing,
+    )
 
   def shuffled(
     self,
@@ -170,6 +184,7 @@ class Dataset:
       weights=weights,
       labels=labels,
       views=views,
+      resizing=self.resizing,
     )
 
 

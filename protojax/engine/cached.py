@@ -51,7 +51,7 @@ class Cached:
     """
     self.function = function
     self._depends_on, self._after, self._limit = depends_on, after, limit
-    self._found: dict[tuple[int, int], tuple[Any, bytes, Rows | None]] = {}
+    self._found: dict[tuple, tuple[Any, bytes, Rows | None]] = {}
 
   def rows(self, state: State, stream: Stream) -> Rows | None:
     """Rows of every example in source order; None if they are too large.
@@ -65,7 +65,7 @@ class Cached:
       return self._computed(state, stream)
     depends_on = {"": self._depends_on(state)}
     digest = push.embedder_digest(depends_on, {}).tobytes()
-    key = id(stream.source), stream.image_size
+    key = id(stream.source), stream.image_size, stream.resizing
     # The source is stored, too, so that no new source can get its id.
     source, made_with, found = self._found.get(key, (None, b"", None))
     if source is None or made_with != digest:

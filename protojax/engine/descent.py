@@ -14,7 +14,6 @@ import numpy as np
 import optax
 
 from protojax import parallel
-from protojax.data import stream
 from protojax.data.stream import Stream
 from protojax.engine.cached import Rows, with_rows
 from protojax.engine.stage import Fit
@@ -164,7 +163,7 @@ def _cached_rows(stage: Fit, state: State) -> dict[str, Rows | None]:
   rows: dict[str, Rows | None] = dict.fromkeys(stage.streams)
   for name, data in stage.streams.items():
     if stage.cached is not None and not data.varies:
-      ordered = stream.ordered(data.source, data.image_size, data.batch_size)
+      ordered = data.in_order()
       rows[name] = stage.cached.rows(state, ordered)
   return rows
 

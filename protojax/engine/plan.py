@@ -310,7 +310,7 @@ def _rows(stage: Fit, name: str, state: State) -> Batch:
   if stage.cached is None or data.varies:
     return {}
   rows = jax.eval_shape(stage.cached.of_batch, state, data.layout())
-  ordered = stream_lib.ordered(data.source, data.image_size, data.batch_size)
+  ordered = data.in_order()
   fits = stage.cached.fits(cost.size(rows), ordered.steps_per_epoch)
   return dict(rows) if fits else {}
 

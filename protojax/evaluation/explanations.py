@@ -57,11 +57,10 @@ def _with_places(
   """
   same = tuple(stream.source.class_names) == model.class_names
   for batch in stream.spread(images):
-    side = batch["image"].shape[1]
     label = batch["label"] if same else np.full_like(batch["label"], -1)
     known = {
-      "object": objects.masks(stream.source, batch["index"], side),
-      "parts": objects.parts(stream.source, batch["index"]),
+      "object": objects.masks(stream, batch["index"]),
+      "parts": objects.parts(stream, batch["index"]),
     }
     known = {name: x for name, x in known.items() if x is not None}
     yield {**batch, **known, "label": label}

@@ -81,7 +81,12 @@ def measure(
   if outliers:
     source = files.images(outliers)
     batch = loading.batch_size(config, len(source))
-    others = stream_lib.ordered(source, loading.image_size(config), batch)
+    others = stream_lib.ordered(
+      source,
+      loading.image_size(config),
+      batch,
+      resizing=loading.resizing(config),
+    )
   found = {
     **decisions.measure(model, state, stream, others),
     **explanations.measure(model, state, stream, images),

@@ -173,8 +173,8 @@ class Patch:
     heat: the image under the similarity map, if it is shown.
     piece: the box and its surroundings, small, if it is shown.
     crop: content of the box, small; compared with the crops of images.
-    original_box: the box in pixels of the image before it was squashed to the
-      network's input.
+    original_box: the box in pixels of the image before it was resized for the
+      network.
   """
 
   image: str

@@ -163,6 +163,6 @@ def _modified(
     return np.concatenate([np.asarray(x) for x in modified])
   image = stream.source[index]["image"]
   _, rows = modification.stacked(preset.modifications)
-  return reference_mode.copies(image, preset, context.model.image_size)[
-    list(rows)
-  ]
+  return reference_mode.copies(
+    image, preset, stream.image_size, stream.resizing
+  )[list(rows)]

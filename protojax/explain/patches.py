@@ -71,6 +71,7 @@ def of_prototypes(
     if image is None:
       continue
     whole = stream.source[index]["image"].shape
+    frame = stream.resizing.frame(whole, stream.image_size)
     for j, (box, heat) in zip(own, heat_maps(image, own, index), strict=True):
       cell = int(provenance.cell[j])
       show = j in pictured
@@ -80,7 +81,7 @@ def of_prototypes(
         cell=cell,
         box=box,
         field=heat_maps.field(cell),
-        original_box=unsquashed(box, image.shape, whole),
+        original_box=frame.original(box, whole),
         picture=image if show else None,
         heat=heat if show else None,
         crop=crop(image, box),
@@ -131,23 +132,6 @@ def nearest(
     )
     for j in wanted
   }
-
-
-def unsquashed(box: Box, squashed: Sequence[int], whole: Sequence[int]) -> Box:
-  """The smallest box of whole pixels that shows the same of a larger image.
-
-  Args:
-    box: in pixels of the squashed image.
-    squashed: height and width of that.
-    whole: height and width of the image it was made of.
-  """
-  (height, width), (rows, columns) = squashed[:2], whole[:2]
-  return Box(
-    top=box.top * rows // height,
-    left=box.left * columns // width,
-    bottom=-(-box.bottom * rows // height),
-    right=-(-box.right * columns // width),
-  )
 
 
 def crop(image: Picture, box: Box) -> Crop:

@@ -174,7 +174,8 @@ def _images(
     stream.spread(request.limit),
     stream.source,
     context.preset,
-    context.model.image_size,
+    stream.image_size,
+    stream.resizing,
   )
   compared, totals = set(), None
   for result in sweep(

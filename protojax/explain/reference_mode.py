@@ -18,7 +18,7 @@ from jaxtyping import Int, UInt8
 import numpy as np
 
 from protojax.data import images as images_lib
-from protojax.data import transforms
+from protojax.data.resizing import SQUASH, Resizing
 from protojax.modify import modification
 from protojax.modify.modification import Modification
 from protojax.modify.presets import Preset
@@ -29,7 +29,11 @@ _MOST_PIXELS = 2**24  # of `color.contrast`
 
 
 def attach(
-  batches: Iterable[Batch], source: Any, preset: Preset, image_size: int
+  batches: Iterable[Batch],
+  source: Any,
+  preset: Preset,
+  image_size: int,
+  resizing: Resizing = SQUASH,
 ) -> Iterator[Batch]:
   """Adds "copies" to batches, for a preset of mode "reference".
 
@@ -42,6 +46,7 @@ def attach(
     source: of the images, at their own size.
     preset: what is modified.
     image_size: side of the network's input in pixels.
+    resizing: how images come to that size.
 
   Raises:
     UserError: an image has too many pixels.
@@ -52,7 +57,7 @@ def attach(
 
   def one(index: int) -> UInt8[np.ndarray, "n H W 3"]:
     try:
-      return copies(source[index]["image"], preset, image_size)
+      return copies(source[index]["image"], preset, image_size, resizing)
     except UserError as error:
       raise UserError(f"{source.name(index)}: {error}") from error
 
@@ -64,7 +69,10 @@ def attach(
 
 
 def copies(
-  image: UInt8[np.ndarray, "H W 3"], preset: Preset, image_size: int
+  image: UInt8[np.ndarray, "H W 3"],
+  preset: Preset,
+  image_size: int,
+  resizing: Resizing = SQUASH,
 ) -> UInt8[np.ndarray, "n size size 3"]:
   """An image and its modified copies, resized for the network.
 
@@ -80,7 +88,8 @@ def copies(
   made, _ = modification.stacked(preset.modifications)
   modified = _modified(unchanged, made)
   rows = [unchanged, *map(_saved, modified, (m.jpeg for m in made))]
-  return np.stack([transforms.resize(row, image_size) for row in rows])
+  frame = resizing.frame(image.shape, image_size)
+  return np.stack([frame.pixels(row) for row in rows])
 
 
 def _modified(

@@ -11,7 +11,8 @@ import jax.numpy as jnp
 from jaxtyping import Float, Int, Num, UInt8
 import numpy as np
 
-from protojax.data import transforms
+from protojax import loading, types
+from protojax.data.resizing import Frame
 from protojax.interact.importance_map import importance_map
 from protojax.interact.intervention import (
   ALPHA,
@@ -21,7 +22,7 @@ from protojax.interact.intervention import (
   parse,
 )
 from protojax.methods.base import needed
-from protojax.types import Array, State
+from protojax.types import Array, State, UserError
 
 # Rows of top, left, bottom and right.
 Boxes = Sequence[Sequence[float | int]] | Num[np.ndarray, "n 4"]
@@ -73,6 +74,7 @@ class Model:
 
   Attributes:
     intervenes: what the method has of `base.Intervenes`.
+    resizing: how images come to the size of the network.
   """
 
   def __init__(self, method: Any, state: State) -> None:
@@ -82,6 +84,7 @@ class Model:
       UserError: the method takes no corrections.
     """
     self.intervenes = needed(method, "intervenes")
+    self.resizing = loading.resizing(method.config)
     self._state = jax.tree.map(jnp.asarray, state)
     self._lock = threading.Lock()
 
@@ -95,14 +98,18 @@ class Model:
     Args:
       image: at its own size; boxes are in its pixels.
       intervention: by default none.
+
+    Raises:
+      UserError: a box lies where the network sees nothing of the image.
     """
     size, names = image.shape[:2], self.intervenes.concept_names
+    frame = self.frame(image)
     with self._lock:
       found = _program(self.intervenes)(
         self._state,
-        transforms.resize(image, self.intervenes.image_size),
-        _shares(intervention.look, size),
-        _shares(intervention.ignore, size),
+        frame.pixels(image),
+        _shares(intervention.look, size, frame),
+        _shares(intervention.ignore, size, frame),
         np.float32(intervention.alpha),
         np.array([name in intervention.rejected for name in names], bool),
       )
@@ -110,6 +117,11 @@ class Model:
     return Answer(
       **{field.name: found[field.name] for field in dataclasses.fields(Answer)}
     )
+
+  def frame(self, image: UInt8[np.ndarray, "H W 3"]) -> Frame:
+    """What the network sees of an image."""
+    size = self.intervenes.image_size
+    return self.resizing.frame(image.shape, size)
 
 
 def intervene(
@@ -163,11 +175,20 @@ def _named(box: Any) -> Any:
 
 
 def _shares(
-  boxes: Sequence[Box], size: tuple[int, int]
+  boxes: Sequence[Box], size: tuple[int, int], frame: Frame
 ) -> Float[np.ndarray, "n 4"]:
-  """Boxes in shares of the image, padded with boxes without area."""
+  """Boxes in shares of the frame, padded with boxes without area."""
+  shares, seen = frame.boxes(np.reshape(boxes, (-1, 4)) / np.tile(size, 2))
+  if not seen.all():
+    hidden = boxes[int(np.argmin(seen))]
+    window = types.Box(0, 0, frame.size, frame.size)
+    raise UserError(
+      f"the box {tuple(hidden)} lies where the network sees nothing of the"
+      f" image; it sees {tuple(frame.original(window, size))} (top, left,"
+      " bottom, right)"
+    )
   padded = np.zeros((MOST_BOXES, 4), np.float32)
-  padded[: len(boxes)] = np.reshape(boxes, (-1, 4)) / np.tile(size, 2)[None]
+  padded[: len(boxes)] = shares
   return padded
 
 

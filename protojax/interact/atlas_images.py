@@ -12,7 +12,7 @@ from jaxtyping import UInt8
 import numpy as np
 
 from protojax import parallel
-from protojax.data import images, transforms
+from protojax.data import images
 from protojax.data.stream import Stream
 from protojax.prototypes.bank import bank_of
 from protojax.types import State, UserError
@@ -54,14 +54,13 @@ class Atlas:
     index = self._index(prototype)
     if index is None:
       return None
-    rows, columns = self._grid
-    row, column = divmod(int(self._provenance.cell[prototype]), columns)
+    row, column = divmod(int(self._provenance.cell[prototype]), self._grid[1])
+    ends = np.array([[row, column], [row + 1, column + 1]]) / self._grid
+    (top, left), (bottom, right) = self._stream.kept.frame(index).in_image(ends)
     return {
       "image": self._stream.source.name(index),
-      "top": row / rows,
-      "left": column / columns,
-      "bottom": (row + 1) / rows,
-      "right": (column + 1) / columns,
+      **{"top": float(top), "left": float(left)},
+      **{"bottom": float(bottom), "right": float(right)},
     }
 
   def picture(self, prototype: int) -> UInt8[np.ndarray, "H W 3"] | None:
@@ -78,6 +77,6 @@ class Atlas:
     if not 0 <= index < len(self._stream):
       return None
     image = self._stream.source[index]["image"]
-    digest = images.digest(transforms.resize(image, self._stream.image_size))
+    digest = images.digest(self._stream.kept.frame(index).pixels(image))
     unchanged = np.array_equal(digest, self._provenance.content[prototype])
     return index if unchanged else None

@@ -22,6 +22,7 @@ from protojax.interact.atlas_images import Atlas
 from protojax.interact.intervention import (
   ALPHA,
   MOST_BOXES,
+  Box,
   Intervention,
   mapping,
   parse,
@@ -143,11 +144,15 @@ class Session:
     Raises:
       UserError: there is no such image.
     """
-    height, width, _ = self._image(self._known(index)).shape
+    image = self._image(self._known(index))
+    height, width, _ = image.shape
+    corners = self.model.frame(image).in_image(np.array([[0.0, 0], [1, 1]]))
     return {
       "name": self.source.name(index),
       "height": height,
       "width": width,
+      # What the network sees, in shares of the image.
+      "seen": dict(zip(Box._fields, corners.ravel().tolist(), strict=True)),
       "answer": self._shown(self._before(index)),
       **self._saved_of(index),
     }

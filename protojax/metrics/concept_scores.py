@@ -4,7 +4,7 @@ A value that is not defined, such as the AUROC of a concept that every image
 shows, is left out of a mean, not counted as zero; a mean of no values is nan.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from jaxtyping import Bool, Float, Int
 import numpy as np
@@ -12,13 +12,23 @@ import optax
 
 from protojax.data import concepts
 from protojax.data.places import holds
+from protojax.data.resizing import SQUASH, Frame
 from protojax.data.source import Source
 from protojax.metrics import ranking
 from protojax.types import ArrayLike
 
 
+def whole(i: int) -> Frame:
+  """What a network sees of images that are squashed."""
+  del i
+  return SQUASH.frame((1, 1), 1)
+
+
 def measure(
-  source: Source, found: Mapping[str, np.ndarray], grid: tuple[int, int]
+  source: Source,
+  found: Mapping[str, np.ndarray],
+  grid: tuple[int, int],
+  frame: Callable[[int], Frame] = whole,
 ) -> dict[str, float]:
   """All metrics of a concept model over a source, without undefined ones.
 
@@ -28,6 +38,7 @@ def measure(
       the cell of each concept: "best_cells" by its prototypes and "map_cells"
       by the concept head, both [n c].
     grid: rows and columns of the cells.
+    frame: what the network sees of each image.
 
   Returns:
     "accuracy", "macro_f1", "cross_entropy", "concept_auc", "concept_f1",
@@ -42,27 +53,30 @@ def measure(
     "cross_entropy": float(np.mean(entropy)),
     "concept_auc": concept_auc(present, found["concept_logits"]),
     "concept_f1": concept_f1(present, found["concept_logits"]),
-    "pointing": pointing(source, found["best_cells"], grid),
-    "map_pointing": pointing(source, found["map_cells"], grid),
+    "pointing": pointing(source, found["best_cells"], grid, frame),
+    "map_pointing": pointing(source, found["map_cells"], grid, frame),
   }
   return {name: x for name, x in measured.items() if not np.isnan(x)}
 
 
 def pointing(
-  source: Source, cells: Int[ArrayLike, "n c"], grid: tuple[int, int]
+  source: Source,
+  cells: Int[ArrayLike, "n c"],
+  grid: tuple[int, int],
+  frame: Callable[[int], Frame] = whole,
 ) -> float:
   """The pointing game (Zhang et al., 1608.00507), as CSR plays it.
 
   The share of all pairs (image, concept in it) whose cell has its centre in a
   box of the concept; nan if places are not known.
   """
-  hits, (rows, columns) = [], grid
+  hits, columns = [], grid[1]
   for i, concept in np.argwhere(concepts.present(source)).tolist():
     places = concepts.places(source, i)
     if places is None:
       return float("nan")
-    row, column = divmod(int(cells[i, concept]), columns)
-    y, x = (row + 0.5) / rows, (column + 0.5) / columns
+    cell = np.array(divmod(int(cells[i, concept]), columns))
+    y, x = frame(i).in_image((cell + 0.5) / grid)
     hits.append(float(holds(places.of(concept), y, x)))
   return _mean(hits)
 

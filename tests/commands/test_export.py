@@ -125,6 +125,8 @@ def test_prototypes_are_told_by_their_numbers_in_the_run(exported):
   facts = json.loads((exported / "prototypes.json").read_text("utf-8"))
   assert facts["classes"] == ["cat", "dog's <b>", "\u00fc"]
   assert facts["grid"] == [4, 4]
+  squashed = {"kind": "squash", "to": 32, "interpolation": "bilinear"}
+  assert facts["resize"] == squashed
   assert facts["stale"]
   assert facts["difference"] <= 1e-5
   found = facts["prototypes"]

@@ -3,6 +3,7 @@
 import csv
 import json
 from pathlib import Path
+import shutil
 
 import jax
 import ml_collections
@@ -13,7 +14,7 @@ import pytest
 from configs import protopnet_folder
 from protojax import loading, methods, parallel
 from protojax.__main__ import main
-from protojax.data import transforms
+from protojax.data.resizing import SQUASH
 from protojax.engine import workdir
 from protojax.engine.checkpoint import Checkpoints, Progress
 from protojax.explain.inspection import Threshold
@@ -83,7 +84,9 @@ def test_csv_is_what_the_model_says(model, photos, capsys):
 
   weights = state.params["head"]["weight"]
   images = [np.asarray(Image.open(name)) for name in names]
-  images = np.stack([transforms.resize(image, 32) for image in images])
+  images = np.stack(
+    [SQUASH.frame((1, 1), 32).pixels(image) for image in images]
+  )
   found = jax.device_get(jax.jit(method.predict)(state, {"image": images}))
   for row in rows:
     i, j = names.index(row["image"]), int(row["prototype"])
@@ -96,6 +99,27 @@ def test_csv_is_what_the_model_says(model, photos, capsys):
     np.testing.assert_allclose(float(row["similarity"]), score, rtol=1e-5)
     points = score * weights[k, j]
     np.testing.assert_allclose(float(row["points"]), points, rtol=1e-5)
+
+
+def test_images_are_cut_as_the_run_says(model, photos, tmp_path, capsys):
+  """The middle of the image, which a run of squashed images sees as a whole."""
+  _, _, folder = model
+  shutil.copytree(folder, tmp_path / "run")
+  config = json.loads((folder / "config.json").read_text())
+  config["data"].update(resize="aspect", resize_size=40)
+  (tmp_path / "run" / "config.json").write_text(json.dumps(config))
+  image = Image.open(photos / "0.png")  # 20 x 30 becomes 40 x 60
+  image = image.resize((60, 40), Image.Resampling.BILINEAR)
+  image.crop((14, 4, 46, 36)).save(tmp_path / "middle.png")
+  given = "--workdir", tmp_path / "run", photos / "0.png"
+  out, _ = _run(capsys, *given)
+  middle, _ = _run(capsys, "--workdir", folder, tmp_path / "middle.png")
+  whole, _ = _run(capsys, "--workdir", folder, photos / "0.png")
+  found, expected, other = (
+    [row["similarity"] for row in _rows(text)] for text in (out, middle, whole)
+  )
+  assert found == expected
+  assert found != other
 
 
 def test_points_of_all_prototypes_sum_to_the_logits(model, photos, capsys):

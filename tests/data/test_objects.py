@@ -4,7 +4,9 @@ import numpy as np
 from numpy.testing import assert_array_equal
 
 from protojax.data import objects
+from protojax.data import stream as stream_lib
 from protojax.data.places import Places
+from protojax.data.resizing import SQUASH, Resizing
 from tests.conftest import ArraySource
 
 
@@ -24,20 +26,24 @@ class _Boxes(ArraySource):
     return np.array([[0.5, 0.25, 1.0]])
 
 
+def stream(source, size=4, resizing=SQUASH):
+  return stream_lib.ordered(source, size, 2, resizing=resizing)
+
+
 def test_masks_are_the_union_of_the_boxes():
-  found = objects.masks(_Boxes(), [1, 0], 4)
+  found = objects.masks(stream(_Boxes()), [1, 0])
   wanted = np.array([[1, 1, 0, 0], [1, 1, 0, 0], [1, 0, 0, 0], [1, 0, 0, 0]])
   assert_array_equal(found, [np.zeros((4, 4)), wanted])
   # A box of 0.6 pixels covers the middle of the first of two pixels.
   source = _Boxes()
   source.found = (Places(np.array([0]), np.array([[0, 0, 0.3, 0.3]])),)
-  assert_array_equal(objects.masks(source, [0], 2), [[[1, 0], [0, 0]]])
+  assert_array_equal(objects.masks(stream(source, 2), [0]), [[[1, 0], [0, 0]]])
 
 
 def test_what_a_source_does_not_know_is_none():
   for source in (ArraySource(), _Unknown()):
-    assert objects.masks(source, [0], 4) is None
-    assert objects.parts(source, [0]) is None
+    assert objects.masks(stream(source), [0]) is None
+    assert objects.parts(stream(source), [0]) is None
 
 
 class _Unknown(ArraySource):
@@ -51,4 +57,15 @@ class _Unknown(ArraySource):
 
 
 def test_parts_of_several_images():
-  assert_array_equal(objects.parts(_Boxes(), [0, 1]), [[[0.5, 0.25, 1]]] * 2)
+  assert_array_equal(
+    objects.parts(stream(_Boxes()), [0, 1]), [[[0.5, 0.25, 1]]] * 2
+  )
+
+
+def test_masks_and_parts_of_what_is_cut_out():
+  """Resized to 8 x 8, of which the middle 4 x 4 are seen."""
+  cut = stream(_Boxes(), 4, Resizing("squash", 8))
+  wanted = np.array([[1, 1, 0, 0], [1, 1, 0, 0], [0, 0, 0, 0], [0, 0, 0, 0]])
+  assert_array_equal(objects.masks(cut, [0]), [wanted])
+  # The part, at 4 and 2 pixels, is at the left edge of what is seen.
+  assert_array_equal(objects.parts(cut, [0]), [[[0.5, 0, 1]]])

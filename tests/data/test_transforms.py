@@ -1,11 +1,10 @@
-"""Resizing against Pillow, augmentation against ProtoPNet's recipe."""
+"""Augmentation against ProtoPNet's recipe."""
 
 import functools
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from PIL import Image
 import pytest
 from scipy import stats
 
@@ -34,14 +33,6 @@ def compiled(name):
 
 def augmented(name, image, keys):
   return np.asarray(compiled(name)(jnp.asarray(image), keys))
-
-
-def test_resize_is_pillows(image):
-  image = image.astype(np.uint8)
-  expected = Image.fromarray(image).resize((8, 8), Image.Resampling.BILINEAR)
-  np.testing.assert_array_equal(transforms.resize(image, 8), expected)
-  square = image[:, :12]
-  np.testing.assert_array_equal(transforms.resize(square, 12), square)
 
 
 @pytest.mark.parametrize("name", ["", "flip", "crop", "colour", "warp", "bend"])

@@ -9,7 +9,8 @@ import numpy as np
 from PIL import Image
 import pytest
 
-from protojax.data import stream, transforms
+from protojax.data import stream
+from protojax.data.resizing import SQUASH
 from protojax.data.source import Source
 from protojax.datasets import anomalies
 from protojax.types import UserError
@@ -196,7 +197,9 @@ def test_streams_read_it(make_folder):
   root = make_folder(fakes.mvtec("bottle"))
   test = load(root, "test")
   (batch,) = stream.ordered(test, 16, 10).batches()
-  expected = [transforms.resize(test[i]["image"], 16) for i in range(9)]
+  expected = [
+    SQUASH.frame((1, 1), 16).pixels(test[i]["image"]) for i in range(9)
+  ]
   np.testing.assert_array_equal(batch["image"][:9], expected)
   np.testing.assert_array_equal(batch["label"][:9], test.labels)
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 
-from protojax.data import objects
+from protojax.data import objects, stream
 from protojax.datasets import array_records, cub200, photo_records
 from protojax.datasets import tfds as tfds_lib
 from protojax.types import UserError
@@ -69,12 +69,15 @@ def test_boxes_and_parts_in_shares_of_what_is_left_of_an_image(tmp_path):
   (box,) = whole.places(0).boxes
   edges = top / 16, left / 20, (top + height) / 16, (left + width) / 20
   np.testing.assert_allclose(box, edges, rtol=1e-6)
-  (row, column, seen), (_, _, hidden) = objects.parts(whole, [0])[0]
+  (row, column, seen), (_, _, hidden) = objects.parts(
+    stream.ordered(whole, 8, 1), [0]
+  )[0]
   np.testing.assert_allclose((row, column), (1.5 / 16, 2 / 20), rtol=1e-6)
-  assert (seen, hidden) == (1, 0)
+  assert (there, hidden) == (1, 0)
   cut = load(tmp_path, "train")
-  assert objects.masks(cut, [0], 8) is None
-  (row, column, _), _ = objects.parts(cut, [0])[0]
+  seen = stream.ordered(cut, 8, 1)
+  assert objects.masks(seen, [0]) is None
+  (row, column, _), _ = objects.parts(seen, [0])[0]
   moved = (1.5 - int(top)) / int(height), (2 - int(left)) / int(width)
   np.testing.assert_allclose((row, column), moved, rtol=1e-6)
 

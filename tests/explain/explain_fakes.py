@@ -8,6 +8,7 @@ import numpy as np
 
 from protojax.backbones import Layer
 from protojax.data import images as images_lib
+from protojax.data.resizing import SQUASH
 from protojax.modify import presets
 from protojax.prototypes import similarity as similarities
 from protojax.prototypes.bank import Provenance, bank_of
@@ -27,10 +28,12 @@ FEW = PRESET.names
 class Images:
   """Images in memory, as a source and as its ordered stream."""
 
+  resizing = SQUASH
+
   def __init__(self, images, labels, names=None, batch_size=4):
     self.images, self.labels = images, np.asarray(labels, np.int32)
     self.names = names or [f"image-{i}" for i in range(len(images))]
-    self.batch_size = batch_size
+    self.batch_size, self.image_size = batch_size, images.shape[1]
     self.source = self
 
   def name(self, i):

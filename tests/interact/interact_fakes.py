@@ -1,14 +1,14 @@
 """A concept model that sees colours, and small images of them."""
 
-import types
-
 import jax
 import jax.numpy as jnp
+from ml_collections import ConfigDict
 import numpy as np
 
 from protojax import loading
-from protojax.data import images, transforms
+from protojax.data import images
 from protojax.data import stream as stream_lib
+from protojax.data.resizing import SQUASH
 from protojax.methods.base import Capabilities
 from protojax.prototypes.bank import (
   Provenance,
@@ -20,6 +20,7 @@ from protojax.prototypes.bank import (
 from protojax.types import State, UserError
 
 SIZE, GRID = 16, (4, 4)
+FRAME = SQUASH.frame((20, 40), SIZE)
 CLASSES = ("warm", "<b>cold</b>")
 CONCEPTS = ("red", 'bl"ue')
 # Scores of the concepts -> logits.
@@ -60,7 +61,7 @@ class Method:
   """Concept c is the mean of a colour channel of a cell, in 0..1."""
 
   capabilities = Capabilities(intervenes=lambda method: method)
-  config = types.SimpleNamespace(method="colours")
+  config = ConfigDict({"method": "colours", "data": {}})
   class_names, concept_names = CLASSES, CONCEPTS
   image_size, grid = SIZE, GRID
 
@@ -94,8 +95,7 @@ def state(method):
   last = len(method.source) - 1
   provenance = Provenance.empty(2)
   content = [
-    images.digest(transforms.resize(method.source.images[i], SIZE))
-    for i in (0, last)
+    images.digest(FRAME.pixels(method.source.images[i])) for i in (0, last)
   ]
   provenance = provenance.replace(
     image=np.array([0, last], np.int32),
@@ -123,7 +123,7 @@ def run(folder, monkeypatch, train=True):
 def naive(image, look=(), ignore=(), rejected=(), alpha=0.5):
   """Probabilities by loops over cells; boxes in pixels of the image."""
   height, width, _ = image.shape
-  small = transforms.resize(image, SIZE).astype(float)
+  small = FRAME.pixels(image).astype(float)
   scores = []
   for name, channel in zip(CONCEPTS, (0, 2), strict=True):
     best = 0.0

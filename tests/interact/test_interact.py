@@ -4,6 +4,7 @@ import csv
 import json
 
 import jax
+from ml_collections import ConfigDict
 import numpy as np
 from numpy.testing import assert_allclose
 import pytest
@@ -12,9 +13,12 @@ from configs import csr_composites
 from protojax import methods, parallel
 from protojax.__main__ import main
 from protojax.commands import interact
+from protojax.data import images, stream
+from protojax.data.resizing import Resizing
 from protojax.interact import intervention, saved
 from protojax.interact.intervention import Box, Intervention
 from protojax.methods.base import Capabilities
+from protojax.prototypes.bank import bank_of, with_bank
 from protojax.types import UserError
 from tests.interact import interact_fakes as fakes
 
@@ -48,6 +52,41 @@ def test_the_function_is_the_model_put_right(model, said):
   assert_allclose(after.probabilities, fakes.naive(image, **said), rtol=1e-5)
   assert before.predicted == 0
   assert before.maps.shape == (*fakes.GRID, 2)
+
+
+def test_what_is_cut_off_is_not_seen_and_boxes_move_with_the_rest(
+  model, tmp_path
+):
+  """Of 16 x 40 pixels, the network sees columns 12 to 28, in their size."""
+  method, state = model
+  method.config = ConfigDict({"data": {"resize": "aspect"}})
+  wide = method.source.images[1][:16]
+  seen, box = wide[:, 12:28], (6, 10, 16, 22)
+  before, after = interact.intervene(method, state, wide, [box], alpha=0.0)
+  assert_allclose(before.probabilities, fakes.naive(seen), rtol=1e-5)
+  expected = fakes.naive(seen, [(6, 0, 16, 10)], alpha=0.0)
+  assert_allclose(after.probabilities, expected, rtol=1e-5)
+  with pytest.raises(UserError, match=r"\(0, 12, 16, 28\) \(top, left"):
+    interact.intervene(method, state, wide, [(0, 28, 8, 40)])
+  # The page lays heat over what is seen, and marks cells there.
+  method.source.images = method.source.images[:, :16]
+  rule = Resizing("aspect")
+  method.stream = lambda split: stream.ordered(
+    method.source, fakes.SIZE, 4, resizing=rule
+  )
+  source = method.source
+  content = [images.digest(x[:, 12:28]) for x in source.images[[0, -1]]]
+  bank = bank_of(state)
+  provenance = bank.provenance.replace(content=np.stack(content))
+  state = with_bank(state, bank.replace(provenance=provenance))
+  atlas = interact.Atlas(method, state, fakes.GRID)
+  model = interact.Model(method, state)
+  session = interact.Session(model, source, tmp_path / "x.json", atlas)
+  opened = session.opened(0)["seen"]
+  assert opened == {"top": 0, "left": 0.3, "bottom": 1, "right": 0.7}
+  place = atlas.place(1)  # the last of 4 x 4 cells
+  sides = [place[side] for side in ("top", "left", "bottom", "right")]
+  assert_allclose(sides, [0.75, 0.6, 1, 0.7])
 
 
 def test_boxes_may_be_arrays(model):

@@ -291,7 +291,8 @@ class Method:
       for batch, rows in parallel.each(self._measured, state, batches)
     ]
     found = jax.tree.map(lambda *x: np.concatenate(x), *pieces)
-    return metrics.measure(data.source, found, self.network.grid)
+    grid = self.network.grid
+    return metrics.measure(data.source, found, grid, data.kept.frame)
 
   def _measured(self, state: State, batch: Batch) -> dict[str, Array]:
     found = self.network.rows(state, batch)
