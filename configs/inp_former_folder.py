@@ -51,6 +51,12 @@ def get_config(variants: str = "") -> ConfigDict:
         # -1: the run's seed.
         "split_seed": -1,
         "image_size": 224,
+        # "squash": both sides become resize_size (0: image_size); "aspect": the
+        # shorter one; "weights": as the backbone's weights were trained. The
+        # middle square of image_size is seen. interpolation '': bilinear.
+        "resize": "squash",
+        "resize_size": 0,
+        "interpolation": "",
       },
       # weights: a file, or hf:owner/name; '': those that come with it. dtype:
       # "bfloat16" is faster on GPU and TPU. remat: less memory, more time.
@@ -103,7 +109,8 @@ def get_config(variants: str = "") -> ConfigDict:
 VARIANTS = {
   "dinov2": {
     "epochs": 200,
-    "data": {"image_size": 392},
+    # The middle 392 pixels of 448, of images and masks.
+    "data": {"image_size": 392, "resize": "squash", "resize_size": 448},
     "backbone": {"name": "dinov2_base"},
     "encoder": {
       # The third to the tenth of twelve, without the final norm (section 3).
@@ -120,7 +127,12 @@ VARIANTS = {
   "debug": {
     "batch_size": 16,
     "epochs": 2,
-    "data": {"name": "textures", "root": "", "image_size": 32},
+    "data": {
+      "name": "textures",
+      "root": "",
+      "image_size": 32,
+      "resize_size": 0,
+    },
     "backbone": {"name": "convnet", "pretrained": False},
     "encoder": {"levels": ("stage_1", "stage_2"), "grid": 8},
     "prototypes": {"count": 3, "heads": 2},

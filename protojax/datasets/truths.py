@@ -17,11 +17,12 @@ from PIL import Image, ImageOps
 from scipy import ndimage
 
 from protojax.data import images
+from protojax.data.resizing import Frame
 from protojax.datasets import image_check
-from protojax.types import UserError
+from protojax.types import Box, UserError
 
 _ORIENTATION = 0x0112  # EXIF; from 5 on, height and width are exchanged
-_HALF = 128
+_BLACK, _HALF, _WHITE = np.uint8(0), 128, np.uint8(255)
 _FEW = 16  # grey levels; more come of smoothing or compression
 _LOSSY = ("JPEG", "MPO", "WEBP", "AVIF", "JPEG2000")
 _NOISE = 16  # grey levels
@@ -73,9 +74,7 @@ def read(file: str | os.PathLike | bytes) -> Bool[np.ndarray, "H W"]:
 def png(truth: Bool[np.ndarray, "H W"]) -> bytes:
   """The mask as a black and white PNG, for `read`."""
   content = io.BytesIO()
-  Image.fromarray(np.where(truth, np.uint8(255), np.uint8(0))).save(
-    content, "PNG"
-  )
+  Image.fromarray(np.where(truth, _WHITE, _BLACK)).save(content, "PNG")
   return content.getvalue()
 
 
@@ -94,10 +93,49 @@ def size(file: str | os.PathLike) -> tuple[int, int]:
     return (width, height) if turned else (height, width)
 
 
-def resized(
+def seen(
+  truth: Bool[np.ndarray, "H W"], frame: Frame
+) -> Bool[np.ndarray, "S S"]:
+  """The mask of what a network sees of an image.
+
+  Where the image is squashed as a whole, the nearest pixels of the mask. Where
+  a square is cut out, the mask is resized and cut as its image is, and pixels
+  that are at least half defective stay (INP-Former's code, `dataset.py`).
+  """
+  if frame.whole:
+    return _nearest(truth, frame.size)
+  return frame.pixels(np.where(truth, _WHITE, _BLACK)[..., None])[..., 0] > 127
+
+
+def on_map(
+  truth: Bool[np.ndarray, "H W"], frame: Frame, size: int
+) -> Bool[np.ndarray, "size size"]:
+  """The mask at the size of an anomaly map of what a network sees.
+
+  Of a square that is cut out, the nearest pixels by their upper left corners,
+  as PyTorch's `interpolate` takes them (its `utils.py`).
+  """
+  if frame.whole:
+    return _nearest(truth, size)
+  at = np.arange(size) * frame.size // size
+  return seen(truth, frame)[at[:, None], at[None]]
+
+
+def hidden(truth: Bool[np.ndarray, "H W"], frame: Frame) -> float | None:
+  """Share of the marked pixels that the network does not see.
+
+  None if none is marked.
+  """
+  if not truth.any():
+    return None
+  window = Box(0, 0, frame.size, frame.size)
+  top, left, bottom, right = frame.original(window, truth.shape)
+  return 1 - float(truth[top:bottom, left:right].sum() / truth.sum())
+
+
+def _nearest(
   truth: Bool[np.ndarray, "H W"], size: int
 ) -> Bool[np.ndarray, "size size"]:
-  """Squashes a mask to a square, as its image is; takes nearest pixels."""
   picture = Image.fromarray(truth)
   return np.asarray(picture.resize((size, size), Image.Resampling.NEAREST))
 

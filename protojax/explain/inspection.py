@@ -38,6 +38,29 @@ class Threshold(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True)
+class Original:
+  """What an inspection says, in pixels of the image at its own size.
+
+  Attributes:
+    shape: height and width of the image.
+    seen: what the network sees of it.
+    worst: around the worst region, as `Inspection.worst`.
+    hidden: share of the marked defect that the network does not see; None
+      where no defect is marked.
+  """
+
+  shape: tuple[int, int]
+  seen: Box
+  worst: Box | None = None
+  hidden: float | None = None
+
+  @property
+  def whole(self) -> bool:
+    """Whether the network sees all of the image."""
+    return self.seen == (0, 0, *self.shape)
+
+
+@dataclasses.dataclass(frozen=True)
 class Intrinsic:
   """A normal prototype that was made from the image itself.
 
@@ -80,6 +103,7 @@ class Inspection:
       stored.
     assignment: number of the nearest prototype of each cell.
     truth: the defective pixels of the picture; None where unknown.
+    original: the same places in the image at its own size.
   """
 
   image: str
@@ -98,6 +122,7 @@ class Inspection:
   anomaly_map: Float[np.ndarray, "rows columns"] | None = None
   assignment: Int[np.ndarray, "h w"] | None = None
   truth: Bool[np.ndarray, "H W"] | None = None
+  original: Original | None = None
 
   @property
   def defective(self) -> bool:

@@ -100,6 +100,8 @@ def cautions(
   """The cautions that apply; for `mode` see `presets.MODES`."""
   names = {name for e in inspections for name in e.because}
   found = [defect_sentences.BOX]
+  if any(e.original and not e.original.whole for e in inspections):
+    found.append(defect_sentences.SEEN)
   if any(e.prototypes for e in inspections):
     found.append(defect_sentences.ELSEWHERE)
   if names:

@@ -15,7 +15,7 @@ from rich.table import Table
 
 from protojax.csv_files import Writer
 from protojax.explain import inspection
-from protojax.explain.inspection import Inspection
+from protojax.explain.inspection import Inspection, Original
 from protojax.report import (
   defect_page,
   defect_sentences,
@@ -23,6 +23,7 @@ from protojax.report import (
   json_lines,
 )
 from protojax.report.report_folder import ReportFolder, figures
+from protojax.types import Box
 from protojax.writing import replacing
 
 # Pictures beyond those shown at which the others are dropped.
@@ -120,9 +121,12 @@ class Report(ReportFolder):
 def table(path: Path, modifications: Sequence[str]) -> Iterator[Any]:
   """Opens `inspections.csv`; gives a function that adds an inspection.
 
-  The box is "top left bottom right" in pixels of the network's input, bottom
-  and right excluded. The columns of the modifications are phi, the fall of the
-  anomaly at the worst cell, `worst_value`.
+  A box is "top left bottom right", bottom and right excluded: "worst_box" in
+  pixels of the network's input, "original_box" the same in pixels of the image
+  itself, and "seen_box" what the network sees of the image. "hidden" is the
+  share of the marked defect that it does not see. The columns of the
+  modifications are phi, the fall of the anomaly at the worst cell,
+  `worst_value`.
   """
   with replacing(path) as file:
     writer = Writer(file)
@@ -136,6 +140,9 @@ def table(path: Path, modifications: Sequence[str]) -> Iterator[Any]:
         "threshold",
         "defective",
         "worst_box",
+        "original_box",
+        "seen_box",
+        "hidden",
         "worst_value",
         *modifications,
       )
@@ -152,7 +159,8 @@ def table(path: Path, modifications: Sequence[str]) -> Iterator[Any]:
           explanation_tables.number(e.score),
           explanation_tables.number(e.threshold.value),
           int(e.defective),
-          "" if e.worst is None else " ".join(map(str, e.worst)),
+          _sides(e.worst),
+          *_original(e.original),
           explanation_tables.number(e.worst_value),
           *(
             "" if phi is None else explanation_tables.number(phi)
@@ -164,6 +172,19 @@ def table(path: Path, modifications: Sequence[str]) -> Iterator[Any]:
     yield add
 
 
+def _original(found: Original | None) -> tuple[str, str, str]:
+  """Worst box, what is seen, and the share of the defect that is not."""
+  if found is None:
+    return "", "", ""
+  hidden = found.hidden
+  share = "" if hidden is None else explanation_tables.number(hidden)
+  return _sides(found.worst), _sides(found.seen), share
+
+
+def _sides(box: Box | None) -> str:
+  return "" if box is None else " ".join(map(str, box))
+
+
 def _without_pictures(e: Inspection) -> Inspection:
   return dataclasses.replace(
     e, picture=None, anomaly_map=None, assignment=None, truth=None
@@ -173,7 +194,13 @@ def _without_pictures(e: Inspection) -> Inspection:
 def _write_maps(
   path: Path, inspections: Sequence[Inspection], maps: Sequence[np.ndarray]
 ) -> None:
-  """Arrays: image [n] (names), split [n], score [n], anomaly_map [n H W]."""
+  """Arrays: image [n] (names), split [n], score [n], anomaly_map [n H W].
+
+  A map lies over "seen_box" [n 4] of an image of "shape" [n 2], in pixels of
+  the image itself; both are 0 where unknown.
+  """
+  unknown = Original((0, 0), Box(0, 0, 0, 0))
+  places = [e.original or unknown for e in inspections]
   with replacing(path, "wb") as file:
     np.savez(
       file,
@@ -181,6 +208,8 @@ def _write_maps(
       split=np.array([e.split for e in inspections], np.str_),
       score=np.array([e.score for e in inspections]),
       anomaly_map=np.stack(maps),
+      shape=np.array([place.shape for place in places]),
+      seen_box=np.array([place.seen for place in places]),
     )
 
 

@@ -39,6 +39,12 @@ BOX = (
   " defect; other places of the image may be odd too."
 )
 
+SEEN = (
+  "The network sees the middle of each image, and the pictures show this part"
+  " alone: a defect outside of it is not found. seen_box in inspections.csv"
+  " says which part it is, in pixels of the image."
+)
+
 
 def sentence(e: Inspection) -> str:
   """An inspection as one paragraph."""
@@ -73,12 +79,20 @@ def labelled(e: Inspection) -> str:
 def place(e: Inspection) -> str:
   """Where the worst place is, and whether a defect is marked there."""
   if e.worst is None:
-    return "No place is odder than the others."
+    return "No place is odder than the others." + _hidden(e)
   found = f"The worst place is {where(e.worst, e.size)}"
   if e.met is not None:
     how_much = "some" if e.met else "none"
     found += f"; {how_much} of the marked defect is in its box"
-  return found + "."
+  return found + "." + _hidden(e)
+
+
+def _hidden(e: Inspection) -> str:
+  """How much of the marked defect the network does not see, if any."""
+  share = e.original.hidden if e.original else None
+  if not share:
+    return ""
+  return f" The network does not see {percent(share)} of the marked defect."
 
 
 def where(box: Box, size: int) -> str:

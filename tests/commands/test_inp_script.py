@@ -207,6 +207,9 @@ def test_explanations_are_written(run, done):
     "threshold",
     "defective",
     "worst_box",
+    "original_box",
+    "seen_box",
+    "hidden",
     "worst_value",
     *REFERENCE.names,
   )

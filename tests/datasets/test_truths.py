@@ -7,6 +7,7 @@ from PIL import Image
 import pytest
 
 from protojax.data import images
+from protojax.data.resizing import SQUASH, Resizing
 from protojax.datasets import layouts, truths
 from tests.datasets import anomaly_fakes as fakes
 
@@ -148,3 +149,37 @@ def test_size_is_that_of_the_decoded_image(tmp_path, orientation):
   path = tmp_path / "image.jpg"
   Image.new("RGB", (20, 10)).save(path, exif=exif)
   assert truths.size(path) == images.decode(path).shape[:2]
+
+
+def test_a_mask_is_seen_as_its_image():
+  """Resized and cut as the image is, at half; then torch's nearest pixels."""
+  rng = np.random.default_rng(0)
+  truth = np.kron(rng.integers(0, 2, (6, 9)) > 0, np.ones((9, 7), bool))
+  frame = Resizing("squash", 64).frame(truth.shape, 56)
+  grey = Image.fromarray(np.uint8(255 * truth)).resize(
+    (64, 64), Image.Resampling.BILINEAR
+  )
+  expected = np.asarray(grey.crop((4, 4, 60, 60))) / 255 > 0.5
+  np.testing.assert_array_equal(truths.seen(truth, frame), expected)
+  at = [int(i * 56 / 32) for i in range(32)]
+  np.testing.assert_array_equal(
+    truths.on_map(truth, frame, 32), expected[np.ix_(at, at)]
+  )
+  whole = SQUASH.frame(truth.shape, 56)
+  for size, found in (
+    (56, truths.seen(truth, whole)),
+    (32, truths.on_map(truth, whole, 32)),
+  ):
+    nearest = Image.fromarray(truth).resize((size, size), 0)
+    np.testing.assert_array_equal(found, nearest)
+
+
+def test_the_share_of_a_defect_that_is_not_seen():
+  frame = Resizing("aspect").frame((40, 80), 20)  # columns 20 to 60
+  truth = np.zeros((40, 80), bool)
+  assert truths.hidden(truth, frame) is None
+  truth[10:20, 10:30] = True
+  assert truths.hidden(truth, frame) == 0.5
+  truth[:, 20:] = False
+  assert truths.hidden(truth, frame) == 1
+  assert truths.hidden(truth, SQUASH.frame((40, 80), 20)) == 0

@@ -13,6 +13,7 @@ from protojax.console import Console
 from protojax.explain import documents, inspection
 from protojax.modify.presets import REFERENCE
 from protojax.report.defect_report import Report
+from protojax.types import Box
 from tests.report import inspection_fakes as fakes
 from tests.report.page_reader import Page
 
@@ -38,7 +39,8 @@ def test_the_table(some, tmp_path):
   table = pandas.read_csv(tmp_path / "found" / "inspections.csv")
   assert list(table.columns) == [
     *("image", "split", "category", "kind", "score", "threshold"),
-    *("defective", "worst_box", "worst_value"),
+    *("defective", "worst_box", "original_box", "seen_box", "hidden"),
+    "worst_value",
     *REFERENCE.names,
   ]
   assert list(table.image) == [e.image for e in some]
@@ -57,6 +59,27 @@ def test_what_is_not_known_is_left_empty(tmp_path):
   (row,) = table.itertuples()
   assert pandas.isna([row.kind, row.worst_box, row.contrast]).all()
   assert row.hue == 0.125
+
+
+def test_places_in_the_image_itself(some, tmp_path):
+  """Of 300 x 200 pixels, the network sees the middle."""
+  seen, worst = Box(20, 10, 280, 190), Box(40, 80, 60, 101)
+  place = inspection.Original((300, 200), seen, worst, hidden=0.25)
+  known = dataclasses.replace(some[0], original=place)
+  _write(tmp_path / "found", [known, some[1]], formats=("html", "csv", "npz"))
+  table = pandas.read_csv(tmp_path / "found" / "inspections.csv")
+  assert table.original_box[0] == "40 80 60 101"
+  assert table.seen_box[0] == "20 10 280 190"
+  assert table.hidden[0] == 0.25
+  assert pandas.isna(table.loc[1, ["original_box", "seen_box", "hidden"]]).all()
+  with np.load(tmp_path / "found" / "maps.npz") as arrays:
+    assert_array_equal(arrays["shape"], [[300, 200], [0, 0]])
+    assert_array_equal(arrays["seen_box"], [seen, [0, 0, 0, 0]])
+  for name in ("report.html", "report.txt"):
+    said = (tmp_path / "found" / name).read_text("utf-8")
+    said = " ".join(said.replace("\N{NO-BREAK SPACE}", " ").split())
+    assert "does not see 25 % of the marked defect." in said
+    assert "The network sees the middle of each image" in said
 
 
 def test_the_summary(some, tmp_path):

@@ -20,7 +20,12 @@ from protojax import parallel
 from protojax.datasets import truths
 from protojax.explain import reference_mode
 from protojax.explain.importance import of_batch
-from protojax.explain.inspection import Inspection, Intrinsic, Threshold
+from protojax.explain.inspection import (
+  Inspection,
+  Intrinsic,
+  Original,
+  Threshold,
+)
 from protojax.explain.request import Request
 from protojax.modify.presets import Preset
 from protojax.types import ArrayLike, Batch, Box, PyTree, State, UserError
@@ -128,7 +133,11 @@ def explain(
   preset = request.preset
   step = functools.partial(_step, model, preset)
   batches = reference_mode.attach(
-    stream.spread(request.limit), stream.source, preset, model.image_size
+    stream.spread(request.limit),
+    stream.source,
+    preset,
+    stream.image_size,
+    stream.resizing,
   )
   for batch, rows in parallel.each(step, state, batches):
     taken = np.flatnonzero(batch["valid"])
@@ -136,6 +145,7 @@ def explain(
     for i, image in zip(taken, images, strict=True):
       row = {name: value[i] for name, value in rows.items()}
       index = int(batch["index"][i])
+      worst = _worst_box(row, model)
       yield Inspection(
         image=stream.source.name(index),
         index=index,
@@ -145,12 +155,12 @@ def explain(
         because=dict(zip(preset.names, row["delta"].tolist(), strict=True)),
         worst_value=float(row["worst"]),
         size=model.image_size,
-        worst=_worst_box(row, model),
+        worst=worst,
         prototypes=_intrinsic(row, model),
         picture=image,
         anomaly_map=row["map"],
         assignment=row["assignment"].reshape(model.grid) + 1,
-        **_known(stream.source, index, model.image_size),
+        **_known(stream, index, worst),
       )
     request.progress(len(taken))
 
@@ -236,15 +246,29 @@ def _cell_box(cell: int, model: Inspectable) -> Box:
   return Box(*(round(end) for end in ends))
 
 
-def _known(source: Any, index: int, size: int) -> dict[str, Any]:
-  """Category, kind and truth of an image, as far as its source knows them."""
+def _known(stream: Any, index: int, worst: Box | None) -> dict[str, Any]:
+  """Category, kind and truth of an image, as far as its source knows them.
+
+  And the places in the image at its own size.
+  """
+  source = stream.source
+  shape = source[index]["image"].shape[:2]
+  frame = stream.resizing.frame(shape, stream.image_size)
+  original = Original(
+    shape,
+    frame.original(Box(0, 0, frame.size, frame.size), shape),
+    None if worst is None else frame.original(worst, shape),
+  )
   if not hasattr(source, "categories"):
-    return {"category": "", "kind": None}
+    return {"category": "", "kind": None, "original": original}
   names, label = source.category_names, int(source.labels[index])
   known = {
     "category": names[source.categories[index]] if len(names) > 1 else "",
     "kind": source.class_names[label],
   }
   if source.has_truth:
-    known["truth"] = truths.resized(source.truth(index), size)
-  return known
+    truth = source.truth(index)
+    known["truth"] = truths.seen(truth, frame)
+    hidden = truths.hidden(truth, frame)
+    original = dataclasses.replace(original, hidden=hidden)
+  return {**known, "original": original}

@@ -17,6 +17,7 @@ import numpy as np
 
 from protojax import backbones, parallel, ranges
 from protojax.data import stream as stream_lib
+from protojax.data.resizing import Frame
 from protojax.datasets import anomalies, truths
 from protojax.datasets.dataset import Dataset
 from protojax.engine import adopt
@@ -323,14 +324,39 @@ class Method:
   def truth(
     self, source: anomalies.Anomalies, i: int
   ) -> Bool[np.ndarray, "S S"]:
-    """Defective pixels at the size of the map, by the nearest (section 7).
+    """Defective pixels at the size of the map (section 7).
 
     No pixel, if only images have labels.
     """
     size = self.config.map.size
     if not source.has_truth:
       return np.zeros((size, size), bool)
-    return truths.resized(source.truth(i), size)
+    truth = source.truth(i)
+    return truths.on_map(truth, self._frame(truth.shape), size)
+
+  def _frame(self, shape: tuple[int, ...]) -> Frame:
+    size = self.config.data.image_size
+    return self.dataset.resizing.frame(shape, size)
+
+  def _hidden(self, source: Any) -> dict[str, int]:
+    """Numbers of defective images whose defect the network does not see.
+
+    Empty if it sees all of every image.
+    """
+    if not source.has_truth or self._frame((1, 1)).whole:
+      return {}
+    marked = [source.truth(int(i)) for i in np.flatnonzero(source.labels)]
+    shares = [truths.hidden(x, self._frame(x.shape)) for x in marked]
+    found = [share for share in shares if share]
+    wholly = sum(share == 1 for share in found)
+    if found:
+      parallel.say(
+        f"note: of {len(marked)} defective images, {wholly} have their defect"
+        " outside of what the network sees, and"
+        f" {len(found) - wholly} a part of it: see --config.data.resize_size."
+        " All of them count as defective."
+      )
+    return {"wholly": wholly, "partly": len(found) - wholly}
 
   def summary(
     self, state: State, stages: Sequence[Mapping[str, Any]]
@@ -341,8 +367,10 @@ class Method:
       name: {k: v for k, v in values.items() if np.isfinite(v)}
       for name, values in found.items()
     }
+    hidden = self._hidden(self.stream("test").source)
     return {
       "headline": "image_auroc",
+      **({"defects_not_seen": hidden} if hidden else {}),
       **stages[-1]["metrics"],
       "categories": finite,
       "threshold": explanation.Inspector(self).threshold(state)._asdict(),

@@ -9,6 +9,8 @@ import numpy as np
 from numpy.testing import assert_allclose, assert_array_equal
 from PIL import Image
 
+from protojax.data import stream as stream_lib
+from protojax.data.resizing import Resizing
 from protojax.explain.inspection import Threshold
 from protojax.explain.request import Request
 from protojax.methods.inp_former import explanation
@@ -219,3 +221,58 @@ def test_one_category_is_not_named_and_labels_need_no_truth():
     assert e.kind is not None
     assert e.truth is None
     assert e.met is None
+
+
+class Marked:
+  """Grey images of two shapes with one odd place, which is a defect."""
+
+  class_names, category_names = ("normal", "crack"), ("tile",)
+  skipped, has_truth = (), True
+  shapes = ((80, 160), (160, 80), (160, 80))
+  places = (slice(16, 32), slice(64, 80)), (slice(68, 84), slice(60, 76))
+  places = (*places, (slice(8, 24), slice(30, 46)))
+  labels = np.ones(3, np.int32)
+  categories = np.zeros(3, int)
+
+  def __len__(self):
+    return 3
+
+  def name(self, i):
+    return f"{i}.png"
+
+  def truth(self, i):
+    truth = np.zeros(self.shapes[i], bool)
+    truth[self.places[i]] = True
+    return truth
+
+  def __getitem__(self, i):
+    image = np.full((*self.shapes[i], 3), 90, np.uint8)
+    image[self.truth(i)] = 250
+    return {"image": image, "label": 1, "name": self.name(i)}
+
+
+def test_a_defect_is_found_where_it_is_in_the_image_itself():
+  """The middle 32 of 40 pixels of the shorter side are seen: 64 of 80."""
+  source = Marked()
+  images = stream_lib.ordered(source, SIZE, 4, resizing=Resizing("aspect", 40))
+  found = explain(images)
+  seen = [Box(8, 48, 72, 112), Box(48, 8, 112, 72), Box(48, 8, 112, 72)]
+  for i, (e, window) in enumerate(zip(found, seen, strict=True)):
+    assert e.original.shape == source.shapes[i]
+    assert e.original.seen == window
+    assert not e.original.whole
+    whole = source.truth(i)
+    part = whole[window.top : window.bottom, window.left : window.right]
+    assert_array_equal(e.truth, part.reshape(32, 2, 32, 2).all((1, 3)))
+    assert e.original.hidden == 1 - part.sum() / whole.sum()
+    small = e.picture[..., 0] > 170
+    assert_array_equal(small, e.truth)
+  assert [e.original.hidden for e in found] == [0, 0.25, 1]
+  # Cells of 8 x 8 pixels are 16 x 16 pixels of the image.
+  assert found[0].original.worst == Box(8, 64, 40, 80)
+  top, left, bottom, right = found[1].original.worst
+  assert max(top, 68) < min(bottom, 84)
+  assert max(left, 60) < min(right, 72)
+  assert {bottom - top, right - left} <= {16, 32}
+  assert found[2].original.worst is None
+  assert found[2].met is None

@@ -6,10 +6,12 @@ import shutil
 import jax
 import jax.numpy as jnp
 import numpy as np
+from PIL import Image
 import pytest
 from sklearn import metrics as oracle
 
 from protojax import methods, parallel
+from protojax.data.resizing import Resizing
 from protojax.datasets import anomalies
 from protojax.engine import adopt, workdir
 from protojax.engine.checkpoint import Checkpoints, Progress
@@ -182,6 +184,36 @@ def test_evaluation_is_the_exact_one_of_what_is_predicted(
     # Pixels are counted in bins.
     off = 1e-6 if name.startswith("image") else 1e-3
     np.testing.assert_allclose(value, mean, atol=off, err_msg=name)
+
+
+def test_masks_are_cut_as_their_images_and_hidden_defects_are_said(capsys):
+  """The middle 32 of 64 pixels, which is the middle 64 of 128."""
+  method = load(**{"data.resize_size": 64})
+  test = method.stream("test")
+  assert test.resizing == Resizing("squash", 64)
+  source = test.source
+  marked = np.flatnonzero(source.labels).tolist()
+  shares = []
+  for i in marked:
+    whole = source.truth(i)
+    middle = whole[32:96, 32:96]
+    # Bilinear to half the size: a triangle of two pixels on either side.
+    grey = Image.fromarray(np.uint8(255 * whole)).resize((64, 64), 2)
+    expected = np.asarray(grey)[16:48, 16:48] > 127
+    np.testing.assert_array_equal(method.truth(source, i), expected)
+    shares.append(1 - middle.sum() / whole.sum())
+  hidden = method._hidden(source)
+  wholly, partly = sum(s == 1 for s in shares), sum(0 < s < 1 for s in shares)
+  assert hidden == {"wholly": wholly, "partly": partly}
+  assert wholly
+  assert partly
+  said = capsys.readouterr().out
+  assert f"of {len(marked)} defective images, {wholly} have their" in said
+  image = source[marked[0]]["image"]
+  (batch,) = test.some(marked[:1])
+  expected = Image.fromarray(image).resize((64, 64), 2).crop((16, 16, 48, 48))
+  np.testing.assert_array_equal(batch["image"][0], expected)
+  assert load()._hidden(source) == {}
 
 
 def test_without_truth_images_alone_are_measured(method, started, monkeypatch):
