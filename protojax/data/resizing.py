@@ -184,6 +184,13 @@ class Resizing:
 
 SQUASH = Resizing()
 
+# Keys of a config, and the values that do what runs without them did.
+LATER = {
+  "data.resize": "squash",
+  "data.resize_size": 0,
+  "data.interpolation": "",
+}
+
 
 class Preprocessing(NamedTuple):
   """How images were resized for published weights.

@@ -25,9 +25,6 @@ _LATER = {
   "backbone.weights": "",
   "backbone.dtype": "float32",
   "backbone.remat": False,
-  "data.resize": "squash",
-  "data.resize_size": 0,
-  "data.interpolation": "",
 }
 
 

@@ -5,6 +5,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from PIL import Image
 import pytest
 
+from protojax import methods
 from protojax.data import resizing
 from protojax.data import stream as stream_lib
 from protojax.data.resizing import SQUASH, Frame, Preprocessing, Resizing
@@ -239,3 +240,11 @@ def test_a_config_chooses_the_rule():
 def test_a_rule_that_cannot_be_is_refused_by_its_key(data, message):
   with pytest.raises(UserError, match=message):
     resizing.chosen(data)
+
+
+@pytest.mark.parametrize("name", methods.names())
+def test_runs_without_the_keys_squash_as_they_did(name):
+  later = methods.later(name)
+  assert resizing.LATER.items() <= later.items()
+  data = {key.removeprefix("data."): x for key, x in resizing.LATER.items()}
+  assert resizing.chosen(keys(**data)) == SQUASH

@@ -1,4 +1,6 @@
 """What earlier versions lacked: config keys that came later."""
 
+from protojax.data import resizing
+
 # Key -> the value that does what runs without it did.
-LATER = {"encoder.scales": [1.0], "map.length": 0.0}
+LATER = {**resizing.LATER, "encoder.scales": [1.0], "map.length": 0.0}

@@ -1,7 +1,10 @@
 """What earlier versions lacked: config keys that came later."""
 
+from protojax.data import resizing
+
 # Key -> the value that does what runs without it did.
 LATER = {
+  **resizing.LATER,
   "data.augment_frozen": False,
   "backbone.upsample": 1,
   "prototypes.raw": False,

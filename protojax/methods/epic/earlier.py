@@ -1,0 +1,6 @@
+"""What earlier versions lacked: config keys that came later."""
+
+from protojax.data import resizing
+
+# Key -> the value that does what runs without it did.
+LATER = resizing.LATER
