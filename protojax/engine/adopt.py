@@ -2,12 +2,13 @@
 
 from pathlib import Path
 
+import jax
 import numpy as np
 
 from protojax import parallel
 from protojax.engine import workdir
 from protojax.engine.checkpoint import Checkpoints, flatten, unflatten
-from protojax.types import State, UserError
+from protojax.types import PyTree, State, UserError
 
 
 def take_over(
@@ -73,3 +74,19 @@ def fitting(
     if name in fresh and fresh[name].shape == array.shape:
       found[name] = array
   return found
+
+
+def fitted(made: State, template: PyTree) -> State:
+  """A state that was put together from foreign arrays, on the host.
+
+  Args:
+    made: its arrays may be of other types.
+    template: a state of shapes, whose types the arrays get.
+
+  Raises:
+    UserError: an array is missing or has another shape.
+  """
+  same = unflatten(template, flatten(made))
+  return parallel.to_host(
+    jax.tree.map(lambda x, like: np.array(x, like.dtype), same, template)
+  )

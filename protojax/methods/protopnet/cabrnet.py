@@ -8,10 +8,11 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from protojax.methods.protopnet.foreign_state import (
+from protojax.backbones import recognition
+from protojax.methods.protopnet.foreign_state import Classifier
+from protojax.prototypes.foreign_parts import (
   IMAGE_SIZE,
-  Classifier,
-  backbone_name,
+  below,
   check,
   convolutions,
 )
@@ -58,12 +59,8 @@ def read(
   prototypes, head = tensors[_PROTOTYPES], tensors[_HEAD]
   class_map = tensors[_CLASSES]
   check(prototypes, head, class_map)
-  features = {
-    name.removeprefix(_FEATURES): x
-    for name, x in tensors.items()
-    if name.startswith(_FEATURES)
-  }
-  backbone = backbone_name(features)
+  features = below(tensors, _FEATURES)
+  backbone = recognition.name_of(features)
   check_architecture(arch, backbone)
   # A disabled prototype has no class any more. But later training may give it
   # weights, and those count.

@@ -10,7 +10,8 @@ from typing import Any
 
 from protojax import backbones
 from protojax.backbones.backbone import IMAGENET_MEAN, IMAGENET_STD
-from protojax.methods.protopnet import cabrnet, foreign_state
+from protojax.methods.protopnet import cabrnet
+from protojax.prototypes import foreign_parts
 from protojax.shown import shown
 from protojax.types import UserError
 from protojax.weights.yaml_keys import Keys
@@ -113,7 +114,7 @@ def _model(keys: Keys) -> Changes:
     **_weights(keys, name),
     "prototypes.channels": width,
     "prototypes.similarity": cabrnet.similarity(keys),
-    "prototypes.add_on": foreign_state.add_on_kind(shapes, width),
+    "prototypes.add_on": foreign_parts.add_on_kind(shapes, width),
     "prototypes.activation": activation,
   }
   if keys.has("classifier.params.num_proto_per_class"):

@@ -5,18 +5,12 @@ each prototype is an attribute of the module, and is in no state dict.
 """
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 
-from protojax.methods.protopnet.foreign_state import (
-  IMAGE_SIZE,
-  Classifier,
-  backbone_name,
-  check,
-  convolutions,
-)
-from protojax.shown import shown
+from protojax.backbones import recognition
+from protojax.methods.protopnet.foreign_state import Classifier
+from protojax.prototypes import foreign_parts
 from protojax.types import UserError
 from protojax.weights import prefixes, pytorch
 
@@ -25,8 +19,6 @@ _PROTOTYPES, _HEAD = "prototype_vectors", "last_layer.weight"
 _CLASSES = "prototype_class_identity"
 # `ones` is a convolution that sums over channels.
 _KNOWN = (_PROTOTYPES, _HEAD, _CLASSES, "ones")
-
-_MOST_PIXELS = 4096
 
 # A tensor that only another system has -> that system. Its other tensors have
 # the same names.
@@ -55,29 +47,27 @@ def read(module: pytorch.Module, image_size: int = 0) -> Classifier:
   tensors = _tensors(module)
   _check(tensors)
   prototypes, head = tensors[_PROTOTYPES], tensors[_HEAD]
-  check(prototypes, head, tensors.get(_CLASSES))
+  foreign_parts.check(prototypes, head, tensors.get(_CLASSES))
   notes = []
   if _CLASSES in tensors:
     class_of = np.argmax(tensors[_CLASSES], axis=1)
   else:
-    class_of, note = _class_of(prototypes, head)
+    class_of, note = foreign_parts.classes_by_head(
+      prototypes, head, (_HEAD, _CLASSES)
+    )
     notes.append(note)
-  size = image_size or _image_size(module.attributes)
+  size = image_size or foreign_parts.image_size(module.attributes)
   if not module.kinds:
     notes.append(
       "A state dict does not hold similarity, activation and size of images:"
       f" the logarithm, the sigmoid and {size} pixels are assumed"
       " (--image-size)."
     )
-  features = {
-    name.removeprefix(_FEATURES): x
-    for name, x in tensors.items()
-    if name.startswith(_FEATURES)
-  }
+  features = foreign_parts.below(tensors, _FEATURES)
   return Classifier(
-    backbone=backbone_name(features),
+    backbone=recognition.name_of(features),
     features=features,
-    add_on=convolutions(tensors, _ADD_ON),
+    add_on=foreign_parts.convolutions(tensors, _ADD_ON),
     activation=_activation(module.kinds),
     prototypes=prototypes,
     head=head,
@@ -112,74 +102,9 @@ def _check(tensors: Mapping[str, np.ndarray]) -> None:
     )
 
 
-def _class_of(
-  prototypes: np.ndarray, head: np.ndarray
-) -> tuple[np.ndarray, str]:
-  """The class of each prototype, told by the head, and a note on it.
-
-  At first each class has equally many prototypes, in turn. After pruning their
-  number may still divide by the classes, so the head has to agree.
-
-  Raises:
-    UserError: the head does not decide between the two readings.
-  """
-  each, rest = divmod(len(prototypes), len(head))
-  by_head = np.argmax(head, axis=0)
-  by_pruning = (
-    by_head,
-    "A state dict does not hold the classes of prototypes, and some were"
-    " pruned: each is assigned to the class that it speaks for the most.",
-  )
-  if rest:
-    return by_pruning
-  in_turn = np.arange(len(prototypes)) // each
-  clear = _clear(head)
-  differ = by_head != in_turn
-  if not np.any(clear & differ) and 2 * np.sum(clear) >= len(clear):
-    return (
-      in_turn,
-      f"A state dict does not hold the classes of prototypes: {each} of each"
-      " class in turn are assumed, as at the start of ProtoPNet's code; the"
-      " head agrees.",
-    )
-  # Pruning keeps the order.
-  if np.all(clear) or (
-    np.any(clear & differ) and np.all(np.diff(by_head) >= 0)
-  ):
-    return by_pruning
-  first = int(np.argmax(differ if np.any(differ) else ~clear))
-  raise UserError(
-    f"its state dict does not tell the classes of its {len(prototypes)}"
-    f" prototypes: in turn, {each} of each class, if none was pruned; by the"
-    f" largest weight in {_HEAD}, they differ for {np.sum(differ)} (prototype"
-    f" {first}: class {in_turn[first]} or {by_head[first]}), and the weights of"
-    f" {np.sum(~clear)} are not clear. Import the module that ProtoPNet's code"
-    f" saves whole: it holds {_CLASSES}"
-  )
-
-
-def _clear(head: np.ndarray) -> np.ndarray:
-  """Whether each prototype speaks for one class at least twice as much."""
-  *_, second, most = np.sort(
-    np.concatenate([np.zeros((2, head.shape[1])), head]), axis=0
-  )
-  return (most > 0) & (second <= most / 2)
-
-
-def _image_size(attributes: Mapping[str, Any]) -> int:
-  size = attributes.get("img_size", IMAGE_SIZE)
-  if not isinstance(size, int) or not 1 <= size <= _MOST_PIXELS:
-    raise UserError(f"its img_size is {shown(size)}, not a number of pixels")
-  return size
-
-
 def _activation(kinds: Mapping[str, str]) -> str:
   """The activation after the add-on's last convolution."""
-  layers = [
-    kind.rpartition(".")[2]
-    for name, kind in kinds.items()
-    if name.startswith(_ADD_ON)
-  ]
+  layers = foreign_parts.layer_kinds(kinds, _ADD_ON)
   if not layers:
     return "sigmoid"
   *before, last = layers
