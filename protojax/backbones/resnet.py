@@ -26,11 +26,16 @@ from protojax.layers.norm import BatchNorm
 from protojax.layers.pool import max_pool
 from protojax.weights.naming import Layout, Tensors, naming
 
+# BBN's ResNet-50, with both of its last blocks, one after the other, as the code
+# of ST-ProtoPNet and of EvalProtoPNet has it.
+_WITH_BOTH = 53
+
 # Depth -> (blocks of each stage, whether they are bottlenecks).
 _DEPTHS = {
   18: ((2, 2, 2, 2), False),
   34: ((3, 4, 6, 3), False),
   50: ((3, 4, 6, 3), True),
+  _WITH_BOTH: ((3, 4, 6, 4), True),
   101: ((3, 4, 23, 3), True),
   152: ((3, 8, 36, 3), True),
 }
@@ -66,7 +71,7 @@ def load(name: str) -> Backbone:
       Level(f"stage_{i}", min(2 ** (i + 1), stride), width)
       for i, width in enumerate(widths, start=1)
     ),
-    layouts=_LAYOUTS,
+    layouts=(_TORCHVISION, _BOTH if depth == _WITH_BOTH else _BBN),
     readout="mean",
   )
 
@@ -188,6 +193,14 @@ def _one_branch(tensors: Tensors) -> Tensors:
   }
 
 
+def _both_branches(tensors: Tensors) -> Tensors:
+  """Takes both of the last blocks of a bilateral-branch network, `cb` first."""
+  return {
+    name.replace("rb_block.", "layer4.3."): tensor
+    for name, tensor in _one_branch(tensors).items()
+  }
+
+
 _foreign_name = naming(
   ("stem", "conv1"),
   ("stem_norm", "bn1"),
@@ -197,7 +210,6 @@ _foreign_name = naming(
   ("shortcut", "downsample.0"),
   ("shortcut_norm", "downsample.1"),
 )
-_LAYOUTS = (
-  Layout("torchvision and timm", _foreign_name, ("fc.",)),
-  Layout("BBN", _foreign_name, ("rb_block.", "classifier."), _one_branch),
-)
+_TORCHVISION = Layout("torchvision and timm", _foreign_name, ("fc.",))
+_BBN = Layout("BBN", _foreign_name, ("rb_block.", "classifier."), _one_branch)
+_BOTH = Layout("BBN", _foreign_name, ("classifier.",), _both_branches)

@@ -164,6 +164,16 @@ def test_bbns_resnet_gives_the_branch_of_all_images():
   equal(backbone.convert(theirs), backbone.convert(ours))
 
 
+def test_bbns_resnet_with_both_branches_has_them_one_after_the_other():
+  net = formula.net("resnet53", 64, ResNet((1, 1, 1, 4), True))
+  backbone, ours = net.backbone, net.checkpoint()
+  theirs = {"module.classifier.weight": np.zeros((5089, 4096), np.float32)}
+  for name, x in ours.items():
+    name = name.replace("layer4.2.", "cb_block.")
+    theirs[f"module.backbone.{name.replace('layer4.3.', 'rb_block.')}"] = x
+  equal(backbone.convert(theirs), backbone.convert(ours))
+
+
 @pytest.mark.parametrize("index", [0, 1])
 def test_a_cut_ignores_what_was_cut_off(index):
   whole = backbones.load("efficientnet_lite1_head")
