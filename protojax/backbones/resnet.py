@@ -26,8 +26,8 @@ from protojax.layers.norm import BatchNorm
 from protojax.layers.pool import max_pool
 from protojax.weights.naming import Layout, Tensors, naming
 
-# BBN's ResNet-50, with both of its last blocks, one after the other, as the code
-# of ST-ProtoPNet and of EvalProtoPNet has it.
+# BBN's ResNet-50, with both of its last blocks one after the other, as in the
+# code of ST-ProtoPNet and of EvalProtoPNet.
 _WITH_BOTH = 53
 
 # Depth -> (blocks of each stage, whether they are bottlenecks).

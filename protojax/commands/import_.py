@@ -1,10 +1,11 @@
-"""Imports a classifier that was trained with ProtoPNet's code or CaBRNet.
+"""Imports a classifier that was trained with the code of others.
 
   python -m protojax import FILE.pth --output=DIR [--data=DIR --push]
 
-FILE.pth is a file that ProtoPNet saves (a pickled module or a state dict), or
-CaBRNet's model_state.pth with model_arch.yml in the same folder. Nothing in it
-is executed, and PyTorch is not needed. DIR becomes the workdir of a run:
+FILE.pth is a file that the code of ProtoPNet, EvalProtoPNet or ST-ProtoPNet
+saves (a pickled module or a state dict), or CaBRNet's model_state.pth with
+model_arch.yml in the same folder. Nothing in it is executed, and PyTorch is not
+needed. DIR becomes the workdir of a run:
 
   python -m protojax predict --workdir=DIR IMAGE...
   python explain.py --workdir=DIR --images=PATH --allow-stale
@@ -107,7 +108,7 @@ def run(args: argparse.Namespace) -> int:
     found = reader.read(module, arch, args.image_size)
     for note in found.notes:
       printing.tell(f"note: {note}")
-    base = args.config or reader.CONFIG
+    base = args.config or reader.config(found)
     config = _config(base, name, reader.settings(found), args.data)
   if args.push and not _has_images(config):
     raise UserError("--push needs the training images: give --data=DIR")

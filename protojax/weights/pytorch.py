@@ -180,7 +180,9 @@ class Module:
       "torch.nn.modules.conv.Conv2d"; the outermost module has the name "".
       Empty for a state dict.
     tensors: parameters, buffers, and other attributes that are tensors.
-    attributes: numbers, text, and sequences of them.
+    attributes: numbers, text, and sequences of them. For a state dict: what the
+      checkpoint holds beside it, with what is inside of objects there, such as
+      "epoch" and "args.lr".
   """
 
   kinds: dict[str, str]
@@ -234,9 +236,9 @@ def module(root: Any, wrappers: Sequence[str]) -> Module:
   Raises:
     UserError: the file holds neither.
   """
-  root = _unwrapped(root, wrappers)
+  whole, root = root, _unwrapped(root, wrappers)
   if not isinstance(root, pickled.Object):
-    return Module({}, tensors(root, ()), {})
+    return Module({}, tensors(root, ()), _beside(whole, root))
   found = Module({}, {}, {})
   left = [("", _inside(root))]
   entries = 0
@@ -260,6 +262,27 @@ def module(root: Any, wrappers: Sequence[str]) -> Module:
     modules = [(_dotted(prefix, key) + ".", m) for key, m in inner.items() if m]
     left += reversed(modules)
   return found
+
+
+def _beside(whole: Any, state: Any) -> dict[str, Any]:
+  """Plain values in the checkpoint of a training script, by dotted names.
+
+  Args:
+    whole: content of the file.
+    state: the state dict in it, which is left out.
+  """
+  if not isinstance(whole, dict) or whole is state:
+    return {}
+  found = Module({}, {}, {})
+  for name, value in whole.items():
+    inner = value.state if isinstance(value, pickled.Object) else value
+    if inner is state:
+      continue
+    if isinstance(inner, dict) and len(inner) <= _MOST_ENTRIES:
+      _take(found, _dotted("", name) + ".", inner)
+    else:
+      _take(found, "", {name: inner})
+  return found.attributes
 
 
 def _inside(module: pickled.Object) -> pickled.Object:

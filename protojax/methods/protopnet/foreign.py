@@ -1,8 +1,16 @@
-"""Imports ProtoPNets that ProtoPNet's own code or CaBRNet has trained."""
+"""Imports ProtoPNets that other code has trained.
+
+That is ProtoPNet's own code, CaBRNet, and EvalProtoPNet.
+"""
 
 from pathlib import Path
 
-from protojax.methods.protopnet import cabrnet, foreign_state, own_checkpoint
+from protojax.methods.protopnet import (
+  cabrnet,
+  evalprotopnet,
+  foreign_state,
+  own_checkpoint,
+)
 from protojax.methods.protopnet.foreign_state import (
   Classifier,
   described,
@@ -15,8 +23,8 @@ from protojax.weights.yaml_keys import Keys
 
 # What is declared of checkpoints; see `protojax.methods`.
 __all__ = [
-  "CONFIG",
   "SYSTEMS",
+  "config",
   "described",
   "pushed",
   "read",
@@ -26,14 +34,18 @@ __all__ = [
 ]
 SYSTEMS = (
   "ProtoPNet's code (tensors features.*, add_on_layers.*, prototype_vectors,"
-  " last_layer.weight), or a ProtoPNet of CaBRNet (extractor.convnet.*)"
+  " last_layer.weight), EvalProtoPNet's (activation_weight in place of the last"
+  " layer), or a ProtoPNet of CaBRNet (extractor.convnet.*)"
 )
-CONFIG = "configs/protopnet_folder.py:paper"
 
 
 def recognised(module: pytorch.Module) -> bool:
   """Whether the content of a file is a ProtoPNet's."""
-  return cabrnet.recognised(module.tensors) or own_checkpoint.recognised(module)
+  return (
+    cabrnet.recognised(module.tensors)
+    or evalprotopnet.recognised(module)
+    or own_checkpoint.recognised(module)
+  )
 
 
 def read(module: pytorch.Module, arch: Path, image_size: int) -> Classifier:
@@ -49,7 +61,15 @@ def read(module: pytorch.Module, arch: Path, image_size: int) -> Classifier:
   """
   if cabrnet.recognised(module.tensors):
     return cabrnet.read(module.tensors, Keys.read(arch), image_size)
+  if evalprotopnet.recognised(module):
+    return evalprotopnet.read(module, image_size)
   return own_checkpoint.read(module, image_size)
+
+
+def config(found: Classifier) -> str:
+  """The config for what a checkpoint does not tell."""
+  del found
+  return "configs/protopnet_folder.py:paper"
 
 
 def state(found: Classifier, template: PyTree, method: Method) -> State:

@@ -4,7 +4,8 @@ Every prototype is a patch of a training image. A logit is a weighted sum of the
 prototypes' similarities to the nearest patches of the image.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+import dataclasses
 import functools
 from typing import Any
 
@@ -25,8 +26,8 @@ from protojax.losses import prototype as losses
 from protojax.methods.base import NO_ASSETS, OF_NETWORK, Capabilities, splits
 from protojax.methods.protopnet import last_layer, prune
 from protojax.metrics import classification
-from protojax.prototypes import push, similarity
-from protojax.prototypes.bank import with_vectors
+from protojax.prototypes import distance, push, similarity
+from protojax.prototypes.bank import bank_of, with_vectors
 from protojax.prototypes.layer import AddOn, PrototypeLayer
 from protojax.prototypes.network import Network
 from protojax.types import Array, Batch, Metrics, PyTree, State, UserError
@@ -181,6 +182,7 @@ class Method:
           augmented,
           grouped(self._joint_rates(augmented.steps_per_epoch)),
           epochs(c.joint.epochs),
+          after_step=self._after_step,
           optimizer_id="joint",
           patience=c.joint.patience,
           accumulate=c.accumulate,
@@ -236,6 +238,7 @@ class Method:
       grouped(groups),
       epochs(length),
       cached=None if parity else cached,
+      after_step=self._after_step if "prototypes" in groups else None,
       optimizer_id=optimizer_id,
       accumulate=self.config.accumulate,
       sharding=self._trained.placement.sharding,
@@ -283,6 +286,18 @@ class Method:
     correct = jnp.sum(jnp.argmax(found.logits, axis=1) == labels)
     return terms, Aux(statistics, metrics={"accuracy": Term(correct, count)})
 
+  @property
+  def _after_step(self) -> Callable[[State], State] | None:
+    """Prototypes that features are projected on stay at length one."""
+    projects = self.network.similarity.name == "projection"
+    return _at_length_one if projects else None
+
+  def _kept(self, state: State) -> State:
+    """The state on the host, as after a step."""
+    return (
+      parallel.to_host(self._after_step(state)) if self._after_step else state
+    )
+
   # The sweeps between the stages of gradient descent.
 
   def start(
@@ -304,7 +319,7 @@ class Method:
       seed=c.seed,
       init_from=c.init_from,
     )
-    return state, {}
+    return self._kept(state), {}
 
   def push(
     self, state: State, data: stream_lib.Stream
@@ -317,8 +332,15 @@ class Method:
       self.network.similarity,
       placement=self._trained.placement,
     )
+    state = self._kept(with_vectors(state, prototypes))
+    if self._after_step:
+      # Of the prototypes as they are now.
+      digest = push.embedder_digest(
+        state.params, state.statistics, state.assets
+      )
+      provenance = dataclasses.replace(provenance, embedder=digest)
     buffers = {**state.buffers, "provenance": provenance}
-    return with_vectors(state, prototypes).replace(buffers=buffers), metrics
+    return state.replace(buffers=buffers), metrics
 
   def prune(
     self, state: State, data: stream_lib.Stream
@@ -358,3 +380,10 @@ class Method:
       **push.counts(state),
       "class_names": list(self.dataset.class_names),
     }
+
+
+def _at_length_one(state: State) -> State:
+  """The state with prototypes [p h1 w1 d] that have length one, all cells."""
+  bank = jnp.asarray(bank_of(state).vectors)
+  flat = distance.direction(bank.reshape(len(bank), -1))
+  return with_vectors(state, flat.reshape(bank.shape))

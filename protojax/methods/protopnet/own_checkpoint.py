@@ -22,11 +22,7 @@ _KNOWN = (_PROTOTYPES, _HEAD, _CLASSES, "ones")
 
 # A tensor that only another system has -> that system. Its other tensors have
 # the same names.
-_OTHERS = {
-  "prototype_vectors_support": "ST-ProtoPNet",
-  "activation_weight": "EvalProtoPNet",
-  "proto_presence": "ProtoPool",
-}
+_OTHERS = {"proto_presence": "ProtoPool"}
 
 
 def recognised(module: pytorch.Module) -> bool:

@@ -121,8 +121,6 @@ def test_a_head_that_does_not_decide_is_refused_with_both_readings(
 @pytest.mark.parametrize(
   ("changes", "message"),
   [
-    ({"prototype_vectors_support": np.zeros(1)}, "of ST-ProtoPNet, which is"),
-    ({"activation_weight": np.zeros(1)}, "of EvalProtoPNet"),
     ({"proto_presence": np.zeros(1)}, "of ProtoPool"),
     ({"extra.weight": np.zeros(1)}, "superfluous extra.weight"),
     ({"last_layer.weight": np.zeros((3, 5))}, r"head \(3, 5\)"),
@@ -198,27 +196,6 @@ def test_another_add_on(tensors, shapes):
   found = own_checkpoint.read(_state_dict({**rest, **layers}))
   with pytest.raises(UserError, match="regular or bottleneck or single add-on"):
     foreign_state.settings(found)
-
-
-@pytest.mark.parametrize("name", ["resnet50", "vgg11", "vgg16_bn"])
-def test_backbones_are_known_by_their_tensors(name):
-  tensors = foreign_nets.features(name)
-  assert foreign_state.backbone_name(tensors) == name
-
-
-def test_densenets_are_known_by_their_depth():
-  kernel = np.zeros((1, 1, 1, 1))
-  tensors = {"features.conv0.weight": kernel}
-  for block, layers in enumerate((6, 12, 32, 32), start=1):
-    for layer in range(1, layers + 1):
-      name = f"features.denseblock{block}.denselayer{layer}"
-      tensors |= {
-        f"{name}.conv1.weight": kernel,
-        f"{name}.conv2.weight": kernel,
-      }
-    if block < 4:
-      tensors[f"features.transition{block}.conv.weight"] = kernel
-  assert foreign_state.backbone_name(tensors) == "densenet169"
 
 
 def test_a_prefix_that_some_names_lack_leads_the_message(tensors):
