@@ -83,5 +83,6 @@ def _show_preset(
     others = f"{found['others_test_correlation'][cause]:.2f}"
     accuracy = f"{found['accuracy'][cause]:.1%}"
     rows.add_row(cause, *cells, *marks, others, accuracy)
-  console.print(f"\nShare of the importance, preset {title}:")
+  console.print()
+  console.print(f"Share of the importance, preset {title}:")
   console.print(rows)

@@ -127,8 +127,9 @@ class ReportFolder(abc.ABC):
     """Prints the results and the written files; call it after `finish`."""
     for table in self._tables():
       console.print(table)
+    console.print()
     console.print(
-      f"\n{self.summary['images']} images in {self.summary['seconds']:.1f} s"
+      f"{self.summary['images']} images in {self.summary['seconds']:.1f} s"
       f" ({self.summary['images_per_second']:.3g} images/s)"
     )
     for path in self.written:
