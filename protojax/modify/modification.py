@@ -20,10 +20,15 @@ import jax.numpy as jnp
 from jaxtyping import Int, UInt8
 
 from protojax.modify import color, nlm, warp
+from protojax.shown import shown
 from protojax.types import ArrayLike, UserError
 
 # The paper's five, in the order of the reference implementation.
 CHARACTERISTICS = ("contrast", "saturation", "hue", "shape", "texture")
+
+
+# A factor beyond it leaves black and white; far beyond, float32 has no numbers.
+_STRONGEST = 1000.0
 
 
 class Strength(NamedTuple):
@@ -39,7 +44,7 @@ class Strength(NamedTuple):
 
   name: str
   low: float = 0.0
-  high: float = math.inf
+  high: float = _STRONGEST
   whole: bool = False
   default: float | None = None
 
@@ -95,7 +100,7 @@ CHANGES: Mapping[str, Change] = {
     (
       Strength("distance", high=_FARTHEST, whole=True),
       Strength("count", 1, _FARTHEST, whole=True, default=25),
-      Strength("seed", whole=True, default=0),
+      Strength("seed", high=(1 << 32) - 1, whole=True, default=0),
     ),
   ),
   "texture": Change(
@@ -175,12 +180,13 @@ def require_known(what: str, name: str, known: Iterable[str]) -> None:
 
 
 def _checked(name: str, strength: Strength, value: float | int) -> float | int:
-  fits = math.isfinite(value) and strength.low <= value <= strength.high
+  # Compared first: a whole number may be too large for a float.
+  fits = strength.low <= value <= strength.high and math.isfinite(value)
   if not fits or (strength.whole and value != int(value)):
     kind = "a whole number" if strength.whole else "a number"
-    limit = f" to {strength.high:g}" if strength.high < math.inf else " upwards"
+    limit = f" to {strength.high:.10g}"
     raise UserError(
-      f"{name}: {strength.name}={value!r} is out of range; use {kind} from"
+      f"{name}: {strength.name}={shown(value)} is out of range; use {kind} from"
       f" {strength.low:g}{limit}"
     )
   return int(value) if strength.whole else float(value)

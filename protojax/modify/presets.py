@@ -12,6 +12,7 @@ from typing import Any
 
 from protojax.modify import preset_file
 from protojax.modify.modification import CHANGES, Modification, require_known
+from protojax.shown import shown
 from protojax.types import UserError
 
 # "fast" modifies images at the size of the network's input, on the device;
@@ -25,6 +26,12 @@ CODECS = ("none", "reference")
 # originals and its own changes, Pillow all other changes.
 _OPENCV, _PILLOW = 95, 75
 _CHANGED_BY_OPENCV = ("warp", "bars", "texture")
+# Each modification is another copy of all images, and a part of the compiled
+# program.
+MOST = 100
+# Characters of a name of a modification, and of a preset, which may list the
+# strengths of a sweep.
+_LONGEST, _LONGEST_PRESET = 100, 2000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,8 +50,9 @@ class Preset:
     jpeg: JPEG quality of the unchanged image; None for no JPEG.
 
   Raises:
-    UserError: no control, two modifications of one name, no such mode, or
-      JPEG in another mode than "reference".
+    UserError: no control, more than `MOST` modifications, two of one name, a
+      name that cannot be printed, no such mode, or JPEG in another mode than
+      "reference".
   """
 
   name: str
@@ -55,10 +63,21 @@ class Preset:
   jpeg: int | None = None
 
   def __post_init__(self):
-    if self.names[:1] != ("identity",):
+    if len(self.modifications) > MOST + 1:
+      raise UserError(
+        f"preset {self.name:.40} has {len(self.modifications) - 1}"
+        f" modifications; use at most {MOST}, and explain the others in"
+        " further runs"
+      )
+    _require_printable(self.name, _LONGEST_PRESET)
+    for name in self.names:
+      _require_printable(name, _LONGEST)
+    first = self.modifications[:1]
+    if [(m.name, m.change) for m in first] != [("identity", "identity")]:
       raise UserError(
         f"preset {self.name}: its first modification must be identity, the"
-        f" control; the modifications are {', '.join(self.names) or 'none'}"
+        " control, which changes nothing; the modifications are"
+        f" {', '.join(self.names) or 'none'}"
       )
     twice = sorted({n for n in self.names if self.names.count(n) > 1})
     if twice:
@@ -97,6 +116,16 @@ class Preset:
         for m in self.modifications
       ],
     }
+
+
+def _require_printable(name: str, most: int) -> None:
+  """Requires a name that can stand in tables, files and on pages."""
+  fits = 0 < len(name) <= most
+  if not fits or not name.isprintable() or name != name.strip():
+    raise UserError(
+      f"{shown(name)} cannot be the name of a preset or a modification: use 1"
+      f" to {most} characters that can be printed, without blanks at its ends"
+    )
 
 
 def _five(**changes: Modification) -> tuple[Modification, ...]:

@@ -23,11 +23,26 @@ from protojax.report import (
   json_lines,
 )
 from protojax.report.report_folder import ReportFolder, figures
-from protojax.types import Box
+from protojax.types import Box, UserError
 from protojax.writing import replacing
 
 # Pictures beyond those shown at which the others are dropped.
 _SPARE = 40
+# Of `inspections.csv`; those of the modifications follow.
+_COLUMNS = (
+  "image",
+  "split",
+  "category",
+  "kind",
+  "score",
+  "threshold",
+  "defective",
+  "worst_box",
+  "original_box",
+  "seen_box",
+  "hidden",
+  "worst_value",
+)
 
 
 class Report(ReportFolder):
@@ -48,8 +63,16 @@ class Report(ReportFolder):
     """Prepares to write; see `ReportFolder`.
 
     The format "npz" needs the map of every inspection.
+
+    Raises:
+      UserError: a modification has the name of a column.
     """
     super().__init__(*arguments, **options)
+    if taken := [name for name in self.preset.names if name in _COLUMNS]:
+      raise UserError(
+        f"preset {self.preset.name}: a modification is called {taken[0]!r}, as"
+        " a column of inspections.csv is; give it another name"
+      )
     self._all: list[Inspection] = []
     self._maps: list[np.ndarray] = []
     self._pictures = 0
@@ -130,23 +153,7 @@ def table(path: Path, modifications: Sequence[str]) -> Iterator[Any]:
   """
   with replacing(path) as file:
     writer = Writer(file)
-    writer.row(
-      (
-        "image",
-        "split",
-        "category",
-        "kind",
-        "score",
-        "threshold",
-        "defective",
-        "worst_box",
-        "original_box",
-        "seen_box",
-        "hidden",
-        "worst_value",
-        *modifications,
-      )
-    )
+    writer.row((*_COLUMNS, *modifications))
 
     def add(e: Inspection) -> None:
       because = (e.because.get(name) for name in modifications)

@@ -56,7 +56,7 @@ def test_unknown_change_names_the_nearest_and_all():
   ("change", "strength", "wanted"),
   [
     ("hue", 0.6, "turn=0.6 is out of range; use a number from -0.5 to 0.5"),
-    ("contrast", -0.1, "factor=-0.1 is out of range; use a number from 0 up"),
+    ("contrast", -0.1, "factor=-0.1 is out of range; .* from 0 to 1000"),
     ("texture", float("nan"), "h=nan is out of range"),
   ],
 )

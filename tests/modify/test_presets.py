@@ -164,6 +164,34 @@ def test_file_of_ones_own(tmp_path):
       ' {"change": "identity"}]}',
       "must be identity",
     ),
+    (
+      '{"modifications": [{"change": "hue", "turn": 0.1, "name": "identity"}]}',
+      "must be identity, the control, which changes nothing",
+    ),
+    *(
+      (
+        json.dumps(
+          {"modifications": [{"name": name, "change": "hue", "turn": 0.1}]}
+        ),
+        "cannot be the name of a preset or a modification",
+      )
+      for name in ("", " a", "a\n", "\x1b[2J", "\ud800", "\u202egnp", "x" * 101)
+    ),
+    (
+      '{"name": "\\u0007", "modifications": []}',
+      "cannot be the name of a preset",
+    ),
+    ('{"modifications": [{"change": "brightness", "factor": 1e300}]}', "1000"),
+    (
+      '{"modifications": [{"change": "bars", "distance": 1, "seed": 1e18}]}',
+      "seed=1e.18 is out of range; use a whole number from 0 to 4294967295",
+    ),
+    (
+      json.dumps(
+        {"modifications": [{"change": "identity", "name": "a"}] * 200}
+      ),
+      "has 200 modifications; use at most 100",
+    ),
   ],
 )
 def test_what_is_wrong_with_a_file(content, told, tmp_path):
@@ -181,6 +209,10 @@ def test_what_is_wrong_with_a_file(content, told, tmp_path):
     (("contrst=1",), "'contrst'; did you mean contrast"),
     (("hue=0.1,a",), "strengths are numbers"),
     (("hue=0.7",), "out of range"),
+    (("hue=" + "0.1," * 200 + "0.1",), "201 modifications; use at most 100"),
+    (("hue=nan",), "turn=nan is out of range"),
+    (("a\0.json",), "cannot be read: embedded null"),
+    (("x" * 300 + ".json",), "cannot be read: file name too long"),
     (("reference", "refrence"), "unknown mode: 'refrence'"),
     (("reference", "reference", "jpeg"), "unknown codec: 'jpeg'"),
     (("reference", "fast", "reference"), "use mode reference with it"),
@@ -189,6 +221,14 @@ def test_what_is_wrong_with_a_file(content, told, tmp_path):
 def test_what_cannot_be_loaded(arguments, told):
   with pytest.raises(UserError, match=told):
     presets.load(*arguments)
+
+
+def test_brackets_are_a_name(tmp_path):
+  path = tmp_path / "[mine].json"
+  mine = {"name": "[/red]", "change": "hue", "turn": 0.1}
+  path.write_text(json.dumps({"modifications": [mine]}))
+  preset = presets.load(str(path))
+  assert (preset.name, preset.names) == ("[mine]", ("identity", "[/red]"))
 
 
 def test_mode_is_checked_however_a_preset_is_made():

@@ -11,9 +11,10 @@ import pytest
 
 from protojax.console import Console
 from protojax.explain import documents, inspection
+from protojax.modify.modification import Modification
 from protojax.modify.presets import REFERENCE
 from protojax.report.defect_report import Report
-from protojax.types import Box
+from protojax.types import Box, UserError
 from tests.report import inspection_fakes as fakes
 from tests.report.page_reader import Page
 
@@ -179,3 +180,20 @@ def test_it_says_what_it_found(some, tmp_path):
   assert ["all", "8", str(tally.found)] in lines
   assert ["contrast", "62", "%"] in lines
   assert [str(report.folder / "report.html")] in lines
+
+
+def test_a_modification_with_the_name_of_a_column(tmp_path):
+  score = Modification("score", "hue", (0.1,))
+  mine = REFERENCE.modifications[0], score
+  preset = dataclasses.replace(REFERENCE, modifications=mine)
+  with pytest.raises(UserError, match=r"called 'score', as a column of insp"):
+    Report(tmp_path / "found", tmp_path, preset=preset)
+
+
+def test_a_damaged_summary_of_the_run_is_named_at_the_start(tmp_path):
+  for text, told in ("{", "is not valid JSON"), ("3", "expected an object"):
+    (tmp_path / "summary.json").write_text(text)
+    with pytest.raises(UserError, match=rf"summary\.json .*{told}.*: restore"):
+      Report(tmp_path / "found", tmp_path)
+  (tmp_path / "summary.json").write_text('{"image_auroc": "x", "aupro": null}')
+  assert Report(tmp_path / "found", tmp_path)
