@@ -1,12 +1,11 @@
 """ST-ProtoPNet against ProtoPNet, each branch alone, and its ablation.
 
 python benchmarks/st_protopnet.py claims --root=DIR
-python benchmarks/st_protopnet.py objects
 
-`claims` trains on a folder of classes: do two kinds of prototypes tell more
-than one, and do support prototypes stand closer to other classes? `objects`
-trains on composites (configs/csr_composites.py): does either kind keep to the
-objects? Each prints a Markdown table; --json=FILE writes the same rows.
+trains on a folder of classes: do two kinds of prototypes tell more than one,
+and do support prototypes stand closer to other classes? It prints a Markdown
+table; --json=FILE writes the same rows. The experiment st_protopnet_objects
+(benchmarks/results.py) asks if either kind keeps to the objects.
 """
 
 import argparse
@@ -26,11 +25,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from benchmarks import harness
-from configs import (
-  protopnet_folder,
-  st_protopnet_composites,
-  st_protopnet_folder,
-)
+from configs import protopnet_folder, st_protopnet_folder
 from protojax import methods, parallel
 from protojax.data import objects
 from protojax.data.stream import Stream
@@ -238,22 +233,7 @@ def _at_patches(method: Any, state: State) -> boundary.Boundary:
   )
 
 
-def objects_(args: argparse.Namespace) -> Iterator[harness.Row]:
-  """How much of each branch lies on the pasted pieces."""
-
-  def measure(seed: int) -> dict[str, dict[str, float]]:
-    method, state = harness.train(
-      harness.changed(st_protopnet_composites, args.variants, seed, {})
-    )
-    return {
-      kind: _on_objects(method, state, method.branch_losses.alive(state, b))
-      for b, kind in enumerate(method.kinds)
-    }
-
-  return harness.over_seeds(args.seeds, measure)
-
-
-def _on_objects(
+def on_objects(
   method: Any, state: State, chosen: Bool[Array, " p"]
 ) -> dict[str, float]:
   """Of the prototypes chosen: their own patches, and their heat in the test."""
@@ -317,8 +297,4 @@ def _taken_from(method: Any, state: State, chosen: Bool[Array, " p"]) -> float:
 
 
 if __name__ == "__main__":
-  harness.main(
-    __doc__ or "",
-    {"claims": claims, "objects": objects_},
-    "folder of a class each, for claims",
-  )
+  harness.main(__doc__ or "", {"claims": claims}, "folder of a class each")

@@ -7,8 +7,8 @@ Support prototypes do not keep to the pieces more than trivial ones: of those
 taken from images that have a piece 0.34 lie on one, of the trivial ones 0.64
 (pieces cover 0.18 of such images). Their heat is broader: more of it on the
 pieces (CH 0.68, trivial 0.47) and about as much off them (OIRR 0.93, 1.13),
-overlap 0.19 against 0.25. Means of seeds 0, 1, 2 (`benchmarks/st_protopnet.py
-objects`).
+overlap 0.19 against 0.25. Means of seeds 0, 1, 2 (the experiment
+st_protopnet_objects, benchmarks/results.py).
 
 Variant: `:debug` shrinks everything and takes random weights.
 """
