@@ -26,7 +26,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from benchmarks import harness
+from benchmarks import csr_runs, harness
 from benchmarks.csr_runs import Bottleneck, Trained, centre, padded
 from configs import csr_bccd, csr_composites
 from protojax.data.places import holds
@@ -44,7 +44,7 @@ def classify(args: argparse.Namespace) -> Iterator[harness.Row]:
   """Observable a: how well classes are told where the tag misleads."""
 
   def measure(seed: int) -> Figures:
-    trained = Trained(_composites(args, seed))
+    trained = csr_runs.trained(_composites(args, seed))
     told, _ = Bottleneck(trained).figures(trained)
     covered = trained.importance(lambda i: (padded([]), _tag(trained, i)))
     refined, _ = trained.refined()
@@ -62,7 +62,7 @@ def point(args: argparse.Namespace) -> list[harness.Row]:
   """Observables b and e: how often the best cell lies on the concept."""
 
   def measure(seed: int) -> Figures:
-    trained = Trained(_composites(args, seed))
+    trained = csr_runs.trained(_composites(args, seed))
     told, maps = Bottleneck(trained).figures(trained)
     refined, count = trained.refined()
     rows = {
@@ -142,7 +142,7 @@ def look(args: argparse.Namespace) -> Iterator[harness.Row]:
   """Observable c: boxes drawn where the model is unsure."""
 
   def measure(seed: int) -> Figures:
-    trained = Trained(_composites(args, seed))
+    trained = csr_runs.trained(_composites(args, seed))
     plain = trained.answers()
     unsure = _margin(plain.logits) < _UNSURE
     rng = np.random.default_rng(seed)
@@ -193,7 +193,7 @@ def reject(args: argparse.Namespace) -> Iterator[harness.Row]:
 
   def measure(seed: int) -> Figures:
     found = {}
-    run = Trained(_composites(args, seed))
+    run = csr_runs.trained(_composites(args, seed))
     for rule in ("zero", "absent_mean"):
       for dropout in (0.0, 0.2):
         changes = {"reject": rule, "task.concept_dropout": dropout}
@@ -223,7 +223,8 @@ def cells(args: argparse.Namespace) -> list[harness.Row]:
 
   def measure(seed: int) -> Figures:
     changes = {"data.root": args.root}
-    trained = Trained(harness.changed(csr_bccd, args.variants, seed, changes))
+    config = harness.changed(csr_bccd, args.variants, seed, changes)
+    trained = csr_runs.trained(config)
     told, maps = Bottleneck(trained).figures(trained)
     found, rng = trained.answers(), np.random.default_rng(seed)
     right = found.logits.argmax(axis=1) == trained.source.labels

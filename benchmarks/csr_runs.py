@@ -32,13 +32,18 @@ _ALPHA = 0.3
 _ask = jax.jit(jax.vmap(predict_with, (0, None, 0, 0)))
 
 
+def trained(config: ConfigDict) -> "Trained":
+  """The run of a config, which is trained if it is not there yet."""
+  folder = _RUNS / f"csr-{config.data.name}-{config.seed}"
+  if status := train(folder, config):
+    raise SystemExit(status)
+  return Trained(folder)
+
+
 class Trained:
   """A run, and the features of its test images."""
 
-  def __init__(self, config: ConfigDict) -> None:
-    folder = _RUNS / f"csr-{config.data.name}-{config.seed}"
-    if status := train(folder, config):
-      raise SystemExit(status)
+  def __init__(self, folder: Path) -> None:
     self.method, self.state, _ = loading.load(folder)
     self.network = self.method.network
     self.stream = self.method.stream("test")
