@@ -20,9 +20,10 @@ better; `docs/classifiers.md` has the figures.
 
 Variants: `:lite0` (as without any), `:lite1`, `:lite2`, `:resnet18`,
 `:resnet50` and `:convnext` choose the backbone, `:imagenet` its own head,
-`:paper` has the paper's solver and schedule (slow on CPU: it differentiates the
-exponential of a 1280 x 1280 matrix in every step), `:debug` shrinks everything
-and runs on the embedded photographs in seconds; they combine with commas.
+`:paper` has the paper's solver, schedule and resizing (slow on CPU: it
+differentiates the exponential of a 1280 x 1280 matrix in every step), `:debug`
+shrinks everything and runs on the embedded photographs in seconds; they combine
+with commas.
 """
 
 from ml_collections import ConfigDict
@@ -124,7 +125,7 @@ VARIANTS = {
   },
   "imagenet": {"head": "weights"},
   "paper": {
-    "data": {"validation_fraction": 0.0},
+    "data": {"validation_fraction": 0.0, "resize": "weights"},
     "rotation": {"kind": "orthogonal", "solver": "adam", "rounds": 10},
   },
   "debug": {
@@ -134,6 +135,7 @@ VARIANTS = {
       "root": "",
       "validation_fraction": 0.1,
       "image_size": 32,
+      "resize": "squash",
       "crop": False,
     },
     "backbone": {"name": "convnet", "pretrained": False, "weights": ""},

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import jax
 from ml_collections import ConfigDict
 
-from protojax import methods, parallel
+from protojax import backbones, methods, parallel
 from protojax.data import resizing as resizing_lib
 from protojax.data.resizing import Resizing
 from protojax.engine import assets
@@ -65,8 +65,17 @@ def image_size(config: ConfigDict) -> int:
 
 
 def resizing(config: ConfigDict) -> Resizing:
-  """How images come to the size at which a method takes them."""
-  return resizing_lib.chosen(config.data)
+  """How images come to the size at which a method takes them.
+
+  Raises:
+    UserError: the config does not say it, or nobody knows of its weights.
+  """
+
+  def of_weights() -> resizing_lib.Preprocessing:
+    b = config.backbone
+    return backbones.preprocessing(b.name, b.weights)
+
+  return resizing_lib.chosen(config.data, of_weights)
 
 
 def batch_size(config: ConfigDict, images: int) -> int:

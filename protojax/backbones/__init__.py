@@ -8,18 +8,23 @@ has the attributes `dtype` and `remat`.
 """
 
 import dataclasses
+import functools
 import importlib
+import logging
 from types import ModuleType
 
 import jax.numpy as jnp
 
 from protojax import finding
 from protojax.backbones.backbone import Backbone, Layer, Level
+from protojax.data.resizing import Preprocessing
 from protojax.types import UserError
+from protojax.weights import reading
 
-__all__ = ["Backbone", "Layer", "Level", "load", "names"]
+__all__ = ["Backbone", "Layer", "Level", "load", "names", "preprocessing"]
 
 _SETTING, _NEEDED = "config.backbone.name", ("NAMES", "load")
+_LOG = logging.getLogger(__name__)
 _DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
 
 
@@ -49,6 +54,48 @@ def load(name: str, dtype: str = "float32", remat: bool = False) -> Backbone:
   backbone = module.load(name)
   module = backbone.module.clone(dtype=_DTYPES[dtype], remat=remat)
   return dataclasses.replace(backbone, module=module)
+
+
+def preprocessing(name: str, weights: str = "") -> Preprocessing:
+  """How images were resized for the weights of a backbone.
+
+  Args:
+    name: of the backbone.
+    weights: address of its weights, as in `reading.fetch`; '' and files are
+      taken for the weights that the backbone usually has.
+
+  Raises:
+    UserError: the backbone has no such weights, or nobody knows.
+  """
+  known, (_, tag) = load(name).preprocessing, reading.hub_name(weights)
+  if not known:
+    raise UserError(
+      f"--config.data.resize=weights: the backbone {name!r} has no published"
+      " weights that say how images are resized; choose squash or aspect."
+    )
+  if tag not in known:
+    others = ", ".join(f".{other}" for other in known if other) or "none"
+    raise UserError(
+      f"--config.data.resize=weights: how images were resized for {weights} is"
+      f" not known here (known of {name}: {others}). Set"
+      " --config.data.resize=aspect with resize_size and interpolation as its"
+      " page on the hub says."
+    )
+  found = known[tag]
+  if weights and not tag:
+    _say_taken(weights, found)
+  return found
+
+
+@functools.cache
+def _say_taken(weights: str, found: Preprocessing) -> None:
+  _LOG.warning(
+    "note: images are resized as for the usual weights of this backbone, the"
+    " shorter side to %s and the middle %s cut out (%s); if %s is another, set"
+    " --config.data.resize_size and interpolation",
+    *found,
+    weights,
+  )
 
 
 def _modules() -> dict[str, ModuleType]:

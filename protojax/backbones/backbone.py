@@ -4,7 +4,7 @@ It is the first step of every method. The other modules of this package make
 backbones.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 import dataclasses
 from typing import Any, Literal
 
@@ -14,6 +14,7 @@ import jax.numpy as jnp
 from jaxtyping import Float
 import numpy as np
 
+from protojax.data.resizing import Preprocessing
 from protojax.layers.conv import Padding
 from protojax.types import ArrayLike, PyTree, UserError
 from protojax.weights import reading
@@ -26,6 +27,8 @@ Readout = Literal["mean", "normed mean", "other"]
 # Mean and deviation of ImageNet's pixels; most weights were trained with them.
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
+# What most classifiers of torchvision are tested with.
+TORCHVISION = Preprocessing(256, 224)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,6 +87,10 @@ class Backbone:
     tensors: gives the tensors of their checkpoint, with those of the
       classifier; None without pretrained weights.
     readout: how this classifier reads the map.
+    preprocessing: how images were resized for published weights, by the end of
+      their name on the hub, such as "tv_in1k" of "timm/resnet50.tv_in1k"; '' is
+      for files and for the pretrained weights. `mean` and `std` are those of
+      all of them.
   """
 
   module: nn.Module
@@ -97,6 +104,10 @@ class Backbone:
   pretrained: Callable[[], dict[str, Any]] | None = None
   tensors: Callable[[], Tensors] | None = None
   readout: Readout = "other"
+  # It changes no program that the backbone is a static argument of.
+  preprocessing: Mapping[str, Preprocessing] = dataclasses.field(
+    default_factory=dict, compare=False
+  )
 
   def init(
     self, key: jax.Array, image_size: int, blank: bool = False

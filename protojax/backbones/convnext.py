@@ -19,22 +19,29 @@ from protojax.backbones.backbone import (
   Level,
   recomputed,
 )
+from protojax.data.resizing import Preprocessing
 from protojax.layers.conv import Conv
 from protojax.layers.norm import layer_norm
 from protojax.weights.naming import Layout, Tensors, naming
 
-# Name -> (blocks of each stage, channels of the first; they double).
+# Name -> (blocks of each stage, channels of the first, which double, and
+# pixels that the shorter side of an image has in torchvision).
 _SIZES = {
-  "convnext_tiny": ((3, 3, 9, 3), 96),
-  "convnext_small": ((3, 3, 27, 3), 96),
-  "convnext_base": ((3, 3, 27, 3), 128),
+  "convnext_tiny": ((3, 3, 9, 3), 96, 236),
+  "convnext_small": ((3, 3, 27, 3), 96, 230),
+  "convnext_base": ((3, 3, 27, 3), 128, 232),
 }
 NAMES = tuple(_SIZES)
+# Liu et al.'s own weights, on the hub.
+_FACEBOOK = dict.fromkeys(
+  ("fb_in1k", "fb_in22k", "fb_in22k_ft_in1k"),
+  Preprocessing(256, 224, "bicubic"),
+)
 
 
 def load(name: str) -> Backbone:
   """The ConvNeXt of that name, without pretrained weights."""
-  blocks, channels = _SIZES[name]
+  blocks, channels, resize = _SIZES[name]
   levels = tuple(
     Level(f"stage_{i}", 2 ** (i + 1), channels << (i - 1)) for i in range(1, 5)
   )
@@ -48,6 +55,7 @@ def load(name: str) -> Backbone:
     levels=levels,
     layouts=_LAYOUTS,
     readout="normed mean",
+    preprocessing={"": Preprocessing(resize, 224), **_FACEBOOK},
   )
 
 

@@ -16,6 +16,7 @@ from jaxtyping import Array, Float
 from protojax.backbones.backbone import (
   IMAGENET_MEAN,
   IMAGENET_STD,
+  TORCHVISION,
   Backbone,
   Layer,
   Level,
@@ -70,6 +71,7 @@ def load(name: str) -> Backbone:
     ),
     layouts=_LAYOUTS,
     readout="mean",
+    preprocessing={"": TORCHVISION, "tv_in1k": TORCHVISION},
   )
 
 

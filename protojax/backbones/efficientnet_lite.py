@@ -16,6 +16,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from protojax.backbones.backbone import Backbone, Layer, Level, recomputed
+from protojax.data.resizing import Preprocessing
 from protojax.layers.conv import Conv
 from protojax.layers.norm import BatchNorm
 from protojax.types import PyTree
@@ -57,6 +58,13 @@ _NAMES = {
 }
 NAMES = tuple(_NAMES)
 
+# Size -> preprocessing. The authors resize by TensorFlow's bilinear filter,
+# which reads two pixels however small the image becomes; Pillow's bicubic one
+# is nearer to it than its bilinear one (timm's `efficientnet.py`).
+_PREPROCESSING = {
+  size: Preprocessing(side + 32, side, "bicubic")
+  for size, side in ((0, 224), (1, 240), (2, 260))
+}
 # Size -> (extra that installs the weights, sha256 of their file). The name of
 # the file ends in the first eight digits.
 _WEIGHTS = {
@@ -96,6 +104,7 @@ def load(name: str) -> Backbone:
     pretrained=functools.partial(_pretrained, backbone, size),
     tensors=functools.partial(_tensors, size),
     readout="mean" if head else "other",
+    preprocessing=dict.fromkeys(("", "in1k"), _PREPROCESSING[size]),
   )
 
 

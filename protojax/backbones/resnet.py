@@ -16,11 +16,13 @@ from jaxtyping import Array, Float
 from protojax.backbones.backbone import (
   IMAGENET_MEAN,
   IMAGENET_STD,
+  TORCHVISION,
   Backbone,
   Layer,
   Level,
   recomputed,
 )
+from protojax.data.resizing import Preprocessing
 from protojax.layers.conv import Conv
 from protojax.layers.norm import BatchNorm
 from protojax.layers.pool import max_pool
@@ -73,7 +75,17 @@ def load(name: str) -> Backbone:
     ),
     layouts=(_TORCHVISION, _BOTH if depth == _WITH_BOTH else _BBN),
     readout="mean",
+    preprocessing=_PREPROCESSING,
   )
+
+
+_PREPROCESSING = {
+  "": TORCHVISION,
+  "tv_in1k": TORCHVISION,
+  "tv2_in1k": Preprocessing(232, 224),
+  "gluon_in1k": Preprocessing(256, 224, "bicubic"),
+  "a1_in1k": Preprocessing(235, 224, "bicubic"),
+}
 
 
 class _Step(NamedTuple):

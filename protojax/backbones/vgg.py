@@ -15,6 +15,7 @@ from jaxtyping import Array, Float
 from protojax.backbones.backbone import (
   IMAGENET_MEAN,
   IMAGENET_STD,
+  TORCHVISION,
   Backbone,
   Layer,
   Level,
@@ -63,6 +64,7 @@ def load(name: str) -> Backbone:
       for i, channels in enumerate(_CHANNELS, start=1)
     ),
     layouts=(_layout(counts, norm),),
+    preprocessing={"": TORCHVISION, "tv_in1k": TORCHVISION},
   )
 
 

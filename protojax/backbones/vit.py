@@ -24,6 +24,7 @@ from protojax.backbones.backbone import (
   Level,
   recomputed,
 )
+from protojax.data.resizing import Preprocessing
 from protojax.layers.conv import Conv
 from protojax.layers.norm import layer_norm
 from protojax.weights.naming import Layout, Tensors, naming
@@ -42,11 +43,13 @@ class _Family(NamedTuple):
     mean: of the pixels that the weights were trained on.
     std: of the same pixels.
     settings: of the module.
+    preprocessing: see `Backbone`.
   """
 
   mean: tuple[float, float, float]
   std: tuple[float, float, float]
   settings: dict[str, Any]
+  preprocessing: dict[str, Preprocessing]
 
 
 _SIZES = {
@@ -54,17 +57,32 @@ _SIZES = {
   "base": _Size(768, 12, 12),
   "large": _Size(1024, 24, 16),
 }
+# Steiner et al. (2022), and Dosovitskiy et al. (2021).
+_AUGREG = (
+  *("augreg_in1k", "augreg_in21k", "augreg_in21k_ft_in1k", "orig_in21k"),
+  *("augreg2_in21k_ft_in1k", "orig_in21k_ft_in1k", "sam_in1k"),
+)
+_DINOV2 = {
+  "": Preprocessing(256, 224, "bicubic"),
+  "lvd142m": Preprocessing(518, 518, "bicubic"),
+}
 _FAMILIES = {
-  "vit": _Family((0.5,) * 3, (0.5,) * 3, {}),
+  "vit": _Family(
+    (0.5,) * 3,
+    (0.5,) * 3,
+    {},
+    dict.fromkeys(("", *_AUGREG), Preprocessing(248, 224, "bicubic")),
+  ),
   # Darcet et al. (2024), "Vision Transformers Need Registers".
   "dinov2": _Family(
-    IMAGENET_MEAN, IMAGENET_STD, {"registers": 4, "layer_scale": True}
+    IMAGENET_MEAN, IMAGENET_STD, {"registers": 4, "layer_scale": True}, _DINOV2
   ),
   # Radford et al. (2021).
   "clip": _Family(
     (0.48145466, 0.4578275, 0.40821073),
     (0.26862954, 0.26130258, 0.27577711),
     {"clip": True},
+    dict.fromkeys(("", "openai"), Preprocessing(224, 224, "bicubic")),
   ),
 }
 # Name -> (family, size, pixels of a patch, patches on a side in pretraining).
@@ -88,7 +106,7 @@ _ATTENTION = Layer(4097)
 def load(name: str) -> Backbone:
   """The transformer of that name, without pretrained weights."""
   family, size, patch, grid = _NAMES[name]
-  mean, std, settings = _FAMILIES[family]
+  mean, std, settings, preprocessing = _FAMILIES[family]
   channels, blocks, _ = _SIZES[size]
   return Backbone(
     module=ViT(*_SIZES[size], patch, grid, **settings),
@@ -101,6 +119,7 @@ def load(name: str) -> Backbone:
       Level(f"block_{i}", patch, channels) for i in range(1, blocks + 1)
     ),
     layouts=_LAYOUTS,
+    preprocessing=preprocessing,
   )
 
 

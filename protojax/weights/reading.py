@@ -87,6 +87,18 @@ def fetch(address: str) -> Path:
     ) from error
 
 
+def hub_name(address: str) -> tuple[str, str]:
+  """Model and tag of weights on the hub: ("resnet50", "tv_in1k").
+
+  Both are '' for a file, the tag where the repository's name has none.
+  """
+  name = address.removeprefix(_HUB)
+  if name == address:
+    return "", ""
+  model, _, tag = name.partition("/")[2].partition("/")[0].partition(".")
+  return model, tag
+
+
 def read(path: str | Path, sha256: str | None = None) -> dict[str, np.ndarray]:
   """Tensors by name in a file of weights; views of the file, read-only.
 

@@ -82,7 +82,14 @@ class Method:
     _require_known(config)
     self.config = config
     self.dataset = Dataset(
-      config.data, config.seed, config.batch_size, class_names, self._open
+      config.data,
+      config.seed,
+      config.batch_size,
+      class_names,
+      self._open,
+      of_weights=functools.partial(
+        backbones.preprocessing, config.backbone.name, config.backbone.weights
+      ),
     )
 
   def _open(self, data: ConfigDict, split: str, seed: int) -> Source:

@@ -18,6 +18,7 @@ from protojax import backbones, parallel, ranges
 from protojax.backbones import classifier
 from protojax.backbones.backbone import Backbone
 from protojax.data import stream as stream_lib
+from protojax.data.resizing import Preprocessing
 from protojax.data.source import Source, of_classes
 from protojax.datasets import dataset
 from protojax.datasets.dataset import Dataset
@@ -79,7 +80,12 @@ class Method:
     self.config = config
     self._own = own
     self.dataset = Dataset(
-      config.data, config.seed, config.batch_size, class_names, self._open
+      config.data,
+      config.seed,
+      config.batch_size,
+      class_names,
+      self._open,
+      of_weights=self._preprocessing,
     )
     self._class_names = class_names
 
@@ -89,6 +95,17 @@ class Method:
     if self._own is not None:
       return self._own[0]
     return backbones.load(b.name, b.dtype, b.remat)
+
+  def _preprocessing(self) -> Preprocessing:
+    """How images were resized for the classifier's weights."""
+    if self._own is not None:
+      raise UserError(
+        "--config.data.resize=weights: a classifier of your own does not say"
+        " how its images are resized; choose squash, or aspect with"
+        " resize_size and interpolation."
+      )
+    b = self.config.backbone
+    return backbones.preprocessing(b.name, b.weights)
 
   @property
   def _brings_head(self) -> bool:

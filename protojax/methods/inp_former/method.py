@@ -82,6 +82,9 @@ class Method:
       config.seed,
       config.batch_size,
       open_split=anomalies.open_split,
+      of_weights=functools.partial(
+        backbones.preprocessing, config.backbone.name, config.backbone.weights
+      ),
     )
 
   @functools.cached_property

@@ -83,7 +83,13 @@ class Method:
     self.splits = splits(config.data.validation_fraction, config.joint.patience)
     self.config = config
     self.dataset = Dataset(
-      config.data, config.seed, config.batch_size, class_names
+      config.data,
+      config.seed,
+      config.batch_size,
+      class_names,
+      of_weights=functools.partial(
+        backbones.preprocessing, config.backbone.name, config.backbone.weights
+      ),
     )
 
   @functools.cached_property

@@ -99,7 +99,13 @@ class Method:
     self.config = config
     self.kinds = _kinds(config.branches)
     self.dataset = Dataset(
-      config.data, config.seed, config.batch_size, class_names
+      config.data,
+      config.seed,
+      config.batch_size,
+      class_names,
+      of_weights=functools.partial(
+        backbones.preprocessing, config.backbone.name, config.backbone.weights
+      ),
     )
 
   @functools.cached_property
