@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from benchmarks import csr_runs, experiment
+from benchmarks import experiment
 
 QUESTION = "Do concepts by similarity do better than a bottleneck of concepts?"
 
@@ -30,6 +30,9 @@ SEEDS = (0, 1, 2)
 
 def _beside_a_bottleneck(workdir: Path, data: Path) -> Mapping[str, Any]:
   """What a run says of itself, and a bottleneck on its features."""
+  # Imported here: who only reads lines does not wait for it.
+  from benchmarks import csr_runs
+
   trained = csr_runs.Trained(workdir)
   bottleneck, _ = csr_runs.Bottleneck(trained).figures(trained)
   return {**experiment.summary(workdir, data), "bottleneck": bottleneck}

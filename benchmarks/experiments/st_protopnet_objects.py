@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from benchmarks import harness, st_protopnet
+from benchmarks import harness
 from benchmarks.experiment import Found, columns
 from protojax import loading
 
@@ -31,6 +31,9 @@ SEEDS = (0, 1, 2)
 
 def _of_each_kind(workdir: Path, data: Path) -> Mapping[str, Any]:
   """How much of the prototypes of each kind lies on the pieces."""
+  # Imported here: who only reads lines does not wait for it.
+  from benchmarks import st_protopnet
+
   del data  # They are embedded.
   method, state, _ = loading.load(workdir)
   alive = method.branch_losses.alive
