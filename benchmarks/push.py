@@ -121,7 +121,8 @@ def pruning(quick: bool) -> Iterator[ratios.Pair]:
 
   def ours() -> Any:
     near = prune.nearest_images(_ready, state, stream, similarity.load("log"))
-    return prune.prune(near.labels, _CLASS_OF, alive, _CLASS_NAMES)
+    images = np.bincount(labels, minlength=_CLASSES)
+    return prune.prune(near.labels, _CLASS_OF, alive, images)
 
   yield ratios.Pair(
     f"prune and 6 nearest, {count} images x {_PROTOTYPES} prototypes / CaBRNet",

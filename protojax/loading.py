@@ -15,6 +15,8 @@ from protojax.data.resizing import Resizing
 from protojax.engine import assets
 from protojax.engine import workdir as workdir_lib
 from protojax.engine.checkpoint import Checkpoints, unflatten
+from protojax.methods import base
+from protojax.prototypes import bank
 from protojax.types import State, UserError
 
 if TYPE_CHECKING:
@@ -87,3 +89,16 @@ def batch_size(config: ConfigDict, images: int) -> int:
   """
   found = config.batch_size if "batch_size" in config else _AT_ONCE
   return min(images, found)
+
+
+def require_living(method: "Method", state: State) -> None:
+  """Refuses a model whose prototypes were all pruned.
+
+  A method without prototypes that stay from image to image has none to lose.
+
+  Raises:
+    UserError: none is alive.
+  """
+  explains = base.able(method, "explains")
+  if explains is not None and explains.network is not None:
+    bank.require_living(explains.network.bank(state))

@@ -27,7 +27,7 @@ from protojax import cli, installed, loading, parallel, printing
 from protojax.engine import checkpoint, workdir
 from protojax.methods.base import needed
 from protojax.prototypes import push
-from protojax.prototypes.bank import bank_of
+from protojax.prototypes.bank import bank_of, require_living
 from protojax.prototypes.compaction import compact
 from protojax.prototypes.network import Network
 from protojax.types import Array, ArrayLike, State, UserError
@@ -80,8 +80,7 @@ def run(args: argparse.Namespace) -> int:
   if not isinstance(network, Network):
     raise UserError(f"{folder}: {config.method} cannot be exported yet")
   state = parallel.to_host(state)
-  if not np.any(bank_of(state).alive):
-    raise UserError(f"{folder}: all prototypes were pruned, so nothing is left")
+  require_living(bank_of(state))
   small = compact(state)
   weights = checkpoint.flatten(_needed(small))
   programs = serialized(network, small)

@@ -105,6 +105,7 @@ def run(args: argparse.Namespace) -> int:
   folder = Path(args.workdir or workdir.newest(Path("runs")))
   method, state, _ = loading.load(folder)
   intervenes = needed(method, "intervenes")
+  loading.require_living(method, state)
   # train.py writes this file last.
   if not (folder / "summary.json").exists():
     printing.tell(f"note: {folder} is not trained to its end")

@@ -102,6 +102,7 @@ def run(args: argparse.Namespace) -> int:
     folder = Path(args.workdir or workdir.newest(Path("runs")))
     method, state, config = loading.load(folder)
     answers = needed(method, *_ANSWERS)
+    loading.require_living(method, state)
     kind = next(k for k in _ANSWERS if getattr(method.capabilities, k))
     describe, columns, as_rows = _ANSWERS[kind]
     size = loading.image_size(config)

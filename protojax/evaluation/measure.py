@@ -9,7 +9,9 @@ from pathlib import Path
 import statistics
 from typing import Any, NamedTuple
 
-from protojax import loading
+import numpy as np
+
+from protojax import loading, printing
 from protojax.data import stream as stream_lib
 from protojax.datasets import files
 from protojax.evaluation import decisions, explanations, recipes
@@ -76,6 +78,11 @@ def measure(
   """
   method, state, config = loading.load(folder)
   model = recipes.explainable(method)
+  if not np.any(model.bank(state).alive):
+    printing.tell(
+      f"note: all prototypes of {folder} were pruned; its figures are those of"
+      " one answer to all images"
+    )
   stream = method.stream("test")
   others = None
   if outliers:

@@ -31,6 +31,7 @@ from protojax.explain.scoring_sheet import ScoringSheets
 from protojax.explain.sweep import Totals, sweep
 from protojax.metrics import classification
 from protojax.prototypes import push
+from protojax.prototypes.bank import require_living
 from protojax.prototypes.explainable import Explainable
 from protojax.types import State
 
@@ -122,12 +123,14 @@ def explain(
     compared with.
 
   Raises:
-    UserError: a training image is not the one a prototype was pushed to.
+    UserError: no prototype is alive, or a training image is not the one a
+      prototype was pushed to.
   """
   local = request.scope == "local"
   context = Context(
     model, state, stream, request.split, request.preset, request.heat
   )
+  require_living(context.bank)
   correlation = None
   if evaluate is not None and not local:
     correlation = overview.correlation(context)

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from jaxtyping import Float, Int
 import numpy as np
 
-from protojax.types import ArrayLike, PyTree, State
+from protojax.types import ArrayLike, PyTree, State, UserError
 
 DIGEST_BYTES = 16
 
@@ -81,6 +81,20 @@ def bank_of(state: State) -> Bank:
     state.buffers["alive"],
     state.buffers.get("provenance"),
   )
+
+
+def require_living(bank: Bank) -> None:
+  """Refuses a model without a living prototype.
+
+  Raises:
+    UserError: all were pruned.
+  """
+  alive = np.asarray(bank.alive)
+  if not alive.any():
+    raise UserError(
+      f"all {len(alive)} prototypes of the model were pruned, so it gives every"
+      " image the same answer, without a reason: train it longer, or prune less"
+    )
 
 
 def with_bank(state: State, bank: Bank) -> State:

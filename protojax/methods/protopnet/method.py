@@ -361,7 +361,9 @@ class Method:
       c.nearest,
       self._trained.placement,
     )
-    return prune.pruned(state, near, self.dataset.class_names, c.threshold)
+    return prune.pruned(
+      state, near, data.labels, self.dataset.class_names, c.threshold
+    )
 
   # For the commands.
 

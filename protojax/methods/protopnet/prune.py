@@ -80,50 +80,66 @@ def prune(
   labels: Int[ArrayLike, "p n"],
   class_of: Int[ArrayLike, " p"],
   alive: Bool[ArrayLike, " p"],
-  class_names: Sequence[str],
+  images: Int[ArrayLike, " k"],
   threshold: int = 3,
-) -> tuple[Bool[np.ndarray, " p"], tuple[str, ...]]:
-  """Which prototypes stay alive, and the classes that have none left.
+) -> Bool[np.ndarray, " p"]:
+  """Which prototypes stay alive.
 
   A prototype with fewer than `threshold` votes dies (3 of 6 in the paper's
-  code). If it has fewer images than that, all must be of its class.
+  code). An image votes once, however many of its patches are near. A class with
+  fewer images than that cannot give as many votes: all of its images must then
+  be among the nearest, and at least one.
 
   Args:
     labels: classes of the nearest images; -1 where there is none.
     class_of: the class of each prototype.
     alive: prototypes not pruned before; the dead stay dead.
-    class_names: of classes 0, 1, ...
+    images: number of training images of each class.
     threshold: votes that a prototype needs to stay alive.
   """
   there = np.sum(np.asarray(labels) >= 0, axis=1)
-  enough = votes(labels, class_of) >= np.minimum(threshold, there)
-  left = np.asarray(alive) & enough
-  living = np.bincount(np.asarray(class_of)[left], minlength=len(class_names))
-  emptied = tuple(
-    name for name, n in zip(class_names, living, strict=True) if n == 0
-  )
-  return left, emptied
+  possible = np.maximum(np.asarray(images)[np.asarray(class_of)], 1)
+  needed = np.minimum(threshold, np.minimum(there, possible))
+  return np.asarray(alive) & (votes(labels, class_of) >= needed)
 
 
 def pruned(
-  state: State, near: Neighbours, class_names: Sequence[str], threshold: int = 3
+  state: State,
+  near: Neighbours,
+  labels: Int[ArrayLike, " n"],
+  class_names: Sequence[str],
+  threshold: int = 3,
 ) -> tuple[State, Metrics]:
   """The state after `prune`; warns of classes without a prototype.
+
+  Args:
+    state: after the push.
+    near: the nearest images of each prototype.
+    labels: of all training images; -1 is unknown.
+    class_names: of classes 0, 1, ...
+    threshold: see `prune`.
 
   Returns:
     The state; numbers of prototypes "alive" and of "classes_without".
   """
-  bank = bank_of(state)
-  classed = bank.class_of, bank.alive
-  alive, emptied = prune(near.labels, *classed, class_names, threshold)
-  if emptied and parallel.is_primary():
+  bank, count = bank_of(state), len(class_names)
+  known = np.asarray(labels)[np.asarray(labels) >= 0]
+  images = np.bincount(known, minlength=count)
+  alive = prune(near.labels, bank.class_of, bank.alive, images, threshold)
+  living = np.bincount(np.asarray(bank.class_of)[alive], minlength=count)
+  emptied = np.flatnonzero(living == 0)
+  if len(emptied) and parallel.is_primary():
     logging.warning(
       "pruning leaves no prototype for %s: nothing speaks for these classes"
       " any more. Train longer, or lower config.prune.threshold.",
-      ", ".join(emptied),
+      ", ".join(_told(class_names[k], int(images[k])) for k in emptied),
     )
   metrics = {"alive": int(alive.sum()), "classes_without": len(emptied)}
   return with_bank(state, bank.replace(alive=alive)), metrics
+
+
+def _told(name: str, images: int) -> str:
+  return name if images else f"{name} (it has no training image)"
 
 
 def _step(

@@ -264,33 +264,6 @@ def test_only_what_moves_the_patches_makes_them_stale(make_method, make_state):
   assert push.stale(_train(_stage(method, "warm"), state))
 
 
-def test_pruning_names_the_classes_it_empties(make_method, make_state, caplog):
-  method = make_method(**{"prune.threshold": 7})
-  state, _ = method.push(make_state(method), method.stream("train"))
-  with caplog.at_level("WARNING"):
-    pruned, metrics = method.prune(state, method.stream("train"))
-  alive = pruned.buffers["alive"]
-  assert metrics["alive"] == alive.sum() < len(alive)
-  emptied = [
-    name
-    for k, name in enumerate(method.network.class_names)
-    if not alive[pruned.buffers["class_of"] == k].any()
-  ]
-  assert metrics["classes_without"] == len(emptied) > 0
-  assert f"no prototype for {', '.join(emptied)}:" in caplog.text
-  batch = next(method.stream("test").batches())
-  rows = jax.jit(method.predict)(pruned, batch)
-  unseen = pruned.params["head"]["weight"][:, ~alive]
-  assert np.abs(unseen).max() > 0
-  alone = (
-    rows["similarities"][:, alive] @ pruned.params["head"]["weight"][:, alive].T
-  )
-  np.testing.assert_allclose(rows["logits"], alone, rtol=1e-4, atol=1e-4)
-  head = _solved(method, pruned).params["head"]["weight"]
-  assert np.all(np.isfinite(head))
-  np.testing.assert_array_equal(head[:, ~alive], unseen)
-
-
 def test_start_brings_features_to_unit_variance(make_method, make_state):
   method = make_method()
   train = method.stream("train")

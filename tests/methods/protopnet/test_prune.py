@@ -19,6 +19,8 @@ from tests.prototypes.streams import (
 
 CLASS_OF = np.array([0, 0, 1, 1, 2, 2], np.int32)
 LOG = similarity.load("log")
+# Training images of each class.
+MANY, FEW = np.full(3, 9), np.array([1, 2, 4])
 
 
 def make_state():
@@ -109,24 +111,89 @@ def test_rule_on_lists_written_by_hand():
   )
   votes = prune.votes(labels, CLASS_OF)
   np.testing.assert_array_equal(votes, [3, 2, 6, 0, 2, 2])
-  alive, emptied = prune.prune(labels, CLASS_OF, np.ones(6, bool), CLASS_NAMES)
+  alive = prune.prune(labels, CLASS_OF, np.ones(6, bool), MANY)
   np.testing.assert_array_equal(alive, [1, 0, 1, 0, 0, 0])
-  assert emptied == ("cedar",)
 
 
 def test_dead_stay_dead():
   labels = np.repeat(CLASS_OF[:, None], 6, axis=1)
   before = np.array([True, False, False, False, True, True])
-  alive, emptied = prune.prune(labels, CLASS_OF, before, CLASS_NAMES)
+  alive = prune.prune(labels, CLASS_OF, before, MANY)
   np.testing.assert_array_equal(alive, before)
-  assert emptied == ("birch",)
 
 
 def test_with_two_images_both_must_be_of_the_class():
   labels = np.full((6, 6), -1)
   labels[:, :2] = [[0, 0], [0, 1], [1, 1], [0, 0], [2, 2], [2, 0]]
-  alive, _ = prune.prune(labels, CLASS_OF, np.ones(6, bool), CLASS_NAMES)
+  alive = prune.prune(labels, CLASS_OF, np.ones(6, bool), MANY)
   np.testing.assert_array_equal(alive, [1, 0, 1, 0, 1, 0])
+
+
+def test_a_rare_class_needs_no_more_votes_than_it_has_images():
+  """Of one, two and four training images; without the cap all but 5 die."""
+  labels = np.array(
+    [
+      [0, 1, 1, 2, 2, 2],  # its only image is among the nearest
+      [1, 1, 2, 2, 2, 2],  # and is not
+      [1, 2, 1, 2, 2, 2],  # both images
+      [1, 2, 2, 2, 2, 0],  # one of two
+      [2, 2, 0, 1, 1, 2],  # three of four: as the threshold asks
+      [2, 2, 0, 1, 1, 0],  # two of four: it could have three
+    ]
+  )
+  alive = prune.prune(labels, CLASS_OF, np.ones(6, bool), FEW)
+  np.testing.assert_array_equal(alive, [1, 0, 1, 0, 1, 0])
+  # A class without an image has no vote, and no prototype of its own.
+  none = prune.prune(labels[1:2], CLASS_OF[:1], np.ones(1, bool), FEW - 1)
+  assert not none.any()
+  assert prune.prune(labels, CLASS_OF, np.ones(6, bool), FEW, 0).all()
+
+
+def test_a_rare_class_survives_the_sweep_and_an_empty_one_is_told(caplog):
+  """In a stream: 2 of 11 images of the first class, none of the last."""
+  images, _ = photographs()
+  labels = np.array([0, 0, 1, 1, 1, 1, 1, 1, 1, 1, 1], np.int32)
+  images, state = images[:11], make_state()
+  stream = ArrayStream(images, labels, 4)
+  near = prune.nearest_images(embed, state, stream, LOG, k=6)
+  # The images of class 0 are the nearest to its prototypes, as after a push.
+  near = near.replace(
+    labels=np.where(CLASS_OF[:, None] == 0, [0, 0, *[1] * 4], 1)
+  )
+  with caplog.at_level("WARNING", "absl"):
+    state, metrics = prune.pruned(state, near, labels, CLASS_NAMES)
+  np.testing.assert_array_equal(state.buffers["alive"], [1, 1, 1, 1, 0, 0])
+  assert metrics == {"alive": 4, "classes_without": 1}
+  assert "no prototype for cedar (it has no training image):" in caplog.text
+
+
+def test_pruning_names_the_classes_it_empties(make_method, make_state, caplog):
+  method = make_method(**{"prune.threshold": 6})
+  state, _ = method.push(make_state(method), method.stream("train"))
+  with caplog.at_level("WARNING"):
+    pruned, metrics = method.prune(state, method.stream("train"))
+  alive = pruned.buffers["alive"]
+  assert metrics["alive"] == alive.sum() < len(alive)
+  emptied = [
+    name
+    for k, name in enumerate(method.network.class_names)
+    if not alive[pruned.buffers["class_of"] == k].any()
+  ]
+  assert metrics["classes_without"] == len(emptied) > 0
+  assert f"no prototype for {', '.join(emptied)}:" in caplog.text
+  batch = next(method.stream("test").batches())
+  rows = jax.jit(method.predict)(pruned, batch)
+  unseen = pruned.params["head"]["weight"][:, ~alive]
+  assert np.abs(unseen).max() > 0
+  alone = (
+    rows["similarities"][:, alive] @ pruned.params["head"]["weight"][:, alive].T
+  )
+  np.testing.assert_allclose(rows["logits"], alone, rtol=1e-4, atol=1e-4)
+  solve = next(s for s in method.stages() if s.name == "last layer")
+  solved, _ = solve.sweep(pruned, solve.data)
+  weight = solved.params["head"]["weight"]
+  assert np.all(np.isfinite(weight))
+  np.testing.assert_array_equal(weight[:, ~alive], unseen)
 
 
 @pytest.mark.parametrize("stale", [False, True])
