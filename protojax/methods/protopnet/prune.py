@@ -132,7 +132,9 @@ def pruned(
     logging.warning(
       "pruning leaves no prototype for %s: nothing speaks for these classes"
       " any more. Train longer, or lower config.prune.threshold.",
-      ", ".join(_told(class_names[k], int(images[k])) for k in emptied),
+      ", ".join(
+        _told(class_names[k], int(images[k])) for k in emptied.tolist()
+      ),
     )
   metrics = {"alive": int(alive.sum()), "classes_without": len(emptied)}
   return with_bank(state, bank.replace(alive=alive)), metrics
