@@ -1,14 +1,34 @@
 """Which examples of a source a stream draws, how often, and by which labels."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 import functools
+from typing import NamedTuple
 
-from jaxtyping import Float, Float64, Int, Int32
+import grain
+from jaxtyping import Bool, Float, Float64, Int, Int32
 import numpy as np
 
 from protojax.data import columns
 from protojax.data.source import Source
 from protojax.types import UserError
+
+
+class Step(NamedTuple):
+  """The examples of a step, over all processes.
+
+  Attributes:
+    epoch: its number.
+    indices: of the examples in the source.
+    valid: False for padding.
+    draws: how often each example came before in the epoch.
+    columns: more of each, by name.
+  """
+
+  epoch: int
+  indices: Int32[np.ndarray, "B"]
+  valid: Bool[np.ndarray, "B"]
+  draws: Int32[np.ndarray, "B"]
+  columns: Mapping[str, np.ndarray]
 
 
 def rows(
@@ -69,25 +89,53 @@ def labels(
   return columns.of_classes("labels", found, source)
 
 
-# Positions in the source, and how often each came before in the epoch.
-Drawn = tuple[Int32[np.ndarray, "B"], Int32[np.ndarray, "B"]]
+def of_rows(
+  given: Mapping[str, np.ndarray] | None,
+  source: Source,
+  chosen: Int32[np.ndarray, "r"] | None,
+) -> Mapping[str, np.ndarray]:
+  """More of each row of a stream, by name; None: nothing.
+
+  Raises:
+    UserError: a column has not one value for each row.
+  """
+  count = len(source) if chosen is None else len(chosen)
+  for name, values in (given or {}).items():
+    if len(values) != count:
+      raise UserError(
+        f"the column {name!r} has {len(values)} values, expected one for each"
+        f" of the {count} rows"
+      )
+  return given or {}
+
+
+# Places in the rows of a stream; how often the example of each came before in
+# the epoch; False for padding.
+Drawn = tuple[
+  Int32[np.ndarray, "B"], Int32[np.ndarray, "B"], Bool[np.ndarray, "B"]
+]
 
 
 def in_order(
-  positions: Int32[np.ndarray, "r"],
-  order: Callable[[int], Int[np.ndarray, "B"]],
+  positions: Int32[np.ndarray, "r"], seed: int, size: int, padded: bool
 ) -> Callable[[int], Drawn]:
-  """Function from a step to its examples, each as often as in `positions`.
+  """Function from a step to its rows, each once in an epoch.
 
   Args:
-    positions: of the examples in the source.
-    order: step -> places in `positions`, all of an epoch different.
+    positions: of the rows in the source.
+    seed: of the order of every epoch.
+    size: rows of a step.
+    padded: the last step of an epoch has what remains; else that is dropped.
   """
   before = occurrences(positions)
+  order = grain.MapDataset.range(len(positions)).shuffle(seed % 2**32)
+  order = order.batch(size, drop_remainder=not padded).repeat()
 
   def drawn(step: int) -> Drawn:
-    at = order(step)
-    return positions[at], before[at]
+    at = np.asarray(order[step], np.int32)
+    valid = np.arange(size) < len(at)
+    at = np.pad(at, (0, size - len(at)), mode="edge")
+    return at, before[at], valid
 
   return drawn
 
@@ -102,10 +150,10 @@ def by_weight(
   """Function from a step to draws with replacement, in proportion to weights.
 
   Args:
-    positions: of the examples to draw from, in the source.
-    weights: of these examples.
+    positions: of the rows to draw from, in the source.
+    weights: of these rows.
     seed: of the draws of every epoch.
-    size: examples of a step.
+    size: rows of a step.
     per_epoch: steps of an epoch.
   """
   # The last is exactly 1, so that no number in [0, 1) is above it.
@@ -115,13 +163,13 @@ def by_weight(
   @functools.lru_cache(maxsize=2)
   def epoch(number: int) -> tuple[np.ndarray, np.ndarray]:
     random = np.random.default_rng((seed % 2**32, number))
-    found = random.random(per_epoch * size)
-    found = positions[np.searchsorted(borders, found, side="right")]
-    return found.reshape(-1, size), occurrences(found).reshape(-1, size)
+    found = np.searchsorted(borders, random.random(per_epoch * size), "right")
+    before = occurrences(positions[found])
+    return found.astype(np.int32).reshape(-1, size), before.reshape(-1, size)
 
   def drawn(step: int) -> Drawn:
-    found, before = epoch(step // per_epoch)
-    return found[step % per_epoch], before[step % per_epoch]
+    at, before = epoch(step // per_epoch)
+    return at[step % per_epoch], before[step % per_epoch], np.ones(size, bool)
 
   return drawn
 
@@ -135,6 +183,16 @@ def occurrences(numbers: Int[np.ndarray, "n"]) -> Int32[np.ndarray, "n"]:
   found = np.empty(len(numbers), np.int32)
   found[order] = np.arange(len(numbers)) - np.repeat(first, counts)
   return found
+
+
+def padded(positions: Int32[np.ndarray, "r"], size: int, step: int) -> Step:
+  """A step of positions in their order, the last one padded."""
+  at = np.arange(step * size, (step + 1) * size)
+  # Padding repeats the last example: its label is valid, and its fields are in
+  # the same batch, so that it is read once.
+  last = len(positions) - 1
+  indices, none = positions[np.minimum(at, last)], np.zeros(size, np.int32)
+  return Step(0, indices, at <= last, none, {})
 
 
 def _one_each(

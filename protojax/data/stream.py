@@ -9,11 +9,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 import dataclasses
 import functools
 import os
-from typing import Any, NamedTuple
+from typing import Any
 
 import grain
 import jax
-from jaxtyping import Bool, Float, Int32
+from jaxtyping import Float, Int32
 import numpy as np
 
 from protojax import parallel
@@ -39,6 +39,8 @@ def shuffled(
   rows: Sequence[int] | np.ndarray | None = None,
   weights: Sequence[float] | np.ndarray | None = None,
   labels: Sequence[int] | np.ndarray | None = None,
+  columns: Mapping[str, np.ndarray] | None = None,
+  padded: bool = False,
   views: Mapping[str, str] | None = None,
   resizing: Resizing = SQUASH,
   cache_bytes: int = _CACHE_BYTES,
@@ -57,14 +59,17 @@ def shuffled(
     weights: of each example of the source, drawn with replacement in
       proportion; 0 is never drawn. None: each comes once.
     labels: of each example of the source, in place of its own; -1 is unknown.
+    columns: more of each of `rows`, by name, for a batch to hold.
+    padded: the last batch of an epoch has the remainder and padding, which a
+      loss must leave out by "valid". Weighted draws have no remainder.
     views: several variations by name in place of `augment`; see `data.views`.
       A batch is then batch[view][field] after `Stream.varied`.
     resizing: how images come to `image_size`.
     cache_bytes: memory for decoded examples; streams of one source share it.
 
   Raises:
-    UserError: there are fewer examples than a batch has, or no such
-      augmentation or view.
+    UserError: there are fewer examples than a batch has (but for `padded`), or
+      no such augmentation or view.
   """
   if augment and views is not None:
     raise UserError(
@@ -81,8 +86,10 @@ def shuffled(
     chosen,
     choice.weights(weights, source, chosen),
     choice.labels(labels, source),
+    choice.of_rows(columns, source, chosen),
+    padded and weights is None,
   )
-  if len(stream) < batch_size:
+  if len(stream) < batch_size and not stream.padded:
     raise UserError(
       f"{len(stream)} training images are fewer than a batch of {batch_size}:"
       f" set the batch size to {len(stream)} or less, or add images"
@@ -112,22 +119,6 @@ def ordered(
   return Stream(source, kept, batch_size, rows=choice.rows(rows, source))
 
 
-class _Step(NamedTuple):
-  """The examples of a step, over all processes.
-
-  Attributes:
-    epoch: its number.
-    indices: of the examples in the source.
-    valid: False for padding.
-    draws: how often each example came before in the epoch.
-  """
-
-  epoch: int
-  indices: Int32[np.ndarray, "B"]
-  valid: Bool[np.ndarray, "B"]
-  draws: Int32[np.ndarray, "B"]
-
-
 @dataclasses.dataclass(frozen=True, eq=False)
 class Stream:
   """Batches of a source, addressed by step; made by `shuffled` or `ordered`.
@@ -142,6 +133,8 @@ class Stream:
     rows: positions in the source of the stream's examples; None: all.
     weights: of each example of the source; None: each comes once.
     given: labels of each example in place of the source's.
+    columns: more of each of `rows`, by name, in the batches of an epoch.
+    padded: a shuffled epoch ends in a padded batch; an ordered one always does.
   """
 
   source: Source
@@ -153,6 +146,8 @@ class Stream:
   rows: Int32[np.ndarray, "n"] | None = None
   weights: Float[np.ndarray, "N"] | None = None
   given: Int32[np.ndarray, "N"] | None = None
+  columns: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
+  padded: bool = False
 
   def __post_init__(self) -> None:
     if self.batch_size < 1:
@@ -195,9 +190,9 @@ class Stream:
 
   @property
   def steps_per_epoch(self) -> int:
-    """Batches of an epoch; an ordered stream counts the padded one, too."""
-    if self.seed is None:
-      return -(-len(self) // self.batch_size)
+    """Batches of an epoch, with a padded one."""
+    if self.seed is None or self.padded:
+      return -(-len(self) // self.batch_size) * self.copies
     return len(self) // self.batch_size * self.copies
 
   def batches(
@@ -231,7 +226,7 @@ class Stream:
     Each process gets its own rows, as in `batches`.
     """
     chosen, mine = np.asarray(indices, np.int32), self._share()
-    step = functools.partial(_padded, chosen, self.batch_size)
+    step = functools.partial(choice.padded, chosen, self.batch_size)
     steps = range(-(-len(chosen) // self.batch_size))
     return self._read(grain.MapDataset.source(steps).map(step), mine)
 
@@ -270,7 +265,7 @@ class Stream:
     def rows(x: Any) -> jax.ShapeDtypeStruct:
       return jax.ShapeDtypeStruct((self.batch_size, *x.shape), x.dtype)
 
-    one = self._chosen(self._positions[:1])
+    one = {**self._chosen(self._positions[:1]), **self.columns}
     known = {name: rows(x[0]) for name, x in one.items()}
     if not read_images:
       return known
@@ -289,7 +284,7 @@ class Stream:
 
   def whole(self) -> "Stream":
     """The same stream, of all examples of the source."""
-    return dataclasses.replace(self, rows=None)
+    return dataclasses.replace(self, rows=None, columns={})
 
   @functools.cached_property
   def _kinds(self) -> Mapping[str, fields.Field]:
@@ -302,7 +297,7 @@ class Stream:
     return np.arange(len(self.source), dtype=np.int32)
 
   @functools.cached_property
-  def _columns(self) -> dict[str, Int32[np.ndarray, "n"]]:
+  def _of_source(self) -> dict[str, Int32[np.ndarray, "n"]]:
     given = {} if self.given is None else {"label": self.given}
     return {**columns.known(self.source), **given}
 
@@ -322,7 +317,7 @@ class Stream:
 
     "draw" tells an example that an epoch has several times from itself.
     """
-    known = {name: rows[indices] for name, rows in self._columns.items()}
+    known = {name: rows[indices] for name, rows in self._of_source.items()}
     known |= {"index": indices, "valid": valid}
     return {**known, "draw": draws} if self._repeats else known
 
@@ -330,9 +325,10 @@ class Stream:
     valid, draws = np.ones(len(indices), bool), np.zeros(len(indices), np.int32)
     return self._known(indices, valid, draws)
 
-  def _known_of(self, step: _Step, mine: slice) -> Batch:
-    _, indices, valid, draws = step
-    return self._known(indices[mine], valid[mine], draws[mine])
+  def _known_of(self, step: choice.Step, mine: slice) -> Batch:
+    _, indices, valid, draws, columns = step
+    known = self._known(indices[mine], valid[mine], draws[mine])
+    return {**known, **{name: x[mine] for name, x in columns.items()}}
 
   def _share(self) -> slice:
     """Rows of a batch that belong to this process."""
@@ -345,23 +341,24 @@ class Stream:
     size = self.batch_size // count
     return slice(number * size, (number + 1) * size)
 
-  def _steps(self) -> Callable[[int], _Step]:
+  def _steps(self) -> Callable[[int], choice.Step]:
     """Function from a number to the step, over all processes."""
     if self.seed is None:
-      return functools.partial(_padded, self._positions, self.batch_size)
+      return functools.partial(choice.padded, self._positions, self.batch_size)
     positions, size = self._positions, self.batch_size
-    per_epoch, whole = len(self) // size, np.ones(size, bool)
+    per_epoch = self.steps_per_epoch // self.copies
     if self.weights is None:
-      order = grain.MapDataset.range(len(self)).shuffle(self.seed % 2**32)
-      order = order.batch(size, drop_remainder=True).repeat()
-      drawn = choice.in_order(positions, lambda step: np.asarray(order[step]))
+      drawn = choice.in_order(positions, self.seed, size, self.padded)
     else:
       weights = self.weights[positions]
       drawn = choice.by_weight(positions, weights, self.seed, size, per_epoch)
 
-    def step(number: int) -> _Step:
-      indices, draws = drawn(number)
-      return _Step(number // per_epoch, indices, whole, draws)
+    def step(number: int) -> choice.Step:
+      at, draws, valid = drawn(number)
+      columns = {name: x[at] for name, x in self.columns.items()}
+      return choice.Step(
+        number // per_epoch, positions[at], valid, draws, columns
+      )
 
     return step
 
@@ -369,7 +366,7 @@ class Stream:
     threads = min(_THREADS, os.cpu_count() or 1)
     options = grain.ReadOptions(threads, max(_AHEAD, threads))
 
-    def batch(step: _Step) -> Batch:
+    def batch(step: choice.Step) -> Batch:
       read = self.kept.read(step.indices[mine], step.indices)
       found = {**self._known_of(step, mine), **read}
       return self._saved(step.epoch, found)
@@ -388,12 +385,3 @@ class Stream:
       if view.jpeg
     }
     return {**found, views_lib.JPEG: saved} if saved else found
-
-
-def _padded(positions: np.ndarray, size: int, step: int) -> _Step:
-  at = np.arange(step * size, (step + 1) * size)
-  # Padding repeats the last example: its label is valid, and its fields are in
-  # the same batch, so that it is read once.
-  last = len(positions) - 1
-  indices, none = positions[np.minimum(at, last)], np.zeros(size, np.int32)
-  return _Step(0, indices, at <= last, none)

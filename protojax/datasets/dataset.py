@@ -159,6 +159,9 @@ class Dataset:
     rows: Sequence[int] | np.ndarray | None = None,
     weights: Sequence[float] | np.ndarray | None = None,
     labels: Sequence[int] | np.ndarray | None = None,
+    columns: Mapping[str, np.ndarray] | None = None,
+    padded: bool = False,
+    batch_size: int | None = None,
     views: Mapping[str, str] | None = None,
   ) -> Stream:
     """The training images, in another order every epoch.
@@ -171,18 +174,23 @@ class Dataset:
       rows: positions of the images to draw from; None: all.
       weights: of each image, to draw in proportion; None: each comes once.
       labels: of each image, in place of its own; -1 is unknown.
+      columns: more of each of `rows`, by name, for a batch to hold.
+      padded: the last batch of an epoch is padded, not dropped.
+      batch_size: of this stream; None: the data set's.
       views: several variations by name; see `data.views`.
     """
     return stream.shuffled(
       self.source("train"),
       self._image_size,
-      self._batch_size,
+      self._batch_size if batch_size is None else batch_size,
       _named_seed(self._seed, order),
       augment,
       copies=copies,
       rows=rows,
       weights=weights,
       labels=labels,
+      columns=columns,
+      padded=padded,
       views=views,
       resizing=self.resizing,
     )

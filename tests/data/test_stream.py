@@ -229,6 +229,7 @@ def test_labels_in_place_of_the_sources():
     ({"labels": np.zeros(23)}, "labels are float64, expected classes"),
     ({"labels": [0] * 22 + [3]}, "labels are from 0 to 3, expected -1"),
     ({"labels": [0]}, r"labels have shape \(1,\)"),
+    ({"columns": {"a": np.ones(5)}}, "column 'a' has 5 values, .* 23 rows"),
   ],
 )
 def test_choices_that_cannot_be_made(given, message):
@@ -240,6 +241,8 @@ def test_choices_that_cannot_be_made(given, message):
   lambda s: stream_lib.shuffled(s, 4, 6, seed=1),
   lambda s: stream_lib.ordered(s, 4, 6),
   lambda s: stream_lib.shuffled(s, 4, 6, seed=1, weights=np.arange(23) % 3),
+  lambda s: stream_lib.shuffled(s, 4, 6, seed=1, padded=True,
+                                columns={"row": np.arange(23)}),
 ])  # fmt: skip
 @pytest.mark.parametrize("count", [2, 3])
 def test_processes_share_every_batch(make, count, monkeypatch):
