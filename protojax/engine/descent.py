@@ -55,6 +55,7 @@ def fit(
       or a term of the loss cannot be accumulated.
   """
   _check_batch_size(stage)
+  stage = stage.redrawn(state)
   state = state.replace(assets=parallel.replicate(state.assets))
   rows = _cached_rows(stage, state)
   step = mapped(

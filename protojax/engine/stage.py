@@ -68,6 +68,10 @@ class Fit:
       mean gradient of all. A term is then the mean of its values in the pieces,
       and a term of the whole batch is refused. BatchNorm by the batch uses one
       piece, and its running averages and the memory move with each.
+    redraw: `(state at the stage's start, data) -> data`, with other examples of
+      the same sources, as many of them: such as those that a sweep has chosen.
+      A stage that is resumed asks again, so that it may look only at what no
+      step changes.
     sharding: names of the sharded arrays in state and moments; see
       `parallel.Sharding`. The loss sees this device's shard. The optimiser
       must move each number independently of the others.
@@ -84,11 +88,25 @@ class Fit:
   patience: int = 0
   monitor: tuple[str, str] = ("accuracy", "max")
   accumulate: int = 1
+  redraw: Callable[[State, Any], Any] | None = None
   sharding: parallel.Sharding = dataclasses.field(default_factory=dict)
 
   def __post_init__(self) -> None:
     if self.monitor[1] not in ("max", "min"):
       raise ValueError(f"monitor {self.monitor}: best is 'max' or 'min'")
+
+  def redrawn(self, state: State) -> "Fit":
+    """The stage with the examples that it takes from this state."""
+    if self.redraw is None:
+      return self
+    data = self.redraw(state, self.data)
+    found = dataclasses.replace(self, data=data, redraw=None)
+    if found.total_steps != self.total_steps:
+      raise ValueError(
+        f"the stage {self.name!r} has {self.total_steps} steps, and"
+        f" {found.total_steps} with the examples of its state"
+      )
+    return found
 
   @property
   def streams(self) -> Mapping[str, Stream]:

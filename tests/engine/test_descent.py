@@ -320,6 +320,30 @@ def test_a_mean_of_gathered_rows_has_the_gradient_of_the_whole_batch(
   np.testing.assert_allclose(moved, gradient["body"], atol=1e-6)
 
 
+def test_a_stage_takes_the_examples_that_its_state_chose(array_source):
+  fit = _fit(array_source(), {"head": 0.1}, stages.steps(3), rows=None)
+  count = len(fit.data)
+
+  def redraw(state, data):
+    return dataclasses.replace(data, rows=state.buffers["rows"])
+
+  rows = np.arange(count, dtype=np.int32) % 5
+  state = _state().replace(buffers={"rows": rows})
+  found = _run(dataclasses.replace(fit, redraw=redraw), state)
+  expected = _run(
+    dataclasses.replace(fit, data=dataclasses.replace(fit.data, rows=rows)),
+    state,
+  )
+  other = _run(fit, state)
+  for a, b in zip(found, expected, strict=True):
+    assert a.metrics["loss"] == b.metrics["loss"]
+  assert found[-1].metrics["loss"] != other[-1].metrics["loss"]
+  longer = dataclasses.replace(fit, length=stages.epochs(1), redraw=redraw)
+  more = state.replace(buffers={"rows": np.tile(rows, 3)})
+  with pytest.raises(ValueError, match=r"'fit' has \d+ steps, and \d+ with"):
+    _run(longer, more)
+
+
 @pytest.mark.parametrize("after", ["varied", "too large"])
 def test_rows_after_others_are_made_without_them_where_they_must(
   array_source, after
