@@ -38,6 +38,7 @@ class Cached:
     depends_on: Callable[[State], Any] | None = None,
     after: "Cached | None" = None,
     limit: int = _BYTES,
+    batch_size: int = 0,
   ) -> None:
     """Computes nothing yet.
 
@@ -48,8 +49,10 @@ class Cached:
       after: cached rows that `function` finds in its batches, in place of
         images.
       limit: bytes of the rows of a stream; above it they are not cached.
+      batch_size: examples that rows are computed from at a time, over all
+        processes; 0: those of a batch of the stream.
     """
-    self.function = function
+    self.function, self._batch_size = function, batch_size
     self._depends_on, self._after, self._limit = depends_on, after, limit
     self._found: dict[tuple, tuple[Any, bytes, Rows | None]] = {}
 
@@ -61,6 +64,9 @@ class Cached:
       stream: in source order, without augmentation.
     """
     stream = stream.whole()
+    if self._batch_size:
+      size = parallel.whole_batch(self._batch_size)
+      stream = dataclasses.replace(stream, batch_size=size)
     if self._depends_on is None:
       return self._computed(state, stream)
     depends_on = {"": self._depends_on(state)}

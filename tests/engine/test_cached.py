@@ -63,6 +63,21 @@ def test_some_rows_of_a_source_share_those_of_all(array_source):
   np.testing.assert_allclose(found, expected, rtol=1e-6)
 
 
+def test_rows_are_made_of_batches_of_one_size(array_source):
+  """Whatever the stream: a resumed run has the same rows, to the last bit."""
+  sizes = []
+
+  def mean(state, batch):
+    sizes.append(len(batch["image"]))
+    return _mean(state, batch)
+
+  stream = stream_lib.ordered(array_source(count=10, size=8), 8, 8)
+  rows = Cached(mean, _frozen, batch_size=3).rows(_state(), stream)
+  assert rows["mean"].shape == (10,)
+  # Rounded up to two devices, half a batch on each.
+  assert set(sizes) == {2}
+
+
 def test_rows_can_be_made_of_rows(array_source):
   source = array_source(count=6, size=8)
   stream = stream_lib.ordered(source, 8, 4)
