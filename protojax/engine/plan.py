@@ -229,8 +229,10 @@ def _stage(
   steps, read, held = stage.total_steps, 0, 0
   for name, data in stage.streams.items():
     images = steps * data.batch_size
-    read += min(images, len(data)) if work.rows[name] else images
-    held += len(data) * cost.size(work.rows[name]) // data.batch_size
+    # Rows are those of all examples of the source, each once.
+    count = len(data.source)
+    read += min(images, count) if work.rows[name] else images
+    held += count * cost.size(work.rows[name]) // data.batch_size
   return Stage(
     stage_id,
     work.trains,

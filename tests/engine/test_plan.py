@@ -196,6 +196,23 @@ def test_parameters_are_those_of_init():
   assert joint.cost.flops > 5 * warm.cost.flops
 
 
+def test_rows_of_an_image_are_held_once_however_often_it_comes():
+  """EPIC's pairs: 128 channels with 20 images each, in batches of 512."""
+  keys = (
+    "--config.rotation.solver=adam",
+    "--config.rotation.most=20",
+    "--config.data.validation_fraction=0.0",
+  )
+  method = methods.load(
+    configuration.load("configs/epic_folder.py", (*_SMALL, *keys))
+  )
+  config = method.config
+  found = plan.of_run(method, config, classes=3, images=101)
+  first, *_ = (s for s in found.stages if s.id.endswith("purify"))
+  assert (first.epochs, first.steps, first.images) == (2, 2 * 5, 101)
+  assert first.rows == 4 * 101 * np.prod(method.network.grid) * 128
+
+
 @pytest.mark.slow
 def test_accumulating_holds_less_and_computes_the_same():
   keys = (*_SMALL, "--config.joint.epochs=1", "--config.data.image_size=64")
