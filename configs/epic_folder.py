@@ -20,10 +20,10 @@ better; `docs/classifiers.md` has the figures.
 
 Variants: `:lite0` (as without any), `:lite1`, `:lite2`, `:resnet18`,
 `:resnet50` and `:convnext` choose the backbone, `:imagenet` its own head,
-`:paper` has the paper's solver, schedule and resizing (slow on CPU: it
-differentiates the exponential of a 1280 x 1280 matrix in every step), `:debug`
-shrinks everything and runs on the embedded photographs in seconds; they combine
-with commas.
+`:paper` has the paper's descent on shuffled pairs of an image and a channel,
+and its resizing (slow on CPU: every step differentiates the exponential of a
+1280 x 1280 matrix), `:debug` shrinks everything and runs on the embedded
+photographs in seconds; they combine with commas.
 """
 
 from ml_collections import ConfigDict
@@ -86,11 +86,12 @@ def get_config(variants: str = "") -> ConfigDict:
         # "procrustes": the best U for the chosen pixels, `sweeps` times a
         # round, with some `inertia`; an invertible one is a whitening (with
         # `shrinkage`) that is turned. "adam": the paper's, `epochs` a round
-        # at `rate`.
+        # at `rate`, in batches of so many `pairs` of an image and a channel.
         "solver": "procrustes",
         "sweeps": 1,
         "inertia": 1.0,
         "shrinkage": 0.3,
+        "pairs": 512,
         "epochs": 2,
         "rate": 1e-3,
         "weight_decay": 1e-5,

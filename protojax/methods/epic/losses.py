@@ -1,8 +1,8 @@
 """What EPIC optimises: the purity of channels (Borycki et al., section 4).
 
 Two solvers maximise the mean purity over pairs of an image and a channel that
-chose it: `procrustes`, the default, in closed form, and the gradient of `loss`,
-the paper's.
+chose it: `procrustes`, the default, in closed form from all pairs, and the
+gradient of `loss`, the paper's, from batches of them.
 """
 
 from collections.abc import Iterable
@@ -52,6 +52,31 @@ def purity(
   return values / jnp.maximum(lengths, _TINY)
 
 
+def purity_of_pairs(
+  features: Float[ArrayLike, "b h w d"],
+  channel: Int[ArrayLike, " b"],
+  basis: Float[ArrayLike, "p d"],
+  orthogonal: bool = False,
+) -> Float[jax.Array, " b"]:
+  """`purity` of one channel in each image, without the other channels' maps.
+
+  Args:
+    features: maps Z.
+    channel: of each image.
+    basis: U.
+    orthogonal: U keeps lengths, so that |p| is computed as |z|.
+  """
+  cells = jnp.asarray(features).reshape(len(features), -1, features.shape[-1])
+  rows = jnp.asarray(basis)[channel]
+  maps = jnp.einsum("bcd,bd->bc", cells, rows, precision=PRECISION)
+  strongest = jnp.argmax(jax.lax.stop_gradient(maps), axis=1)[:, None]
+  values = jnp.take_along_axis(maps, strongest, axis=1)[:, 0]
+  patches = jnp.take_along_axis(cells, strongest[..., None], axis=1)[:, 0]
+  if not orthogonal:
+    patches = rotation.rotated(patches, basis)
+  return values / jnp.maximum(_lengths(patches), _TINY)
+
+
 def _lengths(vectors):
   # No gradient for a patch of zeros, where that of the root is infinite.
   squared = jnp.sum(vectors**2, axis=-1)
@@ -75,23 +100,23 @@ def pairs(
 def loss(
   kind: str, params: PyTree, state: State, batch: Batch, now: Now
 ) -> tuple[dict[str, Term], Aux]:
-  """Minus the purity, a mean over pairs of image and channel.
-
-  The pairs of a batch are those with its images.
+  """Minus the purity, a mean over the pairs of a batch (section 4).
 
   Args:
     kind: of U; see `rotation.matrix`.
     params: with the generator of U.
-    state: with the images "chosen" for each channel.
-    batch: with its maps, "features".
+    state: not used.
+    batch: of pairs: their images' maps, "features", and "channel".
     now: not used.
   """
-  del now
+  del state, now
   u = rotation.matrix(params["rotation"]["generator"], kind)
-  found = purity(batch["features"], u, kind == "orthogonal")
-  chosen = pairs(state.buffers["chosen"], batch)
-  total = -jnp.sum(chosen * found)
-  return {"impurity": Term(total, jnp.sum(chosen))}, Aux()
+  found = purity_of_pairs(
+    batch["features"], batch["channel"], u, kind == "orthogonal"
+  )
+  valid = batch["valid"]
+  total = -jnp.sum(jnp.where(valid, found, 0.0))
+  return {"impurity": Term(total, jnp.sum(valid))}, Aux()
 
 
 def procrustes(

@@ -28,7 +28,14 @@ from protojax.engine.optimizer import adam, grouped
 from protojax.engine.stage import Fit, Pass, epochs
 from protojax.explain import prototypical
 from protojax.methods.base import NO_ASSETS, OF_NETWORK, Capabilities, splits
-from protojax.methods.epic import channels, folding, losses, probe, rotation
+from protojax.methods.epic import (
+  channels,
+  folding,
+  losses,
+  pairs,
+  probe,
+  rotation,
+)
 from protojax.methods.epic.network import RotatedNetwork
 from protojax.prototypes import push, start
 from protojax.prototypes.neighbours import Neighbours
@@ -44,6 +51,7 @@ _RANGES = {
   "pretrain.weight_decay": ranges.DECAY,
   "rotation.sweeps": ranges.COUNT,
   "rotation.inertia": ranges.WEIGHT,
+  "rotation.pairs": ranges.COUNT,
   "rotation.shrinkage": ranges.WEIGHT,
   "rotation.epochs": ranges.COUNT,
   "rotation.rate": ranges.RATE,
@@ -195,7 +203,8 @@ class Method:
     r = c.rotation
     if r.kind == "invertible" and r.solver == "procrustes":
       yield Pass("whiten", self.whiten, ordered)
-    for images in rotation.schedule(r.schedule, r.rounds, r.most, r.least):
+    schedule = rotation.schedule(r.schedule, r.rounds, r.most, r.least)
+    for number, images in enumerate(schedule):
       if r.solver == "procrustes":
         purify = functools.partial(self.purify, images=images)
         yield Pass("purify", purify, ordered)
@@ -205,11 +214,18 @@ class Method:
       yield Fit(
         "purify",
         functools.partial(losses.loss, r.kind),
-        train,
+        pairs.stream(
+          self.dataset,
+          self._backbone.channels,
+          images,
+          r.pairs,
+          order=f"pairs of round {number}",
+        ),
         grouped({"rotation": adam(r.rate, r.weight_decay)}),
         epochs(r.epochs),
         cached=self._maps,
         optimizer_id="rotation",
+        redraw=pairs.chosen,
       )
     yield Pass("prototypes", self.prototypes, ordered)
 
@@ -218,7 +234,8 @@ class Method:
   @functools.cached_property
   def _maps(self) -> Cached:
     """Cached maps Z of the images, if they fit into memory."""
-    return Cached(self.network.map_rows, self.network.frozen)
+    network, size = self.network, self.config.batch_size
+    return Cached(network.map_rows, network.frozen, batch_size=size)
 
   @functools.cached_property
   def _pooled(self) -> Cached:

@@ -204,6 +204,8 @@ def test_the_papers_descent_undoes_it_too():
       "rotation.rounds": 2,
       "rotation.epochs": 20,
       "rotation.most": 40,
+      # Six batches an epoch; the last one is padded.
+      "rotation.pairs": 62,
     },
   )
   state, found = _run(method)
