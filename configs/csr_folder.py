@@ -6,8 +6,8 @@ DIR holds train/<class>/* and test/<class>/*, or <class>/* alone, which is
 split 60/40 by a seed. With classes alone for concepts it is a classifier by
 cosine prototypes; `csr_composites.py` and `csr_bccd.py` have concepts.
 
-Variants: `:debug` shrinks everything and runs on the embedded photographs in
-seconds.
+Variants: `:debug` shrinks everything and runs in seconds, on the embedded
+photographs where no root is given.
 """
 
 from ml_collections import ConfigDict

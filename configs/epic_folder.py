@@ -22,8 +22,9 @@ Variants: `:lite0` (as without any), `:lite1`, `:lite2`, `:resnet18`,
 `:resnet50` and `:convnext` choose the backbone, `:imagenet` its own head,
 `:paper` has the paper's descent on shuffled pairs of an image and a channel,
 and its resizing (slow on CPU: every step differentiates the exponential of a
-1280 x 1280 matrix), `:debug` shrinks everything and runs on the embedded
-photographs in seconds; they combine with commas.
+1280 x 1280 matrix), `:debug` shrinks everything and runs in
+seconds, on the embedded photographs where no root is given; they combine with
+commas.
 """
 
 from ml_collections import ConfigDict

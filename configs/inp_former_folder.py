@@ -17,7 +17,8 @@ Rates, losses and the number of prototypes are the paper's (2503.02424); its
 encoder is a DINOv2 ViT-B at 392 pixels, eight levels and eight blocks, for 200
 epochs. Here the stages of EfficientNet-Lite0 stand for it; `:dinov2` takes the
 paper's, whose weights --config.backbone.weights=FILE names.
-Variants: `:debug` shrinks everything and runs on the embedded textures.
+Variants: `:debug` shrinks everything, and runs on the embedded textures where
+no root is given.
 """
 
 from ml_collections import ConfigDict

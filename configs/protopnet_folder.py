@@ -15,8 +15,8 @@ trains it too.
 
 Variants: `:paper` has the settings of the paper's code (log similarity behind
 a sigmoid, its rates, its BatchNorm, its epochs of 30 copies of each image),
-`:debug` shrinks everything and runs on the embedded photographs in seconds;
-they combine with commas.
+`:debug` shrinks everything and runs in seconds, on the embedded photographs
+where no root is given; they combine with commas.
 """
 
 from ml_collections import ConfigDict

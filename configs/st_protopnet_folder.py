@@ -15,8 +15,9 @@ terms Close and Discr it is 0.35 against 0.40, and the two kinds are equally
 like those of other classes (`benchmarks/st_protopnet.py claims`).
 
 Variants: `:cropped` and `:full` have the settings of the paper's code for
-cropped and for full images, `:debug` shrinks everything and runs on the
-embedded photographs in seconds; they combine with commas.
+cropped and for full images, `:debug` shrinks everything and runs in
+seconds, on the embedded photographs where no root is given; they combine with
+commas.
 """
 
 from ml_collections import ConfigDict
