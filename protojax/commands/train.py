@@ -186,6 +186,9 @@ def _trained(folder: Path, config: ConfigDict, make: methods.Make) -> int:
     return 128 + stop.signal_number
 
   stages = run.progress.stages
+  results = methods.beside(config.method, "results")
+  if results is not None and parallel.is_primary():
+    results.write(method, state, folder)
   outcome = summary.write(
     folder, stages, config.seed, method.summary(state, stages)
   )

@@ -16,6 +16,8 @@ has that class. Nothing is registered. Further modules beside it are found, too:
   the architecture, `FILES` (name of a file -> function from its keys to ours),
   `matches(key, value)` for keys that need no setting, and `TEXT` of the config.
 - `pages` has `pages(method, state, workdir)`: special pages of the report.
+- `results` has `write(method, state, workdir)`: files of a finished run that
+  stand beside its summary.json.
 """
 
 from collections.abc import Callable, Iterable, Mapping
