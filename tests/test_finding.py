@@ -120,11 +120,13 @@ def test_unknown_names_list_what_there_is():
 def test_a_data_set_is_a_module():
   """Those of docs/data.md; helpers beside them are none."""
   assert datasets.names() == (
+    "acquisition",
     "boxes",
     "composites",
     "folder",
     "photos",
     "planted",
+    "simulated_acquisition",
   )
   assert datasets.names("collect") == ("elpv", "folder", "prepared", "textures")
   for name, module in datasets.preparers().items():
