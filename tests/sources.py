@@ -42,7 +42,9 @@ _TOP = {"evaluation", "interact", "commands", "cli"}
 # lies in its folder.
 _SHARED = ("prototypes", "losses", "engine", "heat", "explain", "report")
 # Module -> why it stays though one method alone reaches it; five at most.
-ALONE: dict[str, str] = {}
+ALONE: dict[str, str] = {
+  "protojax.explain.blocks": "reports draw it, and methods of others yield it"
+}
 # Folders -> folders that may lie in them.
 _INNER = {"methods": None, "report": {"templates"}}
 

@@ -23,6 +23,7 @@ _CONFIGS = (
   "csr_bccd",
   "epic_composites",
   "inp_former_folder",
+  "irca_folder",
   "protopnet_composites",
   "st_protopnet_composites",
 )

@@ -119,7 +119,7 @@ def fringe(
   opd: Float[ArrayLike, " b"],
   inversion: str = "two-wave",
 ) -> Mapping[str, Float[Array, " b"]]:
-  """ "phase", the phase shift in 0..2 pi, and "reflectivity" at an OPD.
+  """Phase shift in 0..2 pi and reflectivity at an OPD: "phase", "reflectivity".
 
   Args:
     fringes: response over gain, minus 1.

@@ -1,0 +1,140 @@
+"""Explains a characterization: the device as a whole, and single curves."""
+
+from collections.abc import Iterator
+import dataclasses
+from typing import Any, ClassVar
+
+from jaxtyping import Float
+import numpy as np
+
+from protojax import parallel
+from protojax.data.stream import Stream
+from protojax.explain import blocks
+from protojax.explain.request import Request
+from protojax.methods.irca import device_overview, flags, transfer
+from protojax.types import State
+
+# Explanations without a limit, and how many are grouped on a page.
+_MOST, _GROUP = 1000, 50
+_SOURCES = blocks.Axis("wavenumber", "1/\N{MICRO SIGN}m")
+
+
+@dataclasses.dataclass(frozen=True)
+class Explainer:
+  """The `explains` of IRCA."""
+
+  method: Any
+
+  scopes: ClassVar[tuple[str, ...]] = ("local",)
+  report: ClassVar[str] = "block_report"
+
+  @property
+  def network(self) -> None:
+    """None: nothing is compared with a prototype."""
+
+  def stale(self, state: State) -> bool:
+    """Never: nothing is pushed."""
+    del state
+    return False
+
+  def explain(
+    self, state: State, data: Stream, request: Request
+  ) -> Iterator[blocks.Explanation]:
+    """The device, and the curves of some interferometers.
+
+    Without a limit these are all, or a thousand of more than that.
+    """
+    yield device_overview.overview(self.method, state, request.split)
+    limit = request.limit
+    if limit is None and len(data) > _MOST:
+      limit = _MOST
+    batches = data.spread(limit)
+    for batch, rows in parallel.each(self.method.predict, state, batches):
+      for i in np.flatnonzero(batch["valid"]):
+        row = int(batch["index"][i])
+        curves = batch["data"][i], rows["transfer"][i]
+        yield self._one(state, row, *curves, request.split)
+      request.progress(int(batch["valid"].sum()))
+
+  def _one(
+    self,
+    state: State,
+    row: int,
+    data: Float[np.ndarray, " c"],
+    fitted: Float[np.ndarray, " c"],
+    split: str,
+  ) -> blocks.Explanation:
+    """The response of one interferometer, its fit and what is left."""
+    source, mark = self.method.source, int(state.buffers["flags"][row])
+    name = source.name(row)
+    first = row // _GROUP * _GROUP
+    return blocks.Explanation(
+      key=f"row-{row}",
+      title=name[0].upper() + name[1:],
+      scope="local",
+      split=split,
+      subject=name,
+      group=f"{first} to {min(first + _GROUP, len(source)) - 1}",
+      blocks=(
+        *_notes(mark),
+        *self._curves(state, row, mark, data, fitted.astype(float)),
+      ),
+    )
+
+  def _curves(
+    self,
+    state: State,
+    row: int,
+    mark: int,
+    data: Float[np.ndarray, " c"],
+    fitted: Float[np.ndarray, " c"],
+  ) -> Iterator[blocks.Block]:
+    s = self.method.source.wavenumbers
+    lines = [blocks.Series("measured", s, data)]
+    if mark & flags.UNUSABLE:
+      yield blocks.Curve(
+        tuple(lines), _SOURCES, blocks.Axis("response"), "Response"
+      )
+      return
+    lines.append(blocks.Series("fitted", s, fitted))
+    yield blocks.Curve(
+      tuple(lines), _SOURCES, blocks.Axis("response"), "Response"
+    )
+    residual = (data - fitted) / data.mean()
+    yield blocks.Curve(
+      (blocks.Series("measured \N{MINUS SIGN} fitted", s, residual),),
+      _SOURCES,
+      blocks.Axis("residual", "share of the mean response"),
+      "Residual",
+    )
+    yield self._table(state, row)
+
+  def _table(self, state: State, row: int) -> blocks.Table:
+    """The parameters of an interferometer with their deviations."""
+    made = state.params["interferometers"]
+    of, s = state.buffers, self.method.source.wavenumbers
+    r = self.method.model.reflectivities(
+      s, np.asarray(made["reflectivity"])[row : row + 1]
+    )
+    mean = float(np.mean(r))
+    deviations = np.asarray(of["deviations"])[row]
+    opd, phase = (float(made[name][row]) for name in ("opd", "phase"))
+    finesse = float(transfer.finesse(np.array(mean)))
+    return blocks.Table(
+      ("parameter", "value", "deviation", "unit"),
+      (
+        ("OPD", opd, float(deviations[0]), "\N{MICRO SIGN}m"),
+        ("phase shift", phase, float(deviations[1]), "rad"),
+        ("mean reflectivity", mean, None, ""),
+        ("finesse at it", finesse, None, ""),
+        ("RMSE", float(of["rmse"][row]), None, "share of the mean response"),
+        ("steps", int(of["steps"][row]), None, ""),
+      ),
+      "Parameters",
+    )
+
+
+def _notes(mark: int) -> Iterator[blocks.Note]:
+  for bit, meaning in flags.MEANINGS.items():
+    if mark & bit:
+      yield blocks.Note(meaning[0].upper() + meaning[1:] + ".", "warning")
