@@ -109,10 +109,11 @@ def test_st_protopnet_has_its_papers_schedule():
   assert [c.warm.epochs + n for n in c.joint.drops] == [7, 9, 11, 13]
   assert c.joint.drop == 0.2
   full = st_protopnet_folder.get_config("full").joint
-  assert (full.epochs, full.drop_epochs, full.drops) == (90, 20, ())
+  assert (full.epochs, full.drop_epochs, full.drops) == (91, 20, ())
   for variant, papers in (("", False), ("cropped", True), ("full", True)):
     c = st_protopnet_folder.get_config(variant)
     assert c.prototypes.raw == c.data.augment_frozen == papers
+    assert c.clip_cosines == papers
     recipe = {"cropped": "bend,flip", "full": "affine,flip"}
     assert c.data.augment == recipe.get(variant, "crop,flip")
 

@@ -8,5 +8,7 @@ LATER = {
   "data.augment_frozen": False,
   "backbone.upsample": 1,
   "prototypes.raw": False,
+  "clip_cosines": False,
+  "batch_norm_parity": False,
   "joint.drops": [],
 }

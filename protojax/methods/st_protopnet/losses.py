@@ -58,6 +58,7 @@ class BranchLosses:
     branches: tuple[Branch, ...],
     alternate: bool = True,
     raw: bool = False,
+    clip: bool = False,
   ) -> None:
     """The losses of some branches.
 
@@ -69,9 +70,12 @@ class BranchLosses:
         in the paper's code. Their gradients then change the length, too, which
         the step takes back (`unit_length`), but Adam's moments keep. Otherwise
         they are of directions.
+      clip: Clst and Sep take cosines below 0 as 0, as in the paper's code,
+        which multiplies them by 0 and 1 in place of a mask. An image that is
+        that far from all prototypes then pulls none of them.
     """
     self._network, self._branches = network, branches
-    self._alternate, self._raw = alternate, raw
+    self._alternate, self._raw, self._clip = alternate, raw, clip
 
   def alive(self, state: State, number: int) -> Bool[Array, " p"]:
     """The living prototypes of a branch."""
@@ -101,6 +105,9 @@ class BranchLosses:
     """
     del now
     found, cosine, statistics = self._forward(params, state, batch, train)
+    if self._clip:
+      # These are distances, 1 - cos.
+      cosine = jnp.minimum(cosine, 1.0)
     labels, class_of = batch["label"], self._network.bank(state).class_of
     count = len(labels)
     terms, aux = self._heads(params, state, found, labels)
@@ -127,12 +134,18 @@ class BranchLosses:
     return terms, aux._replace(statistics=statistics)
 
   def last_loss(
-    self, params: PyTree, state: State, batch: Batch, now: Now
+    self,
+    params: PyTree,
+    state: State,
+    batch: Batch,
+    now: Now,
+    train: bool = False,
   ) -> tuple[dict[str, Term], Aux]:
     """CE + L1: the terms that depend on the head."""
     del now
-    found, _ = self._network.forward(params, state, batch)
-    return self._heads(params, state, found, batch["label"])
+    found, statistics = self._network.forward(params, state, batch, train)
+    terms, aux = self._heads(params, state, found, batch["label"])
+    return terms, aux._replace(statistics=statistics)
 
   def unit_length(self, state: State) -> State:
     """After a step: moved prototypes at length one; the next branch's turn.

@@ -143,6 +143,7 @@ class Method:
       ),
       self.config.alternate,
       self.config.prototypes.raw,
+      self.config.clip_cosines,
     )
 
   def stream(self, split: str) -> stream_lib.Stream:
@@ -187,11 +188,13 @@ class Method:
         ),
         epochs(c.pretrain.epochs),
       )
+    # BatchNorm of a frozen backbone: that of the batch, or running averages.
+    parity = c.batch_norm_parity
     yield Pass("start", self.start, ordered)
     if c.warm.epochs:
       yield Fit(
         "warm",
-        self.branch_losses.loss,
+        functools.partial(self.branch_losses.loss, train=parity),
         train,
         grouped(
           {
@@ -200,9 +203,10 @@ class Method:
           }
         ),
         epochs(c.warm.epochs),
-        cached=self._features,
+        cached=None if parity else self._features,
         after_step=self.branch_losses.unit_length,
       )
+    scored = Cached(self.network.distance_rows, after=self._features)
     for _ in range(c.rounds):
       if c.joint.epochs:
         yield Fit(
@@ -218,11 +222,11 @@ class Method:
       yield Pass("push", self.push, ordered)
       yield Fit(
         "last layer",
-        self.branch_losses.last_loss,
+        functools.partial(self.branch_losses.last_loss, train=parity),
         train,
         grouped({"head": self._in_turn(adam(c.last.head), axis=1)}),
         epochs(c.last.epochs),
-        cached=Cached(self.network.distance_rows, after=self._features),
+        cached=None if parity else scored,
         after_step=self.branch_losses.next_turn,
         optimizer_id="last layer",
       )

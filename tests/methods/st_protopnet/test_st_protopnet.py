@@ -18,6 +18,7 @@ from protojax.methods import base
 from protojax.methods.st_protopnet import boundary, branches
 from protojax.modify import presets
 from protojax.prototypes import push
+from protojax.prototypes.bank import bank_of, with_vectors
 from protojax.types import UserError
 from tests.common import terms
 from tests.conftest import ArraySource
@@ -285,6 +286,53 @@ def slope_between(bank, weights, kind):
       # Once for (c, n), once for (n, c).
       slope[c, i] += 2 * weight * other[j] / 6
   return slope.reshape(bank.shape)
+
+
+def test_clipped_cosines_are_the_masked_products_of_the_papers_code():
+  """Its max over j of cos_ij times 0 or 1, which is never below 0."""
+  methods_ = made(), made(clip_cosines=True)
+  state = begun()
+  rng = np.random.default_rng(0)
+  # Prototypes of the first two classes are opposite to what images have.
+  bank = np.array(branches.blocks(state.params["prototypes"]["prototypes"], 2))
+  features = rng.normal(size=(12, 2, 2, 128)).astype(np.float32)
+  embedded = jax.jit(methods_[0].network.embedded)
+  z = np.asarray(embedded(state.params, state.statistics, features))
+  each = np.stack(np.split(z.reshape(-1, z.shape[-1]), BOTH, axis=1))
+  bank[:, :4] = -each.mean(1, keepdims=True)
+  state = with_vectors(state, np.asarray(branches.diagonal(bank)))
+  batch = {"features": features, "label": np.arange(12, dtype=np.int32) % 3}
+
+  @jax.jit
+  def found(state, batch):
+    return [
+      m.branch_losses.loss(state.params, state, batch, terms.now())[0]
+      for m in methods_
+    ]
+
+  free, clipped = found(state, batch)
+  unit = np.float64(branches.cut(bank_of(state).vectors, BOTH))
+  own = np.arange(3)[batch["label"]][:, None] == np.arange(6)[None] // 2
+  for b, kind in enumerate(methods_[0].kinds):
+    here = z[..., 8 * b : 8 * b + 8]
+    cosine = np.einsum("bhwd,pd->bphw", here, unit[b]).max((2, 3))
+    for name, mask in ("cluster", own), ("separation", ~own):
+      value = [t[f"{kind}_{name}"].total / 12 for t in (free, clipped)]
+      product = (cosine * mask).max(1).mean()
+      np.testing.assert_allclose(value[1], 1 - product, rtol=1e-5)
+      masked = np.where(mask, cosine, -np.inf).max(1).mean()
+      np.testing.assert_allclose(value[0], 1 - masked, rtol=1e-5)
+    assert free[f"{kind}_cluster"].total > clipped[f"{kind}_cluster"].total + 1
+
+
+@pytest.mark.parametrize("parity", [True, False])
+def test_batch_norm_of_a_frozen_backbone_may_use_the_batch(parity):
+  """Nothing can be cached then, and the running averages move."""
+  method = made(batch_norm_parity=parity)
+  for name in "warm", "last layer":
+    stage = fit(method, name)
+    assert (stage.cached is None) == parity
+    assert stage.loss.keywords == {"train": parity}
 
 
 @pytest.mark.parametrize("varied", [True, False])
