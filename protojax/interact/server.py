@@ -6,17 +6,26 @@ know it. The Host header must be an IP address or this machine's own name, so
 that no foreign name can point here (DNS rebinding). A request that changes
 something must be JSON, which a form of another page cannot send. No path of a
 request is ever opened: routes are looked up in tables, images by number.
+
+A request has a limited size and, as a whole, a limited time, so that nobody
+holds a thread by sending slowly; there is a limited number of threads. What two
+servers could understand differently is refused: two Host headers, two lengths,
+a body in chunks.
 """
 
 from collections.abc import Callable, Mapping
+import contextlib
 import http
 from http import server
+import io
 import ipaddress
 import json
 import secrets
 import socket
 import socketserver
 import sys
+import threading
+import time
 from typing import Any, NamedTuple
 
 from absl import logging
@@ -28,8 +37,13 @@ from protojax.types import UserError
 
 # Most bytes of a request; the largest intervention has a hundredth of them.
 MOST_BYTES = 1 << 16
-# Seconds after which a silent connection is closed.
-_PATIENCE = 30
+# Seconds after which a silent connection is closed, and within which a request
+# must be here as a whole, and the response be taken.
+_PATIENCE = 30.0
+_REQUEST_SECONDS = 10.0
+# Connections at a time, each with a thread. A browser opens six.
+MOST_CONNECTIONS = 32
+_BUSY = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n"
 
 
 class _Content(NamedTuple):
@@ -73,6 +87,7 @@ class Server(server.ThreadingHTTPServer):
     """
     self.token = secrets.token_urlsafe(16)
     self._host = host
+    self._free = threading.BoundedSemaphore(MOST_CONNECTIONS)
     if ":" in host:
       self.address_family = socket.AF_INET6
     self.gets: Mapping[str, Callable[[int], _Content]] = {
@@ -99,6 +114,27 @@ class Server(server.ThreadingHTTPServer):
     """Binds without asking the name service, which may be slow to answer."""
     socketserver.TCPServer.server_bind(self)
 
+  def process_request(self, request: Any, client_address: Any) -> None:
+    """Gives a connection a thread, or closes it if there are too many."""
+    if not self._free.acquire(blocking=False):
+      with contextlib.suppress(OSError):
+        request.settimeout(0)
+        request.sendall(_BUSY)
+      self.shutdown_request(request)
+      return
+    try:
+      super().process_request(request, client_address)
+    except BaseException:
+      self._free.release()
+      raise
+
+  def process_request_thread(self, request: Any, client_address: Any) -> None:
+    """Serves a connection to its end."""
+    try:
+      super().process_request_thread(request, client_address)
+    finally:
+      self._free.release()
+
   @property
   def address(self) -> str:
     """The address of the page."""
@@ -118,20 +154,75 @@ class Server(server.ThreadingHTTPServer):
     return True
 
   def handle_error(self, request: Any, client_address: Any) -> None:
-    """Ignores connections that the browser has closed."""
-    if not isinstance(sys.exception(), ConnectionError):
+    """Ignores connections that the browser has closed, or does not serve."""
+    if not isinstance(sys.exception(), ConnectionError | TimeoutError):
       super().handle_error(request, client_address)
+
+
+class _Request(io.RawIOBase):
+  """What comes through a connection; each request has a deadline.
+
+  Attributes:
+    deadline: of the request that is awaited or has begun; None after one, until
+      the next begins.
+  """
+
+  def __init__(self, connection: socket.socket) -> None:
+    self._connection = connection
+    self.deadline: float | None = time.monotonic() + _REQUEST_SECONDS
+
+  def readable(self) -> bool:
+    return True
+
+  def readinto(self, buffer: Any) -> int:
+    now = time.monotonic()
+    left = _PATIENCE if self.deadline is None else self.deadline - now
+    if left <= 0:
+      raise TimeoutError
+    self._connection.settimeout(left)
+    count = self._connection.recv_into(buffer)
+    if self.deadline is None:
+      self.deadline = time.monotonic() + _REQUEST_SECONDS
+    return count
+
+
+class _Response(io.BytesIO):
+  """A response; it is sent as a whole, within a time.
+
+  Head and body apart would take 40 ms more, by which the other side delays its
+  acknowledgement.
+  """
+
+  def __init__(self, connection: socket.socket) -> None:
+    super().__init__()
+    self._connection = connection
+
+  def flush(self) -> None:
+    content = self.getvalue()
+    self.seek(0)
+    self.truncate()
+    if content:
+      self._connection.settimeout(_REQUEST_SECONDS)
+      self._connection.sendall(content)
 
 
 class _Handler(server.BaseHTTPRequestHandler):
   protocol_version = "HTTP/1.1"
-  timeout = _PATIENCE
-  # Head and body are sent together: apart they take 40 ms more, by which the
-  # other side delays its acknowledgement.
-  wbufsize = -1
   # Only a `Server` makes handlers.
   # pyrefly: ignore[bad-override-mutable-attribute]
   server: Server
+
+  def setup(self) -> None:
+    """Opens the streams of a connection."""
+    self.connection = self.request
+    self._asking = _Request(self.connection)
+    self.rfile = io.BufferedReader(self._asking)
+    self.wfile = _Response(self.connection)
+
+  def handle_one_request(self) -> None:
+    """Waits for a request and answers it."""
+    super().handle_one_request()
+    self._asking.deadline = None
 
   def do_GET(self) -> None:
     self._answer(self._get)
@@ -160,6 +251,8 @@ class _Handler(server.BaseHTTPRequestHandler):
 
   def _get(self) -> _Content:
     name, _, argument = self._asked().partition("/")
+    if self.headers.get("Content-Length", "0") != "0":
+      raise _Refused(http.HTTPStatus.BAD_REQUEST, "a GET has no body")
     if name not in self.server.gets or not _is_number(argument, name):
       raise _Refused(http.HTTPStatus.NOT_FOUND, "there is no such page")
     return self.server.gets[name](int(argument or 0))
@@ -188,6 +281,16 @@ class _Handler(server.BaseHTTPRequestHandler):
 
   def _asked(self) -> str:
     """The path behind the token, if the request is allowed."""
+    for name in ("Host", "Content-Length", "Content-Type"):
+      if len(self.headers.get_all(name, ())) > 1:
+        raise _Refused(http.HTTPStatus.BAD_REQUEST, f"send one {name}")
+    # Behind such a line, other headers would not be seen.
+    if self.headers.defects:
+      raise _Refused(http.HTTPStatus.BAD_REQUEST, "a header has no name")
+    if "Transfer-Encoding" in self.headers:
+      raise _Refused(
+        http.HTTPStatus.NOT_IMPLEMENTED, "send the body with its Content-Length"
+      )
     if not self.server.is_own_name(self.headers.get("Host", "")):
       raise _Refused(http.HTTPStatus.FORBIDDEN, "ask by this machine's name")
     token, _, rest = self.path.lstrip("/").partition("/")
