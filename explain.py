@@ -12,7 +12,10 @@ and tables. The command itself is `protojax/commands/explain.py`.
 
 import sys
 
-from protojax import cli
+from protojax import signals
 
 if __name__ == "__main__":
+  # A signal that comes during imports ends them in one line.
+  with signals.handled(signals.leave):
+    from protojax import cli
   sys.exit(cli.run("explain", sys.argv[1:], "python explain.py"))

@@ -11,7 +11,10 @@ If a run was interrupted, the same command continues it. The command itself is
 
 import sys
 
-from protojax import cli
+from protojax import signals
 
 if __name__ == "__main__":
+  # A signal that comes during imports ends them in one line.
+  with signals.handled(signals.leave):
+    from protojax import cli
   sys.exit(cli.run("train", sys.argv[1:], "python train.py"))

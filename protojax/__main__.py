@@ -2,7 +2,11 @@
 
 import sys
 
-from protojax import cli, finding
+from protojax import signals
+
+# A signal that comes during imports ends them in one line.
+with signals.handled(signals.leave):
+  from protojax import cli, finding
 
 
 def main(argv: list[str]) -> int:

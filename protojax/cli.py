@@ -137,7 +137,7 @@ def guarded(main: Callable[[], int | None]) -> int:
   gives 2. Ctrl-C gives 130, another signal 128 and its number, a closed pipe
   141.
   """
-  with printing.any_encoding(), printing.warnings_as_lines():
+  with printing.streams(), printing.warnings_as_lines():
     try:
       with signals.handled(signals.stop):
         status = main() or 0
@@ -152,13 +152,12 @@ def guarded(main: Callable[[], int | None]) -> int:
       return 128 + number
     except BrokenPipeError:
       # The reader of a pipe, such as `head`, has seen enough.
-      printing.abandon_output()
       return 128 + signals.PIPE
     except OSError as error:
-      if not printing.output_failed():
+      # Files are written by `writing`, and have names.
+      if error.filename is not None or not writing.of_the_disk(error):
         raise
       complain(str(writing.failure("standard output", error)))
-      printing.abandon_output()
       return EXIT_USER_ERROR
 
 

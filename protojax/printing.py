@@ -112,18 +112,26 @@ def warnings_as_lines() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def any_encoding() -> Iterator[None]:
-  """Shows what the encoding of standard output lacks by escapes."""
-  out = sys.stdout
-  if not isinstance(out, io.TextIOWrapper):
-    yield
-    return
-  before = out.errors
-  out.reconfigure(errors="backslashreplace")
+def streams() -> Iterator[None]:
+  """Has standard output show what its encoding lacks by escapes.
+
+  At the end, nothing is left that Python would try to write, and complain of,
+  when the process ends.
+  """
+  out = sys.stdout if isinstance(sys.stdout, io.TextIOWrapper) else None
+  before = out and out.errors
+  if out:
+    out.reconfigure(errors="backslashreplace")
   try:
     yield
   finally:
-    with contextlib.suppress(OSError):
+    for stream in (sys.stdout, sys.stderr):
+      try:
+        if stream is not None:
+          stream.flush()
+      except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+    if out:
       out.reconfigure(errors=before)
 
 
@@ -131,23 +139,3 @@ def flush_output() -> None:
   """Writes what is left in standard output, which is None if it is closed."""
   if sys.stdout is not None:
     sys.stdout.flush()
-
-
-def output_failed() -> bool:
-  """Whether standard output holds what it cannot write."""
-  try:
-    flush_output()
-  except OSError:
-    return True
-  return False
-
-
-def abandon_output() -> None:
-  """Lets nobody see what is left in standard output and standard error.
-
-  Otherwise Python writes it again when the process ends, and complains.
-  """
-  for stream in (sys.stdout, sys.stderr):
-    # Tests have others, without a number.
-    with contextlib.suppress(OSError, AttributeError):
-      os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

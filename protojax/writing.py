@@ -12,10 +12,11 @@ import json
 import math
 import os
 from pathlib import Path
+import shutil
 import sys
 from typing import IO, Any
 
-from protojax import printing
+from protojax import leftovers, printing
 from protojax.errors import UserError
 
 # Errors that the user mends by making room, and their words.
@@ -46,7 +47,8 @@ def replacing(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
   """Opens a new file that replaces `path` if all goes well.
 
   A reader sees the complete old file or the complete new one. Missing folders
-  are made.
+  are made, a link leads to the file that is replaced, and what is no regular
+  file, such as a pipe or /dev/null, is written to as it is.
 
   Args:
     path: what to write.
@@ -55,32 +57,72 @@ def replacing(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
   Raises:
     UserError: there is no room, or no right to write.
   """
-  partial = path.with_name(f".{path.name}.{os.getpid()}")
   # File names need not be valid UTF-8; they are shown with their escapes.
   encoding, errors, newline = "utf-8", "backslashreplace", ""
   if "b" in mode:
     encoding = errors = newline = None
+  whole = _is_replaced(path)
+  target = Path(os.path.realpath(path)) if whole else path
+  partial = leftovers.partial(target) if whole else path
   with writing(path):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    file = open(  # noqa: SIM115
-      partial, mode, encoding=encoding, errors=errors, newline=newline
-    )
+    if whole:
+      target.parent.mkdir(parents=True, exist_ok=True)
+      leftovers.sweep(target.parent)
+
+    def made() -> IO[Any]:
+      return open(
+        partial, mode, encoding=encoding, errors=errors, newline=newline
+      )
+
+    file = leftovers.owned(made, partial) if whole else made()
   try:
     yield file
-    with writing(path):
+    with writing(path), leftovers.held(file):
+      # Closing tells of a disk that is full.
       file.close()
-      os.replace(partial, path)
+      if whole:
+        os.replace(partial, target)
   except OSError as error:
     # Another error may be of a file that the caller reads from.
-    if error.errno not in _OF_THE_DISK:
+    if not of_the_disk(error):
       raise
     raise failure(path, error) from error
   finally:
     # Closing writes what is left, which fails again on a full disk.
     with contextlib.suppress(OSError):
       file.close()
-    with contextlib.suppress(OSError):
-      partial.unlink(missing_ok=True)
+    if whole:
+      with contextlib.suppress(OSError):
+        partial.unlink(missing_ok=True)
+
+
+def _is_replaced(path: Path) -> bool:
+  """Whether a file is moved to that place, or written there: to a device."""
+  # Links there lead to what is open already, such as /dev/stdout to a file.
+  if os.path.abspath(path).startswith(("/dev/", "/proc/")) and path.exists():
+    return path.parent == Path("/dev/shm")
+  return not path.exists() or path.is_file()
+
+
+@contextlib.contextmanager
+def temporary_folder(place: Path) -> Iterator[Path]:
+  """A new folder beside a place, for what is moved there once it is complete.
+
+  It is deleted at the end, unless it was moved.
+
+  Raises:
+    UserError: there is no room, or no right to write.
+  """
+  partial = leftovers.partial(place)
+  with writing(place):
+    place.parent.mkdir(parents=True, exist_ok=True)
+    leftovers.sweep(place.parent)
+    descriptor = leftovers.owned(lambda: leftovers.folder(partial), partial)
+  try:
+    yield partial
+  finally:
+    shutil.rmtree(partial, ignore_errors=True)
+    os.close(descriptor)
 
 
 @contextlib.contextmanager
@@ -144,6 +186,11 @@ def failure(what: object, error: Exception, note: str = "") -> UserError:
   )
   sentences = f"{what} could not be written: {reason(error)}.", note, way_out
   return UserError(" ".join(filter(None, sentences)))
+
+
+def of_the_disk(error: OSError) -> bool:
+  """Whether an error is that of a disk, also where no file is named."""
+  return error.errno in _OF_THE_DISK
 
 
 def reason(error: Exception) -> str:

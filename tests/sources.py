@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[1]
 # From the bottom up (docs/code.md). A part imports from the rows above its own;
 # those in one row do not know each other.
 LEVELS = (
-  ("__version__", "errors", "printing"),
+  ("__version__", "errors", "printing", "leftovers"),
   ("types", "console", "signals", "installed"),
   ("writing", "finding", "shown"),
   ("text_files", "ranges"),

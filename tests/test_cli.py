@@ -1,6 +1,7 @@
 """How commands end: one line for the user, and the exit code of a shell."""
 
 import contextlib
+import os
 import signal
 import subprocess
 import sys
@@ -70,3 +71,38 @@ def test_the_exit_code_stands_though_the_line_finds_no_room(monkeypatch):
     monkeypatch.undo()
     with contextlib.suppress(OSError):
       full.close()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize(
+  ("shell", "code", "said"),
+  [
+    ("> /dev/full", 2, "error: standard output could not be written: the disk"),
+    ("2> /dev/full", 0, ""),
+    (">&-", 0, ""),
+    ("2>&-", 0, ""),
+    ("| true", 141, ""),
+  ],
+)
+def test_streams_that_are_full_or_closed(shell, code, said, unbuffered):
+  script = (
+    "import sys, time; from protojax import cli, printing;"
+    "from protojax.console import Console;"
+    "sys.exit(cli.guarded(lambda: (time.sleep(0.5), printing.say('a'),"
+    " Console().print('b'), printing.tell('c'), None)[-1]))"
+  )
+  done = subprocess.run(
+    [
+      *("bash", "-c", f'"$0" -c "$1" {shell}; exit ${{PIPESTATUS[0]}}'),
+      *(sys.executable, script),
+    ],
+    cwd=ROOT,
+    env={**os.environ, "PYTHONUNBUFFERED": unbuffered},
+    capture_output=True,
+    text=True,
+    check=False,
+  )
+  assert done.returncode == code
+  assert done.stderr.startswith(said)
+  assert done.stderr.count("\n") <= 1

@@ -3,6 +3,9 @@
 import errno
 import json
 import os
+from pathlib import Path
+import stat
+import threading
 
 import pytest
 
@@ -85,3 +88,45 @@ def test_json_is_valid_whatever_the_numbers_are():
   text = json_text(content)
   found = json.loads(text, parse_constant=lambda name: pytest.fail(name))
   assert found == {"a": None, "b": [1.5, None], "c": ["x", None, 2]}
+
+
+def test_a_device_is_written_to_and_stays():
+  with pytest.raises(UserError, match=r"^/dev/full could not .*disk is full"):
+    _write(Path("/dev/full"), "x")
+  _write(Path("/dev/null"), "x")
+  for name in ("/dev/full", "/dev/null"):
+    assert stat.S_ISCHR(os.stat(name).st_mode)
+
+
+def test_a_pipe_is_written_to(tmp_path):
+  path, found = tmp_path / "pipe", []
+  os.mkfifo(path)
+  reader = threading.Thread(target=lambda: found.append(path.read_text()))
+  reader.start()
+  _write(path, "all of it")
+  reader.join()
+  assert found == ["all of it"]
+  assert stat.S_ISFIFO(os.stat(path).st_mode)
+
+
+def test_a_descriptor_is_written_to(tmp_path):
+  with (tmp_path / "log").open("a") as log:
+    _write(Path(f"/dev/fd/{log.fileno()}"), "table")
+  assert (tmp_path / "log").read_text() == "table"
+  assert os.listdir(tmp_path) == ["log"]
+
+
+def test_the_file_behind_a_link_is_replaced(tmp_path):
+  (tmp_path / "there").mkdir()
+  link, target = tmp_path / "newest.csv", tmp_path / "there" / "a.csv"
+  link.symlink_to("there/a.csv")
+  for text in ("first", "second"):
+    _write(link, text)
+    assert link.is_symlink()
+    assert target.read_text() == text
+  assert os.listdir(target.parent) == ["a.csv"]
+
+
+def _write(path, text):
+  with replacing(path) as file:
+    file.write(text)

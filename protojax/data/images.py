@@ -32,6 +32,9 @@ _MOST_PIXELS = 64_000_000
 _KEY = "PROTOJAX_MOST_PIXELS"  # environment variable with another number
 # Pillow's warning begins where these images are refused anyway, or wanted.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+# Of EXIF blocks and tags that are broken: the pixels are sound, and the warning
+# does not say of which image. What cannot be decoded is an error.
+warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
 
 
 def decode(file: str | os.PathLike | bytes) -> UInt8[np.ndarray, "H W 3"]:

@@ -10,8 +10,6 @@ import dataclasses
 import itertools
 import os
 from pathlib import Path
-import shutil
-import tempfile
 from typing import Any
 
 from protojax import writing
@@ -91,16 +89,12 @@ def write(output: str, content: Content) -> None:
 
 
 def _write_and_move(output: Path, content: Content) -> None:
-  output.mkdir(parents=True, exist_ok=True)
-  temporary = tempfile.mkdtemp(dir=output, prefix=f".{content.name}-")
-  try:
+  with writing.temporary_folder(output / content.name) as temporary:
     made = home(temporary, content.name, content.version)
     _write(made, content)
     place = home(output, content.name, content.version)
     place.parent.mkdir(exist_ok=True)
     os.rename(made, place)
-  finally:
-    shutil.rmtree(temporary, ignore_errors=True)
 
 
 def _write(folder: Path, content: Content) -> None:

@@ -12,8 +12,6 @@ import importlib.util
 import io
 import os
 from pathlib import Path
-import shutil
-import tempfile
 from typing import Any
 
 from jaxtyping import Int, UInt8
@@ -25,6 +23,7 @@ from protojax.data import images as images_lib
 from protojax.datasets import record_folder
 from protojax.datasets import tfds as tfds_lib
 from protojax.types import UserError
+from protojax.writing import temporary_folder
 
 # To be changed with the crops: it names the folder in the cache.
 VERSION = "1.1.0"
@@ -163,18 +162,14 @@ def _prepare(where: Path, folder: Path) -> None:
   """Writes the data set to a temporary folder, then moves it to its place."""
   for name in CLASS_NAMES:  # a missing package is reported first
     photograph(name)
-  where.mkdir(parents=True, exist_ok=True)
-  temporary = tempfile.mkdtemp(dir=where, prefix=".photos-")
-  try:
-    made = _builder(temporary)
+  with temporary_folder(folder.parent) as temporary:
+    made = _builder(str(temporary))
     folder.parent.mkdir(exist_ok=True)
     try:
       os.rename(made.data_dir, folder)
     except OSError:
       if not folder.is_dir():  # else another process wrote the same
         raise
-  finally:
-    shutil.rmtree(temporary, ignore_errors=True)
 
 
 def _builder(data_dir: str) -> Any:

@@ -11,6 +11,7 @@ import dataclasses
 import hashlib
 import logging
 from pathlib import Path
+import shutil
 import sys
 from typing import Any
 
@@ -20,6 +21,9 @@ import orbax.checkpoint as ocp
 
 from protojax import parallel, writing
 from protojax.types import ArrayLike, PyTree, State, UserError
+
+# In the name of a checkpoint that Orbax is writing.
+_UNFINISHED = ".orbax-checkpoint-tmp"
 
 
 @dataclasses.dataclass
@@ -147,6 +151,7 @@ class Checkpoints:
     try:
       with _quietly():
         manager = self._open()
+        self._sweep()
         before = manager.latest_step()
         manager.save(
           (before or 0) + 1,
@@ -165,6 +170,11 @@ class Checkpoints:
         error,
         "The one before it is intact." if before else "",
       ) from error
+
+  def _sweep(self) -> None:
+    """Deletes what killed commands left; the run is locked by who saves."""
+    for left in self.folder.glob(f"*{_UNFINISHED}*"):
+      shutil.rmtree(left, ignore_errors=True)
 
   def exists(self) -> bool:
     """Whether there is a finished checkpoint.

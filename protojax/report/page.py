@@ -15,9 +15,11 @@ from typing import Any
 
 from jaxtyping import UInt8
 import jinja2
+from markupsafe import Markup
 import numpy as np
 from PIL import Image
 
+from protojax import printing
 from protojax.types import Box, Picture
 
 _TEMPLATES = "protojax.report.templates"
@@ -87,9 +89,17 @@ def environment(*packages: str) -> jinja2.Environment:
     autoescape=True,
     undefined=jinja2.StrictUndefined,
     trim_blocks=True,
+    finalize=_harmless,
   )
   made.filters.update(_FILTERS)
   return made
+
+
+def _harmless(value: Any) -> Any:
+  """What a template shows; no text of others turns the direction of a page."""
+  if isinstance(value, str) and not isinstance(value, Markup):
+    return printing.escaped_in_page(value)
+  return value
 
 
 def is_control(name: str) -> bool:

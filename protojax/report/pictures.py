@@ -5,10 +5,10 @@ once, an image only once, and the explanation gets a `PictureFile` in its place.
 `page_files` puts pages beside the files, or the files into a page.
 """
 
+import contextlib
 import dataclasses
-import os
+import functools
 from pathlib import Path
-import shutil
 from typing import Any
 
 import numpy as np
@@ -23,7 +23,7 @@ from protojax.explain.evidence import (
 )
 from protojax.report import page
 from protojax.types import Picture
-from protojax.writing import writing
+from protojax.writing import temporary_folder, writing
 
 _PIECE = 104
 
@@ -35,21 +35,26 @@ class Pictures:
 
   Attributes:
     folder: where the report will be.
-    pages: temporary folder of the pages and pictures.
     size: of all files, in bytes.
   """
 
   def __init__(self, folder: Path) -> None:
     self.folder = folder
-    self.pages = folder / f".report.{os.getpid()}"
     self.size = 0
+    self._files = contextlib.ExitStack()
     self._stored: dict[str, PictureFile] = {}
 
   def __enter__(self) -> "Pictures":
     return self
 
+  @functools.cached_property
+  def pages(self) -> Path:
+    """The folder of the pages and pictures, made when it is needed."""
+    folder = temporary_folder(self.folder / "report")
+    return self._files.enter_context(folder)
+
   def __exit__(self, *error: Any) -> None:
-    shutil.rmtree(self.pages, ignore_errors=True)
+    self._files.close()
 
   def of_image(self, e: LocalExplanation) -> LocalExplanation:
     """The same explanation, with files in place of its pictures.

@@ -5,6 +5,7 @@ from importlib import resources
 import io
 import re
 
+from markupsafe import Markup
 import numpy as np
 from numpy.testing import assert_array_equal
 from PIL import Image
@@ -90,3 +91,11 @@ def test_a_cut_is_a_square_around_the_box(box, at_least, extent, corner):
     picture[top : top + extent, left : left + extent],
   )
   assert page.cut(picture, box, 20, at_least).shape == (20, 20, 3)
+
+
+def test_no_name_turns_the_direction_of_a_page():
+  template = page.environment().from_string("<p>{{ name }}</p>{{ safe }}")
+  text = template.render(
+    name="a\u202egnp<b>\x1b می\u200cخواهم\n", safe=Markup("<i>x</i>")
+  )
+  assert text == ("<p>a\\u202egnp&lt;b&gt;\\x1b می\u200cخواهم\n</p><i>x</i>")
