@@ -8,6 +8,7 @@ from typing import Any
 
 from rich import console as rich_console
 from rich.segment import Segment
+from rich.text import Text
 
 from protojax import printing
 
@@ -31,13 +32,19 @@ class Console(rich_console.Console):
     plain = {"markup": False, "emoji": False, "highlight": False}
     super().__init__(stderr=stderr, **plain, **options)
 
+  def render_str(self, text: str, **options: Any) -> Text:
+    """A text to print, before the room for it is known, as in a table."""
+    return super().render_str(printing.escaped_in_lines(text), **options)
+
   def render(self, *args: Any, **options: Any) -> Iterable[Segment]:
-    """The segments of what is printed."""
+    """The segments of what is printed, also of bars."""
     for segment in super().render(*args, **options):
-      if segment.control or segment.text == "\n":
+      if segment.control:
         yield segment
       else:
-        yield segment._replace(text=printing.escaped(segment.text))
+        # Long lines have been broken by now.
+        text = printing.escaped_in_lines(segment.text)
+        yield segment._replace(text=text)
 
   def on_broken_pipe(self) -> None:
     """Leaves it to the command line to end the command."""

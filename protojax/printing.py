@@ -34,6 +34,13 @@ def escaped(text: str) -> str:
   return _IN_TERMINALS.sub(_escape, text)
 
 
+def escaped_in_lines(text: str) -> str:
+  """The same, line by line: line breaks are kept."""
+  lines = re.split("(\r?\n)", text)
+  lines[::2] = map(escaped, lines[::2])
+  return "".join(lines)
+
+
 def escaped_in_page(text: str) -> str:
   """The text for a page: with line breaks, and characters that words need."""
   return _IN_PAGES.sub(_escape, text)
@@ -74,9 +81,7 @@ class Output:
 
   def write(self, text: str) -> None:
     """Writes text; its line breaks are kept."""
-    lines = re.split("(\r?\n)", text)
-    lines[::2] = map(escaped, lines[::2])
-    self._stream.write("".join(lines))
+    self._stream.write(escaped_in_lines(text))
 
 
 @contextlib.contextmanager

@@ -7,6 +7,7 @@ import unicodedata
 import warnings
 
 import pytest
+from rich.table import Table
 
 from protojax import printing
 from protojax.console import Console
@@ -68,13 +69,26 @@ def test_a_console_prints_names_as_they_are():
   )
 
 
+def test_a_console_breaks_long_lines():
+  file = io.StringIO()
+  Console(file=file, width=12).print("\none two three\x1b")
+  assert file.getvalue() == "\none two \nthree\\x1b\n"
+
+
+def test_a_table_has_room_for_escapes():
+  file = io.StringIO()
+  table = Table("a\x1b", box=None, pad_edge=False)
+  table.add_row("[/red]\u202e")
+  Console(file=file, width=40).print(table)
+  assert file.getvalue().split("\n") == [r"a\x1b       ", r"[/red]\u202e", ""]
+
+
 def test_a_console_on_standard_error_may_be_full(monkeypatch):
   with open("/dev/full", "w") as full:
     monkeypatch.setattr(sys, "stderr", full)
     Console(stderr=True).print("x" * 100_000)
     printing.tell("x" * 100_000)
     monkeypatch.undo()
-    printing.abandon_output  # noqa: B018
     with pytest.raises(OSError, match="No space"):
       full.close()
 
