@@ -124,7 +124,7 @@ def streams() -> Iterator[None]:
   when the process ends.
   """
   out = sys.stdout if isinstance(sys.stdout, io.TextIOWrapper) else None
-  before = out and out.errors
+  before = out.errors if out else None
   if out:
     out.reconfigure(errors="backslashreplace")
   try:

@@ -17,33 +17,15 @@ from protojax.engine import workdir
 from tests.conftest import DEBUG, ROOT, run_script
 
 
-class _Recorded(argparse.ArgumentParser):
-  """Keeps the arguments that a command declares."""
-
-  def __init__(self):
-    super().__init__()
-    self.declared = []
-
-  def add_argument(self, *names, **options):
-    action = super().add_argument(*names, **options)
-    self.declared.append(action)
-    return action
-
-  def add_mutually_exclusive_group(self, **options):
-    group = super().add_mutually_exclusive_group(**options)
-    self.declared += group._group_actions
-    return group
-
-
 @pytest.mark.parametrize("name", sorted(cli.modules()))
 def test_the_home_folder_is_known_in_every_path(name, monkeypatch):
   monkeypatch.setenv("HOME", "/home/of-a-user")
-  parser = _Recorded()
+  parser = argparse.ArgumentParser()
   module = f"protojax.commands.{cli.modules()[name]}"
   cli.importlib.import_module(module).arguments(parser)
   paths = [
     action
-    for action in parser.declared
+    for action in parser._actions
     if re.fullmatch("DIR2?|FILE|PATH", action.metavar or "")
   ]
   assert paths

@@ -1,11 +1,17 @@
 """A concept model that sees colours, and small images of them."""
 
+import contextlib
+import http.client
+import json
+import threading
+
 import jax
 import jax.numpy as jnp
 from ml_collections import ConfigDict
 import numpy as np
 
 from protojax import loading
+from protojax.commands.interact import Atlas, Model, Server, Session
 from protojax.data import images
 from protojax.data import stream as stream_lib
 from protojax.data.resizing import SQUASH
@@ -141,3 +147,38 @@ def naive(image, look=(), ignore=(), rejected=(), alpha=0.5):
     scores.append(0.0 if name in rejected else best)
   logits = WEIGHT @ scores + BIAS
   return np.exp(logits) / np.exp(logits).sum()
+
+
+def session(path, method=None):
+  """Of a person who works on the images of a model."""
+  method = method or Method()
+  made = state(method)
+  atlas = Atlas(method, made, method.grid)
+  return Session(Model(method, made), method.source, path, atlas)
+
+
+@contextlib.contextmanager
+def serving(session):
+  """A server in a thread."""
+  with Server(session, "run </script>", "127.0.0.1", 0) as server:
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,))
+    thread.start()
+    yield server
+    server.shutdown()
+    thread.join()
+
+
+def ask(server, path="", body=None, token=None, **headers):
+  """Status, headers and content of one answer."""
+  link = http.client.HTTPConnection(*server.server_address[:2], timeout=20)
+  address = f"/{server.token if token is None else token}/{path}"
+  if body is None:
+    link.request("GET", address, headers=headers)
+  else:
+    text = body if isinstance(body, bytes) else json.dumps(body).encode()
+    headers = {"Content-Type": "application/json", **headers}
+    link.request("POST", address, text, headers)
+  answer = link.getresponse()
+  content = answer.read()
+  link.close()
+  return answer.status, answer.headers, content

@@ -1,13 +1,10 @@
 """The web server of `protojax.interact`, asked as a browser and others ask."""
 
-import contextlib
-import http.client
 import io
 import json
 import re
 import socket
 import threading
-import time
 
 import numpy as np
 from numpy.testing import assert_allclose
@@ -15,7 +12,7 @@ from PIL import Image
 import pytest
 
 from protojax.__main__ import main
-from protojax.commands.interact import Atlas, Model, Server, Session
+from protojax.commands.interact import Server
 from protojax.interact import saved
 from protojax.interact import server as server_lib
 from protojax.types import UserError
@@ -24,59 +21,26 @@ from tests.interact import interact_fakes as fakes
 _LEFT = {"top": 0, "left": 0, "bottom": 20, "right": 20}
 
 
-def _session(path, method=None):
-  method = method or fakes.Method()
-  state = fakes.state(method)
-  atlas = Atlas(method, state, method.grid)
-  return Session(Model(method, state), method.source, path, atlas)
-
-
-@contextlib.contextmanager
-def _serving(session):
-  with Server(session, "run </script>", "127.0.0.1", 0) as server:
-    thread = threading.Thread(target=server.serve_forever, args=(0.02,))
-    thread.start()
-    yield server
-    server.shutdown()
-    thread.join()
-
-
 @pytest.fixture(scope="module")
 def session(tmp_path_factory):
-  return _session(tmp_path_factory.mktemp("run") / "interventions.json")
+  return fakes.session(tmp_path_factory.mktemp("run") / "interventions.json")
 
 
 @pytest.fixture(scope="module")
 def server(session):
-  with _serving(session) as running:
+  with fakes.serving(session) as running:
     yield running
 
 
-def _ask(server, path="", body=None, token=None, **headers):
-  """Status, headers and content of one answer."""
-  link = http.client.HTTPConnection(*server.server_address[:2], timeout=20)
-  address = f"/{server.token if token is None else token}/{path}"
-  if body is None:
-    link.request("GET", address, headers=headers)
-  else:
-    text = body if isinstance(body, bytes) else json.dumps(body).encode()
-    headers = {"Content-Type": "application/json", **headers}
-    link.request("POST", address, text, headers)
-  answer = link.getresponse()
-  content = answer.read()
-  link.close()
-  return answer.status, answer.headers, content
-
-
 def _json(server, path, body=None):
-  status, _, content = _ask(server, path, body)
+  status, _, content = fakes.ask(server, path, body)
   found = json.loads(content)
   assert status == 200, found
   return found
 
 
 def test_the_page_needs_nothing_from_elsewhere(server):
-  status, headers, content = _ask(server)
+  status, headers, content = fakes.ask(server)
   text = content.decode()
   assert status == 200
   assert headers["Content-Type"] == "text/html; charset=utf-8"
@@ -92,7 +56,7 @@ def test_the_page_needs_nothing_from_elsewhere(server):
   assert "run &lt;/script&gt;" in text
   assert text.count("</script>") == 1
   assert "<b>cold" not in text
-  assert _ask(server)[1]["Content-Security-Policy"] != policy
+  assert fakes.ask(server)[1]["Content-Security-Policy"] != policy
 
 
 @pytest.mark.parametrize(
@@ -141,7 +105,7 @@ def test_the_page_needs_nothing_from_elsewhere(server):
   ],
 )
 def test_who_may_ask_what(server, session, status, path, options):
-  found, headers, content = _ask(server, path, **options)
+  found, headers, content = fakes.ask(server, path, **options)
   assert found == status
   assert headers["X-Content-Type-Options"] == "nosniff"
   assert "Access-Control-Allow-Origin" not in headers
@@ -153,15 +117,17 @@ def test_who_may_ask_what(server, session, status, path, options):
 
 def test_pictures_are_those_of_the_source(server, session):
   for path in ("picture/2", "atlas/1"):
-    status, headers, content = _ask(server, path)
+    status, headers, content = fakes.ask(server, path)
     assert (status, headers["Content-Type"]) == (200, "image/jpeg")
     assert Image.open(io.BytesIO(content)).size == (40, 20)
-  picture = np.asarray(Image.open(io.BytesIO(_ask(server, "picture/2")[2])))
+  picture = np.asarray(
+    Image.open(io.BytesIO(fakes.ask(server, "picture/2")[2]))
+  )
   assert np.abs(picture - session.source.images[2].astype(float)).mean() < 8
 
 
 def test_large_pictures_are_made_smaller(tmp_path):
-  session = _session(tmp_path / "saved.json")
+  session = fakes.session(tmp_path / "saved.json")
   session.source.images = [np.zeros((100, 3200, 3), np.uint8)]
   for content, size in (
     (session.picture(0), (1600, 50)),
@@ -171,9 +137,9 @@ def test_large_pictures_are_made_smaller(tmp_path):
 
 
 def test_the_list_fills(tmp_path):
-  session = _session(tmp_path / "saved.json")
+  session = fakes.session(tmp_path / "saved.json")
   stop = threading.Event()
-  with _serving(session) as server:
+  with fakes.serving(session) as server:
     assert _json(server, "images/0") == {"total": 6, "rows": []}
     session.predict_all(stop)
     rows = _json(server, "images/0")["rows"]
@@ -192,7 +158,7 @@ def test_the_list_fills(tmp_path):
 
 
 def test_an_image_that_went_away_is_said(tmp_path, monkeypatch):
-  session = _session(tmp_path / "saved.json")
+  session = fakes.session(tmp_path / "saved.json")
 
   def read(self, i, whole=fakes.Source.__getitem__):
     if i == 1:
@@ -227,8 +193,8 @@ def test_an_answer_is_that_of_the_function(server, session):
 def test_what_is_saved_is_there_again(tmp_path, monkeypatch, capsys):
   path = tmp_path / "run" / "interventions.json"
   said = {"look": [], "ignore": [_LEFT], "rejected": ['bl"ue'], "alpha": 0.25}
-  session = _session(path)
-  with _serving(session) as server:
+  session = fakes.session(path)
+  with fakes.serving(session) as server:
     done = _json(server, "save", {"image": 1, **said})
     assert done == {"saved": True, "count": 1}
     done = _json(server, "save", {"image": 3, "rejected": ["red"]})
@@ -237,7 +203,7 @@ def test_what_is_saved_is_there_again(tmp_path, monkeypatch, capsys):
     done = _json(server, "save", {"image": 3, "alpha": 0.1})
     assert done == {"saved": False, "count": 1}
     # Somebody else works on the same run.
-    _session(path).save({"image": 4, "rejected": ["red"]})
+    fakes.session(path).save({"image": 4, "rejected": ["red"]})
     done = _json(server, "save", {"image": 5, "rejected": ["red"]})
     assert done == {"saved": True, "count": 3}
     for index in (4, 5):
@@ -245,7 +211,7 @@ def test_what_is_saved_is_there_again(tmp_path, monkeypatch, capsys):
   (kept,) = saved.read(path)
   assert kept["image"] == session.source.name(1)
   assert kept["before"]["class"] == "warm"
-  with _serving(_session(path)) as server:
+  with fakes.serving(fakes.session(path)) as server:
     assert _json(server, "image/1")["saved"] == said
     assert _json(server, "image/3")["saved"] is None
   # And it is what --boxes reads.
@@ -260,7 +226,7 @@ def test_what_was_saved_of_another_model_is_named(tmp_path):
   one = {"image": fakes.Source().name(0), "rejected": ["green"]}
   gone = {"image": "gone.png", "look": [_LEFT]}
   saved.write(path, [one, gone])
-  session = _session(path)
+  session = fakes.session(path)
   found = session.opened(0)
   assert found["saved"] is None
   assert "no concept 'green'" in found["error"]
@@ -268,26 +234,26 @@ def test_what_was_saved_of_another_model_is_named(tmp_path):
   assert saved.read(path)[:2] == [one, gone]
   path.write_text("{}")
   with pytest.raises(UserError, match="must have"):
-    _session(path)
+    fakes.session(path)
 
 
 def test_what_cannot_be_written_is_said(tmp_path, monkeypatch):
-  session = _session(tmp_path / "saved.json")
+  session = fakes.session(tmp_path / "saved.json")
   (tmp_path / "saved.json").write_text("")
   monkeypatch.setattr(session, "path", tmp_path / "saved.json" / "x")
-  with _serving(session) as server:
+  with fakes.serving(session) as server:
     body = {"image": 0, "rejected": ["red"]}
-    status, _, content = _ask(server, "save", body)
+    status, _, content = fakes.ask(server, "save", body)
   assert status == 400
   assert "could not be written" in json.loads(content)["error"]
   assert session.saved_count == 0
 
 
 def test_the_atlas_may_be_gone_or_changed(tmp_path):
-  gone = _session(tmp_path / "saved.json", fakes.Method(train=False))
+  gone = fakes.session(tmp_path / "saved.json", fakes.Method(train=False))
   assert gone.facts()["atlas"] == "/gone does not exist"
   method = fakes.Method()
-  changed = _session(tmp_path / "saved.json", method)
+  changed = fakes.session(tmp_path / "saved.json", method)
   method.source.images[0] = 255
   assert not changed.facts()["atlas"]
   for session, missing in ((gone, [0, 1]), (changed, [0])):
@@ -299,17 +265,17 @@ def test_the_atlas_may_be_gone_or_changed(tmp_path):
 
 
 def test_a_mistake_of_ours_ends_one_answer_alone(tmp_path, monkeypatch):
-  session, seen = _session(tmp_path / "saved.json"), []
+  session, seen = fakes.session(tmp_path / "saved.json"), []
   monkeypatch.setattr(
     server_lib.logging, "exception", lambda *words: seen.append(words)
   )
   monkeypatch.setattr(session, "facts", lambda: 1 / 0)
-  with _serving(session) as server:
-    status, _, content = _ask(server)
+  with fakes.serving(session) as server:
+    status, _, content = fakes.ask(server)
     assert status == 500
     assert "ivision" not in content.decode()
     assert len(seen) == 1
-    assert _ask(server, "images/0")[0] == 200
+    assert fakes.ask(server, "images/0")[0] == 200
 
 
 def test_a_browser_that_hangs_up(server, capfd):
@@ -319,121 +285,8 @@ def test_a_browser_that_hangs_up(server, capfd):
   )
   with socket.create_connection(server.server_address[:2]) as link:
     link.sendall(request.encode())
-  assert _ask(server, "images/0")[0] == 200
+  assert fakes.ask(server, "images/0")[0] == 200
   assert capfd.readouterr().err == ""
-
-
-def _raw(server, head, body=b"", wait=0.0):
-  """The answer to lines of a request, sent byte by byte if it has to wait."""
-  text = "\r\n".join(head).replace("TOKEN", server.token).encode()
-  content = text + b"\r\n\r\n" + body
-  with socket.create_connection(server.server_address[:2], 20) as link:
-    pieces = [content[i : i + 1] for i in range(len(content))]
-    for piece in pieces if wait else [content]:
-      try:
-        link.sendall(piece)
-      except ConnectionError:
-        break
-      time.sleep(wait)
-    found = b""
-    with contextlib.suppress(ConnectionError):
-      while more := link.recv(4096):
-        found += more
-  return found
-
-
-_POST = [
-  "POST /TOKEN/intervene HTTP/1.1",
-  "Host: localhost",
-  "Content-Type: application/json",
-]
-
-
-@pytest.mark.parametrize(
-  ("status", "head", "body"),
-  [
-    (400, ["GET /TOKEN/images/0 HTTP/1.1", "Host: localhost", "Host: x"], b""),
-    (400, ["GET /TOKEN/images/0 HTTP/1.1", "Host: a", "host: localhost"], b""),
-    (403, ["GET /TOKEN/images/0 HTTP/1.1"], b""),
-    (400, ["GET /TOKEN/images/0 HTTP/1.1", "Host : evil.example"], b""),
-    (
-      400,
-      ["GET /TOKEN/images/0 HTTP/1.1", "Host: localhost", "Content-Length: 9"],
-      b"GET / HTTP/1.1",
-    ),
-    (411, _POST, b""),
-    (400, [*_POST, "Content-Length: 2", "Content-Length: 2"], b"{}"),
-    (400, [*_POST, "Content-Length: 2", "content-length: 40"], b"{}"),
-    (411, [*_POST, "Content-Length: 2, 2"], b"{}"),
-    (411, [*_POST, "Content-Length: +2"], b"{}"),
-    (501, [*_POST, "Transfer-Encoding: chunked"], b"2\r\n{}\r\n0\r\n\r\n"),
-    (
-      501,
-      [*_POST, "Content-Length: 2", "Transfer-Encoding: identity"],
-      b"2\r\n{}\r\n0\r\n\r\n",
-    ),
-  ],
-)
-def test_what_two_servers_read_differently_is_refused(
-  server, status, head, body
-):
-  found = _raw(server, head, body)
-  assert found.startswith(b"HTTP/1.1 %d " % status)
-  # The rest is not taken for a second request.
-  assert found.count(b"HTTP/1.1") == 1
-  assert b"Connection: close" in found
-
-
-@pytest.mark.parametrize("waits", ["head", "body", "answer", "silent"])
-def test_nobody_holds_a_thread_by_being_slow(server, monkeypatch, waits):
-  monkeypatch.setattr(server_lib, "_REQUEST_SECONDS", 0.3)
-  began = time.monotonic()
-  get = ["GET /TOKEN/images/0 HTTP/1.1", "Host: localhost"]
-  if waits == "head":
-    found = _raw(server, get, wait=0.05)
-  elif waits == "body":
-    found = _raw(server, [*_POST, "Content-Length: 60000"], b"{")
-  elif waits == "silent":
-    with socket.create_connection(server.server_address[:2], 20) as link:
-      found = link.recv(1)
-  else:
-    # Larger than what the system holds for a reader that does not read.
-    large = server_lib._Content("image/jpeg", bytes(50_000_000))
-    monkeypatch.setitem(server.gets, "picture", lambda _: large)
-    with socket.create_connection(server.server_address[:2], 20) as link:
-      path = f"/{server.token}/picture/0"
-      link.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
-      _wait(lambda: _threads() == 0)
-      found = b""
-  assert b"200 OK" not in found
-  assert time.monotonic() - began < 15
-  _wait(lambda: _threads() == 0)
-  assert _ask(server, "images/0")[0] == 200
-
-
-def test_there_are_only_so_many_threads(server, monkeypatch):
-  with contextlib.ExitStack() as links:
-    for _ in range(server_lib.MOST_CONNECTIONS):
-      link = socket.create_connection(server.server_address[:2], 20)
-      links.enter_context(link)
-    _wait(lambda: _threads() == server_lib.MOST_CONNECTIONS)
-    assert _ask(server, "images/0")[0] == 503
-    assert _threads() == server_lib.MOST_CONNECTIONS
-  _wait(lambda: _threads() == 0)
-  assert _ask(server, "images/0")[0] == 200
-
-
-def _threads():
-  """Threads that serve connections."""
-  names = [thread.name for thread in threading.enumerate()]
-  return sum("process_request_thread" in name for name in names)
-
-
-def _wait(until):
-  end = time.monotonic() + 20
-  while not until():
-    assert time.monotonic() < end
-    time.sleep(0.01)
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0"])
