@@ -1,10 +1,9 @@
-"""EPIC against other bases of the same channels, and against its own parts.
+"""EPIC against other bases of the same channels.
 
-python benchmarks/epic.py bases --root=DIR [--more=DIR] [--variants=imagenet]
-python benchmarks/epic.py solvers --root=DIR
+python benchmarks/epic.py --root=DIR [--more=DIR] [--variants=imagenet]
 
 DIR holds <class>/*; the photographs of --more are one class beside them. Every
-seed draws other training and test images. Each prints a Markdown table;
+seed draws other training and test images. It prints a Markdown table;
 --json=FILE writes the same rows.
 """
 
@@ -14,7 +13,6 @@ from pathlib import Path
 import statistics
 import sys
 import tempfile
-import time
 from typing import Any
 import warnings
 
@@ -39,33 +37,13 @@ from protojax.types import State
 _TOP = 4
 _CELLS = 6_000  # that PCA and ICA see
 _ICA_STEPS = 15
-_TURNED = {"rotation.kind": "orthogonal"}
-_ADAM = {"rotation.solver": "adam", "rotation.epochs": 2}
-# What of the whole each row is.
-_SOLVERS = {
-  "whitened, then turned": {},
-  "whitened alone": {"rotation.rounds": 0},
-  "turned alone": _TURNED,
-  "turned alone, no inertia, last round": {
-    **_TURNED,
-    "rotation.inertia": 0.0,
-    "data.validation_fraction": 0.0,
-  },
-  "Adam, orthogonal, last round (the paper's)": {
-    **_TURNED,
-    **_ADAM,
-    "data.validation_fraction": 0.0,
-  },
-  "Adam, orthogonal": {**_TURNED, **_ADAM},
-  "Adam, invertible": _ADAM,
-}
 
 
-def train(config: ConfigDict) -> tuple[Any, State, float]:
-  """A method through all its stages, without files, and the rounds' seconds."""
+def train(config: ConfigDict) -> tuple[Any, State]:
+  """A method through all its stages, without files."""
   method = methods.load(config)
   state = parallel.to_host(jax.jit(method.init)(parallel.init_key(config.seed)))
-  moments, began = {}, 0.0
+  moments = {}
   for number, step in enumerate(method.stages(), 1):
     if isinstance(step, stage.Pass):
       state, _ = step.sweep(state, step.data)
@@ -76,11 +54,7 @@ def train(config: ConfigDict) -> tuple[Any, State, float]:
       key = jax.random.fold_in(parallel.key(config.seed), number)
       *_, last = descent.fit(step, state, moments[name], key)
       state, moments[name], _ = parallel.to_host(last)
-    if step.name == "before":
-      began = time.perf_counter()
-    if step.name == "prototypes":
-      return method, state, time.perf_counter() - began
-  raise AssertionError("the last stage is that of the prototypes")
+  return method, state
 
 
 class Measured:
@@ -183,7 +157,7 @@ def bases(args: argparse.Namespace) -> Iterator[dict[str, Any]]:
   """Channels as they are, at random, by PCA and ICA, and EPIC's."""
   rows: dict[str, dict[str, list[float]]] = {}
   for seed in range(args.seeds):
-    method, state, _ = train(_config(args, seed, {}))
+    method, state = train(_config(args, seed, {}))
     test = method.evaluate(state, "test")
     print(
       f"seed {seed}: logits off by {test['logit_difference']:.1e} of the"
@@ -215,28 +189,6 @@ def _bases(measured: Measured, seed: int) -> Iterator[tuple[str, np.ndarray]]:
     warnings.simplefilter("ignore", ConvergenceWarning)
     yield "ICA", measured.favoured(ica.fit(cells).components_)
   yield "EPIC", np.asarray(folding.basis(measured.state))
-
-
-def solvers(args: argparse.Namespace) -> Iterator[dict[str, Any]]:
-  """What each part does, and the paper's descent, on Lite0's 320 channels."""
-  for name, changes in _SOLVERS.items():
-    found: dict[str, list[float]] = {}
-    for seed in range(args.seeds):
-      # The head is of no concern here.
-      fixed = {"backbone.name": "efficientnet_lite0", "probe.epochs": 1}
-      changes = {**fixed, **changes}
-      method, state, seconds = train(_config(args, seed, changes))
-      test = method.evaluate(state, "test")
-      train_purity = np.asarray(state.buffers["purity"]["after"]).mean()
-      for metric, value in (
-        ("train purity", float(train_purity)),
-        ("test purity", test["purity"]),
-        ("5 %", test["purity_5"]),
-        ("logits off", test["logit_difference"]),
-        ("seconds", seconds),
-      ):
-        found.setdefault(metric, []).append(value)
-    yield {"row": name, **{k: _mean(values) for k, values in found.items()}}
 
 
 def _config(
@@ -271,9 +223,8 @@ def _mean(values: list[float]) -> str:
 
 
 def main() -> None:
-  """Runs one benchmark and prints its table."""
+  """Measures all bases and prints the table."""
   parser = argparse.ArgumentParser(description=__doc__)
-  parser.add_argument("which", choices=["bases", "solvers"])
   parser.add_argument("--root", default="", help="a folder of classes")
   parser.add_argument(
     "--more", default="", help="the data of foolbox: imagenet_*.jpg"
@@ -290,7 +241,7 @@ def main() -> None:
   parallel.setup()
   with tempfile.TemporaryDirectory() as folder:
     args.pool = _pool(args.root, args.more, Path(folder))
-    harness.tell(globals()[args.which](args), args.json)
+    harness.tell(bases(args), args.json)
 
 
 if __name__ == "__main__":

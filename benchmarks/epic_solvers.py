@@ -10,16 +10,16 @@ from protojax.engine.stage import Fit
 
 # Name -> changes of the config.
 SOLVERS = {
-  "closed form, whitened and turned (default)": {},
-  "closed form, turned alone, no inertia": {
-    "rotation.kind": "orthogonal",
-    "rotation.inertia": 0.0,
-  },
   "the paper's descent on pairs": {
     "rotation.kind": "orthogonal",
     "rotation.solver": "adam",
     "rotation.rounds": 10,
     "data.validation_fraction": 0.0,
+  },
+  "closed form, whitened and turned (default)": {},
+  "closed form, turned alone, no inertia": {
+    "rotation.kind": "orthogonal",
+    "rotation.inertia": 0.0,
   },
 }
 
