@@ -103,15 +103,28 @@ def schedule(
   """
   rule = SCHEDULES[name]
   return tuple(
-    max(least, int(rule(s / rounds, most, least))) for s in range(rounds)
+    max(least, int(rule(s, rounds, most, least))) for s in range(rounds)
   )
 
 
-# (share of the rounds that are done, most, least) -> number of images.
-SCHEDULES: Mapping[str, Callable[[float, int, int], float]] = {
-  "linear": lambda done, most, least: most - done * (most - least),
-  "exp": lambda done, most, least: most * (least / most) ** done,
-  "log": lambda done, most, least: (
-    least + (most - least) * math.log2(2.0 - done)
-  ),
+def _linear(s: int, rounds: int, most: int, least: int) -> float:
+  return most - (most - least) / rounds * s
+
+
+def _exp(s: int, rounds: int, most: int, least: int) -> float:
+  return most * ((least / most) ** (1 / rounds)) ** s
+
+
+def _log(s: int, rounds: int, most: int, least: int) -> float:
+  # 0.1 is a constant of the authors' code, whatever the number of rounds.
+  left = math.log(1 + 0.1 * (rounds - s)) / math.log(1 + 0.1 * rounds)
+  return least + (most - least) * left
+
+
+# (round, number of rounds, most, least) -> number of images. The order of the
+# operations is that of the authors' code: rounding may take an image away.
+SCHEDULES: Mapping[str, Callable[[int, int, int, int], float]] = {
+  "linear": _linear,
+  "exp": _exp,
+  "log": _log,
 }

@@ -126,6 +126,12 @@ def test_schedules_are_the_papers():
   assert rotation.schedule("log", 10) == tuple(
     int(5 + 95 * np.log(1 + 0.1 * (10 - s)) / np.log(2) + 1e-9) for s in rounds
   )
+  # Its curve depends on the number of rounds. These are of the authors' code.
+  assert rotation.schedule("log", 5) == (100, 83, 66, 47, 27)
+  assert rotation.schedule("log", 20) == (
+    *(100, 97, 94, 90, 87, 84, 80, 77, 73, 69),
+    *(64, 60, 55, 50, 45, 40, 34, 27, 20, 13),
+  )
   assert min(rotation.schedule("exp", 10, most=8, least=5)) == 5
 
 
