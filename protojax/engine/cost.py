@@ -147,7 +147,8 @@ def _owners(jaxpr: core.Jaxpr) -> dict:
 
 def _elementwise(equation: Any) -> bool:
   """Whether every number of the result is of one number of each operand."""
-  if any(True for _ in _programs(equation)):
+  # Products of square matrices have the shapes of an elementwise operation.
+  if any(True for _ in _programs(equation)) or _flops(equation):
     return False
   shapes = [x.aval.shape for x in equation.invars if hasattr(x.aval, "shape")]
   made = [x.aval.shape for x in equation.outvars if hasattr(x.aval, "shape")]

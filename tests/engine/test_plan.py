@@ -58,6 +58,11 @@ def test_a_layer_costs_its_closed_form():
     touched=4 * (m * k + k * n + m * n),
     held=4 * (m * k + k * n + m * n),
   )
+  # Square ones, too, whose shapes are those of an elementwise operation.
+  square = _shape(k, k)
+  assert cost.of(lambda a, b: a @ b, square, square) == cost.Cost(
+    flops=2.0 * k**3, touched=4 * 3 * k * k, held=4 * 3 * k * k
+  )
   # Forward, and backward to the weights.
   assert cost.of(jax.grad(loss), w, x).flops == 2 * 2 * m * n * k
   assert cost.of(jax.grad(loss, (0, 1)), w, x).flops == 3 * 2 * m * n * k
