@@ -9,9 +9,10 @@ import dataclasses
 
 import numpy as np
 
+from protojax import parallel
 from protojax.data.stream import Stream
 from protojax.datasets.dataset import Dataset
-from protojax.types import State
+from protojax.types import State, UserError
 
 
 def stream(
@@ -28,7 +29,15 @@ def stream(
     images: N, that each channel chooses; all if there are not so many.
     size: pairs of a batch.
     order: name of the round, which draws its orders.
+
+  Raises:
+    UserError: a batch does not divide over the devices.
   """
+  if size % (devices := parallel.device_count()):
+    raise UserError(
+      f"--config.rotation.pairs={size} does not divide over {devices} devices:"
+      f" use a multiple of {devices}."
+    )
   images = min(images, len(dataset.source("train")))
   return dataset.shuffled(
     order=order,

@@ -17,7 +17,7 @@ from protojax.engine.cached import Cached
 from protojax.engine.optimizer import adam, grouped
 from protojax.engine.stage import Fit, epochs
 from protojax.methods.epic import losses, pairs, rotation
-from protojax.types import State
+from protojax.types import State, UserError
 from tests.conftest import ArraySource
 
 CHANNELS, IMAGES, CHOSEN, SIZE = 5, 9, 4, 6
@@ -91,6 +91,22 @@ def test_each_pair_comes_once_in_an_epoch_and_always_in_another_order():
   assert first != second
   assert _known(of_round("one"), 8) == batches
   assert _known(of_round("two"), 8) != batches
+
+
+def test_images_of_pairs_are_read_where_their_maps_are_not_kept():
+  dataset = _dataset()
+  data = pairs.stream(dataset, CHANNELS, CHOSEN, SIZE, "one")
+  data = pairs.chosen(State({}, {}, {"chosen": _chosen()}), data)
+  images = dataset.source("train").images
+  for batch in data.batches(0, 4):
+    np.testing.assert_array_equal(
+      batch["image"][:, 0, 0], images[batch["index"], 0, 0]
+    )
+
+
+def test_pairs_that_do_not_divide_over_the_devices_are_named():
+  with pytest.raises(UserError, match=r"rotation.pairs=7 .* over 2 devices"):
+    pairs.stream(_dataset(), CHANNELS, CHOSEN, 7, "one")
 
 
 def test_a_channel_cannot_choose_more_images_than_there_are():
