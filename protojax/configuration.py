@@ -103,12 +103,19 @@ def _overridden(config: ConfigDict, keys: Sequence[str]) -> ConfigDict:
     )
     rest = values(argv)
   except flags.Error as error:
-    raise UserError(f"{str(error).strip()} (see --help)") from error
+    raise UserError(f"{_short(str(error).strip())} (see --help)") from error
   except (AttributeError, KeyError) as error:
     raise UserError(_unknown(error, keys)) from error
   if len(rest) > 1:
     raise UserError(f"unexpected argument {rest[1]!r} (see --help)")
   return flag.value
+
+
+def _short(message: str, most: int = 300) -> str:
+  """The message without its middle, if a value of thousands of digits is in."""
+  if len(message) <= most:
+    return message
+  return f"{message[: most // 2]} ... {message[-most // 2 :]}"
 
 
 def _with_own_images(
