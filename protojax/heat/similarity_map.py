@@ -11,23 +11,20 @@ import jax.numpy as jnp
 from jaxtyping import Float, Int
 import numpy as np
 
+from protojax.layers.interpolation import cubic
 from protojax.types import ArrayLike
 
 
 def upsample(
   maps: Float[ArrayLike, "b h w"], height: int, width: int
 ) -> Float[Array, "b {height} {width}"]:
-  """Upsamples maps to height x width pixels by cubic interpolation.
-
-  Equals OpenCV's INTER_CUBIC: a = -0.75, centres of cells at halves, border
-  cells repeated. `jax.image.resize` has another a and another border.
-  """
+  """Upsamples maps to height x width pixels as OpenCV's INTER_CUBIC."""
   _, h, w = maps.shape
   return jnp.einsum(
     "Hh,bhw,Ww->bHW",
-    _cubic_matrix(h, height),
+    cubic(h, height),
     jnp.asarray(maps, jnp.float32),
-    _cubic_matrix(w, width),
+    cubic(w, width),
     precision=jax.lax.Precision.HIGHEST,
   )
 
@@ -56,19 +53,3 @@ def percentile_box(
 def _extent(high: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
   """First true position and the one after the last, of each row."""
   return high.argmax(axis=1), high.shape[1] - high[:, ::-1].argmax(axis=1)
-
-
-def _cubic_matrix(cells: int, pixels: int) -> Float[np.ndarray, "H h"]:
-  """Weight of each cell in each pixel, along one axis (Keys, 1981)."""
-  a = -0.75
-  centre = (np.arange(pixels) + 0.5) * cells / pixels - 0.5
-  first = np.floor(centre).astype(int) - 1
-  matrix = np.zeros((pixels, cells))
-  for tap in range(4):
-    far = np.abs(centre - (first + tap))
-    near = ((a + 2) * far - (a + 3)) * far**2 + 1
-    beyond = ((far - 5) * far + 8) * far * a - 4 * a
-    cell = np.clip(first + tap, 0, cells - 1)
-    share = np.where(far <= 1, near, beyond)
-    np.add.at(matrix, (np.arange(pixels), cell), share)
-  return matrix.astype(np.float32)
