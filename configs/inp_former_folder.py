@@ -14,9 +14,10 @@ as <stem>.png. Several data sets are joined by commas. Settings of the paper:
   --config.map.kind=distance.
 
 Rates, losses and the number of prototypes are the paper's (2503.02424); its
-encoder is a DINOv2 ViT-B at 392 pixels, eight levels and eight blocks, for 200
-epochs. Here the stages of EfficientNet-Lite0 stand for it; `:dinov2` takes the
-paper's, whose weights --config.backbone.weights=FILE names.
+encoder is a DINOv2 ViT-B at 392 pixels, the middle of 448, eight levels and
+eight blocks, for 200 epochs. Here the stages of EfficientNet-Lite0 stand for
+it; `:dinov2` takes the paper's, whose weights --config.backbone.weights=FILE
+names.
 Variants: `:debug` shrinks everything, and runs on the embedded textures where
 no root is given.
 """
@@ -112,7 +113,8 @@ VARIANTS = {
     "epochs": 200,
     # The middle 392 pixels of 448, of images and masks.
     "data": {"image_size": 392, "resize": "squash", "resize_size": 448},
-    "backbone": {"name": "dinov2_base"},
+    # Position embeddings resampled as in the paper's code.
+    "backbone": {"name": "dinov2_base_offset"},
     "encoder": {
       # The third to the tenth of twelve, without the final norm (section 3).
       "levels": tuple(f"block_{n}" for n in range(3, 11)),

@@ -2,8 +2,8 @@
 
 Dosovitskiy et al. (2021). The patch tokens are the cells of the map. The class
 token is sown as "class_token" [b, d], after the last norm. Position embeddings
-are resampled to the grid of the image. Pixels after the last whole patch are
-ignored.
+are resampled to the grid of the image in the way of their weights. Pixels after
+the last whole patch are ignored.
 """
 
 import functools
@@ -26,6 +26,7 @@ from protojax.backbones.backbone import (
 )
 from protojax.data.resizing import Preprocessing
 from protojax.layers.conv import Conv
+from protojax.layers.interpolation import cubic
 from protojax.layers.norm import layer_norm
 from protojax.weights.naming import Layout, Tensors, naming
 
@@ -62,6 +63,8 @@ _AUGREG = (
   *("augreg_in1k", "augreg_in21k", "augreg_in21k_ft_in1k", "orig_in21k"),
   *("augreg2_in21k_ft_in1k", "orig_in21k_ft_in1k", "sam_in1k"),
 )
+# DINOv2's `interpolate_offset`, in its `hub/backbones.py`.
+_OFFSET = 0.1
 _DINOV2 = {
   "": Preprocessing(256, 224, "bicubic"),
   "lvd142m": Preprocessing(518, 518, "bicubic"),
@@ -77,6 +80,20 @@ _FAMILIES = {
   "dinov2": _Family(
     IMAGENET_MEAN, IMAGENET_STD, {"registers": 4, "layer_scale": True}, _DINOV2
   ),
+  # Oquab et al. (2024), before there were registers.
+  "dinov2_plain": _Family(
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    {"layer_scale": True, "position_offset": _OFFSET},
+    _DINOV2,
+  ),
+  # With registers, and resampled as if without: as INP-Former's code does.
+  "dinov2_offset": _Family(
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    {"registers": 4, "layer_scale": True, "position_offset": _OFFSET},
+    _DINOV2,
+  ),
   # Radford et al. (2021).
   "clip": _Family(
     (0.48145466, 0.4578275, 0.40821073),
@@ -90,9 +107,11 @@ _NAMES = {
   "vit_small_patch16": ("vit", "small", 16, 14),
   "vit_base_patch16": ("vit", "base", 16, 14),
   "vit_large_patch16": ("vit", "large", 16, 14),
-  "dinov2_small": ("dinov2", "small", 14, 37),
-  "dinov2_base": ("dinov2", "base", 14, 37),
-  "dinov2_large": ("dinov2", "large", 14, 37),
+  **{
+    f"dinov2_{size}{suffix}": (f"dinov2{suffix}", size, 14, 37)
+    for size in _SIZES
+    for suffix in ("", "_plain", "_offset")
+  },
   "clip_base_patch32": ("clip", "base", 32, 7),
   "clip_base_patch16": ("clip", "base", 16, 14),
   "clip_large_patch14": ("clip", "large", 14, 16),
@@ -137,6 +156,7 @@ class ViT(nn.Module):
       added.
     clip: as CLIP: patches without bias, a norm before the blocks, GELU as
       x sigmoid(1.702 x).
+    position_offset: see `resampled`.
     dtype: type of computation; parameters and features are float32.
     remat: whether the gradient computes blocks again.
   """
@@ -149,6 +169,7 @@ class ViT(nn.Module):
   registers: int = 0
   layer_scale: bool = False
   clip: bool = False
+  position_offset: float | None = None
   dtype: Any = jnp.float32
   remat: bool = False
 
@@ -186,9 +207,8 @@ class ViT(nn.Module):
     x = conv(images)
     shape = (self.grid, self.grid, self.channels)
     position = self.param("position", nn.initializers.normal(0.02), shape)
-    if x.shape[1:] != shape:
-      # Antialiased, as timm and DINOv2 with registers do it.
-      position = jax.image.resize(position, x.shape[1:], "cubic")
+    _, h, w, _ = x.shape
+    position = resampled(position, (h, w), self.position_offset)
     return x + position.astype(x.dtype)[None]
 
   def _other_tokens(self):
@@ -203,6 +223,35 @@ class ViT(nn.Module):
   def _map(self, tokens, h, w):
     patches = tokens[:, 1 + self.registers :].astype(jnp.float32)
     return patches.reshape(-1, h, w, self.channels)
+
+
+def resampled(
+  position: Float[Array, "g g d"],
+  grid: tuple[int, int],
+  offset: float | None = None,
+) -> Float[Array, "h w d"]:
+  """Position embeddings on the grid of an image, by cubic interpolation.
+
+  Args:
+    position: on the grid of pretraining; on this grid they do not change.
+    grid: rows and columns of patches.
+    offset: None antialiases, as timm, and DINOv2 with registers. A number, 0.1
+      for DINOv2 without registers, does not, and lets the points lie as if the
+      image had so much of a patch more on each axis.
+  """
+  side = len(position)
+  if grid == (side, side):
+    return position
+  if offset is None:
+    return jax.image.resize(position, (*grid, position.shape[-1]), "cubic")
+  rows, columns = (cubic(side, n, side / (n + offset)) for n in grid)
+  return jnp.einsum(
+    "hi,ijd,wj->hwd",
+    rows,
+    position,
+    columns,
+    precision=jax.lax.Precision.HIGHEST,
+  )
 
 
 class _Block(nn.Module):
