@@ -9,6 +9,7 @@ at once. A user's mistake is one line, never a traceback.
 import argparse
 import ast
 from collections.abc import Callable
+import errno
 import importlib
 import importlib.util
 import os
@@ -18,6 +19,7 @@ from typing import Any, NoReturn
 from protojax import commands, finding, installed, printing, signals, writing
 from protojax.errors import UserError
 from protojax.shown import shown
+from protojax.writing import reason
 
 # What a shell expects of a command that was used wrongly.
 EXIT_USER_ERROR = 2
@@ -122,12 +124,34 @@ def whole_number(least: int, most: int = 10**9) -> Callable[[str], int]:
   return read
 
 
-def path(text: str) -> str:
-  """The `type` of an argument that is a path: `~` is the home folder.
+def at_home(text: str) -> str:
+  """The `type` of an argument that may be a path: `~` is the home folder.
 
   A shell leaves it as it is behind the sign of equality, in `--workdir=~/run`.
   """
-  return os.path.expanduser(text)
+  found = os.path.expanduser(text)
+  if found.startswith("~"):
+    user = found.partition("/")[0]
+    raise argparse.ArgumentTypeError(
+      f"there is no user {shown(user[1:])}; a folder of that name is"
+      f" {shown(f'./{user}')}"
+    )
+  return found
+
+
+def path(text: str) -> str:
+  """The `type` of an argument that is a path, there or not; see `at_home`."""
+  found = at_home(text)
+  try:
+    os.lstat(found)
+  except (OSError, ValueError) as error:
+    # Other errors are of what is there, and whoever opens it knows more.
+    of_name = getattr(error, "errno", errno.EINVAL)
+    if of_name in (errno.EINVAL, errno.ENAMETOOLONG):
+      raise argparse.ArgumentTypeError(
+        f"{shown(found)} cannot be a path: {reason(error)}"
+      ) from error
+  return found
 
 
 def guarded(main: Callable[[], int | None]) -> int:

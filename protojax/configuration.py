@@ -10,13 +10,16 @@ import os
 from pathlib import Path
 import re
 import runpy
+import traceback
 from typing import Any
 
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
-from protojax import ranges
+from protojax import ranges, text_files
+from protojax.shown import shown
 from protojax.types import UserError
+from protojax.writing import first_line
 
 # Keys that every run needs, whatever its method.
 _NEEDED = ("method", "seed", "seeds", "init_from", "save_seconds", "data")
@@ -35,7 +38,7 @@ def load(file: str, keys: Sequence[str] = (), **changes: Any) -> ConfigDict:
       type or a number is out of range, or something else was typed among the
       keys.
   """
-  config = _overridden(_read(file), keys)
+  config = _overridden(read(file), keys)
   config = _with_own_images(config, file, keys)
   try:
     for key, value in changes.items():
@@ -69,28 +72,64 @@ def name(file: str) -> str:
   return "-".join(part for part in parts if part)
 
 
-def _read(file: str) -> ConfigDict:
-  """The config of a file, as its function gives it."""
+def read(file: str) -> ConfigDict:
+  """The config of a file, as its function gives it.
+
+  Args:
+    file: path of the file, with :variant if there is one.
+
+  Raises:
+    UserError: there is no such file, it is no Python, it raises an error, or
+      what it gives is no config.
+  """
   path, *variants = file.split(":", 1)
-  if not Path(path).is_file():
-    folder = Path(path).parent
-    names = [p.name for p in folder.glob("*.py")]
-    near = difflib.get_close_matches(Path(path).name, names, 1)
-    hint = f" Did you mean {folder / near[0]}?" if near else ""
-    raise UserError(f"--config: there is no file {path}.{hint}")
-  content = runpy.run_path(path)
-  if "get_config" not in content:
-    raise UserError(f"--config={file}: the file has no function get_config")
+  _require_file(path)
+  # Code of the user's own: it may raise anything.
   try:
+    content = runpy.run_path(path)
+    if "get_config" not in content:
+      raise UserError("the file has no function get_config")
     config = content["get_config"](*variants)
-  except (OSError, TypeError, ValueError) as error:
+  except UserError as error:
     raise UserError(f"--config={file}: {error}") from error
+  except Exception as error:
+    raise UserError(
+      f"--config={file}: {_line_of(error, path)}{type(error).__name__}:"
+      f" {first_line(error)}"
+    ) from error
+  if not isinstance(config, ConfigDict):
+    raise UserError(
+      f"--config={file}: get_config gives {shown(config)}; expected a"
+      " ConfigDict of ml_collections"
+    )
   if missing := [key for key in _NEEDED if key not in config]:
     raise UserError(
       f"--config={file}: the config has no key {', '.join(missing)}, which"
       " every run needs; docs/adding.md has a small whole config"
     )
   return config
+
+
+def _require_file(path: str) -> None:
+  if not os.path.lexists(path):
+    folder = Path(path).parent
+    names = [p.name for p in folder.glob("*.py")]
+    near = difflib.get_close_matches(Path(path).name, names, 1)
+    hint = f" Did you mean {folder / near[0]}?" if near else ""
+    raise UserError(f"--config: there is no file {path}.{hint}")
+  try:
+    text_files.read(path)
+  except UserError as error:
+    raise UserError(f"--config: {error}; expected a file in Python") from error
+
+
+def _line_of(error: BaseException, path: str) -> str:
+  """The last line of a file that an error came through: "line 3: "."""
+  if isinstance(error, SyntaxError) and error.filename == path:
+    return f"line {error.lineno}: "
+  frames = traceback.extract_tb(error.__traceback__)
+  lines = [frame.lineno for frame in frames if frame.filename == path]
+  return f"line {lines[-1]}: " if lines else ""
 
 
 def _overridden(config: ConfigDict, keys: Sequence[str]) -> ConfigDict:
@@ -129,7 +168,7 @@ def _with_own_images(
   typed = {key.lstrip("-").partition("=")[0] for key in keys}
   if not variants or not config.data.get("root") or "config.data.name" in typed:
     return config
-  own = _read(path).data.name
+  own = read(path).data.name
   if own and own != config.data.name:
     with config.unlocked():
       config.data.name = own

@@ -3,13 +3,15 @@
 `explain.py` and `predict` begin here; `train.py` makes what they find.
 """
 
+from collections.abc import Iterator
+import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import jax
 from ml_collections import ConfigDict
 
-from protojax import backbones, methods, parallel
+from protojax import backbones, finding, methods, parallel
 from protojax.data import resizing as resizing_lib
 from protojax.data.resizing import Resizing
 from protojax.engine import assets
@@ -18,6 +20,7 @@ from protojax.engine.checkpoint import Checkpoints, unflatten
 from protojax.methods import base
 from protojax.prototypes import bank
 from protojax.types import State, UserError
+from protojax.writing import first_line
 
 if TYPE_CHECKING:
   from protojax.methods.base import Method
@@ -41,8 +44,10 @@ def load(
     UserError: the folder holds no run, or no checkpoint that fits it.
   """
   config = workdir_lib.load_config(workdir, methods.later)
-  method = make(config, workdir_lib.class_names(workdir))
-  template = jax.eval_shape(method.init, parallel.init_key(config.seed))
+  class_names = workdir_lib.class_names(workdir)
+  with _described_by(workdir, config):
+    method = make(config, class_names)
+    template = jax.eval_shape(method.init, parallel.init_key(config.seed))
   checkpoints = Checkpoints(workdir)
   progress, arrays = checkpoints.restore()
   checkpoints.close()
@@ -50,6 +55,30 @@ def load(
   found = assets.found(method.assets, workdir, progress.assets, arrays)
   state = state.replace(assets=parallel.replicate(found))
   return method, state, config
+
+
+@contextlib.contextmanager
+def _described_by(workdir: Path, config: ConfigDict) -> Iterator[None]:
+  """For code that makes a method of a config that was read from a file.
+
+  Of our own methods the shipped configs are tested, so that a key that is
+  missing, or of another type, was changed in the file.
+
+  Raises:
+    UserError: in place of any error of a method of ours.
+  """
+  try:
+    yield
+  except UserError as error:
+    raise UserError(f"{workdir}: {error}") from error
+  except Exception as error:
+    if finding.is_own(config.method):
+      raise
+    raise UserError(
+      f"{workdir}/config.json and classes.json do not describe a model of"
+      f" {config.method} ({type(error).__name__}: {first_line(error)}): restore"
+      " them, or take another --workdir"
+    ) from error
 
 
 def image_size(config: ConfigDict) -> int:

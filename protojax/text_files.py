@@ -1,4 +1,4 @@
-"""Reads text files of others, and says in one line why one cannot be read.
+"""Reads files of others, and says in one line why one cannot be read.
 
 Only regular files are read: a pipe would let a command wait for ever.
 """
@@ -17,6 +17,27 @@ from protojax.writing import reason
 MOST_BYTES = 256 << 20
 
 
+@contextlib.contextmanager
+def opened(path: str | Path) -> Iterator[IO[bytes]]:
+  """A regular file, to read its bytes; for code that does nothing else.
+
+  Raises:
+    UserError: it is not there, is no regular file, or cannot be read.
+  """
+  path = Path(path)
+  try:
+    mode = path.stat().st_mode
+    if stat.S_ISDIR(mode):
+      raise UserError(f"{path} is a folder; a file is expected there")
+    if not stat.S_ISREG(mode):
+      raise UserError(f"{path} is no regular file, such as a pipe or a device")
+    with path.open("rb") as file:
+      yield file
+  # ValueError: a NUL or half of a character in the path.
+  except (OSError, ValueError) as error:
+    raise UserError(f"{path} cannot be read: {reason(error)}") from error
+
+
 def read(path: str | Path, most: int = MOST_BYTES) -> str:
   """The text of a file in UTF-8, without a byte order mark.
 
@@ -28,7 +49,7 @@ def read(path: str | Path, most: int = MOST_BYTES) -> str:
     UserError: it is not there, cannot be read, has too many bytes, or is not
       text in UTF-8.
   """
-  with _opened(path) as file:
+  with opened(path) as file:
     content = file.read(most + 1)
   if len(content) > most:
     raise UserError(f"{path} has more than {most:,} bytes, too many to read")
@@ -46,29 +67,13 @@ def lines(path: str | Path, most: int = MOST_BYTES) -> Iterator[bytes]:
   Raises:
     UserError: see `read`; a line has too many bytes.
   """
-  with _opened(path) as file:
+  with opened(path) as file:
     number = 0
     while line := file.readline(most + 1):
       number += 1
       if len(line) > most:
         raise UserError(f"{path}, line {number}: more than {most:,} bytes")
       yield line
-
-
-@contextlib.contextmanager
-def _opened(path: str | Path) -> Iterator[IO[bytes]]:
-  path = Path(path)
-  try:
-    mode = path.stat().st_mode
-    if stat.S_ISDIR(mode):
-      raise UserError(f"{path} is a folder; a file is expected there")
-    if not stat.S_ISREG(mode):
-      raise UserError(f"{path} is no regular file, such as a pipe or a device")
-    with path.open("rb") as file:
-      yield file
-  # ValueError: a NUL or half of a character in the path.
-  except (OSError, ValueError) as error:
-    raise UserError(f"{path} cannot be read: {reason(error)}") from error
 
 
 def _byte(error: UnicodeDecodeError) -> str:

@@ -8,6 +8,7 @@ import sys
 
 import pytest
 
+from protojax import __main__ as command_line
 from protojax import cli
 from protojax.types import UserError
 from tests.conftest import ROOT
@@ -106,3 +107,35 @@ def test_streams_that_are_full_or_closed(shell, code, said, unbuffered):
   assert done.returncode == code
   assert done.stderr.startswith(said)
   assert done.stderr.count("\n") <= 1
+
+
+@pytest.mark.parametrize(
+  ("text", "found"),
+  [
+    ("x" * 300, "cannot be a path: file name too long"),
+    ("y/" * 3000, "cannot be a path: file name too long"),
+    ("a\0b", "cannot be a path: embedded null"),
+    ("\ud800", "cannot be a path: "),
+    ("~nobody_of_this_name/run", "there is no user 'nobody_of_this_name'"),
+  ],
+)
+def test_what_cannot_be_a_path(text, found, capsys):
+  argv = ["predict", f"--workdir={text}", "a.png"]
+  with pytest.raises(SystemExit) as end:
+    command_line.main(argv)
+  assert end.value.code == 2
+  told = capsys.readouterr().err
+  assert found in told
+  assert told.count("\n") == 1
+
+
+def test_what_may_be_a_path(tmp_path, monkeypatch):
+  (tmp_path / "file").write_text("")
+  (tmp_path / "loop").symlink_to(tmp_path / "loop")
+  # Whoever opens them says what is wrong.
+  for name in "new", "file", "file/inside", "loop", "loop/inside", "a\udcff":
+    assert cli.path(str(tmp_path / name)) == str(tmp_path / name)
+  monkeypatch.setenv("HOME", str(tmp_path))
+  assert cli.path("~/run") == str(tmp_path / "run")
+  long = "contrast=" + ",".join(f"{i / 1000}" for i in range(1, 100))
+  assert cli.at_home(long) == long

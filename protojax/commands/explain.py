@@ -104,7 +104,7 @@ def _of_explanations(parser: argparse.ArgumentParser) -> None:
   parser.add_argument(
     "--preset",
     default="reference",
-    type=cli.path,
+    type=cli.at_home,
     metavar="NAME",
     help="what is modified and how strongly: reference (the default), balanced,"
     " v1, a JSON file of your own, or one characteristic at several strengths,"
@@ -136,7 +136,10 @@ def _of_explanations(parser: argparse.ArgumentParser) -> None:
 
 
 def _names(text: str) -> list[str]:
-  return [name.strip() for name in text.split(",")] if text else []
+  names = list(filter(None, map(str.strip, text.split(","))))
+  if not names:
+    raise argparse.ArgumentTypeError("nothing would be written: name a format")
+  return list(dict.fromkeys(names))
 
 
 def run(args: argparse.Namespace) -> int:
@@ -147,6 +150,7 @@ def run(args: argparse.Namespace) -> int:
       data or the images are not as expected.
   """
   parallel.setup(args.distributed)
+  preset = presets.load(args.preset, args.mode, args.codec)
   place = Path(args.workdir or workdir.newest(Path("runs")))
   method, state, config = loading.load(place)
   explains = needed(method, "explains")
@@ -160,7 +164,6 @@ def run(args: argparse.Namespace) -> int:
   for line in skipped.report({split: s.source for split, _, s in tasks}):
     parallel.say(line)
   folder = place / "explanations" / ("images" if args.images else "")
-  preset = presets.load(args.preset, args.mode, args.codec)
   parallel.say(f"explaining {place} on {parallel.describe()}")
 
   write = report_lib.load(explains.report)

@@ -19,14 +19,21 @@ import argparse
 from collections.abc import Iterator, Mapping
 import contextlib
 from pathlib import Path
-import runpy
 from types import ModuleType
 from typing import Any
 
 import jax
 from ml_collections import ConfigDict
 
-from protojax import cli, datasets, methods, parallel, printing, text_files
+from protojax import (
+  cli,
+  configuration,
+  datasets,
+  methods,
+  parallel,
+  printing,
+  text_files,
+)
 from protojax.data import skipped
 from protojax.engine import workdir
 from protojax.engine.checkpoint import Checkpoints, Progress
@@ -101,7 +108,7 @@ def run(args: argparse.Namespace) -> int:
   if workdir.has_begun(folder):
     raise UserError(f"{folder} holds a run; give --output another folder")
   file = Path(args.file)
-  arch = Path(args.model_arch or file.with_name("model_arch.yml"))
+  arch = Path(args.model_arch or file.parent / "model_arch.yml")
   module = reading.read_module(file)
   with _importing(file):
     name, reader = recognised(module)
@@ -171,13 +178,12 @@ def _config(
   base: str, method: str, settings: Mapping[str, Any], data: str
 ) -> ConfigDict:
   """The base config with the settings of the checkpoint, and --data."""
-  file, _, variants = base.partition(":")
   try:
-    config = runpy.run_path(file)["get_config"](variants).unlock()
-  except (OSError, ImportError, KeyError, ValueError) as error:
+    config = configuration.read(base).unlock()
+  except UserError as error:
     raise UserError(
-      f"--config={base} cannot be read ({error}); run this in the repository's"
-      f" root folder, or name a config of {method}"
+      f"{error}: run this in the repository's root folder, or name a config of"
+      f" {method}"
     ) from error
   if config.method != method:
     raise UserError(f"--config={base} is for {config.method}, not for {method}")

@@ -108,8 +108,8 @@ def opened(path: str) -> Archive:
   paths = [path]
   if os.path.isdir(path):
     inside = [os.path.join(path, name) for name in sorted(os.listdir(path))]
-    paths += filter(_is_archive, inside)
-  elif not _is_archive(path):
+    paths += [p for p in inside if _is_archive(p) and os.path.isfile(p)]
+  elif not _is_archive(path) or not os.path.isfile(path):
     raise UserError(
       f"--source={path} is neither a folder nor one of {', '.join(_SUFFIXES)}"
     )

@@ -20,7 +20,7 @@ import zipfile
 import jax
 import numpy as np
 
-from protojax import parallel, writing
+from protojax import parallel, text_files, writing
 from protojax.engine.checkpoint import Checkpoints, flatten, unflatten
 from protojax.types import ArrayLike, PyTree, UserError
 
@@ -223,9 +223,12 @@ def _path(workdir: Path, number: str) -> Path:
 
 def _read(name: str, asset: Asset, path: Path) -> PyTree:
   try:
-    with open(path, "rb") as raw, np.load(raw, allow_pickle=False) as file:
+    with (
+      text_files.opened(path) as raw,
+      np.load(raw, allow_pickle=False) as file,
+    ):
       arrays = dict(file)
-  except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+  except (UserError, EOFError, zipfile.BadZipFile) as error:
     raise UserError(
       f"{path} is damaged ({writing.first_line(error)}); restore it, or train"
       " anew with another --workdir."

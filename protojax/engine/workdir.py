@@ -1,12 +1,13 @@
 """A run's folder: which config it holds, and how later commands find it."""
 
+import collections
 from collections.abc import Callable, Iterator, Mapping
 import contextlib
 import fcntl
 import os
 from pathlib import Path
 import platform
-from typing import Any, TypedDict
+from typing import Any, NotRequired, TypedDict
 
 from ml_collections import ConfigDict
 
@@ -32,12 +33,31 @@ _LATER = {
 _WAY_OUT = "restore it, or take another --workdir"
 
 
+class _Data(TypedDict):
+  """Where the examples are."""
+
+  name: NotRequired[str]
+  root: NotRequired[str]
+  train: NotRequired[str]
+  test: NotRequired[str]
+
+
+class _Backbone(TypedDict):
+  """Which network comes first."""
+
+  name: NotRequired[str]
+  weights: NotRequired[str]
+  dtype: NotRequired[str]
+
+
 class _Config(TypedDict):
-  """What every config.json has; the rest is its method's."""
+  """What config.json has whatever the method; the rest is the method's."""
 
   method: str
   seed: int
-  data: dict[str, Any]
+  init_from: NotRequired[str]
+  data: _Data
+  backbone: NotRequired[_Backbone]
 
 
 def claim(workdir: Path, config: ConfigDict, later: Later) -> None:
@@ -232,7 +252,14 @@ def claim_classes(workdir: Path, names: tuple[str, ...]) -> None:
 def class_names(workdir: Path) -> tuple[str, ...] | None:
   """The classes of a run, in the order of the logits; None without any."""
   path = Path(workdir) / "classes.json"
-  return tuple(_read(path, list[str])) if path.exists() else None
+  if not path.exists():
+    return None
+  names = _read(path, list[str])
+  twice = [name for name, n in collections.Counter(names).items() if n > 1]
+  if twice or not names:
+    what = f"names {shown(twice[0])} twice" if twice else "names no class"
+    raise UserError(f"{path} {what}: {_WAY_OUT}")
+  return tuple(names)
 
 
 def newest(root: Path) -> Path:

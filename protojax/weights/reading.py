@@ -19,7 +19,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from protojax import writing
+from protojax import text_files, writing
 from protojax.types import PyTree, UserError
 from protojax.weights import npz, prefixes, pytorch, safetensors, zipped
 
@@ -162,13 +162,13 @@ def _opened(path: Path, sha256: str | None = None) -> Iterator[mmap.mmap]:
 
   The file is mapped, so that nothing in it can be longer than the file.
   """
+  with text_files.opened(path) as file:
+    if not path.stat().st_size:
+      raise UserError(f"cannot read {path}: it is empty")
+    data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
   try:
-    with path.open("rb") as file:
-      data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     _check(data, sha256)
     yield data
-  except OSError as error:
-    raise UserError(f"cannot read {path}: {writing.reason(error)}") from error
   except UserError as error:
     raise UserError(f"cannot read {path}: {error}") from error
   except Exception as error:  # Parsers of damaged bytes may raise anything.

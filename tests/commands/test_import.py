@@ -160,7 +160,9 @@ def test_a_pruned_cabrnet_with_disabled_prototypes(tmp_path, capsys):
   argv = ["import", str(tmp_path / "model_state.pth")]
   argv += [f"--output={tmp_path / 'run'}", "--image-size=32"]
   assert command_line.main(argv) == 2
-  assert "model_arch.yml: no such file" in capsys.readouterr().err
+  assert (
+    "model_arch.yml cannot be read: no such file" in capsys.readouterr().err
+  )
   assert not (tmp_path / "run").exists()
 
   text = yaml.safe_dump(test_cabrnet_checkpoints.arch(), sort_keys=False)
@@ -210,7 +212,7 @@ def test_push_to_the_images_of_a_folder(checkpoint, tmp_path, capsys):
 @pytest.mark.parametrize(
   ("extra", "message"),
   [
-    (["--classes=absent.txt"], "absent.txt: no such file"),
+    (["--classes=absent.txt"], "absent.txt cannot be read: no such file"),
     (["--config=configs/absent.py"], "in the repository's root"),
     (["--config=configs/protopnet_folder.py:papr"], "no variant 'papr'"),
     (["--config=configs/inp_former_folder.py"], "is for inp_former, not"),

@@ -102,7 +102,7 @@ def test_other_files_are_named_for_what_they_are(tmp_path):
   path = tmp_path / "weights.pth"
   with pytest.raises(UserError, match="no such file"):
     reading.read(path)
-  with pytest.raises(UserError, match="is a directory"):
+  with pytest.raises(UserError, match="is a folder"):
     reading.read(tmp_path)
   for content, message in (
     (b"", "empty"),
