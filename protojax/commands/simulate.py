@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from protojax import loading, parallel
+from protojax import cli, loading, parallel
 from protojax.datasets import array_file, device_sheet
 from protojax.engine import workdir
 from protojax.methods.base import needed
@@ -25,24 +25,31 @@ def arguments(parser: argparse.ArgumentParser) -> None:
   parser.add_argument(
     "--workdir",
     default="",
+    type=cli.path,
     metavar="DIR",
     help="folder of the run; the newest one under runs/ by default",
   )
   parser.add_argument(
     "--cube",
     required=True,
+    type=cli.path,
     metavar="FILE",
     help="the scene: an array of NumPy [rows columns wavenumbers]",
   )
   parser.add_argument(
     "--wavenumbers",
     default="",
+    type=cli.path,
     metavar="FILE",
     help="of the cube's bands in 1/um, an array of NumPy; those of the run's"
     " sources by default",
   )
   parser.add_argument(
-    "--output", required=True, metavar="FILE", help="the array to write"
+    "--output",
+    required=True,
+    type=cli.path,
+    metavar="FILE",
+    help="the array to write",
   )
   parser.add_argument(
     "--field-of-view",
@@ -55,6 +62,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
   parser.add_argument(
     "--sheet",
     default="",
+    type=cli.path,
     metavar="FILE",
     help="write the image on the sensor of the device that this file describes",
   )
