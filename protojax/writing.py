@@ -99,9 +99,11 @@ def replacing(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
 def _is_replaced(path: Path) -> bool:
   """Whether a file is moved to that place, or written there: to a device."""
   # Links there lead to what is open already, such as /dev/stdout to a file.
-  if os.path.abspath(path).startswith(("/dev/", "/proc/")) and path.exists():
-    return path.parent == Path("/dev/shm")
-  return not path.exists() or path.is_file()
+  place = os.path.abspath(path)
+  if place.startswith(("/dev/", "/proc/")) and os.path.exists(place):
+    return place.startswith("/dev/shm/")
+  # Of these, unlike those of `Path`, none raises.
+  return not os.path.exists(place) or os.path.isfile(place)
 
 
 @contextlib.contextmanager

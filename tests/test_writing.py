@@ -98,6 +98,13 @@ def test_a_device_is_written_to_and_stays():
     assert stat.S_ISCHR(os.stat(name).st_mode)
 
 
+@pytest.mark.parametrize("name", ["a" * 300, "loop/x"])
+def test_a_place_that_cannot_be_is_one_line(tmp_path, name):
+  (tmp_path / "loop").symlink_to("loop")
+  with pytest.raises(UserError, match=r"could not be written: .*Name another"):
+    _write(tmp_path / name, "x")
+
+
 def test_a_pipe_is_written_to(tmp_path):
   path, found = tmp_path / "pipe", []
   os.mkfifo(path)

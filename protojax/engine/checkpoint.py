@@ -172,9 +172,11 @@ class Checkpoints:
       ) from error
 
   def _sweep(self) -> None:
-    """Deletes what killed commands left; the run is locked by who saves."""
-    for left in self.folder.glob(f"*{_UNFINISHED}*"):
-      shutil.rmtree(left, ignore_errors=True)
+    """Deletes what killed commands left; whoever saves has locked the run."""
+    # Other processes of the run come here while this one writes already.
+    if parallel.is_primary():
+      for left in self.folder.glob(f"*{_UNFINISHED}*"):
+        shutil.rmtree(left, ignore_errors=True)
 
   def exists(self) -> bool:
     """Whether there is a finished checkpoint.
