@@ -138,6 +138,7 @@ VARIANTS = {
       "validation_fraction": 0.1,
       "image_size": 32,
       "resize": "squash",
+      "resize_size": 0,
       "crop": False,
     },
     "backbone": {"name": "convnet", "pretrained": False, "weights": ""},

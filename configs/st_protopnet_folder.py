@@ -234,6 +234,8 @@ VARIANTS = {
       "name": "photos",
       "root": "",
       "image_size": 32,
+      "resize": "squash",
+      "resize_size": 0,
       "crop": False,
       "copies": 1,
     },

@@ -145,6 +145,34 @@ def test_settings_come_over(tmp_path, capsys):
   assert method.network.layer.count == 28
 
 
+@pytest.mark.parametrize(
+  ("size", "middle", "expected"),
+  [
+    ([96, 96], None, ("squash", 0, 96)),
+    (96, None, ("aspect", 0, 96)),
+    (96, 80, ("aspect", 96, 80)),
+    ([96, 96], [80, 80], ("squash", 96, 80)),
+  ],
+)
+def test_how_images_are_resized(tmp_path, size, middle, expected):
+  """As torchvision's Resize, of one number or of two, and CenterCrop."""
+  files = _files()
+  transform = files["dataset.yml"]["train_set"]["params"]["transform"]
+  transform["resize"] = {"type": "Resize", "params": {"size": size}}
+  if middle:
+    transform["middle"] = {"type": "CenterCrop", "params": {"size": middle}}
+  assert _run(tmp_path, files) == 0
+  made = runpy.run_path(str(tmp_path / "mine.py"))["get_config"]
+  data = made().data
+  assert (data.resize, data.resize_size, data.image_size) == expected
+  small = made("debug").data
+  assert (small.resize, small.resize_size, small.image_size) == (
+    "squash",
+    0,
+    32,
+  )
+
+
 def test_variants_still_apply(tmp_path):
   assert _run(tmp_path, _files()) == 0
   config = runpy.run_path(str(tmp_path / "mine.py"))["get_config"]("debug")

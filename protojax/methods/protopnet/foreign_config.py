@@ -69,7 +69,7 @@ _MET: tuple[tuple[str, tuple[Any, ...]], ...] = (
   (r"extractor\..*\.init_mode", ("PROTOPNET",)),
   (r"extractor\..*\.params\.bias", (True,)),
   (r"classifier\.params\.proto_init_mode", ("UNIFORM",)),
-  (r".*_set\..*\.type", ("Resize", "ToTensor", "Normalize")),
+  (r".*_set\..*\.type", ("Resize", "CenterCrop", "ToTensor", "Normalize")),
   (r".*_set\..*\.params\.mean", (list(IMAGENET_MEAN),)),
   (r".*_set\..*\.params\.std", (list(IMAGENET_STD),)),
   (r"train_set\.shuffle", (True,)),
@@ -136,16 +136,25 @@ def _weights(keys: Keys, name: str) -> Changes:
 
 def _data(keys: Keys) -> Changes:
   """Folders, sizes and augmentations of the images."""
-  changes, augmentations = {}, []
+  changes, augmentations, middle = {}, [], 0
   for path in keys.below("train_set.params.transform"):
     kind = str(keys.value(f"{path}.type"))
     if kind == "Resize":
+      # One number is the shorter side, and the aspect is kept.
+      if isinstance(keys.value(f"{path}.params.size"), int):
+        changes["data.resize"] = "aspect"
       changes["data.image_size"] = _side(keys, f"{path}.params.size")
+    elif kind == "CenterCrop":
+      middle = _side(keys, f"{path}.params.size")
     elif kind in _AUGMENTATIONS:
       augmentations.append(_AUGMENTATIONS[kind])
     elif kind != "ToTensor":
       continue
     keys.take(f"{path}.type")
+  if middle and "data.image_size" in changes:
+    changes["data.resize_size"] = changes["data.image_size"]
+  if middle:
+    changes["data.image_size"] = middle
   changes["data.augment"] = ",".join(augmentations)
   if keys.has("train_set.batch_size"):
     changes["batch_size"] = _whole(keys, "train_set.batch_size")
