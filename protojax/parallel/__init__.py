@@ -7,6 +7,7 @@ device, and `psum` and `gather` exchange values between the devices.
 
 import os
 from pathlib import Path
+import warnings
 
 import jax
 
@@ -67,6 +68,11 @@ def setup(distributed: bool = False) -> None:
   if "XLA_FLAGS" not in os.environ and release.startswith(_FAST_CPU_RELEASES):
     os.environ["XLA_FLAGS"] = _FAST_CPU
   heap.keep()
+  # The cache of programs only saves time. On a full disk JAX would say so of
+  # each program, and again at every start of each that was cut off.
+  warnings.filterwarnings(
+    "ignore", "Error (reading|writing) persistent compilation cache"
+  )
   # JAX adds its options to the config as attributes while it is imported.
   # pyrefly: ignore[missing-attribute]
   if jax.config.jax_compilation_cache_dir is None:
