@@ -1,6 +1,7 @@
 """Sweeps over two devices against plain sums."""
 
 import socket
+import warnings
 
 import jax
 import jax.numpy as jnp
@@ -223,3 +224,14 @@ def test_without_a_cluster_the_way_out_is_named(monkeypatch):
     monkeypatch.delenv(name, raising=False)
   with pytest.raises(UserError, match="Leave the flag out"):
     parallel.setup(distributed=True)
+
+
+def test_a_cache_of_programs_on_a_full_disk_is_silent():
+  with warnings.catch_warnings(record=True) as seen:
+    warnings.simplefilter("always")
+    parallel.setup()
+    for verb in ("reading", "writing"):
+      text = f"Error {verb} persistent compilation cache entry for 'jit_f'"
+      warnings.warn(text, UserWarning, stacklevel=1)
+    warnings.warn("another", UserWarning, stacklevel=1)
+  assert [str(one.message) for one in seen] == ["another"]
