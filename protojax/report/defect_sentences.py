@@ -81,6 +81,8 @@ def place(e: Inspection) -> str:
   if e.worst is None:
     return "No place is odder than the others." + _hidden(e)
   found = f"The worst place is {where(e.worst, e.size)}"
+  if e.original and not e.original.whole:
+    found += " of what the network sees"
   if e.met is not None:
     how_much = "some" if e.met else "none"
     found += f"; {how_much} of the marked defect is in its box"

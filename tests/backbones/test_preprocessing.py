@@ -70,7 +70,7 @@ def test_epic_reads_images_as_the_weights_do(tmp_path):
   """The paper's variant, to the last grey level, and `predict` as well."""
   rng, shapes = np.random.default_rng(0), [(40, 90), (300, 260), (224, 224)]
   expected = []
-  for i, (height, width) in enumerate(3 * shapes):
+  for i, (height, width) in enumerate(shapes):
     pixels = rng.integers(0, 256, (height, width, 3), np.uint8)
     for split in ("train", "test"):
       folder = tmp_path / split / f"class {i % 2}"
@@ -89,7 +89,7 @@ def test_epic_reads_images_as_the_weights_do(tmp_path):
   assert stream.resizing == loading.resizing(config)
   (batch,) = stream.batches()
   by_name = [image for *_, image in sorted(expected, key=lambda x: x[:2])]
-  np.testing.assert_array_equal(batch["image"][:9], by_name)
+  np.testing.assert_array_equal(batch["image"][:3], by_name)
 
 
 def test_a_classifier_of_your_own_does_not_say_it():

@@ -80,6 +80,7 @@ def test_places_in_the_image_itself(some, tmp_path):
     said = (tmp_path / "found" / name).read_text("utf-8")
     said = " ".join(said.replace("\N{NO-BREAK SPACE}", " ").split())
     assert "does not see 25 % of the marked defect." in said
+    assert "% from the top of what the network sees" in said
     assert "The network sees the middle of each image" in said
 
 
