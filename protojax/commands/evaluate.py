@@ -121,6 +121,20 @@ def _of_judging(parser: argparse.ArgumentParser) -> None:
     f" {measure.IMAGES} by default",
   )
 
+  parser.add_argument(
+    "--by-branch",
+    action="store_true",
+    help="deletion and insertion by the mean of the probabilities of each"
+    " branch, as in ST-ProtoPNet's code; by default by those that predict"
+    " gives. The same for methods of one branch",
+  )
+  parser.add_argument(
+    "--own-size",
+    action="store_true",
+    help="compare heat with objects at the size of each image, as in"
+    " ST-ProtoPNet's code; by default at that of the network's input",
+  )
+
 
 def _of_methods(parser: argparse.ArgumentParser) -> None:
   parser.add_argument(
@@ -175,6 +189,11 @@ def run(args: argparse.Namespace) -> int:
       folder holds other runs.
   """
   parallel.setup()
+  if args.planted and (args.by_branch or args.own_size):
+    raise UserError(
+      "--by-branch and --own-size change figures of --workdir and --methods;"
+      " --planted has none of them"
+    )
   try:
     content = _planted(args) if args.planted else _judged(args)
   except compare.Stopped as stopped:
@@ -196,16 +215,21 @@ def _judged(args: argparse.Namespace) -> Mapping[str, Any]:
     measure.measure,
     outliers=args.ood,
     images=min(args.images, _FEW) if args.debug else args.images,
+    by_branch=args.by_branch,
+    own_size=args.own_size,
   )
+  # Such figures are not those of the same names without.
+  asked = {"by_branch": args.by_branch, "own_size": args.own_size}
+  asked = {name: True for name, given in asked.items() if given}
   if names := compare.chosen(args.methods):
     root = Path(args.workdir or "runs/compared")
-    return compare.methods(_configs(names, args), root, judge)
+    return compare.methods(_configs(names, args), root, judge) | asked
   if not args.workdir:
     raise UserError(
       "nothing to evaluate: give --workdir=DIR of a run, --methods=NAMES to"
       " train and compare some, or --planted"
     )
-  return compare.one(Path(args.workdir), judge)
+  return compare.one(Path(args.workdir), judge) | asked
 
 
 def _configs(

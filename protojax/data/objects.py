@@ -50,7 +50,27 @@ def masks(
     return None
   frames = [stream.kept.frame(int(i)) for i in indices]
   pairs = zip(known, frames, strict=True)
-  return np.stack([_covered(*pair) for pair in pairs])
+  return np.stack([_covered(p, f, f.size, f.size) for p, f in pairs])
+
+
+def own_mask(stream: Stream, index: int) -> Bool[np.ndarray, "H W"] | None:
+  """The mask of what the network sees of an image, at the image's own size.
+
+  That is the whole image if nothing of it is cut off. None if the source knows
+  no boxes of it.
+  """
+  source = stream.source
+  places = source.places(index) if isinstance(source, Boxed) else None
+  if places is None:
+    return None
+  frame = stream.kept.frame(index)
+  rows, columns = source[index]["image"].shape[:2]
+  return _covered(
+    places,
+    frame,
+    max(1, round(frame.size * rows / frame.height)),
+    max(1, round(frame.size * columns / frame.width)),
+  )
 
 
 def parts(
@@ -72,10 +92,13 @@ def parts(
   return np.stack([frame.points(rows) for rows, frame in pairs])
 
 
-def _covered(places: Places, frame: Frame) -> Bool[np.ndarray, "S S"]:
-  middle = (np.arange(frame.size) + 0.5) / frame.size
+def _covered(
+  places: Places, frame: Frame, height: int, width: int
+) -> Bool[np.ndarray, "{height} {width}"]:
+  """What the boxes cover of the square of a frame, in so many pixels."""
+  row, column = ((np.arange(n) + 0.5) / n for n in (height, width))
   boxes, _ = frame.boxes(places.boxes)
   top, left, bottom, right = boxes.T[..., None]
-  rows = (top <= middle) & (middle < bottom)
-  columns = (left <= middle) & (middle < right)
+  rows = (top <= row) & (row < bottom)
+  columns = (left <= column) & (column < right)
   return np.any(rows[:, :, None] & columns[:, None], axis=0)

@@ -13,7 +13,7 @@ from protojax import parallel
 from protojax.metrics import interpretability as metrics
 from protojax.metrics.means import Mean, mean
 from protojax.prototypes import head
-from protojax.prototypes.explainable import Explainable
+from protojax.prototypes.explainable import Branched, Explainable
 from protojax.types import Array, ArrayLike, Batch, State
 
 
@@ -45,6 +45,33 @@ def decide(
   points = head.logits(scores, model.weights(state), model.bank(state).alive)
   logits = points + model.bias(state)[None]
   return Decision(embedded, similarity, cells, scores, logits)
+
+
+def probabilities(
+  model: Explainable, state: State, seen: Decision, by_branch: bool = False
+) -> Float[Array, "b k"]:
+  """Probabilities of the classes.
+
+  Args:
+    model: see `Explainable`.
+    state: its state.
+    seen: decisions.
+    by_branch: the mean over its branches of the softmax of the branch's own
+      logits, as ST-ProtoPNet's code has it (Wang et al., ICCV 2023); by default
+      the softmax of their sum, which is what `predict` gives. One and the same
+      for a model of one branch.
+  """
+  count = model.branches if isinstance(model, Branched) else 1
+  if not by_branch or count == 1:
+    return jax.nn.softmax(seen.logits)
+  weights = jnp.asarray(model.weights(state))
+  alive = jnp.asarray(model.bank(state).alive)
+  branch = jnp.arange(len(alive)) // (len(alive) // count)
+  each = [
+    jax.nn.softmax(head.logits(seen.scores, weights, alive & (branch == n)))
+    for n in range(count)
+  ]
+  return jnp.mean(jnp.stack(each), axis=0)
 
 
 def measure(

@@ -5,6 +5,7 @@ import dataclasses
 import functools
 from typing import Any
 
+import jax
 import numpy as np
 
 from protojax import parallel
@@ -23,17 +24,38 @@ _AT_ONCE = 2
 
 
 def measure(
-  model: Explainable, state: State, stream: Any, images: int
+  model: Explainable,
+  state: State,
+  stream: Any,
+  images: int,
+  by_branch: bool = False,
+  own_size: bool = False,
 ) -> dict[str, Mean]:
   """Metrics of the heat maps over so many images of a stream, by name.
 
   Metrics that need the place of the object or of its parts are present if the
   source knows them; "same_cells", if it knows the groups of the prototypes.
+
+  Args:
+    model: see `Explainable`.
+    state: its state.
+    stream: images.
+    images: how many of them.
+    by_branch: see `decisions.probabilities`.
+    own_size: heat is compared with the object at the size of the image itself;
+      by default at that of the network's input.
   """
   size = parallel.whole_batch(_AT_ONCE * parallel.device_count())
   stream = dataclasses.replace(stream, batch_size=size)
   batches = _with_places(model, stream, images)
-  rows = gathered(functools.partial(heats.judged, model), state, batches)
+  judge = functools.partial(
+    heats.judged, model, by_branch=by_branch, own_size=own_size
+  )
+  rows = gathered(judge, state, batches)
+  if "class_map" in rows:
+    rows |= _at_own_size(
+      stream, rows["index"], rows.pop("class_map"), rows.pop("asked_maps")
+    )
   counted = _own(model, state, stream.source, rows)
   tables = {n: rows.pop(n) for n in ("cells", "noisy_cells", "similarity")}
   named = {n: rows.pop(n) for n in ("at", "noisy_at", "seen") if n in rows}
@@ -64,6 +86,20 @@ def _with_places(
     }
     known = {name: x for name, x in known.items() if x is not None}
     yield {**batch, **known, "label": label}
+
+
+def _at_own_size(
+  stream: Any, indices: np.ndarray, of_class: np.ndarray, asked: np.ndarray
+) -> dict[str, np.ndarray]:
+  """`heats.located` of each image at its own size; a program for each size."""
+  locate = jax.jit(heats.located)
+  found = []
+  for i, one, some in zip(indices, of_class, asked, strict=True):
+    mask = objects.own_mask(stream, int(i))
+    # The batch has had one of it.
+    assert mask is not None
+    found.append(jax.device_get(locate(one[None], some[None], mask[None])))
+  return {name: np.concatenate([f[name] for f in found]) for name in found[0]}
 
 
 def _own(

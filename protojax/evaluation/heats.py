@@ -8,10 +8,10 @@ for those that give the predicted class the most points.
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 from protojax import parallel
-from protojax.evaluation.decisions import Decision, decide
+from protojax.evaluation.decisions import Decision, decide, probabilities
 from protojax.heat import similarity_map
 from protojax.metrics import interpretability as metrics
 from protojax.metrics import localisation, parts
@@ -30,7 +30,13 @@ _CHANGES = tuple(
 )
 
 
-def judged(model: Explainable, state: State, batch: Batch) -> dict[str, Array]:
+def judged(
+  model: Explainable,
+  state: State,
+  batch: Batch,
+  by_branch: bool = False,
+  own_size: bool = False,
+) -> dict[str, Array]:
   """Rows of a batch, by name.
 
   A batch may hold masks of the "object", and "parts" as from `objects.parts`.
@@ -39,6 +45,15 @@ def judged(model: Explainable, state: State, batch: Batch) -> dict[str, Array]:
   "relevance", "hits" [b q] and "coverage" [b]. The other rows are tables over
   the p prototypes, for metrics over all images: "cells", "noisy_cells",
   "similarity", and with parts "at", "noisy_at" [b p r] and "seen".
+
+  Args:
+    model: see `Explainable`.
+    state: its state.
+    batch: images, with what is known of them.
+    by_branch: probabilities under deletion and insertion; see
+      `decisions.probabilities`.
+    own_size: the metrics with an object are left to `located`, and the maps
+      that it needs are rows: "class_map" [b h w] and "asked_maps" [b q h w].
   """
   images = jnp.asarray(batch["image"])
   seen = decide(model, state, images)
@@ -46,19 +61,29 @@ def judged(model: Explainable, state: State, batch: Batch) -> dict[str, Array]:
   noisy = decide(model, state, _bytes(parts.noisy(images, keys)))
   predicted = jnp.argmax(seen.logits, axis=1)
   maps, weights = _maps(model, state, seen), model.weights(state)
-  asked, asked_maps = _asked(seen, weights[predicted], maps, images)
+  asked, cells = _asked(seen, weights[predicted], maps)
+  asked_maps = _pixels(cells, *images.shape[1:3])
   found = {
     "cells": seen.cells,
     "noisy_cells": noisy.cells,
     "similarity": seen.similarity,
-    **_deleted(model, state, images, _heat(maps, weights, predicted, images)),
+    **_deleted(
+      model,
+      state,
+      images,
+      _pixels(_class_map(maps, weights, predicted), *images.shape[1:3]),
+      by_branch,
+    ),
     **_dropped(model, state, images, seen, asked[:, 0], asked_maps[:, 0]),
   }
   if "object" in batch:
     unknown = batch["label"] < 0
     classes = jnp.where(unknown, predicted, batch["label"])
-    heat = _heat(maps, weights, classes, images)[:, None]
-    found |= _located(heat, asked_maps, batch["object"])
+    of_class = _class_map(maps, weights, classes)
+    if own_size:
+      found |= {"class_map": of_class, "asked_maps": cells}
+    else:
+      found |= located(of_class, cells, batch["object"])
   if "parts" in batch:
     after = _maps(model, state, noisy)
     found |= _parted(maps, after, batch["parts"], images.shape[1])
@@ -76,41 +101,43 @@ def _maps(
   return jnp.moveaxis(maps, -1, 1)
 
 
-def _heat(
+def _class_map(
   maps: Float[Array, "b p h w"],
   weights: Float[ArrayLike, "k p"],
   classes: Int[ArrayLike, " b"],
-  images: ArrayLike,
-) -> Float[Array, "b H W"]:
-  """The heat of a class, in pixels."""
+) -> Float[Array, "b h w"]:
+  """The heat of a class, in cells."""
   positive = jnp.maximum(jnp.asarray(weights)[classes], 0.0)
   precise = jax.lax.Precision.HIGHEST
-  heat = jnp.einsum("bphw,bp->bhw", maps, positive, precision=precise)
-  return similarity_map.upsample(heat, *images.shape[1:3])
+  return jnp.einsum("bphw,bp->bhw", maps, positive, precision=precise)
 
 
 def _asked(
-  seen: Decision,
-  weights: Float[Array, "b p"],
-  maps: Float[Array, "b p h w"],
-  images: Array,
-) -> tuple[Int[Array, "b q"], Float[Array, "b q H W"]]:
-  """The prototypes that give the most points, and their maps in pixels."""
+  seen: Decision, weights: Float[Array, "b p"], maps: Float[Array, "b p h w"]
+) -> tuple[Int[Array, "b q"], Float[Array, "b q h w"]]:
+  """The prototypes that give the most points, and their maps."""
   points = seen.scores * weights
   _, asked = jax.lax.top_k(points, min(_ASKED, points.shape[1]))
-  chosen = jnp.take_along_axis(maps, asked[..., None, None], axis=1)
-  flat = chosen.reshape(-1, *chosen.shape[2:])
-  pixels = similarity_map.upsample(flat, *images.shape[1:3])
-  return asked, pixels.reshape(*asked.shape, *pixels.shape[1:])
+  return asked, jnp.take_along_axis(maps, asked[..., None, None], axis=1)
+
+
+def _pixels(
+  maps: Float[Array, "*n h w"], height: int, width: int
+) -> Float[Array, "*n {height} {width}"]:
+  """Maps of cells as heat of pixels."""
+  flat = maps.reshape(-1, *maps.shape[-2:])
+  pixels = similarity_map.upsample(flat, height, width)
+  return pixels.reshape(*maps.shape[:-2], height, width)
 
 
 def _deleted(
-  model: Explainable, state: State, images: Array, heat: Array
+  model: Explainable, state: State, images: Array, heat: Array, by_branch: bool
 ) -> dict[str, Array]:
   """Areas under the deletion and the insertion curve of the prediction."""
 
   def predict(copies: Array) -> Array:
-    return jax.nn.softmax(decide(model, state, copies).logits)
+    seen = decide(model, state, copies)
+    return probabilities(model, state, seen, by_branch)
 
   classes = jnp.argmax(predict(images), axis=1)
   mean_colour = 255 * jnp.array(model.backbone.mean)[None, None, None]
@@ -157,12 +184,21 @@ def _dropped(
   return {"drop_focus": focus.T, "drop_dual": dual.T}
 
 
-def _located(
-  heat: Float[Array, "b 1 H W"],
-  asked: Float[Array, "b q H W"],
-  masks: ArrayLike,
+def located(
+  of_class: Float[ArrayLike, "b h w"],
+  asked: Float[ArrayLike, "b q h w"],
+  masks: Bool[ArrayLike, "b H W"],
 ) -> dict[str, Array]:
-  """Metrics of the class's heat and of prototypes' maps against the object."""
+  """Metrics of the class's heat and of prototypes' maps against the object.
+
+  Args:
+    of_class: heat of the class, in cells.
+    asked: maps of some prototypes, in cells.
+    masks: where the object is. Maps are upsampled to their size.
+  """
+  size = masks.shape[1:3]
+  heat = _pixels(jnp.asarray(of_class)[:, None], *size)
+  asked = _pixels(jnp.asarray(asked), *size)
   return {
     "content": metrics.content(heat, masks),
     "outside_inside": metrics.outside_inside(heat, masks),

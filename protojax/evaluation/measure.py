@@ -64,7 +64,11 @@ FIGURES = {
 
 
 def measure(
-  folder: Path, outliers: str = "", images: int = IMAGES
+  folder: Path,
+  outliers: str = "",
+  images: int = IMAGES,
+  by_branch: bool = False,
+  own_size: bool = False,
 ) -> dict[str, Mean]:
   """All metrics of a finished run that apply, by name, over its test images.
 
@@ -72,6 +76,8 @@ def measure(
     folder: of the run.
     outliers: a folder of images of no class; '' for none.
     images: number of images whose heat maps are measured.
+    by_branch: see `explanations.measure`.
+    own_size: see `explanations.measure`.
 
   Raises:
     UserError: no run, a method without prototypes, or no such images.
@@ -96,7 +102,7 @@ def measure(
     )
   found = {
     **decisions.measure(model, state, stream, others),
-    **explanations.measure(model, state, stream, images),
+    **explanations.measure(model, state, stream, images, by_branch, own_size),
   }
   return {name: found[name] for name in FIGURES if name in found}
 

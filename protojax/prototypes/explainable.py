@@ -71,6 +71,16 @@ class Scored(Protocol):
 
 
 @runtime_checkable
+class Branched(Protocol):
+  """A network whose logits are the sum of those of several branches."""
+
+  @property
+  def branches(self) -> int:
+    """n; the prototypes are n equal blocks, and the head has no bias."""
+    ...
+
+
+@runtime_checkable
 class Explainable(Scored, Protocol):
   """A network whose prototypes are shown as patches of images; hashable.
 

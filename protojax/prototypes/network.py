@@ -56,6 +56,8 @@ class Network:
     head_kind: form of the head's weights, one of `head.KINDS`.
     placement: whether a device holds all prototypes or a shard of them; see
       `over`.
+    branches: n; the prototypes are n equal blocks, each with logits of its own,
+      which are added.
   """
 
   backbone: Backbone
@@ -66,6 +68,7 @@ class Network:
   describe: Callable[..., Sequence[Mapping[str, Note]]] | None = None
   head_kind: str = "dense"
   placement: Local | Sharded = LOCAL
+  branches: int = 1
 
   def init(
     self,

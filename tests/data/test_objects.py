@@ -69,3 +69,25 @@ def test_masks_and_parts_of_what_is_cut_out():
   assert_array_equal(objects.masks(cut, [0]), [wanted])
   # The part, at 4 and 2 pixels, is at the left edge of what is seen.
   assert_array_equal(objects.parts(cut, [0]), [[[0.5, 0, 1]]])
+
+
+class _Wide(ArraySource):
+  """An image of 20 x 40 pixels, whose left half is the object."""
+
+  def __init__(self):
+    super().__init__(1, 40)
+    self.images = self.images[:, :20]
+
+  def places(self, i):
+    return Places(np.zeros(1, int), np.array([[0, 0, 1, 0.5]]))
+
+
+def test_masks_at_the_size_of_the_image():
+  """Of all of it, or of the middle square of 20 x 20 that the network sees."""
+  for resizing, columns in (SQUASH, 40), (Resizing("aspect"), 20):
+    seen = stream_lib.ordered(_Wide(), 16, 1, resizing=resizing)
+    mask = objects.own_mask(seen, 0)
+    expected = np.arange(columns) < columns / 2
+    assert_array_equal(mask, np.tile(expected, (20, 1)))
+  unknown = stream_lib.ordered(ArraySource(1, 16), 16, 1)
+  assert objects.own_mask(unknown, 0) is None

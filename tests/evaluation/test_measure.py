@@ -3,6 +3,7 @@
 import types
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from numpy.testing import assert_allclose
 import pytest
@@ -11,6 +12,7 @@ from protojax.data import stream
 from protojax.data.places import Places
 from protojax.evaluation import decisions, explanations, heats
 from protojax.evaluation.measure import over_seeds
+from protojax.heat import similarity_map
 from protojax.metrics import sizes
 from protojax.metrics.means import Mean
 from tests.conftest import ArraySource
@@ -120,11 +122,118 @@ def test_the_heat_of_a_class_is_the_mean_map_of_its_prototypes(trained):
   def heat(photographs, classes):
     seen = decisions.decide(model, state, photographs)
     maps = heats._maps(model, state, seen)
-    return maps, heats._heat(maps, weights, classes, np.zeros((2, 4, 4, 3)))
+    return maps, heats._class_map(maps, weights, classes)
 
   maps, found = map(np.asarray, heat(fakes.photographs(2), np.array([2, 0])))
   assert_allclose(found[0], np.mean(maps[0, own[2]], axis=0) * 4, rtol=1e-5)
   assert_allclose(found[1], np.mean(maps[1, own[0]], axis=0) * 4, rtol=1e-5)
+
+
+def _softmax(logits):
+  return np.exp(logits) / np.exp(logits).sum(-1, keepdims=True)
+
+
+def test_probabilities_by_branch_are_means_of_softmaxes():
+  """Scores of the prototypes, half of them in each branch."""
+  model, state = fakes.trained()
+  weights = np.float64(model.weights(state))
+  scores = np.linspace(-2, 3, 24).reshape(2, 12).astype(np.float32)
+  logits = (scores @ weights.T).astype(np.float32)
+  cells = np.zeros((2, 12), np.int32)
+  embedded = np.zeros((2, 1, 1, 1), np.float32)
+  seen = decisions.Decision(
+    *(jnp.asarray(x) for x in (embedded, scores, cells, scores, logits))
+  )
+  halves = [
+    _softmax(scores[:, own] @ weights[:, own].T)
+    for own in (slice(0, 6), slice(6, 12))
+  ]
+  whole = _softmax(logits)
+  for branches, by_branch, expected in (
+    (None, True, whole),
+    (2, False, whole),
+    (2, True, np.mean(halves, axis=0)),
+  ):
+    if branches:
+      model.branches = branches
+    found = decisions.probabilities(model, state, seen, by_branch)
+    assert_allclose(found, expected, rtol=1e-5)
+  assert np.abs(whole - np.mean(halves, axis=0)).max() > 0.01
+
+
+def test_deletion_by_branch_of_an_image_without_content():
+  """Nothing changes if the image is grey: the area is the probability."""
+  model, state = fakes.trained()
+  model.branches = 2
+  mean = (0.485, 0.456, 0.406)
+  model.backbone = types.SimpleNamespace(mean=mean)
+  images = np.round(np.full((1, 32, 32, 3), mean) * 255).astype(np.uint8)
+
+  @jax.jit
+  def both(images):
+    seen = decisions.decide(model, state, images)
+    asked = model, state, images, jnp.zeros((1, 32, 32))
+    return [
+      (
+        decisions.probabilities(model, state, seen, by_branch),
+        heats._deleted(*asked, by_branch),
+      )
+      for by_branch in (False, True)
+    ]
+
+  (whole, _), *_ = found = both(images)
+  for probabilities, areas in found:
+    for area in areas.values():
+      assert_allclose(area, np.max(probabilities, axis=1), rtol=1e-5)
+  assert abs(np.max(found[1][0]) - np.max(whole)) > 1e-3
+
+
+class _Oblong(_Known):
+  """Images of 40 x 20 pixels; the object covers 0.3 of each side."""
+
+  def __init__(self):
+    super().__init__()
+    self.images = fakes.photographs(12).repeat(2, axis=1)[:, :40, :20]
+
+  def places(self, i):
+    return Places(np.zeros(1, int), np.array([[0, 0, 0.3, 0.3]]))
+
+
+def test_heat_comes_to_the_size_of_each_image():
+  """The object has 12 x 6 of 40 x 20 pixels, the warm half is the right one."""
+  step = np.tile(np.float32([0, 0, 1, 1]), (2, 4, 1))
+  found = explanations._at_own_size(
+    _stream(_Oblong()), np.array([3, 5]), step, step[:, None]
+  )
+  assert_allclose(found["coverage"], 0.3**2)
+  assert_allclose(found["hits"], 0)
+  columns = np.asarray(similarity_map.upsample(step[:1], 40, 20))[0, 0]
+  columns = (columns - columns.min()) / np.ptp(columns)
+  on, whole = columns[:6].mean(), columns.mean()
+  assert_allclose(found["content"][:, 0], on, rtol=1e-5)
+  off = (whole * 800 - on * 72) / (800 - 72)
+  assert_allclose(found["outside_inside"][:, 0], off / on, rtol=1e-4)
+
+
+@pytest.mark.slow
+def test_heat_is_measured_at_the_size_of_images(trained):
+  """12 x 6 pixels of 40 x 20; at the network's 32 x 32 they are 10 x 10."""
+  model, state = trained
+  source = _Oblong()
+  found = {
+    own: explanations.measure(model, state, _stream(source), 2, own_size=own)
+    for own in (False, True)
+  }
+  assert_allclose(found[False]["coverage"].value, (10 / 32) ** 2)
+  assert_allclose(found[True]["coverage"].value, 0.3**2)
+  assert found[True].keys() == found[False].keys()
+  same = {n for n in found[True] if found[True][n] == found[False][n]}
+  assert {"deletion", "insertion", "same_cells", "stability"} <= same
+  # The same heat, at another size.
+  for name in "content", "outside_inside", "energy":
+    assert name not in same
+    values = [np.float64(found[own][name].value) for own in (False, True)]
+    assert_allclose(*values, rtol=0.2)
 
 
 def _mean(value, count=10, left_out=0):

@@ -130,6 +130,7 @@ class Method:
       self.config.data.image_size,
       self.dataset.class_names,
       boundary.Notes(self.kinds),
+      branches=count,
     )
 
   @functools.cached_property
