@@ -49,8 +49,18 @@ def stream(
 
 
 def chosen(state: State, data: Stream) -> Stream:
-  """The stream, with the images "chosen" by the channels of a state."""
+  """The stream, with the images "chosen" by the channels of a state.
+
+  Raises:
+    UserError: a channel chose too few.
+  """
   images = np.asarray(state.buffers["chosen"])
   count = len(data) // len(images)
   rows = images[:, :count].reshape(-1).astype(np.int32)
+  if np.any(rows < 0):
+    channel = int(np.argmax(rows < 0)) // count
+    raise UserError(
+      f"channel {channel} chose fewer than {count} images: its values for the"
+      " others are not finite; see the backbone and its weights"
+    )
   return dataclasses.replace(data, rows=rows)

@@ -109,6 +109,14 @@ def test_pairs_that_do_not_divide_over_the_devices_are_named():
     pairs.stream(_dataset(), CHANNELS, CHOSEN, 7, "one")
 
 
+def test_a_channel_that_chose_too_few_images_is_named():
+  found = _chosen()
+  found[3, 2] = -1
+  data = pairs.stream(_dataset(), CHANNELS, CHOSEN, SIZE, "one")
+  with pytest.raises(UserError, match="channel 3 chose fewer than 4 images"):
+    pairs.chosen(State({}, {}, {"chosen": found}), data)
+
+
 def test_a_channel_cannot_choose_more_images_than_there_are():
   stream = pairs.stream(_dataset(), CHANNELS, 100, 512, "")
   assert len(stream) == CHANNELS * IMAGES
