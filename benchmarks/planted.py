@@ -66,6 +66,6 @@ def table(found: Found) -> Iterator[harness.Row]:
       name: statistics.fmean(values)
       for name, values in columns(of_seeds).items()
     }
-    row = {name: f"{mean[name]:.2f}" for name in (*_SHARES, *_SCORES)}
+    row = {name: f"{mean[name]:z.2f}" for name in (*_SHARES, *_SCORES)}
     row[cause] = f"**{row[cause]}**"
     yield {"cause": cause, **row, "accuracy": f"{mean['accuracy']:.3f}"}
