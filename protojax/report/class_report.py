@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from rich.table import Table
 
+from protojax import printing
 from protojax.explain import misleading, overview
 from protojax.explain.evidence import (
   ExplainedRun,
@@ -137,7 +138,8 @@ class Report(ReportFolder):
       self._path("png")
     if "html" in self.formats:
       with replacing(self._path("report.txt")) as file:
-        file.write(sentences.document(prototypes, shown))
+        text = sentences.document(prototypes, shown)
+        file.write(printing.escaped_in_lines(text))
       self.written += class_pages.write(
         self._pictures, head, prototypes, shown, self._overviews, statistics
       )

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from rich.table import Table
 
+from protojax import printing
 from protojax.csv_files import Writer
 from protojax.explain import inspection
 from protojax.explain.inspection import Inspection, Original
@@ -126,7 +127,8 @@ class Report(ReportFolder):
     )
     cautions = defect_page.cautions(self._all, self.preset.mode)
     with replacing(self._path("report.txt")) as file:
-      file.write(defect_sentences.document(self.run.name, self._all, cautions))
+      text = defect_sentences.document(self.run.name, self._all, cautions)
+      file.write(printing.escaped_in_lines(text))
     defect_page.write(self._path("report.html"), head, self._all)
 
   def _tables(self) -> list[Table]:

@@ -11,6 +11,7 @@ from protojax.explain import prototypical
 from protojax.explain.request import Request
 from protojax.report.class_report import Report
 from tests.explain import explain_fakes as fakes
+from tests.report import report_fakes
 
 _ALWAYS = {"report.html", "report.txt", "summary.json"}
 
@@ -79,3 +80,15 @@ def test_it_says_what_it_found(tmp_path):
   assert table[0].split() == ["similarity", "lost", "without", "train", "test"]
   assert table[1].split() == ["shape", "0.250", "0.750"]
   assert table[2].split() == ["hue", "0.500", "0.125"]
+
+
+def test_the_text_and_the_page_cannot_steer_who_reads_them(tmp_path):
+  with Report(tmp_path / "found", tmp_path) as report:
+    report.add(
+      report_fakes.prototype(0, "a\x1b[2J\u202eb", np.random.default_rng(0))
+    )
+    report.finish()
+  for name in ("report.txt", "report.html"):
+    text = (tmp_path / "found" / name).read_text("utf-8")
+    assert r"a\x1b[2J\u202eb" in text
+    assert not {"\x1b", "\u202e"} & set(text)
