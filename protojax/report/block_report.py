@@ -46,6 +46,7 @@ class Report(ReportFolder):
   FILES = (json_lines.NAME, "report", "report.html", "summary.json")
   FOLDERS = ("png", "tables")
   FORMATS = ("html", "csv", "json", "png")
+  NOUN = "examples"
 
   def __init__(self, *arguments: Any, **options: Any) -> None:
     """Prepares to write; see `ReportFolder`."""

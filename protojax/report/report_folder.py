@@ -44,6 +44,8 @@ class ReportFolder(abc.ABC):
   FILES: ClassVar[tuple[str, ...]]
   # Folders whose files have names that are not known beforehand.
   FOLDERS: ClassVar[tuple[str, ...]] = ()
+  # What is explained.
+  NOUN: ClassVar[str] = "images"
   # The formats it can write.
   FORMATS: ClassVar[tuple[str, ...]]
 
@@ -129,8 +131,9 @@ class ReportFolder(abc.ABC):
       console.print(table)
     console.print()
     console.print(
-      f"{self.summary['images']} images in {self.summary['seconds']:.1f} s"
-      f" ({self.summary['images_per_second']:.3g} images/s)"
+      f"{self.summary['images']} {self.NOUN} in"
+      f" {self.summary['seconds']:.1f} s"
+      f" ({self.summary['images_per_second']:.3g} {self.NOUN}/s)"
     )
     for path in self.written:
       console.print(str(path), soft_wrap=True)
@@ -206,11 +209,12 @@ class ReportFolder(abc.ABC):
     alerts: Sequence[str] = (),
   ) -> page.Run:
     """The head of the report: counts, with the given facts among them."""
+    noun = self.NOUN.capitalize()
     counts = [
-      (f"Images ({split})" if split != "images" else "Images", f"{count:,}")
+      (f"{noun} ({split})" if split != "images" else noun, f"{count:,}")
       for split, count in self.images.items()
     ]
-    rate = ("Images per second", f"{summary['images_per_second']:.3g}")
+    rate = (f"{noun} per second", f"{summary['images_per_second']:.3g}")
     return page.Run(
       title=self.run.name,
       facts=[*counts, *facts, rate],

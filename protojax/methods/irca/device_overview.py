@@ -16,13 +16,12 @@ _UM = "\N{MICRO SIGN}m"
 _NUMBER = blocks.Axis("interferometer")
 
 
-def overview(method: Any, state: State, split: str) -> blocks.Explanation:
+def overview(method: Any, state: State) -> blocks.Explanation:
   """The explanation of a device."""
   return blocks.Explanation(
     key="device",
-    title=f"Device {method.source.title}",
+    title="The device",
     scope="overview",
-    split=split,
     subject=method.source.title,
     blocks=tuple(_blocks(method, state)),
   )

@@ -44,7 +44,7 @@ class Explainer:
 
     Without a limit these are all, or a thousand of more than that.
     """
-    yield device_overview.overview(self.method, state, request.split)
+    yield device_overview.overview(self.method, state)
     limit = request.limit
     if limit is None and len(data) > _MOST:
       limit = _MOST
@@ -53,7 +53,7 @@ class Explainer:
       for i in np.flatnonzero(batch["valid"]):
         row = int(batch["index"][i])
         curves = batch["data"][i], rows["transfer"][i]
-        yield self._one(state, row, *curves, request.split)
+        yield self._one(state, row, *curves)
       request.progress(int(batch["valid"].sum()))
 
   def _one(
@@ -62,19 +62,18 @@ class Explainer:
     row: int,
     data: Float[np.ndarray, " c"],
     fitted: Float[np.ndarray, " c"],
-    split: str,
   ) -> blocks.Explanation:
     """The response of one interferometer, its fit and what is left."""
     source, mark = self.method.source, int(state.buffers["flags"][row])
     name = source.name(row)
     first = row // _GROUP * _GROUP
+    last = min(first + _GROUP, len(source)) - 1
     return blocks.Explanation(
       key=f"row-{row}",
-      title=name[0].upper() + name[1:],
+      title=_title(state, row, mark),
       scope="local",
-      split=split,
       subject=name,
-      group=f"{first} to {min(first + _GROUP, len(source)) - 1}",
+      group=f"Interferometers {first} to {last}",
       blocks=(
         *_notes(mark),
         *self._curves(state, row, mark, data, fitted.astype(float)),
@@ -132,6 +131,15 @@ class Explainer:
       ),
       "Parameters",
     )
+
+
+def _title(state: State, row: int, mark: int) -> str:
+  """What was found of an interferometer, in a line."""
+  if mark & flags.UNUSABLE:
+    return "Not fitted"
+  opd = float(state.params["interferometers"]["opd"][row])
+  rmse = float(state.buffers["rmse"][row])
+  return f"OPD {opd:.4g} \N{MICRO SIGN}m, RMSE {rmse:.3g}"
 
 
 def _notes(mark: int) -> Iterator[blocks.Note]:

@@ -158,7 +158,8 @@ def test_curves_with_their_residual_and_warnings(known, explained):
   apart = (measured.y - fitted.y) / measured.y.mean()
   np.testing.assert_allclose(residual.series[0].y, apart, atol=1e-12)
   assert table.rows[0][2] == pytest.approx(0.002)
-  assert good.group == "0 to 39"
+  assert good.group == "Interferometers 0 to 39"
+  assert good.title == f"OPD {simulated.truth()['opd'][0]:.4g} µm, RMSE 0.01"
   warning, alone = by_name[f"interferometer {DEAD}"].blocks
   assert isinstance(warning, blocks.Note)
   assert len(alone.series) == 1
