@@ -4,15 +4,15 @@ import jax
 import numpy as np
 import pytest
 
-from protojax import parallel
+from configs import inp_former_textures
+from protojax import methods, parallel
 from protojax.engine import assets
 from protojax.types import State
-from tests.methods.inp_former.inp_former_fakes import load
 
 
 @pytest.fixture(scope="module")
 def method():
-  return load()
+  return methods.load(inp_former_textures.get_config("debug"))
 
 
 @pytest.fixture(scope="module")
