@@ -142,6 +142,8 @@ def at_home(text: str) -> str:
 def path(text: str) -> str:
   """The `type` of an argument that is a path, there or not; see `at_home`."""
   found = at_home(text)
+  if text.isspace():
+    raise argparse.ArgumentTypeError(f"{shown(text)} cannot be a path")
   try:
     os.lstat(found)
   except (OSError, ValueError) as error:

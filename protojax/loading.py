@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import jax
 from ml_collections import ConfigDict
 
-from protojax import backbones, finding, methods, parallel
+from protojax import backbones, finding, methods, parallel, ranges
 from protojax.data import resizing as resizing_lib
 from protojax.data.resizing import Resizing
 from protojax.engine import assets
@@ -45,7 +45,8 @@ def load(
   """
   config = workdir_lib.load_config(workdir, methods.later)
   class_names = workdir_lib.class_names(workdir)
-  with _described_by(workdir, config):
+  with described_by(workdir, config):
+    ranges.require(config)
     method = make(config, class_names)
     template = jax.eval_shape(method.init, parallel.init_key(config.seed))
   checkpoints = Checkpoints(workdir)
@@ -58,8 +59,8 @@ def load(
 
 
 @contextlib.contextmanager
-def _described_by(workdir: Path, config: ConfigDict) -> Iterator[None]:
-  """For code that makes a method of a config that was read from a file.
+def described_by(workdir: Path, config: ConfigDict) -> Iterator[None]:
+  """For code that makes a method, or opens its data, as a run's config says.
 
   Of our own methods the shipped configs are tested, so that a key that is
   missing, or of another type, was changed in the file.
@@ -75,7 +76,7 @@ def _described_by(workdir: Path, config: ConfigDict) -> Iterator[None]:
     if finding.is_own(config.method):
       raise
     raise UserError(
-      f"{workdir}/config.json and classes.json do not describe a model of"
+      f"{workdir}/config.json and classes.json do not describe a run of"
       f" {config.method} ({type(error).__name__}: {first_line(error)}): restore"
       " them, or take another --workdir"
     ) from error

@@ -160,7 +160,8 @@ def run(args: argparse.Namespace) -> int:
       " never pushed, so their pictures would be misleading. Let train.py"
       " finish, or explain them anyway with --allow-stale."
     )
-  tasks = _tasks(method, explains.scopes, config, args)
+  with loading.described_by(place, config):
+    tasks = _tasks(method, explains.scopes, config, args)
   for line in skipped.report({split: s.source for split, _, s in tasks}):
     parallel.say(line)
   folder = place / "explanations" / ("images" if args.images else "")

@@ -103,13 +103,14 @@ def run(args: argparse.Namespace) -> int:
   """
   parallel.setup()
   folder = Path(args.workdir or workdir.newest(Path("runs")))
-  method, state, _ = loading.load(folder)
+  method, state, config = loading.load(folder)
   intervenes = needed(method, "intervenes")
   loading.require_living(method, state)
   # train.py writes this file last.
   if not (folder / "summary.json").exists():
     printing.tell(f"note: {folder} is not trained to its end")
-  source = _source(method, args.images)
+  with loading.described_by(folder, config):
+    source = _source(method, args.images)
   model = Model(method, state)
   if args.boxes:
     asked = batch.read(Path(args.boxes), source, intervenes.concept_names)

@@ -5,6 +5,7 @@ other run.
 """
 
 from collections.abc import Mapping, Sequence
+import math
 from pathlib import Path
 import statistics
 from typing import Any, NotRequired, TypedDict
@@ -27,9 +28,9 @@ class _Summary(TypedDict):
   """What is compared of a run's summary.json."""
 
   seed: int
-  accuracy: NotRequired[dict[str, float]]
-  metrics: NotRequired[dict[str, float]]
-  validation: NotRequired[dict[str, float]]
+  accuracy: NotRequired[dict[str, float | None]]
+  metrics: NotRequired[dict[str, float | None]]
+  validation: NotRequired[dict[str, float | None]]
   headline: NotRequired[str]
 
 
@@ -82,33 +83,54 @@ def write(folder: Path, places: Sequence[Path]) -> dict[str, Any]:
     json_files.read_json(place / "summary.json", _Summary, _WAY_OUT)
     for place in places
   ]
+  tables = [
+    {entry: summary[entry] for entry in _COMPARED if entry in summary}
+    for summary in summaries
+  ]
+  names = [{(e, n) for e in table for n in table[e]} for table in tables]
+  for place, own in zip(places, names, strict=True):
+    if own != names[0] or not own:
+      raise UserError(
+        f"{place}/summary.json has other metrics than that in {places[0]}, or"
+        f" none: {_WAY_OUT}"
+      )
   content: dict[str, Any] = {
     "seeds": [summary["seed"] for summary in summaries],
     **{
-      entry: _compared([summary[entry] for summary in summaries])
-      for entry in _COMPARED
-      if entry in summaries[0]
+      entry: _compared([table[entry] for table in tables])
+      for entry in tables[0]
     },
   }
   headline = summaries[0].get("headline", "accuracy")
   if headline in content.get("validation", {}):
     values = content["validation"][headline]["values"]
-    content["best"] = content["seeds"][values.index(max(values))]
+    best = max(values, key=lambda value: (not math.isnan(value), value))
+    content["best"] = content["seeds"][values.index(best)]
     content["headline"] = headline
   workdir.write_json(folder / "summary.json", content)
   return content
 
 
-def _compared(values: Sequence[Mapping[str, float]]) -> dict[str, Any]:
+def _compared(values: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
   found = {}
   for name in values[0]:
-    column = [value[name] for value in values]
+    # null stands for what is not defined.
+    numbers = (value[name] for value in values)
+    column = [math.nan if one is None else float(one) for one in numbers]
     found[name] = {
       "mean": statistics.fmean(column),
-      "deviation": statistics.stdev(column),
+      "deviation": _deviation(column),
       "values": column,
     }
   return found
+
+
+def _deviation(column: Sequence[float]) -> float:
+  # `statistics` computes with fractions, which have no nan and no infinity.
+  try:
+    return statistics.stdev(column)
+  except (AttributeError, OverflowError, ValueError):
+    return math.nan
 
 
 def show(summary: Mapping[str, Any], console: Console | None = None) -> None:

@@ -89,7 +89,8 @@ def measure(
       f"note: all prototypes of {folder} were pruned; its figures are those of"
       " one answer to all images"
     )
-  stream = method.stream("test")
+  with loading.described_by(folder, config):
+    stream = method.stream("test")
   others = None
   if outliers:
     source = files.images(outliers)

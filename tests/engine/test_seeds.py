@@ -2,6 +2,7 @@
 
 import io
 import json
+import math
 
 from ml_collections import ConfigDict
 import numpy as np
@@ -114,3 +115,19 @@ def test_runs_of_seeds_are_found(tmp_path):
   assert workdir.newest(tmp_path / "runs") == place
   with pytest.raises(UserError, match=r"train\.py wrote, such as .*seed-1, or"):
     workdir.load_config(place.parent, methods.later)
+
+
+def test_a_metric_that_a_seed_does_not_have(tmp_path):
+  """null is not defined; other metrics are another run."""
+  for seed, accuracy in enumerate((0.5, None, 0.75)):
+    place = tmp_path / f"seed-{seed}"
+    place.mkdir()
+    content = {"seed": seed, "validation": {"accuracy": accuracy}}
+    (place / "summary.json").write_text(json.dumps(content))
+  places = [tmp_path / f"seed-{seed}" for seed in range(3)]
+  found = seeds.write(tmp_path, places)
+  assert found["best"] == 2
+  assert math.isnan(found["validation"]["accuracy"]["mean"])
+  (places[1] / "summary.json").write_text('{"seed": 1, "validation": {}}')
+  with pytest.raises(UserError, match=r"seed-1/summary\.json has other metr"):
+    seeds.write(tmp_path, places)
