@@ -18,6 +18,7 @@ import functools
 import json
 import math
 from pathlib import Path
+import re
 import types
 import typing
 from typing import Any
@@ -26,6 +27,9 @@ from protojax import text_files
 from protojax.shown import shown
 from protojax.types import UserError
 
+# NUL, and halves of characters that stand for no byte of a file name: no path
+# and no text in UTF-8 can hold them.
+_UNWRITABLE = re.compile("[\0\ud800-\udc7f\udd00-\udfff]")
 # Levels of lists and objects in what may be anything.
 _DEEPEST = 32
 _WORDS = {
@@ -196,8 +200,8 @@ def _check_kind(expected: Any, value: Any) -> None:
   """Checks a value, but not its parts."""
   if not _is(value, expected):
     raise _unexpected(value, expected)
-  if isinstance(value, str) and "\0" in value:
-    raise _Fault("has a NUL character")
+  if isinstance(value, str) and (found := _UNWRITABLE.search(value)):
+    raise _Fault(f"has the character {found[0]!a}")
 
 
 def _each(kind: type, check: Callable[[Any], None]) -> Callable[[Any], None]:

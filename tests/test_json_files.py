@@ -81,7 +81,8 @@ def test_what_is_as_expected_comes_back(tmp_path, content, expected):
       "holds 'x' at parts[0].share; expected a number or null",
     ),
     ('{"name": "", "parts": [], "kind": "c"}', "expected 'a' or 'b'"),
-    ('{"name": "\\u0000", "parts": []}', "has a NUL character at name"),
+    ('{"name": "\\u0000", "parts": []}', r"has the character '\x00' at name"),
+    ('{"name": "\\ud800", "parts": []}', r"has the character '\ud800' at name"),
     (
       f'{{"name": "", "parts": [], "more": {{"a": {"[" * 50 + "]" * 50}}}}}',
       "is nested deeper than 32 levels",

@@ -24,6 +24,7 @@ from typing import Any, NotRequired, TypedDict
 from protojax import csv_files, json_files
 from protojax.datasets import files, levels, walk
 from protojax.datasets.collection import NORMAL, Entry, FileCollection
+from protojax.shown import shown
 from protojax.types import UserError
 
 _LOG = logging.getLogger(__name__)
@@ -77,7 +78,7 @@ def read(root: str) -> FileCollection:
   names = [entry.name for entry, _ in found]
   if len(set(names)) < len(names):
     twice = next(a for a, b in itertools.pairwise(sorted(names)) if a == b)
-    raise UserError(f"{root} lists {twice} twice")
+    raise UserError(f"{root} lists {twice:.200} twice")
   found, skipped = _once(root, found)
   if layout in (_mvtec_set, _plain):
     skipped |= _unread(root, found, skipped)
@@ -85,7 +86,8 @@ def read(root: str) -> FileCollection:
   for entry in entries:
     if entry.split == "train" and entry.kind != NORMAL:
       raise UserError(
-        f"{root} has {entry.name} for training, which is {entry.kind!r}: only"
+        f"{root} has {entry.name:.200} for training, which is"
+        f" {shown(entry.kind)}: only"
         " normal images are trained on, such as those in train/good"
       )
   return FileCollection(root, entries, masks, skipped=tuple(skipped.items()))

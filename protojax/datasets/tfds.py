@@ -240,9 +240,9 @@ def _require_features(builder: Any) -> None:
   fits = all(isinstance(found.get(n), kind) for n, kind in kinds.items())
   if not fits:
     typed = [f"{n} ({type(f).__name__})" for n, f in sorted(found.items())]
-    described = ", ".join(typed)
+    described = ", ".join(typed) or " ".join(str(features).split())
     raise UserError(
-      f"{builder.info.full_name} has the features {described or features};"
+      f"{builder.info.full_name} has the features {described:.300};"
       " needed are image (Image) and label (ClassLabel)"
     )
   if found["image"].np_dtype not in (np.uint8, np.uint16):

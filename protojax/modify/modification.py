@@ -145,7 +145,7 @@ class Modification:
     if len(given) != len(wanted):
       names = ", ".join(s.name for s in wanted) or "none"
       raise UserError(
-        f"{self.name}: {len(self.strengths)} strengths for the change"
+        f"{self.name:.80}: {len(self.strengths)} strengths for the change"
         f" {self.change}; it takes {names}"
       )
     strengths = map(functools.partial(_checked, self.name), wanted, given)
@@ -172,10 +172,10 @@ def require_known(what: str, name: str, known: Iterable[str]) -> None:
   """Raises UserError, with the nearest name, unless `name` is known."""
   known = tuple(known)
   if name not in known:
-    near = difflib.get_close_matches(name, known, 1)
+    near = difflib.get_close_matches(name[:80], known, 1)
     hint = f"did you mean {near[0]}? " if near else ""
     raise UserError(
-      f"unknown {what}: {name!r}; {hint}there are {', '.join(known)}"
+      f"unknown {what:.80}: {shown(name)}; {hint}there are {', '.join(known)}"
     )
 
 
@@ -186,8 +186,8 @@ def _checked(name: str, strength: Strength, value: float | int) -> float | int:
     kind = "a whole number" if strength.whole else "a number"
     limit = f" to {strength.high:.10g}"
     raise UserError(
-      f"{name}: {strength.name}={shown(value)} is out of range; use {kind} from"
-      f" {strength.low:g}{limit}"
+      f"{name:.80}: {strength.name}={shown(value)} is out of range; use {kind}"
+      f" from {strength.low:g}{limit}"
     )
   return int(value) if strength.whole else float(value)
 

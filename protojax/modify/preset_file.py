@@ -69,7 +69,9 @@ def _modification(content: dict[str, Any]) -> Modification:
     require_known(f"key of {name}", key, ("name", "change", *strengths))
     if key in strengths:
       if isinstance(value, bool) or not isinstance(value, int | float):
-        raise UserError(f"{name}: {key} is {shown(value)}; expected a number")
+        raise UserError(
+          f"{name:.80}: {key} is {shown(value)}; expected a number"
+        )
       strengths[key] = value
   given = tuple(value for value in strengths.values() if value is not None)
   return Modification(name, change, given)

@@ -75,15 +75,15 @@ class Preset:
     first = self.modifications[:1]
     if [(m.name, m.change) for m in first] != [("identity", "identity")]:
       raise UserError(
-        f"preset {self.name}: its first modification must be identity, the"
+        f"preset {self.name:.80}: its first modification must be identity, the"
         " control, which changes nothing; the modifications are"
-        f" {', '.join(self.names) or 'none'}"
+        f" {', '.join(self.names) or 'none':.200}"
       )
     twice = sorted({n for n in self.names if self.names.count(n) > 1})
     if twice:
       raise UserError(
-        f"preset {self.name}: several modifications are called"
-        f" {', '.join(twice)}; give each a name of its own"
+        f"preset {self.name:.80}: several modifications are called"
+        f" {', '.join(twice):.200}; give each a name of its own"
       )
     require_known("mode", self.mode, MODES)
     if self.mode != "reference" and self.codec != "none":
