@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import yaml
 
-from configs import protopnet_folder
+from configs import protopnet_folder, st_protopnet_folder
 from protojax import __main__ as command_line
 from protojax import loading, methods
 from protojax.commands import import_ as import_lib
@@ -15,6 +15,7 @@ from protojax.engine import workdir
 from protojax.prototypes import push
 from protojax.weights import reading
 from tests.methods.protopnet import foreign_nets, test_cabrnet_checkpoints
+from tests.methods.st_protopnet import test_st_checkpoints
 from tests.weights import foreign_files
 
 # Of the same weights and images by PyTorch 2.14.1, in ProtoPNet's formulas.
@@ -207,6 +208,44 @@ def test_push_to_the_images_of_a_folder(checkpoint, tmp_path, capsys):
   labels = method.stream("train").labels
   source = state.buffers["provenance"].image
   np.testing.assert_array_equal(labels[source], [0, 0, 1, 1, 2, 2])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("variant", ["cropped", "full"])
+def test_an_st_protopnet_is_pushed_to_the_images_of_a_folder(
+  variant, tmp_path, capsys
+):
+  from PIL import Image
+
+  rng = np.random.default_rng(0)
+  for name in "ant", "bee", "cat":
+    folder = tmp_path / "data" / "train" / name
+    folder.mkdir(parents=True)
+    (tmp_path / "data" / "test" / name).mkdir(parents=True)
+    for i in range(2):
+      pixels = rng.integers(0, 255, (64, 64, 3)).astype("u1")
+      Image.fromarray(pixels).save(folder / f"{i}.png")
+      Image.fromarray(pixels).save(tmp_path / f"data/test/{name}/{i}.png")
+  with foreign_files.stand_ins():
+    arrays = test_st_checkpoints._arrays(variant)
+    arrays = {k: np.ascontiguousarray(x, "f4") for k, x in arrays.items()}
+    content = foreign_files.zipped(*foreign_files.state_dict(arrays))
+  (tmp_path / "state.pth").write_bytes(content)
+  run = tmp_path / "run"
+  argv = ["import", str(tmp_path / "state.pth"), f"--output={run}", "--push"]
+  argv += ["--image-size=64", f"--data={tmp_path / 'data'}"]
+  assert command_line.main(argv) == 0
+  printed = capsys.readouterr().err
+  assert f"of the code's folder {variant}/" in printed
+  assert "resnet18 with 2 x 6 prototypes of 3 classes" in printed
+  method, state, config = loading.load(run)
+  assert config.method == "st_protopnet"
+  assert config.warm == st_protopnet_folder.get_config(variant).warm
+  assert not push.stale(state)
+  labels = method.stream("train").labels
+  source = state.buffers["provenance"].image
+  np.testing.assert_array_equal(labels[source], [0, 0, 1, 1, 2, 2] * 2)
+  assert method.evaluate(state, "test")["accuracy"] >= 0
 
 
 @pytest.mark.parametrize(

@@ -49,6 +49,11 @@ _KNOWN = (*_PROTOTYPES, *_HEADS, _CLASSES, "ones")
 # How many cells come of one on a side, in `full/`, but for a VGG.
 _FINER = 2
 
+_CUT = (
+  "It was trained on images cut to their bounding boxes. Images are taken as"
+  " they are: give such ones."
+)
+
 
 @dataclasses.dataclass(frozen=True)
 class _Variant:
@@ -156,6 +161,8 @@ def read(module: pytorch.Module, arch: Path, image_size: int) -> Branched:
     f"It is of the code's folder {variant.name}/, by the layers of its add-ons:"
     f" similarity {variant.similarity}, activation {variant.activation}."
   )
+  if variant.name == "cropped":
+    notes.append(_CUT)
   return Branched(
     variant=variant,
     # The code leaves out the last pooling of a VGG, which has no tensor.
@@ -204,6 +211,8 @@ def settings(found: Branched) -> dict[str, Any]:
     "method": "st_protopnet",
     "branches": ",".join(_BRANCHES),
     "data.image_size": found.image_size,
+    # The code reads folders of images that are cut already.
+    "data.crop": False,
     "backbone.name": found.backbone,
     "backbone.pretrained": False,
     "backbone.weights": "",

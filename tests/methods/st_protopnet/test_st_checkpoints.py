@@ -119,7 +119,10 @@ def test_the_networks_of_its_two_folders(variant, backbone, expected):
   keys = "backbone.name", "backbone.upsample"
   assert tuple(settings[key] for key in keys) == expected
   assert foreign.config(found).endswith(f"st_protopnet_folder.py:{variant}")
-  assert f"folder {variant}/" in found.notes[-1]
+  assert any(f"folder {variant}/" in note for note in found.notes)
+  assert settings["data.crop"] is False
+  cut = any("cut to their bounding boxes" in note for note in found.notes)
+  assert cut == (variant == "cropped")
   assert "2 x 6 prototypes of 3 classes" in foreign.described(found)
 
 
@@ -127,7 +130,7 @@ def test_a_size_that_is_unknown_is_said():
   found = _read(_module(), 0)
   assert found.image_size == 224
   assert any("224 pixels are assumed" in note for note in found.notes)
-  assert len(_read(_module()).notes) == 2
+  assert len(_read(_module()).notes) == 3
 
 
 def _kinds(*layers):
@@ -162,7 +165,7 @@ def test_modules_that_were_saved_whole():
   cropped = _kinds("Conv2d", "Tanh", "Conv2d", "Tanh")
   found = _read(_whole("cropped", cropped), 0)
   assert found.image_size == 32
-  assert len(found.notes) == 1
+  assert len(found.notes) == 2
   _read(_whole("full", _FULL, **_upsampling()))
   _read(_whole("full", _kinds("Identity", "Conv2d", "Conv2d"), "vgg11"))
 
