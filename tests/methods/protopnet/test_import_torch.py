@@ -9,10 +9,9 @@ import numpy as np
 import pytest
 import yaml
 
-from protojax import parallel
+from protojax import methods, parallel
 from protojax.commands import import_ as import_lib
-from protojax.methods.protopnet import foreign_state
-from protojax.methods.protopnet.method import Method
+from protojax.weights import reading
 from tests.methods.protopnet import test_cabrnet_checkpoints
 
 torch = pytest.importorskip("torch")
@@ -158,12 +157,15 @@ def _check(net, path):
   with torch.no_grad():
     logits, distances = (x.numpy() for x in net((pixels - mean) / std))
 
-  found = import_lib.read(path, image_size=_SIZE)
-  settings = foreign_state.settings(found)
-  config = import_lib._config(import_lib._BASE, settings, "")
-  method = Method(config, tuple("abc"))
+  module = reading.read_module(path)
+  name, reader = import_lib.recognised(module)
+  found = reader.read(module, path.with_name("model_arch.yml"), _SIZE)
+  config = import_lib._config(
+    reader.config(found), name, reader.settings(found), ""
+  )
+  method = methods.load(config, tuple("abc"))
   template = jax.eval_shape(method.init, parallel.init_key(0))
-  state = foreign_state.state(found, template, method.network.backbone)
+  state = reader.state(found, template, method)
   ours, _ = jax.jit(
     lambda state, batch: method.network.forward(state.params, state, batch)
   )(state, {"image": images.astype(np.uint8)})
