@@ -97,6 +97,8 @@ EVERYWHERE: Mapping[str, Range] = {
   "batch_size": whole(1, 1 << 20),
   "accumulate": whole(1, 1 << 20),
   "data.image_size": SIDE,
+  # 0: data.image_size.
+  "data.resize_size": whole(0, 8_000),
   "data.copies": COUNT,
   "data.test_fraction": HELD_OUT,
   "data.validation_fraction": HELD_OUT,
