@@ -24,7 +24,8 @@ decides should have the largest share of the importance.
 
 --json=FILE also writes the figures, {"methods": {NAME: {METRIC: {"mean", "std",
 "n", "left_out"}}}}. left_out is the share of cases for which the metric is not
-defined. With --planted it writes "shares", "first" (the share of prototypes for
+defined. With --by-branch or --own-size it also has "by_branch" or "own_size":
+true. With --planted it writes "shares", "first" (the share of prototypes for
 which the deciding characteristic comes first), "accuracy" and
 "train_test_correlation". They are means over the seeds, for the preset
 "balanced"; "reference" holds those for the preset "reference", and "seeds" the

@@ -126,6 +126,26 @@ def test_a_trained_run_is_judged(debug_run, tmp_path, capsys):
   assert "| accuracy" in capsys.readouterr().out
 
 
+def test_how_it_was_judged_is_asked_and_told(tmp_path, monkeypatch):
+  asked = []
+
+  def one(folder, judge):
+    asked.append(judge.keywords)
+    return {
+      "methods": {"st_protopnet": {"deletion": {"mean": 0.5, "std": None}}}
+    }
+
+  monkeypatch.setattr(compare, "one", one)
+  file = tmp_path / "found.json"
+  told = []
+  for flags in (), ("--by-branch",), ("--by-branch", "--own-size"):
+    assert not _run(f"--workdir={tmp_path}", f"--json={file}", *flags)
+    told.append(set(json.loads(file.read_text())) - {"methods"})
+  assert told == [set(), {"by_branch"}, {"by_branch", "own_size"}]
+  assert [a["by_branch"] for a in asked] == [False, True, True]
+  assert [a["own_size"] for a in asked] == [False, False, True]
+
+
 def test_mistakes_say_what_to_do(tmp_path):
   with pytest.raises(UserError, match="give --workdir=DIR of a run"):
     _run()
@@ -133,5 +153,8 @@ def test_mistakes_say_what_to_do(tmp_path):
     _run("--methods=protopnet")
   with pytest.raises(UserError, match="--only=smell: choose from contrast"):
     _run("--planted", "--only=smell")
+  for flag in "--by-branch", "--own-size":
+    with pytest.raises(UserError, match="--planted has none of them"):
+      _run("--planted", flag)
   with pytest.raises(UserError, match="holds no run"):
     _run(f"--workdir={tmp_path}")
