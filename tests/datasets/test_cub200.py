@@ -73,7 +73,7 @@ def test_boxes_and_parts_in_shares_of_what_is_left_of_an_image(tmp_path):
     stream.ordered(whole, 8, 1), [0]
   )[0]
   np.testing.assert_allclose((row, column), (1.5 / 16, 2 / 20), rtol=1e-6)
-  assert (there, hidden) == (1, 0)
+  assert (seen, hidden) == (1, 0)
   cut = load(tmp_path, "train")
   seen = stream.ordered(cut, 8, 1)
   assert objects.masks(seen, [0]) is None
