@@ -159,9 +159,9 @@ def path(text: str) -> str:
 def guarded(main: Callable[[], int | None]) -> int:
   """Calls `main` and returns its exit code, whatever ends it.
 
-  A `UserError`, and output that cannot be written, is printed on one line and
-  gives 2. Ctrl-C gives 130, another signal 128 and its number, a closed pipe
-  141.
+  A `UserError`, output that cannot be written, and a folder or file of somebody
+  else, is printed on one line and gives 2. Ctrl-C gives 130, another signal 128
+  and its number, a closed pipe 141.
   """
   with printing.streams(), printing.warnings_as_lines():
     try:
@@ -179,6 +179,10 @@ def guarded(main: Callable[[], int | None]) -> int:
     except BrokenPipeError:
       # The reader of a pipe, such as `head`, has seen enough.
       return 128 + signals.PIPE
+    except PermissionError as error:
+      # Wherever a folder is listed, or a file in it looked for.
+      complain(f"{error.filename or 'a file'}: {reason(error)}; ask its owner")
+      return EXIT_USER_ERROR
     except OSError as error:
       # Files are written by `writing`, and have names.
       if error.filename is not None or not writing.of_the_disk(error):

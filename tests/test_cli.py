@@ -1,6 +1,7 @@
 """How commands end: one line for the user, and the exit code of a shell."""
 
 import contextlib
+import errno
 import os
 import signal
 import subprocess
@@ -28,6 +29,13 @@ def test_a_users_mistake_is_one_line_and_2(capsys):
   error = UserError("no such\n  thing")
   assert cli.guarded(lambda: _raise(error)) == 2
   assert capsys.readouterr().err == "error: no such thing\n"
+
+
+def test_the_folder_of_somebody_else_is_one_line_and_2(capsys):
+  error = PermissionError(errno.EACCES, "Permission denied", "/run\n/of")
+  assert cli.guarded(lambda: _raise(error)) == 2
+  told = capsys.readouterr().err
+  assert told == "error: /run /of: permission denied; ask its owner\n"
 
 
 def test_control_c_is_one_line_and_130(capsys):
