@@ -1,6 +1,6 @@
 """Files and folders that are being written, and what killed commands left.
 
-What is not complete has a name of its own, `.NAME.PROCESS.partial`, and is
+What is not complete has a name of its own, `.NAME.PROCESS.N.partial`, and is
 locked by the process that writes it. The system frees the lock when the process
 ends, however it ends: what nobody holds was left and is deleted. On a disk
 without locks nothing is.
@@ -9,20 +9,24 @@ without locks nothing is.
 from collections.abc import Callable, Iterator
 import contextlib
 import fcntl
+import itertools
 import os
 from pathlib import Path
 import re
 import shutil
 from typing import Any
 
-_NAME = re.compile(r"\..+\.\d+\.partial", re.DOTALL)
+_NAME = re.compile(r"\..+\.\d+\.\d+\.partial", re.DOTALL)
+# Of what this process writes: threads may write to one place.
+_numbers = itertools.count()
 # Folders that this process has swept.
 _swept: set[Path] = set()
 
 
 def partial(place: Path) -> Path:
   """Where this process writes what is moved to a place."""
-  return place.with_name(f".{place.name}.{os.getpid()}.partial")
+  number = f"{os.getpid()}.{next(_numbers)}"
+  return place.with_name(f".{place.name}.{number}.partial")
 
 
 def folder(path: Path) -> int:

@@ -34,13 +34,19 @@ def _another_process(monkeypatch):
 
 def _left(folder):
   """What a process leaves that is killed."""
-  (folder / ".a.csv.1.partial").write_text("half")
-  (folder / ".report.22.partial" / "x").mkdir(parents=True)
-  (folder / ".report.22.partial" / "x" / "y").write_text("half")
+  (folder / ".a.csv.1.0.partial").write_text("half")
+  (folder / ".report.22.3.partial" / "x").mkdir(parents=True)
+  (folder / ".report.22.3.partial" / "x" / "y").write_text("half")
 
 
 def test_the_first_file_in_a_folder_sweeps_it(tmp_path):
-  others = [".bashrc", ".a.csv.1", "a.1.partial", ".a.partial", ".a.x.partial"]
+  others = [
+    ".bashrc",
+    ".a.csv.1",
+    "a.1.0.partial",
+    ".a.1.partial",
+    ".a.x.1.partial",
+  ]
   for name in others:
     (tmp_path / name).write_text("of someone else")
   _left(tmp_path)
@@ -51,7 +57,7 @@ def test_the_first_file_in_a_folder_sweeps_it(tmp_path):
   _left(tmp_path)
   with replacing(tmp_path / "c.csv"):
     pass
-  assert (tmp_path / ".a.csv.1.partial").exists()
+  assert (tmp_path / ".a.csv.1.0.partial").exists()
 
 
 def test_a_folder_sweeps_too_and_goes(tmp_path):
@@ -76,6 +82,14 @@ def test_what_is_being_written_is_not_swept(tmp_path):
     file.write("whole")
     assert folder.is_dir()
   assert (tmp_path / "a").read_text() == "whole"
+
+
+def test_one_place_is_written_to_twice_at_once(tmp_path):
+  with replacing(tmp_path / "a") as first, replacing(tmp_path / "a") as other:
+    first.write("first")
+    other.write("other")
+  assert (tmp_path / "a").read_text() == "first"
+  assert os.listdir(tmp_path) == ["a"]
 
 
 def test_a_file_swept_before_it_was_locked_is_made_again(tmp_path):

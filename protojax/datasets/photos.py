@@ -162,9 +162,9 @@ def _prepare(where: Path, folder: Path) -> None:
   """Writes the data set to a temporary folder, then moves it to its place."""
   for name in CLASS_NAMES:  # a missing package is reported first
     photograph(name)
+  folder.parent.mkdir(parents=True, exist_ok=True)
   with temporary_folder(folder.parent) as temporary:
     made = _builder(str(temporary))
-    folder.parent.mkdir(exist_ok=True)
     try:
       os.rename(made.data_dir, folder)
     except OSError:
