@@ -53,8 +53,7 @@ def test_unknowns_give_the_formula_and_come_back(drawn, bounded):
   np.testing.assert_allclose(one.reflectivities(S, r), reflectivity)
 
 
-@pytest.mark.parametrize("waves", [0, 3])
-@pytest.mark.parametrize("bounded", [True, False])
+@pytest.mark.parametrize(("waves", "bounded"), [(0, True), (3, False)])
 def test_normal_equations_are_those_of_autodiff(drawn, waves, bounded):
   """Sums of products of slopes, against J from `jax.jacfwd`."""
   opd, phase, r, g = drawn
