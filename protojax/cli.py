@@ -101,12 +101,27 @@ def parse(
     formatter_class=argparse.RawDescriptionHelpFormatter,
   )
   module.arguments(parser)
+  _refuse_empty(parser, argv)
   args, undeclared = parser.parse_known_args(argv)
   if "undeclared" in args:
     args.undeclared = undeclared
   elif undeclared:
     parser.error(f"unrecognized arguments: {' '.join(undeclared)}")
   return module, args
+
+
+def _refuse_empty(parser: Parser, argv: list[str]) -> None:
+  """A value that is empty, as of a variable that is not set, is no default."""
+  for before, word in zip(["", *argv], argv, strict=False):
+    flag, equals, value = word.partition("=")
+    # A key of a config may be empty: nothing is augmented, for one.
+    if flag.startswith("--config."):
+      continue
+    if flag.startswith("--") and equals and not value:
+      parser.error(f"{flag} has an empty value: give one, or leave it out")
+    if not word:
+      after = f" after {shown(before)}" if before else ""
+      parser.error(f"the argument{after} is empty: give one, or leave it out")
 
 
 def whole_number(least: int, most: int = 10**9) -> Callable[[str], int]:

@@ -4,7 +4,7 @@ The user can mend a full disk, a folder of someone else, or a file in place of
 a folder. All code that writes files does so inside `writing` or `replacing`.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 import contextlib
 import errno
 import io
@@ -148,6 +148,31 @@ def opened(output: str) -> Iterator[Any]:
     raise UserError(f"--output={output} is a folder; name a file in it")
   with replacing(Path(output)) as file:
     yield file
+
+
+def require_apart(output: str, inputs: Iterable[str]) -> None:
+  """Refuses an output in the place of a file that the command reads.
+
+  Args:
+    output: the file to write; '' is stdout.
+    inputs: files.
+
+  Raises:
+    UserError: the output is one of them, by whatever name or link.
+  """
+  try:
+    there = os.stat(output) if output else None
+  except OSError:
+    return
+  if there is None:
+    return
+  for path in inputs:
+    with contextlib.suppress(OSError):
+      if os.path.samestat(there, os.stat(path)):
+        raise UserError(
+          f"--output={output} is {path}, which is read, and would be lost; name"
+          " another file"
+        )
 
 
 def json_text(content: Any, indent: int | None = None) -> str:

@@ -138,6 +138,31 @@ def test_what_cannot_be_a_path(text, found, capsys):
   assert told.count("\n") == 1
 
 
+@pytest.mark.parametrize(
+  ("argv", "named"),
+  [
+    (["predict", "--workdir=", "a.png"], "--workdir has an empty value"),
+    (["predict", "--workdir", "", "a.png"], "after '--workdir' is empty"),
+    (["predict", "a.png", ""], "after 'a.png' is empty"),
+    (["explain", "--images="], "--images has an empty value"),
+    (["train", "--workdir=", "--dry-run"], "--workdir has an empty value"),
+  ],
+)
+def test_an_empty_value_is_no_default(argv, named, capsys):
+  """As of a shell's variable that is not set."""
+  with pytest.raises(SystemExit) as end:
+    command_line.main(argv)
+  assert end.value.code == 2
+  told = capsys.readouterr().err
+  assert named in told
+  assert told.count("\n") == 1
+
+
+def test_a_key_of_a_config_may_be_empty():
+  argv = ["--config=FILE.py", "--config.data.augment="]
+  assert cli.parse("train", argv)[1].undeclared == argv[1:]
+
+
 def test_what_may_be_a_path(tmp_path, monkeypatch):
   (tmp_path / "file").write_text("")
   (tmp_path / "loop").symlink_to(tmp_path / "loop")

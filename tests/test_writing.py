@@ -16,6 +16,7 @@ from protojax.writing import (
   json_text,
   reason,
   replacing,
+  require_apart,
   writing,
 )
 
@@ -137,3 +138,17 @@ def test_the_file_behind_a_link_is_replaced(tmp_path):
 def _write(path, text):
   with replacing(path) as file:
     file.write(text)
+
+
+def test_an_output_that_is_an_input_is_refused_by_whatever_name(tmp_path):
+  seen, other = tmp_path / "seen.png", tmp_path / "other.png"
+  for path in (seen, other):
+    path.write_text("")
+  (tmp_path / "link.csv").symlink_to(seen)
+  (tmp_path / "hard.csv").hardlink_to(seen)
+  for name in "seen.png", "link.csv", "hard.csv", "./x/../seen.png":
+    (tmp_path / "x").mkdir(exist_ok=True)
+    with pytest.raises(UserError, match=r"seen\.png, which is read.*another"):
+      require_apart(str(tmp_path / name), [str(other), str(seen)])
+  for output in "", str(tmp_path / "new.csv"), str(other):
+    require_apart(output, [str(seen), str(tmp_path / "gone"), ""])

@@ -34,7 +34,7 @@ from protojax.interact.atlas_images import Atlas
 from protojax.interact.server import Server
 from protojax.interact.session import Session
 from protojax.methods.base import needed
-from protojax.writing import opened
+from protojax.writing import opened, require_apart
 
 __all__ = ["Answer", "Model", "arguments", "intervene", "run"]
 
@@ -113,6 +113,7 @@ def run(args: argparse.Namespace) -> int:
     source = _source(method, args.images)
   model = Model(method, state)
   if args.boxes:
+    require_apart(args.output, [args.boxes, *args.images])
     asked = batch.read(Path(args.boxes), source, intervenes.concept_names)
     with opened(args.output) as file:
       batch.write(batch.apply(model, source, asked), file, args.format)

@@ -37,7 +37,7 @@ from protojax.engine import log, workdir
 from protojax.methods.base import needed
 from protojax.prototypes.bank import bank_of
 from protojax.types import State
-from protojax.writing import json_text, opened
+from protojax.writing import json_text, opened, require_apart
 
 _CLASSIFIED = (
   "image",
@@ -95,7 +95,8 @@ def run(args: argparse.Namespace) -> int:
   """Writes the predictions to stdout or a file, and the progress to stderr.
 
   Raises:
-    UserError: there is no run or no image, or the file cannot be written.
+    UserError: there is no run or no image, or the file cannot be written,
+      or is one of the images.
   """
   parallel.setup()
   with opened(args.output) as file:
@@ -109,6 +110,7 @@ def run(args: argparse.Namespace) -> int:
     if kind == "inspects":
       answers.threshold(state)  # Fails before the first line is written.
     source = files.images(*args.paths)
+    require_apart(args.output, (*source.names, *(n for n, _ in source.skipped)))
     # train.py writes this file last.
     if not (folder / "summary.json").exists():
       printing.tell(f"note: {folder} is not trained to its end")

@@ -17,7 +17,7 @@ from protojax import cli, loading, parallel
 from protojax.datasets import array_file, device_sheet
 from protojax.engine import workdir
 from protojax.methods.base import needed
-from protojax.writing import replacing
+from protojax.writing import replacing, require_apart
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -76,6 +76,7 @@ def run(args: argparse.Namespace) -> int:
       it, or the file cannot be written.
   """
   parallel.setup()
+  require_apart(args.output, [args.cube, args.wavenumbers, args.sheet])
   cube = array_file.read(args.cube)
   sheet = device_sheet.read(Path(args.sheet)) if args.sheet else None
   folder = Path(args.workdir or workdir.newest(Path("runs")))

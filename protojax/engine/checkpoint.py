@@ -223,7 +223,8 @@ class Checkpoints:
     faults = []
     for number in numbers:
       try:
-        restored = self._checked(number, items)
+        with _quietly():
+          restored = self._checked(number, items)
       except Exception as error:
         # Orbax and TensorStore pass on all exceptions of their parsers.
         faults.append(
@@ -265,10 +266,10 @@ class Checkpoints:
 
 @contextlib.contextmanager
 def _quietly() -> Iterator[None]:
-  """Hides log messages of Orbax's threads about a failure of `save`.
+  """Hides log messages of Orbax's threads about a save or read that failed.
 
-  After a failure they stay hidden: the other writes of the threads fail one
-  after the other, each with a traceback.
+  After a failure they stay hidden: what else the threads do fails, one after
+  the other, each with a traceback.
   """
   loggers = [logging.getLogger(name) for name in ("absl", "asyncio")]
   show = sys.unraisablehook

@@ -319,3 +319,13 @@ def test_mistakes_are_one_line(model, photos, capsys, tmp_path, monkeypatch):
     assert err.startswith("error: ")
     assert named in err
     assert err.count("\n") == 1
+
+
+def test_no_image_is_replaced_by_its_prediction(model, photos, capsys):
+  _, _, folder = model
+  for name in "0.png", "3.png":
+    before = (photos / name).read_bytes()
+    argv = ["--workdir", folder, "--output", photos / name, photos]
+    assert main(["predict", *map(str, argv)]) == 2
+    assert f"{name}, which is read" in capsys.readouterr().err
+    assert (photos / name).read_bytes() == before

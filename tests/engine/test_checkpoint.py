@@ -5,6 +5,7 @@ import logging
 import pathlib
 import shutil
 import sys
+import types
 
 import jax.numpy as jnp
 import numpy as np
@@ -15,6 +16,15 @@ from protojax.engine import checkpoint
 from protojax.engine.adopt import take_over
 from protojax.engine.checkpoint import Checkpoints, Progress, flatten, unflatten
 from protojax.types import State, UserError
+
+
+@pytest.fixture(autouse=True)
+def _shown_again(monkeypatch):
+  """After a failure messages of threads stay hidden; not from other tests."""
+  monkeypatch.setattr(sys, "unraisablehook", sys.unraisablehook)
+  for name in "absl", "asyncio":
+    logger = logging.getLogger(name)
+    monkeypatch.setattr(logger, "filters", list(logger.filters))
 
 
 def _state(classes=3, seed=0):
@@ -95,6 +105,27 @@ def test_a_damaged_checkpoint_gives_way_to_the_one_before(tmp_path, capsys):
   said = capsys.readouterr().out
   assert "checkpoints/2 is damaged" in said
   assert "the one before it, 1, is taken" in said
+
+
+def test_a_read_that_fails_leaves_no_tracebacks_of_threads(
+  tmp_path, monkeypatch
+):
+  """Orbax's threads report to loops that are closed, each with a traceback."""
+  _written_twice(tmp_path)
+  shown, sound = [], Checkpoints._checked
+
+  def fail(self, number, items):
+    if number == 1:
+      return sound(self, number, items)
+    raise ValueError("cut short")
+
+  monkeypatch.setattr(Checkpoints, "_checked", fail)
+  monkeypatch.setattr(sys, "unraisablehook", shown.append)
+  assert Checkpoints(tmp_path).restore()[0].step == 0
+  for words in "Event loop is closed", "another":
+    error = RuntimeError(words)
+    sys.unraisablehook(types.SimpleNamespace(exc_value=error))
+  assert [str(found.exc_value) for found in shown] == ["another"]
 
 
 def test_if_all_are_damaged_each_is_named(tmp_path):
