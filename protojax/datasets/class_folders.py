@@ -9,7 +9,7 @@ listed.
 from protojax.data import splits
 from protojax.data.source import printable
 from protojax.datasets import files as files_lib
-from protojax.datasets import levels
+from protojax.datasets import levels, walk
 from protojax.datasets.archive import Archive
 from protojax.datasets.photo_records import Listing, Photo
 from protojax.types import UserError
@@ -28,7 +28,9 @@ def read(files: Archive) -> Listing:
       their classes.
   """
   images = sorted(filter(_is_image, files.names))
-  folders = [f for f in files.folders if not any(map(_hidden, f.split("/")))]
+  folders = [
+    f for f in files.folders if not any(map(walk.is_hidden, f.split("/")))
+  ]
   level = levels.find(files.title, images, folders, _SPLITS)
   root = level.home
   if level.splits:
@@ -50,6 +52,7 @@ def read(files: Archive) -> Listing:
       for label, paths in enumerate(classes.values())
       for path in paths
     ),
+    passed_over=levels.beside(level, images),
   )
 
 
@@ -73,8 +76,6 @@ def _drawn(
 
 
 def _is_image(path: str) -> bool:
-  return files_lib.is_image(path) and not any(map(_hidden, path.split("/")))
-
-
-def _hidden(name: str) -> bool:
-  return name.startswith(".") or name == "__MACOSX"  # macOS puts it into zips
+  return files_lib.is_image(path) and not any(
+    map(walk.is_hidden, path.split("/"))
+  )

@@ -104,7 +104,7 @@ def folders(path: str) -> list[str]:
     return sorted(
       e.name
       for e in entries
-      if os.path.isdir(e.path) and not e.name.startswith(".")
+      if os.path.isdir(e.path) and not walk.is_hidden(e.name)
     )
 
 

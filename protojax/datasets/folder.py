@@ -139,7 +139,7 @@ def _listed(root: str, splits: tuple[str, str]) -> _Listed:
     if path in tops:
       raise UserError(f"the split {path} {why}: the splits must differ")
   images, links = walk.once(images, home)
-  beside = _beside(level, everything)
+  beside = levels.beside(level, everything)
   return _Listed(
     home=home,
     splits=level.splits,
@@ -153,25 +153,6 @@ def _listed(root: str, splits: tuple[str, str]) -> _Listed:
     skipped=beside
     | {_name(path, home): why for path, why in (*skipped.items(), *links)},
   )
-
-
-def _beside(level: levels.Level, images: Sequence[str]) -> dict[str, str]:
-  """Name -> reason of images and folders beside the splits or classes."""
-  counts: dict[str, int] = {}
-  for name in images:
-    if name.startswith(level.home):
-      first, _, rest = name.removeprefix(level.home).partition("/")
-      if not rest or (level.splits and first not in level.splits):
-        counts[first] = counts.get(first, 0) + bool(rest)
-      elif level.splits and "/" not in rest:
-        counts[f"{first}/{rest}"] = 0
-  what = "splits" if level.splits else "classes"
-  return {
-    name: f"{count} images beside the splits, not read"
-    if count
-    else f"beside the folders of the {'classes' if '/' in name else what}"
-    for name, count in counts.items()
-  }
 
 
 @functools.cache

@@ -70,6 +70,25 @@ def find(
     home = deeper
 
 
+def beside(level: Level, images: Iterable[str]) -> dict[str, str]:
+  """Name -> reason of images and folders beside the splits or classes."""
+  counts: dict[str, int] = {}
+  for name in images:
+    if name.startswith(level.home):
+      first, _, rest = name.removeprefix(level.home).partition("/")
+      if not rest or (level.splits and first not in level.splits):
+        counts[first] = counts.get(first, 0) + bool(rest)
+      elif level.splits and "/" not in rest:
+        counts[f"{first}/{rest}"] = 0
+  what = "splits" if level.splits else "classes"
+  return {
+    name: f"{count} images beside the splits, not read"
+    if count
+    else f"beside the folders of the {'classes' if '/' in name else what}"
+    for name, count in counts.items()
+  }
+
+
 def classes(
   title: str,
   home: str,

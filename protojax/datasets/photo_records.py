@@ -54,6 +54,7 @@ class Listing:
       has several; it is the name of the feature, as in TFDS.
     more: connectors of the further features.
     metadata: stored beside the images, such as the names of parts.
+    passed_over: name -> reason of what lies beside them and is not read.
   """
 
   name: str
@@ -62,6 +63,7 @@ class Listing:
   boxes: str = ""
   more: Mapping[str, Any] = dataclasses.field(default_factory=dict)
   metadata: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+  passed_over: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
 
 def write(
@@ -115,7 +117,8 @@ class _Writing:
     self._listing = listing
     self._advance = advance
     self._written: list[tuple[str, Photo]] = []  # MD5 of each image
-    self._skipped = [(printable(name), why) for name, why in files.skipped]
+    passed_over = (*files.skipped, *listing.passed_over.items())
+    self._skipped = [(printable(name), why) for name, why in passed_over]
 
   def content(self) -> array_records.Content:
     """The data set, for `array_records.write`."""

@@ -36,6 +36,11 @@ class Tree:
   skipped: tuple[tuple[str, str], ...]
 
 
+def is_hidden(name: str) -> bool:
+  """Whether a file or folder is none of the user's, by its name alone."""
+  return name.startswith(".") or name == "__MACOSX"  # macOS puts it into zips
+
+
 def walk(*tops: str, hidden: bool = False) -> Tree:
   """Lists all that lies in and below some folders.
 
@@ -44,7 +49,7 @@ def walk(*tops: str, hidden: bool = False) -> Tree:
 
   Args:
     tops: folders; those that do not exist are empty.
-    hidden: True to list names that begin with a dot, too.
+    hidden: True to list hidden names, too.
   """
   walking = _Walking([top for top in tops if os.path.isdir(top)], hidden)
   # Links wait until all real folders are listed.
@@ -149,7 +154,7 @@ class _Walking:
       return []
     real = []
     for entry in found:
-      if entry.name.startswith(".") and not self._hidden:
+      if is_hidden(entry.name) and not self._hidden:
         continue
       if entry.is_dir(follow_symlinks=False):
         real.append(entry.path)

@@ -62,6 +62,18 @@ def test_given_splits_and_what_is_no_image(tmp_path):
   )
 
 
+def test_what_lies_beside_the_splits_is_said(tmp_path):
+  tree = photos("b", "a", prefix="train/", count=2)
+  tree |= photos("b", "a", prefix="test/", count=1)
+  tree |= photos("b", "a", prefix="val/", count=3)
+  outcome = write(tmp_path, tree | {"train/0.jpg": fakes.jpeg(98)})
+  assert outcome.counts == {"train": 4, "test": 2}
+  assert dict(outcome.skipped) == {
+    "val": "6 images beside the splits, not read",
+    "train/0.jpg": "beside the folders of the classes",
+  }
+
+
 def test_odd_names_are_names(tmp_path):
   names = [name for name in ODD if not name.startswith(".")]
   write(tmp_path, photos(*names, count=2), "tar")

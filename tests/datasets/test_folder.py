@@ -89,6 +89,15 @@ def test_nested_hidden_and_foreign_files(make_folder):
   assert train.skipped == ()
 
 
+def test_what_macos_leaves_of_an_archive_is_no_class(make_folder):
+  root = make_folder(
+    classes({"a": 2, "b": 2})
+    | {"__MACOSX/a/._0.png": b"", "a/__MACOSX/0.png": b""}
+  )
+  assert folder.opened(root, "train").class_names == ("a", "b")
+  assert folder.opened(root, "test").skipped == ()
+
+
 def test_broken_images_are_named_skipped_and_counted(make_folder):
   root = make_folder(
     classes({"a": 4, "b": 4}) | {"a/bad.jpg": b"junk", "b/empty.png": b""}
