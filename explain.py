@@ -18,4 +18,4 @@ if __name__ == "__main__":
   # A signal that comes during imports ends them in one line.
   with signals.handled(signals.leave):
     from protojax import cli
-  sys.exit(cli.run("explain", sys.argv[1:], "python explain.py"))
+  signals.finish(cli.run("explain", sys.argv[1:], "python explain.py"))

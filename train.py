@@ -17,4 +17,4 @@ if __name__ == "__main__":
   # A signal that comes during imports ends them in one line.
   with signals.handled(signals.leave):
     from protojax import cli
-  sys.exit(cli.run("train", sys.argv[1:], "python train.py"))
+  signals.finish(cli.run("train", sys.argv[1:], "python train.py"))

@@ -1,9 +1,11 @@
 """Signals that end a command: Ctrl-C, SIGTERM and SIGHUP."""
 
+import atexit
 from collections.abc import Callable, Iterator
 import contextlib
 import os
 import signal
+import sys
 import threading
 from types import FrameType
 from typing import NoReturn
@@ -65,6 +67,21 @@ def leave(number: int, frame: FrameType | None) -> NoReturn:
   del frame
   printing.tell(described(number))
   os._exit(128 + number)
+
+
+def finish(status: int) -> NoReturn:
+  """Ends the process with an exit code.
+
+  After a signal Python does not take itself down: programs that JAX has started
+  may still run then, and would crash where they read what is gone.
+  """
+  if status - 128 in ENDING:
+    atexit._run_exitfuncs()  # Processes of a run leave it there.
+    for stream in sys.stdout, sys.stderr:
+      with contextlib.suppress(AttributeError, OSError, ValueError):
+        stream.flush()
+    os._exit(status)
+  sys.exit(status)
 
 
 def number(error: KeyboardInterrupt) -> int:

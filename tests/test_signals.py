@@ -88,3 +88,20 @@ def test_another_thread_has_no_handlers():
   thread.start()
   thread.join()
   assert seen == [signal.SIG_DFL]
+
+
+@pytest.mark.parametrize("number", signals.ENDING)
+def test_python_is_not_taken_down_after_a_signal(number, monkeypatch):
+  """JAX's threads would crash; a process that nothing ended ends as ever."""
+  ended = []
+  monkeypatch.setattr(signals.os, "_exit", ended.append)
+  monkeypatch.setattr(
+    signals.atexit, "_run_exitfuncs", lambda: ended.append("functions")
+  )
+  for status in 0, 2:
+    with pytest.raises(SystemExit, match=str(status)):
+      signals.finish(status)
+  assert ended == []
+  with pytest.raises(SystemExit):
+    signals.finish(128 + number)
+  assert ended == ["functions", 128 + number]

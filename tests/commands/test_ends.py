@@ -113,6 +113,14 @@ def test_explain_is_stopped_at_any_time(run, seconds, number, line):
 
 
 @pytest.mark.slow
+def test_evaluate_is_stopped_while_jax_computes(debug_run):
+  """Threads of JAX crashed while Python took itself down."""
+  script = ["protojax/__main__.py", "evaluate", f"--workdir={debug_run}"]
+  code, _, err = _stopped(script, 6, signal.SIGTERM)
+  assert (code, err) == (128 + signal.SIGTERM, "ended by SIGTERM\n")
+
+
+@pytest.mark.slow
 def test_odd_images_give_no_raw_warning(run, tmp_path):
   names = ["=1+1.png", "a\x1b[31mb.png", "c\u202egnp.png", "exif.jpg"]
   image = Image.fromarray(np.zeros((8, 8, 3), np.uint8))
