@@ -191,7 +191,7 @@ def test_an_own_method_and_report(make):
 
 def test_what_lies_beside_a_method(make):
   assert set(methods.parts("notes")) == {"csr", "epic", "st_protopnet"}
-  assert methods.beside("csr", "earlier") is None
+  assert methods.beside("csr", "foreign") is None
   make("hello", "class Method:\n  pass\n")
   assert methods.later("mine.hello") == methods.notes("mine.hello") == {}
   make("earlier", "LATER = {'a.b': 1}\n")

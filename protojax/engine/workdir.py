@@ -56,7 +56,7 @@ class _Config(TypedDict):
   method: str
   seed: int
   init_from: NotRequired[str]
-  data: _Data
+  data: NotRequired[_Data]
   backbone: NotRequired[_Backbone]
 
 

@@ -155,7 +155,9 @@ def test_a_source_that_vanishes(make_folder, tmp_path):
 
 def test_a_place_that_cannot_be_written(make_folder, tmp_path):
   (tmp_path / "file").write_text("")
-  with pytest.raises(UserError, match=r"cannot write to .*file/x: not a dir"):
+  with pytest.raises(
+    UserError, match=r"file/x/.* could not be written: not a d"
+  ):
     anomaly_records.write(
       make_folder(fakes.plain()), str(tmp_path / "file" / "x")
     )

@@ -57,16 +57,16 @@ def test_trained_groups_are_told_from_frozen_ones(clip):
 def test_a_plan_of_missing_data_allocates_and_writes_nothing(
   tmp_path, monkeypatch
 ):
-  keys = "--config.data.name=cub200", "--config.prototypes.channels=1000000"
+  keys = "--config.data.name=cub200", "--config.prototypes.channels=65536"
   file = "configs/protopnet_cub200.py:debug"
   config = configuration.load(file, (*keys, *_SMALL))
   monkeypatch.chdir(tmp_path)
   alive = {id(x) for x in jax.live_arrays()}
   found = plan.of_run(methods.load(config), config)
-  # 4 TB, which no machine of ours has, and twice that of moments.
+  # 17 GB, and twice that of moments: it would be seen.
   sizes = {group.name: group.size for group in found.groups}
-  assert sizes["add_on"] > 4e12
-  assert found.stages[1].optimizer > 8e12
+  assert sizes["add_on"] > 1.7e10
+  assert found.stages[1].optimizer > 3.4e10
   made = [x for x in jax.live_arrays() if id(x) not in alive]
   assert sum(x.nbytes for x in made) < 1000
   assert not list(tmp_path.iterdir())

@@ -1,5 +1,6 @@
 """One measuring function for every model: what is there, and what is not."""
 
+import copy
 import types
 
 import jax
@@ -50,6 +51,7 @@ def _stream(source):
 def trained():
   """The model of mean colours, and its state."""
   model, state = fakes.trained()
+  model = copy.copy(model)  # Other tests share it.
   model.backbone = types.SimpleNamespace(
     layers=model.backbone.layers, mean=(0.485, 0.456, 0.406)
   )
@@ -164,6 +166,7 @@ def test_probabilities_by_branch_are_means_of_softmaxes():
 def test_deletion_by_branch_of_an_image_without_content():
   """Nothing changes if the image is grey: the area is the probability."""
   model, state = fakes.trained()
+  model = copy.copy(model)
   model.branches = 2
   mean = (0.485, 0.456, 0.406)
   model.backbone = types.SimpleNamespace(mean=mean)
