@@ -12,11 +12,13 @@ the same command continues it. `python -m protojax train` is the same command.
 
 import argparse
 import functools
+import os
 from pathlib import Path
+from typing import Any
 
 from ml_collections import ConfigDict
 
-from protojax import cli, configuration, methods, parallel, printing
+from protojax import cli, configuration, datasets, methods, parallel, printing
 from protojax.data import skipped
 from protojax.engine import adopt, plan, plan_tables, seeds, summary, workdir
 from protojax.engine.run import Interrupted, Run
@@ -132,8 +134,29 @@ def train(
     UserError: the folder holds a run of another config or is trained in by
       another command, or a setting is wrong.
   """
+  _require_apart(folder, config)
   with workdir.locked(folder):
     return _trained(folder, config, make)
+
+
+def _require_apart(folder: Path, config: ConfigDict) -> None:
+  """Refuses a workdir among images, where later runs take it for a class."""
+  data: Any = config.get("data") or {}
+  root, name = data.get("root", ""), data.get("name", "")
+  if not root or not datasets.in_folder(name):
+    return
+  top = Path(os.path.expanduser(root)).resolve()
+  place = folder.resolve()
+  of_classes = hasattr(datasets.find(name), "collect")
+  if not of_classes or top not in (place, *place.parents) or not top.is_dir():
+    return
+  # Beside the folders of splits it does no harm.
+  inside = {path.name.lower() for path in top.iterdir()}
+  if not {data.get(s, "").lower() for s in ("train", "test")} <= inside:
+    raise UserError(
+      f"--workdir={folder} lies in --config.data.root={root}, and would be read"
+      " as images: name a folder outside of it"
+    )
 
 
 def _trained(folder: Path, config: ConfigDict, make: methods.Make) -> int:
