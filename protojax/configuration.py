@@ -142,12 +142,40 @@ def _overridden(config: ConfigDict, keys: Sequence[str]) -> ConfigDict:
     )
     rest = values(argv)
   except flags.Error as error:
-    raise UserError(f"{_short(str(error).strip())} (see --help)") from error
+    raise UserError(_misread(str(error).strip(), config)) from error
   except (AttributeError, KeyError) as error:
     raise UserError(_unknown(error, keys)) from error
   if len(rest) > 1:
     raise UserError(f"unexpected argument {rest[1]!r} (see --help)")
   return flag.value
+
+
+_WORDS: dict[type, str] = {
+  bool: "True or False",
+  int: "a whole number",
+  float: "a number",
+  tuple: "values in brackets",
+}
+
+
+def _misread(message: str, config: ConfigDict) -> str:
+  """Says which value is none of its key, and what one would be."""
+  # absl: flag --config.data.side=3.7: invalid literal for int() ...
+  found = re.match(r"flag --config\.([\w.]+)=(.*?): ", message, re.DOTALL)
+  if not found:
+    return f"{_short(message)} (see --help)"
+  key, value = found.groups()
+  own = config
+  for name in key.split("."):
+    own = own.get(name) if isinstance(own, ConfigDict) else None
+  typed = f"--config.{key}={_short(value)}"
+  if isinstance(own, ConfigDict):
+    one = f"--config.{key}.{next(iter(own), 'KEY')}=VALUE"
+    return f"{typed}: {key} is a group of keys; set one of them, such as {one}"
+  # A whole number may still have too many digits.
+  if type(own) not in _WORDS or value.isdecimal():
+    return f"{_short(message)} (see --help)"
+  return f"{typed}: expected {_WORDS[type(own)]}, such as {own!r}"
 
 
 def _short(message: str, most: int = 300) -> str:

@@ -6,6 +6,7 @@ import pytest
 
 from protojax import configuration
 from protojax.types import UserError
+from tests.conftest import ROOT
 
 
 @pytest.mark.parametrize(
@@ -51,3 +52,24 @@ def test_what_is_no_file(tmp_path):
   ):
     with pytest.raises(UserError, match=f"--config: .*{found}"):
       configuration.load(str(tmp_path / name))
+
+
+@pytest.mark.parametrize(
+  ("typed", "expected"),
+  [
+    ("data.image_size=3.7", "expected a whole number, such as"),
+    ("data.image_size=1e3", "expected a whole number, such as"),
+    ("data.image_size=True", "expected a whole number, such as"),
+    ("data.image_size=", "expected a whole number, such as"),
+    ("data.test_fraction=0,5", "expected a number, such as 0.4"),
+    ("backbone.remat=maybe", "expected True or False, such as False"),
+    ("backbone=/data", "a group of keys; set one of them, such as"),
+  ],
+)
+def test_a_value_of_another_type_is_told_by_its_key(typed, expected):
+  with pytest.raises(UserError) as told:
+    configuration.load(
+      f"{ROOT}/configs/protopnet_folder.py", [f"--config.{typed}"]
+    )
+  assert str(told.value).startswith(f"--config.{typed}: ")
+  assert expected in str(told.value)
