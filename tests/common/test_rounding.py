@@ -8,16 +8,16 @@ from benchmarks import rounding
 
 pytestmark = pytest.mark.slow
 
-# 150 steps: warm, joint by the batch's statistics, push, both last layers.
+# 50 steps: warm, joint by the batch's statistics, push, both last layers.
 _FLAGS = (
   "--config=configs/protopnet_folder.py:debug",
   "--config.batch_size=6",
-  "--config.warm.epochs=5",
-  "--config.joint.epochs=15",
+  "--config.warm.epochs=2",
+  "--config.joint.epochs=4",
   "--config.joint.train_norm=True",
   "--config.last.solver=adam",
-  "--config.last.epochs=5",
-  "--config.prune.epochs=5",
+  "--config.last.epochs=2",
+  "--config.prune.epochs=2",
 )
 
 
