@@ -115,6 +115,15 @@ def formats() -> tuple[str, ...]:
   return tuple(name for name in _RASTER if name in Image.OPEN)
 
 
+@functools.cache
+def suffixes() -> frozenset[str]:
+  """Suffixes of the files that are decoded, in small letters."""
+  # What opens JPEG opens MPO, for which Pillow registers the suffix alone.
+  kinds = {*formats(), "MPO"}
+  found = Image.registered_extensions().items()
+  return frozenset(suffix for suffix, kind in found if kind in kinds)
+
+
 def to_rgb(image: Image.Image) -> UInt8[np.ndarray, "H W 3"]:
   """Pixels of a Pillow image of any mode as RGB; transparency becomes white.
 

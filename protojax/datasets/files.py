@@ -6,7 +6,6 @@ import os
 
 from jaxtyping import Int32
 import numpy as np
-from PIL import Image
 
 from protojax.data import images as images_lib
 from protojax.data.source import printable
@@ -112,8 +111,7 @@ def is_image(path: str) -> bool:
   """True if the suffix is that of an image and the file is not hidden."""
   name = os.path.basename(path)
   suffix = os.path.splitext(name)[1].lower()
-  kind = Image.registered_extensions().get(suffix)
-  return not name.startswith(".") and kind in images_lib.formats()
+  return not name.startswith(".") and suffix in images_lib.suffixes()
 
 
 def _expand(path: str) -> tuple[list[str], dict[str, str]]:

@@ -1,5 +1,6 @@
 """Folders of classes: layouts, the seeded split, bad input."""
 
+import io
 import os
 import re
 
@@ -198,6 +199,16 @@ def test_images_from_a_file_a_folder_and_a_pattern(make_folder, tmp_path):
   # A file the user names needs no suffix.
   os.rename(os.path.join(root, "3.png"), os.path.join(root, "three"))
   assert len(files.images(os.path.join(root, "three"))) == 1
+
+
+def test_a_picture_of_several_views_is_read(make_folder):
+  views = [Image.new("RGB", (8, 8), c) for c in ("red", "blue")]
+  content = io.BytesIO()
+  views[0].save(content, "MPO", save_all=True, append_images=views[1:])
+  source = files.images(make_folder({"a.mpo": content.getvalue()}))
+  first = source[0]["image"].astype(int)
+  assert first[..., 0].min() > 200
+  assert first[..., 2].max() < 50
 
 
 def test_images_without_any(make_folder, tmp_path):
