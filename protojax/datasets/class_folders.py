@@ -16,6 +16,11 @@ from protojax.types import UserError
 
 NAME = "prepared"  # of the data set that is written
 _SPLITS = ("train", "test")
+_RENAME_SPLITS = "rename the folders of the splits to train and test"
+_GIVE_LEVEL = (
+  "give with --source the folder that holds the folders of the classes, or"
+  " train and test"
+)
 _TEST_FRACTION = 0.4
 _SEED = 0
 
@@ -31,17 +36,19 @@ def read(files: Archive) -> Listing:
   folders = [
     f for f in files.folders if not any(map(walk.is_hidden, f.split("/")))
   ]
-  level = levels.find(files.title, images, folders, _SPLITS)
+  level = levels.find(files.title, images, folders, _SPLITS, _RENAME_SPLITS)
   root = level.home
   if level.splits:
     homes = [f"{root}{name}" for name in level.splits]
     levels.require_same(files.title, homes, folders)
     by_split = {
-      split: levels.classes(files.title, f"{root}{name}/", images, folders)
+      split: levels.classes(
+        files.title, f"{root}{name}/", images, folders, _GIVE_LEVEL
+      )
       for split, name in zip(_SPLITS, level.splits, strict=True)
     }
   else:
-    classes = levels.classes(files.title, root, images, folders)
+    classes = levels.classes(files.title, root, images, folders, _GIVE_LEVEL)
     by_split = _drawn(files, classes, root)
   return Listing(
     name=NAME,

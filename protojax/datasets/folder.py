@@ -29,6 +29,14 @@ from protojax.datasets.files import Files
 from protojax.types import UserError
 
 _LOG = logging.getLogger(__name__)
+_NAME_SPLITS = (
+  "name the folders with --config.data.train=NAME and --config.data.test=NAME"
+)
+_NAME_LEVEL = (
+  "name the folder whose folders are the classes, or the splits, with"
+  " --config.data.root=DIR, --config.data.train=NAME and"
+  " --config.data.test=NAME"
+)
 _TABLES = (".csv", ".tsv", ".xlsx")  # may hold the classes; nobody reads them
 
 # What is declared of a data set; see `protojax.datasets`.
@@ -118,7 +126,7 @@ class _Listed:
   def classes(self, prefix: str) -> dict[str, list[str]]:
     """Class -> images, in a split or, if `prefix` is '', in all."""
     return levels.classes(
-      self.home, prefix, self.images, self.folders, self.tables
+      self.home, prefix, self.images, self.folders, _NAME_LEVEL, self.tables
     )
 
 
@@ -127,7 +135,7 @@ def _listed(root: str, splits: tuple[str, str]) -> _Listed:
   tree = walk.walk(root)
   folders = [_name(path, root) for path in tree.folders]
   everything = [_name(f, root) for f in tree.files if files.is_image(f)]
-  level = levels.find(root, everything, folders, splits)
+  level = levels.find(root, everything, folders, splits, _NAME_SPLITS)
   home = os.path.normpath(os.path.join(root, level.home))
   if level.home:
     _say_home(root, home)

@@ -33,6 +33,7 @@ def find(
   images: Collection[str],
   folders: Collection[str],
   splits: tuple[str, str],
+  way_out: str,
 ) -> Level:
   """Goes down from the top while there is a single folder of folders.
 
@@ -42,6 +43,7 @@ def find(
     folders: paths of all folders.
     splits: names of the training and the test split, in small or capital
       letters.
+    way_out: ends the message about a split that is not there: what to do.
 
   Raises:
     UserError: only one of the splits is there.
@@ -57,8 +59,7 @@ def find(
       if one[0] and children(f"{home}{one[0]}/", folders):
         raise UserError(
           f"{title} has {printable(home + one[0])}/ but no {other}/: add it, or"
-          " name the folders with --config.data.train=NAME and"
-          " --config.data.test=NAME"
+          f" {way_out}"
         )
     held = _held(home, images)
     if len(held) != 1 or "" in held:
@@ -94,6 +95,7 @@ def classes(
   home: str,
   images: Iterable[str],
   folders: Collection[str],
+  way_out: str,
   tables: Sequence[str] = (),
 ) -> dict[str, list[str]]:
   """Class -> its images, both sorted.
@@ -103,6 +105,7 @@ def classes(
     home: the folder that holds the classes; '' or with / at its end.
     images: paths of all images.
     folders: paths of all folders.
+    way_out: ends the message about folders of folders: what to do.
     tables: names of tables beside the images, which are not read.
 
   Raises:
@@ -124,10 +127,7 @@ def classes(
     below = _held(f"{home}{grouped[0]}/", found[grouped[0]])
     raise UserError(
       f"{_listed(grouped)} in {where} cannot be classes, because they hold"
-      f" folders of images ({_listed(below)}):"
-      " name the folder whose folders are the classes, or the splits, with"
-      " --config.data.root=DIR, --config.data.train=NAME and"
-      " --config.data.test=NAME"
+      f" folders of images ({_listed(below)}): {way_out}"
     )
   if len(found) < 2:
     ((name, inside),) = found.items()

@@ -81,8 +81,9 @@ WRONG = [
 
 @pytest.mark.parametrize(("contents", "message"), WRONG)
 def test_wrong_levels_are_refused(make_folder, contents, message):
-  with pytest.raises(UserError, match=message):
+  with pytest.raises(UserError, match=message) as error:
     folder.opened(make_folder(contents), "train")
+  assert "--source" not in str(error.value)
 
 
 @pytest.mark.parametrize("kind", ["folder", "zip"])
@@ -91,8 +92,9 @@ def test_prepare_refuses_the_same(tmp_path, kind, contents, message):
   image = archive_fakes.jpeg(0)
   files = {n: image if n.endswith("png") else b"" for n in contents}
   source = archive_fakes.pack(tmp_path, files, kind)
-  with pytest.raises(UserError, match=message.split(".*labels")[0]):
+  with pytest.raises(UserError, match=message.split(".*labels")[0]) as error:
     photo_records.write(class_folders.read, source, str(tmp_path / "out"))
+  assert "--config" not in str(error.value)  # `prepare` has no config
 
 
 def test_prepare_takes_splits_in_capitals(tmp_path):
