@@ -49,6 +49,11 @@ def load(data: Any, split: str, seed: int) -> Responses:
     UserError: files are missing or do not fit together.
   """
   del split, seed
+  if not data.root:
+    raise UserError(
+      "--config.data.root is empty: give the folder of an acquisition, with"
+      f" {_DATA} and {_WAVENUMBERS}"
+    )
   folder = Path(data.root)
   _require(folder)
   s, order, notes = _ascending(

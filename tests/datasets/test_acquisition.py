@@ -118,6 +118,8 @@ def test_files_that_are_none(folder, tmp_path_factory):
   (folder / "options.json").write_text('{"opd_step": "wide"}')
   with pytest.raises(UserError, match="opd_step"):
     load(folder)
+  with pytest.raises(UserError, match=r"--config\.data\.root is empty: give"):
+    load("")
   with pytest.raises(UserError, match=r"there is no folder .*nowhere"):
     load(folder / "nowhere")
   with pytest.raises(UserError, match=r"choose one with --config.data.root="):
