@@ -27,6 +27,8 @@ FOLDERS = True
 _DATA, _WAVENUMBERS = "data.npy", "central_wavenumbers.npy"
 # A fit of the smallest model needs as many.
 _FEWEST = 8
+# In 1/um, a wavelength of 10 nm: what is above it is in another unit.
+_LARGEST = 100
 
 
 class _Options(TypedDict):
@@ -111,6 +113,12 @@ def _ascending(found: np.ndarray) -> tuple[np.ndarray, Any, tuple[str, ...]]:
       f"{_WAVENUMBERS} has shape {s.shape}, from {np.min(s, initial=np.inf):g}"
       f" to {np.max(s, initial=-np.inf):g}; expected {_FEWEST} or more"
       " wavenumbers above 0, in 1/um"
+    )
+  if s.max() > _LARGEST:
+    raise UserError(
+      f"{_WAVENUMBERS} goes from {s.min():g} to {s.max():g}; expected"
+      f" wavenumbers in 1/um, {_LARGEST} at most: of wavelengths in nm save"
+      " 1000 / nm, of wavenumbers in 1/cm a 10000th"
     )
   order, notes = None, []
   if np.any(np.diff(s) < 0):

@@ -107,6 +107,19 @@ def test_arrays_that_do_not_fit_are_refused(folder, name, array, said):
     load(folder)
 
 
+@pytest.mark.parametrize("ends", [(1000, 350), (3500, 28571)])
+def test_wavelengths_in_nm_and_wavenumbers_in_1_cm_are_refused(folder, ends):
+  path = folder / "central_wavenumbers.npy"
+  np.save(path, np.linspace(*ends, 10))
+  low, high = min(ends), max(ends)
+  said = f"from {low} to {high}; expected wavenumbers in 1/um, 100 at most"
+  with pytest.raises(UserError, match=f"{said}: of wavelengths in nm"):
+    load(folder)
+  # The way out, of nm.
+  np.save(path, 1000 / np.linspace(1000, 350, 10))
+  assert load(folder).wavenumbers[-1] == pytest.approx(1000 / 350)
+
+
 def test_files_that_are_none(folder, tmp_path_factory):
   (folder / "mean.npy").write_bytes(b"no array")
   with pytest.raises(UserError, match=r"mean\.npy is not an array of NumPy"):
