@@ -123,17 +123,19 @@ def read(path: str | Path, sha256: str | None = None) -> dict[str, np.ndarray]:
 
 
 def read_module(path: str | Path) -> pytorch.Module:
-  """The module in a file of torch.save: saved whole, or as a state dict.
+  """The module in a file: saved whole by torch.save, or a state dict.
 
-  Its classes are never imported: see `pytorch.Module`. A state dict comes
-  without the prefixes of wrappers: see `prefixes`.
+  Its classes are never imported: see `pytorch.Module`. A state dict may be
+  safetensors, too. It comes without the prefixes of wrappers: see `prefixes`.
 
   Raises:
     UserError: the file is missing, cut short, or holds no module.
   """
   with _opened(Path(path)) as data:
-    root = _root(data, _members(data))
-    found = pytorch.module(root, _WRAPPERS)
+    if safetensors.recognised(data):
+      found = pytorch.Module({}, safetensors.read(data), {})
+    else:
+      found = pytorch.module(_root(data, _members(data)), _WRAPPERS)
     if found.kinds:
       return found
     return dataclasses.replace(found, tensors=prefixes.bare(found.tensors))

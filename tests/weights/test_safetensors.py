@@ -150,3 +150,16 @@ def test_strange_headers_end_in_a_line(tmp_path, text):
   with pytest.raises(UserError) as error:
     _read(tmp_path, _file(text, b""))
   assert len(str(error.value)) < 400
+
+
+def test_a_state_dict_is_a_module_without_kinds(tmp_path):
+  of = {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}
+  path = tmp_path / "file.safetensors"
+  path.write_bytes(_file({"module.w": of}, np.float32([1, 2]).tobytes()))
+  found = reading.read_module(path)
+  assert (found.kinds, found.attributes) == ({}, {})
+  np.testing.assert_array_equal(found.tensors["w"], [1, 2])
+  of["shape"] = [-4, 2]
+  path.write_bytes(_file({"w": of}, bytes(8)))
+  with pytest.raises(UserError, match=r"'w' has shape \[-4, 2\]"):
+    reading.read_module(path)
