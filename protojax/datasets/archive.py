@@ -4,6 +4,7 @@ Archives are never unpacked. A name in an archive is looked up in a list, not on
 the disk, so that it cannot lead to a file outside.
 """
 
+import collections
 from collections.abc import Callable, Generator, Iterable, Iterator
 import contextlib
 import dataclasses
@@ -46,7 +47,8 @@ class Archive:
     title: path of the archive or folder.
     places: path on the disk -> names of the files that are read from there.
     folders: names of all folders, also of empty ones.
-    skipped: (name, reason) of links and special files that are passed over.
+    skipped: (name, reason) of links and special files that are passed over, and
+      of names that an archive holds several times.
   """
 
   title: str
@@ -115,21 +117,25 @@ def opened(path: str) -> Archive:
     )
   places, folders = {}, set()
   taken: set[str] = set()
+  skipped: list[tuple[str, str]] = []
   for place in paths:
     with _reporting_damage(place):
       found = _listed(place, folders)
     # An unpacked file is taken before the same file in an archive.
-    places[place] = tuple(n for n in dict.fromkeys(found) if n not in taken)
+    counts = collections.Counter(found)
+    places[place] = tuple(n for n in counts if n not in taken)
     taken.update(places[place])
+    skipped += [
+      (name, f"{counts[name]} times in {place}: the first is read")
+      for name in places[place]
+      if counts[name] > 1 and not any(map(walk.is_hidden, name.split("/")))
+    ]
   for name in taken:
     folders.update(str(parent) for parent in PurePosixPath(name).parents)
-  skipped = walk.walk(path, hidden=True).skipped if os.path.isdir(path) else ()
-  return Archive(
-    path,
-    places,
-    frozenset(folders - {"."}),
-    tuple((_name(p, path), why) for p, why in skipped),
-  )
+  if os.path.isdir(path):
+    found = walk.walk(path, hidden=True).skipped
+    skipped += [(_name(p, path), why) for p, why in found]
+  return Archive(path, places, frozenset(folders - {"."}), tuple(skipped))
 
 
 def _listed(place: str, folders: set[str]) -> list[str]:

@@ -72,13 +72,15 @@ def test_what_leads_out_of_an_archive_is_not_in_it(tmp_path):
 
 
 def test_a_file_that_is_there_twice_is_read_once(tmp_path):
-  with tarfile.open(tmp_path / "a.tar", "w") as file:
-    for content in (b"1", b"22"):
-      found = member("x")
+  path = str(tmp_path / "a.tar")
+  with tarfile.open(path, "w") as file:
+    for name, content in ("x", b"1"), (".y", b""), (".y", b""), ("./x", b"22"):
+      found = member(name)
       found.size = len(content)
       file.addfile(found, io.BytesIO(content))
-  files = archive.opened(str(tmp_path / "a.tar"))
+  files = archive.opened(path)
   assert list(files.read(["x"])) == [("x", b"1")]
+  assert files.skipped == (("x", f"2 times in {path}: the first is read"),)
 
 
 def test_a_file_that_vanishes(tmp_path):
