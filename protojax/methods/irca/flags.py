@@ -23,6 +23,10 @@ MEANINGS = {
   NOT_CONVERGED: "fit not converged",
   OFF_STAIRCASE: "OPD off the staircase",
 }
+NONE_LEFT = (
+  "all interferometers are left out, so nothing is calibrated; expected finite"
+  " responses and flat fields with means above 0"
+)
 # How many times the typical distance from a line counts as off for its fit.
 _ROUNDS = 60
 

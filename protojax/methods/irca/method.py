@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import functools
 from typing import Any
 
+from absl import logging
 import jax
 import jax.numpy as jnp
 from jaxtyping import Float, Int
@@ -120,6 +121,8 @@ class Method:
       parallel.say(
         f"note: {count} of {len(data)} interferometers are left out: {meaning}"
       )
+    if not flags.usable(rows["flags"]).any():
+      logging.warning(flags.NONE_LEFT)
     nothing = np.zeros(len(data))
     params = {
       "opd": nothing,
@@ -340,13 +343,13 @@ class Method:
 
     "rmse" is the root of the mean over interferometers of the mean square over
     sources; "explained" the share of the responses' variance that the curves
-    explain.
+    explain, and alone, at 0, where no interferometer is fitted.
     """
     rows = self._swept(self._off, self.stream(split), self._given(state))
     marks = np.asarray(state.buffers["flags"])
     known = flags.usable(marks)
     if not known.any():
-      return {"rmse": 0.0, "explained": 0.0}
+      return {"explained": 0.0}
     squares, own = rows["residual"][known], rows["variance"][known]
     line, _ = self._staircase(state)
     return {
@@ -372,6 +375,7 @@ class Method:
       **stages[-1]["metrics"],
       "staircase": line._asdict(),
       "flags": flags.counts(marks),
+      **({} if known.any() else {"warning": flags.NONE_LEFT}),
     }
 
 

@@ -1,5 +1,6 @@
 """The three steps on files: against the authors' code, and with bad input."""
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -134,6 +135,26 @@ def test_a_line_for_each_thing_that_is_wrong(spoiled, capsys):
     assert any(text in line for line in said)
 
 
+def test_an_acquisition_without_any_signal_is_told(spoiled, caplog):
+  method, (state, *_) = spoiled
+  # The same shapes, so that nothing is compiled again.
+  source = method.source
+  method.__dict__["source"] = dataclasses.replace(
+    source, norm=np.zeros_like(source.norm)
+  )
+  try:
+    dark, metrics = method.gain(state, method.stream("test"))
+    assert metrics == {"left_out": 40}
+    assert [record.message for record in caplog.records] == [flags.NONE_LEFT]
+    found = method.evaluate(dark, "test")
+    # No residual is no fit.
+    assert found == {"explained": 0.0}
+    summary = method.summary(dark, [{"metrics": found}])
+    assert (summary["fitted"], summary["warning"]) == (0, flags.NONE_LEFT)
+  finally:
+    method.__dict__["source"] = source
+
+
 def test_each_step_explains_more_and_the_summary_says_what_was_left(spoiled):
   method, states = spoiled
   found = [method.evaluate(state, "test") for state in states]
@@ -144,6 +165,7 @@ def test_each_step_explains_more_and_the_summary_says_what_was_left(spoiled):
   assert summary["converged"] >= 36
   assert summary["staircase"]["step"] == pytest.approx(0.5, abs=0.01)
   assert sum(summary["flags"].values()) >= 4
+  assert "warning" not in summary
 
 
 def test_float64_stays_inside(spoiled):
