@@ -6,10 +6,14 @@ folders. So `folder` and `class_folders` take the same for a class.
 
 from collections.abc import Collection, Iterable, Sequence
 import dataclasses
+import functools
+import logging
+import unicodedata
 
 from protojax.data.source import printable
 from protojax.types import UserError
 
+_LOG = logging.getLogger(__name__)
 _NAMED = 4  # folders in a message
 
 
@@ -98,7 +102,7 @@ def classes(
   way_out: str,
   tables: Sequence[str] = (),
 ) -> dict[str, list[str]]:
-  """Class -> its images, both sorted.
+  """Class -> its images, both sorted; warns of names that look alike.
 
   Args:
     title: of the folder or archive, for messages.
@@ -142,6 +146,7 @@ def classes(
         f"class {printable(name)!r} has no image: add images to"
         f" {where}/{printable(name)} or remove it"
       )
+  _say_alike(title, tuple(found))
   return found
 
 
@@ -194,6 +199,36 @@ def _held(home: str, images: Iterable[str]) -> dict[str, list[str]]:
       folder, _, rest = path.removeprefix(home).partition("/")
       held.setdefault(folder if rest else "", []).append(path)
   return held
+
+
+@functools.cache
+def _say_alike(title: str, names: tuple[str, ...]) -> None:
+  """Warns once of classes that a reader may take for one."""
+  groups: dict[str, list[str]] = {}
+  for name in names:
+    groups.setdefault(_looks(name), []).append(name)
+  alike = [_told_apart(group) for group in groups.values() if len(group) > 1]
+  if alike:
+    more = f" (and {len(alike) - _NAMED} more)" if len(alike) > _NAMED else ""
+    _LOG.warning(
+      "%s has classes whose names differ only in capitals, blanks around them"
+      " or the coding of accents: %s%s; they stay separate",
+      title,
+      "; ".join(alike[:_NAMED]),
+      more,
+    )
+
+
+def _looks(name: str) -> str:
+  return unicodedata.normalize("NFC", name.strip().casefold())
+
+
+def _told_apart(names: Sequence[str]) -> str:
+  """Names in quotation marks, with escapes where these alone differ."""
+  quoted = [repr(printable(name)) for name in names]
+  if len({unicodedata.normalize("NFC", name) for name in names}) < len(names):
+    quoted = [ascii(printable(name)) for name in names]
+  return ", ".join(quoted)
 
 
 def _listed(names: Iterable[str]) -> str:

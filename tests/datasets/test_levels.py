@@ -47,6 +47,34 @@ def test_folders_above_are_said(make_folder, caplog):
   assert line.endswith("/root/set/deep is read")
 
 
+@pytest.mark.parametrize(
+  ("names", "said"),
+  [
+    (("Cat", "cat", "dog"), "'Cat', 'cat'"),
+    ((" red", "blue", "red", "red "), "' red', 'red', 'red '"),
+    (("e\u0301", "\u00e9", "x"), r"'e\u0301', '\xe9'"),
+    (("E\u0301", "\u00e9", "x"), "'E\u0301', '\u00e9'"),
+  ],
+)
+def test_classes_that_look_alike_are_said_once(
+  make_folder, tmp_path, caplog, names, said
+):
+  contents = tree(*(f"{s}/{n}" for s in ("train", "test") for n in names))
+  first, second = opened(make_folder, contents)
+  assert first.class_names == second.class_names == tuple(sorted(names))
+  files = {n: archive_fakes.jpeg(0) for n in contents}
+  source = archive_fakes.pack(tmp_path, files, "zip")
+  photo_records.write(class_folders.read, source, str(tmp_path / "out"))
+  of_folder, of_archive = caplog.messages
+  for message in of_folder, of_archive:
+    assert f": {said}; they stay separate" in message
+
+
+def test_other_classes_do_not_look_alike(make_folder, caplog):
+  opened(make_folder, tree("a b", "ab", "e", "\u00e9", "a_b"))
+  assert not caplog.messages
+
+
 def test_images_that_are_in_no_class_are_named(make_folder):
   loose = {"x.png": 1, "val/a/1.png": 1, "test/y.png": 2}
   names = [f"{s}/{c}" for s in ("train", "test") for c in "ab"]
