@@ -159,8 +159,11 @@ def require_same(
     UserError: a class is in one of them only.
   """
   train, test = (set(children(f"{split}/", folders)) for split in splits)
+  differing = train ^ test
+  alike = len(set(map(_looks, differing))) < len(differing)
+  show = ascii if alike else printable
   only = [
-    f"only in {printable(split)}: {', '.join(map(printable, sorted(names)))}"
+    f"only in {printable(split)}: {', '.join(map(show, sorted(names)))}"
     for split, names in zip(splits, (train - test, test - train), strict=True)
     if names
   ]

@@ -1,5 +1,7 @@
 """The level of a folder that holds the classes; what is refused."""
 
+import re
+
 import numpy as np
 import pytest
 
@@ -68,6 +70,13 @@ def test_classes_that_look_alike_are_said_once(
   of_folder, of_archive = caplog.messages
   for message in of_folder, of_archive:
     assert f": {said}; they stay separate" in message
+
+
+def test_splits_that_differ_in_what_cannot_be_seen(make_folder):
+  names = ("train/a", "train/e\u0301", "test/a", "test/\u00e9")
+  said = r"only in train: 'e\u0301'; only in test: '\xe9'"
+  with pytest.raises(UserError, match=re.escape(said)):
+    opened(make_folder, tree(*names))
 
 
 def test_other_classes_do_not_look_alike(make_folder, caplog):
