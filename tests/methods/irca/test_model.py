@@ -67,13 +67,20 @@ def test_normal_equations_are_those_of_autodiff(drawn, waves, bounded):
   )(unknowns)
   normal = jnp.einsum("bcp,bc,bcq->bpq", jacobian, weights, jacobian)
   gradient = jnp.einsum("bcp,bc->bp", jacobian, weights * residual)
-  parts = one.parts(S, unknowns)
   off = refine.Off(*map(jnp.asarray, (residual, weights)), 0.0, jnp.zeros(4))
-  found = refine.normal_equations(one, S, parts, off)
+
+  @jax.jit
+  def systems(unknowns):
+    parts = one.parts(S, unknowns)
+    return (
+      refine.normal_equations(one, S, parts, off),
+      refine.tall_system(one, S, parts, off),
+    )
+
+  found, tall = systems(unknowns)
   largest = float(jnp.max(jnp.abs(normal)))
   np.testing.assert_allclose(found[2], normal, atol=1e-10 * largest)
   np.testing.assert_allclose(found[0], gradient, atol=1e-9 * largest)
-  tall = refine.tall_system(one, S, parts, off)
   root = np.sqrt(weights)[..., None]
   np.testing.assert_allclose(tall[2][0], root * jacobian, atol=1e-9)
   np.testing.assert_allclose(tall[0], found[0], atol=1e-9 * largest)
@@ -84,9 +91,11 @@ def test_the_way_outward_is_the_derivative_of_decoding(drawn):
   opd, phase, r, g = drawn
   one = model()
   unknowns = one.encoded(opd, phase, r, g)[0]
-  slopes = jax.jacfwd(
-    lambda u: jnp.concatenate(
-      [jnp.ravel(part) for part in one.decoded(u[None])]
+  slopes = jax.jit(
+    jax.jacfwd(
+      lambda u: jnp.concatenate(
+        [jnp.ravel(part) for part in one.decoded(u[None])]
+      )
     )
   )(unknowns)
   np.testing.assert_allclose(one.outward(), slopes, atol=1e-12)
