@@ -32,10 +32,9 @@ def read(files: Archive) -> Listing:
     UserError: there is no class, one has no image, or the splits differ in
       their classes.
   """
-  images = sorted(filter(_is_image, files.names))
-  folders = [
-    f for f in files.folders if not any(map(walk.is_hidden, f.split("/")))
-  ]
+  visible = sorted(n for n in files.names if _is_visible(n))
+  images = [name for name in visible if files_lib.is_image(name)]
+  folders = [f for f in files.folders if _is_visible(f)]
   level = levels.find(files.title, images, folders, _SPLITS, _RENAME_SPLITS)
   root = level.home
   if level.splits:
@@ -50,6 +49,7 @@ def read(files: Archive) -> Listing:
   else:
     classes = levels.classes(files.title, root, images, folders, _GIVE_LEVEL)
     by_split = _drawn(files, classes, root)
+  unread = files_lib.unread(visible)
   return Listing(
     name=NAME,
     class_names=tuple(by_split["train"]),
@@ -59,7 +59,8 @@ def read(files: Archive) -> Listing:
       for label, paths in enumerate(classes.values())
       for path in paths
     ),
-    passed_over=levels.beside(level, images),
+    passed_over=levels.beside(level, images)
+    | {name.removeprefix(root): why for name, why in unread.items()},
   )
 
 
@@ -82,7 +83,5 @@ def _drawn(
   return by_split
 
 
-def _is_image(path: str) -> bool:
-  return files_lib.is_image(path) and not any(
-    map(walk.is_hidden, path.split("/"))
-  )
+def _is_visible(path: str) -> bool:
+  return not any(map(walk.is_hidden, path.split("/")))

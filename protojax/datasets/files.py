@@ -1,5 +1,6 @@
 """A source of image files, and functions that find image files on disk."""
 
+from collections.abc import Iterable
 import dataclasses
 import glob
 import os
@@ -11,6 +12,13 @@ from protojax.data import images as images_lib
 from protojax.data.source import printable
 from protojax.datasets import image_check, walk
 from protojax.types import UserError
+
+# Photographs and drawings that are not decoded: phones and cameras write the
+# first, which nobody should miss without a word.
+_UNREAD = (
+  *(".heic", ".heif", ".jxl", ".arw", ".cr2", ".cr3", ".dng", ".nef", ".orf"),
+  *(".raf", ".rw2", ".emf", ".eps", ".svg", ".wmf"),
+)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -93,7 +101,18 @@ def chosen(tree: walk.Tree) -> tuple[list[str], dict[str, str]]:
     for path, why in tree.skipped
     if is_image(path) or os.path.isdir(path)
   }
+  passed_over |= unread(tree.files)
   return [path for path in tree.files if is_image(path)], passed_over
+
+
+def unread(paths: Iterable[str]) -> dict[str, str]:
+  """Path -> reason of images in formats that are not read."""
+  return {
+    path: f"{suffix} is not read; save it as PNG or JPEG"
+    for path in paths
+    if (suffix := os.path.splitext(path)[1].lower()) in _UNREAD
+    and not _is_hidden(path)
+  }
 
 
 def folders(path: str) -> list[str]:
@@ -109,9 +128,12 @@ def folders(path: str) -> list[str]:
 
 def is_image(path: str) -> bool:
   """True if the suffix is that of an image and the file is not hidden."""
-  name = os.path.basename(path)
-  suffix = os.path.splitext(name)[1].lower()
-  return not name.startswith(".") and suffix in images_lib.suffixes()
+  suffix = os.path.splitext(path)[1].lower()
+  return not _is_hidden(path) and suffix in images_lib.suffixes()
+
+
+def _is_hidden(path: str) -> bool:
+  return os.path.basename(path).startswith(".")
 
 
 def _expand(path: str) -> tuple[list[str], dict[str, str]]:
@@ -120,10 +142,11 @@ def _expand(path: str) -> tuple[list[str], dict[str, str]]:
     return below(path)
   if os.path.exists(path):  # the user names it: any suffix will do
     return [path], {}
-  matches = [f for f in _matches(path) if is_image(f) and not os.path.isdir(f)]
-  if not matches:
+  found = [f for f in _matches(path) if not os.path.isdir(f)]
+  matches, passed_over = [f for f in found if is_image(f)], unread(found)
+  if not matches and not passed_over:
     raise UserError(f"no image at {path}: give a file, a folder or a pattern")
-  return matches, {}
+  return matches, passed_over
 
 
 def _matches(pattern: str) -> list[str]:

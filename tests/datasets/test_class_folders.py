@@ -53,11 +53,13 @@ def test_given_splits_and_what_is_no_image(tmp_path):
     "__MACOSX/train/a/0.jpg": b"",
     "README.md": b"",
     "train/b/bad.png": b"junk",
+    "train/b/phone.heic": b"1",
     "train/b/deep/2.png": fakes.jpeg(99),
   }
   outcome = write(tmp_path, tree)
   assert outcome.counts == {"train": 5, "test": 2}
   assert outcome.skipped == (
+    ("train/b/phone.heic", ".heic is not read; save it as PNG or JPEG"),
     ("train/b/bad.png", "not an image that Pillow can read"),
   )
 

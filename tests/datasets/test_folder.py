@@ -211,6 +211,21 @@ def test_a_picture_of_several_views_is_read(make_folder):
   assert first[..., 2].max() < 50
 
 
+def test_photographs_of_formats_that_are_not_read_are_named(make_folder):
+  unread = {"a/x.HEIC": b"1", "b/y.dng": b"1", "b/.z.heic": b"", "b/n.txt": b""}
+  root = make_folder(classes({"a": 4, "b": 4}) | unread)
+  why = " is not read; save it as PNG or JPEG"
+  assert dict(folder.opened(root, "train").skipped) == {
+    "a/x.HEIC": f".heic{why}",
+    "b/y.dng": f".dng{why}",
+  }
+  pattern = os.path.join(root, "a", "*")
+  for place, count in (root, 2), (pattern, 1):
+    assert len(files.images(place).skipped) == count
+  with pytest.raises(UserError, match=r"no readable .*x\.HEIC: \.heic is not"):
+    files.images(os.path.join(root, "a", "*.HEIC"))
+
+
 def test_images_without_any(make_folder, tmp_path):
   root = make_folder({"bad.png": b"junk", "a.txt": b""})
   with pytest.raises(UserError, match=r"no readable .*bad\.png: not an"):
