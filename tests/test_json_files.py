@@ -108,7 +108,7 @@ def _unreadable(folder):
     folder / "none": "cannot be read: no such file",
     folder: "is a folder; a file is expected there",
     folder / ("x" * 300): "cannot be read: file name too long",
-    folder / "a\0b": "cannot be read: embedded null",
+    folder / "a\0b": "embedded null",
     "\ud800": "cannot be read",
     "/dev/null": "is no regular file",
   }
