@@ -124,6 +124,17 @@ def _refuse_empty(parser: Parser, argv: list[str]) -> None:
       parser.error(f"the argument{after} is empty: give one, or leave it out")
 
 
+def add_workdir(parser: argparse.ArgumentParser) -> None:
+  """Declares `--workdir` of a command that reads a trained run."""
+  parser.add_argument(
+    "--workdir",
+    default="",
+    type=path,
+    metavar="DIR",
+    help="folder of the run; the newest one under runs/ by default",
+  )
+
+
 def whole_number(least: int, most: int = 10**9) -> Callable[[str], int]:
   """The `type` of an argument that is a whole number from `least` to `most`."""
 

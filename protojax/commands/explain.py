@@ -40,13 +40,7 @@ from protojax.types import UserError
 
 def arguments(parser: argparse.ArgumentParser) -> None:
   """Declares what the command takes."""
-  parser.add_argument(
-    "--workdir",
-    default="",
-    type=cli.path,
-    metavar="DIR",
-    help="folder of the run; the newest one under runs/ by default",
-  )
+  cli.add_workdir(parser)
   _of_images(parser)
   _of_explanations(parser)
   parser.add_argument(

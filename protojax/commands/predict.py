@@ -61,13 +61,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     metavar="PATH",
     help="an image, a folder (with its subfolders) or a pattern",
   )
-  parser.add_argument(
-    "--workdir",
-    default="",
-    type=cli.path,
-    metavar="DIR",
-    help="folder of the run; the newest one under runs/ by default",
-  )
+  cli.add_workdir(parser)
   parser.add_argument(
     "--format",
     default="csv",

@@ -22,13 +22,7 @@ from protojax.writing import replacing, require_apart
 
 def arguments(parser: argparse.ArgumentParser) -> None:
   """Declares what the command takes."""
-  parser.add_argument(
-    "--workdir",
-    default="",
-    type=cli.path,
-    metavar="DIR",
-    help="folder of the run; the newest one under runs/ by default",
-  )
+  cli.add_workdir(parser)
   parser.add_argument(
     "--cube",
     required=True,
