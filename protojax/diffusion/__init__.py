@@ -1,0 +1,1 @@
+"""Noise -> image: processes, samplers, guidance, transformer, autoencoder."""
