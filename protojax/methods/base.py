@@ -176,16 +176,27 @@ class Intervenes(Protocol):
 class Generates(Protocol):
   """A method that makes images."""
 
+  @property
+  def class_names(self) -> tuple[str, ...]:
+    """The classes to ask for, in the order of "label"; () without any."""
+    ...
+
   def generate(
-    self, state: State, conditions: Mapping[str, Any], key: Array, count: int
-  ) -> UInt8[Array, "count H W c"]:
-    """New images.
+    self, state: State, conditions: Mapping[str, Any], keys: Array
+  ) -> UInt8[Array, "b H W c"]:
+    """New images; runs on each device, on its share of a batch.
+
+    An image depends on its own row of the keys and conditions, and on no
+    other: so it is the same in any batch, on any number of devices.
 
     Args:
       state: of the method.
-      conditions: name -> what the images shall show, such as a class.
-      key: of the randomness; the same key gives the same images.
-      count: number of images.
+      conditions: what the images shall show: "label" int [b], the class of
+        each, if there are classes; and "guidance", a number of Python that is
+        the same for all: how strongly a class shows. 1 is the model as it has
+        learned, without guidance; 0 leaves the class out.
+      keys: of the randomness, one for each image [b]; the same key gives the
+        same image.
     """
     ...
 
