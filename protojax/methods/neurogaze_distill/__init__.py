@@ -1,1 +1,0 @@
-"""NeuroGaze-Distill: a frozen grid of prototypes from another measurement."""

@@ -1,0 +1,1 @@
+"""ProMoE: a diffusion transformer whose experts are prototypes."""
