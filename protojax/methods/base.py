@@ -174,29 +174,55 @@ class Intervenes(Protocol):
 
 
 class Generates(Protocol):
-  """A method that makes images."""
+  """A method that makes images.
+
+  Image i of a draw depends on the state, its conditions, the key and i alone:
+  not on how many are made together, or on how many devices.
+  """
 
   @property
   def class_names(self) -> tuple[str, ...]:
-    """The classes to ask for, in the order of "label"; () without any."""
+    """What an image can be asked to show; index = "label" of the conditions."""
     ...
 
   def generate(
-    self, state: State, conditions: Mapping[str, Any], keys: Array
-  ) -> UInt8[Array, "b H W c"]:
-    """New images; runs on each device, on its share of a batch.
-
-    An image depends on its own row of the keys and conditions, and on no
-    other: so it is the same in any batch, on any number of devices.
+    self,
+    state: State,
+    conditions: Mapping[str, Any],
+    key: Array,
+    count: int,
+    start: int = 0,
+  ) -> UInt8[ArrayLike, "count H W c"]:
+    """New images, the numbers `start` to `start + count - 1` of a draw.
 
     Args:
       state: of the method.
-      conditions: what the images shall show: "label" int [b], the class of
-        each, if there are classes; and "guidance", a number of Python that is
-        the same for all: how strongly a class shows. 1 is the model as it has
-        learned, without guidance; 0 leaves the class out.
-      keys: of the randomness, one for each image [b]; the same key gives the
-        same image.
+      conditions: what the images shall show, by name; what is not there is as
+        the run's config says. "label": a class, or one for each image; without
+        it, the classes take turns. "guidance": weight of the label, 1 for none.
+        "steps": of the sampler.
+      key: of the randomness; the same key gives the same images.
+      count: number of images.
+      start: the number of the first one.
+
+    Raises:
+      UserError: there is no such class, or a number is out of range.
+    """
+    ...
+
+  def traced(
+    self,
+    state: State,
+    conditions: Mapping[str, Any],
+    key: Array,
+    count: int,
+    start: int = 0,
+  ) -> tuple[UInt8[ArrayLike, "count H W c"], Mapping[str, ArrayLike]]:
+    """`generate`, and which prototype acted where.
+
+    Returns:
+      The images, and arrays by name with the image as first axis; empty for a
+      method without prototypes.
     """
     ...
 
