@@ -1,0 +1,291 @@
+"""How images become noise, and what a network predicts of it.
+
+At time t an image is `alpha clean + sigma noise`. A process gives alpha and
+sigma: `Flow` is the straight line of rectified flow, `Diffusion` the steps of
+DDPM. Every kind of prediction is a combination of clean image and noise, so
+that one formula turns each into every other. Times are of the order of 1000.
+"""
+
+import dataclasses
+import functools
+from typing import NamedTuple, Protocol, runtime_checkable
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Key
+import numpy as np
+
+from protojax.types import ArrayLike, UserError
+
+KINDS = ("noise", "v", "velocity")
+SCHEDULES = ("linear", "cosine", "scaled")
+_LONGEST = 1000.0
+# Of a step, the share of noise at most (Nichol & Dhariwal 2021).
+_MOST = 0.999
+
+
+@runtime_checkable
+class Process(Protocol):
+  """From clean images to noise.
+
+  Attributes:
+    prediction: what the network predicts, one of `KINDS`: the noise, v = alpha
+      noise - sigma clean (Salimans & Ho, 2022), or velocity = noise - clean.
+  """
+
+  @property
+  def prediction(self) -> str:
+    """Attribute."""
+    ...
+
+  def scales(
+    self, t: Float[ArrayLike, " b"]
+  ) -> tuple[Float[Array, " b"], Float[Array, " b"]]:
+    """Alpha, of the clean image, and sigma, of the noise."""
+    ...
+
+  def draw(self, keys: Key[Array, " b"]) -> Float[Array, " b"]:
+    """Times to train on."""
+    ...
+
+  def times(self, steps: int) -> Float[np.ndarray, " n"]:
+    """Times of a sampler, from noise down to the time without noise."""
+    ...
+
+
+@dataclasses.dataclass(frozen=True)
+class Flow:
+  """Rectified flow: sigma = t / 1000, alpha = 1 - sigma (Liu et al., 2023).
+
+  Attributes:
+    prediction: "velocity" or "v"; see `Process`. One of the noise would not
+      tell what to do where there is nothing else.
+    mean: of the normal variable whose sigmoid is sigma in training (Esser et
+      al., 2024).
+    deviation: of the same.
+    shift: of a sampler's times towards noise; 1: none.
+  """
+
+  prediction: str = "velocity"
+  mean: float = 0.0
+  deviation: float = 1.0
+  shift: float = 1.0
+
+  def __post_init__(self) -> None:
+    _require(self.prediction, KINDS[1:], "prediction of a flow")
+
+  def scales(
+    self, t: Float[ArrayLike, " b"]
+  ) -> tuple[Float[Array, " b"], Float[Array, " b"]]:
+    """1 - t / 1000 and t / 1000."""
+    sigma = jnp.asarray(t) / _LONGEST
+    return 1 - sigma, sigma
+
+  def draw(self, keys: Key[Array, " b"]) -> Float[Array, " b"]:
+    """Logit-normal times; they are not whole."""
+    normal = jax.vmap(jax.random.normal)(keys)
+    return _LONGEST * jax.nn.sigmoid(self.mean + self.deviation * normal)
+
+  def times(self, steps: int) -> Float[np.ndarray, " n"]:
+    """From 1000 to 0 in equal steps of sigma, then shifted."""
+    sigma = 1 - np.arange(_positive(steps) + 1) / steps
+    sigma = self.shift * sigma / (1 + (self.shift - 1) * sigma)
+    return (_LONGEST * sigma).astype(np.float32)
+
+
+@dataclasses.dataclass(frozen=True)
+class Diffusion:
+  """DDPM's steps: sigma^2 = 1 - alpha^2, by a schedule (Ho et al., 2020).
+
+  The whole times 0 to steps - 1 are noisy, and -1 is clean.
+
+  Attributes:
+    prediction: see `Process`.
+    schedule: of the share of noise in a step: "linear" (DDPM, DiT), "cosine"
+      (Nichol & Dhariwal, 2021), or "scaled": linear in its square root (Stable
+      Diffusion).
+    steps: number of noisy times.
+  """
+
+  prediction: str = "noise"
+  schedule: str = "linear"
+  steps: int = 1000
+
+  def __post_init__(self) -> None:
+    _require(self.prediction, KINDS, "prediction")
+    _require(self.schedule, SCHEDULES, "schedule")
+
+  def scales(
+    self, t: Float[ArrayLike, " b"]
+  ) -> tuple[Float[Array, " b"], Float[Array, " b"]]:
+    """Square roots of the product of (1 - share of noise), and of the rest."""
+    signal, noise = jnp.asarray(self._table, jnp.float32)
+    at = jnp.round(jnp.asarray(t)).astype(jnp.int32) + 1
+    return signal[at], noise[at]
+
+  def draw(self, keys: Key[Array, " b"]) -> Float[Array, " b"]:
+    """Whole times, all alike."""
+
+    def one(key):
+      return jax.random.randint(key, (), 0, self.steps)
+
+    return jax.vmap(one)(keys).astype(jnp.float32)
+
+  def times(self, steps: int) -> Float[np.ndarray, " n"]:
+    """From the last time to 0, evenly spread and rounded, and then -1.
+
+    Raises:
+      UserError: there are not so many times.
+    """
+    if _positive(steps) > self.steps:
+      raise UserError(
+        f"{steps} steps of a sampler; the process has {self.steps} times: take"
+        " that many or fewer"
+      )
+    spread = np.linspace(self.steps - 1, 0, steps).round()
+    return np.append(spread, -1).astype(np.float32)
+
+  @functools.cached_property
+  def _table(self) -> np.ndarray:
+    """Alpha and sigma by time, [2 steps+1], from that of -1."""
+    kept = np.cumprod(np.concatenate([[1], 1 - self._shares()]))
+    return np.sqrt(np.stack([kept, 1 - kept]))
+
+  def _shares(self) -> np.ndarray:
+    """The share of noise in each step, beta."""
+    count = self.steps
+    if self.schedule == "linear":
+      return np.linspace(1e-4, 0.02, count) * (1000 / count)
+    if self.schedule == "scaled":
+      return np.linspace(0.00085**0.5, 0.012**0.5, count) ** 2
+    at = (np.arange(count + 1) / count + 0.008) / 1.008
+    kept = np.cos(at * np.pi / 2) ** 2
+    return np.minimum(1 - kept[1:] / kept[:-1], _MOST)
+
+
+class Estimate(NamedTuple):
+  """What a noisy image is thought to be made of.
+
+  Attributes:
+    clean: the image.
+    noise: of variance 1.
+  """
+
+  clean: Float[Array, "b h w c"]
+  noise: Float[Array, "b h w c"]
+
+
+class Noised(NamedTuple):
+  """Examples to train on.
+
+  Attributes:
+    x: noisy images.
+    t: their times.
+    target: what the network is to predict.
+  """
+
+  x: Float[Array, "b h w c"]
+  t: Float[Array, " b"]
+  target: Float[Array, "b h w c"]
+
+
+def noised(
+  process: Process, clean: Float[Array, "b h w c"], keys: Key[Array, " b"]
+) -> Noised:
+  """Draws a time and noise for each image.
+
+  Args:
+    process: of the network.
+    clean: images or latents, of a variance of about 1.
+    keys: of each example (`parallel.example_keys`), so that its draw does not
+      depend on its device.
+  """
+  for_time, for_noise = jnp.moveaxis(jax.vmap(jax.random.split)(keys), 1, 0)
+  t = process.draw(for_time)
+  noise = normal(for_noise, *clean.shape[1:])
+  both = Estimate(clean, noise)
+  return Noised(
+    noisy(process, both, t), t, predicted(process, process.prediction, both, t)
+  )
+
+
+def normal(keys: Key[Array, " b"], *shape: int) -> Float[Array, "b h w c"]:
+  """Noise of variance 1 of that shape, for each example by its own key."""
+  return jax.vmap(lambda key: jax.random.normal(key, shape))(keys)
+
+
+def squared_error(
+  prediction: Float[Array, "b h w c"], target: Float[Array, "b h w c"]
+) -> Float[Array, " b"]:
+  """Mean over pixels and channels of the squared error of each example."""
+  return jnp.mean((prediction - target) ** 2, axis=(1, 2, 3))
+
+
+def noisy(
+  process: Process, both: Estimate, t: Float[Array, " b"]
+) -> Float[Array, "b h w c"]:
+  """The noisy image at a time: alpha clean + sigma noise."""
+  alpha, sigma = _by_example(process.scales(t))
+  return alpha * both.clean + sigma * both.noise
+
+
+def predicted(
+  process: Process, kind: str, both: Estimate, t: Float[Array, " b"]
+) -> Float[Array, "b h w c"]:
+  """What a perfect network of some kind predicts at a time."""
+  of_clean, of_noise = _parts(kind, *_by_example(process.scales(t)))
+  return of_clean * both.clean + of_noise * both.noise
+
+
+def estimate(
+  process: Process,
+  kind: str,
+  x: Float[Array, "b h w c"],
+  prediction: Float[Array, "b h w c"],
+  t: Float[Array, " b"],
+) -> Estimate:
+  """Clean image and noise that a noisy image and a prediction stand for.
+
+  Solves x = alpha clean + sigma noise, prediction = p clean + q noise. Where
+  alpha is 0, a prediction of the noise does not tell the clean image.
+
+  Args:
+    process: of the network.
+    kind: of the prediction, one of `KINDS`.
+    x: noisy images at the times `t`.
+    prediction: of the network.
+    t: times.
+  """
+  alpha, sigma = _by_example(process.scales(t))
+  of_clean, of_noise = _parts(kind, alpha, sigma)
+  determinant = alpha * of_noise - sigma * of_clean
+  return Estimate(
+    (of_noise * x - sigma * prediction) / determinant,
+    (alpha * prediction - of_clean * x) / determinant,
+  )
+
+
+def _parts(kind, alpha, sigma):
+  """Factors of clean image and noise in a prediction."""
+  _require(kind, KINDS, "prediction")
+  one, nothing = jnp.ones_like(alpha), jnp.zeros_like(alpha)
+  return {
+    "noise": (nothing, one),
+    "v": (-sigma, alpha),
+    "velocity": (-one, one),
+  }[kind]
+
+
+def _by_example(values: tuple[Array, ...]) -> tuple[Array, ...]:
+  return tuple(x[:, None, None, None] for x in values)
+
+
+def _require(found: str, known: tuple[str, ...], what: str) -> None:
+  if found not in known:
+    raise UserError(f"{what} {found!r}: choose from {', '.join(known)}")
+
+
+def _positive(steps: int) -> int:
+  if steps < 1:
+    raise UserError(f"{steps} steps of a sampler: take 1 or more")
+  return steps
