@@ -24,6 +24,7 @@ EMBEDDED = (
   "planted",
   "composites",
   "simulated_acquisition",
+  "digits",
 )
 RECIPES = ("protopnet_cub200", "protopnet_cars196", "protopnet_dogs")
 

@@ -123,6 +123,7 @@ def test_a_data_set_is_a_module():
     "acquisition",
     "boxes",
     "composites",
+    "digits",
     "folder",
     "photos",
     "planted",
