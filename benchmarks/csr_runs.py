@@ -13,7 +13,6 @@ import numpy as np
 import optax
 
 from protojax import loading, methods, parallel
-from protojax.commands.train import train
 from protojax.data import concepts
 from protojax.data.places import holds
 from protojax.engine import descent
@@ -21,6 +20,7 @@ from protojax.interact.importance_map import importance_map
 from protojax.methods.csr import atlas, losses
 from protojax.methods.csr.interventions import predict_with
 from protojax.metrics import concept_scores as metrics
+from protojax.operations.training import train
 from protojax.prototypes.bank import bank_of
 from protojax.types import Array, State
 

@@ -79,6 +79,16 @@ def run(name: str, argv: list[str], program: str) -> int:
   return guarded(main)
 
 
+def operation(name: str) -> Any:
+  """The module of `protojax.operations` that does the work of a command.
+
+  It is imported now, and not with the command, so that `--help` answers at
+  once.
+  """
+  with signals.handled(signals.leave):
+    return importlib.import_module(f"protojax.operations.{name}")
+
+
 def parse(
   name: str, argv: list[str], program: str = ""
 ) -> tuple[Any, argparse.Namespace]:

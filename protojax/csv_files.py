@@ -13,7 +13,7 @@ import re
 from typing import Any, NamedTuple
 
 from protojax import text_files
-from protojax.types import UserError
+from protojax.errors import UserError
 
 # Spreadsheets skip tabs and line breaks before a formula; the last four are the
 # signs of East Asian keyboards.

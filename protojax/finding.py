@@ -5,7 +5,8 @@ it declares what is needed, such as a function `load`. A dotted name, such as
 `mypackage.shapes`, is a module of the user's own and is imported as it is.
 """
 
-from collections.abc import Iterable
+import ast
+from collections.abc import Iterable, Iterator
 import difflib
 import importlib
 import importlib.util
@@ -13,6 +14,7 @@ import os
 import re
 import sys
 from types import ModuleType
+from typing import Any
 
 from protojax.errors import UserError
 
@@ -29,16 +31,43 @@ def names(package: str, needed: str) -> tuple[str, ...]:
   declared = re.compile(
     rf"^(?:(?:def|class) {needed}\b|{needed}(?:: [^=\n]+)? = )", re.MULTILINE
   )
-  found = set()
+  found = _sources(package)
+  return tuple(sorted({n for n, text in found if declared.search(text)}))
+
+
+def constants(package: str, name: str) -> dict[str, Any]:
+  """Module -> its value of a constant, sorted; of those that declare it.
+
+  The modules are read and not imported.
+
+  Args:
+    package: such as "protojax.datasets".
+    name: of the constant, whose value is a literal.
+  """
+  declared = re.compile(rf"^{name} = ", re.MULTILINE)
+  found = {}
+  for module, text in _sources(package):
+    if start := declared.search(text):
+      # To parse what stands before it would take longer than all the rest.
+      found[module] = _first_value(text[start.start() :])
+  return dict(sorted(found.items()))
+
+
+def _sources(package: str) -> Iterator[tuple[str, str]]:
+  """(name, text) of the modules of a package."""
   for folder in importlib.import_module(package).__path__:
     for file in os.listdir(folder):
       name, suffix = os.path.splitext(file)
-      if suffix != ".py" or not name.isidentifier():
-        continue
-      with open(os.path.join(folder, file), encoding="utf-8") as text:
-        if declared.search(text.read()):
-          found.add(name)
-  return tuple(sorted(found))
+      if suffix == ".py" and name.isidentifier():
+        with open(os.path.join(folder, file), encoding="utf-8") as text:
+          yield name, text.read()
+
+
+def _first_value(text: str) -> Any:
+  """The literal that a text begins to assign."""
+  first = ast.parse(text).body[0]
+  assert isinstance(first, ast.Assign)
+  return ast.literal_eval(first.value)
 
 
 def is_own(name: str) -> bool:

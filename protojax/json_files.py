@@ -24,8 +24,8 @@ import typing
 from typing import Any
 
 from protojax import text_files
+from protojax.errors import UserError
 from protojax.shown import shown
-from protojax.types import UserError
 
 # NUL, and halves of characters that stand for no byte of a file name: no path
 # and no text in UTF-8 can hold them.

@@ -38,7 +38,7 @@ def load(
 
   Args:
     workdir: of the run.
-    make: what the run was trained with; see `commands.train.train`.
+    make: what the run was trained with; see `operations.training.train`.
 
   Raises:
     UserError: the folder holds no run, or no checkpoint that fits it.

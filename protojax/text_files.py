@@ -9,7 +9,7 @@ from pathlib import Path
 import stat
 from typing import IO
 
-from protojax.types import UserError
+from protojax.errors import UserError
 from protojax.writing import reason
 
 # Most bytes of a file, or of a line of one. The largest that is written here,

@@ -29,14 +29,14 @@ LEVELS = (
   ("agents", "report"),
   ("methods",),
   ("loading", "configuration"),
-  ("evaluation", "interact", "commands", "cli"),
+  ("evaluation", "interact", "commands", "operations", "cli"),
   ("__main__",),
   ("train.py", "explain.py"),
 )
 LEVEL = {part: n for n, row in enumerate(LEVELS) for part in row}
 # These take from all, from each other too: the command line finds commands, and
 # they read their numbers through it.
-_TOP = {"evaluation", "interact", "commands", "cli"}
+_TOP = {"evaluation", "interact", "commands", "operations", "cli"}
 
 # Of these each module serves two methods or more; what one method alone needs
 # lies in its folder.

@@ -73,6 +73,7 @@ def _unled(files: list[Path]) -> list[str]:
   known = {f"protojax.methods.{name}.method" for name in methods}
   known |= {f"protojax.datasets.{name}" for name in data}
   known |= {f"protojax.commands.{name}" for name in commands}
+  known |= {"protojax.operations.training", "protojax.operations.explaining"}
   known |= {"protojax.report.class_report", "train", "explain"}
   wrong = []
   for path in files:

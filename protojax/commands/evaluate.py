@@ -33,29 +33,12 @@ figures of each seed.
 """
 
 import argparse
-from collections.abc import Mapping, Sequence
-import functools
-from pathlib import Path
-from typing import Any
 
-from ml_collections import ConfigDict
+from protojax import cli
+from protojax.ranges import SIDE
 
-from protojax import cli, datasets, parallel, printing, ranges
-from protojax.commands.train import train
-from protojax.console import Console
-from protojax.engine import seeds, workdir
-from protojax.evaluation import (
-  compare,
-  known_causes,
-  measure,
-  printed_tables,
-  recipes,
-)
-from protojax.modify.modification import CHARACTERISTICS
-from protojax.types import UserError
-
-# Images that are explained or judged with --debug.
-_FEW = 16
+# `measure.IMAGES`, which takes long to import.
+_IMAGES = 100
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -115,11 +98,11 @@ def _of_judging(parser: argparse.ArgumentParser) -> None:
   )
   parser.add_argument(
     "--images",
-    default=measure.IMAGES,
+    default=_IMAGES,
     type=cli.whole_number(1),
     metavar="N",
     help="judge the heat maps of N test images, evenly chosen;"
-    f" {measure.IMAGES} by default",
+    f" {_IMAGES} by default",
   )
 
   parser.add_argument(
@@ -161,7 +144,7 @@ def _of_methods(parser: argparse.ArgumentParser) -> None:
   parser.add_argument(
     "--image-size",
     default=0,
-    type=cli.whole_number(1, int(ranges.SIDE.high)),
+    type=cli.whole_number(1, int(SIDE.high)),
     metavar="PIXELS",
     help="side of the network's input; by default the one in each config",
   )
@@ -176,96 +159,13 @@ def _of_planted(parser: argparse.ArgumentParser) -> None:
   )
   parser.add_argument(
     "--only",
-    default=",".join(CHARACTERISTICS),
+    default="",
     metavar="NAMES",
-    help="test only these characteristics, with commas in between",
+    help="test only these characteristics, with commas in between; all by"
+    " default",
   )
 
 
 def run(args: argparse.Namespace) -> int:
-  """Trains if it has to, measures, and prints a table.
-
-  Raises:
-    UserError: there is no such method, characteristic, config or run, or the
-      folder holds other runs.
-  """
-  parallel.setup()
-  if args.planted and (args.by_branch or args.own_size):
-    raise UserError(
-      "--by-branch and --own-size change figures of --workdir and --methods;"
-      " --planted has none of them"
-    )
-  try:
-    content = _planted(args) if args.planted else _judged(args)
-  except compare.Stopped as stopped:
-    return stopped.code
-  if args.json and parallel.is_primary():
-    workdir.write_json(Path(args.json), content)
-  if parallel.is_primary():
-    if args.planted:
-      printed_tables.show_planted(content, Console())
-    else:
-      table = printed_tables.markdown(content["methods"])
-      printing.say("", *table.splitlines())
-  return 0
-
-
-def _judged(args: argparse.Namespace) -> Mapping[str, Any]:
-  """Figures of one run, or of several methods, which are trained first."""
-  judge = functools.partial(
-    measure.measure,
-    outliers=args.ood,
-    images=min(args.images, _FEW) if args.debug else args.images,
-    by_branch=args.by_branch,
-    own_size=args.own_size,
-  )
-  # Such figures are not those of the same names without.
-  asked = {"by_branch": args.by_branch, "own_size": args.own_size}
-  asked = {name: True for name, given in asked.items() if given}
-  if names := compare.chosen(args.methods):
-    root = Path(args.workdir or "runs/compared")
-    return compare.methods(_configs(names, args), root, judge) | asked
-  if not args.workdir:
-    raise UserError(
-      "nothing to evaluate: give --workdir=DIR of a run, --methods=NAMES to"
-      " train and compare some, or --planted"
-    )
-  return compare.one(Path(args.workdir), judge) | asked
-
-
-def _configs(
-  names: Sequence[str], args: argparse.Namespace
-) -> dict[str, ConfigDict]:
-  """Method -> its config, with the changes that were typed."""
-  given = {
-    "data.root": args.data,
-    "data.image_size": args.image_size,
-    "backbone.name": args.backbone,
-  }
-  changes = {"seeds": args.seeds} | {k: x for k, x in given.items() if x}
-  variants = "debug" if args.debug else ""
-  configs = {
-    name: recipes.load(name, args.recipe, variants, changes) for name in names
-  }
-  data = [config.data for config in configs.values()]
-  if any(datasets.in_folder(d.name) and not d.root for d in data):
-    raise UserError(
-      "--methods needs images to train on: give --data=DIR, or"
-      " --recipe=composites for embedded ones"
-    )
-  return configs
-
-
-def _planted(args: argparse.Namespace) -> Mapping[str, Any]:
-  """Figures of models with a known cause, which are trained first."""
-  root = Path(args.workdir or f"runs/planted/{args.method}")
-  measured: dict[str, list[known_causes.Measured]] = {}
-  for name in known_causes.chosen(args.only):
-    config = known_causes.config(args.method, name, args.seeds, args.debug)
-    measured[name] = []
-    for folder, of_seed in seeds.runs(root / name, config).items():
-      if code := train(folder, of_seed):
-        raise compare.Stopped(code)
-      images = _FEW if args.debug else known_causes.IMAGES
-      measured[name].append(known_causes.measure(folder, images))
-  return known_causes.outcome(measured)
+  """Trains if it has to, measures, and prints a table."""
+  return cli.operation("judging").run(args)

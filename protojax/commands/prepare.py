@@ -14,12 +14,7 @@ for each kind of image (see protojax.datasets.layouts).
 
 import argparse
 
-from protojax import cli, datasets, parallel, printing
-from protojax.console import Console
-from protojax.engine import log
-
-_TRAIN = "python train.py --config=configs/"
-_NAMED = 10  # Lines that are printed of each kind of note.
+from protojax import cli, datasets, finding
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -44,47 +39,11 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     metavar="DIR",
     help="folder to write to",
   )
-  known = datasets.preparers().items()
-  lines = (f"  {name:10}{module.PREPARES}" for name, module in known)
+  known = finding.constants(datasets.__name__, "PREPARES").items()
+  lines = (f"  {name:10}{what}" for name, what in known)
   parser.epilog = "\n".join(("data sets:", *lines))
 
 
 def run(args: argparse.Namespace) -> int:
-  """Writes the data set.
-
-  Prints to stderr which files were skipped, and which are in two splits.
-
-  Raises:
-    UserError: there is no such data set, the source is not as expected, or the
-      output cannot be written.
-  """
-  parallel.setup()
-  module = datasets.find(args.data, "prepare", "DATA")
-  # While it is imported, imports of other threads fail: those of the bar would.
-  import tensorflow_datasets  # noqa: F401
-
-  with log.bar(Console(stderr=True)) as bar:
-    task = bar.add_task("prepare", total=None, note="checking")
-    outcome = module.prepare(
-      args.source,
-      args.output,
-      lambda total: bar.update(task, total=total, note=""),
-      lambda: bar.advance(task),
-    )
-  _tell([f"skipped {name}: {reason}" for name, reason in outcome.skipped])
-  _tell([f"the same file: {a} and {b}" for a, b in outcome.overlap])
-  counts = [f"{split}: {n:,}" for split, n in outcome.counts.items()]
-  _tell(
-    [
-      f"written: {args.output}, {', '.join(counts)}, skipped:"
-      f" {len(outcome.skipped)}, in two splits: {len(outcome.overlap)}",
-      f"Next: {_TRAIN}{module.TRAINS} --config.data.root={args.output}",
-    ]
-  )
-  return 0
-
-
-def _tell(lines: list[str]) -> None:
-  printing.tell(*lines[:_NAMED])
-  if len(lines) > _NAMED:
-    printing.tell(f"and {len(lines) - _NAMED} more")
+  """Writes the data set."""
+  return cli.operation("preparing").run(args)

@@ -11,22 +11,10 @@ the same command continues it. `python -m protojax train` is the same command.
 """
 
 import argparse
-import functools
-import os
-from pathlib import Path
-from typing import Any
 
-from ml_collections import ConfigDict
-
-from protojax import cli, configuration, datasets, methods, parallel, printing
-from protojax.data import skipped
-from protojax.engine import adopt, plan, plan_tables, seeds, summary, workdir
-from protojax.engine.run import Interrupted, Run
-from protojax.methods.base import able
-from protojax.types import UserError
+from protojax import cli
 
 _CONFIG = "configs/protopnet_photos.py"
-
 # Flag -> what it counts, and the largest number. More devices than these take
 # minutes to make up.
 _PLANNED = {
@@ -83,140 +71,5 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-  """Trains, or continues, the run of every seed; writes WORKDIR/summary.json.
-
-  Raises:
-    UserError: something is wrong with the config, the data or the folder.
-  """
-  config = configuration.load(
-    args.config, args.undeclared, init_from=args.init_from
-  )
-  if args.dry_run:
-    return _dry_run(config, args)
-  if args.devices or args.assume_classes or args.assume_images:
-    raise UserError(f"{', '.join(_PLANNED)} are for --dry-run")
-  parallel.setup(args.distributed)
-  folder = Path(args.workdir or f"runs/{configuration.name(args.config)}")
-  runs = seeds.runs(folder, config)
-  for place, of_seed in runs.items():
-    if status := train(place, of_seed):
-      return status
-  if len(runs) > 1 and parallel.is_primary():
-    seeds.show(seeds.write(folder, list(runs)))
-  return 0
-
-
-def _dry_run(config: ConfigDict, args: argparse.Namespace) -> int:
-  """Prints the plan of the run."""
-  parallel.rehearse(args.devices or 1)
-  method = methods.load(config, None)
-  plan_tables.show(
-    plan.of_run(method, config, args.assume_classes, args.assume_images)
-  )
-  return 0
-
-
-def train(
-  folder: Path, config: ConfigDict, make: methods.Make = methods.load
-) -> int:
-  """Trains, or continues, the run of one seed; writes FOLDER/summary.json.
-
-  Args:
-    folder: workdir of the run.
-    config: of the run, for one seed.
-    make: makes the method from the config. Give your own if no config can name
-      your method: `functools.partial(epic.Method, own=(backbone, head))`.
-
-  Returns:
-    The exit code: 0, or that of the signal that stopped it.
-
-  Raises:
-    UserError: the folder holds a run of another config or is trained in by
-      another command, or a setting is wrong.
-  """
-  _require_apart(folder, config)
-  with workdir.locked(folder):
-    return _trained(folder, config, make)
-
-
-def _require_apart(folder: Path, config: ConfigDict) -> None:
-  """Refuses a workdir among images, where later runs take it for a class."""
-  data: Any = config.get("data") or {}
-  root, name = data.get("root", ""), data.get("name", "")
-  if not root or not datasets.in_folder(name):
-    return
-  top = Path(os.path.expanduser(root)).resolve()
-  place = folder.resolve()
-  of_classes = hasattr(datasets.find(name), "collect")
-  if not of_classes or top not in (place, *place.parents) or not top.is_dir():
-    return
-  # Beside the folders of splits it does no harm.
-  inside = {path.name.lower() for path in top.iterdir()}
-  if not {data.get(s, "").lower() for s in ("train", "test")} <= inside:
-    raise UserError(
-      f"--workdir={folder} lies in --config.data.root={root}, and would be read"
-      " as images: name a folder outside of it"
-    )
-
-
-def _trained(folder: Path, config: ConfigDict, make: methods.Make) -> int:
-  # First, since it refuses settings that are out of range.
-  method = make(config, None)
-  workdir.claim(folder, config, methods.later)
-  run = Run(folder, config.seed, config.save_seconds)
-  explain = ""
-  if method.capabilities.explains is not None:
-    explain = f"python explain.py --workdir={folder}"
-  if run.finished() and (folder / "summary.json").exists():
-    parallel.say(
-      f"This run is finished: {folder}/summary.json."
-      f"{f' Explain it with `{explain}`.' if explain else ''} Use another"
-      " --workdir to train again."
-    )
-    return 0
-
-  class_names = None
-  classifies = able(method, "classifies")
-  if classifies is not None:
-    class_names = classifies.class_names
-    workdir.claim_classes(folder, class_names)
-  parallel.say(f"{config.method} in {folder} on {parallel.describe()}")
-  # Held to the end: streams of a split share decoded images while one is alive.
-  streams = {split: method.stream(split) for split in method.splits}
-  for line in skipped.report({k: s.source for k, s in streams.items()}):
-    parallel.say(line)
-  adopt_from = functools.partial(
-    adopt.take_over, init_from=config.init_from, class_names=class_names
-  )
-  measures = {
-    split: functools.partial(method.evaluate, split=split) for split in streams
-  }
-  try:
-    state = run.run_stages(
-      method.init,
-      method.stages(),
-      measures["test"],
-      adopt_from,
-      measures.get("validation"),
-      method.assets,
-      config.init_from,
-    )
-  except Interrupted as stop:
-    parallel.say(
-      f"Stopped by signal {stop.signal_number} at {stop}; saved. Run the"
-      " same command to continue."
-    )
-    return 128 + stop.signal_number
-
-  stages = run.progress.stages
-  results = methods.beside(config.method, "results")
-  if results is not None and parallel.is_primary():
-    results.write(method, state, folder)
-  outcome = summary.write(
-    folder, stages, config.seed, method.summary(state, stages)
-  )
-  if parallel.is_primary():
-    summary.show(outcome)
-    if explain:
-      printing.say("", f"Next: {explain}")
-  return 0
+  """Trains, or continues, the run of every seed."""
+  return cli.operation("training").run(args)

@@ -6,11 +6,11 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from protojax.commands.train import train
 from protojax.engine import seeds, workdir
 from protojax.evaluation.measure import over_seeds
 from protojax.methods import later
 from protojax.metrics.means import Mean
+from protojax.operations.training import train
 from protojax.types import UserError
 
 Measure = Callable[[Path], dict[str, Mean]]

@@ -48,12 +48,14 @@ FIGURES = (
 
 
 def chosen(only: str) -> list[str]:
-  """The characteristics of a list with commas, in their order.
+  """The characteristics of a list with commas, in their order; '': all.
 
   Raises:
     UserError: one does not exist.
   """
-  names = [name.strip() for name in only.split(",")]
+  names = [
+    name.strip() for name in (only or ",".join(CHARACTERISTICS)).split(",")
+  ]
   unknown = [name for name in names if name not in CHARACTERISTICS]
   if unknown:
     raise UserError(f"--only={only}: choose from {', '.join(CHARACTERISTICS)}")

@@ -154,7 +154,7 @@ def test_a_report_that_does_not_fit(run, limit):
   script = f"""
 import resource, sys
 from protojax import cli
-import protojax.commands.explain
+import protojax.operations.explaining
 def limited():
   resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit}))
   module, args = cli.parse("explain", sys.argv[1:])

@@ -11,9 +11,9 @@ import pytest
 from configs import protopnet_folder
 from protojax import __main__ as command_line
 from protojax import cli, loading, methods, parallel
-from protojax.commands import export
 from protojax.engine import workdir
 from protojax.engine.checkpoint import Checkpoints, Progress
+from protojax.operations import exporting
 from protojax.types import UserError
 
 pytest.importorskip("flatbuffers")
@@ -140,7 +140,7 @@ def test_prototypes_are_told_by_their_numbers_in_the_run(exported):
 def test_an_export_that_is_not_the_model_is_not_written(
   run, monkeypatch, capsys, tmp_path
 ):
-  monkeypatch.setattr(export, "difference", lambda *_: float("nan"))
+  monkeypatch.setattr(exporting, "difference", lambda *_: float("nan"))
   argv = ["export", f"--workdir={run}", f"--output={tmp_path / 'out'}"]
   assert command_line.main(argv) == 2
   assert "differ by nan from the model" in capsys.readouterr().err
@@ -149,9 +149,9 @@ def test_an_export_that_is_not_the_model_is_not_written(
 
 def test_differences_are_of_one_or_of_the_value():
   one = np.array([0.5, 200.0], np.float32)
-  assert export._apart(one, one) == 0
-  assert export._apart(one, one + np.float32([1e-3, 0])) > 9e-4
-  assert export._apart(one, one + np.float32([0, 1e-3])) < 9e-6
+  assert exporting._apart(one, one) == 0
+  assert exporting._apart(one, one + np.float32([1e-3, 0])) > 9e-4
+  assert exporting._apart(one, one + np.float32([0, 1e-3])) < 9e-6
 
 
 def test_the_extra_is_named(run, monkeypatch, tmp_path):
@@ -159,4 +159,4 @@ def test_the_extra_is_named(run, monkeypatch, tmp_path):
   args = [f"--workdir={run}", f"--output={tmp_path}"]
   _, parsed = cli.parse("export", args)
   with pytest.raises(UserError, match=r"pip install -e '\.\[export\]'"):
-    export.run(parsed)
+    exporting.run(parsed)

@@ -10,8 +10,8 @@ import yaml
 from configs import protopnet_folder, st_protopnet_folder
 from protojax import __main__ as command_line
 from protojax import loading, methods
-from protojax.commands import import_ as import_lib
 from protojax.engine import workdir
+from protojax.operations import importing as import_lib
 from protojax.prototypes import push
 from protojax.weights import reading
 from tests.methods.protopnet import foreign_nets, test_cabrnet_checkpoints

@@ -1,5 +1,7 @@
 """`python -m protojax`: quick to answer, one line for a mistake."""
 
+import argparse
+import importlib
 import os
 import re
 import subprocess
@@ -10,6 +12,9 @@ import pytest
 
 from protojax import __main__ as command_line
 from protojax import cli, commands
+from protojax.evaluation import measure
+from protojax.heat import maps
+from protojax.modify import presets
 from tests.conftest import ROOT
 
 _FILES = sorted((ROOT / "protojax" / "commands").glob("[a-z]*.py"))
@@ -32,6 +37,46 @@ def test_help_lists_every_file_and_imports_nothing_heavy():
   lines = [path.read_text().splitlines()[0][3:] for path in _FILES]
   assert listed == list(zip(_NAMES, lines, strict=True))
   assert {"import", "import-config"} <= set(_NAMES)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", _NAMES)
+def test_help_of_a_command_imports_nothing_heavy(name):
+  done = subprocess.run(
+    [sys.executable, "-X", "importtime", "-m", "protojax", name, "--help"],
+    capture_output=True,
+    text=True,
+    check=True,
+  )
+  imported = set(re.findall(r"\|\s+(\w+)", done.stderr))
+  assert "argparse" in imported
+  assert not imported & set(_HEAVY)
+
+
+@pytest.mark.parametrize(
+  ("name", "argument", "choices"),
+  [
+    ("explain", "mode", presets.MODES),
+    ("explain", "codec", presets.CODECS),
+    ("explain", "heat", maps.ATTRIBUTIONS),
+  ],
+)
+def test_help_names_all_choices(name, argument, choices):
+  (action,) = (a for a in _declared(name) if a.dest == argument)
+  assert tuple(action.choices) == tuple(choices)
+
+
+def test_help_names_the_images_that_are_judged():
+  (action,) = (a for a in _declared("evaluate") if a.dest == "images")
+  assert action.default == measure.IMAGES
+
+
+def _declared(name):
+  """The arguments of a command."""
+  parser = argparse.ArgumentParser()
+  module = importlib.import_module(f"protojax.commands.{name}")
+  module.arguments(parser)
+  return parser._actions
 
 
 @pytest.mark.parametrize("name", _NAMES)

@@ -10,7 +10,7 @@ from tests.conftest import DEBUG, run_script
 _TRAIN = """
 import sys
 from protojax import cli
-from protojax.commands import train
+from protojax.operations import training
 from protojax.engine import workdir
 
 def stand_in(folder, config):
@@ -22,7 +22,7 @@ def stand_in(folder, config):
   workdir.write_json(folder / "summary.json", summary)
   return 0
 
-train.train = stand_in
+training.train = stand_in
 sys.exit(cli.run("train", sys.argv[1:], "train.py"))
 """
 

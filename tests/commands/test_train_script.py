@@ -13,9 +13,9 @@ import pytest
 from configs import protopnet_photos
 from protojax import __main__ as command_line
 from protojax import configuration, methods
-from protojax.commands import train
 from protojax.engine import workdir
 from protojax.engine.checkpoint import Checkpoints
+from protojax.operations import training
 from protojax.types import UserError
 from tests.conftest import DEBUG, ROOT, run_script
 
@@ -198,7 +198,7 @@ def test_a_mistake_does_not_take_the_workdir(tmp_path, changes, message):
   wrong = config.copy_and_resolve_references().unlock()
   wrong.update_from_flattened_dict(changes)
   with pytest.raises(UserError, match=message):
-    train.train(tmp_path, wrong.lock())
+    training.train(tmp_path, wrong.lock())
   workdir.claim(tmp_path, config, methods.later)
 
 

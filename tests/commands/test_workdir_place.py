@@ -3,7 +3,7 @@
 import pytest
 
 from protojax.__main__ import main
-from protojax.commands import train
+from protojax.operations import training
 from tests.conftest import ROOT
 
 
@@ -33,7 +33,7 @@ def test_beside_splits_and_elsewhere_it_does_no_harm(tmp_path, monkeypatch):
     del config, make
     return int(folder.name == "run")
 
-  monkeypatch.setattr(train, "_trained", reached)
+  monkeypatch.setattr(training, "_trained", reached)
   for name in "split/Train", "split/test", "classes/a", "classes/b":
     (tmp_path / name).mkdir(parents=True)
   for root, place in [

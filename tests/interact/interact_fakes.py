@@ -11,11 +11,11 @@ from ml_collections import ConfigDict
 import numpy as np
 
 from protojax import loading
-from protojax.commands.interact import Atlas, Model, Server, Session
 from protojax.data import images
 from protojax.data import stream as stream_lib
 from protojax.data.resizing import SQUASH
 from protojax.methods.base import Capabilities
+from protojax.operations.correcting import Atlas, Model, Server, Session
 from protojax.prototypes.bank import (
   Provenance,
   bank_buffers,

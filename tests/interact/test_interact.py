@@ -12,11 +12,13 @@ import pytest
 from configs import csr_composites
 from protojax import methods, parallel
 from protojax.__main__ import main
-from protojax.commands import interact
 from protojax.data import images, stream
 from protojax.data.resizing import Resizing
 from protojax.interact import intervention, saved
+from protojax.interact.answers import Model, intervene
+from protojax.interact.atlas_images import Atlas
 from protojax.interact.intervention import Box, Intervention
+from protojax.interact.session import Session
 from protojax.methods.base import Capabilities
 from protojax.prototypes.bank import bank_of, with_bank
 from protojax.types import UserError
@@ -47,7 +49,7 @@ def model():
 )
 def test_the_function_is_the_model_put_right(model, said):
   image = model[0].source.images[1]
-  before, after = interact.intervene(*model, image, **said)
+  before, after = intervene(*model, image, **said)
   assert_allclose(before.probabilities, fakes.naive(image), rtol=1e-5)
   assert_allclose(after.probabilities, fakes.naive(image, **said), rtol=1e-5)
   assert before.predicted == 0
@@ -62,12 +64,12 @@ def test_what_is_cut_off_is_not_seen_and_boxes_move_with_the_rest(
   method.config = ConfigDict({"data": {"resize": "aspect"}})
   wide = method.source.images[1][:16]
   seen, box = wide[:, 12:28], (6, 10, 16, 22)
-  before, after = interact.intervene(method, state, wide, [box], alpha=0.0)
+  before, after = intervene(method, state, wide, [box], alpha=0.0)
   assert_allclose(before.probabilities, fakes.naive(seen), rtol=1e-5)
   expected = fakes.naive(seen, [(6, 0, 16, 10)], alpha=0.0)
   assert_allclose(after.probabilities, expected, rtol=1e-5)
   with pytest.raises(UserError, match=r"\(0, 12, 16, 28\) \(top, left"):
-    interact.intervene(method, state, wide, [(0, 28, 8, 40)])
+    intervene(method, state, wide, [(0, 28, 8, 40)])
   # The page lays heat over what is seen, and marks cells there.
   method.source.images = method.source.images[:, :16]
   rule = Resizing("aspect")
@@ -79,9 +81,9 @@ def test_what_is_cut_off_is_not_seen_and_boxes_move_with_the_rest(
   bank = bank_of(state)
   provenance = bank.provenance.replace(content=np.stack(content))
   state = with_bank(state, bank.replace(provenance=provenance))
-  atlas = interact.Atlas(method, state, fakes.GRID)
-  model = interact.Model(method, state)
-  session = interact.Session(model, source, tmp_path / "x.json", atlas)
+  atlas = Atlas(method, state, fakes.GRID)
+  model = Model(method, state)
+  session = Session(model, source, tmp_path / "x.json", atlas)
   opened = session.opened(0)["seen"]
   assert opened == {"top": 0, "left": 0.3, "bottom": 1, "right": 0.7}
   place = atlas.place(1)  # the last of 4 x 4 cells
@@ -92,14 +94,14 @@ def test_what_is_cut_off_is_not_seen_and_boxes_move_with_the_rest(
 def test_boxes_may_be_arrays(model):
   image = model[0].source.images[0]
   boxes = np.array([_CORNER], np.int64)
-  _, after = interact.intervene(*model, image, look=boxes, alpha=0.0)
+  _, after = intervene(*model, image, look=boxes, alpha=0.0)
   assert_allclose(
     after.probabilities, fakes.naive(image, [_CORNER], alpha=0.0), rtol=1e-5
   )
 
 
 def test_margin_is_between_the_first_two(model):
-  before, _ = interact.intervene(*model, model[0].source.images[2])
+  before, _ = intervene(*model, model[0].source.images[2])
   shares = np.sort(before.probabilities)
   assert_allclose(before.margin, shares[-1] - shares[-2], rtol=1e-6)
 
@@ -114,7 +116,7 @@ def test_one_program_for_all_that_is_said(model, monkeypatch):
       traced.append(1) or ask(self, *given)
     ),
   )
-  ask = interact.Model(method, state)
+  ask = Model(method, state)
   for image in (method.source.images[0], np.zeros((5, 9, 3), np.uint8)):
     ask(image)
     ask(image, Intervention(look=3 * (Box(0, 0, 5, 5),), alpha=0.25))
@@ -293,7 +295,7 @@ def test_csr_is_what_its_prediction_is_put_right():
   state = state.replace(params={**state.params, "head": head})
   image = rng.integers(0, 256, (32, 32, 3), np.uint8)
   said = jax.jit(method.predict)(state, {"image": image[None]})
-  ask = interact.Model(method, state)
+  ask = Model(method, state)
   before = ask(image)
   assert_allclose(before.logits, said["logits"][0], rtol=1e-4, atol=1e-5)
   assert_allclose(

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.testing import assert_allclose
 import pytest
 
-from protojax.commands.interact import Atlas, Model, Server, Session
 from protojax.interact import saved
+from protojax.operations.correcting import Atlas, Model, Server, Session
 from tests.interact import interact_fakes as fakes
 
 _RIGHT, _SHIFT, _DELETE = "\ue014", "\ue008", "\ue017"

@@ -12,9 +12,9 @@ from PIL import Image
 import pytest
 
 from protojax.__main__ import main
-from protojax.commands.interact import Server
 from protojax.interact import saved
 from protojax.interact import server as server_lib
+from protojax.interact.server import Server
 from protojax.types import UserError
 from tests.interact import interact_fakes as fakes
 

@@ -11,9 +11,9 @@ import pytest
 
 from protojax import loading, methods
 from protojax.__main__ import main
-from protojax.commands.train import train
 from protojax.engine.stage import Pass
 from protojax.methods import base
+from protojax.operations.training import train
 from protojax.types import State, UserError
 
 

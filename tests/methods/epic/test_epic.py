@@ -11,12 +11,12 @@ from scipy.stats import ortho_group
 from configs import epic_folder
 from protojax import loading, methods, parallel
 from protojax.backbones import classifier
-from protojax.commands.train import train
 from protojax.data import splits
 from protojax.engine import descent
 from protojax.engine import stage as stages
 from protojax.methods.epic import folding
 from protojax.methods.epic import method as epic
+from protojax.operations.training import train
 from protojax.prototypes import push
 from protojax.types import UserError
 from tests.conftest import ArraySource

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from protojax import methods, parallel
-from protojax.commands import import_ as import_lib
+from protojax.operations import importing as import_lib
 from protojax.weights import reading
 from tests.methods.protopnet import test_cabrnet_checkpoints
 

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from protojax.commands import import_
 from protojax.methods.protopnet import foreign_state, own_checkpoint
+from protojax.operations import importing
 from protojax.types import UserError
 from protojax.weights import pytorch, reading
 from tests.methods.protopnet import foreign_nets
@@ -204,4 +204,4 @@ def test_a_prefix_that_some_names_lack_leads_the_message(tensors):
   with pytest.raises(
     UserError, match=r"^\d+ of \d+ names begin with 'model\.', .* \(loss\.weig"
   ):
-    import_.recognised(module)
+    importing.recognised(module)

@@ -9,8 +9,8 @@ import pytest
 
 from configs import st_protopnet_folder
 from protojax import methods, parallel
-from protojax.commands import import_
 from protojax.methods.st_protopnet import foreign
+from protojax.operations import importing
 from protojax.types import UserError
 from protojax.weights import pytorch
 from tests.methods.protopnet import foreign_nets
@@ -256,6 +256,6 @@ def test_add_ons_of_other_widths():
 
 def test_one_method_recognises_it():
   module = _module()
-  assert import_.recognised(module)[0] == "st_protopnet"
+  assert importing.recognised(module)[0] == "st_protopnet"
   readers = methods.parts("foreign").values()
   assert sum(reader.recognised(module) for reader in readers) == 1

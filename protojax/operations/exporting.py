@@ -1,0 +1,247 @@
+"""Exporting: checkpoint -> programs that run without protojax."""
+
+import argparse
+from collections.abc import Callable, Mapping
+import dataclasses
+import importlib.util
+import io
+from pathlib import Path
+from typing import Any
+
+import jax
+from jax import export
+import jax.numpy as jnp
+import numpy as np
+
+from protojax import installed, loading, parallel, printing
+from protojax.engine import checkpoint, workdir
+from protojax.methods.base import needed
+from protojax.prototypes import push
+from protojax.prototypes.bank import bank_of, require_living
+from protojax.prototypes.compaction import compact
+from protojax.prototypes.network import Network
+from protojax.types import Array, ArrayLike, State, UserError
+from protojax.writing import json_text, replacing
+
+# Flat name, as in checkpoints -> array, or tracer within a program.
+Weights = Mapping[str, Any]
+_PLATFORMS = ("cpu", "cuda", "tpu")
+# Images on which programs and model are compared, and the largest difference
+# that is allowed; for values above 1 it is a share of the value.
+_COMPARED = 4
+_TOLERANCE = 1e-5
+
+
+def run(args: argparse.Namespace) -> int:
+  """Writes the programs; prints to stderr how much they differ from the model.
+
+  Raises:
+    UserError: the run cannot be exported, or the programs give other results
+      than the model.
+  """
+  if importlib.util.find_spec("flatbuffers") is None:
+    raise UserError(
+      "export needs the package 'flatbuffers', which is not installed:"
+      " python -m pip install -e '.[export]'"
+    )
+  parallel.setup()
+  folder = Path(args.workdir or workdir.newest(Path("runs")))
+  method, state, config = loading.load(folder)
+  network = needed(method, "explains").network
+  if not isinstance(network, Network):
+    raise UserError(f"{folder}: {config.method} cannot be exported yet")
+  state = parallel.to_host(state)
+  require_living(bank_of(state))
+  small = compact(state)
+  weights = checkpoint.flatten(_needed(small))
+  programs = serialized(network, small)
+  off = difference(programs, weights, network, state)
+  if not off <= _TOLERANCE:
+    raise UserError(
+      f"the exported programs differ by {off:.2g} from the model in {folder},"
+      f" which is more than {_TOLERANCE:g}. Nothing is written; export it on a"
+      " CPU."
+    )
+  facts = {
+    **described(method, state),
+    "difference": off,
+    "versions": installed.versions(("protojax", "jax")),
+  }
+  _write(Path(args.output), programs, weights, facts)
+  printing.tell(
+    f"written: {args.output}, {len(bank_of(small).alive)} prototypes of"
+    f" {len(network.class_names)} classes; largest difference from the"
+    f" model: {off:.2g}"
+  )
+  return 0
+
+
+def serialized(network: Network, state: State) -> dict[str, bytes]:
+  """The two programs of a network, serialized; all its prototypes are alive.
+
+  "predict": (weights, images uint8 [b, S, S, 3]) -> "logits" and
+  "probabilities" [b, k], "similarities", "cells" and "points" [b, p]. The
+  points are those for the predicted class.
+  "maps": (weights, images, prototypes int32 [q]) -> similarity maps
+  [b, h, w, q].
+
+  Args:
+    network: of the model.
+    state: without pruned prototypes; only its shapes matter.
+  """
+  count = len(bank_of(state).vectors)
+  network = dataclasses.replace(network, layer=network.layer.clone(count=count))
+  needed = _needed(state)
+  size = network.image_size
+  b, q = export.symbolic_shape("b, q")
+  weights = {
+    name: jax.ShapeDtypeStruct(array.shape, array.dtype)
+    for name, array in checkpoint.flatten(needed).items()
+  }
+  images = jax.ShapeDtypeStruct((b, size, size, 3), jnp.uint8)
+  chosen = jax.ShapeDtypeStruct((q,), jnp.int32)
+
+  def laid_out(weights: Weights) -> State:
+    return checkpoint.unflatten(needed, weights)
+
+  # Mapped over single images: the forward pass chooses the size of its blocks
+  # by the number of images, which is not known here.
+  def predict(weights: Weights, images: Array) -> dict[str, Array]:
+    state = laid_out(weights)
+    found = jax.vmap(lambda x: network.answers(state, {"image": x[None]}))(
+      images
+    )
+    return {name: rows[:, 0] for name, rows in found.items()}
+
+  def maps(weights: Weights, images: Array, prototypes: Array) -> Array:
+    state = laid_out(weights)
+    return jax.vmap(
+      lambda image: network.maps(state, image[None], prototypes)[0]
+    )(images)
+
+  return {
+    name: bytes(
+      export.export(jax.jit(f), platforms=_PLATFORMS)(*shapes).serialize()
+    )
+    for name, f, shapes in (
+      ("predict", predict, (weights, images)),
+      ("maps", maps, (weights, images, chosen)),
+    )
+  }
+
+
+def _needed(state: State) -> State:
+  """The state with only those buffers that the forward pass reads."""
+  read = {name: state.buffers[name] for name in ("alive", "class_of")}
+  return state.replace(buffers=read)
+
+
+def difference(
+  programs: Mapping[str, bytes],
+  weights: Weights,
+  network: Network,
+  state: State,
+) -> float:
+  """The largest difference between programs and model, on images of noise.
+
+  Args:
+    programs: from `serialized`.
+    weights: that they are called with.
+    network: of the model.
+    state: of the model, with all prototypes.
+
+  Returns:
+    The largest difference of logits, similarities and maps; for values above 1
+    as a share of the value.
+  """
+  size = network.image_size
+  images = np.random.default_rng(0).integers(
+    0, 256, (_COMPARED, size, size, 3), np.uint8
+  )
+  alive = np.flatnonzero(bank_of(state).alive).astype(np.int32)
+  call = {
+    name: export.deserialize(bytearray(program)).call
+    for name, program in programs.items()
+  }
+  found = call["predict"](weights, images)
+  some = np.arange(min(len(alive), _COMPARED), dtype=np.int32)
+  maps = call["maps"](weights, images, some)
+
+  @jax.jit
+  def model(state, images):
+    found = network.answers(state, {"image": images})
+    return found, network.maps(state, images, alive[some])
+
+  expected, expected_maps = model(state, images)
+  return max(
+    _apart(found["logits"], expected["logits"]),
+    _apart(found["similarities"], expected["similarities"][:, alive]),
+    _apart(maps, expected_maps),
+  )
+
+
+def _apart(found: ArrayLike, expected: ArrayLike) -> float:
+  a, b = np.asarray(found), np.asarray(expected)
+  return float(np.max(np.abs(a - b) / np.maximum(1, np.abs(b)), initial=0))
+
+
+def described(method: Any, state: State) -> dict[str, Any]:
+  """The content of prototypes.json: classes, and prototypes that are alive.
+
+  Args:
+    method: a classifier with a `Network`.
+    state: of the model, with all prototypes.
+  """
+  network, bank = method.network, bank_of(state)
+  source, weights = bank.provenance, np.asarray(network.weights(state))
+  name = _image_names(method)
+  resizing, columns = loading.resizing(method.config), network.grid[1]
+  prototypes = [
+    {
+      # Its number in the run and in its reports.
+      "prototype": int(j),
+      "class": network.class_names[bank.class_of[j]],
+      "weight": float(weights[bank.class_of[j], j]),
+      "image": name(int(source.image[j])),
+      "cell": [int(x) for x in divmod(int(source.cell[j]), columns)],
+      "content": bytes(source.content[j]).hex(),
+    }
+    for j in np.flatnonzero(bank.alive)
+  ]
+  return {
+    "image_size": network.image_size,
+    "resize": {
+      **dataclasses.asdict(resizing),
+      "to": resizing.to or network.image_size,
+    },
+    "grid": list(network.grid),
+    "similarity": network.similarity.name,
+    "classes": list(network.class_names),
+    "stale": push.stale(state),
+    "prototypes": prototypes,
+  }
+
+
+def _image_names(method: Any) -> Callable[[int], str | int | None]:
+  """Index of a training image -> its name, or the index if it is gone."""
+  try:
+    source = method.stream("train").source
+  except UserError:
+    return lambda i: None if i < 0 else i
+  return lambda i: None if i < 0 else source.name(i) if i < len(source) else i
+
+
+def _write(
+  folder: Path,
+  programs: Mapping[str, bytes],
+  weights: Weights,
+  facts: Mapping[str, Any],
+) -> None:
+  arrays = io.BytesIO()
+  np.savez(arrays, **weights)
+  files = {f"{name}.jax": content for name, content in programs.items()}
+  for name, content in {**files, "weights.npz": arrays.getvalue()}.items():
+    with replacing(folder / name, "wb") as file:
+      file.write(content)
+  with replacing(folder / "prototypes.json") as file:
+    file.write(json_text(facts, indent=2) + "\n")

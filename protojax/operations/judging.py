@@ -1,0 +1,114 @@
+"""Judging: trained runs, or methods that are trained first -> figures."""
+
+import argparse
+from collections.abc import Mapping, Sequence
+import functools
+from pathlib import Path
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from protojax import datasets, parallel, printing
+from protojax.console import Console
+from protojax.engine import seeds, workdir
+from protojax.evaluation import (
+  compare,
+  known_causes,
+  measure,
+  printed_tables,
+  recipes,
+)
+from protojax.operations.training import train
+from protojax.types import UserError
+
+# Images that are explained or judged with --debug.
+_FEW = 16
+
+
+def run(args: argparse.Namespace) -> int:
+  """Trains if it has to, measures, and prints a table.
+
+  Raises:
+    UserError: there is no such method, characteristic, config or run, or the
+      folder holds other runs.
+  """
+  parallel.setup()
+  if args.planted and (args.by_branch or args.own_size):
+    raise UserError(
+      "--by-branch and --own-size change figures of --workdir and --methods;"
+      " --planted has none of them"
+    )
+  try:
+    content = _planted(args) if args.planted else _judged(args)
+  except compare.Stopped as stopped:
+    return stopped.code
+  if args.json and parallel.is_primary():
+    workdir.write_json(Path(args.json), content)
+  if parallel.is_primary():
+    if args.planted:
+      printed_tables.show_planted(content, Console())
+    else:
+      table = printed_tables.markdown(content["methods"])
+      printing.say("", *table.splitlines())
+  return 0
+
+
+def _judged(args: argparse.Namespace) -> Mapping[str, Any]:
+  """Figures of one run, or of several methods, which are trained first."""
+  judge = functools.partial(
+    measure.measure,
+    outliers=args.ood,
+    images=min(args.images, _FEW) if args.debug else args.images,
+    by_branch=args.by_branch,
+    own_size=args.own_size,
+  )
+  # Such figures are not those of the same names without.
+  asked = {"by_branch": args.by_branch, "own_size": args.own_size}
+  asked = {name: True for name, given in asked.items() if given}
+  if names := compare.chosen(args.methods):
+    root = Path(args.workdir or "runs/compared")
+    return compare.methods(_configs(names, args), root, judge) | asked
+  if not args.workdir:
+    raise UserError(
+      "nothing to evaluate: give --workdir=DIR of a run, --methods=NAMES to"
+      " train and compare some, or --planted"
+    )
+  return compare.one(Path(args.workdir), judge) | asked
+
+
+def _configs(
+  names: Sequence[str], args: argparse.Namespace
+) -> dict[str, ConfigDict]:
+  """Method -> its config, with the changes that were typed."""
+  given = {
+    "data.root": args.data,
+    "data.image_size": args.image_size,
+    "backbone.name": args.backbone,
+  }
+  changes = {"seeds": args.seeds} | {k: x for k, x in given.items() if x}
+  variants = "debug" if args.debug else ""
+  configs = {
+    name: recipes.load(name, args.recipe, variants, changes) for name in names
+  }
+  data = [config.data for config in configs.values()]
+  if any(datasets.in_folder(d.name) and not d.root for d in data):
+    raise UserError(
+      "--methods needs images to train on: give --data=DIR, or"
+      " --recipe=composites for embedded ones"
+    )
+  return configs
+
+
+def _planted(args: argparse.Namespace) -> Mapping[str, Any]:
+  """Figures of models with a known cause, which are trained first."""
+  root = Path(args.workdir or f"runs/planted/{args.method}")
+  measured: dict[str, list[known_causes.Measured]] = {}
+  for name in known_causes.chosen(args.only):
+    config = known_causes.config(args.method, name, args.seeds, args.debug)
+    measured[name] = []
+    for folder, of_seed in seeds.runs(root / name, config).items():
+      if code := train(folder, of_seed):
+        raise compare.Stopped(code)
+      images = _FEW if args.debug else known_causes.IMAGES
+      measured[name].append(known_causes.measure(folder, images))
+  return known_causes.outcome(measured)

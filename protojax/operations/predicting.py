@@ -1,0 +1,187 @@
+"""Predicting: images -> classes, anomalies or boxes, with reasons."""
+
+import argparse
+from collections.abc import Callable, Iterable, Iterator, Mapping
+import functools
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from protojax import loading, parallel, printing
+from protojax.console import Console
+from protojax.csv_files import Writer
+from protojax.data import stream as stream_lib
+from protojax.datasets import files
+from protojax.engine import log, workdir
+from protojax.methods.base import needed
+from protojax.prototypes.bank import bank_of
+from protojax.types import State
+from protojax.writing import json_text, opened, require_apart
+
+_CLASSIFIED = (
+  "image",
+  "class",
+  "probability",
+  "rank",
+  "prototype",
+  "prototype_class",
+  "similarity",
+  "points",
+)
+_DETECTED = ("image", "score", "threshold", "defective")
+
+
+def run(args: argparse.Namespace) -> int:
+  """Writes the predictions to stdout or a file, and the progress to stderr.
+
+  Raises:
+    UserError: there is no run or no image, or the file cannot be written,
+      or is one of the images.
+  """
+  parallel.setup()
+  with opened(args.output) as file:
+    folder = Path(args.workdir or workdir.newest(Path("runs")))
+    method, state, config = loading.load(folder)
+    answers = needed(method, *_ANSWERS)
+    loading.require_living(method, state)
+    kind = next(k for k in _ANSWERS if getattr(method.capabilities, k))
+    describe, columns, as_rows = _ANSWERS[kind]
+    size = loading.image_size(config)
+    if kind == "inspects":
+      answers.threshold(state)  # Fails before the first line is written.
+    source = files.images(*args.paths)
+    require_apart(args.output, (*source.names, *(n for n, _ in source.skipped)))
+    # train.py writes this file last.
+    if not (folder / "summary.json").exists():
+      printing.tell(f"note: {folder} is not trained to its end")
+    for name, reason in source.skipped:
+      printing.tell(f"skipped {name}: {reason}")
+
+    stream = stream_lib.ordered(
+      source,
+      size,
+      loading.batch_size(config, len(source)),
+      resizing=loading.resizing(config),
+      cache_bytes=0,
+    )
+    describe = functools.partial(describe, answers, state, top=args.top)
+    found = predictions(method, state, stream, describe)
+    found = _one_by_one(found, len(source))
+    if args.format == "json":
+      file.write(json_text(list(found), indent=2) + "\n")
+    else:
+      writer = Writer(file, lineterminator="\n")
+      writer.row(columns)
+      for one in found:
+        writer.rows(as_rows(one))
+  printing.tell(f"images: {len(source)}, skipped: {len(source.skipped)}")
+  return 0
+
+
+def predictions(
+  method: Any,
+  state: State,
+  stream: stream_lib.Stream,
+  describe: Callable[[Mapping[str, Any]], dict[str, Any]],
+) -> Iterator[list[dict[str, Any]]]:
+  """The results of each batch of a stream, in its order.
+
+  Args:
+    method: its `predict` gives the rows that `describe` reads.
+    state: of the model.
+    stream: the images.
+    describe: row -> the result of an image.
+  """
+  for batch, rows in parallel.each(method.predict, state, stream.batches()):
+    found = []
+    for i in np.flatnonzero(batch["valid"]):
+      row = {name: value[i] for name, value in rows.items()}
+      name = stream.source.name(int(batch["index"][i]))
+      found.append({"image": name, **describe(row)})
+    yield found
+
+
+def _classified(classifies, state, row, top) -> dict[str, Any]:
+  names, shares = classifies.class_names, row["probabilities"]
+  best = int(np.argmax(shares))
+  return {
+    "class": names[best],
+    "probability": _number(shares[best]),
+    "probabilities": dict(zip(names, map(_number, shares), strict=True)),
+    "prototypes": _prototypes(row, state, classifies.groups.names, top),
+  }
+
+
+def _detected(inspects, state, row, top) -> dict[str, Any]:
+  del top
+  threshold = inspects.threshold(state).value
+  return {
+    "score": _number(row["score"]),
+    "threshold": _number(np.float32(threshold)),
+    # As in explanations, a score that is NaN counts as defective.
+    "defective": not row["score"] <= threshold,
+  }
+
+
+def _prototypes(row, state, names, top) -> list[dict[str, Any]]:
+  if "points" not in row:
+    return []
+  bank = bank_of(state)
+  alive = np.flatnonzero(bank.alive)
+  order = alive[np.argsort(-row["similarities"][alive], kind="stable")]
+  return [
+    {
+      "prototype": int(j),
+      "class": names[bank.class_of[j]],
+      "similarity": _number(row["similarities"][j]),
+      "points": _number(row["points"][j]),
+    }
+    for j in order[:top]
+  ]
+
+
+def _number(value: np.floating) -> float:
+  # A float32 has no more digits.
+  return float(f"{value:.8g}")
+
+
+def _classified_rows(one: dict[str, Any]) -> Iterator[tuple]:
+  image = one["image"], one["class"], one["probability"]
+  for rank, prototype in enumerate(one["prototypes"], 1):
+    yield (*image, rank, *prototype.values())
+  if not one["prototypes"]:
+    yield (*image, "", "", "", "", "")
+
+
+def _detected_rows(one: dict[str, Any]) -> Iterator[tuple]:
+  yield one["image"], one["score"], one["threshold"], int(one["defective"])
+
+
+def _one_by_one(
+  batches: Iterable[list[dict[str, Any]]], total: int
+) -> Iterator[dict[str, Any]]:
+  """The results one by one, with a progress bar on stderr."""
+  with log.bar(Console(stderr=True)) as bar:
+    task = bar.add_task("predict", total=total, note="")
+    for batch in batches:
+      yield from batch
+      bar.advance(task, len(batch))
+
+
+# Capability -> function that makes a result, columns, function that makes rows.
+_ANSWERS = {
+  "classifies": (_classified, _CLASSIFIED, _classified_rows),
+  "inspects": (_detected, _DETECTED, _detected_rows),
+}
+
+
+def _one_by_one(
+  batches: Iterable[list[dict[str, Any]]], total: int
+) -> Iterator[dict[str, Any]]:
+  """The results one by one, with a progress bar on stderr."""
+  with log.bar(Console(stderr=True)) as bar:
+    task = bar.add_task("predict", total=total, note="")
+    for batch in batches:
+      yield from batch
+      bar.advance(task, len(batch))
