@@ -28,6 +28,8 @@ from protojax.data.resizing import Preprocessing
 from protojax.layers.conv import Conv
 from protojax.layers.interpolation import cubic
 from protojax.layers.norm import layer_norm
+from protojax.layers.transformer import Block
+from protojax.weights import clip
 from protojax.weights.naming import Layout, Tensors, naming
 
 
@@ -54,6 +56,8 @@ class _Family(NamedTuple):
 
 
 _SIZES = {
+  # To train from scratch, for small images.
+  "mini": _Size(64, 3, 4),
   "small": _Size(384, 12, 6),
   "base": _Size(768, 12, 12),
   "large": _Size(1024, 24, 16),
@@ -76,6 +80,7 @@ _FAMILIES = {
     {},
     dict.fromkeys(("", *_AUGREG), Preprocessing(248, 224, "bicubic")),
   ),
+  "vit_mini": _Family((0.5,) * 3, (0.25,) * 3, {}, {}),
   # Darcet et al. (2024), "Vision Transformers Need Registers".
   "dinov2": _Family(
     IMAGENET_MEAN, IMAGENET_STD, {"registers": 4, "layer_scale": True}, _DINOV2
@@ -104,12 +109,13 @@ _FAMILIES = {
 }
 # Name -> (family, size, pixels of a patch, patches on a side in pretraining).
 _NAMES = {
+  "vit_mini_patch4": ("vit_mini", "mini", 4, 9),
   "vit_small_patch16": ("vit", "small", 16, 14),
   "vit_base_patch16": ("vit", "base", 16, 14),
   "vit_large_patch16": ("vit", "large", 16, 14),
   **{
     f"dinov2_{size}{suffix}": (f"dinov2{suffix}", size, 14, 37)
-    for size in _SIZES
+    for size in ("small", "base", "large")
     for suffix in ("", "_plain", "_offset")
   },
   "clip_base_patch32": ("clip", "base", 32, 7),
@@ -179,7 +185,7 @@ class ViT(nn.Module):
   ) -> Float[Array, "b h w d"]:
     """`train` changes nothing."""
     norm = functools.partial(layer_norm, epsilon=1e-5 if self.clip else 1e-6)
-    block = recomputed(_Block, self.remat)
+    block = recomputed(Block, self.remat)
     x = self._patches(images.astype(self.dtype))
     batch, h, w, d = x.shape
     others = self._other_tokens().astype(self.dtype)
@@ -254,43 +260,6 @@ def resampled(
   )
 
 
-class _Block(nn.Module):
-  """Attention and MLP; each follows a norm and is added to its input."""
-
-  heads: int
-  layer_scale: bool
-  quick_gelu: bool
-  norm: functools.partial
-
-  @nn.compact
-  def __call__(self, x, train):
-    del train
-    x = x + self._scaled(self._attention(self.norm(x, "norm_1")), "gamma_1")
-    return x + self._scaled(self._mlp(self.norm(x, "norm_2")), "gamma_2")
-
-  def _attention(self, x):
-    batch, count, channels = x.shape
-    qkv = nn.Dense(3 * channels, dtype=x.dtype, name="qkv")(x)
-    shape = (batch, count, 3, self.heads, channels // self.heads)
-    query, key, value = jnp.moveaxis(qkv.reshape(shape), 2, 0)
-    y = jax.nn.dot_product_attention(query, key, value)
-    return nn.Dense(channels, dtype=x.dtype, name="out")(y.reshape(x.shape))
-
-  def _mlp(self, x):
-    y = nn.Dense(4 * x.shape[-1], dtype=x.dtype, name="expand")(x)
-    if self.quick_gelu:
-      y = y * nn.sigmoid(1.702 * y)
-    else:
-      y = nn.gelu(y, approximate=False)
-    return nn.Dense(x.shape[-1], dtype=x.dtype, name="project")(y)
-
-  def _scaled(self, x, name):
-    if not self.layer_scale:
-      return x
-    ones = nn.initializers.ones
-    return x * self.param(name, ones, x.shape[-1:]).astype(x.dtype)[None, None]
-
-
 def _with_positions(tensors: Tensors, token: str, position: str) -> Tensors:
   """Position embeddings as a grid; that of the class token is added to it.
 
@@ -324,6 +293,7 @@ def _timm(tensors: Tensors) -> Tensors:
 
 def _openai(tensors: Tensors) -> Tensors:
   """The visual tower of CLIP, from a file with or without the text tower."""
+  tensors = clip.openai_names(tensors)
   visual = {
     name.removeprefix("visual."): x
     for name, x in tensors.items()
