@@ -1,0 +1,123 @@
+"""The autoencoder against a NumPy twin, and the reader of its files."""
+
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+from protojax import parallel
+from protojax.diffusion import autoencoder, autoencoder_file
+from protojax.types import UserError
+from tests.diffusion.foreign_autoencoder import Twin, tensors
+
+_CONFIG = {"norm_num_groups": 2, "scaling_factor": 0.5, "_class_name": "x"}
+
+
+def _saved(folder, found, config=_CONFIG):
+  folder.mkdir(exist_ok=True)
+  if config is not None:
+    (folder / "config.json").write_text(json.dumps(config))
+  save_file(found, folder / "weights.safetensors")
+  return folder / "weights.safetensors"
+
+
+@pytest.fixture(scope="module")
+def read(tmp_path_factory):
+  folder = tmp_path_factory.mktemp("autoencoder")
+  return autoencoder_file.read(_saved(folder, tensors()))
+
+
+def test_equals_the_twin(read):
+  module, variables = read
+  assert module.stride == 2
+  images = np.float32(np.random.default_rng(1).normal(size=(2, 4, 6, 3)))
+
+  def there_and_back(variables, images):
+    latents = module.apply(variables, images, method="encode")
+    return latents, module.apply(variables, latents.mean, method="decode")
+
+  latents, back = jax.jit(there_and_back)(variables, images)
+  assert latents.mean.shape == (2, 2, 3, 2)
+  twin = Twin(tensors(), groups=2)
+  for n, image in enumerate(images):
+    mean, log_variance = twin.encode(image.transpose(2, 0, 1))
+    expected = 0.5 * mean.transpose(1, 2, 0)
+    np.testing.assert_allclose(latents.mean[n], expected, rtol=1e-4, atol=1e-5)
+    expected = 0.5 * np.exp(log_variance.transpose(1, 2, 0) / 2)
+    np.testing.assert_allclose(
+      latents.deviation[n], expected, rtol=1e-4, atol=1e-5
+    )
+    expected = twin.decode(mean).transpose(1, 2, 0)
+    np.testing.assert_allclose(back[n], expected, rtol=1e-4, atol=1e-5)
+
+
+def test_both_names_of_attention_are_read(read, tmp_path):
+  _, variables = read
+  older = _saved(tmp_path / "older", tensors(newer=False))
+  _, found = autoencoder_file.read(older)
+  jax.tree.map(np.testing.assert_array_equal, found, variables)
+  as_convolutions = {
+    name: x[..., None, None] if ".to_" in name and x.ndim == 2 else x
+    for name, x in tensors().items()
+  }
+  _, found = autoencoder_file.read(_saved(tmp_path / "conv", as_convolutions))
+  jax.tree.map(np.testing.assert_array_equal, found, variables)
+
+
+def test_latents_are_drawn_by_example():
+  mean = jnp.arange(16.0).reshape(2, 2, 2, 2)
+  keys = jax.random.split(parallel.key(0), 2)
+  certain = autoencoder.Latents(mean, jnp.zeros_like(mean))
+  np.testing.assert_array_equal(certain.drawn(keys), mean)
+  wide = autoencoder.Latents(mean, jnp.ones_like(mean))
+  found = wide.drawn(keys)
+  assert 0 < np.abs(found - mean).max() < 5
+  again = autoencoder.Latents(mean[::-1], wide.deviation).drawn(keys[::-1])
+  np.testing.assert_allclose(again[::-1], found, rtol=1e-6)
+
+
+def test_the_published_size():
+  """83.65 million parameters, as diffusers counts sd-vae-ft-mse."""
+  module = autoencoder.Autoencoder()
+  images = jax.ShapeDtypeStruct((1, 16, 16, 3), jnp.float32)
+  shapes = jax.eval_shape(module.init, jax.random.key(0), images)
+  assert sum(x.size for x in jax.tree.leaves(shapes)) == 83_653_863
+
+
+def test_files_of_another_network_are_told(tmp_path):
+  with pytest.raises(UserError, match=r"no autoencoder: among 1 tensors \(x"):
+    autoencoder_file.read(_saved(tmp_path, {"x": np.zeros(3, np.float32)}))
+  found = tensors()
+  found["decoder.conv_in.weight"] = np.zeros((8, 3, 3, 3), np.float32)
+  found["more"] = found.pop("encoder.conv_out.bias")
+  with pytest.raises(UserError, match=r"missing encoder\.conv_out") as told:
+    autoencoder_file.read(_saved(tmp_path, found))
+  assert "decoder.conv_in.weight has shape (3, 3, 3, 8)" in str(told.value)
+  assert "superfluous more" in str(told.value)
+  with pytest.raises(UserError, match=r"config\.json of the same model"):
+    autoencoder_file.read(_saved(tmp_path / "bare", tensors(), None))
+  for config, why in (
+    ({"shift_factor": 0.1, **_CONFIG}, "shift_factor=0.1"),
+    ({**_CONFIG, "scaling_factor": 0}, "expected one above 0"),
+    ({**_CONFIG, "norm_num_groups": "x"}, "norm_num_groups"),
+  ):
+    with pytest.raises(UserError, match=why):
+      autoencoder_file.read(_saved(tmp_path, tensors(), config))
+
+
+def test_digests_tell_files_apart(tmp_path):
+  one = _saved(tmp_path / "one", tensors())
+  other = _saved(tmp_path / "other", tensors(seed=1))
+  again = _saved(tmp_path / "again", tensors())
+  found = [autoencoder_file.digest(path) for path in (one, other, again)]
+  assert found[0] == found[2] != found[1]
+  assert len(found[0]) == 32
+
+
+def test_images_of_other_sides_are_told(read):
+  module, variables = read
+  with pytest.raises(ValueError, match=r"5 x 4; the autoencoder needs mult"):
+    module.apply(variables, jnp.zeros((1, 5, 4, 3)), method="encode")
