@@ -6,7 +6,6 @@ those of the tensors; a config.json beside the file tells what they do not.
 """
 
 from collections.abc import Mapping
-import functools
 import hashlib
 from pathlib import Path
 from typing import NotRequired, TypedDict
@@ -22,6 +21,7 @@ from protojax.weights import prefixes, reading
 from protojax.weights.naming import Layout, Tensors, convert, naming
 
 _FIRST = "encoder.down_blocks.{}.resnets.{}.conv1.weight"
+_BLOCK = 1 << 20  # bytes
 _GIVE = (
   "give the file of an AutoencoderKL, such as diffusion_pytorch_model"
   ".safetensors of stabilityai/sd-vae-ft-mse"
@@ -67,11 +67,11 @@ def digest(path: str | Path) -> str:
   Raises:
     UserError: the file cannot be read.
   """
+  state = hashlib.blake2b(digest_size=16)
   with text_files.opened(path) as file:
-    found = hashlib.file_digest(
-      file, functools.partial(hashlib.blake2b, digest_size=16)
-    )
-  return found.hexdigest()
+    while block := file.read(_BLOCK):
+      state.update(block)
+  return state.hexdigest()
 
 
 def _module(path: Path, tensors: Tensors, dtype: type) -> Autoencoder:
