@@ -189,8 +189,12 @@ def _check(data: mmap.mmap, sha256: str | None) -> None:
     )
 
 
-def shapes(module: nn.Module, image_size: int = 64) -> PyTree:
-  """Shapes of a backbone's variables; computes nothing."""
+def shapes(module: nn.Module, image_size: int = 96) -> PyTree:
+  """Shapes of a backbone's variables; computes nothing.
+
+  They do not depend on the size of images, which must be above 74 for an
+  Inception.
+  """
   images = jax.ShapeDtypeStruct((1, image_size, image_size, 3), jnp.float32)
   return jax.eval_shape(module.init, jax.random.key(0), images)
 

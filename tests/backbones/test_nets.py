@@ -25,6 +25,7 @@ KINDS = (
   "dinov2_small",
   "efficientnet_lite0_head",
   "efficientnet_lite0_stride16",
+  "inception_v3",
   "resnet18",
   "resnet18_stride8",
   "resnet50_stride16",
@@ -33,6 +34,8 @@ KINDS = (
   "vgg13_bn",
   "vit_small_patch16",
 )
+# Others have smaller maps than their strides say: `test_inception`.
+PADDED = tuple(name for name in KINDS if name != "inception_v3")
 
 
 def filled(module):
@@ -73,7 +76,7 @@ def test_there_is_one_of_each_module():
   assert every == {type(backbones.load(name).module) for name in KINDS}
 
 
-@pytest.mark.parametrize("name", KINDS)
+@pytest.mark.parametrize("name", PADDED)
 def test_levels_are_what_their_maps_have(name):
   backbone, (_, variables), _ = traced(name, 64)
   names = [level.name for level in backbone.levels]
@@ -89,7 +92,7 @@ def test_levels_are_what_their_maps_have(name):
     assert found.dtype == jnp.float32
 
 
-@pytest.mark.parametrize("name", KINDS)
+@pytest.mark.parametrize("name", PADDED)
 def test_the_last_level_is_what_the_net_gives(name):
   backbone, _, (features, variables) = traced(name, 64)
   (last,) = variables["intermediates"][backbone.levels[-1].name]
@@ -101,7 +104,7 @@ def test_the_last_level_is_what_the_net_gives(name):
 @pytest.mark.parametrize(
   ("name", "size"),
   [
-    *((name, 64) for name in KINDS),
+    *((name, 64) for name in PADDED),
     ("convnet", 100),
     ("convnext_tiny", 100),
     ("efficientnet_lite0_stride16", 100),

@@ -81,6 +81,7 @@ WHOLE = [
   ("vgg16_bn", lambda: vgg("vgg16_bn"), 64),
   ("densenet121", models.densenet121, 64),
   ("convnext_tiny", models.convnext_tiny, 64),
+  ("inception_v3", lambda: models.inception_v3(init_weights=False), 139),
   (
     "clip_base_patch32",
     lambda: tower(
@@ -144,6 +145,11 @@ def features(net, images):
     y = torch.nn.Sequential(*list(net.children())[:-2])(x)
   elif isinstance(net, clip.VisionTransformer):
     _, y = net(x)
+  elif isinstance(net, models.Inception3):
+    found = []
+    net.Mixed_7c.register_forward_hook(lambda *given: found.append(given[2]))
+    net(x)
+    (y,) = found
   else:
     y = net.features(x)
   if y.ndim == 4:
