@@ -21,7 +21,7 @@ _FILTERS = {
   "bicubic": Image.Resampling.BICUBIC,
   "lanczos": Image.Resampling.LANCZOS,
 }
-_KINDS = ("squash", "aspect")
+_KINDS = ("squash", "aspect", "adm")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,6 +36,7 @@ class Frame:
     size: side of the square.
     interpolation: of pixels; a filter of Pillow, which reads more pixels where
       it makes an image smaller.
+    halvings: how often both sides are halved before, by means of four pixels.
   """
 
   height: int
@@ -44,6 +45,7 @@ class Frame:
   left: int
   size: int
   interpolation: str = "bilinear"
+  halvings: int = 0
 
   @property
   def whole(self) -> bool:
@@ -142,7 +144,11 @@ class Frame:
 
   def _resized(self, plane: np.ndarray) -> np.ndarray:
     size, resample = (self.width, self.height), _FILTERS[self.interpolation]
-    return np.array(Image.fromarray(plane).resize(size, resample))
+    image = Image.fromarray(plane)
+    for _ in range(self.halvings):
+      half = (image.width // 2, image.height // 2)
+      image = image.resize(half, Image.Resampling.BOX)
+    return np.array(image.resize(size, resample))
 
   def _square(self, image: np.ndarray) -> np.ndarray:
     rows = slice(self.top, self.top + self.size)
@@ -155,7 +161,9 @@ class Resizing:
 
   Attributes:
     kind: "squash" brings both sides to `to`; "aspect" brings the shorter side
-      to `to` and keeps the aspect.
+      to `to` and keeps the aspect; "adm" does so, too, after it has halved both
+      sides for as long as the shorter one has twice as many pixels (Dhariwal &
+      Nichol, 2021, and those who compare generated images with theirs).
     to: pixels; 0: the side of the square.
     interpolation: see `Frame`.
   """
@@ -173,6 +181,8 @@ class Resizing:
     """
     height, width = shape[:2]
     rows = columns = self.to or size
+    if self.kind == "adm":
+      return self._halved_first(height, width, size)
     if self.kind == "aspect":
       # Rounded as torchvision's Resize rounds the longer side.
       longer = int(rows * max(height, width) / min(height, width))
@@ -181,8 +191,19 @@ class Resizing:
     top, left = round((rows - size) / 2), round((columns - size) / 2)
     return Frame(rows, columns, top, left, size, self.interpolation)
 
+  def _halved_first(self, height: int, width: int, size: int) -> Frame:
+    to, halvings = self.to or size, 0
+    while min(height, width) >= 2 * to:
+      height, width, halvings = height // 2, width // 2, halvings + 1
+    scale = to / min(height, width)
+    rows, columns = round(height * scale), round(width * scale)
+    top, left = (rows - size) // 2, (columns - size) // 2
+    return Frame(rows, columns, top, left, size, self.interpolation, halvings)
+
 
 SQUASH = Resizing()
+# What latent diffusion is trained on.
+ADM = Resizing("adm", interpolation="bicubic")
 
 # Keys of a config, and the values that do what runs without them did.
 LATER = {
@@ -224,10 +245,10 @@ def chosen(
   """The rule that a config chooses.
 
   Args:
-    data: `config.data`: `resize` ("squash", "aspect", or "weights" for that of
-      the pretrained weights), `resize_size` (0: `image_size`, or that of the
-      weights), `interpolation` ('': bilinear, or that of the weights). A config
-      without these keys squashes.
+    data: `config.data`: `resize` ("squash", "aspect", "adm", or "weights" for
+      that of the pretrained weights), `resize_size` (0: `image_size`, or that
+      of the weights), `interpolation` ('': bilinear, for "adm" bicubic, or that
+      of the weights). A config without these keys squashes.
     of_weights: gives what the backbone's weights were published with.
 
   Raises:
@@ -238,8 +259,9 @@ def chosen(
   if kind not in (*_KINDS, "weights"):
     raise UserError(
       f"--config.data.resize={kind!r}: choose from squash (both sides become"
-      " resize_size), aspect (the shorter one does) and weights (as the"
-      " backbone's weights were trained)."
+      " resize_size), aspect (the shorter one does), adm (that, halved first,"
+      " as generated images are compared) and weights (as the backbone's"
+      " weights were trained)."
     )
   if interpolation not in ("", *_FILTERS):
     raise UserError(
@@ -253,7 +275,7 @@ def chosen(
       f" --config.data.image_size={size} is cut from the resized image, so give"
       f" {size} or more, or 0."
     )
-  base = SQUASH if kind == "squash" else Resizing("aspect")
+  base = {"squash": SQUASH, "adm": ADM}.get(kind, Resizing("aspect"))
   if kind == "weights":
     base = of_weights().at(size)
   return Resizing(base.kind, to or base.to, interpolation or base.interpolation)

@@ -57,6 +57,29 @@ def test_shorter_side_and_middle_are_pillows_to_the_last_grey_level(
 
 
 @pytest.mark.parametrize("shape", SHAPES)
+def test_adm_halves_first(shape):
+  """Dhariwal & Nichol (2021): box filter, bicubic, middle."""
+  for size in (5, 9, 20):
+    picture = Image.fromarray(photograph(*shape))
+    halvings = 0
+    while min(picture.size) >= 2 * size:
+      picture = picture.resize([n // 2 for n in picture.size], Image.BOX)
+      halvings += 1
+    scale = size / min(picture.size)
+    sides = [round(n * scale) for n in picture.size]
+    pixels = np.asarray(picture.resize(sides, Image.BICUBIC))
+    top, left = (pixels.shape[0] - size) // 2, (pixels.shape[1] - size) // 2
+    frame = resizing.ADM.frame(shape, size)
+    assert frame.halvings == halvings
+    assert_array_equal(
+      frame.pixels(photograph(*shape)),
+      pixels[top : top + size, left : left + size],
+    )
+  rule = resizing.chosen({"resize": "adm", "image_size": 4})
+  assert rule == resizing.ADM
+
+
+@pytest.mark.parametrize("shape", SHAPES)
 def test_squashing_is_pillows_whole_or_cut(shape):
   image = photograph(*shape)
   whole = SQUASH.frame(shape, 24)
