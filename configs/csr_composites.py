@@ -14,7 +14,7 @@ Variant: `:debug` shrinks everything and takes random weights.
 
 from ml_collections import ConfigDict
 
-from configs.variants import apply
+from protojax.configs.variants import apply
 
 
 def get_config(variants: str = "") -> ConfigDict:

@@ -12,8 +12,8 @@ photographs where no root is given.
 
 from ml_collections import ConfigDict
 
-from configs import csr_composites
-from configs.variants import apply
+from protojax.configs import csr_composites
+from protojax.configs.variants import apply
 
 
 def get_config(variants: str = "") -> ConfigDict:

@@ -9,8 +9,8 @@ everything; they combine with commas.
 
 from ml_collections import ConfigDict
 
-from configs import csr_composites
-from configs.variants import PLANTED, apply
+from protojax.configs import csr_composites
+from protojax.configs.variants import PLANTED, apply
 
 
 def get_config(variants: str = "") -> ConfigDict:

@@ -9,8 +9,8 @@ Variant: `:debug` shrinks everything and takes random weights.
 
 from ml_collections import ConfigDict
 
-from configs import epic_folder
-from configs.variants import apply
+from protojax.configs import epic_folder
+from protojax.configs.variants import apply
 
 
 def get_config(variants: str = "") -> ConfigDict:

@@ -10,8 +10,8 @@ pixel AUROC 0.787, AUPRO 0.600; a memory bank on the same features 0.874,
 
 from ml_collections import ConfigDict
 
-from configs import inp_former_folder
-from configs.variants import apply
+from protojax.configs import inp_former_folder
+from protojax.configs.variants import apply
 
 
 def get_config(variants: str = "") -> ConfigDict:

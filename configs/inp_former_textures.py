@@ -13,8 +13,8 @@ Variants are those of `inp_former_folder.py`.
 
 from ml_collections import ConfigDict
 
-from configs import inp_former_folder
-from configs.variants import apply
+from protojax.configs import inp_former_folder
+from protojax.configs.variants import apply
 
 
 def get_config(variants: str = "") -> ConfigDict:

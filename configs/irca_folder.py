@@ -15,7 +15,7 @@ Variants: `:parity` does not bound the reflectivity, as the authors' code;
 
 from ml_collections import ConfigDict
 
-from configs.variants import apply
+from protojax.configs.variants import apply
 
 
 def get_config(variants: str = "") -> ConfigDict:

@@ -15,8 +15,8 @@ they could not be checked. Settings, epochs and variants are those of
 
 from ml_collections import ConfigDict
 
-from configs import protopnet_cub200
-from configs.variants import apply
+from protojax.configs import protopnet_cub200
+from protojax.configs.variants import apply
 
 
 def get_config(variants: str = "") -> ConfigDict:

@@ -14,8 +14,8 @@ epochs and variants are those of `protopnet_cub200.py`.
 
 from ml_collections import ConfigDict
 
-from configs import protopnet_cub200
-from configs.variants import apply
+from protojax.configs import protopnet_cub200
+from protojax.configs.variants import apply
 
 
 def get_config(variants: str = "") -> ConfigDict:

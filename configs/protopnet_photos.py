@@ -14,8 +14,8 @@ are taken at stride 16, for a grid of 6 x 6 cells. Variants are those of
 
 from ml_collections import ConfigDict
 
-from configs import protopnet_folder
-from configs.variants import apply
+from protojax.configs import protopnet_folder
+from protojax.configs.variants import apply
 
 
 def get_config(variants: str = "") -> ConfigDict:

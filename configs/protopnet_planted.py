@@ -13,8 +13,8 @@ hue without any), and `:debug` shrinks everything; they combine with commas.
 
 from ml_collections import ConfigDict
 
-from configs import protopnet_folder
-from configs.variants import PLANTED, apply
+from protojax.configs import protopnet_folder
+from protojax.configs.variants import PLANTED, apply
 
 
 def get_config(variants: str = "") -> ConfigDict:

@@ -9,8 +9,8 @@ those of `protopnet_folder.py`.
 
 from ml_collections import ConfigDict
 
-from configs import protopnet_folder
-from configs.variants import apply
+from protojax.configs import protopnet_folder
+from protojax.configs.variants import apply
 
 
 def get_config(variants: str = "") -> ConfigDict:

@@ -15,8 +15,8 @@ Variant: `:debug` shrinks everything and takes random weights.
 
 from ml_collections import ConfigDict
 
-from configs import st_protopnet_folder
-from configs.variants import apply
+from protojax.configs import st_protopnet_folder
+from protojax.configs.variants import apply
 
 
 def get_config(variants: str = "") -> ConfigDict:

@@ -9,8 +9,8 @@ in two branches: three trivial and three support. Variants are those of
 
 from ml_collections import ConfigDict
 
-from configs import st_protopnet_folder
-from configs.variants import apply
+from protojax.configs import st_protopnet_folder
+from protojax.configs.variants import apply
 
 
 def get_config(variants: str = "") -> ConfigDict:

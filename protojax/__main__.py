@@ -1,17 +1,18 @@
-"""Runs a command: python -m protojax COMMAND."""
+"""Runs a command: python -m protojax COMMAND, or protojax COMMAND."""
 
 import sys
+from typing import NoReturn
 
 from protojax import signals
 
 # A signal that comes during imports ends them in one line.
 with signals.handled(signals.leave):
-  from protojax import cli, finding
+  from protojax import cli, finding, typed
 
 
 def main(argv: list[str]) -> int:
   """Runs the command that is named first; returns its exit code."""
-  program = "python -m protojax"
+  program = typed.program()
   if argv and finding.is_own(argv[0]):
     return cli.run(argv[0], argv[1:], f"{program} {argv[0]}")
   parser = cli.Parser(
@@ -30,5 +31,10 @@ def main(argv: list[str]) -> int:
   return cli.run(name, argv[1:], f"{program} {name}")
 
 
-if __name__ == "__main__":
+def script() -> NoReturn:
+  """The command `protojax`, which comes with the package."""
   signals.finish(main(sys.argv[1:]))
+
+
+if __name__ == "__main__":
+  script()

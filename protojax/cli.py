@@ -16,7 +16,15 @@ import os
 import pkgutil
 from typing import Any, NoReturn
 
-from protojax import commands, finding, installed, printing, signals, writing
+from protojax import (
+  commands,
+  finding,
+  installed,
+  printing,
+  signals,
+  typed,
+  writing,
+)
 from protojax.errors import UserError
 from protojax.shown import shown
 from protojax.writing import reason
@@ -107,7 +115,7 @@ def parse(
     module = importlib.import_module(f"{commands.__name__}.{modules()[name]}")
   parser = Parser(
     prog=program,
-    description=module.__doc__,
+    description=typed.here(module.__doc__ or ""),
     formatter_class=argparse.RawDescriptionHelpFormatter,
   )
   module.arguments(parser)

@@ -1,11 +1,13 @@
 """The config of a run, read from a file and from keys that were typed.
 
 `--config=FILE:variant --config.key=value`: FILE has a function
-`get_config(variant)`, and each key overrides one of its values.
+`get_config(variant)`, and each key overrides one of its values. One of our own,
+`protojax.configs`, is named without folder and ending: `protopnet_folder`.
 """
 
 from collections.abc import Sequence
 import difflib
+import importlib
 import os
 from pathlib import Path
 import re
@@ -16,10 +18,13 @@ from typing import Any
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
-from protojax import ranges, text_files
+from protojax import finding, ranges, text_files, typed
 from protojax.shown import shown
 from protojax.types import UserError
 from protojax.writing import first_line
+
+# The package of our configs. In a clone it is a link to the folder configs/.
+OURS = "protojax.configs"
 
 # Keys that every run needs, whatever its method.
 _NEEDED = ("method", "seed", "seeds", "init_from", "save_seconds", "data")
@@ -29,7 +34,8 @@ def load(file: str, keys: Sequence[str] = (), **changes: Any) -> ConfigDict:
   """The config, locked.
 
   Args:
-    file: path of the file, with :variant if there is one.
+    file: path of the file, or name of a config of ours; with :variant if
+      there is one.
     keys: `--config.key=value`, as typed.
     **changes: key -> a value that is set last, unless it is empty.
 
@@ -76,14 +82,13 @@ def read(file: str) -> ConfigDict:
   """The config of a file, as its function gives it.
 
   Args:
-    file: path of the file, with :variant if there is one.
+    file: as `load` takes it.
 
   Raises:
     UserError: there is no such file, it is no Python, it raises an error, or
       what it gives is no config.
   """
-  path, *variants = file.split(":", 1)
-  _require_file(path)
+  path, variants = place(file), file.split(":", 1)[1:]
   # Code of the user's own: it may raise anything.
   try:
     content = runpy.run_path(path)
@@ -110,13 +115,39 @@ def read(file: str) -> ConfigDict:
   return config
 
 
+def names() -> tuple[str, ...]:
+  """Names of our configs."""
+  return finding.names(OURS, "get_config")
+
+
+def place(file: str) -> str:
+  """The path of a config.
+
+  Args:
+    file: as `load` takes it.
+
+  Raises:
+    UserError: there is no such file, or no config of ours of that name.
+  """
+  path = file.partition(":")[0]
+  if path in names():
+    (folder,) = importlib.import_module(OURS).__path__
+    return f"{folder}/{path}.py"
+  _require_file(path)
+  return path
+
+
 def _require_file(path: str) -> None:
   if not os.path.lexists(path):
     folder = Path(path).parent
-    names = [p.name for p in folder.glob("*.py")]
-    near = difflib.get_close_matches(Path(path).name, names, 1)
-    hint = f" Did you mean {folder / near[0]}?" if near else ""
-    raise UserError(f"--config: there is no file {path}.{hint}")
+    near = difflib.get_close_matches(
+      path, [*(str(p) for p in folder.glob("*.py")), *names()], 1
+    )
+    hint = f" Did you mean {near[0]}?" if near else ""
+    raise UserError(
+      f"--config: there is no file {path}, and no config of that name"
+      f" (`{typed.command('configs')}` lists them).{hint}"
+    )
   try:
     text_files.read(path)
   except UserError as error:

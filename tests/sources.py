@@ -15,7 +15,7 @@ LEVELS = (
   ("__version__", "errors", "printing", "leftovers"),
   ("types", "console", "signals", "installed"),
   ("writing", "finding", "shown"),
-  ("text_files", "ranges"),
+  ("text_files", "ranges", "typed", "configs"),
   ("json_files", "csv_files"),
   ("parallel",),
   ("modify",),

@@ -14,7 +14,7 @@ import argparse
 
 from protojax import cli
 
-_CONFIG = "configs/protopnet_photos.py"
+_CONFIG = "protopnet_photos"
 # Flag -> what it counts, and the largest number. More devices than these take
 # minutes to make up.
 _PLANNED = {

@@ -16,7 +16,7 @@ from typing import Any, TypedDict
 from jaxtyping import Bool, UInt8
 import numpy as np
 
-from protojax import json_files
+from protojax import json_files, typed
 from protojax.data import images as images_lib
 from protojax.data.source import printable
 from protojax.datasets import array_records as records
@@ -102,8 +102,8 @@ def opened(root: str) -> AnomalyRecords:
   folder = records.home(root, NAME, VERSION)
   if not folder.is_dir():
     raise UserError(
-      f"{root} holds no prepared data set: make one with python -m protojax"
-      f" prepare anomaly --source=DIR --output={root}"
+      f"{root} holds no prepared data set: make one with"
+      f" {typed.command('prepare')} anomaly --source=DIR --output={root}"
     )
   builder = record_folder.opened(folder)
   encoded = {"image": bytes, "truth": bytes}

@@ -21,7 +21,7 @@ PREPARES = (
   "Stanford Cars: a folder with its archives and lists, unpacked or not"
 )
 WRITES = "cars"  # cars196 is the name of TFDS's own version
-TRAINS = "protopnet_cars196.py"
+TRAINS = "protopnet_cars196"
 PUBLISHED = {"classes": 196, "train": 8_144, "test": 8_041}
 
 _CLASSES = "cars_meta.mat"

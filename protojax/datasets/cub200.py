@@ -17,7 +17,7 @@ from protojax.types import UserError
 # What is declared of a data set; see `protojax.datasets`.
 PREPARES = "birds: CUB_200_2011.tgz, or the folder that is in it"
 WRITES = "cub200"
-TRAINS = "protopnet_cub200.py"
+TRAINS = "protopnet_cub200"
 PUBLISHED = {"classes": 200, "train": 5_994, "test": 5_794}
 
 _LISTS = (

@@ -21,7 +21,7 @@ from protojax.types import UserError
 # What is declared of a data set; see `protojax.datasets`.
 PREPARES = "Stanford Dogs: a folder with its archives, unpacked or not"
 WRITES = "dogs"
-TRAINS = "protopnet_dogs.py"
+TRAINS = "protopnet_dogs"
 PUBLISHED = {"classes": 120, "train": 12_000, "test": 8_580}
 
 _LISTS = {"train": "train_list.mat", "test": "test_list.mat"}

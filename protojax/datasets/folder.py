@@ -43,7 +43,7 @@ _TABLES = (".csv", ".tsv", ".xlsx")  # may hold the classes; nobody reads them
 FOLDERS = True
 PREPARES = "images in folders of classes, with or without train/ and test/"
 WRITES = class_folders.NAME
-TRAINS = "protopnet_tfds.py --config.data.name=prepared"
+TRAINS = "protopnet_tfds --config.data.name=prepared"
 prepare = functools.partial(photo_records.write, class_folders.read)
 
 

@@ -14,7 +14,7 @@ from typing import Any
 from jaxtyping import Float, Int32
 import numpy as np
 
-from protojax import datasets, parallel
+from protojax import datasets, parallel, typed
 from protojax.data import images as images_lib
 from protojax.data.places import Places
 from protojax.datasets import box_shares, record_folder
@@ -182,7 +182,7 @@ def _builder(name: str, root: str) -> Any:
       if name == module.WRITES:
         raise UserError(
           f"no data set {name!r} in {root or 'the default folder of TFDS'}:"
-          f" make it with python -m protojax prepare {command} --source=PATH"
+          f" make it with {typed.command('prepare')} {command} --source=PATH"
           " --output=DIR, and give --config.data.root=DIR"
         ) from e
     ours = datasets.names()

@@ -19,7 +19,7 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 
-from protojax import parallel, writing
+from protojax import parallel, typed, writing
 from protojax.types import ArrayLike, PyTree, State, UserError
 
 # In the name of a checkpoint that Orbax is writing.
@@ -217,7 +217,7 @@ class Checkpoints:
     if not self.exists():
       raise UserError(
         f"{self.folder} holds no checkpoint; train first with"
-        " `python train.py --workdir=...`."
+        f" `{typed.command('train')} --workdir=...`."
       )
     numbers = sorted(self._open().all_steps(), reverse=True)
     faults = []

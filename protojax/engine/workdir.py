@@ -11,7 +11,7 @@ from typing import Any, NotRequired, TypedDict
 
 from ml_collections import ConfigDict
 
-from protojax import json_files, parallel
+from protojax import json_files, parallel, typed
 from protojax.shown import shown
 from protojax.types import UserError
 from protojax.writing import json_text, replacing
@@ -213,7 +213,7 @@ def load_config(workdir: Path, later: Later) -> ConfigDict:
     hint = f", such as {min(of_seeds)}" if of_seeds else ""
     raise UserError(
       f"{workdir} holds no run (no config.json); give --workdir the folder"
-      f" that train.py wrote{hint}, or train one with `python train.py`."
+      f" of a training{hint}, or train one with `{typed.command('train')}`."
     )
   tree = _completed(_read(path, _Config), later, path)
   try:
@@ -284,8 +284,8 @@ def newest(root: Path) -> Path:
   }
   if not runs:
     raise UserError(
-      f"no run found under {root}/; train one with `python train.py`, or"
-      " name a folder with --workdir."
+      f"no run found under {root}/; train one with"
+      f" `{typed.command('train')}`, or name a folder with --workdir."
     )
   return max(runs, key=lambda run: runs[run])
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
+from protojax import typed
 from protojax.engine import seeds, workdir
 from protojax.evaluation.measure import over_seeds
 from protojax.methods import later
@@ -63,7 +64,8 @@ def one(folder: Path, measure: Measure) -> dict[str, Any]:
   for place in folders:
     if not (place / "summary.json").exists():
       raise UserError(
-        f"{place} is not trained to its end: finish it with train.py first"
+        f"{place} is not trained to its end: finish it with"
+        f" {typed.command('train')} first"
       )
   return {"methods": {name: over_seeds([measure(p) for p in folders])}}
 

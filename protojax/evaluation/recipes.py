@@ -12,7 +12,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from protojax import finding, methods
+from protojax import configuration, finding, methods
 from protojax.methods.base import needed
 from protojax.prototypes.explainable import Explainable
 from protojax.types import UserError
@@ -61,17 +61,14 @@ def _module(method: str, recipe: str) -> ModuleType:
     raise UserError(
       f"there is no method {method!r}; choose from {', '.join(methods.names())}"
     )
-  name = f"configs.{method}_{recipe}"
-  try:
-    return importlib.import_module(name)
-  except ModuleNotFoundError as error:
-    # Otherwise it is there, and imports something that is not.
-    if not f"{name}.".startswith(f"{error.name}."):
-      raise
+  name = f"{method}_{recipe}"
+  known = configuration.names()
+  if name not in known:
+    of_method = [one for one in known if one.startswith(f"{method}_")]
     raise UserError(
-      f"there is no {name.replace('.', '/')}.py here: run the command in the"
-      " folder of protojax's repository, with a method that has one"
-    ) from error
+      f"there is no config {name}: {method} has {', '.join(of_method)}"
+    )
+  return importlib.import_module(f"{configuration.OURS}.{name}")
 
 
 def explainable(method: Any) -> Explainable:

@@ -42,7 +42,7 @@ def run(args: argparse.Namespace) -> int:
   if explains.stale(state) and not args.allow_stale:
     raise UserError(
       f"the prototypes in {place} have changed since the last push, or were"
-      " never pushed, so their pictures would be misleading. Let train.py"
+      " never pushed, so their pictures would be misleading. Let the training"
       " finish, or explain them anyway with --allow-stale."
     )
   with loading.described_by(place, config):

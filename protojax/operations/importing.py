@@ -17,6 +17,7 @@ from protojax import (
   parallel,
   printing,
   text_files,
+  typed,
 )
 from protojax.data import skipped
 from protojax.engine import workdir
@@ -107,13 +108,7 @@ def _config(
   base: str, method: str, settings: Mapping[str, Any], data: str
 ) -> ConfigDict:
   """The base config with the settings of the checkpoint, and --data."""
-  try:
-    config = configuration.read(base).unlock()
-  except UserError as error:
-    raise UserError(
-      f"{error}: run this in the repository's root folder, or name a config of"
-      f" {method}"
-    ) from error
+  config = configuration.read(base).unlock()
   if config.method != method:
     raise UserError(f"--config={base} is for {config.method}, not for {method}")
   config.update_from_flattened_dict(settings)
@@ -187,10 +182,10 @@ def _write(folder, config, names, state: State, source: str) -> None:
 
 
 def _next(folder: Path, args: argparse.Namespace) -> tuple[str, str]:
-  explain = f"python explain.py --workdir={folder}"
+  explain = f"{typed.command('explain')} --workdir={folder}"
   explain += "" if args.data else " --images=PATH"
   explain += "" if args.push else " --allow-stale"
   return (
-    f"Next: python -m protojax predict --workdir={folder} IMAGE...",
+    f"Next: {typed.command('predict')} --workdir={folder} IMAGE...",
     f"      {explain}",
   )

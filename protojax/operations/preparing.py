@@ -2,11 +2,10 @@
 
 import argparse
 
-from protojax import datasets, parallel, printing
+from protojax import datasets, parallel, printing, typed
 from protojax.console import Console
 from protojax.engine import log
 
-_TRAIN = "python train.py --config=configs/"
 _NAMED = 10  # Lines that are printed of each kind of note.
 
 
@@ -39,7 +38,8 @@ def run(args: argparse.Namespace) -> int:
     [
       f"written: {args.output}, {', '.join(counts)}, skipped:"
       f" {len(outcome.skipped)}, in two splits: {len(outcome.overlap)}",
-      f"Next: {_TRAIN}{module.TRAINS} --config.data.root={args.output}",
+      f"Next: {typed.command('train')} --config={module.TRAINS}"
+      f" --config.data.root={args.output}",
     ]
   )
   return 0

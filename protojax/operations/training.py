@@ -8,7 +8,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from protojax import configuration, datasets, methods, parallel, printing
+from protojax import configuration, datasets, methods, parallel, printing, typed
 from protojax.data import skipped
 from protojax.engine import adopt, plan, plan_tables, seeds, summary, workdir
 from protojax.engine.run import Interrupted, Run
@@ -102,7 +102,7 @@ def _trained(folder: Path, config: ConfigDict, make: methods.Make) -> int:
   run = Run(folder, config.seed, config.save_seconds)
   explain = ""
   if method.capabilities.explains is not None:
-    explain = f"python explain.py --workdir={folder}"
+    explain = f"{typed.command('explain')} --workdir={folder}"
   if run.finished() and (folder / "summary.json").exists():
     parallel.say(
       f"This run is finished: {folder}/summary.json."

@@ -252,7 +252,7 @@ def test_an_st_protopnet_is_pushed_to_the_images_of_a_folder(
   ("extra", "message"),
   [
     (["--classes=absent.txt"], "absent.txt cannot be read: no such file"),
-    (["--config=configs/absent.py"], "in the repository's root"),
+    (["--config=configs/absent.py"], "there is no file configs/absent.py"),
     (["--config=configs/protopnet_folder.py:papr"], "no variant 'papr'"),
     (["--config=configs/inp_former_folder.py"], "is for inp_former, not"),
     (

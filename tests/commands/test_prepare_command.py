@@ -46,7 +46,7 @@ def test_what_it_says(tmp_path, capsys):
     f"written: {output}, test: 2, train: 3, skipped: 1, in two splits: 1"
   )
   assert lines[-1] == (
-    "Next: python train.py --config=configs/protopnet_cub200.py"
+    "Next: python train.py --config=protopnet_cub200"
     f" --config.data.root={output}"
   )
   with pytest.raises(UserError, match=r"cub200/1\.0\.0 is there already"):
@@ -82,7 +82,7 @@ def test_a_data_set_of_ones_own(tmp_path, monkeypatch, capsys):
   source, output = fakes.pack(tmp_path, fakes.cub(), "tgz"), tmp_path / "out"
   rest = (f"--source={source}", f"--output={output}")
   assert run("my_birds.birds", *rest) == 0
-  assert "--config=configs/birds.py" in capsys.readouterr().err
+  assert "--config=birds.py" in capsys.readouterr().err
   for name, said in (
     ("my_birds.half", "does not declare PREPARES and WRITES and TRAINS"),
     ("cub20", "DATA is 'cub20'; expected .* Did you mean 'cub200'"),

@@ -74,9 +74,9 @@ def test_a_recipe_is_a_config_with_changes():
   assert (config.seeds, config.data.image_size) == (2, 16)
   with pytest.raises(UserError, match="no method 'protonet'"):
     recipes.load("protonet", "folder")
-  with pytest.raises(UserError, match=r"no configs/protopnet_moon\.py"):
+  with pytest.raises(UserError, match="no config protopnet_moon: .*, p"):
     recipes.load("protopnet", "moon")
-  with pytest.raises(UserError, match="no configs/protopnet_"):
+  with pytest.raises(UserError, match=r"no config protopnet_\.\./moon"):
     recipes.load("protopnet", "../moon")
   with pytest.raises(UserError, match=r"data\.rot=x cannot be set: .* no such"):
     recipes.load("protopnet", "folder", "debug", {"data.rot": "x"})
@@ -89,7 +89,7 @@ def test_a_recipe_of_a_users_own_method_lies_beside_it(tmp_path, monkeypatch):
   package.mkdir(parents=True)
   (package / "method.py").write_text("class Method:\n  pass\n")
   (package / "config_folder.py").write_text(
-    "from configs import protopnet_folder\n\n"
+    "from protojax.configs import protopnet_folder\n\n"
     "def get_config(variants=''):\n"
     "  config = protopnet_folder.get_config(variants).unlock()\n"
     "  config.method = 'pondlife.newt.method'\n"

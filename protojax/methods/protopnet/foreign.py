@@ -67,9 +67,9 @@ def read(module: pytorch.Module, arch: Path, image_size: int) -> Classifier:
 
 
 def config(found: Classifier) -> str:
-  """The config for what a checkpoint does not tell."""
+  """Our config for what a checkpoint does not tell."""
   del found
-  return "configs/protopnet_folder.py:paper"
+  return "protopnet_folder:paper"
 
 
 def state(found: Classifier, template: PyTree, method: Method) -> State:

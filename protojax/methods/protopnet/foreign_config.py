@@ -29,8 +29,8 @@ Variants are those of `protopnet_folder.py`.
 
 from ml_collections import ConfigDict
 
-from configs import protopnet_folder
-from configs.variants import apply
+from protojax.configs import protopnet_folder
+from protojax.configs.variants import apply
 
 _CHANGES = {{
 {changes}}}

@@ -187,8 +187,8 @@ def described(found: Branched) -> str:
 
 
 def config(found: Branched) -> str:
-  """The config for what a checkpoint does not tell."""
-  return f"configs/st_protopnet_folder.py:{found.variant.name}"
+  """Our config for what a checkpoint does not tell."""
+  return f"st_protopnet_folder:{found.variant.name}"
 
 
 def settings(found: Branched) -> dict[str, Any]:
