@@ -139,11 +139,10 @@ def place(file: str) -> str:
 
 def _require_file(path: str) -> None:
   if not os.path.lexists(path):
-    folder = Path(path).parent
-    near = difflib.get_close_matches(
-      path, [*(str(p) for p in folder.glob("*.py")), *names()], 1
-    )
-    hint = f" Did you mean {near[0]}?" if near else ""
+    known = {p.name: str(p) for p in Path(path).parent.glob("*.py")}
+    known |= {name: name for name in names()}
+    near = difflib.get_close_matches(Path(path).name, known, 1)
+    hint = f" Did you mean {known[near[0]]}?" if near else ""
     raise UserError(
       f"--config: there is no file {path}, and no config of that name"
       f" (`{typed.command('configs')}` lists them).{hint}"

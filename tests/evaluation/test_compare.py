@@ -74,7 +74,7 @@ def test_a_recipe_is_a_config_with_changes():
   assert (config.seeds, config.data.image_size) == (2, 16)
   with pytest.raises(UserError, match="no method 'protonet'"):
     recipes.load("protonet", "folder")
-  with pytest.raises(UserError, match="no config protopnet_moon: .*, p"):
+  with pytest.raises(UserError, match=r"no config protopnet_moon: .*, p"):
     recipes.load("protopnet", "moon")
   with pytest.raises(UserError, match=r"no config protopnet_\.\./moon"):
     recipes.load("protopnet", "../moon")
