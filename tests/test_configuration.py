@@ -48,7 +48,7 @@ def test_what_is_no_file(tmp_path):
     ("pipe.py", "is no regular file, such as a pipe"),
     ("mine", r"there is no file .*mine, .*\. Did you mean .*mine\.py"),
     ("x" * 300, "there is no file"),
-    ("a\0b", "there is no file .* `python -m protojax configs` lists them"),
+    ("a\0b", "there is no file .*python -m protojax configs` lists them"),
   ):
     with pytest.raises(UserError, match=f"--config: .*{found}"):
       configuration.load(str(tmp_path / name))
