@@ -43,7 +43,7 @@ _TOP = {"evaluation", "interact", "commands", "operations", "cli"}
 _SHARED = ("prototypes", "losses", "engine", "heat", "explain", "report")
 # Module -> why it stays though one method alone reaches it; five at most.
 ALONE: dict[str, str] = {
-  "protojax.explain.blocks": "reports draw it, and methods of others yield it"
+  "protojax.engine.memory": "docs/adding.md offers it to methods of others"
 }
 # Folders -> folders that may lie in them.
 _INNER = {"methods": None, "report": {"templates"}}

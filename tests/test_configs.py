@@ -25,6 +25,7 @@ EMBEDDED = (
   "composites",
   "simulated_acquisition",
   "digits",
+  "measured_digits",
 )
 RECIPES = ("protopnet_cub200", "protopnet_cars196", "protopnet_dogs")
 

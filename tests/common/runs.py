@@ -7,6 +7,7 @@ devices: in the process of the tests, and in those of `worker.py`.
 import dataclasses
 import functools
 import importlib
+import json
 from pathlib import Path
 from typing import Any
 
@@ -79,16 +80,19 @@ def numbers(
   state: Any = None
   if begin:
     state = parallel.to_host(jax.jit(method.init)(parallel.init_key(0)))
-    state = state.replace(assets=_assets(method))
+    state = state.replace(assets=_assets(method, folder))
   for number, stage in enumerate(every, 1):
     state = _given(method, folder, number, state if begin else None)
+    name = f"{number:02d}-{slug(stage.name)}"
     if isinstance(stage, stages.Pass):
-      state, _ = stage.sweep(state, stage.data)
-      made = flatten({"state": state.replace(assets={})})
+      state, _, *trees = stage.sweep(state, stage.data)
+      made = flatten({"state": state.replace(assets={}), "assets": trees})
+      if trees and begin:
+        _keep(method, folder, name, trees[0])
+      state = state.replace(assets=_assets(method, folder))
     else:
       run = folder / "run" if begin and number == last else None
-      state, made = _fit(stage, number, state, run)
-    name = f"{number:02d}-{slug(stage.name)}"
+      state, made = _fit(stage, number, state, run, _digests(folder))
     found.update({f"{name} {key}": x for key, x in made.items()})
   state = _given(method, folder, len(every) + 1, state if begin else None)
   test = method.stream("test")
@@ -111,17 +115,48 @@ def _given(
   return state
 
 
+def _assets(method: Any, folder: Path) -> dict[str, Any]:
+  """On the devices, with those that stages have made so far."""
+  made = tuple(sorted(_digests(folder).items()))
+  return _replicated(method, folder / "run", made)
+
+
 @functools.lru_cache(maxsize=1)
-def _assets(method: Any) -> dict[str, Any]:
-  """On the devices, made once."""
-  trees = assets.found(method.assets, Path(), {}, {})
+def _replicated(
+  method: Any, run: Path, made: tuple[tuple[str, str], ...]
+) -> dict[str, Any]:
+  trees = assets.found(method.assets, run, dict(made), {})
   return parallel.replicate(trees)
 
 
+def _keep(method: Any, folder: Path, name: str, trees: Any) -> None:
+  """Leaves assets that a stage has made in FOLDER/run, as a `Run` does."""
+  made = assets.of_stage(method.assets, folder / "run", name, trees)
+  path = folder / "assets.json"
+  path.write_text(json.dumps({**_digests(folder), **made}), encoding="utf-8")
+
+
+def _digests(folder: Path) -> dict[str, str]:
+  """Digest of each asset that a stage has made, by name."""
+  path = folder / "assets.json"
+  if not path.exists():
+    return {}
+  return json.loads(path.read_text(encoding="utf-8"))
+
+
 def _fit(
-  stage: stages.Fit, number: int, state: State, run: Path | None
+  stage: stages.Fit,
+  number: int,
+  state: State,
+  run: Path | None,
+  made: dict[str, str],
 ) -> tuple[State, dict[str, np.ndarray]]:
-  """Some steps, as a `Run` of seed 0 does them; kept in RUN half way."""
+  """Some steps, as a `Run` of seed 0 does them; kept in RUN half way.
+
+  Args:
+    stage, number, state, run: of the steps.
+    made: digests of the assets that stages have made before.
+  """
   short = dataclasses.replace(stage, length=stages.steps(STEPS))
   moments = stage.optimizer.init(state.params)
   key = jax.random.fold_in(parallel.key(0), number)
@@ -138,7 +173,9 @@ def _fit(
     if run is not None and step == STEPS // 2:
       name = stage.optimizer_id or f"{number:02d}-{slug(stage.name)}"
       checkpoints = Checkpoints(run)
-      checkpoints.save(Progress(number, step), state, {name: moments})
+      progress = Progress(number, step)
+      progress.assets = made
+      checkpoints.save(progress, state, {name: moments})
       checkpoints.close()
   return state, {"losses": np.array(losses), **first}
 
@@ -169,4 +206,4 @@ def restore(method: Any, folder: Path, number: int) -> State:
   template = jax.eval_shape(method.init, parallel.init_key(0))
   with np.load(folder / f"state-{number}.npz") as arrays:
     state = unflatten({"state": template}, dict(arrays))["state"]
-  return state.replace(assets=_assets(method))
+  return state.replace(assets=_assets(method, folder))

@@ -66,20 +66,18 @@ def _figures(method: Any, state: State, known: np.ndarray) -> blocks.Table:
   line, _ = _line(method, state, known)
   settled = (np.asarray(state.buffers["flags"]) & flags.NOT_CONVERGED) == 0
   tolerance = method.config.flags.staircase
-  rows: list[tuple] = [
-    ("RMSE of all", float(np.sqrt(np.mean(rmse**2))), "share of the mean"),
-    ("median RMSE", float(np.median(rmse)), "share of the mean"),
-    ("converged", int((settled & known).sum()), "interferometers"),
-  ]
-  if line:
-    rows += [
+  return blocks.Table(
+    ("figure", "value", "unit"),
+    (
+      ("RMSE of all", float(np.sqrt(np.mean(rmse**2))), "share of the mean"),
+      ("median RMSE", float(np.median(rmse)), "share of the mean"),
+      ("converged", int((settled & known).sum()), "interferometers"),
       ("step of the OPD", line.step, _UM),
       ("OPD of interferometer 0", line.offset, _UM),
       ("deviation from the staircase", line.residual, _UM),
       (f"OPDs within {tolerance:g} {_UM} of it", 100 * line.near, "%"),
-    ]
-  return blocks.Table(
-    ("figure", "value", "unit"), tuple(rows), "Figures of the device"
+    ),
+    "Figures of the device",
   )
 
 
@@ -99,9 +97,7 @@ def _staircase(
 ) -> Iterator[blocks.Curve]:
   """The OPDs over the number of their interferometer, and about their line."""
   opd = np.asarray(state.params["interferometers"]["opd"])[rows]
-  found, line = _line(method, state, known)
-  if not found:
-    return
+  _, line = _line(method, state, known)
   nominal = method.source.nominal_of(rows)
   number = method.numbers[rows]
   order = np.argsort(number, kind="stable")

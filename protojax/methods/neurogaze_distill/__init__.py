@@ -1,0 +1,1 @@
+"""NeuroGaze-Distill: a frozen grid of prototypes from another measurement."""

@@ -1,0 +1,286 @@
+"""Explains answers: where an image lies on the grid, and because of what."""
+
+from collections.abc import Iterator, Mapping
+import dataclasses
+import functools
+from typing import Any, ClassVar
+
+import jax.numpy as jnp
+import numpy as np
+
+from protojax import parallel
+from protojax.data.stream import Stream
+from protojax.explain import blocks, reference_mode
+from protojax.explain.importance import of_batch
+from protojax.explain.request import Request
+from protojax.methods.neurogaze_distill import bank_asset, data_card
+from protojax.methods.neurogaze_distill.grid_bank import GridBank
+from protojax.methods.neurogaze_distill.network import Network
+from protojax.modify.presets import Preset
+from protojax.types import Array, Batch, State, UserError
+
+
+@dataclasses.dataclass(frozen=True)
+class Explainer:
+  """The `explains` of NeuroGaze-Distill."""
+
+  method: Any
+
+  scopes: ClassVar[tuple[str, ...]] = ("local", "global")
+  report: ClassVar[str] = "block_report"
+
+  @property
+  def network(self) -> None:
+    """None: an answer is no sum over the prototypes."""
+
+  def stale(self, state: State) -> bool:
+    """Never: the bank is frozen."""
+    del state
+    return False
+
+  def explain(
+    self, state: State, data: Stream, request: Request
+  ) -> Iterator[blocks.Explanation]:
+    """Images, then the split as a whole, then the cells of the grid.
+
+    Args:
+      state: of the method.
+      data: the images.
+      request: "split", "scope", "preset", "limit", "top" and "progress" have an
+        effect.
+    """
+    method, preset = self.method, request.preset
+    bank = bank_asset.of_run(state) if method.mapped else None
+    batches = reference_mode.attach(
+      data.spread(request.limit), data.source, preset, data.image_size,
+      data.resizing,
+    )  # fmt: skip
+    tau = method.config.proto_kd.tau if bank is not None else 0.0
+    step = functools.partial(_rows, method.network, preset, tau)
+    images = Images(method, state, bank, data, request)
+    total: Any = 0.0
+    count = 0
+    for batch, rows in parallel.each(step, state, batches):
+      for i in np.flatnonzero(batch["valid"]):
+        row = {name: value[i] for name, value in rows.items()}
+        if bank is not None:
+          total, count = total + row["delta"], count + 1
+        if request.scope != "global":
+          yield images.one(int(batch["index"][i]), row)
+      request.progress(int(batch["valid"].sum()))
+    if request.scope == "local":
+      return
+    because = np.asarray(total / max(count, 1))
+    yield overview(method, bank, because, request)
+    if bank is not None:
+      for cell in range(len(bank.counts)):
+        yield images.cell(cell, because[:, cell])
+
+
+def _rows(
+  network: Network, preset: Preset, tau: float, state: State, batch: Batch
+) -> Mapping[str, Array]:
+  """Answers and, with a tau, cosines, q_stu and the importance of each cell."""
+  found = network.answers(state, batch)
+  if not tau:
+    return {"probabilities": found["probabilities"]}
+  local, _ = of_batch(
+    functools.partial(network.nearest, state),
+    functools.partial(network.at, state),
+    batch,
+    preset,
+    functools.partial(network.embed, state),
+  )
+  powers = jnp.exp((local.similarity - 1) / tau)
+  return {
+    "probabilities": found["probabilities"],
+    "cosines": local.similarity,
+    "q": powers / jnp.sum(powers, axis=1, keepdims=True),
+    "delta": local.delta,
+  }
+
+
+@dataclasses.dataclass(frozen=True)
+class Images:
+  """Makes the explanations of images and cells.
+
+  Attributes:
+    method: of the run.
+    state: of the method.
+    bank: on the host; None in an arm without one.
+    data: the images that are explained.
+    request: what was asked for.
+  """
+
+  method: Any
+  state: State
+  bank: GridBank | None
+  data: Stream
+  request: Request
+
+  def one(self, index: int, row: Mapping[str, Any]) -> blocks.Explanation:
+    """An image: its answer, its place on the grid, and because of what."""
+    names, source = self.method.dataset.class_names, self.data.source
+    label = int(source.labels[index])
+    answer = names[int(np.argmax(row["probabilities"]))]
+    title = source.name(index)
+    found: list[blocks.Block] = [
+      blocks.Picture(self.data.examples([index])["image"][0], title),
+      blocks.Table(
+        ("class", "probability"),
+        tuple(zip(names, row["probabilities"].tolist(), strict=True)),
+        "answers",
+      ),
+    ]
+    if self.bank is not None:
+      found += self._place(row)
+    else:
+      found.append(
+        blocks.Note(
+          "This arm has no bank, so the image has no place on a grid."
+        )
+      )
+    return blocks.Explanation(
+      key=f"image-{self.request.split}-{index}",
+      title=f"{title}: {answer}",
+      scope="local",
+      split=self.request.split,
+      subject=title,
+      group=names[label] if label >= 0 else "",
+      blocks=tuple(found),
+    )
+
+  def _place(self, row: Mapping[str, Any]) -> Iterator[blocks.Block]:
+    assert self.bank is not None
+    cosines, centers = row["cosines"], np.asarray(self.bank.centers)
+    first, second = (row["q"] @ centers).tolist()
+    best = int(np.argmax(cosines.round(5)))
+    (one, other), cells = self.method.config.bank.axes, self.method.grid.names
+    yield as_map(
+      self.method, cosines, -1.0, 1.0,
+      f"Cosine to the prototype of each cell; {one} to the right, {other}"
+      " upwards",
+    )  # fmt: skip
+    yield blocks.Sentence(
+      f"The image is most similar to the cell {cells[best]} ({one} / {other})."
+      f" Its expected place is {first:+.2f} / {second:+.2f}, the mean of the"
+      " cells weighted by softmax(cosine / tau)."
+    )
+    order = np.argsort(-cosines.round(5), kind="stable")[: self.request.top]
+    yield blocks.Table(
+      ("cell", "cosine", "share", "samples", "copied from",
+       *self.request.preset.names),
+      tuple(
+        (
+          cells[k], float(cosines[k]), float(row["q"][k]),
+          int(self.bank.counts[k]), self._source(k),
+          *row["delta"][:, k].tolist(),
+        )
+        for k in order.tolist()
+      ),
+      "similar cells, and the cosine that is lost without a characteristic",
+    )  # fmt: skip
+    yield from self._faces(best)
+
+  def _source(self, cell: int) -> str | None:
+    """The name of the cell that this one was copied from."""
+    assert self.bank is not None
+    source = int(self.bank.filled_from[cell])
+    return None if source < 0 else self.method.grid.names[source]
+
+  def _faces(self, cell: int) -> Iterator[blocks.Block]:
+    """The training images that are nearest to a cell, if they are there."""
+    rows = np.asarray(self.state.buffers["faces"])[cell]
+    rows = rows[rows >= 0]
+    if not len(rows):
+      return
+    try:
+      train = self.method.stream("train")
+      pictures = train.examples(rows)["image"]
+    except UserError as error:
+      yield blocks.Note(f"The training images are not there: {error}")
+      return
+    cosines = np.asarray(self.state.buffers["face_cosines"])[cell]
+    yield blocks.Gallery(
+      tuple(
+        blocks.Picture(
+          picture, f"{train.source.name(int(i))}, cosine {cosine:.2f}"
+        )
+        for i, picture, cosine in zip(rows, pictures, cosines, strict=False)
+      ),
+      f"training images nearest to the cell {self.method.grid.names[cell]}",
+    )
+
+  def cell(self, cell: int, because: np.ndarray) -> blocks.Explanation:
+    """A cell: its samples, what it means for classes, its nearest images."""
+    assert self.bank is not None
+    name, method = self.method.grid.names[cell], self.method
+    targets = np.asarray(self.state.assets[bank_asset.BANK]["targets"])[:, cell]
+    names = method.dataset.class_names
+    return blocks.Explanation(
+      key=f"cell-{cell}",
+      title=f"cell {name}",
+      scope="global",
+      split=self.request.split,
+      subject=name,
+      group=f"{method.config.bank.axes[0]} {name.split(' / ')[0]}",
+      blocks=(
+        blocks.pairs(
+          {
+            "samples": int(self.bank.counts[cell]),
+            "copied from": self._source(cell),
+          },
+          ("name", "value"),
+          "cell",
+        ),
+        blocks.Table(
+          ("class", "share"),
+          tuple(zip(names, targets.tolist(), strict=True)),
+          "wanted share of each class",
+        ),
+        blocks.pairs(
+          dict(zip(self.request.preset.names, because.tolist(), strict=True)),
+          ("modification", "mean"),
+          "cosine that is lost without a characteristic, mean over the images",
+        ),
+        *self._faces(cell),
+      ),
+    )
+
+
+def as_map(
+  method: Any, values: np.ndarray, low: float, high: float, caption: str
+) -> blocks.Map:
+  """Numbers of the cells: the first axis to the right, the second upwards."""
+  shape = method.grid.rows, method.grid.columns
+  drawn = np.asarray(values, np.float32).reshape(shape).T[::-1]
+  return blocks.Map(np.ascontiguousarray(drawn), low, high, caption)
+
+
+def overview(
+  method: Any, bank: GridBank | None, because: np.ndarray, request: Request
+) -> blocks.Explanation:
+  """What the model is not for; the bank; what its cells listen to."""
+  found: list[blocks.Block] = [blocks.Note(data_card.TEXT, "warning")]
+  if bank is not None:
+    counts = np.asarray(bank.counts)
+    found += [
+      as_map(
+        method, counts, 0.0, float(max(counts.max(), 1)),
+        "Samples behind the prototype of each cell",
+      ),
+      blocks.Matrix(
+        method.grid.names,
+        tuple(request.preset.names),
+        because.T.astype(float),
+        "cosine that is lost without a characteristic, mean over the images",
+      ),
+      blocks.Sentence(f"SHA-256 of the bank: {bank.digest()}."),
+    ]  # fmt: skip
+  return blocks.Explanation(
+    key=f"overview-{request.split}",
+    title=request.split,
+    scope="overview",
+    split=request.split,
+    blocks=tuple(found),
+  )
