@@ -15,8 +15,8 @@ Variants are those of `neurogaze_distill_folder.py`.
 
 from ml_collections import ConfigDict
 
-from configs import neurogaze_distill_folder
-from configs.variants import apply
+from protojax.configs import neurogaze_distill_folder
+from protojax.configs.variants import apply
 
 
 def get_config(variants: str = "") -> ConfigDict:

@@ -22,7 +22,7 @@ root is given.
 
 from ml_collections import ConfigDict
 
-from configs.variants import apply
+from protojax.configs.variants import apply
 
 
 def get_config(variants: str = "") -> ConfigDict:
