@@ -127,6 +127,7 @@ def test_a_data_set_is_a_module():
     "emotion_csv",
     "ferplus",
     "folder",
+    "latents",
     "measured_digits",
     "photos",
     "planted",

@@ -10,6 +10,11 @@ data set. Train on it with --config.data.root=DIR.
 
 reads a folder with the layout of MVTec-AD, VisA or Real-IAD, or with one folder
 for each kind of image (see protojax.datasets.layouts).
+
+  python -m protojax prepare latents --autoencoder=FILE --source=DIR ...
+
+encodes the images of a folder of classes, and their mirror images, for a
+diffusion in the space of the autoencoder. It goes on where it was stopped.
 """
 
 import argparse
@@ -38,6 +43,28 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     type=cli.path,
     metavar="DIR",
     help="folder to write to",
+  )
+  parser.add_argument(
+    "--autoencoder",
+    default="",
+    type=cli.path,
+    metavar="FILE",
+    help="of latents: weights of an AutoencoderKL, such as the"
+    " diffusion_pytorch_model.safetensors of sd-vae-ft-mse",
+  )
+  parser.add_argument(
+    "--image-size",
+    default=256,
+    type=cli.whole_number(1),
+    metavar="N",
+    help="of latents: pixels on a side of the images; 256 by default",
+  )
+  parser.add_argument(
+    "--batch-size",
+    default=16,
+    type=cli.whole_number(1),
+    metavar="N",
+    help="of latents: images that are encoded together; 16 by default",
   )
   known = finding.constants(datasets.__name__, "PREPARES").items()
   lines = (f"  {name:10}{what}" for name, what in known)

@@ -10,7 +10,8 @@ a user's own module. What such a module declares is what it can do:
 - `prepare(source, output, begin, advance) -> Outcome` writes the data set as
   records. It comes with `PREPARES` (a line of help), `WRITES` (the name of the
   TFDS data set that is written) and `TRAINS` (the config that trains on it,
-  one of ours by its name, and further flags).
+  one of ours by its name, and further flags). With `ENCODES = True` it takes a
+  `latent_files.Encoder`, too.
 - `PUBLISHED`: how many "classes", "train" and "test" images its authors count;
   a plan of a run goes by them where the images are not there (`stand_in`).
 - `BOXED = True`: images have boxes, and `load` cuts to them if `data.crop`.

@@ -1,10 +1,14 @@
 """Preparing: a data set as it was downloaded -> a few large files."""
 
 import argparse
+import functools
 
 from protojax import datasets, parallel, printing, typed
 from protojax.console import Console
+from protojax.datasets.latent_files import Encoder
+from protojax.diffusion import autoencoder_file, flips
 from protojax.engine import log
+from protojax.types import UserError
 
 _NAMED = 10  # Lines that are printed of each kind of note.
 
@@ -20,6 +24,7 @@ def run(args: argparse.Namespace) -> int:
   """
   parallel.setup()
   module = datasets.find(args.data, "prepare", "DATA")
+  given = _encoder(args, getattr(module, "ENCODES", False))
   # While it is imported, imports of other threads fail: those of the bar would.
   import tensorflow_datasets  # noqa: F401
 
@@ -30,6 +35,7 @@ def run(args: argparse.Namespace) -> int:
       args.output,
       lambda total: bar.update(task, total=total, note=""),
       lambda: bar.advance(task),
+      *given,
     )
   _tell([f"skipped {name}: {reason}" for name, reason in outcome.skipped])
   _tell([f"the same file: {a} and {b}" for a, b in outcome.overlap])
@@ -43,6 +49,36 @@ def run(args: argparse.Namespace) -> int:
     ]
   )
   return 0
+
+
+def _encoder(args: argparse.Namespace, needed: bool) -> tuple[Encoder, ...]:
+  """What encodes the images, for a data set that needs it."""
+  if needed != bool(args.autoencoder):
+    raise UserError(
+      f"prepare {args.data} needs --autoencoder=FILE, such as the"
+      " diffusion_pytorch_model.safetensors of sd-vae-ft-mse"
+      if needed
+      else f"prepare {args.data} takes no --autoencoder: leave it out"
+    )
+  if not needed:
+    return ()
+  module, variables = autoencoder_file.read(args.autoencoder)
+  if args.image_size % module.stride:
+    raise UserError(
+      f"--image-size={args.image_size}; this autoencoder needs a multiple of"
+      f" {module.stride}"
+    )
+  return (
+    Encoder(
+      autoencoder_file.digest(args.autoencoder),
+      variables,
+      functools.partial(flips.encoded, module),
+      args.image_size,
+      args.image_size // module.stride,
+      module.latent,
+      args.batch_size,
+    ),
+  )
 
 
 def _tell(lines: list[str]) -> None:

@@ -3,14 +3,18 @@
 import argparse
 import signal
 
+from ml_collections import ConfigDict
 import pytest
+from safetensors.numpy import save_file
 
 from protojax import cli
 from protojax.commands import prepare
-from protojax.datasets import cub200, photo_records
+from protojax.datasets import cub200, latents, photo_records
 from protojax.datasets import tfds as tfds_lib
+from protojax.diffusion import autoencoder_file
 from protojax.types import UserError
 from tests.datasets import archive_fakes as fakes
+from tests.diffusion.foreign_autoencoder import tensors
 
 
 @pytest.fixture(autouse=True)
@@ -68,7 +72,7 @@ def test_help_lists_what_can_be_prepared():
   parser = argparse.ArgumentParser()
   prepare.arguments(parser)
   listed = [line.split()[0] for line in parser.epilog.splitlines()[1:]]
-  assert listed == ["anomaly", "cars196", "cub200", "dogs", "folder"]
+  assert listed == ["anomaly", "cars196", "cub200", "dogs", "folder", "latents"]
 
 
 def test_a_data_set_of_ones_own(tmp_path, monkeypatch, capsys):
@@ -90,6 +94,35 @@ def test_a_data_set_of_ones_own(tmp_path, monkeypatch, capsys):
   ):
     with pytest.raises(UserError, match=said):
       run(name, *rest)
+
+
+def test_latents_by_the_autoencoder_of_a_file(tmp_path, capsys):
+  tree = {
+    f"{split}/{name}/{i}.jpg": fakes.jpeg(i)
+    for split in ("train", "test")
+    for name in ("cat", "dog")
+    for i in range(2)
+  }
+  source, output = fakes.pack(tmp_path, tree, "folder"), tmp_path / "out"
+  weights = tmp_path / "vae.safetensors"
+  save_file(tensors(channels=(2, 2), latent=1), weights)
+  (tmp_path / "config.json").write_text('{"norm_num_groups": 1}')
+  paths = (f"--source={source}", f"--output={output}")
+  given = (*paths, f"--autoencoder={weights}", "--batch-size=2")
+  assert run("latents", *given, "--image-size=4") == 0
+  said = capsys.readouterr().err
+  assert f"written: {output}, test: 4, train: 4, skipped: 0" in said
+  data = ConfigDict({"root": str(output), "train": "train", "image_size": 2})
+  found = latents.load(data, "train", 0)
+  assert found.autoencoder == autoencoder_file.digest(weights)
+  assert found[0]["latent"].shape == (2, 2, 2)
+  for arguments, why in (
+    (("latents", *paths), "prepare latents needs --autoencoder=FILE"),
+    (("folder", *given), "prepare folder takes no --autoencoder"),
+    (("latents", *given, "--image-size=5"), "size=5; .* needs a multiple of 2"),
+  ):
+    with pytest.raises(UserError, match=why):
+      run(*arguments)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
