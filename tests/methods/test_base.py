@@ -112,6 +112,7 @@ def test_a_method_of_numbers_is_trained_and_told(run, capsys):
     (["predict", "a.png"], "classify images or look for anomalies; methods"),
     (["export", "--output=x"], "explain its answers"),
     (["evaluate"], "explain its answers"),
+    (["sample"], "generate images; methods that do: "),
     (["interact"], "take corrections of a person; methods that do: csr\n"),
   ],
 )
