@@ -60,12 +60,13 @@ def precision_recall(
     )
   # A shift changes no distance; a large mean would cost digits of them.
   shift = np.mean(np.asarray(real, np.float64), axis=0)
-  real, generated = (
-    np.float32(np.asarray(x, np.float64) - shift) for x in (real, generated)
+  x, y = (
+    (np.asarray(a, np.float64) - shift).astype(np.float32)
+    for a in (real, generated)
   )
   return Manifolds(
-    precision=_share_inside(generated, real, neighbours),
-    recall=_share_inside(real, generated, neighbours),
+    precision=_share_inside(y, x, neighbours),
+    recall=_share_inside(x, y, neighbours),
   )
 
 
