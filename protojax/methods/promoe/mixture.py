@@ -131,12 +131,13 @@ class Mixture(nn.Module):
     """What a layer tells about its routing.
 
     Returns:
-      "similarity" [b l e] to each routed expert; "gates" [b l e'], of all
-      experts, 0 where one has not the token, and "chosen" [b l e'], whether it
-      has; over tokens with a label, for each routed expert the "sums" [e d] of
-      its tokens, their "counts" [e], and the summed softmax of the
-      similarities "probabilities" [e]; "contrast" [2]: where experts choose,
-      the summed contrastive loss of the samples and their number.
+      "tokens" [b l d]; their "similarity" [b l e] to each routed expert;
+      "gates" [b l e'], of all experts, 0 where one has not the token, and
+      "chosen" [b l e'], whether it has; over tokens with a label, for each
+      routed expert the "sums" [e d] of its tokens, their "counts" [e], and the
+      summed softmax of the similarities "probabilities" [e]; "contrast" [2]:
+      where experts choose, the summed contrastive loss of the samples and their
+      number.
     """
     rule = self.rule
     gates, chosen = self._of_tokens(tokens.shape[:2], routed)
@@ -150,6 +151,7 @@ class Mixture(nn.Module):
       counts = jnp.sum(own, axis=1)
       contrast = self._contrast(vectors, sums, counts, labelled)
     return {
+      "tokens": tokens,
       "similarity": routed.similarity,
       "gates": gates,
       "chosen": chosen > 0,
