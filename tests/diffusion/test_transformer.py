@@ -141,15 +141,26 @@ def test_groups_and_remat_change_nothing(params, forward):
   }
   moved = {"params": {**params["params"], "groups": paired}}
 
-  def total(params, inputs):
-    y, evidence = pairs.apply(params, *inputs)
-    return jnp.sum(y**2), (y, evidence)
+  def kept(x, params, *others):
+    """A number that captures give: a guide follows its slope (DriveGEN)."""
+    apply = functools.partial(pairs.apply, mutable=["keys", "text_attention"])
+    (y, evidence), variables = apply(params, x, *others)
+    found = transformer.captured(variables, (1, 2))
+    total = jnp.sum(found["keys"] ** 2) + jnp.sum(found["text_attention"] ** 2)
+    return total, (y, evidence)
 
-  grad = jax.jit(jax.value_and_grad(total, has_aux=True))
-  (_, (found, evidence)), slopes = grad(moved, _inputs())
+  x, *others = _inputs()
+  slope = jax.jit(jax.value_and_grad(kept, (0, 1), has_aux=True))
+  (_, (found, evidence)), (of_x, of_params) = slope(x, moved, *others)
   np.testing.assert_allclose(found, output, rtol=1e-5, atol=1e-5)
   assert evidence == ({}, {})
-  assert all(np.all(np.isfinite(x)) for x in jax.tree.leaves(slopes))
+  assert all(np.all(np.isfinite(a)) for a in jax.tree.leaves(of_params))
+  way = np.float32(np.random.default_rng(2).normal(size=x.shape) * 1e-2)
+  ends = [
+    float(slope(x + side * way, moved, *others)[0][0]) for side in (-1, 1)
+  ]
+  expected = (ends[1] - ends[0]) / 2
+  np.testing.assert_allclose(np.vdot(of_x, way), expected, rtol=0.02)
 
 
 def test_starts_at_zero_and_keeps_types():
