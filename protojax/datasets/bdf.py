@@ -7,6 +7,7 @@ EEG, and a BDF is a table of numbers.
 from collections.abc import Sequence
 import dataclasses
 from pathlib import Path
+from typing import IO
 
 from jaxtyping import Float
 import numpy as np
@@ -86,7 +87,7 @@ def read(path: Path, wanted: Sequence[int]) -> Signals:
   )
 
 
-def _header(path: Path, head: bytes, raw: object) -> dict[str, list[str]]:
+def _header(path: Path, head: bytes, raw: IO[bytes]) -> dict[str, list[str]]:
   """Field -> its text for each channel."""
   if len(head) < _HEAD or head[:8] != _MAGIC:
     raise UserError(f"{path} is no BDF file: it begins with {head[:8]!r}")
@@ -94,7 +95,7 @@ def _header(path: Path, head: bytes, raw: object) -> dict[str, list[str]]:
     count = int(head[252:256])
   except ValueError as error:
     raise UserError(f"{path}: the number of channels is no number") from error
-  rest = getattr(raw, "read")(count * _HEAD)  # noqa: B009
+  rest = raw.read(count * _HEAD)
   if count < 1 or len(rest) < count * _HEAD:
     raise UserError(f"{path} is cut off within its header; copy it anew")
   found, at = {}, 0
