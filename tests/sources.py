@@ -29,7 +29,6 @@ LEVELS = (
   ("agents", "report"),
   ("methods",),
   ("loading", "configuration"),
-  ("model",),
   ("evaluation", "interact", "commands", "operations", "cli"),
   ("__main__",),
   ("train.py", "explain.py"),
@@ -43,9 +42,7 @@ _TOP = {"evaluation", "interact", "commands", "operations", "cli"}
 # lies in its folder.
 _SHARED = ("prototypes", "losses", "engine", "heat", "explain", "report")
 # Module -> why it stays though one method alone reaches it; five at most.
-ALONE: dict[str, str] = {
-  "protojax.engine.memory": "docs/adding.md offers it to methods of others"
-}
+ALONE: dict[str, str] = {}
 # Folders -> folders that may lie in them.
 _INNER = {"methods": None, "report": {"templates"}}
 

@@ -23,6 +23,7 @@ EMBEDDED = (
   "textures",
   "planted",
   "composites",
+  "digit_canvases",
   "simulated_acquisition",
   "digits",
   "measured_digits",

@@ -122,16 +122,21 @@ def test_a_data_set_is_a_module():
   assert datasets.names() == (
     "acquisition",
     "boxes",
+    "coco",
     "composites",
+    "digit_canvases",
     "digits",
     "emotion_csv",
     "ferplus",
     "folder",
     "latents",
     "measured_digits",
+    "nus_wide",
     "photos",
     "planted",
     "simulated_acquisition",
+    "tagged_folder",
+    "voc2007",
   )
   assert datasets.names("collect") == ("elpv", "folder", "prepared", "textures")
   for name, module in datasets.preparers().items():

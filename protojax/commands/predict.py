@@ -1,4 +1,4 @@
-"""Predicts the class of images, or whether they are defective.
+"""Predicts the class or the labels of images, or whether they are defective.
 
   python -m protojax predict IMAGE... [--workdir=DIR]
 
@@ -12,6 +12,13 @@ the most similar one. The points are what the prototype adds to the logit of the
 predicted class. If prototypes belong to concepts, prototype_class is the
 concept. With --top=0 each image has one row, and its last five columns are
 empty. JSON has the same for each image, and the probabilities of all classes.
+
+For a model that gives several labels, the columns are
+
+  image,label,probability,rank,present
+
+with one row for each of the most probable labels of each image, and for each
+that is present: whose probability is above 1/2. JSON has those of all labels.
 
 For a model that detects anomalies, each image has one row:
 
@@ -46,7 +53,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     default=3,
     type=cli.whole_number(0),
     metavar="N",
-    help="list N prototypes for each image; 3 by default",
+    help="list N prototypes, or labels, for each image; 3 by default",
   )
   parser.add_argument(
     "--output",

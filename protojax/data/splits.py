@@ -7,7 +7,7 @@ import os
 from jaxtyping import Int
 import numpy as np
 
-from protojax.data import columns
+from protojax.data import columns, fields
 from protojax.data.source import Source, Subset, subset
 from protojax.types import UserError
 
@@ -48,7 +48,8 @@ def divided(
   A share of each class is held out; of a class with one example, none is. If
   the source has groups, a share of the groups of each class is held out, each
   with all that belongs to it; the class of a group is that of most of it. If
-  there are no classes, a share of all is held out.
+  examples have no class, such as those with several labels, a share of all is
+  held out.
 
   Args:
     source: the training examples.
@@ -84,7 +85,7 @@ def divided(
 
 
 def _labels(source: Source) -> Int[np.ndarray, "n"]:
-  if source.class_names:
+  if source.class_names and "label" in fields.of(source):
     return columns.labels(source)
   return np.zeros(len(source), np.int32)
 

@@ -29,6 +29,7 @@ OF_NETWORK = operator.attrgetter("network")
 # Capability -> the verb of a message about a method without it.
 _VERBS = {
   "classifies": "classify images",
+  "tags": "give images several labels",
   "segments": "segment images",
   "inspects": "look for anomalies",
   "localises": "find boxes",
@@ -55,6 +56,19 @@ class Classifies(Protocol):
   def groups(self) -> Groups:
     """The groups that its prototypes are sorted into."""
     ...
+
+
+class Tags(Protocol):
+  """A method that gives an image any of several labels; see `Classifies`."""
+
+  @property
+  def class_names(self) -> tuple[str, ...]:
+    """The labels, in the order of the logits and probabilities."""
+    ...
+
+  @property
+  def threshold(self) -> float:
+    """The probability above which a label is said."""
 
 
 class Segments(Protocol):
@@ -252,6 +266,7 @@ class Capabilities:
 
   Attributes:
     classifies: gives images one of several classes: `Classifies`.
+    tags: gives images any of several labels: `Tags`.
     segments: gives pixels one of several classes: `Segments`.
     inspects: says how anomalous images are: `Inspects`.
     localises: gives boxes of objects: `Localises`.
@@ -262,6 +277,7 @@ class Capabilities:
   """
 
   classifies: Callable[[Any], Classifies] | None = None
+  tags: Callable[[Any], Tags] | None = None
   segments: Callable[[Any], Segments] | None = None
   inspects: Callable[[Any], Inspects] | None = None
   localises: Callable[[Any], Localises] | None = None

@@ -140,10 +140,10 @@ def _stream(method: Any, split: str) -> stream_lib.Stream:
     UserError: the classes have changed since the training.
   """
   stream = method.stream(split).once()
-  classifies = able(method, "classifies")
-  if classifies is None:
+  named = able(method, "classifies") or able(method, "tags")
+  if named is None:
     return stream
-  now, then = stream.source.class_names, classifies.class_names
+  now, then = stream.source.class_names, named.class_names
   if tuple(now) != tuple(then):
     gone = ", ".join(sorted(set(then) - set(now)))
     new = ", ".join(sorted(set(now) - set(then)))

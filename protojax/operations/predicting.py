@@ -29,6 +29,7 @@ _CLASSIFIED = (
   "similarity",
   "points",
 )
+_TAGGED = ("image", "label", "probability", "rank", "present")
 _DETECTED = ("image", "score", "threshold", "defective")
 
 
@@ -113,6 +114,24 @@ def _classified(classifies, state, row, top) -> dict[str, Any]:
   }
 
 
+def _tagged(tags, state, row, top) -> dict[str, Any]:
+  del state
+  names, shares = tags.class_names, row["probabilities"]
+  order = np.argsort(-shares, kind="stable")
+  present = int((shares > tags.threshold).sum())
+  return {
+    "labels": [
+      {
+        "label": names[k],
+        "probability": _number(shares[k]),
+        "present": rank < present,
+      }
+      for rank, k in enumerate(order[: max(top, present)])
+    ],
+    "probabilities": dict(zip(names, map(_number, shares), strict=True)),
+  }
+
+
 def _detected(inspects, state, row, top) -> dict[str, Any]:
   del top
   threshold = inspects.threshold(state).value
@@ -154,6 +173,12 @@ def _classified_rows(one: dict[str, Any]) -> Iterator[tuple]:
     yield (*image, "", "", "", "", "")
 
 
+def _tagged_rows(one: dict[str, Any]) -> Iterator[tuple]:
+  for rank, label in enumerate(one["labels"], 1):
+    shown = label["label"], label["probability"], rank, int(label["present"])
+    yield (one["image"], *shown)
+
+
 def _detected_rows(one: dict[str, Any]) -> Iterator[tuple]:
   yield one["image"], one["score"], one["threshold"], int(one["defective"])
 
@@ -172,5 +197,17 @@ def _one_by_one(
 # Capability -> function that makes a result, columns, function that makes rows.
 _ANSWERS = {
   "classifies": (_classified, _CLASSIFIED, _classified_rows),
+  "tags": (_tagged, _TAGGED, _tagged_rows),
   "inspects": (_detected, _DETECTED, _detected_rows),
 }
+
+
+def _one_by_one(
+  batches: Iterable[list[dict[str, Any]]], total: int
+) -> Iterator[dict[str, Any]]:
+  """The results one by one, with a progress bar on stderr."""
+  with log.bar(Console(stderr=True)) as bar:
+    task = bar.add_task("predict", total=total, note="")
+    for batch in batches:
+      yield from batch
+      bar.advance(task, len(batch))

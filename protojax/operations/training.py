@@ -112,9 +112,9 @@ def _trained(folder: Path, config: ConfigDict, make: methods.Make) -> int:
     return 0
 
   class_names = None
-  classifies = able(method, "classifies")
-  if classifies is not None:
-    class_names = classifies.class_names
+  named = able(method, "classifies") or able(method, "tags")
+  if named is not None:
+    class_names = named.class_names
     workdir.claim_classes(folder, class_names)
   parallel.say(f"{config.method} in {folder} on {parallel.describe()}")
   # Held to the end: streams of a split share decoded images while one is alive.

@@ -109,7 +109,7 @@ def test_a_method_of_numbers_is_trained_and_told(run, capsys):
   ("argv", "told"),
   [
     (["explain"], "explain its answers; methods that do: csr, epic, inp_fo"),
-    (["predict", "a.png"], "classify images or look for anomalies; methods"),
+    (["predict", "a.png"], "classify images or give images several labels or"),
     (["export", "--output=x"], "explain its answers"),
     (["evaluate"], "explain its answers"),
     (["sample"], "generate images; methods that do: "),

@@ -1,0 +1,1 @@
+"""PatchCT: patches of an image and labels, aligned by conditional transport."""
