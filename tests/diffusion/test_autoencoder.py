@@ -1,5 +1,6 @@
 """The autoencoder against a NumPy twin, and the reader of its files."""
 
+import functools
 import json
 
 import jax
@@ -9,7 +10,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from protojax import parallel
-from protojax.diffusion import autoencoder, autoencoder_file
+from protojax.diffusion import autoencoder, autoencoder_file, flips
 from protojax.types import UserError
 from tests.diffusion.foreign_autoencoder import Twin, tensors
 
@@ -33,37 +34,36 @@ def read(tmp_path_factory):
 def test_equals_the_twin(read):
   module, variables = read
   assert module.stride == 2
-  images = np.float32(np.random.default_rng(1).normal(size=(2, 4, 6, 3)))
+  rng = np.random.default_rng(1)
+  images = rng.integers(0, 256, (2, 4, 6, 3), np.uint8)
 
   def there_and_back(variables, images):
-    latents = module.apply(variables, images, method="encode")
-    return latents, module.apply(variables, latents.mean, method="decode")
+    latents = flips.encoded(module, variables, {"image": images})["latents"]
+    mean = latents[:, 0, ..., :2]
+    return latents, module.apply(variables, mean, method="decode")
 
   latents, back = jax.jit(there_and_back)(variables, images)
-  assert latents.mean.shape == (2, 2, 3, 2)
+  assert latents.shape == (2, 2, 2, 3, 4)
   twin = Twin(tensors(), groups=2)
+  close = functools.partial(np.testing.assert_allclose, rtol=1e-4, atol=1e-5)
   for n, image in enumerate(images):
-    mean, log_variance = twin.encode(image.transpose(2, 0, 1))
-    expected = 0.5 * mean.transpose(1, 2, 0)
-    np.testing.assert_allclose(latents.mean[n], expected, rtol=1e-4, atol=1e-5)
-    expected = 0.5 * np.exp(log_variance.transpose(1, 2, 0) / 2)
-    np.testing.assert_allclose(
-      latents.deviation[n], expected, rtol=1e-4, atol=1e-5
-    )
-    expected = twin.decode(mean).transpose(1, 2, 0)
-    np.testing.assert_allclose(back[n], expected, rtol=1e-4, atol=1e-5)
+    for flip, seen in enumerate((image, image[:, ::-1])):
+      mean, log_variance = twin.encode(seen.transpose(2, 0, 1) / 127.5 - 1)
+      found = latents[n, flip].transpose(2, 0, 1)
+      close(found[:2], 0.5 * mean)
+      close(found[2:], 0.5 * np.exp(log_variance / 2))
+      if not flip:
+        close(back[n], twin.decode(mean).transpose(1, 2, 0))
 
 
-def test_both_names_of_attention_are_read(read, tmp_path):
+def test_earlier_names_of_attention_are_read(read, tmp_path):
+  """As convolutions, too."""
   _, variables = read
-  older = _saved(tmp_path / "older", tensors(newer=False))
-  _, found = autoencoder_file.read(older)
-  jax.tree.map(np.testing.assert_array_equal, found, variables)
-  as_convolutions = {
-    name: x[..., None, None] if ".to_" in name and x.ndim == 2 else x
-    for name, x in tensors().items()
+  older = {
+    name: x[..., None, None] if ".attentions." in name and x.ndim == 2 else x
+    for name, x in tensors(newer=False).items()
   }
-  _, found = autoencoder_file.read(_saved(tmp_path / "conv", as_convolutions))
+  _, found = autoencoder_file.read(_saved(tmp_path, older))
   jax.tree.map(np.testing.assert_array_equal, found, variables)
 
 
@@ -77,14 +77,6 @@ def test_latents_are_drawn_by_example():
   assert 0 < np.abs(found - mean).max() < 5
   again = autoencoder.Latents(mean[::-1], wide.deviation).drawn(keys[::-1])
   np.testing.assert_allclose(again[::-1], found, rtol=1e-6)
-
-
-def test_the_published_size():
-  """83.65 million parameters, as diffusers counts sd-vae-ft-mse."""
-  module = autoencoder.Autoencoder()
-  images = jax.ShapeDtypeStruct((1, 16, 16, 3), jnp.float32)
-  shapes = jax.eval_shape(module.init, jax.random.key(0), images)
-  assert sum(x.size for x in jax.tree.leaves(shapes)) == 83_653_863
 
 
 def test_files_of_another_network_are_told(tmp_path):
