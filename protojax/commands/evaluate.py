@@ -22,6 +22,12 @@ trained on each, by configs/METHOD_planted.py:CHARACTERISTIC, and its prototypes
 are explained over images that it was not trained on. The characteristic that
 decides should have the largest share of the importance.
 
+  python -m protojax evaluate --generated=DIR --workdir=RUN
+
+compares generated images, such as those that `sample` wrote, with the images of
+the run's data, or with --real=DIR2 with others: Frechet and kernel distance,
+precision and recall of the features of a backbone, Inception score.
+
 --json=FILE also writes the figures, {"methods": {NAME: {METRIC: {"mean", "std",
 "n", "left_out"}}}}. left_out is the share of cases for which the metric is not
 defined. With --by-branch or --own-size it also has "by_branch" or "own_size":
@@ -29,7 +35,9 @@ true. With --planted it writes "shares", "first" (the share of prototypes for
 which the deciding characteristic comes first), "accuracy" and
 "train_test_correlation". They are means over the seeds, for the preset
 "balanced"; "reference" holds those for the preset "reference", and "seeds" the
-figures of each seed.
+figures of each seed. With --generated it is {"generated", "real", "features",
+"image_size", "counts", "figures": {METRIC: {"mean", "std", "n"}}}; std is over
+n parts of the images.
 """
 
 import argparse
@@ -56,13 +64,22 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     help="train and compare these methods, with commas in between; your own by"
     " the name of its module",
   )
+  kind.add_argument(
+    "--generated",
+    default="",
+    type=cli.path,
+    metavar="PATH",
+    help="compare these images with real ones: a folder, that of `sample` or"
+    " any other, or an npz with arr_0 [N H W 3]",
+  )
   parser.add_argument(
     "--workdir",
     default="",
     type=cli.path,
     metavar="DIR",
-    help="the run to judge. With --planted or --methods: the folder for the"
-    " runs, by default runs/planted/METHOD or runs/compared",
+    help="the run to judge. With --generated: the run whose data are the real"
+    " images. With --planted or --methods: the folder for the runs, by default"
+    " runs/planted/METHOD or runs/compared",
   )
   parser.add_argument(
     "--seeds",
@@ -74,6 +91,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
   _of_judging(parser)
   _of_methods(parser)
   _of_planted(parser)
+  _of_generated(parser)
   parser.add_argument(
     "--json",
     default="",
@@ -139,14 +157,16 @@ def _of_methods(parser: argparse.ArgumentParser) -> None:
     "--backbone",
     default="",
     metavar="NAME",
-    help="backbone of all methods; by default the one in each config",
+    help="backbone of all methods; by default the one in each config. With"
+    " --generated: of the features; efficientnet_lite0_head by default",
   )
   parser.add_argument(
     "--image-size",
     default=0,
     type=cli.whole_number(1, int(SIDE.high)),
     metavar="PIXELS",
-    help="side of the network's input; by default the one in each config",
+    help="side of the network's input; by default the one in each config, and"
+    " with --generated the one that its weights were trained at",
   )
 
 
@@ -163,6 +183,31 @@ def _of_planted(parser: argparse.ArgumentParser) -> None:
     metavar="NAMES",
     help="test only these characteristics, with commas in between; all by"
     " default",
+  )
+
+
+def _of_generated(parser: argparse.ArgumentParser) -> None:
+  parser.add_argument(
+    "--real",
+    default="",
+    type=cli.path,
+    metavar="PATH",
+    help="the real images: as --generated, or an npz with their mu and sigma;"
+    " by default those of the data of --workdir",
+  )
+  parser.add_argument(
+    "--split",
+    default="train",
+    choices=["train", "validation", "test"],
+    help="of the data of --workdir; train by default",
+  )
+  parser.add_argument(
+    "--weights",
+    default="",
+    type=cli.at_home,
+    metavar="FILE",
+    help="of the backbone of the features; for --backbone=inception_v3_fid the"
+    " file pt_inception-2015-12-05",
   )
 
 

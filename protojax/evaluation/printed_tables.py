@@ -1,25 +1,30 @@
 """The tables that `evaluate` prints."""
 
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 from rich.table import Table
 
 from protojax.console import Console
 from protojax.evaluation import known_causes
-from protojax.evaluation.measure import FIGURES
+from protojax.evaluation.measure import FIGURES, Figure
 
 _ABSENT = "-"
 
 
-def markdown(methods: Mapping[str, Mapping[str, Any]]) -> str:
+def markdown(
+  methods: Mapping[str, Mapping[str, Any]],
+  figures: Mapping[str, Figure] = MappingProxyType(FIGURES),
+) -> str:
   """A table with a row for each metric and a column for each method.
 
   Args:
     methods: name -> metric -> "mean" and "std", as from `compare`.
+    figures: the metrics, in the order of the rows.
   """
   rows = [["metric", "better", *methods]]
-  for metric, figure in FIGURES.items():
+  for metric, figure in figures.items():
     told = [_told(found.get(metric)) for found in methods.values()]
     if set(told) != {_ABSENT}:
       rows.append([figure.title, figure.better, *told])

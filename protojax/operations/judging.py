@@ -13,11 +13,13 @@ from protojax.console import Console
 from protojax.engine import seeds, workdir
 from protojax.evaluation import (
   compare,
+  generated,
   known_causes,
   measure,
   printed_tables,
   recipes,
 )
+from protojax.metrics import generation_features
 from protojax.operations.training import train
 from protojax.types import UserError
 
@@ -39,7 +41,7 @@ def run(args: argparse.Namespace) -> int:
       " --planted has none of them"
     )
   try:
-    content = _planted(args) if args.planted else _judged(args)
+    content = _content(args)
   except compare.Stopped as stopped:
     return stopped.code
   if args.json and parallel.is_primary():
@@ -47,10 +49,37 @@ def run(args: argparse.Namespace) -> int:
   if parallel.is_primary():
     if args.planted:
       printed_tables.show_planted(content, Console())
+    elif args.generated:
+      values = {"value": content["figures"]}
+      _say(printed_tables.markdown(values, generated.FIGURES))
     else:
-      table = printed_tables.markdown(content["methods"])
-      printing.say("", *table.splitlines())
+      _say(printed_tables.markdown(content["methods"]))
   return 0
+
+
+def _say(table: str) -> None:
+  printing.say("", *table.splitlines())
+
+
+def _content(args: argparse.Namespace) -> Mapping[str, Any]:
+  """What the JSON file holds."""
+  if args.generated:
+    return _compared(args)
+  return _planted(args) if args.planted else _judged(args)
+
+
+def _compared(args: argparse.Namespace) -> Mapping[str, Any]:
+  """Figures of generated images."""
+  if not args.real and not args.workdir:
+    raise UserError(
+      "--generated needs real images to compare with: give --workdir=RUN, whose"
+      " data are taken, or --real=PATH"
+    )
+  name = args.backbone or generation_features.DEFAULT
+  extractor = generation_features.load(name, args.weights, args.image_size)
+  return generated.measure(
+    args.generated, args.real, args.workdir, args.split, extractor
+  )
 
 
 def _judged(args: argparse.Namespace) -> Mapping[str, Any]:

@@ -14,6 +14,7 @@ from protojax import cli, methods, parallel
 from protojax.engine import workdir
 from protojax.engine.checkpoint import Checkpoints, Progress
 from protojax.evaluation import sample_folder
+from protojax.operations import sampling
 from protojax.types import State, UserError
 
 COLOURS = np.float32([[200, 60, 40], [50, 90, 180]])
@@ -213,13 +214,11 @@ def test_numbers_out_of_range_are_one_line(argument, said, capsys):
 
 
 def test_a_model_without_classes_has_no_guidance():
-  from protojax.commands import sample as command
-
   with pytest.raises(UserError, match="has no classes; leave it out"):
-    command._check_guidance(2.0, ())
+    sampling._check_guidance(2.0, ())
   with pytest.raises(UserError, match="has no classes"):
-    command._label("cat", ())
-  assert not len(command._labels(5, None, ()))
+    sampling._label("cat", ())
+  assert not len(sampling._labels(5, None, ()))
 
 
 def test_grey_images_are_grey_files_and_three_channels_for_evaluators(tmp_path):
