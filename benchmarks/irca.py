@@ -26,7 +26,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from benchmarks import harness
 from configs import irca_folder
 from protojax import methods, parallel
-from protojax.methods.irca import results
+from protojax.methods.irca import results, settings
 
 _REPEATS = 5
 _ORDER = 6  # coefficients of a polynomial
@@ -98,7 +98,8 @@ def _rows(root: str, items: int, pixels: int) -> Iterator[harness.Row]:
 
     return ours
 
-  step = jax.jit(lambda given: method._refine((), given))
+  numbers = settings.numbers(method.config, method.model)
+  step = jax.jit(lambda given: method._refine(numbers, given))
   ours, many = repeated(len(rows)), repeated(pixels)
   ours(), many()
   found = {"SciPy": [], "protojax": [], "protojax, pixels": []}

@@ -1,6 +1,7 @@
 """`simulate` on a run of the embedded device, as a user types it."""
 
 import json
+import types
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from protojax import cli, loading
 from protojax.datasets import device_sheet
 from protojax.datasets import simulated_acquisition as simulated
+from protojax.methods import base
 
 pytestmark = pytest.mark.slow
 
@@ -56,18 +58,24 @@ def test_a_scene_becomes_interferograms_and_an_image(run, tmp_path, capsys):
   )
 
 
-def test_what_does_not_fit_is_one_line(run, tmp_path, capsys, debug_run):
+def test_what_does_not_fit_is_one_line(run, tmp_path, capsys, monkeypatch):
   cube = np.ones((2, 2, 3))
   assert simulate(run, tmp_path, cube) == 2
   said = capsys.readouterr().err
   assert "3 bands and there are 160 wavenumbers" in said
   assert said.count("\n") == 1
   assert not (tmp_path / "made.npy").exists()
-  assert simulate(debug_run, tmp_path, cube) == 2
-  assert "does not simulate; methods that do: irca" in capsys.readouterr().err
   arguments = [f"--workdir={run}", "--cube=nowhere.npy", "--output=x.npy"]
   assert cli.run("simulate", arguments, "") == 2
   assert "nowhere.npy is not an array of NumPy" in capsys.readouterr().err
+  # A run of a method that does something else.
+  other = types.SimpleNamespace(
+    capabilities=base.Capabilities(),
+    config=types.SimpleNamespace(method="other"),
+  )
+  monkeypatch.setattr(loading, "load", lambda folder: (other, None, None))
+  assert simulate(run, tmp_path, cube) == 2
+  assert "does not simulate; methods that do: irca" in capsys.readouterr().err
 
 
 def test_the_run_leaves_its_files_and_finds_the_truth(run):

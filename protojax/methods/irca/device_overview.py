@@ -66,18 +66,20 @@ def _figures(method: Any, state: State, known: np.ndarray) -> blocks.Table:
   line, _ = _line(method, state, known)
   settled = (np.asarray(state.buffers["flags"]) & flags.NOT_CONVERGED) == 0
   tolerance = method.config.flags.staircase
-  return blocks.Table(
-    ("figure", "value", "unit"),
-    (
-      ("RMSE of all", float(np.sqrt(np.mean(rmse**2))), "share of the mean"),
-      ("median RMSE", float(np.median(rmse)), "share of the mean"),
-      ("converged", int((settled & known).sum()), "interferometers"),
+  rows: list[tuple] = [
+    ("RMSE of all", float(np.sqrt(np.mean(rmse**2))), "share of the mean"),
+    ("median RMSE", float(np.median(rmse)), "share of the mean"),
+    ("converged", int((settled & known).sum()), "interferometers"),
+  ]
+  if line:
+    rows += [
       ("step of the OPD", line.step, _UM),
       ("OPD of interferometer 0", line.offset, _UM),
       ("deviation from the staircase", line.residual, _UM),
       (f"OPDs within {tolerance:g} {_UM} of it", 100 * line.near, "%"),
-    ),
-    "Figures of the device",
+    ]
+  return blocks.Table(
+    ("figure", "value", "unit"), tuple(rows), "Figures of the device"
   )
 
 
@@ -97,7 +99,9 @@ def _staircase(
 ) -> Iterator[blocks.Curve]:
   """The OPDs over the number of their interferometer, and about their line."""
   opd = np.asarray(state.params["interferometers"]["opd"])[rows]
-  _, line = _line(method, state, known)
+  found, line = _line(method, state, known)
+  if not found:
+    return
   nominal = method.source.nominal_of(rows)
   number = method.numbers[rows]
   order = np.argsort(number, kind="stable")

@@ -76,7 +76,7 @@ def staircase(
   known: Bool[np.ndarray, " n"],
   tolerance: float,
   nominal: Float[np.ndarray, " n"],
-) -> tuple[Staircase, Float[np.ndarray, " n"]]:
+) -> tuple[Staircase | None, Float[np.ndarray, " n"]]:
   """The line through most of the OPDs, and the OPD that it gives each.
 
   Least squares whose weights fall with the distance from the line, as in
@@ -89,9 +89,12 @@ def staircase(
     known: which OPDs to use.
     tolerance: in um, within which an OPD is near.
     nominal: OPDs in um; nan where they are not known.
+
+  Returns:
+    None and the OPDs themselves where fewer than three are known.
   """
   if known.sum() < 3:
-    return Staircase(0.0, 0.0, 0.0, 1.0), opd
+    return None, opd
   x, y = number[known].astype(float), opd[known]
   columns = np.stack([np.ones_like(x), x], axis=1)
   line = _solved(columns, y, np.ones_like(y))

@@ -27,12 +27,14 @@ class System(NamedTuple):
     gradient: of the cost, J^T r.
     diagonal: of J^T J.
     parts: what `solve` needs.
+    others: what else the caller wants to know of the unknowns that are kept.
   """
 
   cost: Float[Array, " b"]
   gradient: Float[Array, "b p"]
   diagonal: Float[Array, "b p"]
   parts: Any
+  others: Any = ()
 
 
 class Solution(NamedTuple):
@@ -54,6 +56,8 @@ class Solution(NamedTuple):
 class _Loop(NamedTuple):
   unknowns: Array
   system: System
+  tried: Array
+  promised: Array
   damping: Array
   factor: Array
   steps: Array
@@ -66,7 +70,7 @@ def minimise(
   solve: Callable[[System, Array], Array],
   start: Float[Array, "b p"],
   most: int | Array,
-  tolerance: float,
+  tolerance: float | Array,
 ) -> Solution:
   """The least squares of each problem, from its start.
 
@@ -85,55 +89,63 @@ def minimise(
     return (loop.steps.max() < most) & ~loop.done.all()
 
   def step(loop: _Loop) -> _Loop:
-    system = loop.system
-    damping = loop.damping[:, None] * _scale(system.diagonal)
-    by = solve(system, damping)
-    tried = linearise(loop.unknowns + by)
-    promised = 0.5 * jnp.sum(by * (damping * by - system.gradient), axis=1)
-    gained = system.cost - tried.cost
-    ratio = gained / jnp.maximum(promised, jnp.finfo(by.dtype).tiny)
+    """Looks at the unknowns to try, keeps the better ones, chooses the next.
+
+    The first are the start itself, so that what is linear around unknowns
+    stands once in the program.
+    """
+    there = linearise(loop.tried)
+    gained = loop.system.cost - there.cost
+    ratio = gained / jnp.maximum(loop.promised, jnp.finfo(start.dtype).tiny)
     # False where the cost is not finite.
-    better = (gained > 0) & (promised > 0) & ~loop.done
+    better = (gained > 0) & (loop.promised > 0) & ~loop.done
     factor = jnp.maximum(1 / 3, 1 - (2 * ratio - 1) ** 3)
     damped = jnp.where(
       better, loop.damping * factor, loop.damping * loop.factor
     )
-    small = tolerance * system.cost
-    flat = better & (gained <= small) & (promised <= small)
+    small = tolerance * there.cost
+    flat = better & (gained <= small) & (loop.promised <= small)
     stuck = ~(damped < _STUCK)
     system = jax.tree.map(
-      lambda new, old: jnp.where(_as(better, new), new, old), tried, system
+      lambda new, old: jnp.where(_as(better, new), new, old), there, loop.system
     )
-    converged = loop.converged | (
-      ~loop.done & (flat | stuck | _level(system, tolerance))
-    )
+    known = jnp.isfinite(system.cost)
+    level = known & _level(system, tolerance)
+    converged = loop.converged | (~loop.done & (flat | stuck | level))
+    unknowns = jnp.where(better[:, None], loop.tried, loop.unknowns)
+    damping = jnp.where(loop.done, loop.damping, damped)
+    scaled = damping[:, None] * _scale(system.diagonal)
+    by = solve(system, scaled)
     return _Loop(
-      jnp.where(better[:, None], loop.unknowns + by, loop.unknowns),
+      unknowns,
       system,
-      jnp.where(loop.done, loop.damping, damped),
+      unknowns + by,
+      0.5 * jnp.sum(by * (scaled * by - system.gradient), axis=1),
+      damping,
       jnp.where(better, 2.0, 2 * loop.factor),
       loop.steps + ~loop.done,
       converged,
-      loop.done | converged,
+      loop.done | converged | ~known,
     )
 
-  first = linearise(start)
-  known = jnp.isfinite(first.cost)
-  level = _level(first, tolerance)
-  zeros = jnp.zeros_like(first.cost)
-  found = jax.lax.while_loop(
-    go_on,
-    step,
-    _Loop(
-      start,
-      first,
-      zeros + _DAMPING,
-      zeros + 2,
-      jnp.zeros(len(start), jnp.int32),
-      level & known,
-      level | ~known,
-    ),
+  empty = jax.tree.map(
+    lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(linearise, start)
   )
+  zeros = jnp.zeros_like(empty.cost)
+  none = jnp.zeros(len(start), bool)
+  begin = _Loop(
+    start,
+    # Any start is better than none, and lowers the damping by three.
+    empty._replace(cost=zeros + jnp.inf),
+    start,
+    zeros + 1,
+    zeros + 3 * _DAMPING,
+    zeros + 2,
+    jnp.full(len(start), -1, jnp.int32),
+    none,
+    none,
+  )
+  found = jax.lax.while_loop(go_on, step, begin)
   return Solution(found.unknowns, found.system, found.steps, found.converged)
 
 
@@ -144,7 +156,7 @@ def _scale(diagonal: Float[Array, "b p"]) -> Float[Array, "b p"]:
   return jnp.maximum(diagonal, jnp.maximum(floor, floor == 0))
 
 
-def _level(system: System, tolerance: float) -> Bool[Array, " b"]:
+def _level(system: System, tolerance: float | Array) -> Bool[Array, " b"]:
   """Whether the residual is orthogonal to every column of J.
 
   The cosine of the angle between them is below the square root of the
@@ -163,9 +175,12 @@ def _as(mask: Bool[Array, " b"], like: Array) -> Array:
 
 def cholesky(system: System, damping: Float[Array, "b p"]) -> Array:
   """Steps by the normal equations; `system.parts` is J^T J [b p p]."""
-  matrix = system.parts + _diagonal(damping)
-  factors = jnp.linalg.cholesky(matrix)
-  return -_substituted(factors, system.gradient)
+  factors = _factors(system.parts + _diagonal(damping))
+  down = _down(factors, system.gradient[..., None])
+  up = jax.lax.linalg.triangular_solve(
+    factors, down, left_side=True, lower=True, transpose_a=True
+  )
+  return -up[..., 0]
 
 
 def qr(system: System, damping: Float[Array, "b p"]) -> Array:
@@ -184,15 +199,23 @@ def qr(system: System, damping: Float[Array, "b p"]) -> Array:
   return -solved[..., 0]
 
 
-def _substituted(factors: Array, right: Array) -> Array:
-  """The x of L L^T x = right."""
-  down = jax.lax.linalg.triangular_solve(
-    factors, right[..., None], left_side=True, lower=True
+def inverse(matrix: Float[Array, "b p p"]) -> Float[Array, "b p p"]:
+  """The inverses of positive definite matrices."""
+  unit = jnp.eye(matrix.shape[-1], dtype=matrix.dtype)
+  down = _down(_factors(matrix), jnp.broadcast_to(unit, matrix.shape))
+  return jnp.einsum("bki,bkj->bij", down, down, precision="highest")
+
+
+def _factors(matrix: Float[Array, "b p p"]) -> Array:
+  """Cholesky's L, of the lower half."""
+  return jax.lax.linalg.cholesky(matrix, symmetrize_input=False)
+
+
+def _down(factors: Array, right: Float[Array, "b p k"]) -> Array:
+  """The x of L x = right."""
+  return jax.lax.linalg.triangular_solve(
+    factors, right, left_side=True, lower=True
   )
-  up = jax.lax.linalg.triangular_solve(
-    factors, down, left_side=True, lower=True, transpose_a=True
-  )
-  return up[..., 0]
 
 
 def _diagonal(values: Float[Array, "b p"]) -> Float[Array, "b p p"]:

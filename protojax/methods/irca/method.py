@@ -67,9 +67,9 @@ class Method:
       c.degrees.reflectivity,
       c.degrees.gain,
       (float(s[0]), float(s[-1])),
-      tuple(c.free),
     )
-    settings.require_sources(len(s), len(model.chosen))
+    fitted = int(model.of_groups(c.free).sum())
+    settings.require_sources(len(s), fitted)
     return model
 
   def stream(self, split: str) -> stream_lib.Stream:
@@ -149,7 +149,8 @@ class Method:
     """Step 3, uncertainties, and flags."""
     _, line = self._staircase(state)
     given = {**self._given(state), "line": line}
-    rows = self._swept(self._refine, data, given)
+    numbers = settings.numbers(self.config, self.model)
+    rows = self._swept(self._refine, data, given, numbers)
     names = "opd", "phase", "reflectivity", "gain"
     params = {name: rows[name] for name in names}
     kept = {name: rows[name] for name in state.buffers}
@@ -192,8 +193,7 @@ class Method:
       "reflectivity": r,
     }
 
-  def _refine(self, state: Any, batch: Batch) -> Mapping[str, Array]:
-    del state
+  def _refine(self, numbers: Any, batch: Batch) -> Mapping[str, Array]:
     m, c = self.model, self.config.refine
     usable = _usable(batch)[:, None]
     data = jnp.where(usable, batch["data"], 1.0)
@@ -204,6 +204,7 @@ class Method:
     found = refine.refine(
       m,
       settings.fit(self.config),
+      numbers,
       self.source.wavenumbers,
       data / level,
       begin,
@@ -262,6 +263,7 @@ class Method:
     function: Any,
     data: stream_lib.Stream,
     given: Mapping[str, np.ndarray] | None = None,
+    state: Any = (),
   ) -> dict[str, np.ndarray]:
     """Rows of all interferometers in their order, in the run's precision.
 
@@ -276,14 +278,14 @@ class Method:
     with jax.enable_x64(self._double):
       found = [
         jax.tree.map(lambda x, valid=batch["valid"]: x[valid], made)
-        for batch, made in parallel.each(function, (), batches())
+        for batch, made in parallel.each(function, state, batches())
       ]
     joined = jax.tree.map(lambda *parts: np.concatenate(parts), *found)
     return {name: _stored(x) for name, x in joined.items()}
 
   def _staircase(
     self, state: State
-  ) -> tuple[flags.Staircase, Float[np.ndarray, " n"]]:
+  ) -> tuple[flags.Staircase | None, Float[np.ndarray, " n"]]:
     return flags.staircase(
       np.asarray(state.params["interferometers"]["opd"]),
       self.numbers,
@@ -356,7 +358,7 @@ class Method:
       "rmse": float(np.sqrt(squares.mean())),
       "median_rmse": float(np.sqrt(np.median(squares))),
       "explained": float(1 - squares.sum() / max(own.sum(), 1e-300)),
-      "staircase_residual": line.residual,
+      **({"staircase_residual": line.residual} if line else {}),
     }
 
   def summary(
@@ -373,7 +375,7 @@ class Method:
       "fitted": int(known.sum()),
       "converged": int((settled & known).sum()),
       **stages[-1]["metrics"],
-      "staircase": line._asdict(),
+      **({"staircase": line._asdict()} if line else {}),
       "flags": flags.counts(marks),
       **({} if known.any() else {"warning": flags.NONE_LEFT}),
     }

@@ -11,13 +11,13 @@ The phase at the middle of the range and its slope are nearly independent; the
 phase shift at wavenumber 0 and the OPD are not.
 """
 
+from collections.abc import Collection
 import dataclasses
-import functools
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 import numpy as np
 
 from protojax.methods.irca import transfer
@@ -47,7 +47,6 @@ class Model:
     reflectivity: degree of its polynomial.
     gain: degree of its polynomial.
     ends: first and last wavenumber of the sources, in 1/um.
-    free: the groups of unknowns that are fitted; the others stay.
   """
 
   waves: int
@@ -55,7 +54,6 @@ class Model:
   reflectivity: int
   gain: int
   ends: tuple[float, float]
-  free: tuple[str, ...] = GROUPS
 
   @property
   def degrees(self) -> tuple[int, int, int]:
@@ -67,14 +65,12 @@ class Model:
     """How many an interferometer has."""
     return sum(self.degrees) + 3
 
-  @functools.cached_property
-  def chosen(self) -> np.ndarray:
-    """Positions of the unknowns that are fitted."""
+  def of_groups(self, names: Collection[str]) -> Bool[np.ndarray, " p"]:
+    """Which unknowns are of some of `GROUPS`."""
     group = ["phase", "opd"]
     group += ["reflectivity"] * (self.reflectivity + 1)
     group += ["gain"] * (self.gain + 1)
-    found = [n for n, name in enumerate(group) if name in self.free]
-    return np.array(found, np.int32)
+    return np.array([name in names for name in group])
 
   def basis(
     self, wavenumbers: Float[ArrayLike, " c"], degree: int

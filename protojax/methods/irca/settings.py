@@ -1,4 +1,4 @@
-"""Checks the config of IRCA, and turns it into the settings of its fit."""
+"""Checks the config of IRCA, and turns it into the settings of a fit."""
 
 from collections.abc import Sequence
 
@@ -6,8 +6,8 @@ from ml_collections import ConfigDict
 
 from protojax import ranges
 from protojax.methods.irca import refine, start
-from protojax.methods.irca.model import GROUPS
-from protojax.methods.irca.refine import Fit
+from protojax.methods.irca.model import GROUPS, Model
+from protojax.methods.irca.refine import Fit, Numbers
 from protojax.types import UserError
 
 PRECISIONS = ("float64", "float32")
@@ -66,17 +66,17 @@ def require_sources(sources: int, unknowns: int) -> None:
 
 def fit(config: ConfigDict) -> Fit:
   """How to fit."""
-  c = config.refine
   usual = "cholesky" if config.precision == "float64" else "qr"
-  tolerance = c.tolerance if config.precision == "float64" else 1e-6
-  return Fit(
-    c.steps,
-    max(c.tolerance, tolerance),
-    c.solver or usual,
-    c.loss,
-    c.scale,
-    c.staircase,
-  )
+  return Fit(config.refine.solver or usual, config.refine.loss)
+
+
+def numbers(config: ConfigDict, model: Model) -> Numbers:
+  """With which numbers to fit."""
+  c = config.refine
+  least = 0.0 if config.precision == "float64" else 1e-6
+  tolerance = max(c.tolerance, least)
+  free = model.of_groups(config.free)
+  return Numbers(free, c.steps, tolerance, c.scale, c.staircase)
 
 
 def _one_of(key: str, value: str, known: Sequence[str]) -> None:

@@ -9,8 +9,9 @@ where the response has mean 1 over a period of the phase, whatever the number
 of waves that interfere. Infinitely many waves are Airy's distribution.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Float
 import numpy as np
@@ -19,6 +20,8 @@ from protojax.types import Array, ArrayLike
 
 # `waves` of Airy's distribution.
 AIRY = 0
+# Waves added in one turn of a loop: few of them have none.
+_UNROLLED = 4
 
 
 class Response(NamedTuple):
@@ -78,14 +81,28 @@ def _of_waves(
   """
   x, y = r * cosine, r * sine
   zero, one = jnp.zeros_like(x), jnp.ones_like(x)
+
   # Horner's scheme for the sum of powers and its derivative by z, and for the
   # sum of the powers of R^2 and its derivative.
-  (a, b), (da, db), norm, slope = (one, zero), (zero, zero), one, zero
-  for _ in range(waves - 1):
-    da, db = x * da - y * db + a, x * db + y * da + b
-    a, b = x * a - y * b + 1, x * b + y * a
-    slope = slope * r**2 + norm
-    norm = norm * r**2 + 1
+  def more(_: Any, sums: tuple) -> tuple:
+    a, b, da, db, norm, slope = sums
+    return (
+      x * a - y * b + 1,
+      x * b + y * a,
+      x * da - y * db + a,
+      x * db + y * da + b,
+      norm * r**2 + 1,
+      slope * r**2 + norm,
+    )
+
+  # A loop, so that a program of a thousand waves is no larger than one of five.
+  a, b, da, db, norm, slope = jax.lax.fori_loop(
+    0,
+    waves - 1,
+    more,
+    (one, zero, zero, zero, one, zero),
+    unroll=min(max(waves - 1, 1), _UNROLLED),
+  )
   value = (a**2 + b**2) / norm
   # d|S|^2 = 2 Re(conj(S) S' dz), where dz is i z dphase and exp(i phase) dR.
   re, im = a * da + b * db, a * db - b * da

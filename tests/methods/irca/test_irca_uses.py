@@ -12,7 +12,7 @@ from protojax.datasets import simulated_acquisition as simulated
 from protojax.explain import blocks, documents
 from protojax.explain.request import Request
 from protojax.methods import base
-from protojax.methods.irca import flags, simulator
+from protojax.methods.irca import device_overview, flags, simulator
 from protojax.types import UserError
 from tests.methods.irca import irca_fakes
 
@@ -182,6 +182,19 @@ def test_without_a_single_good_interferometer_it_says_so(known):
   device, one = explains.explain(state, method.stream("test"), request)
   assert device.blocks[-1].text == "No interferometer could be fitted."
   assert len(one.blocks) == 2
+
+
+def test_two_interferometers_have_no_staircase(known):
+  method, state, _ = known
+  marks = np.full(40, flags.NOT_FINITE, np.int32)
+  marks[:2] = 0
+  state = state.replace(buffers={**state.buffers, "flags": marks})
+  device = device_overview.overview(method, state)
+  captions = [getattr(block, "caption", "") for block in device.blocks]
+  assert "Staircase" not in captions
+  figures = device.blocks[captions.index("Figures of the device")]
+  assert len(figures.rows) == 3
+  assert "staircase" not in method.summary(state, [{"metrics": {}}])
 
 
 def test_a_staircase_is_found_though_a_third_lies_anywhere():
