@@ -23,18 +23,18 @@ def get_config(variants: str = "") -> ConfigDict:
   """The folder's config on the embedded digits."""
   config = neurogaze_distill_folder.get_config().unlock()
   config.data.update(
-    name="measured_digits", image_size=16, augment="", validation_fraction=0.0
+    name="measured_digits", image_size=8, augment="", validation_fraction=0.0
   )
   config.external.sets = ("inverted", "textured", "blurred", "rotated")
-  config.batch_size = 64
+  config.batch_size = 48
   config.modality.update(name="measured_digits", size=8)
-  config.teacher.update(epochs=30, patience=0, widths=(32, 64), rate=2e-3)
+  config.teacher.update(epochs=15, patience=0, widths=(32, 64), rate=2e-3)
   config.bank.channels = 32
-  config.image_teacher.update(name="convnet", epochs=30, rate=2e-3)
+  config.image_teacher.update(name="convnet", epochs=15, rate=3e-3)
   config.backbone.name = "convnet"
   # The variance of a class is below the paper's cap here from the start.
   config.d_geo.update(
-    positive_classes=("one", "two"), start_epoch=8, end_epoch=24, hard_gate=0.02
+    positive_classes=("one", "two"), start_epoch=6, end_epoch=18, hard_gate=0.02
   )
-  config.optim.update(epochs=40, rate=2e-3)
+  config.optim.update(epochs=25, rate=3e-3)
   return apply(config, variants, neurogaze_distill_folder.VARIANTS)

@@ -218,8 +218,8 @@ class Images:
     targets = np.asarray(self.state.assets[bank_asset.BANK]["targets"])[:, cell]
     names = method.dataset.class_names
     return blocks.Explanation(
-      key=f"cell-{cell}",
-      title=f"cell {name}",
+      key=f"cell-{self.request.split}-{cell}",
+      title=f"cell {name}, {self.request.split} images",
       scope="global",
       split=self.request.split,
       subject=name,
