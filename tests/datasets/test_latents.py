@@ -10,7 +10,7 @@ import pytest
 
 from protojax.data import images, stream
 from protojax.data.resizing import ADM
-from protojax.datasets import latent_files, latents
+from protojax.datasets import folder, latent_files, latents
 from protojax.datasets.latent_files import Encoder
 from protojax.types import UserError
 from tests.datasets import archive_fakes as fakes
@@ -122,6 +122,24 @@ def test_goes_on_where_it_was_stopped(prepared, source, tmp_path):
     assert (tmp_path / path.name).read_bytes() == path.read_bytes()
   with pytest.raises(UserError, match="is there already: remove it or take"):
     _prepare(source, tmp_path)
+
+
+def test_reads_records_of_tfds_too(prepared, source, tmp_path):
+  folder.prepare(source, str(tmp_path))
+  home = tmp_path / "prepared" / "1.0.0"
+  assert _prepare(home, tmp_path / "latents") == 14
+  for split in ("train", "test"):
+    found, expected = (
+      latents.load(_data(root), split, 0)
+      for root in (tmp_path / "latents", prepared)
+    )
+    assert found.class_names == expected.class_names
+    known = {n.partition("/")[2]: i for i, n in enumerate(expected.names)}
+    assert set(known) == {n.partition("/")[2] for n in found.names}
+    for i, name in enumerate(found.names):
+      other = expected[known[name.partition("/")[2]]]
+      np.testing.assert_array_equal(found[i]["latent"], other["latent"])
+      assert found[i]["label"] == other["label"]
 
 
 def test_latents_of_another_autoencoder_are_refused(prepared):
