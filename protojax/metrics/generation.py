@@ -209,14 +209,15 @@ def kernel_distance(
 
 def _discrepancy(x: np.ndarray, y: np.ndarray) -> float:
   """The discrepancy of two sets of n features."""
-  n = len(x)
+  across = _kernel(x, y).mean()
+  return float(_among(x) + _among(y) - 2 * across)
 
-  def kernel(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    return (a @ b.T / a.shape[1] + 1) ** 3
 
-  def others(a: np.ndarray) -> float:
-    """The mean over pairs of different rows."""
-    k = kernel(a, a)
-    return (k.sum() - np.trace(k)) / (n * (n - 1))
+def _among(x: np.ndarray) -> float:
+  """The mean of the kernel over pairs of different rows."""
+  k, n = _kernel(x, x), len(x)
+  return (k.sum() - np.trace(k)) / (n * (n - 1))
 
-  return float(others(x) + others(y) - 2 * kernel(x, y).mean())
+
+def _kernel(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+  return (x @ y.T / x.shape[1] + 1) ** 3

@@ -13,7 +13,7 @@ from protojax.engine import workdir
 from protojax.evaluation import generated, sample_folder
 from protojax.metrics import generation_features
 
-SIDE = 16
+SIDE, COUNT = 16, 24
 
 
 def pictures(count, seed, tint=0):
@@ -32,9 +32,12 @@ def folder_of(folder, images):
 
 @pytest.fixture(scope="module")
 def sets(toyshop, tmp_path_factory):
-  """A folder of 30 generated images, an npz of 40 real ones, and both."""
+  """A folder of 24 generated images, an npz of 24 real ones, and both.
+
+  With other numbers, more programs would be compiled.
+  """
   root = tmp_path_factory.mktemp("sets")
-  made, real = pictures(30, 0, tint=20), pictures(40, 1)
+  made, real = pictures(COUNT, 0, tint=20), pictures(COUNT, 1)
   np.savez(root / "real.npz", made=np.zeros(3), arr_0=real)
   return folder_of(root / "made", made), root / "real.npz", made, real
 
@@ -73,7 +76,7 @@ def test_figures_are_those_of_features_by_numpy(sets, tmp_path, capsys):
   folder, real, made, theirs = sets
   found = figures(tmp_path, f"--generated={folder}", f"--real={real}")
   out = capsys.readouterr().out
-  assert found["counts"] == {"generated": 30, "real": 40}
+  assert found["counts"] == {"generated": COUNT, "real": COUNT}
   assert found["features"] == "toyshop.nets"
   assert found["image_size"] == SIDE
   (x, _), (y, logits) = features(theirs), features(made)
@@ -105,7 +108,7 @@ def test_equal_images_are_near_however_they_are_given(sets, tmp_path):
   (ours / "sampling.json").write_text("{}")
   Image.new("RGB", (70, 90)).save(ours / "grid.png")
   found = figures(tmp_path, f"--generated={folder}", f"--real={ours}")
-  assert found["counts"] == {"generated": 30, "real": 30}
+  assert found["counts"] == {"generated": COUNT, "real": COUNT}
   told = {name: row["mean"] for name, row in found["figures"].items()}
   assert told["frechet_distance"] == pytest.approx(0, abs=1e-9)
   assert told["precision"] == told["recall"] == 1
@@ -119,7 +122,7 @@ def test_mean_and_covariance_stand_for_real_images(sets, tmp_path):
   found = figures(tmp_path, f"--generated={folder}", f"--real={path}")
   whole = figures(tmp_path, f"--generated={folder}", f"--real={real}")
   assert set(found["figures"]) == {"frechet_distance", "inception_score"}
-  assert found["counts"] == {"generated": 30}
+  assert found["counts"] == {"generated": COUNT}
   assert found["figures"]["frechet_distance"]["mean"] == pytest.approx(
     whole["figures"]["frechet_distance"]["mean"], rel=1e-4
   )
@@ -132,7 +135,7 @@ def test_real_images_are_those_of_a_run(sets, tmp_path, capsys):
   workdir.claim(run, config, methods.later)
   typed = [f"--generated={folder}", f"--workdir={run}"]
   found = figures(tmp_path, *typed)
-  assert found["counts"] == {"generated": 30, "real": 24}
+  assert found["counts"] == {"generated": COUNT, "real": COUNT}
   assert found["real"] == f"train of {run}"
   said = refused(capsys, *typed, "--split=validation")
   assert "no split 'validation': choose from train, test" in said
@@ -140,11 +143,11 @@ def test_real_images_are_those_of_a_run(sets, tmp_path, capsys):
 
 def test_an_unreadable_image_is_named_and_left_out(sets, tmp_path, capsys):
   _, real, made, _ = sets
-  folder = folder_of(tmp_path / "made", made[:9])
-  (folder / "004.png").write_bytes(b"no image")
+  folder = folder_of(tmp_path / "made", made)
+  (folder / "broken.png").write_bytes(b"no image")
   found = figures(tmp_path, f"--generated={folder}", f"--real={real}")
-  assert found["counts"]["generated"] == 8
-  assert "004.png: not an image" in capsys.readouterr().err
+  assert found["counts"]["generated"] == COUNT
+  assert "broken.png: not an image" in capsys.readouterr().err
 
 
 def test_few_images_have_figures_and_a_note(sets, tmp_path, capsys):

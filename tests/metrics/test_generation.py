@@ -145,10 +145,10 @@ def test_kernel_distance_is_that_of_a_loop():
 
 
 def test_kernel_distance_of_one_distribution_is_zero_on_average():
-  x = np.random.default_rng(0).normal(size=(2000, 3))
-  found = generation.kernel_distance(x[:1000], x[1000:], 50, 100)
-  assert abs(found.mean) < 3 * found.std / np.sqrt(50) + 0.01
-  apart = generation.kernel_distance(x[:1000], x[1000:] + 1, 50, 100)
+  x = np.random.default_rng(0).normal(size=(1000, 3))
+  found = generation.kernel_distance(x[:500], x[500:], 20, 50)
+  assert abs(found.mean) < 3 * found.std / np.sqrt(20)
+  apart = generation.kernel_distance(x[:500], x[500:] + 1, 20, 50)
   assert apart.mean > 10 * found.std
 
 
@@ -167,7 +167,7 @@ def naive(real, generated, k):
 def test_precision_and_recall_are_those_of_loops(k):
   rng = np.random.default_rng(0)
   real = np.float32(rng.normal(size=(60, 3)))
-  generated = np.float32(rng.normal(size=(45, 3)) * 0.6 + 1.0)
+  generated = np.float32(rng.normal(size=(60, 3)) * 0.6 + 1.0)
   found = precision_recall(real, generated, k)
   assert found == pytest.approx(naive(real, generated, k))
   assert 0.2 < found.precision < 1
@@ -178,14 +178,16 @@ def test_a_mode_that_is_missing_costs_recall_and_not_precision():
   rng = np.random.default_rng(1)
   near = rng.normal(size=(60, 3))
   real = np.concatenate([near[:30], near[30:] + 100])
-  found = precision_recall(real, near[:30] + 0.01)
+  generated = np.concatenate([near[:30] + 0.01, near[:30] - 0.01])
+  found = precision_recall(real, generated)
   assert found.precision == 1
   assert found.recall == 0.5
   assert precision_recall(real, real) == (1, 1)
 
 
 def test_copies_are_images_of_their_own():
-  real = np.repeat(np.float32([[0.0], [5.0]]), 4, axis=0)
+  points = np.random.default_rng(0).normal(size=(15, 3))
+  real = np.repeat(np.float32(points), 4, axis=0)
   found = precision_recall(real, real + 1)
   assert found == (0, 0)
 

@@ -1,7 +1,5 @@
 """Paints images in the mean colour of a class, with noise: it generates."""
 
-import functools
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -27,14 +25,14 @@ class Painter:
     label = np.broadcast_to(
       conditions.get("label", index % len(self.class_names)), count
     ).astype(np.int32)
-    step = functools.partial(_painted, conditions.get("guidance", 1.0))
     given = {
+      "guidance": np.float32(conditions.get("guidance", 1.0)),
       "colours": state.params["bank"]["vectors"],
       "key": np.asarray(jax.random.key_data(key)),
     }
     padded = np.arange(parallel.whole_batch(count)) % count
     batch = {"index": index[padded], "label": label[padded]}
-    ((_, images),) = parallel.each(step, given, [batch])
+    ((_, images),) = parallel.each(_painted, given, [batch])
     return images[:count]
 
   def traced(self, state, conditions, key, count, start=0):
@@ -42,10 +40,10 @@ class Painter:
     return self.generate(state, conditions, key, count, start), {}
 
 
-def _painted(guidance, given, batch):
+def _painted(given, batch):
   colours = given["colours"]
   middle = colours.mean(0)[None]
-  colour = middle + guidance * (colours[batch["label"]] - middle)
+  colour = middle + given["guidance"] * (colours[batch["label"]] - middle)
   keys = parallel.example_keys(parallel.key_of(given["key"]), batch["index"])
   noise = jax.vmap(lambda key: jax.random.normal(key, (SIDE, SIDE, 3)))(keys)
   pixels = colour[:, None, None] + NOISE * noise
