@@ -107,7 +107,13 @@ def prepare(
   missing = {
     split: _missing(home, split, len(found)) for split, found in sources.items()
   }
-  begin(sum(len(rows) for rows in missing.values()))
+  left = np.concatenate(list(missing.values()))
+  if not parallel.same_everywhere(left.tobytes()):
+    raise UserError(
+      f"processes see different files in {home}: give an --output that all of"
+      " them share"
+    )
+  begin(len(left))
   for split, rows in missing.items():
     _encode(home, split, sources[split], rows, advance, encoder)
   if parallel.is_primary():

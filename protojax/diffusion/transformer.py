@@ -94,7 +94,9 @@ class DiT(nn.Module):
       [b], and returns its output [b l d] and evidence: a tree of arrays.
     dtype: type of computation. Parameters, norms, the tokens that blocks add
       to, and the output are float32.
-    remat: whether the gradient computes each group again.
+    remat: whether a group keeps the products with its weights alone for the
+      gradient, which computes the rest again, attention too: a third of the
+      memory for 3 % more products.
   """
 
   channels: int
@@ -185,8 +187,9 @@ class DiT(nn.Module):
     feed_forwards = self._feed_forwards()
     group = _Group
     if self.remat:
+      kept = jax.checkpoint_policies.dots_with_no_batch_dims_saveable
       # Inside of a scan nothing can be merged that remat keeps apart.
-      group = nn.remat(group, prevent_cse=False)
+      group = nn.remat(group, prevent_cse=False, policy=kept)
     scanned = nn.scan(
       group,
       variable_axes={True: 0},
