@@ -10,6 +10,7 @@ is drawn from fixed seeds and kept in memory when the data set is opened.
 
 from collections.abc import Callable, Sequence
 import dataclasses
+import functools
 from typing import Any
 
 from jaxtyping import Bool, Int, UInt8
@@ -69,6 +70,12 @@ class Textures:
 def collect(data: Any) -> Textures:
   """The crops; no key of the config changes them."""
   del data
+  return _kept()
+
+
+@functools.cache
+def _kept() -> Textures:
+  """The crops, which the splits of a run share."""
   return made()
 
 
