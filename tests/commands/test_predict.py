@@ -12,7 +12,7 @@ from PIL import Image
 import pytest
 
 from configs import protopnet_folder
-from protojax import loading, methods, parallel
+from protojax import loading, methods
 from protojax.__main__ import main
 from protojax.data.resizing import SQUASH
 from protojax.engine import workdir
@@ -20,6 +20,7 @@ from protojax.engine.checkpoint import Checkpoints, Progress
 from protojax.explain.inspection import Threshold
 from protojax.methods.base import Capabilities
 from protojax.types import State, UserError
+from tests import starts
 
 _CLASSES = ("cat", "dög", 'a "b", <c>')
 _DEAD = 1
@@ -33,7 +34,7 @@ def model(tmp_path_factory):
   config.batch_size = 3
   config.data.update({"name": "folder", "root": "/gone"})
   method = methods.load(config.lock(), _CLASSES)
-  state = parallel.to_host(jax.jit(method.init)(parallel.key(0)))
+  state = starts.begun(method.init)
   state.buffers["alive"] = np.arange(6) != _DEAD
 
   folder = tmp_path_factory.mktemp("runs") / "run"

@@ -18,6 +18,7 @@ from protojax.modify import modification, presets
 from protojax.prototypes import similarity as similarities
 from protojax.prototypes.layer import AddOn, PrototypeLayer
 from protojax.prototypes.network import Network
+from tests import starts
 from tests.explain import explain_fakes as fakes
 from tests.modify import plain_script as script
 
@@ -95,8 +96,7 @@ def test_scores_of_a_backbone_in_bfloat16_are_of_float32():
     )
     for dtype in ("float32", "bfloat16")
   }
-  key = jax.random.key(0, impl="rbg")
-  state = jax.jit(nets["float32"].init)(key, np.arange(6) % 2)
+  state = jax.device_put(starts.begun(nets["float32"].init, np.arange(6) % 2))
   batch = {"image": fakes.photographs(2, seed=3)}
   found = {}
   for dtype, net in nets.items():

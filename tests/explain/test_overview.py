@@ -7,7 +7,7 @@ import numpy as np
 from numpy.testing import assert_allclose, assert_array_equal
 import pytest
 
-from protojax import backbones, parallel
+from protojax import backbones
 from protojax.explain import overview as overviews
 from protojax.explain import prototypical
 from protojax.explain.context import Context
@@ -21,6 +21,7 @@ from protojax.prototypes import similarity as similarities
 from protojax.prototypes.bank import bank_of, with_bank
 from protojax.prototypes.layer import AddOn, PrototypeLayer
 from protojax.prototypes.network import Network
+from tests import starts
 from tests.explain import explain_fakes as fakes
 
 COUNT = 10
@@ -155,8 +156,7 @@ def test_prototypes_are_merged_in_a_head_of_either_form(kind):
     ("a", "b"),
     head_kind=kind,
   )
-  key = jax.random.key(0, impl="rbg")
-  state = parallel.to_host(jax.jit(net.init)(key, np.arange(6) % 2))
+  state = starts.begun(net.init, np.arange(6) % 2)
   bank = bank_of(state)
   vectors, image = bank.vectors.copy(), np.arange(6, dtype=np.int32)
   vectors[4], image[4] = vectors[0], image[0]

@@ -10,7 +10,7 @@ from numpy.testing import assert_allclose
 import pytest
 
 from configs import csr_composites
-from protojax import methods, parallel
+from protojax import methods
 from protojax.__main__ import main
 from protojax.data import images, stream
 from protojax.data.resizing import Resizing
@@ -22,6 +22,7 @@ from protojax.interact.session import Session
 from protojax.methods.base import Capabilities
 from protojax.prototypes.bank import bank_of, with_bank
 from protojax.types import UserError
+from tests import starts
 from tests.interact import interact_fakes as fakes
 
 _CORNER = (10, 20, 20, 40)  # the blue square of every image
@@ -287,7 +288,7 @@ def test_a_model_without_concepts(tmp_path, monkeypatch, capsys):
 def test_csr_is_what_its_prediction_is_put_right():
   config = csr_composites.get_config("debug")
   method = methods.load(config, ("no", "yes", "perhaps"))
-  state = parallel.to_host(jax.jit(method.init)(parallel.init_key(0)))
+  state = starts.begun(method.init)
   rng = np.random.default_rng(0)
   head = jax.tree.map(
     lambda x: rng.normal(size=x.shape).astype(np.float32), state.params["head"]

@@ -2,11 +2,11 @@
 
 import functools
 
-import jax
 import pytest
 
 from configs import protopnet_folder
-from protojax import methods, parallel
+from protojax import methods
+from tests import starts
 from tests.conftest import ArraySource
 
 
@@ -21,6 +21,7 @@ def make_method():
   @functools.cache
   def make(**changes):
     config = protopnet_folder.get_config("debug").unlock()
+    config.backbone.name = "tests.toys.twoconv"
     config.update_from_flattened_dict({"batch_size": 12, **changes})
     method = methods.load(config.lock())
     method.dataset.sources.update(made)
@@ -32,6 +33,4 @@ def make_method():
 @pytest.fixture(scope="session")
 def make_state():
   """`make_state(method)`: its random start on the host."""
-  return functools.cache(
-    lambda method: parallel.to_host(jax.jit(method.init)(parallel.init_key(0)))
-  )
+  return functools.cache(lambda method: starts.begun(method.init))

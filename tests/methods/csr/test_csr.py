@@ -19,6 +19,7 @@ from protojax.methods import base
 from protojax.prototypes import push
 from protojax.prototypes.explainable import Explainable
 from protojax.types import UserError
+from tests import starts
 from tests.common import terms
 from tests.conftest import ArraySource
 
@@ -47,6 +48,7 @@ def make(**changes):
   config = csr_composites.get_config("debug").unlock()
   config.update_from_flattened_dict(
     {
+      "backbone.name": "tests.toys.twoconv",
       "batch_size": 12,
       "data.concepts": CONCEPTS,
       "prototypes.channels": 8,
@@ -64,7 +66,7 @@ def make(**changes):
 def start():
   """The state after all stages, each cut to a few steps."""
   method = make()
-  state = parallel.to_host(jax.jit(method.init)(parallel.init_key(0)))
+  state = starts.begun(method.init)
   moved = {}
   for number, stage in enumerate(method.stages()):
     before = state

@@ -28,17 +28,21 @@ def wave(number, *shape):
 
 
 @functools.cache
-def features(name="resnet18"):
-  """The tensors of a backbone by torchvision's names."""
+def features(name="resnet18", blank=False):
+  """The tensors of a backbone by torchvision's names; zeros, if `blank`."""
   backbone = backbones.load(name)
   found = {}
   shapes = traverse_util.flatten_dict(reading.shapes(backbone.module))
   for number, (path, leaf) in enumerate(sorted(shapes.items())):
     shape = leaf.shape
-    if path[-1] in ("scale", "var"):
+    if len(shape) == 4:
+      shape = shape[3], shape[2], *shape[:2]
+    if blank:
+      array = np.broadcast_to(np.float32(0), shape)
+    elif path[-1] in ("scale", "var"):
       array = 1 + wave(number, *shape) / 4
     elif len(shape) == 4:
-      array = wave(number, shape[3], shape[2], *shape[:2])
+      array = wave(number, *shape)
     else:
       array = wave(number, *shape) / 4
     found[backbone.layouts[0].foreign_name(path)] = array

@@ -13,6 +13,7 @@ from protojax.prototypes import push
 from protojax.prototypes.bank import bank_of
 from protojax.types import UserError
 from protojax.weights import pytorch, reading
+from tests import starts
 from tests.conftest import ArraySource
 from tests.methods.protopnet import foreign_nets
 from tests.weights import foreign_files
@@ -156,11 +157,15 @@ def test_pushed_prototypes_of_a_projection_have_length_one():
   """So have those that are trained: the similarity would grow with them."""
   config = protopnet_folder.get_config("debug").unlock()
   config.update_from_flattened_dict(
-    {"prototypes.similarity": "projection", "batch_size": 12}
+    {
+      "backbone.name": "tests.toys.twoconv",
+      "prototypes.similarity": "projection",
+      "batch_size": 12,
+    }
   )
   method = methods.load(config.lock())
   method.dataset.sources.update(train=ArraySource(36, 32, seed=0))
-  state = parallel.to_host(jax.jit(method.init)(parallel.init_key(0)))
+  state = starts.begun(method.init)
   state, _ = method.push(state, method.stream("train"))
   assert not push.stale(state)
   lengths = np.linalg.norm(np.asarray(bank_of(state).vectors), axis=-1)

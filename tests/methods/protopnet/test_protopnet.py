@@ -14,6 +14,7 @@ from protojax.engine import stage as stages
 from protojax.engine.summary import milestones
 from protojax.methods.protopnet import last_layer
 from protojax.prototypes import head, push
+from protojax.prototypes.bank import bank_of, with_vectors
 from protojax.types import UserError
 from tests.common import terms
 
@@ -328,7 +329,7 @@ def test_a_backbone_without_weights_cannot_start_pretrained(
   make_method, make_state
 ):
   method = make_method(**{"backbone.pretrained": True})
-  with pytest.raises(UserError, match="convnet' has no pretrained"):
+  with pytest.raises(UserError, match="twoconv' has no pretrained"):
     method.start(make_state(method), method.stream("train"))
 
 
@@ -338,6 +339,7 @@ def test_images_pass_a_frozen_backbone_once(
   method = make_method()
   train = method.stream("train")
   state, _ = method.start(make_state(method), train)
+  state = with_vectors(state, bank_of(state).vectors + 0.1)  # Off the patches.
   before = method.evaluate(state, "train")
   # From here on an image that is read for the backbone is an error.
   monkeypatch.setattr(stream.Stream, "_read", None)

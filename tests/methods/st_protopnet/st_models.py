@@ -2,10 +2,9 @@
 
 import functools
 
-import jax
-
 from configs import st_protopnet_folder
-from protojax import methods, parallel
+from protojax import methods
+from tests import starts
 from tests.conftest import ArraySource
 
 BOTH = 2  # branches
@@ -15,7 +14,12 @@ BOTH = 2  # branches
 def made(**changes):
   """The method on images in memory."""
   config = st_protopnet_folder.get_config("debug").unlock()
-  small = {"batch_size": 12, "prototypes.channels": 8, "alternate": True}
+  small = {
+    "backbone.name": "tests.toys.twoconv",
+    "batch_size": 12,
+    "prototypes.channels": 8,
+    "alternate": True,
+  }
   config.update_from_flattened_dict({**small, **changes})
   method = methods.load(config.lock())
   method.dataset.sources.update(
@@ -27,7 +31,7 @@ def made(**changes):
 @functools.cache
 def begun():
   """A random start of both branches, which serves all their settings."""
-  return parallel.to_host(jax.jit(made().init)(parallel.init_key(0)))
+  return starts.begun(made().init)
 
 
 def fit(method, name):

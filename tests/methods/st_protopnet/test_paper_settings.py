@@ -5,7 +5,6 @@ import numpy as np
 import pytest
 
 from configs import st_protopnet_folder
-from protojax import parallel
 from protojax.engine import stage as stages
 from protojax.methods.st_protopnet import branches
 from protojax.prototypes.bank import bank_of, with_vectors
@@ -23,7 +22,8 @@ def test_the_papers_rates_drop_at_its_epochs_and_stay(alternate):
     **{f"joint.{k}": v for k, v in cropped.items() if k != "epochs"},
   )
   stage = fit(method, "joint")
-  ones = jax.tree.map(np.ones_like, begun().params)
+  # The rates are those of groups, however many arrays they have.
+  ones = {name: {name: np.ones(BOTH, np.float32)} for name in begun().params}
   state = stage.optimizer.init(ones)
   epoch = method.dataset.shuffled().steps_per_epoch
   assert epoch == 3
@@ -38,8 +38,8 @@ def test_the_papers_rates_drop_at_its_epochs_and_stay(alternate):
   @jax.jit
   def step(state):
     updates, _ = stage.optimizer.update(ones, state, ones)
-    parts = updates["backbone"], updates["prototypes"]["prototypes"]
-    return [jax.tree.leaves(x)[0].ravel()[0] for x in parts]
+    groups = updates["backbone"], updates["prototypes"]
+    return [jax.tree.leaves(x)[0][0] for x in groups]
 
   first = step(counted(state, 0))
   for joint in range(16):
@@ -186,10 +186,9 @@ def test_warming_up_sees_augmented_images_as_the_paper_has_it(varied):
 
 def test_after_a_step_raw_vectors_have_length_one_even_at_rest():
   method = made(**{"prototypes.raw": True})
-  start = jax.eval_shape(method.init, parallel.init_key(0))
-  shape = start.params["prototypes"]["prototypes"].shape
-  drawn = method.network.layer.init(
-    jax.random.key(0), np.zeros((1, 1, 1, shape[-1]), np.float32)
+  channels = begun().params["prototypes"]["prototypes"].shape[-1]
+  drawn = jax.jit(method.network.layer.init)(
+    jax.random.key(0), np.zeros((1, 1, 1, channels), np.float32)
   )["params"]
   lengths = np.linalg.norm(drawn["prototypes"][:, 0, 0], axis=1)
   assert lengths.min() > 1.01

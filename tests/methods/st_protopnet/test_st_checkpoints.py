@@ -23,9 +23,9 @@ _NUMBERS = {"cropped": ("0", "2"), "full": ("1", "2")}
 @functools.cache
 def _arrays(variant, backbone="resnet18"):
   """A state dict of one of its two networks."""
-  found = {
-    f"features.{k}": x for k, x in foreign_nets.features(backbone).items()
-  }
+  # Only numbers of a ResNet-18 are compared.
+  features = foreign_nets.features(backbone, blank=backbone != "resnet18")
+  found = {f"features.{k}": x for k, x in features.items()}
   in_turn = foreign_nets.class_map().T
   for b, name in enumerate(_BRANCHES):
     layers = foreign_nets.add_on(
