@@ -8,6 +8,7 @@ import pytest
 
 from protojax import backbones
 from protojax.backbones.vit import ViT, resampled
+from protojax.weights import reading
 
 GRIDS = [(28, 28), (16, 16), (40, 40), (14, 20)]
 POSITION = np.random.default_rng(0).normal(size=(37, 37, 3)).astype(np.float32)
@@ -53,14 +54,13 @@ def on_both(function, grid, *more):
 
 @pytest.mark.parametrize("grid", GRIDS)
 def test_the_twins_in_numpy(grid):
-  position = jnp.asarray(POSITION)
-  found = resampled(position, grid, 0.1)
+  found, smooth, shifted = jax.jit(
+    lambda x: [resampled(x, grid, offset) for offset in (0.1, None, 0.0)]
+  )(POSITION)
   assert_allclose(found, on_both(with_offset, grid, 0.1), atol=1e-5)
-  smooth = resampled(position, grid)
   assert_allclose(smooth, on_both(antialiased, grid), atol=1e-5)
   # They are not the same.
   assert np.abs(found - smooth).max() > 0.1
-  shifted = resampled(position, grid, 0.0)
   assert np.abs(found - shifted).max() > 0.01
 
 
@@ -71,11 +71,11 @@ def test_the_grid_of_pretraining_stays_as_it_is():
 
 
 def test_the_way_goes_with_the_kind_of_checkpoint():
+  modules = {name: backbones.load(name).module for name in backbones.names()}
   found = {
-    name: (backbones.load(name).module.registers, offset)
-    for name in backbones.names()
-    if isinstance(backbones.load(name).module, ViT)
-    for offset in [backbones.load(name).module.position_offset]
+    name: (module.registers, module.position_offset)
+    for name, module in modules.items()
+    if isinstance(module, ViT)
   }
   for size in ("small", "base", "large"):
     assert found[f"dinov2_{size}"] == (4, None)
@@ -88,13 +88,13 @@ def test_the_way_goes_with_the_kind_of_checkpoint():
 def test_a_network_adds_what_was_resampled():
   """Without patches, the first block's input is the position embeddings."""
   net = ViT(3, 0, 1, 2, 37, position_offset=0.1)
-  images = jnp.zeros((1, 56, 56, 3))
   variables = jax.tree.map(
-    jnp.zeros_like, net.init(jax.random.key(0), images)["params"]
+    lambda x: np.zeros(x.shape, x.dtype), reading.shapes(net, 56)["params"]
   )
-  variables["position"] = jnp.asarray(POSITION)
-  variables["norm"]["scale"] = jnp.ones(3)
-  found = net.apply({"params": variables}, images)[0]
+  variables["position"] = POSITION
+  variables["norm"]["scale"] = np.ones(3, np.float32)
+  images = np.zeros((1, 56, 56, 3), np.float32)
+  found = jax.jit(net.apply)({"params": variables}, images)[0]
   expected = on_both(with_offset, (28, 28), 0.1)
   expected -= expected.mean(-1, keepdims=True)
   expected /= np.sqrt((expected**2).mean(-1, keepdims=True) + 1e-6)

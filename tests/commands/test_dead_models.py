@@ -1,5 +1,6 @@
 """A model whose prototypes were all pruned is refused in one line."""
 
+import functools
 import importlib
 import types
 
@@ -17,8 +18,18 @@ from protojax.evaluation import measure
 _CLASSES = ("ash", "birch")
 
 
+@pytest.fixture(scope="module")
+def dead(tmp_path_factory):
+  """`dead(name)`: workdir of a method all of whose prototypes are dead."""
+
+  @functools.cache
+  def made(name):
+    return _dead(tmp_path_factory.mktemp(name), name)
+
+  return made
+
+
 def _dead(folder, name):
-  """Workdir of a run of a method, all of whose prototypes are dead."""
   config = importlib.import_module(f"configs.{name}_folder").get_config("debug")
   method = methods.load(config, _CLASSES)
   shapes = jax.eval_shape(method.init, parallel.init_key(0))
@@ -43,10 +54,10 @@ def _dead(folder, name):
     ("csr", "interact", ["--images", "IMAGE"]),
   ],
 )
-def test_commands_refuse_it(tmp_path, capsys, method, command, flags):
+def test_commands_refuse_it(dead, tmp_path, capsys, method, command, flags):
   image, output = tmp_path / "a.png", tmp_path / "output"
   Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(image)
-  folder = _dead(tmp_path / "run", method)
+  folder = dead(method)
   flags = [
     flag.replace("IMAGE", str(image)).replace("OUTPUT", str(output))
     for flag in flags
@@ -60,9 +71,9 @@ def test_commands_refuse_it(tmp_path, capsys, method, command, flags):
   assert not (folder / "explanations").exists()
 
 
-def test_its_figures_come_with_a_note(tmp_path, monkeypatch, capsys):
+def test_its_figures_come_with_a_note(dead, monkeypatch, capsys):
   """They hold: it has an accuracy, that of one answer to all images."""
-  folder = _dead(tmp_path / "run", "protopnet")
+  folder = dead("protopnet")
   for module in ("decisions", "explanations"):
     monkeypatch.setattr(
       measure, module, types.SimpleNamespace(measure=lambda *given: {})

@@ -8,15 +8,7 @@ import pytest
 
 from protojax.datasets import dataset, photos
 from protojax.types import UserError
-
-
-@pytest.fixture(scope="module")
-def prepared(tmp_path_factory):
-  root = tmp_path_factory.mktemp("photos")
-  with pytest.MonkeyPatch.context() as patch:
-    patch.setenv("XDG_CACHE_HOME", str(root))
-    photos.opened(str(root), "train")
-  return str(root)
+from tests.conftest import SHARED
 
 
 @pytest.fixture
@@ -44,9 +36,10 @@ def test_no_pixel_is_in_both_splits(name):
   assert not seen["test"][:, : int(image.shape[1] * 0.6)].any()
 
 
-def test_records_are_the_crops(prepared, data_config):
+def test_records_are_the_crops():
   for split, count in photos.CROPS.items():
-    source = dataset.open_split(data_config(root=prepared), split)
+    # Where other tests read them.
+    source = photos.opened(str(SHARED / "cache" / "protojax"), split)
     assert source.class_names == photos.CLASS_NAMES
     assert len(photos.CLASS_NAMES) == 13
     assert np.bincount(source.labels).tolist() == [count] * 13
@@ -63,14 +56,21 @@ def test_records_are_the_crops(prepared, data_config):
 
 
 def test_same_place_next_time_and_same_order_elsewhere(
-  prepared, tmp_path, data_config
+  few, tmp_path, monkeypatch, data_config
 ):
-  default = dataset.open_split(data_config(), "test")  # the user's cache
-  other = dataset.open_split(data_config(root=prepared), "test")
-  assert [default.name(i) for i in range(20)] == [
-    other.name(i) for i in range(20)
+  monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+  default = dataset.open_split(data_config(), "test")
+  (written,) = (tmp_path / "cache").rglob("features.json")
+  before = written.stat()
+  photos.opened(str(tmp_path / "other"), "train")
+  other = dataset.open_split(data_config(root=str(tmp_path / "other")), "test")
+  assert [default.name(i) for i in range(13)] == [
+    other.name(i) for i in range(13)
   ]
   np.testing.assert_array_equal(default[7]["image"], other[7]["image"])
+  again = dataset.open_split(data_config(), "test")
+  assert len(again) == len(default) == 13
+  assert written.stat().st_ino == before.st_ino
 
 
 def test_a_killed_writer_leaves_nothing_half_read(tmp_path, monkeypatch):
@@ -81,7 +81,7 @@ def test_a_killed_writer_leaves_nothing_half_read(tmp_path, monkeypatch):
   monkeypatch.setattr(photos, "_crops", killed)
   with pytest.raises(KeyboardInterrupt):
     photos.opened(str(tmp_path), "test")
-  assert not list(tmp_path.rglob("1.0.0"))
+  assert not list(tmp_path.rglob(photos.VERSION))
   monkeypatch.undo()
   monkeypatch.setattr(photos, "CROPS", {"train": 1, "test": 1})
   (tmp_path / ".photos-killed").mkdir()  # what a SIGKILL leaves
@@ -122,9 +122,9 @@ def test_a_place_that_cannot_be_written(tmp_path):
     photos.opened(str(tmp_path / "file"), "train")
 
 
-def test_unknown_split(prepared):
+def test_unknown_split(few, tmp_path):
   with pytest.raises(UserError, match="no split 'val'"):
-    photos.opened(prepared, "val")
+    photos.opened(str(tmp_path), "val")
 
 
 def test_nothing_is_written_where_data_are_read(tmp_path, data_config):

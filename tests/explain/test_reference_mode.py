@@ -26,9 +26,9 @@ PHOTOS = {
   "grey stones": np.repeat(data.gravel()[:40, :33, None], 3, axis=-1),
   "small": data.coffee()[50:57, 60:73],
   "pixel": data.astronaut()[100:101, 60:61],
-  "wide": resize(
-    data.coffee()[150:190], (60, 2000), preserve_range=True
-  ).astype(np.uint8),
+  "wide": resize(data.coffee()[150:190], (12, 400), preserve_range=True).astype(
+    np.uint8
+  ),
 }
 
 

@@ -110,7 +110,12 @@ def _off_permutation(matrix):
 
 @pytest.fixture(scope="module")
 def recovered():
-  method, mixing = _make()
+  method, mixing = _make(
+    channels=16,
+    train=150,
+    test=75,
+    **{"rotation.most": 50, "rotation.rounds": 6},
+  )
   state, found = _run(method)
   return method, mixing, state, dict(found)
 
@@ -136,10 +141,12 @@ def test_whitening_and_turning_undo_it_too():
   method, _ = _make(
     channels=16,
     train=200,
+    test=75,
     **{
       "data.validation_fraction": 0.2,
       "rotation.kind": "invertible",
       "rotation.most": 40,
+      "rotation.rounds": 5,
     },
   )
   train, held_out = splits.divided(method.dataset.sources["train"], 0.2, 0)
@@ -200,9 +207,9 @@ def test_the_papers_descent_undoes_it_too():
     test=50,
     **{
       "rotation.solver": "adam",
-      "rotation.rate": 2e-2,
+      "rotation.rate": 6e-2,
       "rotation.rounds": 2,
-      "rotation.epochs": 20,
+      "rotation.epochs": 8,
       "rotation.most": 40,
       # Six batches an epoch; the last one is padded.
       "rotation.pairs": 62,

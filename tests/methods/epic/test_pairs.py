@@ -178,6 +178,15 @@ def _start():
   )
 
 
+@pytest.fixture(scope="module")
+def updates():
+  """After every step of a round, on the host."""
+  fit, state = _fit(), _start()
+  moments = fit.optimizer.init(state.params)
+  found = descent.fit(fit, state, moments, parallel.key(0))
+  return [parallel.to_host(update) for update in found]
+
+
 def _gradient(generator, batch):
   """Of minus the mean purity, pair by pair, in float64."""
   tangent, maps = generator - generator.T, _maps().astype(np.float64)
@@ -204,14 +213,11 @@ def _adam(generator, batches):
   return w
 
 
-def test_steps_are_those_of_a_naive_twin():
+def test_steps_are_those_of_a_naive_twin(updates):
   """Over two devices, with a batch of two pairs at the end of each epoch."""
   assert jax.device_count() == 2
-  fit, state = _fit(), _start()
-  moments = fit.optimizer.init(state.params)
-  *_, last = descent.fit(fit, state, moments, parallel.key(0))
-  found = np.asarray(last.state.params["rotation"]["generator"])
-  batches = _known(pairs.chosen(state, fit.data), 8)
+  found, state = updates[-1].state.params["rotation"]["generator"], _start()
+  batches = _known(pairs.chosen(state, _fit().data), 8)
   expected = _adam(state.params["rotation"]["generator"], batches)
   assert (
     np.abs(expected - _start().params["rotation"]["generator"]).max() > 0.03
@@ -219,16 +225,10 @@ def test_steps_are_those_of_a_naive_twin():
   np.testing.assert_allclose(found, expected, atol=2e-5)
 
 
-def test_a_round_is_taken_up_in_its_middle():
-  fit, state = _fit(), _start()
-  moments = fit.optimizer.init(state.params)
-  updates = [
-    parallel.to_host(x)
-    for x in descent.fit(fit, state, moments, parallel.key(0))
-  ]
+def test_a_round_is_taken_up_in_its_middle(updates):
   third = updates[2]
   *_, last = descent.fit(
-    fit, third.state, third.optimizer_state, parallel.key(0), start=3
+    _fit(), third.state, third.optimizer_state, parallel.key(0), start=3
   )
   jax.tree.map(
     np.testing.assert_array_equal,

@@ -35,6 +35,12 @@ def rows(method, started):
   return {name: np.concatenate([r[name] for r in found]) for name in found[0]}
 
 
+@pytest.fixture(scope="module")
+def measured(method, started):
+  """What `evaluate` says of the test images."""
+  return method.evaluate(started, "test")
+
+
 def test_it_detects_and_explains_and_does_not_classify(method):
   assert base.able(method, "inspects") is not None
   assert base.able(method, "explains").network is None
@@ -155,11 +161,11 @@ def test_features_may_stay_as_they_are(fresh):
 
 
 def test_evaluation_is_the_exact_one_of_what_is_predicted(
-  method, started, rows
+  method, measured, rows
 ):
   """Mean over the categories, the last batch of each of which is padded."""
   test = method.stream("test")
-  source, found = test.source, method.evaluate(started, "test")
+  source, found = test.source, measured
   truths = np.stack([source.truth(i) for i in range(len(source))])
   # The nearest pixel of 128 for each of 32.
   truths = truths[:, 2::4, 2::4]
@@ -216,8 +222,9 @@ def test_masks_are_cut_as_their_images_and_hidden_defects_are_said(capsys):
   assert load()._hidden(source) == {}
 
 
-def test_without_truth_images_alone_are_measured(method, started, monkeypatch):
-  whole = method.evaluate(started, "test")
+def test_without_truth_images_alone_are_measured(
+  method, started, measured, monkeypatch
+):
   source = method.dataset.source("test")
   collection = dataclasses.replace(source.collection, has_truth=False)
   source = dataclasses.replace(source, collection=collection)
@@ -225,18 +232,17 @@ def test_without_truth_images_alone_are_measured(method, started, monkeypatch):
   found = method.evaluate(started, "test")
   assert set(found) == {"image_auroc", "image_ap", "image_f1_max"}
   for name, value in found.items():
-    assert value == whole[name]
+    assert value == measured[name]
 
 
 def test_a_category_without_test_images_is_left_out(
-  method, started, monkeypatch
+  method, started, measured, monkeypatch
 ):
-  before = method.evaluate(started, "test")
   source = method.dataset.source("test")
   names = (*source.category_names, "for training alone")
   source = dataclasses.replace(source, category_names=names)
   monkeypatch.setitem(method.dataset.sources, "test", source)
-  assert method.evaluate(started, "test") == before
+  assert method.evaluate(started, "test") == measured
 
 
 def _oracle(of, labels, scores):
@@ -247,7 +253,7 @@ def _oracle(of, labels, scores):
   }
 
 
-def test_the_summary_tells_each_category(method, started):
+def test_the_summary_tells_each_category(method, started, measured):
   buffers = {**started.buffers, "normal_images": np.int32(45)}
   started = started.replace(buffers=buffers)
   stages_ = [{"id": "03-threshold", "metrics": {"image_auroc": 0.7}}]
@@ -255,8 +261,7 @@ def test_the_summary_tells_each_category(method, started):
   assert found["headline"] == "image_auroc"
   assert found["image_auroc"] == 0.7
   assert set(found["categories"]) == {"brick", "grass", "gravel"}
-  means = method.evaluate(started, "test")
-  for name, mean in means.items():
+  for name, mean in measured.items():
     values = [found["categories"][c][name] for c in found["categories"]]
     np.testing.assert_allclose(np.mean(values), mean, rtol=1e-6)
   assert set(found["threshold"]) == {"value", "rate", "images"}
