@@ -27,6 +27,7 @@ EMBEDDED = (
   "simulated_acquisition",
   "digits",
   "measured_digits",
+  "digit_bags",
 )
 RECIPES = ("protopnet_cub200", "protopnet_cars196", "protopnet_dogs")
 
