@@ -182,7 +182,8 @@ def _digits() -> tuple[Float[np.ndarray, "N 64"], Int[np.ndarray, " N"]]:
   except ImportError as error:
     raise UserError(f"the digits need scikit-learn: {_INSTALL}") from error
   found: Any = load_digits()
-  return np.float32(found.data / _MOST), np.asarray(found.target)
+  scans = np.asarray(found.data / _MOST, np.float32)
+  return scans, np.asarray(found.target)
 
 
 @functools.cache
@@ -210,4 +211,4 @@ def _components() -> Float[np.ndarray, "64 c"]:
   centred = _training() - _mean()[None]
   _, values, right = np.linalg.svd(centred, full_matrices=False)
   spread = np.sqrt((values[:CHANNELS] ** 2).mean() / len(centred))
-  return np.float32(right[:CHANNELS].T / spread)
+  return np.asarray(right[:CHANNELS].T / spread, np.float32)

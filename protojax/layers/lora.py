@@ -79,8 +79,8 @@ def outside(
   rows: Float[ArrayLike, "r d"], basis: Float[ArrayLike, "d c"]
 ) -> Float[jax.Array, "r d"]:
   """Rows without their part in the span of an orthonormal basis."""
+  rows, basis = jnp.asarray(rows), jnp.asarray(basis)
   within = jnp.matmul(rows, basis, precision=_EXACT)
-  basis = jnp.asarray(basis)
   return rows - jnp.matmul(within, basis.T, precision=_EXACT)
 
 

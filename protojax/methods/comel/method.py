@@ -124,8 +124,8 @@ class Method:
     buffers: dict[str, PyTree] = {"begun": jnp.int32(0)}
     if self._directions:
       buffers["bases"] = {
-        name: lora.empty_bases(*shape, self._columns(name))
-        for name, shape in network.kernels.items()
+        name: lora.empty_bases(inputs, outputs, self._columns(name))
+        for name, (inputs, outputs) in network.kernels.items()
       }
     if self.config.baseline in ("ewc", "lwf"):
       buffers["before"] = jax.tree.map(jnp.zeros_like, params)

@@ -176,8 +176,8 @@ class Task:
       positive = jnp.asarray(batch["label"]) % 2 == 1
       apart = jnp.sum(jnp.where(positive, cosine, 0))
       terms["apart"] = Term(apart, len(loss), self.labels.apart)
-    some = jnp.where(chosen, kept, 0), jnp.where(chosen, every, 0)
-    return terms, {"kept": Term(*map(jnp.sum, some))}
+    some, of = (jnp.sum(jnp.where(chosen, x, 0)) for x in (kept, every))
+    return terms, {"kept": Term(some, of)}
 
   def _kept(
     self,
@@ -200,7 +200,7 @@ class Task:
       squares = jax.tree.map(
         lambda f, p, b: jnp.sum(f * (p - b) ** 2), fisher, params, before
       )
-      return {"ewc": penalty(sum(jax.tree.leaves(squares)), rules.ewc)}
+      return {"ewc": penalty(optax.tree.sum(squares), rules.ewc)}
     if rules.baseline == "lwf":
       old = seen(self.network, state.buffers["before"], batch).logits
       return {"lwf": self._like(jax.lax.stop_gradient(old), logits)}
