@@ -200,7 +200,8 @@ class Task:
       squares = jax.tree.map(
         lambda f, p, b: jnp.sum(f * (p - b) ** 2), fisher, params, before
       )
-      return {"ewc": penalty(optax.tree.sum(squares), rules.ewc)}
+      total = optax.tree.sum(squares)
+      return {"ewc": penalty(jnp.asarray(total), rules.ewc)}
     if rules.baseline == "lwf":
       old = seen(self.network, state.buffers["before"], batch).logits
       return {"lwf": self._like(jax.lax.stop_gradient(old), logits)}
