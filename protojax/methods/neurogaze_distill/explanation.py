@@ -165,6 +165,7 @@ class Images:
       f"The image is most similar to the cell {cells[best]} ({one} / {other})."
       f" Its expected place is {first:+.2f} / {second:+.2f}, the mean of the"
       " cells weighted by softmax(cosine / tau)."
+      f"{self._because(row['delta'][:, best])}"
     )
     order = np.argsort(-cosines.round(5), kind="stable")[: self.request.top]
     yield blocks.Table(
@@ -181,6 +182,17 @@ class Images:
       "similar cells, and the cosine that is lost without a characteristic",
     )  # fmt: skip
     yield from self._faces(best)
+
+  def _because(self, delta: np.ndarray) -> str:
+    """Which characteristic the similarity rests on most, in a sentence."""
+    most = int(np.argmax(delta))
+    if not delta[most] > 0:
+      return ""
+    name = self.request.preset.names[most]
+    return (
+      f" That is so mostly because of its {name}: without it the cosine falls"
+      f" by {delta[most]:.2f}."
+    )
 
   def _source(self, cell: int) -> str | None:
     """The name of the cell that this one was copied from."""

@@ -10,6 +10,9 @@ from protojax.methods.neurogaze_distill.grid import Grid
 from protojax.types import UserError
 
 GRID = Grid(5, 5)
+# Compiled once for each shape.
+KL = jax.jit(losses.proto_kd_loss)
+GEO = jax.jit(losses.geo_prior_loss, static_argnums=(5, 6))
 ANCHORS = np.array([[0.8, 0.4], [0.0, 0.0], [-0.8, -0.4]], np.float32)
 
 
@@ -79,11 +82,9 @@ def test_kl_is_zero_if_and_only_if_equal(bank):
   f = unit(7, 32)
   s, roots = f @ bank.prototypes.T, bank.roots()
   own = jax.nn.softmax(s / 0.9)
-  np.testing.assert_allclose(
-    losses.proto_kd_loss(s, own, roots, 0.9), 0, atol=1e-6
-  )
+  np.testing.assert_allclose(KL(s, own, roots, 0.9), 0, atol=1e-6)
   other = losses.proto_targets(bank, ANCHORS)[[0, 1, 2, 0, 1, 2, 0]]
-  assert np.all(losses.proto_kd_loss(s, other, roots, 0.9) > 0)
+  assert np.all(KL(s, other, roots, 0.9) > 0)
 
 
 def test_the_loss_does_not_change_with_a_rotation(bank):
@@ -92,9 +93,7 @@ def test_the_loss_does_not_change_with_a_rotation(bank):
   turned = (f @ turn) @ (bank.prototypes @ turn).T
   plain = f @ bank.prototypes.T
   np.testing.assert_allclose(
-    losses.proto_kd_loss(turned, q, bank.roots(), 0.9),
-    losses.proto_kd_loss(plain, q, bank.roots(), 0.9),
-    rtol=1e-4,
+    KL(turned, q, bank.roots(), 0.9), KL(plain, q, bank.roots(), 0.9), rtol=1e-4
   )
 
 
@@ -106,16 +105,14 @@ def test_cells_with_one_prototype_count_together():
   q = losses.proto_targets(bank, ANCHORS)
   roots, f = bank.roots(), unit(3, 3)
   s = f @ bank.prototypes.T
-  found = losses.proto_kd_loss(s, q, roots, 0.9)
+  found = KL(s, q, roots, 0.9)
   own = np.unique(roots)
   wanted = np.stack([q[:, roots == k].sum(1) for k in own], axis=1)
   powers = np.exp(s[:, own] / 0.9) * [(roots == k).sum() for k in own]
   stu = powers / powers.sum(1, keepdims=True)
   expected = (wanted * np.log(wanted / stu)).sum(1)
   np.testing.assert_allclose(found, expected, rtol=1e-4)
-  gradient = jax.grad(
-    lambda x: jnp.sum(losses.proto_kd_loss(x, q, roots, 0.9))
-  )(s)
+  gradient = jax.grad(lambda x: jnp.sum(KL(x, q, roots, 0.9)))(s)
   assert np.isfinite(gradient).all()
 
 
@@ -128,9 +125,9 @@ def test_the_floor_is_below_what_any_feature_gives(bank):
     q = losses.proto_targets(bank, ANCHORS, sigma=sigma)
     floors[sigma] = losses.kl_floor(bank, q, 0.9)
     for row, floor in zip(q, floors[sigma], strict=True):
-      many = losses.proto_kd_loss(s, np.tile(row, (4000, 1)), roots, 0.9)
+      many = KL(s, np.tile(row, (4000, 1)), roots, 0.9)
       assert floor <= np.min(many) + 1e-5
-    uniform = losses.proto_kd_loss(np.zeros((3, 25)), q, roots, 0.9)
+    uniform = KL(np.zeros((3, 25)), q, roots, 0.9)
     assert np.all(floors[sigma] < uniform)
   assert floors[0.8][0] < 0.2 < floors[0.4][0]
 
@@ -146,9 +143,7 @@ def geometry(features, labels, positive=(1.0, 0.0, 0.0), kappa=0.2, delta=0.5):
   own = np.eye(3, dtype=np.float32)[labels]
   means = own.T @ features / np.maximum(own.sum(0), 1)[:, None]
   seen = own.sum(0) > 0
-  return losses.geo_prior_loss(
-    features, labels, means, seen, np.array(positive), kappa, delta
-  )
+  return GEO(features, labels, means, seen, np.array(positive), kappa, delta)
 
 
 def test_compact_classes_that_are_apart_cost_nothing():
@@ -179,9 +174,7 @@ def test_variance_is_that_of_numpy_and_moves_positive_classes_alone():
 def geometry_spread(features, labels):
   means, seen = np.zeros((3, 8), np.float32), np.ones(3, bool)
   positive = np.array([1.0, 0.0, 0.0])
-  return losses.geo_prior_loss(
-    features, labels, means, seen, positive, 0.2, 0.5
-  ).spread
+  return GEO(features, labels, means, seen, positive, 0.2, 0.5).spread
 
 
 def test_a_class_with_one_row_has_no_variance():
@@ -197,7 +190,7 @@ def test_the_margin_pushes_means_apart():
   def margin(f):
     own = np.eye(3)[labels]
     means = own.T @ jax.lax.stop_gradient(f) / 3
-    return losses.geo_prior_loss(
+    return GEO(
       f, labels, means,
       np.array([True, True, False]), np.zeros(3), 0.2, 0.5,
     ).margin  # fmt: skip
