@@ -210,14 +210,11 @@ def _require_files(folder: Path, index: Index, split: str) -> None:
     path = file(folder, split, number)
     rows = min(SHARD, count - number * SHARD)
     expected = (rows, 2, size, size, 2 * index["channels"])
-    way_out = f"remove it and {folder / _INDEX}, and {AGAIN}"
     if not path.exists():
-      raise UserError(
-        f"{path} is missing: remove {folder / _INDEX} and {AGAIN}"
-      )
+      raise UserError(f"{path} is missing: {AGAIN}")
     found = array_file.read(path, mapped=True)
     if found.shape != expected or found.dtype != np.float16:
       raise UserError(
         f"{path} holds {found.dtype} {found.shape}; expected float16"
-        f" {expected}: {way_out}"
+        f" {expected}: remove it and {AGAIN}"
       )

@@ -169,19 +169,25 @@ def _index(encoder: Encoder, sources: Mapping[str, Source]) -> Index:
 def _require_own(home: Path, index: Index) -> None:
   """Refuses a folder with other latents, or with all of these."""
   if not latent_files.is_begun(home):
+    if strange := sorted(home.glob("*.npy")):
+      raise UserError(
+        f"{home} has {strange[0].name}, and no index that says of what: remove"
+        " it or take another --output"
+      )
     return
-  found = latent_files.read(home)
-  if found["complete"]:
-    raise UserError(
-      f"{home} is there already: remove it or take another --output"
-    )
-  theirs, ours = dict(found), dict(index)
-  differ = [key for key in ours if theirs[key] != ours[key]]
+  theirs, ours = dict(latent_files.read(home)), dict(index)
+  complete = theirs.pop("complete")
+  differ = [key for key in theirs if theirs[key] != ours[key]]
   if differ:
     raise UserError(
-      f"{home} has a part of other latents ({', '.join(differ)} differ): remove"
-      " it, take another --output, or give the same --source, --autoencoder and"
+      f"{home} has other latents ({', '.join(differ)} differ): remove it, take"
+      " another --output, or give the same --source, --autoencoder and"
       " --image-size as before"
+    )
+  counts = {name: len(s["names"]) for name, s in index["splits"].items()}
+  if complete and not any(len(_missing(home, *c)) for c in counts.items()):
+    raise UserError(
+      f"{home} is there already: remove it or take another --output"
     )
 
 
@@ -225,4 +231,11 @@ def _latents(
   found = parallel.each(encoder.encode, encoder.state, images.batches())
   for batch, made in found:
     for n in np.flatnonzero(batch["valid"]):
-      yield int(batch["index"][n]), made["latents"][n].astype(np.float16)
+      row, latents = int(batch["index"][n]), made["latents"][n]
+      if not np.all(np.abs(latents) < np.finfo(np.float16).max):
+        raise UserError(
+          f"{source.name(row)} becomes latents up to {np.abs(latents).max():g};"
+          " expected values of the order of 1: are these the autoencoder's"
+          " weights and its scaling_factor?"
+        )
+      yield row, latents.astype(np.float16)

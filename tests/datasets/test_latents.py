@@ -179,10 +179,24 @@ def test_damage_is_told(prepared, source, tmp_path):
   with pytest.raises(UserError, match=r"float16 \(1, 2, 4, 4, 2\); expected"):
     latents.load(_data(tmp_path), "train", 0)
   (tmp_path / "train-00002.npy").unlink()
-  with pytest.raises(UserError, match=r"train-00002\.npy is missing"):
+  with pytest.raises(UserError, match=r"train-00002\.npy is missing: run"):
     latents.load(_data(tmp_path), "train", 0)
+  # The two images of that file.
+  assert _prepare(source, tmp_path) == 2
+  assert len(latents.load(_data(tmp_path), "train", 0)) == 10
   index = json.loads((tmp_path / "latents.json").read_text())
   del index["channels"]
   (tmp_path / "latents.json").write_text(json.dumps(index))
   with pytest.raises(UserError, match=r"latents\.json .*channels"):
     latents.load(_data(tmp_path), "train", 0)
+  (tmp_path / "latents.json").unlink()
+  with pytest.raises(UserError, match=r"has test-00000\.npy, and no index"):
+    _prepare(source, tmp_path)
+
+
+def test_latents_that_are_too_large_are_told(source, tmp_path):
+  encoder = _encoder()._replace(state=np.float32(1e9))
+  with pytest.raises(UserError, match=r"0\.jpg becomes latents up to .*e\+0"):
+    latents.prepare(
+      str(source), str(tmp_path), lambda n: None, lambda: None, encoder
+    )
