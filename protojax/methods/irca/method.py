@@ -155,7 +155,13 @@ class Method:
     params = {name: rows[name] for name in names}
     kept = {name: rows[name] for name in state.buffers}
     state = State({"interferometers": params}, {}, kept)
-    return self._flagged(state), {"steps": float(rows["steps"].mean())}
+    state = self._flagged(state)
+    marks = np.asarray(state.buffers["flags"])
+    for meaning, count in flags.counts(marks & ~flags.UNUSABLE).items():
+      parallel.say(
+        f"note: {count} of {len(data)} interferometers are flagged: {meaning}"
+      )
+    return state, {"steps": float(rows["steps"].mean())}
 
   # What a sweep makes of a batch.
 

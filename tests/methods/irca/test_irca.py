@@ -125,12 +125,18 @@ def test_bad_interferometers_are_flagged_and_leave_the_others_alone(spoiled):
 
 
 def test_a_line_for_each_thing_that_is_wrong(spoiled, capsys):
-  method, (state, _, _) = spoiled
+  method, (state, begun, _) = spoiled
   method.gain(state, method.stream("test"))
   said = capsys.readouterr().out.splitlines()
   assert len(said) == 4
   for text in ("not ascending", "repeats 1", "1 of 40", "2 of 40"):
     assert any(text in line for line in said)
+  method.refine(begun, method.stream("test"))
+  said = capsys.readouterr().out.splitlines()
+  assert (
+    "note: 1 of 40 interferometers are flagged: OPD below one fringe"
+    in (said[0])
+  )
 
 
 def test_an_acquisition_without_any_signal_is_told(spoiled, caplog):
