@@ -23,4 +23,11 @@ def get_config(variants: str = "") -> ConfigDict:
     image_size=36,
     augment="",
   )
+  # Cells of 4 pixels that see 15; a transformer learns slower on a few images.
+  config.backbone.name = "convnet_local"
+  config.batch_size = 32
+  config.optimizer.warmup = 0.1
+  config.align.update(epochs=8, rate=6e-3, backbone=6e-3, labels=6e-3)
+  # The towers are aligned, and slowed to a tenth.
+  config.train.update(epochs=4, backbone=6e-4, labels=6e-4)
   return apply(config, variants, patchct_folder.VARIANTS)

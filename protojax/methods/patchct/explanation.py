@@ -113,7 +113,8 @@ def _spread(count: int, most: int) -> set[int]:
   """At most so many of the first whole numbers, evenly chosen."""
   if not most:
     return set()
-  return set(np.linspace(0, count - 1, min(count, most)).round().astype(int))
+  places = np.linspace(0, count - 1, min(count, most)).round()
+  return {int(place) for place in places}
 
 
 def _step(
@@ -273,7 +274,9 @@ def _image(
   listed = said or [int(order[0])]
   drawn: list[blocks.Block] = list(_told(names, said, labels))
   drawn.append(
-    pictures.places(image, [(k, row["cell"][k]) for k in listed], names, model)
+    pictures.places(
+      image, [(k, int(row["cell"][k])) for k in listed], names, model
+    )
   )
   if said:
     drawn += pictures.segmentation(image, row["segments"], said, names, model)

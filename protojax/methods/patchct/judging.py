@@ -66,6 +66,12 @@ def measure(
   return {name: x for name, x in metrics.items() if np.isfinite(x)}
 
 
+def chosen(metrics: Metrics) -> Metrics:
+  """mAP, that of the fusion score, and pointing."""
+  names = ("map", "map_fused", "pointing", "label_cosine")
+  return {name: metrics[name] for name in names if name in metrics}
+
+
 def centres(grid: tuple[int, int]) -> np.ndarray:
   """The centres of cells, row-major: (y, x) in shares of the image."""
   height, width = grid

@@ -20,7 +20,7 @@ from protojax import text
 from protojax.engine.assets import Asset
 from protojax.text import tables
 from protojax.text.tables import unit
-from protojax.types import Array, PyTree, State
+from protojax.types import Array, ArrayLike, PyTree, State
 
 EARLY = ("shared", "tower")
 ASSET = "text"
@@ -75,7 +75,7 @@ class Labels:
     if e is None:
       table = tables.learned(keys[0], len(self.names), channels)
       return {"labels": {"table": table}}, {}
-    orthogonal = nn.initializers.orthogonal()
+    orthogonal = jax.jit(nn.initializers.orthogonal(), static_argnums=1)
     # CLIP's vectors lie in the common space already.
     whole = e.channels == channels
     kernel = (
@@ -135,11 +135,12 @@ class Labels:
     return np.maximum(ends.round().astype(int) - 1, 0)
 
 
-def _product(x: Array, kernel: Array) -> Array:
-  return jnp.matmul(x, kernel, precision=jax.lax.Precision.HIGHEST)
+def _product(x: ArrayLike, kernel: ArrayLike) -> Array:
+  return jnp.matmul(jnp.asarray(x), kernel, precision=jax.lax.Precision.HIGHEST)
 
 
-def _normed(x: Array) -> Array:
+def _normed(x: ArrayLike) -> Array:
   """Every vector with mean 0 and variance 1."""
+  x = jnp.asarray(x)
   x = x - jnp.mean(x, axis=-1, keepdims=True)
   return x * jax.lax.rsqrt(jnp.mean(x**2, axis=-1, keepdims=True) + 1e-6)

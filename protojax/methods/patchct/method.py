@@ -303,11 +303,12 @@ class Method:
   def summary(
     self, state: State, stages: Sequence[Mapping[str, Any]]
   ) -> Mapping[str, Any]:
-    """The metrics, and those of each label."""
+    """The metrics, those of each label, and how they came about."""
     found = judging.rows(self.predict, state, self.stream("test"))
     return {
       "headline": "map",
       **stages[-1]["metrics"],
+      "by_stage": {s["id"]: judging.chosen(s["metrics"]) for s in stages},
       "labels": judging.of_labels(self.network.class_names, found),
     }
 
