@@ -1,4 +1,4 @@
-"""The files of latent images: an index, and arrays of a thousand images each.
+"""The files of latent images: an index, and arrays of 256 images each.
 
 `latents` writes them, and opens a split of them as a source.
 """
@@ -17,7 +17,7 @@ from protojax.data.source import Source, origin
 from protojax.datasets import array_file
 from protojax.types import Batch, PyTree, UserError
 
-SHARD = 1024  # images in a file
+SHARD = 256  # images in a file
 AGAIN = "run python -m protojax prepare latents again"
 _INDEX = "latents.json"
 
