@@ -4,6 +4,8 @@ import contextlib
 import importlib
 import json
 import shutil
+import signal
+import time
 
 import jax
 import numpy as np
@@ -16,6 +18,7 @@ from protojax.engine.checkpoint import Checkpoints, Progress
 from protojax.evaluation import sample_folder
 from protojax.operations import sampling
 from protojax.types import State, UserError
+from tests.common.processes import finish, start
 
 COLOURS = np.float32([[200, 60, 40], [50, 90, 180]])
 
@@ -235,3 +238,26 @@ def test_grey_images_are_grey_files_and_three_channels_for_evaluators(tmp_path):
   found = arrays(tmp_path)
   assert set(found) == {"arr_0"}
   np.testing.assert_array_equal(found["arr_0"][0], image.repeat(3, -1))
+
+
+@pytest.mark.slow
+def test_killed_on_one_device_it_ends_as_on_two(run, tmp_path):
+  whole, killed = tmp_path / "whole", tmp_path / "killed"
+  assert sample(run, whole, "--number=40", "--seed=3") == 0
+  typed = [f"--workdir={run}", f"--output={killed}", "--seed=3"]
+  command = ["-m", "protojax", "sample", *typed, "--batch-size=1"]
+  (process,) = start([*command, "--number=100000"])
+  while not sample_folder.place(killed, 20).exists():
+    assert process.poll() is None
+    time.sleep(0.02)
+  process.send_signal(signal.SIGKILL)
+  process.communicate()
+  for path in (killed / "images").iterdir():
+    if path.name >= "000040.png" or path.name.startswith("."):
+      path.unlink()
+  assert not (killed / "samples.npz").exists()
+  (said,) = finish(start([*command, "--number=40"]))
+  assert "of 40 images stand already" in said
+  assert files(killed) == files(whole)
+  for name in ("samples.npz", "grid.png"):
+    assert (killed / name).read_bytes() == (whole / name).read_bytes()
