@@ -45,31 +45,31 @@ class Recipe(TypedDict):
 
 
 def claim(folder: Path, recipe: Recipe) -> None:
-  """Writes the recipe into a new folder, or compares it with that of an old.
+  """Writes the recipe, or compares it with that of the images that stand.
 
   Raises:
     UserError: the folder has images of another recipe, or of none; says which.
   """
-  path = folder / RECIPE
-  if path.exists():
-    found = json_files.read_json(path, Recipe, _WAY_OUT)
-    different = [
-      f"{name}: {found[name]!r} there, {wanted!r} now"
-      for name, wanted in recipe.items()
-      if found[name] != wanted
-    ]
-    if different:
-      raise UserError(
-        f"{folder} has images that were made with others"
-        f" ({'; '.join(different)}): {_WAY_OUT}"
-      )
-  elif (folder / IMAGES).exists() and any((folder / IMAGES).iterdir()):
-    raise UserError(
-      f"{folder / IMAGES} has files, and no {RECIPE} beside it says what they"
-      f" were made with: {_WAY_OUT}"
-    )
-  else:
+  path, inner = folder / RECIPE, folder / IMAGES
+  if not (inner.is_dir() and any(inner.iterdir())):
     write_json(path, recipe)
+    return
+  if not path.exists():
+    raise UserError(
+      f"{inner} has files, and no {RECIPE} beside it says what they were made"
+      f" with: {_WAY_OUT}"
+    )
+  found = json_files.read_json(path, Recipe, _WAY_OUT)
+  different = [
+    f"{name}: {found[name]!r} there, {wanted!r} now"
+    for name, wanted in recipe.items()
+    if found[name] != wanted
+  ]
+  if different:
+    raise UserError(
+      f"{folder} has images that were made with others"
+      f" ({'; '.join(different)}): {_WAY_OUT}"
+    )
 
 
 def place(folder: Path, index: int) -> Path:

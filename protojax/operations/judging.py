@@ -65,6 +65,11 @@ def _content(args: argparse.Namespace) -> Mapping[str, Any]:
   """What the JSON file holds."""
   if args.generated:
     return _compared(args)
+  if args.real or args.weights:
+    raise UserError(
+      "--real and --weights are of --generated=PATH, which is not given: name"
+      " the generated images"
+    )
   return _planted(args) if args.planted else _judged(args)
 
 

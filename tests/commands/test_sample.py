@@ -173,6 +173,16 @@ def test_other_images_are_not_mixed_in(run, made, toyshop, tmp_path, capsys):
   assert (tmp_path / "photos/images/000000.png").read_bytes() == b"mine"
 
 
+def test_a_folder_without_images_is_free(run, tmp_path, capsys):
+  (tmp_path / "sampling.json").write_text("{}")
+  (tmp_path / "images").mkdir()
+  assert sample(run, tmp_path, "--number=2", "--seed=3") == 0
+  recipe = json.loads((tmp_path / "sampling.json").read_text())
+  assert recipe["seed"] == 3
+  assert recipe["classes"] == ["disc", "square"]
+  assert "only_class" in refused(capsys, run, tmp_path, "--class=disc")
+
+
 def test_a_recipe_that_is_damaged_is_one_line(run, made, tmp_path, capsys):
   output = tmp_path / "damaged"
   shutil.copytree(made, output)

@@ -164,6 +164,7 @@ def test_images_that_cannot_be_compared_are_one_line(sets, tmp_path, capsys):
   folder, real, made, _ = sets
   typed = f"--real={real}"
   assert "give --workdir=RUN" in refused(capsys, f"--generated={folder}")
+  assert "--real and --weights are of --generated" in refused(capsys, typed)
   one = folder_of(tmp_path / "one", made[:1])
   said = refused(capsys, f"--generated={one}", typed)
   assert "1 generated image cannot be compared: give 2 or more" in said
