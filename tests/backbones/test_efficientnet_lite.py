@@ -1,5 +1,6 @@
 """EfficientNet-Lite with its ImageNet weights."""
 
+import functools
 import importlib.util
 from pathlib import Path
 
@@ -21,17 +22,24 @@ needs_weights = pytest.mark.skipif(
 )
 
 
+@functools.cache
+def whole():
+  """The network with its last convolution, and its weights."""
+  backbone = backbones.load("efficientnet_lite0_head")
+  return backbone, backbone.pretrained()
+
+
 @needs_weights
 def test_golden():
   """Values by XLA's own convolutions.
 
   The classifier of these weights is right on 18 of 20 photos of ImageNet.
   """
-  backbone = backbones.load("efficientnet_lite0_head")
+  backbone, variables = whole()
   y, x = np.mgrid[:64, :64] / 64
   image = np.stack([y, x, (np.sin(20 * x * y) + 1) / 2], axis=-1)
   images = jnp.float32((image - backbone.mean) / backbone.std)[None]
-  features = jax.jit(backbone.module.apply)(backbone.pretrained(), images)
+  features = jax.jit(backbone.module.apply)(variables, images)
   assert features.shape == (1, 2, 2, 1280)
   np.testing.assert_allclose(
     features[0].mean(axis=-1).ravel(),
@@ -78,7 +86,7 @@ def centre(path, size):
   "name", ["efficientnet_lite0", "efficientnet_lite0_stride16"]
 )
 def test_cuts_hold_the_same_weights(name):
-  whole = backbones.load("efficientnet_lite0_head").pretrained()
+  _, every = whole()
   cut = backbones.load(name)
   got = cut.pretrained()
   want = reading.shapes(cut.module)
@@ -87,7 +95,7 @@ def test_cuts_hold_the_same_weights(name):
   for collection, groups in got.items():
     for group, leaves in groups.items():
       jax.tree.map(
-        np.testing.assert_array_equal, leaves, whole[collection][group]
+        np.testing.assert_array_equal, leaves, every[collection][group]
       )
 
 
