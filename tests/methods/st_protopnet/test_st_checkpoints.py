@@ -118,7 +118,7 @@ def test_the_networks_of_its_two_folders(variant, backbone, expected):
   settings = foreign.settings(found)
   keys = "backbone.name", "backbone.upsample"
   assert tuple(settings[key] for key in keys) == expected
-  assert foreign.config(found).endswith(f"st_protopnet_folder.py:{variant}")
+  assert foreign.config(found) == f"st_protopnet_folder:{variant}"
   assert any(f"folder {variant}/" in note for note in found.notes)
   assert settings["data.crop"] is False
   cut = any("cut to their bounding boxes" in note for note in found.notes)
