@@ -4,10 +4,10 @@ python benchmarks/neurogaze.py [arms] [grids] [--seeds=5] [--json FILE]
 
 arms: all arms of a seed share the teacher, its bank, the image teacher, the
 first weights of the student and the order of the images; the student's stage is
-then run once for each arm. "shuffled" permutes the cells of the bank, "random" draws
-its directions: the claim that the other modality informs the student holds only
-if the true bank beats both. Scores are over the classes present, means over the
-four shifts of the test images.
+then run once for each arm. "shuffled" permutes the cells of the bank, "random"
+draws its directions: the claim that the other modality informs the student
+holds only if the true bank beats both. Scores are over the classes present,
+means over the four shifts of the test images.
 
 grids: how many cells a grid can have. The measurements behind the bank are
 drawn again with replacement, subject by subject, 50 times, and the bank is
