@@ -169,7 +169,9 @@ def test_a_guide_can_follow_the_slope_of_captures(slope):
 
 
 def test_starts_at_zero_and_keeps_types():
-  network = DiT(8, 2, 2, classes=3, dtype=jnp.bfloat16, learn_sigma=False)
+  network = DiT(
+    8, 2, 2, classes=3, dtype=jnp.bfloat16, learn_sigma=False, unroll=2
+  )
   x, t, label, _ = _inputs()
   begin = jax.jit(network.init_with_output)
   (output, _), params = begin(parallel.init_key(0), x, t, label)
