@@ -1,7 +1,5 @@
 """PatchCT's method: its network, stages, labels, answers and explanations."""
 
-import functools
-
 import jax
 import numpy as np
 import pytest
@@ -147,18 +145,17 @@ def test_layers_that_are_not_there_are_refused(method):
 
 
 @pytest.fixture(scope="module")
-def encoder(tmp_path_factory):
-  """A small tower that reads letters, and a file of its weights."""
-  made = TextEncoder(
+def encoder():
+  """A small tower that reads letters."""
+  return TextEncoder(
     "small",
-    clip.ClipText(8, 3, 2, 6, 514, 40),
+    clip.ClipText(8, 2, 2, 6, 514, 40),
     bpe.from_merges((), 40),
-    blocks=3,
+    blocks=2,
     width=8,
     channels=6,
-    layouts=(clip.layout(3),),
+    layouts=(clip.layout(2),),
   )
-  return made
 
 
 def state_of(made, vectors):
@@ -194,12 +191,18 @@ def test_a_tower_that_is_not_trained_is_an_asset(encoder):
 def test_a_tower_that_is_trained_has_parameters_and_no_asset(encoder):
   made = labels.Labels(NAMES, encoder, trainable=True, early="tower")
   assert not made.assets
-  params, buffers = made.init(jax.random.key(0), 6, 1)
-  state = State(params, {}, buffers)
-  found = jax.jit(functools.partial(made.embeddings, earlier=1))(params, state)
-  prompts = text.prompts(made.template, NAMES)
-  states = encoder.encode(params["text"], prompts)
-  np.testing.assert_allclose(found[-1], tables.unit(states.final), atol=1e-5)
+
+  @jax.jit
+  def both(key):
+    params, buffers = made.init(key, 6, 1)
+    state = State(params, {}, buffers)
+    tokens = encoder.tokenize(text.prompts(made.template, NAMES))
+    final = encoder(params["text"], tokens.ids, tokens.valid).final
+    return made.embeddings(params, state, 1), tables.unit(final)
+
+  found, expected = both(jax.random.key(0))
+  assert found.shape == (2, 3, 6)
+  np.testing.assert_allclose(found[-1], expected, atol=1e-5)
 
 
 # What is said of images, and why.
