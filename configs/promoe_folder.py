@@ -57,8 +57,9 @@ def get_config(variants: str = "") -> ConfigDict:
         "crop": False,
         "augment": "flip",
       },
-      # "pixels", of 3 channels or 1 (grey).
-      "space": {"kind": "pixels", "channels": 3},
+      # "pixels", of 3 channels or 1 (grey); "latents", which autoencoder=FILE
+      # turns into images.
+      "space": {"kind": "pixels", "channels": 3, "autoencoder": ""},
       # size: S, B, L or XL of the paper; '': channels, depth and heads.
       "network": {
         "size": "",
@@ -129,7 +130,7 @@ VARIANTS = {
       "crop": False,
       "augment": "",
     },
-    "space": {"kind": "pixels", "channels": 1},
+    "space": {"kind": "pixels", "channels": 1, "autoencoder": ""},
     "network": {
       "size": "",
       "channels": 16,

@@ -35,7 +35,7 @@ from protojax.types import UserError
 FOLDERS = True
 PREPARES = "latent images of a folder of classes or of TFDS, by --autoencoder"
 WRITES = "latents"
-TRAINS = "promoe_latents"
+TRAINS = "promoe_imagenet"
 # `prepare` takes an `Encoder`, too.
 ENCODES = True
 

@@ -72,6 +72,7 @@ class Generator:
     step = functools.partial(function, net, steps, weight)
     given = {
       "weights": average(state),
+      "assets": state.assets,
       "key": np.asarray(jax.random.key_data(key)),
     }
     index = np.arange(start, start + count, dtype=np.int32)
@@ -108,7 +109,7 @@ def _images(
     x = samplers.follow(net.process, predict, x, times)
   else:
     x = samplers.ancestral(net.process, predict, x, times, keys)
-  return {"images": net.space.images(x)}
+  return {"images": net.space.images(given["assets"], x)}
 
 
 def _traced(
@@ -133,7 +134,7 @@ def _traced(
 
     experts = jax.lax.map(lambda x: one(*x), (way[at], jnp.asarray(times[at])))
   return {
-    "images": net.space.images(way[-1]),
+    "images": net.space.images(given["assets"], way[-1]),
     "times": jnp.broadcast_to(jnp.asarray(times[at])[None], (len(x), len(at))),
     "experts": jnp.moveaxis(experts, 2, 0),
   }

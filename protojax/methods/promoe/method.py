@@ -18,18 +18,22 @@ import optax
 
 from protojax import parallel
 from protojax.data import stream as stream_lib
+from protojax.datasets import latent_files
 from protojax.datasets.dataset import Dataset
-from protojax.diffusion import processes
+from protojax.diffusion import autoencoder_file, processes
+from protojax.diffusion.autoencoder import Autoencoder
 from protojax.engine import memory
+from protojax.engine.assets import Asset
 from protojax.engine.optimizer import grouped
 from protojax.engine.stage import Fit, steps
 from protojax.engine.terms import Aux, Now, Term, of_whole_batch
 from protojax.methods.base import NO_ASSETS, Capabilities, splits
 from protojax.methods.promoe import losses, mixture, settings, statistics
 from protojax.methods.promoe import network as network_lib
+from protojax.methods.promoe.explanation import Explainer
 from protojax.methods.promoe.generation import Generator
 from protojax.methods.promoe.network import MixtureNetwork, average
-from protojax.methods.promoe.space import Pixels
+from protojax.methods.promoe.space import Latents, Pixels, Space
 from protojax.types import Array, Batch, Metrics, PyTree, State
 
 # Sums over examples and times that metrics are made of.
@@ -39,8 +43,7 @@ _TOTALS = ("loss", "target", "count")
 class Method:
   """ProMoE as its config says; see `configs/promoe_digits.py`."""
 
-  assets = NO_ASSETS
-  capabilities = Capabilities(generates=Generator)
+  capabilities = Capabilities(explains=Explainer, generates=Generator)
 
   def __init__(
     self, config: ConfigDict, class_names: tuple[str, ...] | None = None
@@ -64,8 +67,42 @@ class Method:
       settings.network(c, classes, shards),
       rule,
       settings.process(c),
-      Pixels(c.data.image_size, c.space.channels),
+      self._space,
     )
+
+  @functools.cached_property
+  def _space(self) -> Space:
+    size, s = self.config.data.image_size, self.config.space
+    if s.kind == "pixels":
+      return Pixels(size, s.channels)
+    if not s.autoencoder:
+      return Latents(size, s.channels)
+    return Latents(size, s.channels, self._autoencoder[0])
+
+  @functools.cached_property
+  def _autoencoder(self) -> tuple[Autoencoder, PyTree]:
+    path = self.config.space.autoencoder
+    latent_files.require_autoencoder(
+      self.dataset.source("train"), autoencoder_file.digest(path), path
+    )
+    return autoencoder_file.read(path)
+
+  @functools.cached_property
+  def assets(self) -> Mapping[str, Asset]:
+    """The autoencoder that makes images of latents, if one is given."""
+    s = self.config.space
+    if s.kind == "pixels" or not s.autoencoder:
+      return NO_ASSETS
+
+    def make() -> PyTree:
+      return self._autoencoder[1]
+
+    def shapes() -> PyTree:
+      return jax.tree.map(
+        lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), make()
+      )
+
+    return {"autoencoder": Asset(make, shapes)}
 
   @functools.cached_property
   def _trained(self) -> MixtureNetwork:
@@ -111,8 +148,9 @@ class Method:
     """L_diff, and the losses of the routers summed over layers (eq. 8)."""
     net = self._trained
     keys = parallel.example_keys(now.key, batch["index"], batch.get("draw"))
-    for_drop, for_noise = jnp.moveaxis(jax.vmap(jax.random.split)(keys), 1, 0)
-    drawn = processes.noised(net.process, net.space.clean(batch), for_noise)
+    for_drop, for_clean, for_noise = jnp.moveaxis(_split(keys), 1, 0)
+    clean = net.space.drawn(batch, for_clean)
+    drawn = processes.noised(net.process, clean, for_noise)
     dropped = jax.vmap(jax.random.uniform)(for_drop) < self.config.drop
     label = jnp.where(dropped, net.null, net.known(batch["label"]))
     found = net.apply(params["network"], drawn.x, drawn.t, label)
@@ -232,7 +270,7 @@ class Method:
         metrics[name] = float(np.mean(x))
     return metrics
 
-  def measured(self, state: State, split: str) -> dict[str, np.ndarray]:
+  def measured(self, state: State, split: str) -> dict[str, Any]:
     """Sums over a split and the grid of times: see `evaluate`."""
     net = self.network
     carry: dict[str, Any] = dict.fromkeys(_TOTALS, np.float32(0))
@@ -245,7 +283,7 @@ class Method:
     found = parallel.fold(
       self._measure, state, carry, self.stream(split).batches()
     )
-    return {name: np.sum(x, axis=0) for name, x in found.items()}
+    return {name: np.asarray(x).sum(axis=0) for name, x in found.items()}
 
   def _measure(self, state: State, carry: PyTree, batch: Batch) -> PyTree:
     net = self.network
@@ -273,3 +311,8 @@ class Method:
       **stages[-1]["metrics"],
       "class_names": list(self.dataset.class_names),
     }
+
+
+def _split(keys: Array) -> Array:
+  """Three keys for each example: [b 3]."""
+  return jax.vmap(lambda key: jax.random.split(key, 3))(keys)

@@ -15,8 +15,8 @@ from protojax.diffusion import processes
 from protojax.diffusion.processes import Estimate, Process
 from protojax.diffusion.transformer import DiT
 from protojax.methods.promoe.routing import Rule
-from protojax.methods.promoe.space import Pixels
-from protojax.types import Array, Batch, PyTree, State
+from protojax.methods.promoe.space import Space
+from protojax.types import Array, ArrayLike, Batch, PyTree, State
 
 
 class Answer(NamedTuple):
@@ -60,7 +60,7 @@ class MixtureNetwork:
   transformer: DiT
   rule: Rule | None
   process: Process
-  space: Pixels
+  space: Space
 
   @property
   def null(self) -> int:
@@ -109,7 +109,7 @@ class MixtureNetwork:
     out, evidence = call({"params": params}, x, t, label)
     return Answer(out[..., : x.shape[-1]], evidence[-1])
 
-  def known(self, label: Int[Array, " b"]) -> Int[Array, " b"]:
+  def known(self, label: Int[ArrayLike, " b"]) -> Int[Array, " b"]:
     """Labels; `null` in place of one that is unknown (-1)."""
     label = jnp.asarray(label)
     return jnp.where(label < 0, self.null, label)
@@ -145,12 +145,12 @@ def average(state: State) -> PyTree:
   return state.memory["average"]
 
 
-def prototypes(params: PyTree) -> Float[Array, "n e d"]:
+def prototypes(params: PyTree) -> Float[ArrayLike, "n e d"]:
   """The prototypes of all mixtures; params is the group "network"."""
   return _mixture(params)["prototypes"]
 
 
-def with_prototypes(params: PyTree, found: Float[Array, "n e d"]) -> PyTree:
+def with_prototypes(params: PyTree, found: Float[ArrayLike, "n e d"]) -> PyTree:
   """The group "network" with other prototypes."""
   groups = params["groups"]
   last = _last(groups)

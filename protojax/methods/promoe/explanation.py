@@ -1,0 +1,371 @@
+"""Explains ProMoE: which expert has which patch, and because of what.
+
+Real images are looked at with a little noise, at the layer and time that the
+config names. For each expert the nearest patches are found, and how much its
+similarity at them falls when one characteristic of the image is changed: the
+importance of `explain.importance`, on the similarity that routes.
+"""
+
+from collections.abc import Callable, Iterator
+import dataclasses
+import functools
+from typing import Any, ClassVar, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int, UInt8
+import numpy as np
+
+from protojax import parallel
+from protojax.data.stream import Stream
+from protojax.diffusion import processes
+from protojax.diffusion.processes import Estimate
+from protojax.explain import blocks, reference_mode
+from protojax.explain.importance import of_batch
+from protojax.explain.request import Request
+from protojax.methods.promoe.network import MixtureNetwork, average
+from protojax.methods.promoe.space import Pixels
+from protojax.modify.presets import Preset
+from protojax.types import ArrayLike, Batch, Box, PyTree, State
+
+# Times at which the experts of an image are shown, beside the config's.
+_TIMES = (100.0, 500.0, 900.0)
+# Sides of a picture of experts are as many pixels or more.
+_SIDE = 96
+
+
+class View(NamedTuple):
+  """Where the network is looked at.
+
+  Attributes:
+    layer: number of the mixture, from 0.
+    time: of the noise.
+  """
+
+  layer: int
+  time: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Explainer:
+  """The `explains` of ProMoE; see `base.Explains`."""
+
+  method: Any
+
+  scopes: ClassVar[tuple[str, ...]] = ("local", "global")
+  report: ClassVar[str] = "block_report"
+
+  @property
+  def network(self) -> None:
+    """None: the prototypes are no patches of images."""
+
+  def stale(self, state: State) -> bool:
+    """Never: nothing is pushed."""
+    del state
+    return False
+
+  def explain(
+    self, state: State, data: Stream, request: Request
+  ) -> Iterator[blocks.Explanation]:
+    """Experts of images (local), and of what each expert is for (global).
+
+    Images of a run with dense layers, or of one on latents, are not explained:
+    a note says so.
+    """
+    net: MixtureNetwork = self.method.network
+    if net.rule is None or not isinstance(net.space, Pixels):
+      yield _nothing(net, request.split)
+      return
+    view = self.view
+    step = functools.partial(_rows, net, request.preset, view)
+    batches = reference_mode.attach(
+      data.spread(request.limit),
+      data.source,
+      request.preset,
+      data.image_size,
+      data.resizing,
+    )
+    found: list[dict[str, Any]] = []
+    for batch, rows in parallel.each(step, state, batches):
+      taken = np.flatnonzero(batch["valid"])
+      for i in taken:
+        row = {name: value[i] for name, value in rows.items()}
+        row["index"] = int(batch["index"][i])
+        row["label"] = int(batch["label"][i])
+        if request.scope != "global":
+          yield self._local(data, request, row, view)
+        found.append({k: row[k] for k in row if k != "experts"})
+      request.progress(len(taken))
+    if request.scope != "local":
+      yield from self._global(data, request, _stacked(found))
+
+  @property
+  def view(self) -> View:
+    """The layer and time that the config names."""
+    net, e = self.method.network, self.method.config.explanation
+    return View(range(net.layers)[e.layer], float(e.time))
+
+  def _local(
+    self, data: Stream, request: Request, row: dict[str, Any], view: View
+  ) -> blocks.Explanation:
+    """The experts of an image's patches."""
+    net = self.method.network
+    index = row["index"]
+    image = data.examples([index])["image"][0]
+    own = row["chosen"].argmax(axis=-1)
+    values = row["map"].max(axis=-1).reshape(net.grid)
+    pictures = [
+      blocks.Picture(
+        _coloured(row["experts"][t, n].reshape(net.grid), net.rule.count),
+        f"layer {n + 1}, time {time:g}",
+      )
+      for t, time in enumerate(_times(view))
+      for n in range(net.layers)
+    ]
+    low, high = float(values.min()), float(values.max())
+    return blocks.Explanation(
+      key=f"{request.split}-{index}",
+      title=data.source.name(index),
+      scope="local",
+      split=request.split,
+      subject=data.source.name(index),
+      group=_class(data, row["label"]),
+      blocks=(
+        blocks.Picture(image, "the image"),
+        blocks.Map(
+          values.astype(np.float32),
+          low,
+          max(high, low + 1e-6),
+          f"largest similarity to a prototype, layer {view.layer + 1}",
+          over=blocks.Picture(image),
+        ),
+        blocks.Gallery(tuple(pictures), "experts, a colour for each"),
+        self._table(row, own, request.preset),
+      ),
+    )
+
+  def _table(
+    self, row: dict[str, Any], own: Int[np.ndarray, " l"], preset: Preset
+  ) -> blocks.Table:
+    """The experts that an image uses, and because of what."""
+    rows = []
+    for j in range(self.method.network.rule.experts):
+      if tokens := int((own == j).sum()):
+        best = float(row["similarity"][j])
+        rows.append((j + 1, tokens, best, *row["delta"][:, j].tolist()))
+    names = "expert", "patches", "best similarity", *preset.names
+    return blocks.Table(names, tuple(rows), "Experts of the image")
+
+  def _global(
+    self, data: Stream, request: Request, found: dict[str, np.ndarray]
+  ) -> Iterator[blocks.Explanation]:
+    """An overview of all experts, and each of them."""
+    names = data.source.class_names
+    experts = self.method.network.rule.count
+    usage = np.zeros((len(names), experts))
+    known = found["label"] >= 0
+    np.add.at(usage, found["label"][known], found["chosen"][known].mean(axis=1))
+    usage /= np.maximum(usage.sum(axis=1, keepdims=True), 1e-9)
+    load = found["chosen"].mean(axis=(0, 1))
+    yield blocks.Explanation(
+      key=f"{request.split}-experts",
+      title="What the experts share",
+      scope="overview",
+      split=request.split,
+      blocks=(
+        blocks.Table(
+          ("expert", "share of the patches"),
+          tuple((j + 1, float(x)) for j, x in enumerate(load)),
+          "Load",
+        ),
+        blocks.Matrix(
+          tuple(names),
+          tuple(f"expert {j + 1}" for j in range(experts)),
+          usage,
+          "Share of each class's patches",
+        ),
+      ),
+    )
+    for j in range(self.method.network.rule.experts):
+      yield self._expert(data, request, found, j, usage[:, j], float(load[j]))
+
+  def _expert(
+    self,
+    data: Stream,
+    request: Request,
+    found: dict[str, np.ndarray],
+    expert: int,
+    usage: Float[np.ndarray, " k"],
+    load: float,
+  ) -> blocks.Explanation:
+    """The real patches nearest to a prototype, and because of what."""
+    similarity = found["similarity"][:, expert]
+    order = np.argsort(-similarity, kind="stable")[: request.nearest]
+    pictures = []
+    images = data.examples(found["index"][order])["image"]
+    for i, image in zip(order, images, strict=True):
+      box = self._box(int(found["cell"][i, expert]))
+      name = data.source.name(int(found["index"][i]))
+      caption = f"{name}: {similarity[i]:.3f}"
+      pictures.append(blocks.Picture(image, caption, (blocks.Frame(box),)))
+    own = found["chosen"][..., expert].any(axis=1)
+    delta = found["delta"][:, :, expert]
+    nearest = delta[order].mean(axis=0)
+    every = delta[own].mean(axis=0) if own.any() else np.zeros_like(nearest)
+    names = request.preset.names
+    most = int(nearest[1:].argmax()) + 1 if len(names) > 1 else 0
+    ranked = [data.source.class_names[k] for k in np.argsort(-usage)[:3]]
+    return blocks.Explanation(
+      key=f"{request.split}-expert-{expert + 1}",
+      title=f"Expert {expert + 1}",
+      scope="global",
+      split=request.split,
+      subject=f"expert {expert + 1}",
+      blocks=(
+        blocks.Sentence(
+          f"Expert {expert + 1} has {load:.1%} of the patches. Classes that"
+          f" send it most of theirs: {', '.join(ranked)}. Its similarity falls"
+          f" most with {names[most]}."
+        ),
+        blocks.Gallery(tuple(pictures), "Nearest real patches"),
+        blocks.Table(
+          (
+            "characteristic",
+            "nearest patches",
+            "images that it has a patch of",
+          ),
+          tuple(
+            (name, float(a), float(b))
+            for name, a, b in zip(names, nearest, every, strict=True)
+          ),
+          "Loss of similarity",
+        ),
+      ),
+    )
+
+  def _box(self, cell: int) -> Box:
+    net = self.method.network
+    side = net.space.side // net.grid[0]
+    row, column = divmod(cell, net.grid[1])
+    top, left = row * side, column * side
+    return Box(top, left, top + side, left + side)
+
+
+def maps(
+  net: MixtureNetwork,
+  time: ArrayLike | float,
+  weights: PyTree,
+  images: UInt8[ArrayLike, "b H W 3"],
+  label: Int[ArrayLike, " b"],
+) -> Any:
+  """Evidence of all mixtures for images with noise that is always the same.
+
+  Args:
+    net: on pixels.
+    time: of the noise.
+    weights: averaged.
+    images: real ones, changed or not. All have the same noise: a change of the
+      evidence is one of the image.
+    label: their classes.
+  """
+  assert isinstance(net.space, Pixels)
+  clean = net.space.encoded(images)
+  noise = jax.random.normal(parallel.key(0), clean.shape[1:])
+  both = Estimate(clean, jnp.broadcast_to(noise[None], clean.shape))
+  t = jnp.full(len(clean), time, jnp.float32)
+  x = processes.noisy(net.process, both, t)
+  return net.apply(weights, x, t, net.known(label)).evidence
+
+
+def comparing(
+  net: MixtureNetwork, view: View, weights: PyTree, label: Int[ArrayLike, " b"]
+) -> tuple[Callable[..., Any], Callable[..., Any]]:
+  """`nearest` and `at` of `explain.importance`, on the routing's similarity.
+
+  A place is a token; both get the images themselves, whose classes the network
+  must know.
+  """
+
+  def embed(images: ArrayLike) -> Float[Array, "b l e"]:
+    return maps(net, view.time, weights, images, label)["similarity"][
+      view.layer
+    ]
+
+  def nearest(images: ArrayLike) -> tuple[Array, Array]:
+    found = embed(images)
+    return jnp.max(found, axis=1), jnp.argmax(found, axis=1).astype(jnp.int32)
+
+  def at(images: ArrayLike, place: Int[ArrayLike, "b e"]) -> Array:
+    return jnp.take_along_axis(embed(images), place[:, None], axis=1)[:, 0]
+
+  return nearest, at
+
+
+def _rows(
+  net: MixtureNetwork, preset: Preset, view: View, state: State, batch: Batch
+) -> dict[str, Array]:
+  """What explanations are made of, for each image of a batch.
+
+  Returns:
+    "similarity" and "cell" [b e] of each prototype at its nearest patch,
+    "delta" [b m e]; "map" [b l e] and "chosen" [b l e'] at the view; "experts"
+    [b t n l], the number of each patch's expert at more times and layers.
+  """
+  weights, label = average(state), batch["label"]
+  nearest, at = comparing(net, view, weights, label)
+  local, _ = of_batch(nearest, at, batch, preset)
+  evidence = maps(net, view.time, weights, batch["image"], label)
+
+  def experts(time: Array) -> Array:
+    of = maps(net, time, weights, batch["image"], label)
+    return jnp.argmax(jnp.abs(of["gates"]), axis=-1).astype(jnp.int32)
+
+  every = jax.lax.map(experts, jnp.asarray(_times(view), jnp.float32))
+  return {
+    "similarity": local.similarity,
+    "cell": local.place,
+    "delta": local.delta,
+    "map": evidence["similarity"][view.layer],
+    "chosen": evidence["chosen"][view.layer],
+    "experts": jnp.moveaxis(every, 2, 0),
+  }
+
+
+def _times(view: View) -> tuple[float, ...]:
+  return tuple(sorted({*_TIMES, view.time}))
+
+
+def _nothing(net: MixtureNetwork, split: str) -> blocks.Explanation:
+  why = (
+    "All layers of this run are dense: there are no experts to explain."
+    if net.rule is None
+    else "This run is trained on latent images, which have no hue or texture to"
+    " change: experts are explained for runs on pixels."
+  )
+  return blocks.Explanation(
+    key=f"{split}-experts",
+    title="Experts",
+    scope="overview",
+    split=split,
+    blocks=(blocks.Note(why),),
+  )
+
+
+def _class(data: Stream, label: int) -> str:
+  return data.source.class_names[label] if label >= 0 else "unknown"
+
+
+def _stacked(rows: list[dict[str, Any]]) -> dict[str, np.ndarray]:
+  return {name: np.stack([row[name] for row in rows]) for name in rows[0]}
+
+
+def _coloured(
+  experts: Int[np.ndarray, "h w"], count: int
+) -> UInt8[np.ndarray, "H W 3"]:
+  """A picture with a colour for each expert, in equal steps of hue."""
+  hue = np.arange(count) / count * 6
+  apart = np.abs((hue[:, None] + np.array([0.0, 4.0, 2.0])) % 6 - 3) - 1
+  colours = np.round(255 * (0.2 + 0.7 * np.clip(apart, 0, 1)))
+  picture = colours.astype(np.uint8)[experts]
+  scale = max(1, _SIDE // len(experts))
+  return picture.repeat(scale, axis=0).repeat(scale, axis=1)
