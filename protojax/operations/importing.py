@@ -56,9 +56,12 @@ def run(args: argparse.Namespace) -> int:
     state = reader.state(found, template, method)
   if args.push:
     state = _pushed(method, state, reader)
-  _write(folder, config, names, state, args.file)
+  summary = getattr(reader, "summary", None)
+  facts = _prototypes(state) if summary is None else summary(found)
+  _write(folder, config, names, state, {"imported_from": args.file, **facts})
   printing.tell(
-    f"written: {folder}, {reader.described(found)}", *_next(folder, args)
+    f"written: {folder}, {reader.described(found)}",
+    *_next(folder, args, method),
   )
   return 0
 
@@ -162,30 +165,31 @@ def _lines(path: Path) -> list[str]:
   return [line.strip() for line in text_files.read(path).splitlines()]
 
 
-def _write(folder, config, names, state: State, source: str) -> None:
+def _prototypes(state: State) -> dict[str, int]:
+  """Entries of summary.json on prototypes that can be pruned."""
+  alive = bank_of(state).alive
+  return {"prototypes": len(alive), "alive": int(alive.sum())}
+
+
+def _write(folder, config, names, state: State, facts) -> None:
   """Writes a finished run. The config comes first, the summary last."""
   workdir.claim(folder, config, methods.later)
   workdir.claim_classes(folder, names)
   checkpoints = Checkpoints(folder)
   checkpoints.save(Progress(finished=True), state, {})
   checkpoints.close()
-  alive = bank_of(state).alive
   workdir.write_json(
-    folder / "summary.json",
-    {
-      "imported_from": source,
-      "prototypes": len(alive),
-      "alive": int(alive.sum()),
-      "class_names": list(names),
-    },
+    folder / "summary.json", {**facts, "class_names": list(names)}
   )
 
 
-def _next(folder: Path, args: argparse.Namespace) -> tuple[str, str]:
+def _next(folder: Path, args: argparse.Namespace, method: Any) -> list[str]:
+  if method.capabilities.classifies is None:
+    return [f"Next: {typed.command('sample')} --workdir={folder}"]
   explain = f"{typed.command('explain')} --workdir={folder}"
   explain += "" if args.data else " --images=PATH"
   explain += "" if args.push else " --allow-stale"
-  return (
+  return [
     f"Next: {typed.command('predict')} --workdir={folder} IMAGE...",
     f"      {explain}",
-  )
+  ]

@@ -26,8 +26,8 @@ from protojax.weights import npz, prefixes, pytorch, safetensors, zipped
 # Beginning of an address on the Hugging Face hub.
 _HUB = "hf:"
 
-# Keys under which training scripts save the model.
-_WRAPPERS = ("state_dict", "model_state_dict", "model")
+# Keys under which training scripts save the model, averages of weights first.
+_WRAPPERS = ("ema_model_state_dict", "state_dict", "model_state_dict", "model")
 
 # Tensors that one error names.
 _COMPLAINTS = 20
@@ -103,7 +103,8 @@ def read(path: str | Path, sha256: str | None = None) -> dict[str, np.ndarray]:
   """Tensors by name in a file of weights; views of the file, read-only.
 
   The file is safetensors, npz, or a state dict saved by torch.save, alone or
-  under the key "state_dict", "model_state_dict" or "model".
+  under the key "ema_model_state_dict", "state_dict", "model_state_dict" or
+  "model".
 
   Args:
     path: the file.

@@ -34,7 +34,7 @@ from protojax.methods.promoe.explanation import Explainer
 from protojax.methods.promoe.generation import Generator
 from protojax.methods.promoe.network import MixtureNetwork, average
 from protojax.methods.promoe.space import Latents, Pixels, Space
-from protojax.types import Array, Batch, Metrics, PyTree, State
+from protojax.types import Array, ArrayLike, Batch, Metrics, PyTree, State
 
 # Sums over examples and times that metrics are made of.
 _TOTALS = ("loss", "target", "count")
@@ -197,7 +197,9 @@ class Method:
     weight = self.config.loss.contrast
     return Term(total, count / self.network.layers, weight)
 
-  def _contrast(self, prototypes: Array, own: PyTree, whole: PyTree) -> Term:
+  def _contrast(
+    self, prototypes: ArrayLike, own: PyTree, whole: PyTree
+  ) -> Term:
     """The contrastive loss of the batch, summed over layers (eq. 7).
 
     With `moe.local_means` each device takes it of its own slice, as in the
@@ -253,14 +255,15 @@ class Method:
   def evaluate(self, state: State, split: str) -> Metrics:
     """Loss of the averaged weights on a fixed grid, and the routing.
 
-    "loss" is the mean over times and examples, each with its own noise;
-    "explained" the share of the target's variance that is predicted. Figures
-    of the routing are means over the layers, see `statistics.figures`.
+    "loss" is the mean over times and examples, each with its own noise; "gain"
+    the mean square of what is to be predicted over that of the error, 1 for a
+    network that predicts nothing. Figures of the routing are means over the
+    layers, see `statistics.figures`.
     """
     found = self.measured(state, split)
     metrics = {
       "loss": float(found["loss"] / found["count"]),
-      "explained": float(1 - found["loss"] / found["target"]),
+      "gain": float(found["target"] / found["loss"]),
     }
     if self.network.rule is not None:
       of_layers = statistics.figures(
@@ -307,7 +310,7 @@ class Method:
     """Loss, figures of the routing, and the classes."""
     del state
     return {
-      "headline": "explained",
+      "headline": "gain",
       **stages[-1]["metrics"],
       "class_names": list(self.dataset.class_names),
     }
