@@ -10,8 +10,8 @@ Variants are those of `promoe_folder.py`.
 
 from ml_collections import ConfigDict
 
-from configs import promoe_folder
-from configs.variants import apply
+from protojax.configs import promoe_folder
+from protojax.configs.variants import apply
 
 
 def get_config(variants: str = "") -> ConfigDict:

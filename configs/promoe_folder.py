@@ -18,7 +18,7 @@ where no root is given; they combine with commas.
 
 from ml_collections import ConfigDict
 
-from configs.variants import apply
+from protojax.configs.variants import apply
 
 
 def get_config(variants: str = "") -> ConfigDict:

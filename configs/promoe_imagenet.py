@@ -16,8 +16,8 @@ paper's DDPM of size B has 10: --config.loss.contrast=10).
 
 from ml_collections import ConfigDict
 
-from configs import promoe_folder
-from configs.variants import apply
+from protojax.configs import promoe_folder
+from protojax.configs.variants import apply
 
 
 def get_config(variants: str = "") -> ConfigDict:

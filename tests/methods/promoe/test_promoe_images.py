@@ -4,8 +4,8 @@ import jax
 import numpy as np
 import pytest
 
-from configs import promoe_folder
 from protojax import methods, parallel
+from protojax.configs import promoe_folder
 from protojax.methods.base import needed
 from protojax.types import UserError
 

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from configs import promoe_folder
+from protojax.configs import promoe_folder
 from protojax.diffusion.processes import Diffusion, Flow
 from protojax.methods.promoe import settings
 from protojax.methods.promoe.method import Method
