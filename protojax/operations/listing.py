@@ -9,7 +9,7 @@ import shlex
 
 from ml_collections import ConfigDict
 
-from protojax import configuration, printing, typed
+from protojax import configuration, printing, text_files, typed
 
 
 def run(args: argparse.Namespace) -> int:
@@ -47,7 +47,7 @@ def described(file: str) -> list[str]:
 
 def _purpose(file: str) -> list[str]:
   """The docstring of a config."""
-  tree = ast.parse(Path(configuration.place(file)).read_text("utf-8"))
+  tree = ast.parse(text_files.read(configuration.place(file)))
   return typed.here(ast.get_docstring(tree) or "").splitlines() or [""]
 
 
@@ -70,7 +70,7 @@ def _value(value: object) -> str:
 
 def _comments(file: Path) -> dict[str, list[str]]:
   """Key -> the lines of comment above it, here or in a config it is made of."""
-  text = file.read_text("utf-8")
+  text = text_files.read(file)
   tree, found = ast.parse(text), {}
   for node in ast.walk(tree):
     if isinstance(node, ast.ImportFrom) and node.module == configuration.OURS:
