@@ -7,7 +7,6 @@ images with all, and `generation_features` makes the features.
 """
 
 from collections.abc import Iterable
-import dataclasses
 from typing import NamedTuple
 
 from jaxtyping import Float
@@ -19,6 +18,8 @@ from protojax.types import ArrayLike, UserError
 SUBSETS, SUBSET_SIZE = 100, 1000
 # As in the paper's code.
 SPLITS = 10
+# Rows that are added at a time: each time passes over a matrix of d x d.
+_TOGETHER = 1024
 
 
 class Gaussian(NamedTuple):
@@ -33,41 +34,44 @@ class Gaussian(NamedTuple):
   covariance: Float[np.ndarray, "d d"]
 
 
-@dataclasses.dataclass
 class Moments:
   """Sums for a `Gaussian`, from rows in one pass.
 
-  Each batch is centred by its own mean, and joined with the earlier ones by
-  their means (Chan et al., 1983): a large mean costs no digits.
-
-  Attributes:
-    count: rows so far.
-    mean: of the rows.
-    scatter: sum of the products of what differs from the mean.
+  Some rows at a time are centred by their own mean, and joined with the earlier
+  ones by their means (Chan et al., 1983): a large mean costs no digits.
   """
 
-  count: int = 0
-  mean: Float[np.ndarray, " d"] | None = None
-  scatter: Float[np.ndarray, "d d"] | None = None
+  def __init__(self) -> None:
+    self._waiting: list[np.ndarray] = []
+    self._count = 0
+    self._mean = self._scatter = np.zeros(0)
 
   def add(self, rows: Float[ArrayLike, "b d"]) -> None:
     """Adds the rows of a batch, which may have none."""
-    rows = np.asarray(rows, np.float64)
+    self._waiting.append(np.asarray(rows, np.float64))
+    if sum(map(len, self._waiting)) >= _TOGETHER:
+      self._join()
+
+  def _join(self) -> None:
+    """Adds the rows that wait to the sums."""
+    rows = np.concatenate(self._waiting) if self._waiting else np.zeros((0, 0))
+    self._waiting = []
     new = len(rows)
     if not new:
       return
     mean = rows.mean(axis=0)
     centred = rows - mean
-    scatter = centred.T @ centred
-    if self.mean is None or self.scatter is None:
-      self.count, self.mean, self.scatter = new, mean, scatter
+    if not self._count:
+      self._count, self._mean = new, mean
+      self._scatter = centred.T @ centred
       return
-    total, apart = self.count + new, mean - self.mean
-    self.mean += apart * (new / total)
-    # In place: with 2048 features it has 32 MB.
-    self.scatter += scatter
-    self.scatter += np.outer(apart, apart) * (self.count * new / total)
-    self.count = total
+    total, apart = self._count + new, mean - self._mean
+    self._mean = self._mean + apart * (new / total)
+    # One row more, for how far the means are apart.
+    further = apart * np.sqrt(self._count * new / total)
+    centred = np.concatenate([centred, further[None]])
+    self._scatter += centred.T @ centred
+    self._count = total
 
   def gaussian(self) -> Gaussian:
     """Mean and covariance of all rows.
@@ -75,16 +79,17 @@ class Moments:
     Raises:
       UserError: there are fewer than two rows, or some are not finite.
     """
-    if self.count < 2 or self.mean is None or self.scatter is None:
+    self._join()
+    if self._count < 2:
       raise UserError(
-        f"{self.count} images have no covariance: give 2 or more, and some"
+        f"{self._count} images have no covariance: give 2 or more, and some"
         " thousands for a figure that means something"
       )
-    if not np.isfinite(self.scatter).all():
+    if not np.isfinite(self._scatter).all():
       raise UserError(
         "the features are not finite: check the weights of their network"
       )
-    return Gaussian(self.mean, self.scatter / (self.count - 1))
+    return Gaussian(self._mean, self._scatter / (self._count - 1))
 
 
 def gaussian(batches: Iterable[Float[ArrayLike, "b d"]]) -> Gaussian:
