@@ -321,6 +321,7 @@ class Method:
     made, metrics = modality.bank(
       self.teacher, state, data, self.grid, c.center
     )
+    modality.require_width(made, c.channels)
     found = grid_bank.CONTROLS[c.control](made, self.config.seed)
     tree = self._tree(found)
     floor = losses.kl_floor(found, tree["targets"], self.config.proto_kd.tau)

@@ -138,6 +138,20 @@ def bank(
   return made, {"teacher_concordance": float(agreement)}
 
 
+def require_width(made: GridBank, channels: int) -> None:
+  """Refuses values of a modality that are features of another width.
+
+  Raises:
+    UserError: says which width the config has to name.
+  """
+  width = made.prototypes.shape[1]
+  if width != channels:
+    raise UserError(
+      f"the values of the modality are features of width {width}: set"
+      f" --config.bank.channels={width}, not {channels}"
+    )
+
+
 def _stand_in(size: int, channels: int) -> Measurements:
   """Zeros in place of measurements, to plan a run by."""
   count = _SUBJECTS * _EACH

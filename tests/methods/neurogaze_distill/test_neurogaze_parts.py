@@ -9,9 +9,15 @@ from protojax import methods
 from protojax.configs import neurogaze_distill_folder
 from protojax.datasets import measured_digits
 from protojax.datasets.measurements import Measurements
-from protojax.methods.neurogaze_distill import anchors, distillation, outside
+from protojax.methods.neurogaze_distill import (
+  anchors,
+  distillation,
+  grid_bank,
+  modality,
+  outside,
+)
 from protojax.methods.neurogaze_distill import teacher as teachers
-from protojax.types import UserError
+from protojax.types import State, UserError
 
 
 def config(**changes):
@@ -133,3 +139,43 @@ def test_weights_and_positive_classes_are_checked():
 def test_settings_that_are_wrong_are_refused_at_once(changes, said):
   with pytest.raises(UserError, match=said):
     list(methods.load(config(**changes)).stages())
+
+
+def test_values_may_be_features_and_the_grid_of_any_range(tmp_path):
+  rng = np.random.default_rng(0)
+  targets = rng.uniform(0, 10, (90, 2))
+  values = targets @ rng.normal(size=(2, 6)) + rng.normal(size=6)
+  path = tmp_path / "scans.npz"
+  np.savez(path, values=values, targets=targets, groups=np.arange(90) // 9)
+  method = methods.load(
+    config(
+      **{
+        "modality.name": "measurement_file",
+        "modality.root": str(path),
+        "modality.size": 1,
+        "modality.channels": 6,
+        "teacher.epochs": 0,
+        "bank.channels": 6,
+        "bank.rows": 2,
+        "bank.columns": 3,
+        "bank.low": (0.0, 0.0),
+        "bank.high": (10.0, 10.0),
+      }
+    )
+  )
+  names = [stage.name for stage in method.stages()]
+  assert names[:2] == ["start", "bank"]
+  found, metrics = modality.bank(
+    method.teacher,
+    State({}, {}, {}),
+    method.modality.banked(),
+    method.grid,
+    center=True,
+  )
+  assert not metrics
+  rows = method.modality.banked().source.rows
+  expected = grid_bank.build(values[rows], targets[rows], method.grid)
+  np.testing.assert_allclose(found.prototypes, expected.prototypes, atol=1e-4)
+  assert found.counts.sum() == len(rows) == 18
+  with pytest.raises(UserError, match=r"set --config\.bank\.channels=6"):
+    modality.require_width(found, 8)
