@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from protojax import parallel
-from protojax.diffusion import autoencoder, autoencoder_file, flips
+from protojax.diffusion import autoencoder_file, flips
 from protojax.types import UserError
 from tests.diffusion.foreign_autoencoder import Twin, tensors
 
@@ -65,18 +64,6 @@ def test_earlier_names_of_attention_are_read(read, tmp_path):
   }
   _, found = autoencoder_file.read(_saved(tmp_path, older))
   jax.tree.map(np.testing.assert_array_equal, found, variables)
-
-
-def test_latents_are_drawn_by_example():
-  mean = jnp.arange(16.0).reshape(2, 2, 2, 2)
-  keys = jax.random.split(parallel.key(0), 2)
-  certain = autoencoder.Latents(mean, jnp.zeros_like(mean))
-  np.testing.assert_array_equal(certain.drawn(keys), mean)
-  wide = autoencoder.Latents(mean, jnp.ones_like(mean))
-  found = wide.drawn(keys)
-  assert 0 < np.abs(found - mean).max() < 5
-  again = autoencoder.Latents(mean[::-1], wide.deviation).drawn(keys[::-1])
-  np.testing.assert_allclose(again[::-1], found, rtol=1e-6)
 
 
 def test_files_of_another_network_are_told(tmp_path):
