@@ -47,7 +47,8 @@ def load(data: Any, split: str, seed: int) -> LatentFiles:
 
   Args:
     data: `root`, the folder that `prepare` wrote; `train` and `test`, the names
-      of the splits there; `image_size`, rows and columns of a latent image.
+      of the splits there; `image_size`, rows and columns of a latent image;
+      `augment` must be empty.
     split: "train" or "test".
     seed: ignored.
 
@@ -60,6 +61,11 @@ def load(data: Any, split: str, seed: int) -> LatentFiles:
     raise UserError(
       "--config.data.root is empty: give the folder that python -m protojax"
       " prepare latents wrote"
+    )
+  if augment := data.get("augment", ""):
+    raise UserError(
+      f"--config.data.augment={augment}: latent images cannot be varied, and"
+      " have their mirror images already; leave it empty"
     )
   home, name = Path(data.root), data[split]
   index = latent_files.read(home)

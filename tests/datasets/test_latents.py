@@ -159,6 +159,7 @@ def test_latents_of_another_autoencoder_are_refused(prepared):
   [
     ({"root": ""}, "data.root is empty: give the folder that python -m protoj"),
     ({"image_size": 8}, r"image_size is 8; .* images of 4 x 4: set it to 4"),
+    ({"augment": "flip"}, "augment=flip: latent images cannot be varied"),
     ({"train": "all"}, "has no split 'all'; it has train, test"),
   ],
 )
