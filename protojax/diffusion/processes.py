@@ -26,16 +26,15 @@ _MOST = 0.999
 
 @runtime_checkable
 class Process(Protocol):
-  """From clean images to noise.
-
-  Attributes:
-    prediction: what the network predicts, one of `KINDS`: the noise, v = alpha
-      noise - sigma clean (Salimans & Ho, 2022), or velocity = noise - clean.
-  """
+  """From clean images to noise."""
 
   @property
   def prediction(self) -> str:
-    """Attribute."""
+    """What the network predicts, one of `KINDS`.
+
+    The noise; v = alpha noise - sigma clean (Salimans & Ho, 2022); or velocity
+    = noise - clean.
+    """
     ...
 
   def scales(
