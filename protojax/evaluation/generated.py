@@ -90,7 +90,7 @@ def measure(
   if few <= channels:
     printing.tell(
       f"note: {few} images are not more than the {channels} features: compare"
-      " the Frechet distance with that of as many images alone"
+      " the Frechet distance only with that of as many images"
     )
   if own.probabilities is None:
     printing.tell(
