@@ -221,6 +221,9 @@ def state(found: Network, template: PyTree, method: Method) -> State:
     except KeyError as error:
       wrong.append(f"{error.args[0]} is missing")
       continue
+    except ValueError:  # Arrays to be stacked.
+      wrong.append(f"the tensors of {path} have not the same shape")
+      continue
     if made.shape != leaf.shape:
       wrong.append(f"{path} has shape {made.shape}; expected {leaf.shape}")
     weights[path] = np.asarray(made, np.float32)

@@ -125,7 +125,9 @@ def test_all_experts_are_a_dense_weighted_sum(params, hidden):
   np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
-@pytest.mark.parametrize("choice", ["token", "expert"])
+@pytest.mark.parametrize(
+  "choice", ["token", pytest.param("expert", marks=pytest.mark.slow)]
+)
 def test_null_samples_and_others_never_share_an_expert(params, hidden, choice):
   """Exactly zero gradient, for either choice."""
   module = dataclasses.replace(

@@ -40,8 +40,8 @@ def millions(made):
   ("name", "total", "dense", "rounded"),
   [
     ("S", 75.54, 32.96, 75),
-    ("B", 300.61, 130.51, 300),
-    ("L", 1062.68, 458.10, 1063),
+    pytest.param("B", 300.61, 130.51, 300, marks=pytest.mark.slow),
+    pytest.param("L", 1062.68, 458.10, 1063, marks=pytest.mark.slow),
     ("XL", 1567.73, 675.13, 1568),
   ],
 )
@@ -54,6 +54,7 @@ def test_parameters_are_as_many_as_in_the_paper(name, total, dense, rounded):
   assert plain == pytest.approx(dense, abs=0.006)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("routing", sorted(settings.ROUTINGS))
 def test_every_routing_has_as_many_parameters(routing):
   """Within the biases of a wider expert and the vectors of one more."""
@@ -97,8 +98,8 @@ def test_times_of_evaluation_are_quantiles_of_those_of_training():
     assert (np.diff(grid) > 0).all()
 
 
-@pytest.mark.parametrize("name", ["digits", "folder"])
+@pytest.mark.parametrize("name", ["digits", "folder", "imagenet"])
 def test_every_variant_is_accepted(name):
-  module = importlib.import_module(f"configs.promoe_{name}")
+  module = importlib.import_module(f"protojax.configs.promoe_{name}")
   for variants in ("", *module.VARIANTS):
     settings.require(module.get_config(variants))
