@@ -16,6 +16,7 @@ from protojax.types import UserError
 
 # What is declared of a data set; see `protojax.datasets`.
 FOLDERS = True
+SEVERAL = True
 PUBLISHED = {"classes": 80, "train": 82_783, "test": 40_504}
 
 _SPLITS = {

@@ -20,6 +20,9 @@ from protojax.datasets import digits, photos
 from protojax.datasets.digits import Digits
 from protojax.types import UserError
 
+# What is declared of a data set; see `protojax.datasets`.
+SEVERAL = True
+
 CLASS_NAMES = (
   *("zero", "one", "two", "three", "four"),
   *("five", "six", "seven", "eight", "nine"),

@@ -17,6 +17,7 @@ from protojax.types import UserError
 
 # What is declared of a data set; see `protojax.datasets`.
 FOLDERS = True
+SEVERAL = True
 PUBLISHED = {"classes": 81, "train": 161_789, "test": 107_859}
 
 _SPLITS = {"train": "Train", "test": "Test"}

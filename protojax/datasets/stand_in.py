@@ -12,6 +12,7 @@ from jaxtyping import Bool, Int32
 import numpy as np
 
 from protojax import datasets
+from protojax.data.fields import Field, Labels, Pixels
 from protojax.data.places import Places
 from protojax.data.source import Source
 
@@ -66,6 +67,15 @@ class StandIn:
     raise LookupError(f"image {i} stands for one that is not there")
 
 
+class TaggedStandIn(StandIn):
+  """A source of so many images with several labels; none can be read."""
+
+  @property
+  def fields(self) -> Mapping[str, Field]:
+    """An image and its labels."""
+    return {"image": Pixels(), "labels": Labels(len(self.class_names))}
+
+
 def counts(data: Any, classes: int = 0, images: int = 0) -> Counts:
   """What to take for true of a config's data set.
 
@@ -100,7 +110,9 @@ def maker(data: Any, counts: Counts) -> Callable[[str], Source]:
     concepts = tuple(data.get("concepts", ())) or classes
     turn = np.arange(count, dtype=np.int32)
     shown = (turn % len(concepts))[:, None] == np.arange(len(concepts))
-    return StandIn(classes, turn % len(classes), shown, concepts)
+    several = getattr(datasets.find(data.name), "SEVERAL", False)
+    kind = TaggedStandIn if several else StandIn
+    return kind(classes, turn % len(classes), shown, concepts)
 
   return make
 

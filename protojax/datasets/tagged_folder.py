@@ -21,6 +21,7 @@ from protojax.types import UserError
 
 # What is declared of a data set; see `protojax.datasets`.
 FOLDERS = True
+SEVERAL = True
 
 _TABLE, _IMAGE, _SPLIT = "labels.csv", "image", "split"
 _TAGS = {"1": 1, "0": 0, "-1": -1, "": -1}

@@ -18,6 +18,7 @@ from protojax.types import UserError
 
 # What is declared of a data set; see `protojax.datasets`.
 FOLDERS = True
+SEVERAL = True
 PUBLISHED = {"classes": 20, "train": 5_011, "test": 4_952}
 
 CLASS_NAMES = (

@@ -15,6 +15,7 @@ from protojax import loading, printing
 from protojax.data import stream as stream_lib
 from protojax.datasets import files
 from protojax.evaluation import decisions, explanations, recipes
+from protojax.methods.base import able
 from protojax.metrics.means import Mean
 
 # Number of images whose heat maps are measured; deletion and insertion take 58
@@ -34,7 +35,20 @@ class Figure(NamedTuple):
   better: str
 
 
+# Of methods that give images several labels.
+_TAGGED = {
+  "map": Figure("mAP", "higher"),
+  "map_fused": Figure("mAP of the fusion score", "higher"),
+  **{
+    f"{name}{end}": Figure(f"{name.upper()}{words}", "higher")
+    for end, words in (("", ""), ("_top3", ", three labels each"))
+    for name in ("cp", "cr", "cf1", "op", "or", "of1")
+  },
+  "pointing": Figure("best patches in a box of their label", "higher"),
+  "pointing_chance": Figure("the same of all patches (chance)", ""),
+}
 FIGURES = {
+  **_TAGGED,
   "accuracy": Figure("accuracy", "higher"),
   "calibration_error": Figure("calibration error (ECE)", "lower"),
   "outlier_auroc": Figure("outliers: AUROC of the largest logit", "higher"),
@@ -72,6 +86,8 @@ def measure(
 ) -> dict[str, Mean]:
   """All metrics of a finished run that apply, by name, over its test images.
 
+  Of a method that gives several labels, they are those of its `evaluate`.
+
   Args:
     folder: of the run.
     outliers: a folder of images of no class; '' for none.
@@ -83,6 +99,15 @@ def measure(
     UserError: no run, a method without prototypes, or no such images.
   """
   method, state, config = loading.load(folder)
+  if able(method, "tags") is not None:
+    with loading.described_by(folder, config):
+      count = len(method.stream("test"))
+    metrics = method.evaluate(state, "test")
+    return {
+      name: Mean(*(np.asarray(n) for n in (np.float32(x), count, 0)))
+      for name, x in metrics.items()
+      if name in _TAGGED
+    }
   model = recipes.explainable(method)
   if not np.any(model.bank(state).alive):
     printing.tell(

@@ -11,6 +11,7 @@ from protojax.datasets import (
   coco,
   digit_canvases,
   nus_wide,
+  stand_in,
   tagged_folder,
   voc2007,
 )
@@ -226,3 +227,11 @@ def test_canvases_show_their_labels_in_their_boxes():
   assert not np.array_equal(train[3]["image"], test[3]["image"])
   with pytest.raises(UserError, match="how many canvases, as in train:3000"):
     digit_canvases.load(data("", "train", "test:10"), "train", 0)
+
+
+def test_images_that_are_not_there_have_several_labels_in_a_plan():
+  config = Data(name="coco", validation_fraction=0.0)
+  made = stand_in.maker(config, stand_in.counts(config))("train")
+  assert len(made) == coco.PUBLISHED["train"]
+  assert fields.of(made)["labels"] == fields.Labels(80)
+  assert "label" not in fields.of(made)
