@@ -8,7 +8,9 @@ Images are eight digits of scikit-learn; the "expensive modality" is another
 measurement of other digit images, whose targets are the places of eight
 emotions with noise. The student is scored on the digits inverted, on a texture,
 blurred and rotated, two classes missing. It shows that the pieces work, and
-nothing about emotion.
+nothing about emotion. Macro F1 is 0.985 on the test digits and 0.599 on the
+shifted ones, means of five seeds; a bank without meaning does as well
+(docs/neurogaze_distill.md).
 
 Variants are those of `neurogaze_distill_folder.py`.
 """

@@ -33,6 +33,7 @@ def get_config(variants: str = "") -> ConfigDict:
   config.modality.update(name="dreamer", channels=4)
   config.backbone.pretrained = config.image_teacher.pretrained = False
   config.backbone.weights = "hf:timm/resnet18.tv_in1k"
+  config.image_teacher.name = "resnet50"
   config.image_teacher.weights = "hf:timm/resnet50.tv_in1k"
   config.d_geo.positive_classes = ("happiness", "surprise")
   config.optim.patience = 100

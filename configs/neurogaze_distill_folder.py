@@ -102,7 +102,7 @@ def get_config(variants: str = "") -> ConfigDict:
         "nearest": 5,
       },
       "image_teacher": {
-        "name": "resnet50",
+        "name": "resnet34",
         "pretrained": False,
         "weights": "",
         "dtype": "float32",
@@ -185,7 +185,7 @@ VARIANTS = {
       "size": 8,
       "channels": 4,
     },
-    "teacher": {"epochs": 2, "patience": 0, "widths": (8, 16)},
+    "teacher": {"epochs": 2, "patience": 0, "widths": (8,)},
     "bank": {"channels": 16, "nearest": 2},
     "image_teacher": {
       "name": "convnet",
