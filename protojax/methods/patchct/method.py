@@ -100,6 +100,7 @@ class Method:
       c.head.scale,
       c.transport.temperature,
       c.transport.null > 0,
+      c.head.shared,
     )
 
   @property
@@ -276,7 +277,9 @@ class Method:
         f" --config.channels={found.visual.shape[1]}"
       )
     maps = {
-      name: {"kernel": found.visual} for name in ("map_last", "map_class")
+      name: {"kernel": found.visual}
+      for name in ("map_last", "map_class")
+      if name in params["maps"]
     }
     scale = {**params["classifier"], "scale": np.float32(found.scale)}
     return {"maps": {**params["maps"], **maps}, "classifier": scale}

@@ -18,7 +18,6 @@ import jax.numpy as jnp
 from jaxtyping import Float, Int, UInt8
 
 from protojax.backbones.backbone import Backbone
-from protojax.layers.norm import layer_norm
 from protojax.methods.patchct import labels as label_lib
 from protojax.prototypes.bank import Bank
 from protojax.text import tables
@@ -59,25 +58,31 @@ class _Maps(nn.Module):
     channels: d.
     names: of the layers; the last is that of the tower's answer.
     normed: whether the tower has put a norm behind its answer.
+    shared: whether the class token has the map of the last layer's patches.
   """
 
   channels: int
   names: tuple[str, ...]
   normed: bool
+  shared: bool
 
   @nn.compact
   def __call__(
     self, layers: tuple[Float[Array, "b j _"], ...], token: Float[Array, "b c"]
   ) -> tuple[Array, Array]:
-    dense = functools.partial(nn.Dense, self.channels, use_bias=False)
+    tokens = [*layers, token[:, None]]
+    names = [*self.names, self.names[-1] if self.shared else "class"]
+    made: dict[str, Any] = {}
     found = []
-    for name, x in zip(self.names, layers, strict=True):
-      if not (self.normed and name == self.names[-1]):
-        x = layer_norm(x, f"norm_{name}")
-      found.append(dense(name=f"map_{name}")(x))
-    if not self.normed:
-      token = layer_norm(token, "norm_class")
-    return jnp.stack(found), dense(name="map_class")(token)
+    for name, x in zip(names, tokens, strict=True):
+      if name not in made:
+        dense = nn.Dense(self.channels, use_bias=False, name=f"map_{name}")
+        raw = self.normed and name in (self.names[-1], "class")
+        norm = nn.LayerNorm(use_fast_variance=False, name=f"norm_{name}")
+        made[name] = None if raw else norm, dense
+      norm, dense = made[name]
+      found.append(dense(norm(x) if norm else x))
+    return jnp.stack(found[:-1]), found[-1][:, 0]
 
 
 class _Adapter(nn.Module):
@@ -105,6 +110,7 @@ class Network:
     scale: of the cosines at the start.
     temperature: T at the start.
     null: whether there is a null prototype.
+    shared: whether the class token has the map of the last layer's patches.
   """
 
   backbone: Backbone
@@ -115,6 +121,7 @@ class Network:
   scale: float
   temperature: float
   null: bool
+  shared: bool
 
   @property
   def class_names(self) -> tuple[str, ...]:
@@ -139,7 +146,7 @@ class Network:
       images,
     )
     normed = "class_token" in sown["intermediates"]
-    return _Maps(self.channels, (*self.levels, "last"), normed)
+    return _Maps(self.channels, (*self.levels, "last"), normed, self.shared)
 
   def init(self, key: Array, blank: bool = False) -> State:
     """A random start.

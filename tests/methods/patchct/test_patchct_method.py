@@ -19,6 +19,8 @@ from protojax.types import State, UserError
 NAMES = ("dog", "cat", "bus")
 PRESET = presets.load("contrast=0.45", "fast", "none")
 
+KEY = parallel.init_key(0)
+
 
 def config(**changes):
   found = patchct_folder.get_config("debug").unlock()
@@ -34,7 +36,7 @@ def method():
 
 @pytest.fixture(scope="module")
 def state(method):
-  state = parallel.to_host(jax.jit(method.init)(parallel.init_key(0)))
+  state = parallel.to_host(jax.jit(method.init)(KEY))
   return method.start(state, method.stream("train"))[0]
 
 
@@ -75,6 +77,16 @@ def test_classifier_and_transport_read_the_same_embeddings(found, state):
   # Two layers, 25 patches, the labels and the null prototype.
   assert similarity.shape == (2, 16, 25, count + 1)
   assert np.abs(similarity).max() <= 1 + 1e-5
+
+
+def test_the_class_token_may_share_the_map_of_the_patches(method):
+  assert "map_class" in jax.eval_shape(method.init, KEY).params["maps"]
+  other = methods.load(config(**{"head.shared": True}))
+  other.dataset = method.dataset
+  maps = jax.eval_shape(other.init, KEY).params["maps"]
+  assert set(maps) == {
+    *("norm_stage_2", "map_stage_2", "norm_last", "map_last")
+  }
 
 
 def test_the_best_patch_is_that_of_the_backward_plan(method, state, found):

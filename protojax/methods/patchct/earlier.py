@@ -1,0 +1,3 @@
+"""Config keys that earlier runs of PatchCT were written without."""
+
+LATER = {"head.shared": False}
