@@ -19,6 +19,9 @@ from protojax.methods.neurogaze_distill.network import Network
 from protojax.modify.presets import Preset
 from protojax.types import Array, Batch, State, UserError
 
+# Images of a split that are explained without a limit, evenly over it.
+_MOST = 200
+
 
 @dataclasses.dataclass(frozen=True)
 class Explainer:
@@ -47,12 +50,13 @@ class Explainer:
       state: of the method.
       data: the images.
       request: "split", "scope", "preset", "limit", "top" and "progress" have an
-        effect.
+        effect; without a limit, no more than 200 images are explained.
     """
     method, preset = self.method, request.preset
+    limit = _MOST if request.limit is None else request.limit
     bank = bank_asset.of_run(state) if method.mapped else None
     batches = reference_mode.attach(
-      data.spread(request.limit), data.source, preset, data.image_size,
+      data.spread(limit), data.source, preset, data.image_size,
       data.resizing,
     )  # fmt: skip
     tau = method.config.proto_kd.tau if bank is not None else 0.0
