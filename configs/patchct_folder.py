@@ -77,7 +77,7 @@ def get_config(variants: str = "") -> ConfigDict:
       },
       # scale: factor of the cosines at the start. shared: the class token has
       # the map of the last layer's patches, not one of its own.
-      "head": {"scale": 10.0, "shared": False},
+      "head": {"scale": 10.0, "shared": True},
       # learned: T is trained. forward, backward: weights of the directions.
       # null: mass of a null prototype, 0 for none. cost: "cosine" or
       # "exponential". theta: masses of patches, "uniform" or by "attention".

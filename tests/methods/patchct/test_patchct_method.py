@@ -79,14 +79,15 @@ def test_classifier_and_transport_read_the_same_embeddings(found, state):
   assert np.abs(similarity).max() <= 1 + 1e-5
 
 
-def test_the_class_token_may_share_the_map_of_the_patches(method):
-  assert "map_class" in jax.eval_shape(method.init, KEY).params["maps"]
-  other = methods.load(config(**{"head.shared": True}))
-  other.dataset = method.dataset
-  maps = jax.eval_shape(other.init, KEY).params["maps"]
+def test_the_class_token_shares_the_map_of_the_patches_or_has_its_own(method):
+  maps = jax.eval_shape(method.init, KEY).params["maps"]
   assert set(maps) == {
     *("norm_stage_2", "map_stage_2", "norm_last", "map_last")
   }
+  other = methods.load(config(**{"head.shared": False}))
+  other.dataset = method.dataset
+  own = jax.eval_shape(other.init, KEY).params["maps"]
+  assert set(own) - set(maps) == {"norm_class", "map_class"}
 
 
 def test_the_best_patch_is_that_of_the_backward_plan(method, state, found):
