@@ -50,23 +50,21 @@ def config(folder, **space):
   made.network.dtype = "float32"
   made.moe.routing = "dense"
   made.batch_size = 4
-  made.evaluation.times = 1
   made.space.update(space)
   return made
 
 
 @pytest.mark.slow
-def test_a_step_and_an_evaluation_on_latents(folder):
+def test_a_step_on_latents(folder):
   method = methods.load(config(folder))
   state = parallel.to_host(jax.jit(method.init)(parallel.init_key(0)))
   (stage,) = method.stages()
   stage = dataclasses.replace(stage, length=steps(1))
   moments = stage.optimizer.init(state.params)
   (update,) = descent.fit(stage, state, moments, parallel.key(0))
-  (state, _), metrics = update.on_host({}), parallel.to_host(update.metrics)
-  assert metrics["diffusion"] > 0
-  # At the start nothing is predicted.
-  assert method.evaluate(state, "test")["gain"] == pytest.approx(1, abs=0.02)
+  metrics = parallel.to_host(update.metrics)
+  # At the start nothing is predicted: noise less latents, of variances of 1.
+  assert 1 < metrics["diffusion"] < 4
 
 
 def test_mean_and_mirror_image_are_told_apart(folder):
