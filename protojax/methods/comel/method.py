@@ -32,7 +32,7 @@ from protojax.methods.comel import (
   stream_summary,
   tasks,
 )
-from protojax.methods.comel.explanation import Classifier
+from protojax.methods.comel.explanation import Classifier, Explainer
 from protojax.methods.comel.network import Seen, probabilities
 from protojax.methods.comel.scores import Judged
 from protojax.methods.comel.stream_summary import Figures
@@ -44,7 +44,7 @@ class Method:
   """CoMEL as its config says; see `configs/comel_folder.py`."""
 
   assets = NO_ASSETS
-  capabilities = Capabilities(classifies=Classifier)
+  capabilities = Capabilities(classifies=Classifier, explains=Explainer)
 
   def __init__(
     self, config: ConfigDict, class_names: tuple[str, ...] | None = None
@@ -306,8 +306,9 @@ class Method:
   def marked(self, state: State, batch: Batch) -> Mapping[str, Array]:
     """`predict`, and of the instances pseudo labels and distances.
 
-    "label", "kept" (by tau_2 alone), and "to_positive" and "to_negative", the
-    distances to the bag's prototypes z+ and z-.
+    "q", "label" and "kept" (by tau_2 alone); "to_positive" and "to_negative",
+    the distances to the bag's prototypes z+ and z-; "positive" and "negative",
+    the two prototypes.
     """
     found = tasks.seen(self.network, state.params, batch)
     valid = batch["bag"]["valid"]
@@ -316,12 +317,15 @@ class Method:
     def one(features: Any, attended: Any, valid: Any) -> dict[str, Array]:
       made = pseudo_labels.labels(features, attended, valid, self.labels)
       kept = pseudo_labels.kept(made, valid, least, self.labels)
-      near = pseudo_labels.distances(features, attended, valid, self.labels)
+      kind = self.labels.background
+      both = pseudo_labels.prototypes(features, attended, valid, kind)
+      near = [pseudo_labels.distances(features, z) for z in both]
       return {
+        "q": made.positive,
         "label": made.label,
         "kept": kept,
-        "to_positive": near[0],
-        "to_negative": near[1],
+        **dict(zip(("positive", "negative"), both, strict=True)),
+        **dict(zip(("to_positive", "to_negative"), near, strict=True)),
       }
 
     made = jax.vmap(one)(found.features, found.attention, valid)

@@ -93,18 +93,11 @@ def prototypes(
 
 
 def distances(
-  features: Float[ArrayLike, "n d"],
-  attended: Float[ArrayLike, " n"],
-  valid: Bool[ArrayLike, " n"],
-  settings: Settings,
-) -> tuple[Float[jax.Array, " n"], Float[jax.Array, " n"]]:
-  """The Euclidean distance of each instance to z+ and to z-."""
-  features = jnp.asarray(features)
-  both = prototypes(features, attended, valid, settings.background)
-  to_plus, to_minus = (
-    jnp.sqrt(jnp.sum((features - z[None]) ** 2, axis=1)) for z in both
-  )
-  return to_plus, to_minus
+  features: Float[ArrayLike, "n d"], prototype: Float[ArrayLike, " d"]
+) -> Float[jax.Array, " n"]:
+  """The Euclidean distance of each instance to a prototype."""
+  off = jnp.asarray(features) - jnp.asarray(prototype)[None]
+  return jnp.sqrt(jnp.sum(off**2, axis=1))
 
 
 def labels(
