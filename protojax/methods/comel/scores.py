@@ -24,8 +24,8 @@ class Judged:
 
   logits: Float[np.ndarray, "b k"]
   labels: Int[np.ndarray, " b"]
-  instances: tuple[Float[np.ndarray, " n"], ...]
-  truths: tuple[Float[np.ndarray, " n"], ...]
+  instances: tuple[Float[np.ndarray, " _"], ...]
+  truths: tuple[Float[np.ndarray, " _"], ...]
 
   def of(self, chosen: Bool[np.ndarray, " b"]) -> "Judged":
     """Some of the bags."""
