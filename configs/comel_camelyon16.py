@@ -5,10 +5,11 @@ python -m protojax prepare slides --source=SLIDES --output=DIR
 python train.py --config=configs/comel_camelyon16.py --config.data.root=DIR
   --config.data.list=reference.csv
 
-Bags are of the tiles of a slide, 1,024 numbers each. `data.list` is CAMELYON16's
-reference.csv for this task alone; for the authors' five (CAMELYON16, PAIP's
-liver, prostate, HBP, colon), write bags.csv (bag,task,label,split) and name them
-in data.tasks, in order. One bag is a step: train on one device.
+Bags are of the tiles of a slide, 1,024 numbers each. `data.list` is the
+reference.csv of CAMELYON16 for this task alone; for the authors' five
+(CAMELYON16, PAIP's liver, prostate, HBP, colon), write bags.csv
+(bag,task,label,split) and name them in data.tasks, in order. One bag is a step:
+train on one device.
 Variants: those of `configs/comel_folder.py`; `:tcga` is the stream of TCGA with
 lists in the format of CLAM, one file a task, of which a fifth is for testing;
 `:authors` groups, adapts and labels as the authors' code does.

@@ -32,7 +32,7 @@ def values(
 
 
 def picture(
-  cells: Int[np.ndarray, "n 2"], tiles: UInt8[np.ndarray, "n H W 3"]
+  cells: Int[np.ndarray, "n 2"], tiles: UInt8[np.ndarray, "n h w 3"]
 ) -> UInt8[np.ndarray, "H W 3"]:
   """The tiles side by side, each as large as there is room for."""
   columns, rows = cells.max(axis=0) + 1

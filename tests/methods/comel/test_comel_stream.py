@@ -59,7 +59,7 @@ def test_groups_by_region_need_coordinates(tmp_path):
       np.savez(place / f"{split}-{label}.npz", features=np.ones((1, 32)))
   config = _config(data__name="bags", data__root=str(tmp_path), data__tasks=())
   method = methods.load(config)
-  with pytest.raises(UserError, match="set --config.network.grouping=strided"):
+  with pytest.raises(UserError, match=r"set --config.network.grouping=strided"):
     method.stream("test")
   with config.unlocked():
     config.network.grouping = "strided"
@@ -94,7 +94,7 @@ def _judged():
       np.array([0.5]),
       np.array([0.2, 0.3]),
     ),
-    (np.zeros(2), np.array([0, 1, 0]), np.zeros(1), np.array([0, 1])),
+    (np.zeros(2), np.array([0.0, 1, 0]), np.zeros(1), np.array([0.0, 1])),
   )
 
 
