@@ -15,6 +15,11 @@ for each kind of image (see protojax.datasets.layouts).
 
 encodes the images of a folder of classes, and their mirror images, for a
 diffusion in the space of the autoencoder. It goes on where it was stopped.
+
+  python -m protojax prepare slides --backbone=NAME --source=DIR --output=DIR
+
+cuts whole slides into tiles and makes a bag of features of each slide. It goes
+on where it was stopped, too.
 """
 
 import argparse
@@ -53,18 +58,33 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     " diffusion_pytorch_model.safetensors of sd-vae-ft-mse",
   )
   parser.add_argument(
+    "--backbone",
+    default="",
+    metavar="NAME",
+    help="of slides: what makes a vector of a tile, such as vit_large",
+  )
+  parser.add_argument(
+    "--weights",
+    default="",
+    metavar="FILE",
+    help="of slides: weights of the backbone, a file or hf:NAME; those that it"
+    " comes with by default",
+  )
+  parser.add_argument(
     "--image-size",
     default=256,
     type=cli.whole_number(1),
     metavar="N",
-    help="of latents: pixels on a side of the images; 256 by default",
+    help="of latents and slides: pixels on a side of an image or tile; 256 by"
+    " default",
   )
   parser.add_argument(
     "--batch-size",
     default=16,
     type=cli.whole_number(1),
     metavar="N",
-    help="of latents: images that are encoded together; 16 by default",
+    help="of latents and slides: images that go through together; 16 by"
+    " default",
   )
   known = finding.constants(datasets.__name__, "PREPARES").items()
   lines = (f"  {name:10}{what}" for name, what in known)

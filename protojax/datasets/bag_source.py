@@ -59,7 +59,8 @@ class Bags:
     channels: width of an instance's vector.
     notes: what a user should know of how they were read, in lines.
     skipped: (name, reason) of what could not be read.
-    embedder: name of what made the vectors of pictures; "" if it is not known.
+    embedder: what made the vectors of pictures: a function on the device, or a
+      mapping with "backbone", "weights" and "image_size"; None: not known.
   """
 
   reader: Reader

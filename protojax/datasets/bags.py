@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from protojax.data.source import printable
-from protojax.datasets import bag_files, bag_lists, bag_source, walk
+from protojax.datasets import bag_files, bag_lists, bag_source, slide_bags, walk
 from protojax.datasets.bag_files import Files
 from protojax.datasets.bag_lists import Row
 from protojax.datasets.bag_source import Bags
@@ -65,13 +65,15 @@ def load(data: Any, split: str, seed: int) -> Bags:
     for row in chosen
   ]
   reader = Files(root, found)
+  made = slide_bags.index(root)
   return Bags(
-    reader,
+    slide_bags.Bags(reader, made) if made else reader,
     tasks,
     bag_source.class_names(tasks, classes),
     np.array(labels, np.int32),
     reader.channels,
     tuple(notes),
+    embedder=made,
   )
 
 

@@ -3,11 +3,16 @@
 import argparse
 import functools
 
-from protojax import datasets, parallel, printing, typed
+import jax
+
+from protojax import backbones, datasets, parallel, printing, typed
+from protojax.backbones import pooled
 from protojax.console import Console
 from protojax.datasets.latent_files import Encoder
+from protojax.datasets.slide_bags import Embedder
 from protojax.diffusion import autoencoder_file, flips
 from protojax.engine import log
+from protojax.prototypes import start
 from protojax.types import UserError
 
 _NAMED = 10  # Lines that are printed of each kind of note.
@@ -24,7 +29,8 @@ def run(args: argparse.Namespace) -> int:
   """
   parallel.setup()
   module = datasets.find(args.data, "prepare", "DATA")
-  given = _encoder(args, getattr(module, "ENCODES", False))
+  given: tuple = _encoder(args, getattr(module, "ENCODES", False))
+  given += _embedder(args, getattr(module, "EMBEDS", False))
   # While it is imported, imports of other threads fail: those of the bar would.
   import tensorflow_datasets  # noqa: F401
 
@@ -76,6 +82,31 @@ def _encoder(args: argparse.Namespace, needed: bool) -> tuple[Encoder, ...]:
       args.image_size,
       args.image_size // module.stride,
       module.latent,
+      args.batch_size,
+    ),
+  )
+
+
+def _embedder(args: argparse.Namespace, needed: bool) -> tuple[Embedder, ...]:
+  """What makes vectors of tiles, for a data set that needs it."""
+  if needed != bool(args.backbone):
+    known = ", ".join(backbones.names())
+    raise UserError(
+      f"prepare {args.data} needs --backbone=NAME: choose from {known}"
+      if needed
+      else f"prepare {args.data} takes no --backbone: leave it out"
+    )
+  if not needed:
+    return ()
+  backbone = backbones.load(args.backbone)
+  variables = start.variables(backbone, args.backbone, args.weights)
+  program = jax.jit(functools.partial(pooled.pooled, backbone))
+  return (
+    Embedder(
+      args.backbone,
+      args.weights,
+      functools.partial(program, variables),
+      args.image_size,
       args.batch_size,
     ),
   )

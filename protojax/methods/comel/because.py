@@ -32,7 +32,11 @@ class Because:
   """
 
   def __init__(
-    self, method: Any, state: State, preset: Preset, embed: Any
+    self,
+    method: Any,
+    state: State,
+    preset: Preset,
+    embed: tuple[Any, PyTree] | None,
   ) -> None:
     """Makes nothing ready if `embed` is None.
 
@@ -40,10 +44,12 @@ class Because:
       method: the method.
       state: of the method.
       preset: what is modified; the mode is always "fast".
-      embed: pictures -> vectors, on the device; None: it is not known.
+      embed: (variables, pictures) -> vectors, on the device, and the variables;
+        None: it is not known.
     """
     self.known = embed is not None
-    self._embed, self._network = embed, method.network
+    self._embed, self._variables = embed or (None, {})
+    self._network = method.network
     self._modifications = preset.modifications
     if self.known:
       self._base = jax.jit(method.network.merged)(state.params)
@@ -74,7 +80,7 @@ class Because:
       for name in ("vectors", "places")
     }
     similarity, delta = _scored(
-      *(self._network, self._embed, chosen),
+      *(self._network, self._embed, chosen, self._variables),
       *(self._base, given["vectors"], np.arange(count + short) < count),
       *(given["places"], bag.rows["positive"], bag.rows["negative"], tiles),
     )
@@ -85,8 +91,9 @@ class Because:
 @functools.partial(jax.jit, static_argnums=(0, 1, 2))
 def _scored(
   network: Network,
-  embed: Callable[[ArrayLike], Array],
+  embed: Callable[[PyTree, ArrayLike], Array],
   modifications: tuple[Modification, ...],
+  variables: PyTree,
   base: PyTree,
   vectors: Float[ArrayLike, "n c"],
   valid: ArrayLike,
@@ -101,7 +108,7 @@ def _scored(
   toward = _unit((jnp.asarray(plus) - middle)[None])
 
   def embedded(images: ArrayLike) -> Array:
-    return network.among(base, contexts, embed(images))
+    return network.among(base, contexts, embed(variables, images))
 
   def at(features: ArrayLike, place: PyTree) -> Array:
     del place  # A tile has one.

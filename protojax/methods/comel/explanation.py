@@ -8,12 +8,14 @@ one than to the other stand for it.
 
 from collections.abc import Iterator, Mapping, Sequence
 import dataclasses
+import functools
 from typing import Any, ClassVar
 
 from jaxtyping import Float, Int, UInt8
 import numpy as np
 
-from protojax import parallel
+from protojax import backbones, parallel
+from protojax.backbones import pooled
 from protojax.data.source import origin
 from protojax.data.stream import Stream
 from protojax.explain import blocks
@@ -21,8 +23,9 @@ from protojax.explain.blocks import Cell
 from protojax.explain.request import Request
 from protojax.methods.comel import mosaic
 from protojax.methods.comel.because import Because
+from protojax.prototypes import start
 from protojax.prototypes.groups import CLASS, Groups
-from protojax.types import State
+from protojax.types import PyTree, State
 
 # Bags without a limit; tiles of a gallery; rows of the table.
 _MOST, _TILES, _ROWS = 200, 4, 10
@@ -158,9 +161,22 @@ def bags(
       )
 
 
-def _embedder(data: Stream) -> Any:
+def _embedder(data: Stream) -> tuple[Any, PyTree] | None:
+  """(variables, pictures) -> vectors, and the variables; None: not known."""
   whole: Any = origin(data.source)[0]
-  return whole.embedder
+  made = whole.embedder
+  if made is None:
+    return None
+  if not isinstance(made, Mapping):
+    return functools.partial(_without_variables, made), {}
+  backbone = backbones.load(made["backbone"])
+  variables = start.variables(backbone, made["backbone"], made["weights"])
+  return functools.partial(pooled.pooled, backbone), variables
+
+
+def _without_variables(embed: Any, variables: PyTree, images: Any) -> Any:
+  del variables
+  return embed(images)
 
 
 def _verdict(bag: Bag, said: str, label: str) -> str:
