@@ -11,7 +11,7 @@ import dataclasses
 import functools
 from typing import Any, ClassVar
 
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Float, UInt8
 import numpy as np
 
 from protojax import backbones, parallel
@@ -73,9 +73,10 @@ class Bag:
   def __len__(self) -> int:
     return len(self.given["vectors"])
 
-  def exemplars(self, sign: int, count: int) -> Int[np.ndarray, " r"]:
+  def exemplars(self, sign: int, count: int) -> list[int]:
     """Instances that are most similar to z+ (sign 1) or z- (sign -1)."""
-    return np.argsort(-sign * self.rows["q"], kind="stable")[:count]
+    order = np.argsort(-sign * self.rows["q"], kind="stable")
+    return order[:count].tolist()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -294,14 +295,14 @@ def _because(bag: Bag, because: Because) -> Iterator[blocks.Block]:
 
 
 def _scores(
-  rows: Int[np.ndarray, " r"],
+  rows: Sequence[int],
   similarity: Float[np.ndarray, " r"],
   delta: Mapping[str, Float[np.ndarray, " r"]],
 ) -> blocks.Table:
   return blocks.Table(
     ("instance", "similarity to z+", *delta),
     tuple(
-      (int(row), float(similarity[i]), *(float(d[i]) for d in delta.values()))
+      (row, float(similarity[i]), *(float(d[i]) for d in delta.values()))
       for i, row in enumerate(rows)
     ),
     "because",
