@@ -72,7 +72,22 @@ def test_help_lists_what_can_be_prepared():
   parser = argparse.ArgumentParser()
   prepare.arguments(parser)
   listed = [line.split()[0] for line in parser.epilog.splitlines()[1:]]
-  assert listed == ["anomaly", "cars196", "cub200", "dogs", "folder", "latents"]
+  names = "anomaly", "cars196", "cub200", "dogs", "folder", "latents", "slides"
+  assert listed == list(names)
+
+
+def test_slides_need_a_backbone_and_others_take_none(tmp_path):
+  paths = (f"--source={tmp_path}", f"--output={tmp_path}/out")
+  for arguments, why in (
+    (("slides", *paths), "prepare slides needs --backbone=NAME: choose from"),
+    (("folder", *paths, "--backbone=convnet"), "takes no --backbone"),
+    (
+      ("slides", *paths, "--backbone=convnet"),
+      "'convnet' has no pretrained weights of its own",
+    ),
+  ):
+    with pytest.raises(UserError, match=why):
+      run(*arguments)
 
 
 def test_a_data_set_of_ones_own(tmp_path, monkeypatch, capsys):
