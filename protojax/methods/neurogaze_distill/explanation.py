@@ -21,6 +21,8 @@ from protojax.types import Array, Batch, State, UserError
 
 # Images of a split that are explained without a limit, evenly over it.
 _MOST = 200
+# Characteristics that a grey image does not have.
+_OF_COLOUR = ("hue", "saturation")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -128,8 +130,10 @@ class Images:
     label = int(source.labels[index])
     answer = names[int(np.argmax(row["probabilities"]))]
     title = source.name(index)
+    picture = self.data.examples([index])["image"][0]
+    grey = bool((picture == picture[..., :1]).all())
     found: list[blocks.Block] = [
-      blocks.Picture(self.data.examples([index])["image"][0], title),
+      blocks.Picture(picture, title),
       blocks.Table(
         ("class", "probability"),
         tuple(zip(names, row["probabilities"].tolist(), strict=True)),
@@ -137,7 +141,7 @@ class Images:
       ),
     ]
     if self.bank is not None:
-      found += self._place(row)
+      found += self._place(row, grey)
     else:
       found.append(
         blocks.Note(
@@ -154,8 +158,15 @@ class Images:
       blocks=tuple(found),
     )
 
-  def _place(self, row: Mapping[str, Any]) -> Iterator[blocks.Block]:
+  def _place(
+    self, row: Mapping[str, Any], grey: bool
+  ) -> Iterator[blocks.Block]:
+    """Where an image lies on the grid; of a grey one, without its colours."""
     assert self.bank is not None
+    had = np.array(
+      [not grey or n not in _OF_COLOUR for n in self.request.preset.names]
+    )
+    lost = np.where(had[:, None], row["delta"], np.nan)
     cosines, centers = row["cosines"], np.asarray(self.bank.centers)
     first, second = (row["q"] @ centers).tolist()
     best = int(np.argmax(cosines.round(5)))
@@ -169,7 +180,7 @@ class Images:
       f"The image is most similar to the cell {cells[best]} ({one} / {other})."
       f" Its expected place is {first:+.2f} / {second:+.2f}, the mean of the"
       " cells weighted by softmax(cosine / tau)."
-      f"{self._because(row['delta'][:, best])}"
+      f"{self._because(lost[:, best])}"
     )
     order = np.argsort(-cosines.round(5), kind="stable")[: self.request.top]
     yield blocks.Table(
@@ -179,17 +190,19 @@ class Images:
         (
           cells[k], float(cosines[k]), float(row["q"][k]),
           int(self.bank.counts[k]), self._source(k),
-          *row["delta"][:, k].tolist(),
+          *(None if np.isnan(x) else float(x) for x in lost[:, k]),
         )
         for k in order.tolist()
       ),
-      "similar cells, and the cosine that is lost without a characteristic",
+      "similar cells, and cosine lost without each characteristic",
     )  # fmt: skip
+    if grey and not had.all():
+      yield blocks.Note("The image is grey: it has no hue and no saturation.")
     yield from self._faces(best)
 
   def _because(self, delta: np.ndarray) -> str:
     """Which characteristic the similarity rests on most, in a sentence."""
-    most = int(np.argmax(delta))
+    most = int(np.argmax(np.nan_to_num(delta)))
     if not delta[most] > 0:
       return ""
     name = self.request.preset.names[most]
@@ -257,7 +270,7 @@ class Images:
         blocks.pairs(
           dict(zip(self.request.preset.names, because.tolist(), strict=True)),
           ("modification", "mean"),
-          "cosine that is lost without a characteristic, mean over the images",
+          "mean cosine lost without each characteristic",
         ),
         *self._faces(cell),
       ),
@@ -289,7 +302,7 @@ def overview(
         method.grid.names,
         tuple(request.preset.names),
         because.T.astype(float),
-        "cosine that is lost without a characteristic, mean over the images",
+        "mean cosine lost without each characteristic",
       ),
       blocks.Sentence(f"SHA-256 of the bank: {bank.digest()}."),
     ]  # fmt: skip
