@@ -55,15 +55,18 @@ def fitting(
 ) -> dict[str, np.ndarray]:
   """Parameters, statistics and memory of a run that fit into a state.
 
-  They have the same name and shape there. Prototypes, head and memory fit only
-  if both runs have the same classes.
+  They have the same name and shape there. Prototypes, head, label
+  tables and memory fit only if both runs have the same classes.
   """
   checkpoints = Checkpoints(Path(init_from))
   _, arrays = checkpoints.restore()
   checkpoints.close()
   fresh = flatten(state)
   same = workdir.class_names(Path(init_from)) == class_names
-  of_classes = ("params.prototypes.", "params.head.", "memory.")
+  of_classes = (
+    *("params.prototypes.", "params.head.", "params.labels.table"),
+    "memory.",
+  )
   found = {}
   for name, array in arrays.items():
     name = name.removeprefix("state.")

@@ -204,8 +204,7 @@ class Method:
     """Logits of the patches alone, with the scale of the class token's."""
     t = self.network.heat(params)
     scores = losses.patch_scores(similarity[..., :labels], t)
-    c = params["classifier"]
-    return jnp.exp(c["scale"]) * scores + c["bias"]
+    return self.network.logits(params, scores)
 
   def _costs(
     self, params: PyTree, found: Found, similarity: Array, labels: Array

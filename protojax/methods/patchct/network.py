@@ -201,12 +201,8 @@ class Network:
     cosines = jnp.matmul(
       token, embeddings[-1].T, precision=jax.lax.Precision.HIGHEST
     )
-    c = params["classifier"]
-    scale = jnp.minimum(jnp.exp(c["scale"]), _LARGEST_SCALE)
-    found = Found(
-      unit(patches), token, embeddings, cosines, scale * cosines + c["bias"]
-    )
-    return found, statistics
+    logits = self.logits(params, cosines)
+    return Found(unit(patches), token, embeddings, cosines, logits), statistics
 
   def _tower(
     self, params: PyTree, statistics: PyTree, images: ArrayLike, train: bool
@@ -250,6 +246,15 @@ class Network:
       embeddings,
       precision=jax.lax.Precision.HIGHEST,
     )
+
+  @staticmethod
+  def logits(
+    params: PyTree, scores: Float[ArrayLike, "b k"]
+  ) -> Float[Array, "b k"]:
+    """Logits of cosines, or of scores like them: scaled, with the bias."""
+    c = params["classifier"]
+    scale = jnp.minimum(jnp.exp(c["scale"]), _LARGEST_SCALE)
+    return scale * jnp.asarray(scores) + c["bias"]
 
   @staticmethod
   def heat(params: PyTree) -> Float[Array, ""]:

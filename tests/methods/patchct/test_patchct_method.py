@@ -7,6 +7,8 @@ import pytest
 from protojax import methods, parallel, text
 from protojax.configs import patchct_folder
 from protojax.data.resizing import SQUASH
+from protojax.engine import adopt
+from protojax.engine.checkpoint import Checkpoints, Progress
 from protojax.explain import blocks
 from protojax.explain.request import Request
 from protojax.methods.patchct import explanation, judging, labels, pictures
@@ -216,6 +218,20 @@ def test_a_tower_that_is_trained_has_parameters_and_no_asset(encoder):
   found, expected = both(jax.random.key(0))
   assert found.shape == (2, 3, 6)
   np.testing.assert_allclose(found[-1], expected, atol=1e-5)
+
+
+def test_a_table_is_taken_over_for_the_same_labels_alone(tmp_path):
+  state = State(
+    {"labels": {"table": np.ones((3, 2)), "map": np.ones(4)}}, {}, {}
+  )
+  checkpoints = Checkpoints(tmp_path)
+  checkpoints.save(Progress(1, 0), state, {})
+  checkpoints.close()
+  (tmp_path / "classes.json").write_text('["dog", "cat", "bus"]')
+  taken = adopt.fitting(state, str(tmp_path), NAMES)
+  assert set(taken) == {"params.labels.map", "params.labels.table"}
+  taken = adopt.fitting(state, str(tmp_path), ("bus", "cat", "dog"))
+  assert set(taken) == {"params.labels.map"}
 
 
 # What is said of images, and why.
