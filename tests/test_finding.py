@@ -121,9 +121,11 @@ def test_a_data_set_is_a_module():
   """Those of docs/data.md; helpers beside them are none."""
   assert datasets.names() == (
     "acquisition",
+    "bags",
     "boxes",
     "coco",
     "composites",
+    "digit_bags",
     "digit_canvases",
     "digits",
     "emotion_csv",
