@@ -6,44 +6,29 @@ similarity at them falls when one characteristic of the image is changed: the
 importance of `explain.importance`, on the similarity that routes.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 import dataclasses
 import functools
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
-import jax
-import jax.numpy as jnp
-from jaxtyping import Array, Float, Int, UInt8
+from jaxtyping import Float, Int, UInt8
 import numpy as np
 
 from protojax import parallel
 from protojax.data.stream import Stream
-from protojax.diffusion import processes
-from protojax.diffusion.processes import Estimate
 from protojax.explain import blocks, reference_mode
-from protojax.explain.importance import of_batch
 from protojax.explain.request import Request
-from protojax.methods.promoe.network import MixtureNetwork, average
+from protojax.methods.promoe import view as view_lib
+from protojax.methods.promoe.network import MixtureNetwork
 from protojax.methods.promoe.space import Pixels
+from protojax.methods.promoe.view import View
 from protojax.modify.presets import Preset
-from protojax.types import ArrayLike, Batch, Box, PyTree, State
+from protojax.types import Box, State
 
-# Times at which the experts of an image are shown, beside the config's.
-_TIMES = (100.0, 500.0, 900.0)
+# Changes that a grey image does not show.
+_OF_COLOUR = ("hue", "saturation")
 # Sides of a picture of experts are as many pixels or more.
 _SIDE = 96
-
-
-class View(NamedTuple):
-  """Where the network is looked at.
-
-  Attributes:
-    layer: number of the mixture, from 0.
-    time: of the noise.
-  """
-
-  layer: int
-  time: float
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,7 +62,8 @@ class Explainer:
       yield _nothing(net, request.split)
       return
     view = self.view
-    step = functools.partial(_rows, net, request.preset, view)
+    request = dataclasses.replace(request, preset=_seen(net, request.preset))
+    step = functools.partial(view_lib.rows, net, request.preset, view)
     batches = reference_mode.attach(
       data.spread(request.limit),
       data.source,
@@ -105,6 +91,13 @@ class Explainer:
     net, e = self.method.network, self.method.config.explanation
     return View(range(net.layers)[e.layer], float(e.time))
 
+  @property
+  def _names(self) -> tuple[str, ...]:
+    """Of all experts, the unconditional one last."""
+    rule = self.method.network.rule
+    names = [f"expert {j + 1}" for j in range(rule.experts)]
+    return (*names, *["unconditional expert"] * rule.conditional)
+
   def _local(
     self, data: Stream, request: Request, row: dict[str, Any], view: View
   ) -> blocks.Explanation:
@@ -119,7 +112,7 @@ class Explainer:
         _coloured(row["experts"][t, n].reshape(net.grid), net.rule.count),
         f"layer {n + 1}, time {time:g}",
       )
-      for t, time in enumerate(_times(view))
+      for t, time in enumerate(view_lib.times(view))
       for n in range(net.layers)
     ]
     low, high = float(values.min()), float(values.max())
@@ -175,15 +168,13 @@ class Explainer:
       blocks=(
         blocks.Table(
           ("expert", "share of the patches"),
-          tuple((j + 1, float(x)) for j, x in enumerate(load)),
+          tuple(zip(self._names, map(float, load), strict=True)),
           "Load",
         ),
         blocks.Matrix(
-          tuple(names),
-          tuple(f"expert {j + 1}" for j in range(experts)),
-          usage,
-          "Share of each class's patches",
+          tuple(names), self._names, usage, "Share of each class's patches"
         ),
+        *_left_out(self.method.network),
       ),
     )
     for j in range(self.method.network.rule.experts):
@@ -214,7 +205,10 @@ class Explainer:
     every = delta[own].mean(axis=0) if own.any() else np.zeros_like(nearest)
     names = request.preset.names
     most = int(nearest[1:].argmax()) + 1 if len(names) > 1 else 0
-    ranked = [data.source.class_names[k] for k in np.argsort(-usage)[:3]]
+    ranked = [
+      data.source.class_names[k] for k in np.argsort(-usage)[:3] if usage[k]
+    ]
+    classes = ", ".join(ranked) or "none"
     return blocks.Explanation(
       key=f"{request.split}-expert-{expert + 1}",
       title=f"Expert {expert + 1}",
@@ -224,8 +218,8 @@ class Explainer:
       blocks=(
         blocks.Sentence(
           f"Expert {expert + 1} has {load:.1%} of the patches. Classes that"
-          f" send it most of theirs: {', '.join(ranked)}. Its similarity falls"
-          f" most with {names[most]}."
+          f" send it most of theirs: {classes}. Its similarity falls most with"
+          f" {names[most]}."
         ),
         blocks.Gallery(tuple(pictures), "Nearest real patches"),
         blocks.Table(
@@ -251,88 +245,19 @@ class Explainer:
     return Box(top, left, top + side, left + side)
 
 
-def maps(
-  net: MixtureNetwork,
-  time: ArrayLike | float,
-  weights: PyTree,
-  images: UInt8[ArrayLike, "b H W 3"],
-  label: Int[ArrayLike, " b"],
-) -> Any:
-  """Evidence of all mixtures for images with noise that is always the same.
-
-  Args:
-    net: on pixels.
-    time: of the noise.
-    weights: averaged.
-    images: real ones, changed or not. All have the same noise: a change of the
-      evidence is one of the image.
-    label: their classes.
-  """
-  assert isinstance(net.space, Pixels)
-  clean = net.space.encoded(images)
-  noise = jax.random.normal(parallel.key(0), clean.shape[1:])
-  both = Estimate(clean, jnp.broadcast_to(noise[None], clean.shape))
-  t = jnp.full(len(clean), time, jnp.float32)
-  x = processes.noisy(net.process, both, t)
-  return net.apply(weights, x, t, net.known(label)).evidence
+def _seen(net: MixtureNetwork, preset: Preset) -> Preset:
+  """The preset without what the network cannot see."""
+  if net.space.channels != 1:
+    return preset
+  kept = [m for m in preset.modifications if m.change not in _OF_COLOUR]
+  return dataclasses.replace(preset, modifications=tuple(kept))
 
 
-def comparing(
-  net: MixtureNetwork, view: View, weights: PyTree, label: Int[ArrayLike, " b"]
-) -> tuple[Callable[..., Any], Callable[..., Any]]:
-  """`nearest` and `at` of `explain.importance`, on the routing's similarity.
-
-  A place is a token; both get the images themselves, whose classes the network
-  must know.
-  """
-
-  def embed(images: ArrayLike) -> Float[Array, "b l e"]:
-    return maps(net, view.time, weights, images, label)["similarity"][
-      view.layer
-    ]
-
-  def nearest(images: ArrayLike) -> tuple[Array, Array]:
-    found = embed(images)
-    return jnp.max(found, axis=1), jnp.argmax(found, axis=1).astype(jnp.int32)
-
-  def at(images: ArrayLike, place: Int[ArrayLike, "b e"]) -> Array:
-    return jnp.take_along_axis(embed(images), place[:, None], axis=1)[:, 0]
-
-  return nearest, at
-
-
-def _rows(
-  net: MixtureNetwork, preset: Preset, view: View, state: State, batch: Batch
-) -> dict[str, Array]:
-  """What explanations are made of, for each image of a batch.
-
-  Returns:
-    "similarity" and "cell" [b e] of each prototype at its nearest patch,
-    "delta" [b m e]; "map" [b l e] and "chosen" [b l e'] at the view; "experts"
-    [b t n l], the number of each patch's expert at more times and layers.
-  """
-  weights, label = average(state), batch["label"]
-  nearest, at = comparing(net, view, weights, label)
-  local, _ = of_batch(nearest, at, batch, preset)
-  evidence = maps(net, view.time, weights, batch["image"], label)
-
-  def experts(time: Array) -> Array:
-    of = maps(net, time, weights, batch["image"], label)
-    return jnp.argmax(jnp.abs(of["gates"]), axis=-1).astype(jnp.int32)
-
-  every = jax.lax.map(experts, jnp.asarray(_times(view), jnp.float32))
-  return {
-    "similarity": local.similarity,
-    "cell": local.place,
-    "delta": local.delta,
-    "map": evidence["similarity"][view.layer],
-    "chosen": evidence["chosen"][view.layer],
-    "experts": jnp.moveaxis(every, 2, 0),
-  }
-
-
-def _times(view: View) -> tuple[float, ...]:
-  return tuple(sorted({*_TIMES, view.time}))
+def _left_out(net: MixtureNetwork) -> tuple[blocks.Note, ...]:
+  if net.space.channels != 1:
+    return ()
+  text = "Hue and saturation are left out: the network sees grey images."
+  return (blocks.Note(text),)
 
 
 def _nothing(net: MixtureNetwork, split: str) -> blocks.Explanation:
