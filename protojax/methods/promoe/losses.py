@@ -38,7 +38,7 @@ def routing_contrastive(
   present: Bool[ArrayLike, " e"],
   temperature: float,
 ) -> Float[Array, ""]:
-  """RCL (eq. 7): each prototype is nearest to the mean of its own tokens.
+  """RCL: each prototype is nearest to the mean of its own tokens.
 
   The mean over the experts with tokens; 0 if there are fewer than two.
 

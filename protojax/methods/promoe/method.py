@@ -145,7 +145,7 @@ class Method:
   def loss(
     self, params: PyTree, state: State, batch: Batch, now: Now
   ) -> tuple[dict[str, Term], Aux]:
-    """L_diff, and the losses of the routers summed over layers (eq. 8)."""
+    """L_diff, and the losses of the routers summed over layers."""
     net = self._trained
     keys = parallel.example_keys(now.key, batch["index"], batch.get("draw"))
     for_drop, for_clean, for_noise = jnp.moveaxis(_split(keys), 1, 0)
@@ -200,7 +200,7 @@ class Method:
   def _contrast(
     self, prototypes: ArrayLike, own: PyTree, whole: PyTree
   ) -> Term:
-    """The contrastive loss of the batch, summed over layers (eq. 7).
+    """The contrastive loss of the batch, summed over layers.
 
     With `moe.local_means` each device takes it of its own slice, as in the
     paper's code.

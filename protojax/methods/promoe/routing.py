@@ -98,7 +98,7 @@ def similarities(
   vectors: Float[ArrayLike, "e d"],
   label: Int[ArrayLike, " b"],
 ) -> Float[Array, "b l e"]:
-  """What the routed experts are chosen by (eq. 4: z = cos(h, p))."""
+  """What the routed experts are chosen by: z = cos(h, p) for prototypes."""
   if rule.router == "linear":
     return product(hidden, vectors)
   if rule.router == "classes":
