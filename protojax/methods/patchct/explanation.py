@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Int
+from jaxtyping import Bool, Int
 import numpy as np
 
 from protojax import parallel
@@ -31,6 +31,9 @@ _THRESHOLD = 0.5
 _SHOWN, _SHOWN_ALONE = 60, 1000
 # Most labels whose embeddings are compared in a matrix.
 _COMPARED = 30
+# Changes of what a grey image does not have.
+_OF_COLOUR = ("hue", "saturation")
+_GREY = "Grey images have neither hue nor saturation, which are left out."
 _CAPTION = "Labels of an image, and because of what"
 
 
@@ -143,7 +146,14 @@ def _step(
     "delta": local.delta,
     "plan": plans.backward[..., :count],
     "segments": jnp.where(some, segments, -1).astype(jnp.int32),
+    "grey": jnp.all(batch["image"] == batch["image"][..., :1], axis=(1, 2, 3)),
   }
+
+
+def _had(preset: Preset, grey: bool) -> Bool[np.ndarray, " m"]:
+  """Which characteristics an image can have."""
+  changes = [m.change for m in preset.modifications]
+  return np.array([not grey or c not in _OF_COLOUR for c in changes])
 
 
 class Gathered:
@@ -155,6 +165,8 @@ class Gathered:
     count = len(model.class_names)
     self._best: list[list[tuple[float, int, int]]] = [[] for _ in range(count)]
     self._sums = np.zeros((count, len(preset.names)))
+    # Images of each label, for each characteristic that they can have.
+    self._counts = np.zeros(self._sums.shape, int)
     self._images = np.zeros(count, int)
     self._said = np.zeros(count, int)
 
@@ -177,7 +189,9 @@ class Gathered:
       elif best:
         heapq.heappushpop(best, patch)
     self._images += there
-    self._sums += np.where(there[:, None], row["delta"].T, 0)
+    counted = there[:, None] & _had(self._preset, bool(row["grey"]))[None]
+    self._counts += counted
+    self._sums += np.where(counted, row["delta"].T, 0)
 
   def labels(self, data: Any, request: Request) -> Iterator[blocks.Explanation]:
     """An explanation of each label."""
@@ -209,15 +223,24 @@ class Gathered:
     if not count:
       yield blocks.Note("No image here has the label.")
       return
-    means = self._sums[k] / count
+    numbers = zip(
+      self._preset.names, self._sums[k], self._counts[k], strict=True
+    )
     yield blocks.Table(
       ("label", "characteristic", "importance", "images"),
       tuple(
-        (self._model.class_names[k], name, float(mean), count)
-        for name, mean in zip(self._preset.names, means, strict=True)
+        (
+          self._model.class_names[k],
+          name,
+          float(total / n) if n else None,
+          int(n),
+        )
+        for name, total, n in numbers
       ),
       "Because: similarity lost at the best patch, mean over images",
     )
+    if not self._counts[k].all():
+      yield blocks.Note(_GREY)
 
   def overview(
     self, state: State, request: Request, shown: int
@@ -284,6 +307,8 @@ def _image(
     caption = f"{names[k]}: where it sends its mass"
     drawn.append(pictures.plan(image, row["plan"][:, k], caption, model))
   drawn.append(_because(request.preset, row, listed, names, labels))
+  if row["grey"]:
+    drawn.append(blocks.Note(_GREY))
   return blocks.Explanation(
     key=f"{request.split}-image-{index}",
     title=title,
@@ -324,6 +349,7 @@ def _because(
 ) -> blocks.Table:
   """What each label's similarity is made of."""
   known = {1: "yes", 0: "no", -1: ""}
+  had = _had(preset, bool(row["grey"]))
   return blocks.Table(
     ("label", "there", "probability", "similarity", *preset.names),
     tuple(
@@ -332,7 +358,10 @@ def _because(
         "" if labels is None else known[int(labels[k])],
         float(row["probabilities"][k]),
         float(row["similarity"][k]),
-        *(float(x) for x in row["delta"][:, k]),
+        *(
+          float(x) if able else None
+          for x, able in zip(row["delta"][:, k], had, strict=True)
+        ),
       )
       for k in listed
     ),

@@ -263,11 +263,19 @@ def test_images_labels_and_the_split_are_explained(explained):
 
 
 def test_because_is_the_similarity_that_is_lost(explained):
-  table = explained[0].blocks[-1]
+  table, note = explained[0].blocks[-2:]
+  assert "neither hue nor saturation" in note.text  # The canvases are grey.
   assert table.columns[-2:] == ("identity", "contrast 0.45")
   for row in table.rows:
     assert row[-2] == 0
     assert np.isfinite(row[-1])
+
+
+def test_a_grey_image_has_no_colour_to_lose():
+  preset = presets.load("reference", "fast", "none")
+  had = dict(zip(preset.names, explanation._had(preset, True), strict=True))
+  assert {n for n, x in had.items() if not x} == {"hue", "saturation"}
+  assert explanation._had(preset, False).all()
 
 
 def test_images_of_a_user_need_no_labels(method, state, batch):
@@ -289,7 +297,8 @@ def test_images_of_a_user_need_no_labels(method, state, batch):
   explainer = explanation.Explainer(method)
   found = list(explainer.explain(state, Data(), request))
   assert [e.scope for e in found] == ["local"] * 2
-  assert not any(isinstance(b, blocks.Note) for b in found[0].blocks)
+  notes = [b for b in found[0].blocks if isinstance(b, blocks.Note)]
+  assert len(notes) == 1  # That the image is grey; of labels nothing is known.
 
 
 def test_segments_are_painted_over_the_image(method):
