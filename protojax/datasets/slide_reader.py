@@ -25,7 +25,7 @@ RESOLUTION, TILE = 0.5, 256
 _THUMBNAIL = 2048  # pixels on a side, at most, where tissue is looked for
 # Share of a tile that is tissue, at least; saturation that is tissue in any
 # case, and that is none.
-_TISSUE, _SURELY, _HARDLY = 0.25, 0.25, 0.04
+_TISSUE, _SURELY, _HARDLY = 0.25, 0.08, 0.03
 _INSTALL = "python -m pip install 'protojax[slides]'"
 
 
