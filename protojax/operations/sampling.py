@@ -179,5 +179,6 @@ def _digest(state: State) -> str:
   found = hashlib.blake2b(digest_size=16)
   for name, array in sorted(flatten(state).items()):
     found.update(f"{name} {array.shape} {array.dtype}\n".encode())
-    found.update(np.ascontiguousarray(array).data)
+    # As bytes: bfloat16 is no type of a buffer.
+    found.update(np.ascontiguousarray(array).view(np.uint8).data)
   return found.hexdigest()

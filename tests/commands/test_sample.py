@@ -239,6 +239,15 @@ def test_a_model_without_classes_has_no_guidance():
   assert not len(sampling._labels(5, None, ()))
 
 
+def test_weights_of_any_type_have_a_digest():
+  half = np.ones((2, 3), jax.numpy.bfloat16)
+  one, other = (
+    sampling._digest(State({"x": x, "y": np.float32(0)}, {}, {}))
+    for x in (half, 2 * half)
+  )
+  assert one != other
+
+
 def test_grey_images_are_grey_files_and_three_channels_for_evaluators(tmp_path):
   image = np.arange(64, dtype=np.uint8).reshape(8, 8, 1)
   sample_folder.write(tmp_path, 0, image)
