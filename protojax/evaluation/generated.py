@@ -97,6 +97,8 @@ def measure(
       f"note: the weights of {extractor.name} have no linear classifier, and so"
       " there is no Inception score"
     )
+  else:
+    _tell_of_parts(*own.probabilities.shape)
   return {
     "generated": generated,
     "real": real or f"{split} of {run}",
@@ -105,6 +107,17 @@ def measure(
     "counts": counts,
     "figures": _figures(own, found),
   }
+
+
+def _tell_of_parts(count: int, classes: int) -> None:
+  """Says where a score is kept small by the number of images alone."""
+  part = count // generation.SPLITS
+  if part < classes:
+    printing.tell(
+      f"note: the Inception score is a mean over parts of {max(part, 1)} of the"
+      f" {count} images and cannot be above their number, nor above the"
+      f" {classes} classes: give more images"
+    )
 
 
 def _figures(own: Features, real: Features) -> dict[str, dict[str, Any]]:
@@ -254,6 +267,12 @@ def _moments(path: str) -> Features | None:
     raise UserError(
       f"{path} has mu {mean.shape} and sigma {covariance.shape}; expected [d]"
       " and [d d]"
+    )
+  finite = np.isfinite(mean).all() and np.isfinite(covariance).all()
+  if not finite or np.any(np.diagonal(covariance) < 0):
+    raise UserError(
+      f"{path} has values of mu or sigma that are not finite, or variances"
+      " below 0: make it again, or give the real images"
     )
   return Features(generation.Gaussian(mean, covariance))
 

@@ -158,6 +158,7 @@ def test_few_images_have_figures_and_a_note(sets, tmp_path, capsys):
   assert np.isfinite(found["figures"]["frechet_distance"]["mean"])
   said = capsys.readouterr().err
   assert "3 images are not more than the 6 features" in said
+  assert "a mean over parts of 1 of the 3 images and cannot be above" in said
 
 
 def test_images_that_cannot_be_compared_are_one_line(sets, tmp_path, capsys):
@@ -200,6 +201,10 @@ def test_arrays_that_are_no_images_are_one_line(sets, tmp_path, capsys):
   np.savez(path, mu=np.zeros(5), sigma=np.zeros((5, 4)))
   said = refused(capsys, f"--generated={folder}", f"--real={path}")
   assert "mu (5,) and sigma (5, 4)" in said
+  for sigma in (np.full((6, 6), np.nan), -np.eye(6)):
+    np.savez(path, mu=np.zeros(6), sigma=sigma)
+    said = refused(capsys, f"--generated={folder}", f"--real={path}")
+    assert "not finite, or variances below 0: make it again" in said
   np.savez(path, mu=np.zeros(5), sigma=np.eye(5))
   said = refused(capsys, f"--generated={folder}", f"--real={path}")
   assert "features of 5 and of 6 channels cannot be compared" in said
