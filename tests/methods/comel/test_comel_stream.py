@@ -7,9 +7,9 @@ import pytest
 
 from configs import comel_folder
 from protojax import loading, methods, parallel
-from protojax.commands import train as train_command
 from protojax.methods.comel import scores, stream_summary
 from protojax.methods.comel.scores import Judged
+from protojax.operations import training
 from protojax.types import UserError
 
 
@@ -155,7 +155,7 @@ def run(tmp_path_factory):
     method.evaluate = evaluate
     return method
 
-  train_command.train(folder, _config(), make)
+  training.train(folder, _config(), make)
   return folder, seen
 
 
@@ -201,7 +201,7 @@ def test_a_run_goes_on_with_a_task_more(run, tmp_path):
     data__tasks=("nine", "four", "seven"),
     data__bags=4,
   )
-  train_command.train(tmp_path / "more", config)
+  training.train(tmp_path / "more", config)
   _, state, _ = loading.load(tmp_path / "more")
   for group in ("base", "head_0", "head_1"):
     for a, b in zip(
