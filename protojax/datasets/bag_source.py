@@ -143,6 +143,45 @@ class Bags:
     return column.reshape(n, width).astype(np.float32)
 
 
+@dataclasses.dataclass(frozen=True)
+class Missing:
+  """Reads nothing: stands for bags that are not there, to plan a run.
+
+  Attributes:
+    count: of the bags; each is taken to have a thousand instances.
+  """
+
+  count: int
+  placed: bool = True
+
+  @property
+  def sizes(self) -> Int[np.ndarray, " b"]:
+    """Instances of each bag, as a plan takes them."""
+    return np.full(self.count, 1000)
+
+  def name(self, i: int) -> str:
+    """A number."""
+    return f"bag {i}"
+
+  def read(self, i: int) -> Mapping[str, np.ndarray]:
+    """Raises: nothing can be read."""
+    raise LookupError(f"bag {i} stands for one that is not there")
+
+  def pictures(self, i: int, rows: Sequence[int]) -> None:
+    """None: they are not known."""
+    del i, rows
+
+
+def missing(count: int, classes: int, channels: int) -> Bags:
+  """Bags that are not there: so many of so many classes, in pairs."""
+  tasks = tuple(f"task {t}" for t in range(max(classes // 2, 1)))
+  names = dict.fromkeys(tasks, ("negative", "positive"))
+  labels = np.arange(count, dtype=np.int32) % (2 * len(tasks))
+  return Bags(
+    Missing(count), tasks, class_names(tasks, names), labels, channels
+  )
+
+
 def require_tasks(tasks: Sequence[str]) -> None:
   """Refuses a stream that has a task twice, or none.
 

@@ -19,7 +19,9 @@ import optax
 
 from protojax import parallel
 from protojax.data import stream as stream_lib
+from protojax.data.source import origin
 from protojax.data.stream import Stream
+from protojax.datasets import bag_source
 from protojax.datasets.dataset import Dataset
 from protojax.engine.optimizer import adam, grouped
 from protojax.engine.stage import Fit, Pass, epochs
@@ -92,9 +94,13 @@ class Method:
     Raises:
       UserError: they do not fit the config.
     """
-    source = self.dataset.source(split)
-    bags: Any = stream_lib.fields.origin(source)[0]
-    c = self.config.network
+    source, c = self.dataset.source(split), self.config.network
+    bags: Any = origin(source)[0]
+    if not isinstance(bags, bag_source.Bags):
+      # A plan without the data: `stand_in` has images alone.
+      count, classes = len(source), len(source.class_names)
+      source = bags = bag_source.missing(count, classes, c.channels)
+      self.dataset.sources[split] = source
     if bags.channels != c.channels:
       raise UserError(
         f"the bags have vectors of {bags.channels} numbers, and the network"
