@@ -8,11 +8,11 @@ python train.py --config=configs/comel_camelyon16.py --config.data.root=DIR
 Bags are of the tiles of a slide, 1,024 numbers each. `data.list` is the
 reference.csv of CAMELYON16 for this task alone; for the authors' five
 (CAMELYON16, PAIP's liver, prostate, HBP, colon), write bags.csv
-(bag,task,label,split) and name them in data.tasks, in order. One bag is a step:
-train on one device.
+(bag,task,label,split) and name them in data.tasks, in order.
 Variants: those of `configs/comel_folder.py`; `:tcga` is the stream of TCGA with
 lists in the format of CLAM, one file a task, of which a fifth is for testing;
-`:authors` groups, adapts and labels as the authors' code does.
+`:authors` groups, adapts and labels as the authors' code does, one bag a step,
+on one device.
 """
 
 from ml_collections import ConfigDict
@@ -27,7 +27,7 @@ def get_config(variants: str = "") -> ConfigDict:
   config.update(
     {
       "seed": 2021,
-      "batch_size": 1,
+      "batch_size": 2,
       "network": {
         "channels": 1024,
         "width": 512,
@@ -48,6 +48,7 @@ VARIANTS = {
     "data": {"tasks": ("nsclc", "brca", "rcc", "esca"), "test_fraction": 0.2}
   },
   "authors": {
+    "batch_size": 1,
     "network": {"grouping": "strided"},
     "bppl": {"features": "plain", "temperature": 1.0},
     "adapters": {"mode": "gradproj", "protect": False},
