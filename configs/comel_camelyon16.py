@@ -17,8 +17,8 @@ on one device.
 
 from ml_collections import ConfigDict
 
-from configs import comel_folder
-from configs.variants import apply
+from protojax.configs import comel_folder
+from protojax.configs.variants import apply
 
 
 def get_config(variants: str = "") -> ConfigDict:

@@ -9,8 +9,8 @@ Variants: those of `configs/comel_folder.py`; `:debug` is smaller.
 
 from ml_collections import ConfigDict
 
-from configs import comel_folder
-from configs.variants import apply
+from protojax.configs import comel_folder
+from protojax.configs.variants import apply
 
 
 def get_config(variants: str = "") -> ConfigDict:

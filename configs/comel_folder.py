@@ -15,7 +15,7 @@ Variants: `:reference` labels instances as the authors' continual code,
 
 from ml_collections import ConfigDict
 
-from configs.variants import apply
+from protojax.configs.variants import apply
 
 
 def get_config(variants: str = "") -> ConfigDict:

@@ -29,6 +29,7 @@ LEVELS = (
   ("agents", "report"),
   ("methods",),
   ("loading", "configuration"),
+  ("model",),
   ("evaluation", "interact", "commands", "operations", "cli"),
   ("__main__",),
   ("train.py", "explain.py"),

@@ -65,6 +65,11 @@ def decode(file: str | os.PathLike | bytes) -> UInt8[np.ndarray, "H W 3"]:
   return pixels
 
 
+def of_picture(picture: Image.Image) -> UInt8[np.ndarray, "H W 3"]:
+  """The pixels of an image that Pillow has opened or made; see `decode`."""
+  return to_rgb(_upright(picture))
+
+
 @contextlib.contextmanager
 def opened(file: str | os.PathLike | bytes) -> Iterator[Image.Image]:
   """Opens a file of pixels, of which nothing but the header is read at first.

@@ -200,14 +200,3 @@ _ANSWERS = {
   "tags": (_tagged, _TAGGED, _tagged_rows),
   "inspects": (_detected, _DETECTED, _detected_rows),
 }
-
-
-def _one_by_one(
-  batches: Iterable[list[dict[str, Any]]], total: int
-) -> Iterator[dict[str, Any]]:
-  """The results one by one, with a progress bar on stderr."""
-  with log.bar(Console(stderr=True)) as bar:
-    task = bar.add_task("predict", total=total, note="")
-    for batch in batches:
-      yield from batch
-      bar.advance(task, len(batch))
