@@ -83,7 +83,8 @@ RANGES = {
   "optimizer.rate": ranges.RATE,
   "optimizer.weight_decay": ranges.DECAY,
   "optimizer.clip_norm": ranges.WEIGHT,
-  "optimizer.average": ranges.SHARE,
+  # With 1 the average would stay as the network began.
+  "optimizer.average": ranges.Range(0.0, 1.0, below=True),
   "optimizer.centroids": ranges.SHARE,
   "sample.steps": ranges.whole(1, 100_000),
   "sample.guidance": ranges.Range(0.0, 1e3),
@@ -134,12 +135,45 @@ def require(config: ConfigDict) -> None:
       f"--config.network.channels={channels} must be a multiple of 4 and of"
       f" --config.network.heads={heads}"
     )
-  if config.data.image_size % n.patch and config.space.kind == "pixels":
+  if config.data.image_size % n.patch:
     raise UserError(
       f"--config.data.image_size={config.data.image_size} does not divide into"
       f" patches of --config.network.patch={n.patch}"
     )
+  _require_space(config)
+  _require_mixtures(config)
   _require_shards(config)
+
+
+def _require_space(config: ConfigDict) -> None:
+  s, data = config.space, config.data.name
+  if s.kind == "pixels" and s.channels not in (1, 3):
+    raise UserError(
+      f"--config.space.channels={s.channels}: images have 3 channels, or 1 for"
+      " grey"
+    )
+  if (s.kind == "latents") != (data == "latents"):
+    raise UserError(
+      f"--config.space.kind={s.kind} does not go with --config.data.name="
+      f"{data}: prepared latents have the kind latents, and images pixels"
+    )
+
+
+def _require_mixtures(config: ConfigDict) -> None:
+  m, n, layer = config.moe, config.network, config.explanation.layer
+  channels, depth, _ = size(n)
+  units = int(channels * n.ratio)
+  if units < m.top_k + 1:
+    raise UserError(
+      f"--config.network.ratio={n.ratio:g} leaves {units} units for the"
+      f" {m.top_k + 1} experts of a token: take a larger one"
+    )
+  layers = depth // m.every
+  if not -layers <= layer < layers:
+    raise UserError(
+      f"--config.explanation.layer={layer}: the network has {layers} mixtures,"
+      f" 0 to {layers - 1}, or from the last one -1 to {-layers}"
+    )
 
 
 def _require_shards(config: ConfigDict) -> None:

@@ -78,7 +78,13 @@ def test_every_routing_has_as_many_parameters(routing):
     ({"network__channels": 30}, "channels=30 must be a multiple of 4 and of"),
     ({"network__patch": 5}, "image_size=32 does not divide into patches"),
     ({"moe__strategy": "capacity"}, "spreads 13 experts .* over 2 devices"),
-    ({"optimizer__average": 2.0}, "optimizer.average is 2.0"),
+    ({"optimizer__average": 1.0}, "optimizer.average is 1.0"),
+    ({"space__channels": 2}, "channels=2: images have 3 channels, or 1"),
+    ({"space__kind": "latents"}, "kind=latents does not go with .*=folder"),
+    ({"data__name": "latents"}, "kind=pixels does not go with .*=latents"),
+    ({"network__ratio": 0.005}, "leaves 1 units for the 2 experts of a token"),
+    ({"explanation__layer": 4}, "layer=4: the network has 4 mixtures, 0 to 3"),
+    ({"explanation__layer": -5}, "or from the last one -1 to -4"),
   ],
 )
 def test_settings_that_do_not_fit_are_refused(changes, said):
