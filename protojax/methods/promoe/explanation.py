@@ -105,7 +105,6 @@ class Explainer:
     net = self.method.network
     index = row["index"]
     image = data.examples([index])["image"][0]
-    own = row["chosen"].argmax(axis=-1)
     values = row["map"].max(axis=-1).reshape(net.grid)
     pictures = [
       blocks.Picture(
@@ -133,17 +132,15 @@ class Explainer:
           over=blocks.Picture(image),
         ),
         blocks.Gallery(tuple(pictures), "experts, a colour for each"),
-        self._table(row, own, request.preset),
+        self._table(row, request.preset),
       ),
     )
 
-  def _table(
-    self, row: dict[str, Any], own: Int[np.ndarray, " l"], preset: Preset
-  ) -> blocks.Table:
+  def _table(self, row: dict[str, Any], preset: Preset) -> blocks.Table:
     """The experts that an image uses, and because of what."""
     rows = []
     for j in range(self.method.network.rule.experts):
-      if tokens := int((own == j).sum()):
+      if tokens := int(row["chosen"][:, j].sum()):
         best = float(row["similarity"][j])
         rows.append((j + 1, tokens, best, *row["delta"][:, j].tolist()))
     names = "expert", "patches", "best similarity", *preset.names
@@ -287,10 +284,14 @@ def _stacked(rows: list[dict[str, Any]]) -> dict[str, np.ndarray]:
 def _coloured(
   experts: Int[np.ndarray, "h w"], count: int
 ) -> UInt8[np.ndarray, "H W 3"]:
-  """A picture with a colour for each expert, in equal steps of hue."""
+  """A picture with a colour for each expert, in equal steps of hue.
+
+  Tokens that no expert has are white.
+  """
   hue = np.arange(count) / count * 6
   apart = np.abs((hue[:, None] + np.array([0.0, 4.0, 2.0])) % 6 - 3) - 1
   colours = np.round(255 * (0.2 + 0.7 * np.clip(apart, 0, 1)))
+  colours = np.append(colours, np.full((1, 3), 255), axis=0)
   picture = colours.astype(np.uint8)[experts]
   scale = max(1, _SIDE // len(experts))
   return picture.repeat(scale, axis=0).repeat(scale, axis=1)

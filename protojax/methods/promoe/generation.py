@@ -16,6 +16,7 @@ import numpy as np
 from protojax import parallel
 from protojax.diffusion import guidance, processes, samplers
 from protojax.diffusion.processes import Flow
+from protojax.methods.promoe import statistics
 from protojax.methods.promoe.network import MixtureNetwork, average
 from protojax.shown import shown
 from protojax.types import Array, ArrayLike, Batch, PyTree, State, UserError
@@ -60,7 +61,8 @@ class Generator:
     Returns:
       The images; "times" [count t]; and "experts" int [count t n l], the expert
       that has each of l tokens at so many of the sampler's times in each of n
-      layers: the one with the largest gate. Without mixtures n is 0.
+      layers, as in `statistics.strongest`. Without mixtures n is 0. Images of
+      DDPM are those of DDIM's steps, and not those of `generate`.
     """
     found = self._drawn(_traced, state, conditions, key, count, start)
     return found.pop("images"), found
@@ -129,8 +131,7 @@ def _traced(
       answer = net.apply(
         given["weights"], x, jnp.full(len(x), t), batch["label"]
       )
-      gates = jnp.abs(answer.evidence["gates"])
-      return jnp.argmax(gates, axis=-1).astype(jnp.int32)
+      return statistics.strongest(answer.evidence)
 
     experts = jax.lax.map(lambda x: one(*x), (way[at], jnp.asarray(times[at])))
   return {

@@ -54,6 +54,21 @@ def each(
   return jax.vmap(one)(prototypes, load["sums"], load["counts"])
 
 
+def strongest(evidence: Mapping[str, Any]) -> Int[Array, "n b l"]:
+  """The expert of each token: of those that have it, the largest gate's.
+
+  Where experts choose, none may have it: then the number of all experts.
+
+  Args:
+    evidence: of the mixtures, with "gates" and "chosen" [n b l e'].
+  """
+  chosen = jnp.asarray(evidence["chosen"])
+  sizes = jnp.where(chosen, jnp.abs(evidence["gates"]), -1.0)
+  found = jnp.argmax(sizes, axis=-1)
+  found = jnp.where(jnp.any(chosen, axis=-1), found, chosen.shape[-1])
+  return found.astype(jnp.int32)
+
+
 def counted(
   evidence: Mapping[str, Any],
   label: Int[ArrayLike, " b"],

@@ -15,6 +15,7 @@ from protojax import parallel
 from protojax.diffusion import processes
 from protojax.diffusion.processes import Estimate
 from protojax.explain.importance import of_batch
+from protojax.methods.promoe import statistics
 from protojax.methods.promoe.network import MixtureNetwork, average
 from protojax.methods.promoe.space import Pixels
 from protojax.modify.presets import Preset
@@ -94,7 +95,8 @@ def rows(
   Returns:
     "similarity" and "cell" [b e] of each prototype at its nearest patch,
     "delta" [b m e]; "map" [b l e] and "chosen" [b l e'] at the view; "experts"
-    [b t n l], the number of each patch's expert at more times and layers.
+    [b t n l], the number of each patch's expert at more times and layers, as
+    in `statistics.strongest`.
   """
   weights, label = average(state), batch["label"]
   nearest, at = comparing(net, view, weights, label)
@@ -103,7 +105,7 @@ def rows(
 
   def experts(time: Array) -> Array:
     of = maps(net, time, weights, batch["image"], label)
-    return jnp.argmax(jnp.abs(of["gates"]), axis=-1).astype(jnp.int32)
+    return statistics.strongest(of)
 
   every = jax.lax.map(experts, jnp.asarray(times(view), jnp.float32))
   return {
