@@ -169,6 +169,27 @@ def require_autoencoder(source: Source, digest: str, path: str) -> None:
   )
 
 
+def require_channels(source: Source, channels: int, key: str) -> None:
+  """Refuses latents of another number of channels than a config says.
+
+  Sources of images pass.
+
+  Args:
+    source: of a run.
+    channels: of the config.
+    key: of the config, for the message.
+
+  Raises:
+    UserError: the latents have another number of channels.
+  """
+  whole, _ = origin(source)
+  if isinstance(whole, LatentFiles) and whole.channels != channels:
+    raise UserError(
+      f"{whole.folder} holds latents of {whole.channels} channels, and {key} is"
+      f" {channels}: set {key}={whole.channels}"
+    )
+
+
 def is_begun(folder: Path) -> bool:
   """Whether a folder holds latents, complete or not."""
   return (folder / _INDEX).exists()

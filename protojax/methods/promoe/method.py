@@ -119,7 +119,12 @@ class Method:
 
   def stream(self, split: str) -> stream_lib.Stream:
     """The images of a split in source order, without augmentation."""
-    return self.dataset.ordered(split)
+    found = self.dataset.ordered(split)
+    if self.config.space.kind == "latents":
+      latent_files.require_channels(
+        found.source, self.config.space.channels, "--config.space.channels"
+      )
+    return found
 
   # The algorithm.
 
@@ -187,7 +192,8 @@ class Method:
       for name, x in statistics.figures(*fixed).items()
     }
     if self._spread:
-      rows = jnp.sum(evidence["counts"]) + 1e-9
+      # Those of the unconditional expert, too.
+      rows = jnp.sum(evidence["chosen"], dtype=jnp.float32)
       metrics["dropped"] = Term(jnp.sum(evidence["dropped"]), rows)
     return terms, Aux(memory=self._moved(state, fixed[1]), metrics=metrics)
 

@@ -94,3 +94,11 @@ def test_images_need_the_autoencoder_of_the_latents(folder, tmp_path):
   with pytest.raises(UserError, match=f"autoencoder 00000000, .* is {digest}"):
     _ = other.network
   assert needed(method, "generates").class_names == CLASSES
+
+
+def test_latents_of_other_channels_are_refused(folder):
+  method = methods.load(config(folder, channels=8))
+  said = r"latents of 4 channels, and --config.space.channels is 8: set .*=4"
+  with pytest.raises(UserError, match=said):
+    method.stream("train")
+  assert len(methods.load(config(folder)).stream("train")) == 6
