@@ -19,11 +19,15 @@ from tests.test_configs import NAMES, ROOT
 _HUGE = 10**25
 # They have all keys of all configs.
 _CONFIGS = (
+  "comel_digits",
   "csr_composites",
   "csr_bccd",
   "epic_composites",
   "inp_former_folder",
   "irca_folder",
+  "neurogaze_distill_digits",
+  "patchct_folder",
+  "promoe_digits",
   "protopnet_composites",
   "st_protopnet_composites",
 )

@@ -205,7 +205,7 @@ def _of_generated(parser: argparse.ArgumentParser) -> None:
     "--weights",
     default="",
     type=cli.at_home,
-    metavar="FILE",
+    metavar="WEIGHTS",
     help="of the backbone of the features; for --backbone=inception_v3_fid the"
     " file pt_inception-2015-12-05",
   )

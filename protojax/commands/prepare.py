@@ -66,7 +66,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
   parser.add_argument(
     "--weights",
     default="",
-    metavar="FILE",
+    type=cli.at_home,
+    metavar="WEIGHTS",
     help="of slides: weights of the backbone, a file or hf:NAME; those that it"
     " comes with by default",
   )

@@ -113,7 +113,7 @@ def test_runs_of_seeds_are_found(tmp_path):
   workdir.claim(place, config(), methods.later)
   (place / "checkpoints" / "1").mkdir(parents=True)
   assert workdir.newest(tmp_path / "runs") == place
-  with pytest.raises(UserError, match=r"train\.py wrote, such as .*seed-1, or"):
+  with pytest.raises(UserError, match=r"of a training, such as .*seed-1, or"):
     workdir.load_config(place.parent, methods.later)
 
 

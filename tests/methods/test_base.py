@@ -108,7 +108,7 @@ def test_a_method_of_numbers_is_trained_and_told(run, capsys):
 @pytest.mark.parametrize(
   ("argv", "told"),
   [
-    (["explain"], "explain its answers; methods that do: csr, epic, inp_fo"),
+    (["explain"], "explain its answers; methods that do: comel, csr, e"),
     (["predict", "a.png"], "classify images or give images several labels or"),
     (["export", "--output=x"], "explain its answers"),
     (["evaluate"], "explain its answers"),

@@ -40,6 +40,10 @@ RANGES = {
   "continual.lwf": ranges.WEIGHT,
   "continual.lwf_temperature": ranges.Range(0.0, 1e3, above=True),
   "continual.er_bags": ranges.COUNT,
+  # Of embedded bags.
+  "data.bags": ranges.whole(1, 100_000),
+  "data.least": ranges.whole(1, 1_000_000),
+  "data.most": ranges.whole(1, 1_000_000),
   "train.epochs": ranges.whole(1, 100_000),
   "train.rate": ranges.RATE,
   "train.weight_decay": ranges.DECAY,

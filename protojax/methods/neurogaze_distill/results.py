@@ -42,7 +42,7 @@ def fingerprint(method: Any, bank: grid_bank.GridBank | None) -> dict[str, Any]:
     bank: of the run.
   """
   config = method.config.to_dict()
-  text = json.dumps(config, sort_keys=True, default=list)
+  text = json.dumps(config, sort_keys=True)
   return {
     "config_sha256": hashlib.sha256(text.encode()).hexdigest(),
     "prototypes_sha256": bank.digest() if bank is not None else None,
@@ -60,7 +60,7 @@ def fingerprint(method: Any, bank: grid_bank.GridBank | None) -> dict[str, Any]:
     },
     "class_names": list(method.dataset.class_names),
     "seed": method.config.seed,
-    "config": json.loads(text),
+    "config": config,
   }
 
 

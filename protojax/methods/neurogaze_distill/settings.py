@@ -13,6 +13,9 @@ RANGES = {
   "modality.batch_size": ranges.COUNT,
   "modality.size": ranges.SIDE,
   "modality.channels": ranges.CHANNELS,
+  "modality.seconds": ranges.Range(0.0, 86_400.0, above=True),
+  # -1: as the data set says.
+  "modality.margin": ranges.Range(-1.0, 86_400.0),
   "teacher.epochs": ranges.EPOCHS,
   "teacher.patience": ranges.EPOCHS,
   "teacher.widths": ranges.CHANNELS,

@@ -1,13 +1,12 @@
 """The page on ProMoE's experts: load, balance over training, classes."""
 
 from collections.abc import Iterator
-import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from protojax import text_files
+from protojax import json_files
 from protojax.explain import blocks
 from protojax.methods.promoe import statistics
 from protojax.report.special_pages import Page
@@ -39,9 +38,8 @@ def _curve(path: Path) -> Iterator[blocks.Block]:
   """The routing over training, as far as the log has it."""
   if not path.exists():
     return
-  lines = text_files.read(path).splitlines()
-  events = [json.loads(line) for line in lines if line.strip()]
-  logged = [e for e in events if e.get("split") == "train"]
+  events = json_files.read_lines(path, dict[str, Any], cut=True)
+  logged = [event for _, event in events if event.get("split") == "train"]
   series = []
   for name in _CURVES:
     points = [(e["step"], e[name]) for e in logged if name in e]
