@@ -3,12 +3,13 @@
 import atexit
 from collections.abc import Callable, Iterator
 import contextlib
+import functools
 import os
 import signal
 import sys
 import threading
 from types import FrameType
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from protojax import printing
 
@@ -40,9 +41,12 @@ def handled(handler: Handler) -> Iterator[None]:
   before = {n: h for n, h in before.items() if h is not signal.SIG_IGN}
   for number in before:
     signal.signal(number, handler)
+  unraisable = sys.unraisablehook
+  sys.unraisablehook = functools.partial(_again, unraisable)
   try:
     yield
   finally:
+    sys.unraisablehook = unraisable
     for number, earlier in before.items():
       # After the first signal, a second one must not wait for anything.
       if signal.getsignal(number) is handler:
@@ -60,6 +64,23 @@ def stop(number: int, frame: FrameType | None) -> NoReturn:
     if signal.getsignal(each) is stop:
       signal.signal(each, leave)
   raise Stopped(number)
+
+
+def _again(tell: Callable[[Any], Any], found: Any) -> None:
+  """Sends a signal again that Python dropped, and tells of other errors.
+
+  An exception ends in the finaliser or callback of the garbage collector that
+  it happens to be raised in, of which JAX has one, and the command would go on.
+  """
+  error = found.exc_value
+  if not isinstance(error, Stopped):
+    tell(found)
+    return
+  for each in ENDING:
+    if signal.getsignal(each) is leave:
+      signal.signal(each, stop)
+  # From another thread: here it would be dropped once more.
+  threading.Timer(0.01, os.kill, (os.getpid(), error.number)).start()
 
 
 def leave(number: int, frame: FrameType | None) -> NoReturn:

@@ -2,6 +2,7 @@
 
 import signal
 import threading
+import time
 
 import pytest
 
@@ -40,6 +41,45 @@ def test_a_signal_ends_a_command_which_cleans_up(number, line, capsys):
   assert cli.guarded(main) == 128 + number
   assert capsys.readouterr().err == f"{line}\n"
   assert seen == ["cleaned up"]
+
+
+def test_a_signal_in_a_finaliser_is_not_dropped(capsys):
+  """Python prints what is raised there, and goes on."""
+  seen = []
+
+  class Closed:
+    def __del__(self):
+      signal.raise_signal(signal.SIGTERM)
+
+  def main():
+    closed = Closed()
+    del closed
+    try:
+      time.sleep(10)
+    finally:
+      seen.append("cleaned up")
+
+  before = time.monotonic()
+  assert cli.guarded(main) == 128 + signal.SIGTERM
+  assert time.monotonic() - before < 5
+  assert capsys.readouterr().err == "ended by SIGTERM\n"
+  assert seen == ["cleaned up"]
+
+
+def test_other_errors_of_a_finaliser_are_told(monkeypatch):
+  told = []
+  monkeypatch.setattr("sys.unraisablehook", lambda found: told.append(found))
+
+  class Broken:
+    def __del__(self):
+      raise ValueError("broken")
+
+  def main():
+    broken = Broken()
+    del broken
+
+  assert cli.guarded(main) == 0
+  assert [str(found.exc_value) for found in told] == ["broken"]
 
 
 def test_a_second_signal_does_not_wait(monkeypatch, capsys):

@@ -17,6 +17,8 @@ a user's own module. What such a module declares is what it can do:
 - `BOXED = True`: images have boxes, and `load` cuts to them if `data.crop`.
 - `FOLDERS = True`: the examples lie in the folder `data.root`, which must be
   given.
+- `FIELDS`: those of an example, where they are not an image and a label, to
+  plan a run without the data.
 - `SEVERAL = True`: an image has several labels, in the field "labels".
 - `FALLBACK = True`: the module takes all names that no other module has.
 """

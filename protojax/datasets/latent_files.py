@@ -118,12 +118,17 @@ class LatentFiles:
   @property
   def fields(self) -> Mapping[str, Field]:
     """Mean and deviation of an image and of its mirror image, and the label."""
-    grid = Grid(2 * self.channels)
-    return {"latent": grid, "flipped": grid, "label": Label()}
+    return fields(self.channels)
 
   def name(self, i: int) -> str:
     """As in the data set."""
     return self.names[i]
+
+
+def fields(channels: int) -> Mapping[str, Field]:
+  """The fields of latents with so many channels."""
+  grid = Grid(2 * channels)
+  return {"latent": grid, "flipped": grid, "label": Label()}
 
 
 def opened(folder: Path, index: Index, split: str) -> LatentFiles:

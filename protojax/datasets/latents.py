@@ -38,6 +38,8 @@ WRITES = "latents"
 TRAINS = "promoe_imagenet"
 # `prepare` takes an `Encoder`, too.
 ENCODES = True
+# Those of Stable Diffusion's autoencoder.
+FIELDS = latent_files.fields(4)
 
 _SPLITS = ("train", "test")
 

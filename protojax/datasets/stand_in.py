@@ -67,13 +67,15 @@ class StandIn:
     raise LookupError(f"image {i} stands for one that is not there")
 
 
-class TaggedStandIn(StandIn):
-  """A source of so many images with several labels; none can be read."""
+@dataclasses.dataclass(frozen=True, eq=False)
+class OtherStandIn(StandIn):
+  """The same of examples with other fields than an image and a label.
 
-  @property
-  def fields(self) -> Mapping[str, Field]:
-    """An image and its labels."""
-    return {"image": Pixels(), "labels": Labels(len(self.class_names))}
+  Attributes:
+    fields: by name.
+  """
+
+  fields: Mapping[str, Field] = dataclasses.field(default_factory=dict)
 
 
 def counts(data: Any, classes: int = 0, images: int = 0) -> Counts:
@@ -110,11 +112,19 @@ def maker(data: Any, counts: Counts) -> Callable[[str], Source]:
     concepts = tuple(data.get("concepts", ())) or classes
     turn = np.arange(count, dtype=np.int32)
     shown = (turn % len(concepts))[:, None] == np.arange(len(concepts))
-    several = getattr(datasets.find(data.name), "SEVERAL", False)
-    kind = TaggedStandIn if several else StandIn
-    return kind(classes, turn % len(classes), shown, concepts)
+    given = classes, turn % len(classes), shown, concepts
+    fields = _fields(data.name, len(classes))
+    return OtherStandIn(*given, fields=fields) if fields else StandIn(*given)
 
   return make
+
+
+def _fields(name: str, classes: int) -> Mapping[str, Field]:
+  """The fields of a data set; none if they are an image and a label."""
+  module = datasets.find(name)
+  if getattr(module, "SEVERAL", False):
+    return {"image": Pixels(), "labels": Labels(classes)}
+  return getattr(module, "FIELDS", {})
 
 
 def _published(name: str) -> Mapping[str, int] | None:

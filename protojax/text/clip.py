@@ -5,8 +5,9 @@ or of Hugging Face's transformers. A prompt's vector is the state of its end,
 behind a norm and a projection into the space of the images.
 """
 
+from collections.abc import Sequence
 import functools
-from typing import NamedTuple
+from typing import NamedTuple, NoReturn
 
 from flax import linen as nn
 import jax.numpy as jnp
@@ -43,22 +44,26 @@ def load(name: str, vocabulary: str = "") -> TextEncoder:
 
   Args:
     name: "clip_base" or "clip_large".
-    vocabulary: file of the tokeniser; see `bpe.read`.
+    vocabulary: file of the tokeniser; see `bpe.read`. Without one, the encoder
+      has sizes, to plan a run, and refuses to tokenise.
 
   Raises:
-    UserError: no vocabulary is given, or it cannot be read.
+    UserError: the vocabulary cannot be read.
   """
-  if not vocabulary:
+
+  def refuse(texts: Sequence[str]) -> NoReturn:
+    del texts
     raise UserError(
       f"the text tower {name!r} needs its vocabulary: give CLIP's"
       " bpe_simple_vocab_16e6.txt.gz, merges.txt or tokenizer.json with"
       " --config.text.vocabulary=FILE"
     )
+
   size = _SIZES[name]
   return TextEncoder(
     name=name,
     module=ClipText(*size),
-    tokenize=bpe.read(vocabulary, _LENGTH),
+    tokenize=bpe.read(vocabulary, _LENGTH) if vocabulary else refuse,
     blocks=size.blocks,
     width=size.width,
     channels=size.channels,
