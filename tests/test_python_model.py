@@ -10,7 +10,7 @@ from PIL import Image
 import pytest
 
 import protojax as pj
-from protojax import methods, parallel
+from protojax import methods
 from protojax.__main__ import main
 from protojax.configs import protopnet_folder
 from protojax.engine import workdir
@@ -19,6 +19,7 @@ from protojax.explain.inspection import Threshold
 from protojax.methods.base import Capabilities
 from protojax.model import Model
 from protojax.types import State, UserError
+from tests import starts
 
 _CLASSES = ("cat", "dög", 'a "b", <c>')
 _DEAD = 1
@@ -32,7 +33,7 @@ def model(tmp_path_factory):
   config.batch_size = 3
   config.data.update({"name": "folder", "root": "/gone"})
   method = methods.load(config.lock(), _CLASSES)
-  state = parallel.to_host(jax.jit(method.init)(parallel.key(0)))
+  state = starts.begun(method.init)
   state.buffers["alive"] = np.arange(6) != _DEAD
 
   folder = tmp_path_factory.mktemp("runs") / "run"

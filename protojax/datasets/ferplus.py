@@ -10,13 +10,11 @@ from collections.abc import Mapping
 import dataclasses
 from pathlib import Path
 from typing import Any, ClassVar
-import zipfile
 
 from jaxtyping import Int32, UInt8
 import numpy as np
 
-from protojax import text_files
-from protojax.datasets import emotions
+from protojax.datasets import array_file, emotions
 from protojax.types import UserError
 
 FOLDERS = True
@@ -80,19 +78,7 @@ def load(data: Any, split: str, seed: int) -> Faces:
 
 
 def _arrays(path: Path) -> tuple[np.ndarray, np.ndarray]:
-  try:
-    with (
-      text_files.opened(path) as raw,
-      np.load(raw, allow_pickle=False) as file,
-    ):
-      found = {name: file[name] for name in file.files}
-  except (EOFError, zipfile.BadZipFile) as error:
-    raise UserError(f"{path} is no .npz of arrays ({error})") from error
-  if missing := {"images", "labels"} - set(found):
-    raise UserError(
-      f"{path} lacks {' and '.join(sorted(missing))}; it has"
-      f" {', '.join(found) or 'nothing'}"
-    )
+  found = array_file.read_named(path, "images", "labels")
   images, labels = found["images"], found["labels"]
   if images.ndim == 3:
     images = images[..., None]

@@ -8,11 +8,10 @@ its own, and splits may part what belongs together.
 
 from pathlib import Path
 from typing import Any
-import zipfile
 
 import numpy as np
 
-from protojax import text_files
+from protojax.datasets import array_file
 from protojax.datasets.measurements import Measurements
 from protojax.types import UserError
 
@@ -31,7 +30,7 @@ def measure(modality: Any, seed: int) -> Measurements:
       " --config.teacher_prototypes=FILE.npz"
     )
   path = Path(modality.root).expanduser()
-  found = _arrays(path)
+  found = array_file.read_named(path, "values", "targets")
   values, targets = found["values"], found["targets"]
   count = len(values)
   if values.ndim == 2:
@@ -71,20 +70,3 @@ def measure(modality: Any, seed: int) -> Measurements:
     groups.astype(np.int32),
     tuple(f"channel {i}" for i in range(values.shape[-1])),
   )
-
-
-def _arrays(path: Path) -> dict[str, np.ndarray]:
-  try:
-    with (
-      text_files.opened(path) as raw,
-      np.load(raw, allow_pickle=False) as file,
-    ):
-      found = {name: file[name] for name in file.files}
-  except (EOFError, zipfile.BadZipFile) as error:
-    raise UserError(f"{path} is no .npz of arrays ({error})") from error
-  if missing := {"values", "targets"} - set(found):
-    raise UserError(
-      f"{path} lacks {' and '.join(sorted(missing))}; it has"
-      f" {', '.join(found) or 'nothing'}"
-    )
-  return found
