@@ -42,11 +42,13 @@ def handled(handler: Handler) -> Iterator[None]:
   for number in before:
     signal.signal(number, handler)
   unraisable = sys.unraisablehook
-  sys.unraisablehook = functools.partial(_again, unraisable)
+  sys.unraisablehook = hook = functools.partial(_again, unraisable)
   try:
     yield
   finally:
-    sys.unraisablehook = unraisable
+    # A later hook stays: after a failure it keeps Orbax's threads quiet.
+    if sys.unraisablehook is hook:
+      sys.unraisablehook = unraisable
     for number, earlier in before.items():
       # After the first signal, a second one must not wait for anything.
       if signal.getsignal(number) is handler:

@@ -1,6 +1,7 @@
 """What ends a command from outside."""
 
 import signal
+import sys
 import threading
 import time
 
@@ -145,3 +146,14 @@ def test_python_is_not_taken_down_after_a_signal(number, monkeypatch):
   with pytest.raises(SystemExit):
     signals.finish(128 + number)
   assert ended == ["functions", 128 + number]
+
+
+def test_a_hook_that_came_later_stays(monkeypatch):
+  """As that of a checkpoint that failed, whose threads go on to fail."""
+  monkeypatch.setattr(sys, "unraisablehook", before := sys.unraisablehook)
+  with signals.handled(signals.stop):
+    pass
+  assert sys.unraisablehook is before
+  with signals.handled(signals.stop):
+    sys.unraisablehook = later = print
+  assert sys.unraisablehook is later
