@@ -16,6 +16,7 @@ import numpy as np
 from benchmarks import experiment
 from protojax import loading, parallel
 from protojax.methods.base import needed
+from protojax.methods.promoe import statistics
 from protojax.methods.promoe.network import average
 from protojax.metrics import generation
 
@@ -30,10 +31,18 @@ ARMS = {
     _FILE,
     {**_SMALL, "moe.routing": "token_choice"},
   ),
+  "expert choice, softmax": (_FILE, {**_SMALL, "moe.routing": "expert_choice"}),
   "prototypical": (_FILE, {**_SMALL, "moe.routing": "prototypical"}),
   "+ contrastive loss": (_FILE, {**_SMALL, "moe.routing": "contrastive"}),
   "+ conditional (ProMoE)": (_FILE, _SMALL),
+  "ProMoE, softmax": (_FILE, {**_SMALL, "moe.activation": "softmax"}),
+  "ProMoE, sigmoid": (_FILE, {**_SMALL, "moe.activation": "sigmoid"}),
+  "ProMoE, balance loss": (_FILE, {**_SMALL, "loss.balance": 0.01}),
   "k-means": (_FILE, {**_SMALL, "moe.routing": "kmeans"}),
+  "k-means, conditional": (
+    _FILE,
+    {**_SMALL, "moe.routing": "kmeans_conditional"},
+  ),
   "classes": (_FILE, {**_SMALL, "moe.routing": "classes"}),
 }
 
@@ -144,7 +153,7 @@ def _experts(method: Any, state: Any, batch: Any) -> dict[str, Any]:
   def at(given):
     t, number = given
     answer = method.network.seen(average(state), batch, t, number).answer
-    return jnp.argmax(answer.evidence["chosen"], axis=-1)
+    return statistics.strongest(answer.evidence)
 
   times = method._times
   found = jax.lax.map(at, (times, jnp.arange(len(times))))
