@@ -37,9 +37,6 @@ ARMS = {
     bppl__features="plain", bppl__temperature=1.0
   ),
   "ABMIL, fine-tuning": _arm(baseline="abmil"),
-  "replay of 30 bags": _arm(baseline="er"),
-  "LwF": _arm(baseline="lwf"),
-  "EWC, weight 1,000": _arm(baseline="ewc", continual__ewc=1000.0),
   "OWLoRA, strided groups": _arm(network__grouping="strided"),
 }
 

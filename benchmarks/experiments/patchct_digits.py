@@ -21,8 +21,17 @@ def _arm(transport: float, **changes: float) -> tuple[str, dict]:
 
 ARMS = {
   "λ = 0": _arm(0.0),
+  "λ = 0.03": _arm(0.03),
   "λ = 0.1": _arm(0.1),
+  "λ = 0.3": _arm(0.3),
   "λ = 1": _arm(1.0),
+  "λ = 1, forward alone": _arm(
+    1.0, transport_forward=1.0, transport_backward=0.0
+  ),
+  "λ = 1, backward alone": _arm(
+    1.0, transport_forward=0.0, transport_backward=1.0
+  ),
+  "λ = 1, null prototype": _arm(1.0, transport_null=0.3),
   # The patches' map is not that of the class token: transport alone moves it,
   # and the steps of Adam do not depend on the size of its weight.
   "lambda 0": _arm(0.0, head_shared=False),
@@ -40,7 +49,7 @@ FIGURES = {
   "cosine of labels": "label_cosine",
 }
 
-SEEDS = (0, 1)
+SEEDS = (0, 1, 2)
 
 # Arms are compared with that of their own kind.
 _BASES = "λ = 0", "lambda 0"
