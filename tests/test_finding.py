@@ -132,12 +132,14 @@ def test_a_data_set_is_a_module():
     "ferplus",
     "folder",
     "latents",
+    "mask_folder",
     "measured_digits",
     "nus_wide",
     "photos",
     "planted",
     "simulated_acquisition",
     "tagged_folder",
+    "texture_mosaics",
     "voc2007",
   )
   assert datasets.names("collect") == ("elpv", "folder", "prepared", "textures")

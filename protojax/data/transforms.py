@@ -5,6 +5,7 @@ A training step calls `draw` inside jit, with a key for each example.
 
 from collections.abc import Callable
 import dataclasses
+import functools
 import math
 from typing import Any, NamedTuple
 
@@ -27,6 +28,8 @@ _ASPECT = (3 / 4, 4 / 3)
 _AFFINE_ANGLE, _AFFINE_SHEAR = math.radians(25), math.radians(15)
 _MESH = 10  # tiles on a side
 _MESH_SHIFT = 5 / 224  # of a vertex, as a share of the side, at most
+# DeepLab's, for classes of pixels, and that of the larger ADE20K.
+_SCALES, _WIDE_SCALES = (0.5, 1.5), (0.5, 2.0)
 _JITTER = 0.2  # brightness, contrast and saturation: factors 0.8..1.2
 
 
@@ -195,8 +198,27 @@ def _affine(key: Array) -> Array:
 
 def _on_black(image: Array, matrix: Array) -> Array:
   """A warp that is black where it looks outside the image."""
+  return _on(jnp.zeros(image.shape[-1]), image, matrix)
+
+
+def _on_mean(image: Array, matrix: Array) -> Array:
+  """A warp that has the image's mean colour where it looks outside of it."""
+  return _on(jnp.mean(image, axis=(0, 1)), image, matrix)
+
+
+def _on(colour: Array, image: Array, matrix: Array) -> Array:
   inside = geometry.nearest([matrix], *image.shape[:2]).inside
-  return jnp.where(inside[..., None], geometry.warp(image, matrix), 0)
+  warped = geometry.warp(image, matrix)
+  return jnp.where(inside[..., None], warped, colour[None, None])
+
+
+def _scale(scales: tuple[float, float], key: Array) -> Array:
+  """Resizes by a factor, then pads below and on the right, or crops."""
+  for_scale, for_place = jax.random.split(key)
+  low, high = scales
+  side = 1 / jax.random.uniform(for_scale, (), minval=low, maxval=high)
+  place = jax.random.uniform(for_place, (2,)) * jnp.maximum(1 - side, 0)
+  return warps.zoom(jnp.concatenate([place, jnp.stack([side, side])]))
 
 
 def _distortion(key: Array) -> geometry.Bent:
@@ -236,6 +258,11 @@ AUGMENTATIONS: dict[str, Augmentation] = {
   # ST-ProtoPNet's, for whole images and for cropped ones.
   "affine": Augmentation(_affine, _on_black, _itself),
   "distort": _warped(_distortion),
+  # For classes of pixels: what lies outside gets the mean colour, and no class.
+  "scale": Augmentation(functools.partial(_scale, _SCALES), _on_mean, _itself),
+  "scale_wide": Augmentation(
+    functools.partial(_scale, _WIDE_SCALES), _on_mean, _itself
+  ),
   # A rotation, skew, shear or distortion.
   "bend": _warped(_one_of_four),
 }
