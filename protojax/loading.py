@@ -13,7 +13,9 @@ from ml_collections import ConfigDict
 
 from protojax import backbones, finding, methods, parallel, ranges
 from protojax.data import resizing as resizing_lib
+from protojax.data import stream as stream_lib
 from protojax.data.resizing import Resizing
+from protojax.data.source import Source
 from protojax.engine import assets
 from protojax.engine import workdir as workdir_lib
 from protojax.engine.checkpoint import Checkpoints, unflatten
@@ -23,7 +25,7 @@ from protojax.types import State, UserError
 from protojax.writing import first_line
 
 if TYPE_CHECKING:
-  from protojax.methods.base import Method
+  from protojax.methods.base import Explains, Method
 
 # Images of a batch where no config says how many.
 _AT_ONCE = 32
@@ -119,6 +121,51 @@ def batch_size(config: ConfigDict, images: int) -> int:
   """
   found = config.batch_size if "batch_size" in config else _AT_ONCE
   return min(images, found)
+
+
+def stream(
+  config: ConfigDict, source: Source, most: int | None = None
+) -> stream_lib.Stream:
+  """Images of a user's own as a method takes them, none kept in memory.
+
+  Args:
+    config: of the run.
+    source: the images.
+    most: a batch has no more; None: no more than there are.
+
+  Raises:
+    UserError: the method takes no images, or the config does not say how they
+      are resized.
+  """
+  return stream_lib.ordered(
+    source,
+    image_size(config),
+    batch_size(config, len(source) if most is None else most),
+    resizing=resizing(config),
+    cache_bytes=0,
+  )
+
+
+def require_current(
+  explains: "Explains", state: State, workdir: Path, way_out: str
+) -> None:
+  """Refuses prototypes that are no longer the patches they were pushed to.
+
+  Args:
+    explains: of the method.
+    state: of the run.
+    workdir: of the run.
+    way_out: how to explain them all the same.
+
+  Raises:
+    UserError: a prototype has changed since the last push.
+  """
+  if explains.stale(state):
+    raise UserError(
+      f"the prototypes in {workdir} have changed since the last push, or were"
+      " never pushed, so their pictures would be misleading. Let the training"
+      f" finish, or explain them anyway with {way_out}."
+    )
 
 
 def require_living(method: "Method", state: State) -> None:

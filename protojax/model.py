@@ -14,12 +14,17 @@ from jaxtyping import Float
 from ml_collections import ConfigDict
 import numpy as np
 
-from protojax import loading, parallel
-from protojax.data import stream as stream_lib
+from protojax import __version__, loading, methods, parallel, why
+from protojax.data.source import Source
+from protojax.data.stream import Stream
 from protojax.datasets import given
+from protojax.explain.request import Request
 from protojax.methods.base import able, needed
+from protojax.modify import presets
 from protojax.prototypes.bank import Bank, bank_of
+from protojax.report import page
 from protojax.types import PyTree, State
+from protojax.why import Prototypes
 
 _MANY = 10**9  # images: more than a batch has
 
@@ -154,14 +159,7 @@ class Model:
     kind = next((k for k in _SAID if able(self.method, k) is not None), "")
     answers = needed(self.method, *_SAID)
     source, single = given.source(images)
-    stream = stream_lib.ordered(
-      source,
-      loading.image_size(self.config),
-      # Of two sizes alone, since each is compiled.
-      loading.batch_size(self.config, 1 if len(source) == 1 else _MANY),
-      resizing=loading.resizing(self.config),
-      cache_bytes=0,
-    )
+    stream = self._stream(source)
     say = functools.partial(_SAID[kind], answers, self.state)
     found = []
     batches = stream.batches()
@@ -170,6 +168,79 @@ class Model:
         row = {name: values[i] for name, values in rows.items()}
         found.append(say(source.name(int(batch["index"][i])), row))
     return found[0] if single else found
+
+  @functools.cached_property
+  def prototypes(self) -> Prototypes:
+    """The prototypes with their pictures; index = number.
+
+    Raises:
+      UserError: they are no patches of training images, or have changed since
+        they were.
+    """
+    explains = needed(self.method, "explains")
+    found = why.of_patches(explains, self.config.method)
+    loading.require_current(
+      explains, self.state, self.folder, "`explain --allow-stale`"
+    )
+    return Prototypes(found, self.state, self._head())
+
+  def explain(
+    self,
+    images: Any,
+    preset: str = "reference",
+    heat: str = "upsampling",
+    allow_stale: bool = False,
+  ) -> Any:
+    """Why the model says what it says of images.
+
+    Args:
+      images: as `predict` takes them. Pictures of all of them are in memory.
+      preset: what is changed, and how far: "reference", "balanced", "v1", a
+        JSON file, or one characteristic at several strengths, such as
+        "contrast=0.2,0.45,0.7".
+      heat: what heat maps show: "upsampling", "receptive_field", "saliency",
+        "smoothgrad" or "prp".
+      allow_stale: explain prototypes that have changed since the last push.
+
+    Returns:
+      `Why` of a single image; a list of them of a folder, a pattern, a batch
+      or a list.
+
+    Raises:
+      UserError: they are no such images, or the method explains none.
+    """
+    chosen, explains = presets.load(preset), needed(self.method, "explains")
+    if not allow_stale:
+      loading.require_current(
+        explains, self.state, self.folder, "allow_stale=True"
+      )
+    source, single = given.source(images)
+    request = Request(
+      split="images",
+      scope="local",
+      preset=chosen,
+      heat=heat,
+      limit=len(source),
+      shown_unlabelled=len(source),
+      allow_changed=allow_stale,
+    )
+    stream = self._stream(source)
+    found = why.reasons(
+      explains.explain(self.state, stream, request), self._head()
+    )
+    return found[0] if single else found
+
+  def _stream(self, source: Source) -> Stream:
+    """The images, in batches of two sizes alone, since each is compiled."""
+    return loading.stream(self.config, source, 1 if len(source) == 1 else _MANY)
+
+  def _head(self) -> page.Run:
+    """The head of pages."""
+    return page.Run(
+      title=self.folder.name,
+      version=__version__,
+      notes=methods.notes(self.config.method),
+    )
 
   def __repr__(self) -> str:
     return f"{self.config.method} of {self.folder}"

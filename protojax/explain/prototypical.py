@@ -30,6 +30,7 @@ from protojax.explain.request import Request
 from protojax.explain.scoring_sheet import ScoringSheets
 from protojax.explain.sweep import Totals, sweep
 from protojax.metrics import classification
+from protojax.modify import presets
 from protojax.prototypes import push
 from protojax.prototypes.bank import require_living
 from protojax.prototypes.explainable import Explainable
@@ -37,8 +38,6 @@ from protojax.types import State
 
 # Images with a wrong class that are shown beside those of each class.
 _MISTAKES = 12
-# Images without a label that are shown.
-_UNLABELLED = 48
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,6 +86,45 @@ class Explainer:
       training=functools.partial(self.method.stream, "train"),
       evaluate=self._accuracy if np.all(data.labels >= 0) else None,
     )
+
+  def pushed(self, state: State, number: int) -> GlobalExplanation:
+    """A prototype with its patch and its pictures, but without scores.
+
+    Raises:
+      UserError: the training images are gone, or have changed since the push.
+    """
+    if self.check is not None:
+      self.check(state)
+    training = functools.partial(self.method.stream, "train")
+    context = Context(
+      self.network, state, training(), "train", presets.REFERENCE
+    )
+    (found,) = prototype_evidence.of_prototypes(
+      context,
+      [number],
+      None,
+      training,
+      len(context.bank.alive),
+      allow_changed=False,
+      optional=False,
+    )
+    return found
+
+  def scored(self, state: State) -> Iterator[GlobalExplanation]:
+    """All prototypes with their scores over the training images, no pictures.
+
+    Raises:
+      UserError: the training images are gone, or have changed since the push.
+    """
+    if self.check is not None:
+      self.check(state)
+    training = functools.partial(self.method.stream, "train")
+    request = Request(split="train", scope="global", prototypes_shown=0)
+    for found in explain(
+      self.network, state, training().once(), request, training=training
+    ):
+      if isinstance(found, GlobalExplanation):
+        yield found
 
   def _accuracy(self, state: State) -> float:
     """Accuracy on the test images, none of which is kept in memory."""
@@ -163,7 +201,7 @@ def _images(
 ) -> Generator[LocalExplanation, None, tuple[set[int], Totals | None]]:
   """Explains images; returns the prototypes of the shown ones, and totals."""
   stream, alive = context.stream, context.bank.alive
-  choose = _PictureChoice(request.shown)
+  choose = _PictureChoice(request.shown, request.shown_unlabelled)
   scoring_sheets = ScoringSheets(
     context.split,
     context.preset.names,
@@ -242,8 +280,8 @@ def _with_pictures(
 class _PictureChoice:
   """Chooses the images that get pictures: some of each class, some mistakes."""
 
-  def __init__(self, per_class: int) -> None:
-    self._left: dict[str | None, int] = {None: _UNLABELLED}
+  def __init__(self, per_class: int, unlabelled: int) -> None:
+    self._left: dict[str | None, int] = {None: unlabelled}
     self._per_class = per_class
     self._mistakes = _MISTAKES
 

@@ -25,6 +25,7 @@ class Request:
     keep_all: list the scores of all prototypes, too.
     shown: images of each class that get pictures; some images with a wrong
       class are added.
+    shown_unlabelled: images without a label that get pictures.
     rows_shown: prototypes with pictures for each such image.
     prototypes_shown: how many prototypes get pictures.
     nearest: images listed for each prototype.
@@ -42,6 +43,7 @@ class Request:
   top: int = 10
   keep_all: bool = False
   shown: int = 2
+  shown_unlabelled: int = 48
   rows_shown: int = 5
   prototypes_shown: int = 2000
   nearest: int = 5

@@ -39,12 +39,8 @@ def run(args: argparse.Namespace) -> int:
   place = Path(args.workdir or workdir.newest(Path("runs")))
   method, state, config = loading.load(place)
   explains = needed(method, "explains")
-  if explains.stale(state) and not args.allow_stale:
-    raise UserError(
-      f"the prototypes in {place} have changed since the last push, or were"
-      " never pushed, so their pictures would be misleading. Let the training"
-      " finish, or explain them anyway with --allow-stale."
-    )
+  if not args.allow_stale:
+    loading.require_current(explains, state, place, "--allow-stale")
   with loading.described_by(place, config):
     tasks = _tasks(method, explains.scopes, config, args)
   for line in skipped.report({split: s.source for split, _, s in tasks}):
@@ -104,14 +100,8 @@ def _tasks(
         "--scope=global explains prototypes over a data set; with --images"
         " use --scope=local."
       )
-    size, source = loading.image_size(config), files.images(args.images)
-    stream = stream_lib.ordered(
-      source,
-      size,
-      loading.batch_size(config, len(source)),
-      resizing=loading.resizing(config),
-      cache_bytes=0,
-    )
+    loading.image_size(config)  # Refuses a method without images first.
+    stream = loading.stream(config, files.images(args.images))
     return [("images", "local", stream)]
   if args.split != "both":
     return [(args.split, scope, _stream(method, args.split))]

@@ -48,7 +48,7 @@ def run(args: argparse.Namespace) -> int:
     loading.require_living(method, state)
     kind = next(k for k in _ANSWERS if getattr(method.capabilities, k))
     describe, columns, as_rows = _ANSWERS[kind]
-    size = loading.image_size(config)
+    loading.image_size(config)  # Refuses a method without images first.
     if kind == "inspects":
       answers.threshold(state)  # Fails before the first line is written.
     source = files.images(*args.paths)
@@ -59,13 +59,7 @@ def run(args: argparse.Namespace) -> int:
     for name, reason in source.skipped:
       printing.tell(f"skipped {name}: {reason}")
 
-    stream = stream_lib.ordered(
-      source,
-      size,
-      loading.batch_size(config, len(source)),
-      resizing=loading.resizing(config),
-      cache_bytes=0,
-    )
+    stream = loading.stream(config, source)
     describe = functools.partial(describe, answers, state, top=args.top)
     found = predictions(method, state, stream, describe)
     found = _one_by_one(found, len(source))

@@ -32,6 +32,10 @@ _DASHES = ("", "7 4", "2 3", "10 3 2 3", "1 5", "12 5")
 # A label stands above its box if this share of the picture is free there.
 _ROOM = 0.1
 _UNKNOWN = "\N{EN DASH}"
+# Of an explanation, beside its blocks.
+_FIELDS = tuple(
+  f.name for f in dataclasses.fields(blocks.Explanation) if f.name != "blocks"
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,6 +49,19 @@ class Drawn:
 
   kind: str
   values: Mapping[str, Any]
+
+
+def explanation(found: blocks.Explanation, put: Put) -> dict[str, Any]:
+  """What the template shows of an explanation.
+
+  Args:
+    found: to be drawn.
+    put: stores a picture.
+  """
+  drawn = [
+    draw(block, put, f"{found.key}/{n}") for n, block in enumerate(found.blocks)
+  ]
+  return {**{f: getattr(found, f) for f in _FIELDS}, "blocks": drawn}
 
 
 def draw(block: blocks.Block, put: Put, name: str) -> Drawn:

@@ -82,16 +82,8 @@ class Report(ReportFolder):
         with replacing(path, "wb") as file:
           Image.fromarray(picture).save(file, "PNG")
     if "html" in self.formats:
-      self._found.append(self._drawn(explained))
-
-  def _drawn(self, explained: Explanation) -> dict[str, Any]:
-    """What the template shows of an explanation."""
-    drawn = [
-      block_drawing.draw(block, self._pictures.put, f"{explained.key}/{n}")
-      for n, block in enumerate(explained.blocks)
-    ]
-    fields = {f.name: getattr(explained, f.name) for f in _FIELDS}
-    return {**fields, "blocks": drawn}
+      drawn = block_drawing.explanation(explained, self._pictures.put)
+      self._found.append(drawn)
 
   def _write(self) -> dict[str, Any]:
     for path in self._tables_of_blocks.paths:
@@ -150,9 +142,6 @@ class Report(ReportFolder):
     for scope, count in self._scopes.items():
       table.add_row(scope, str(count))
     return [table] if self._scopes else []
-
-
-_FIELDS = [f for f in dataclasses.fields(Explanation) if f.name != "blocks"]
 
 
 def _folder(values: dict[str, Any]) -> Iterator[tuple[str, str]]:

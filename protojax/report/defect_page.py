@@ -47,51 +47,61 @@ def render(run: page.Run, inspections: Sequence[Inspection]) -> str:
     inspections: all of them; those with pictures are shown, the others are only
       in the table.
   """
+  values = _values(run, inspections)
+  return page.render("inspection.html.jinja", alone=False, **values)
+
+
+def render_one(run: page.Run, e: Inspection) -> str:
+  """The page of a single image as HTML; it has its pictures."""
+  return page.render("one_defect.html.jinja", alone=True, **_values(run, [e]))
+
+
+def _values(run: page.Run, inspections: Sequence[Inspection]) -> dict[str, Any]:
+  """The values that the templates take."""
   ordered = inspection.worst_first(inspections)
   numbered = list(enumerate(ordered, 1))
   shown = [(n, e) for n, e in numbered if e.picture is not None]
   names = next((tuple(e.because) for e in ordered if e.because), ())
   overall = inspection.mean_because(ordered, shares=True)
   shares = [e.shares for _, e in shown]
-  return page.render(
-    "inspection.html.jinja",
-    run=run,
-    sentences=defect_sentences,
-    pictures=defect_pictures,
-    accuracy=[
+  return {
+    "run": run,
+    "sentences": defect_sentences,
+    "pictures": defect_pictures,
+    "accuracy": [
       (FIGURES.get(name, name), f"{value:.3f}")
       for name, value in run.accuracy.items()
     ],
-    summary=defect_sentences.counts(ordered),
-    thresholds=[
+    "summary": defect_sentences.counts(ordered),
+    "thresholds": [
       defect_sentences.threshold_sentence(t)
       for t in dict.fromkeys(e.threshold for e in ordered)
     ],
-    drawing=defect_scores.draw(ordered),
-    categories=_rows(ordered, "category"),
-    kinds=_rows(ordered, "kind"),
-    splits=list(dict.fromkeys(e.split for e in ordered)),
-    labelled=any(e.kind is not None for e in ordered),
-    marked=any(e.truth is not None and e.truth.any() for _, e in shown),
-    sections=[
+    "drawing": defect_scores.draw(ordered),
+    "categories": _rows(ordered, "category"),
+    "kinds": _rows(ordered, "kind"),
+    "splits": list(dict.fromkeys(e.split for e in ordered)),
+    "labelled": any(e.kind is not None for e in ordered),
+    "marked": any(e.truth is not None and e.truth.any() for _, e in shown),
+    "sections": [
       _section("defective", [(n, e) for n, e in shown if e.defective], ordered),
       _section(
         "normal", [(n, e) for n, e in shown if not e.defective], ordered
       ),
     ],
-    mistakes=[(n, e) for n, e in numbered if e.wrong],
-    everything=numbered,
-    shown={n for n, _ in shown},
-    order=[name for name in page.ORDER if name in names],
-    overall=overall,
-    overall_range=page.score_range([overall]),
-    share_range=page.score_range(shares),
-    control=defect_sentences.control(ordered),
-    meter=_meter(ordered),
-    main_reason=_main_reason,
-    by_share=_by_share,
-    cautions=cautions(ordered, run.mode),
-  )
+    "mistakes": [(n, e) for n, e in numbered if e.wrong],
+    "everything": numbered,
+    "shown": {n for n, _ in shown},
+    "order": [name for name in page.ORDER if name in names],
+    "overall": overall,
+    "overall_range": page.score_range([overall]),
+    "share_range": page.score_range(shares),
+    "control": defect_sentences.control(ordered),
+    "meter": _meter(ordered),
+    "main_reason": _main_reason,
+    "by_share": _by_share,
+    "cautions": cautions(ordered, run.mode),
+  }
 
 
 def cautions(

@@ -11,6 +11,7 @@ import functools
 from pathlib import Path
 from typing import Any
 
+from jaxtyping import UInt8
 import numpy as np
 
 from protojax.explain.evidence import (
@@ -22,10 +23,15 @@ from protojax.explain.evidence import (
   PictureOrFile,
 )
 from protojax.report import page
-from protojax.types import Picture
+from protojax.types import Box, Picture
 from protojax.writing import temporary_folder, writing
 
 _PIECE = 104
+
+
+def cut_out(picture: Picture, box: Box) -> UInt8[np.ndarray, "side side 3"]:
+  """The small picture of a prototype: its box and what is around it."""
+  return page.cut(picture, box, _PIECE, picture.shape[0] // 5)
 
 
 class Pictures:
@@ -115,8 +121,7 @@ class Pictures:
     """A patch with files; cuts its piece out if it has none."""
     piece = patch.piece
     if piece is None and isinstance(patch.picture, np.ndarray):
-      around = patch.picture.shape[0] // 5
-      piece = page.cut(patch.picture, patch.box, _PIECE, around)
+      piece = cut_out(patch.picture, patch.box)
     return dataclasses.replace(
       patch,
       picture=self._if_any(f"train/{patch.index}", patch.picture),
