@@ -28,7 +28,7 @@ LEVELS = (
   ("explain",),
   ("agents", "report"),
   ("methods",),
-  ("loading", "configuration", "why"),
+  ("any_model", "configuration", "loading", "why"),
   ("model",),
   ("evaluation", "interact", "commands", "operations", "cli"),
   ("__main__",),

@@ -112,6 +112,20 @@ def test_what_has_no_such_answer_is_refused():
     model(silent).explain(pixels)
 
 
+def _assert_same(found, wanted):
+  """The same document, but for the rounding of batches of other sizes."""
+  if isinstance(wanted, dict):
+    assert found.keys() == wanted.keys()
+  if isinstance(wanted, dict | list):
+    assert len(found) == len(wanted)
+    for key in wanted if isinstance(wanted, dict) else range(len(wanted)):
+      _assert_same(found[key], wanted[key])
+  elif isinstance(wanted, float):
+    assert found == pytest.approx(wanted, rel=1e-4, abs=1e-5)
+  else:
+    assert found == wanted
+
+
 @pytest.mark.slow
 def test_python_says_what_explain_says(debug_run, tmp_path, capsys):
   photos = tmp_path / "photos"
@@ -127,7 +141,9 @@ def test_python_says_what_explain_says(debug_run, tmp_path, capsys):
   lines = [json.loads(line) for line in place.read_text().splitlines()]
   told = {line["image"]: line for line in lines if line["kind"] == "image"}
   found = model.explain(photos, preset="contrast=0.45")
-  assert {one.image: one.to_dict() for one in found} == told
+  assert len(found) == len(told)
+  for one in found:
+    _assert_same(one.to_dict(), told[one.image])
 
   prototypes = model.prototypes
   living = next(p for p in prototypes if p.alive)

@@ -4,8 +4,9 @@ The score of "This Looks Like That, Because ...": change one characteristic of
 the image, stay at the same place, and measure the loss of similarity. A place
 is what the model says it is; see `prototypes.explainable`.
 `importance` scores images of any model (local), `of_batch` a batch of a stream
-with a preset. `totals` makes global scores of many batches, and `sweep` runs
-over a stream on all devices.
+with a preset, `of_maps` what a model on the host has made of the copies.
+`totals` makes global scores of many batches, and `sweep` runs over a stream on
+all devices.
 """
 
 from collections.abc import Callable, Sequence
@@ -66,7 +67,7 @@ def of_batch(
     The scores, and the features of the unchanged images.
   """
   if preset.mode == "fast":
-    stack, rows = _copies(batch["image"], preset.modifications)
+    stack, rows = copies(batch["image"], preset.modifications)
   else:
     _, rows = modification.stacked(preset.modifications)
     stack = jnp.moveaxis(batch["copies"], 1, 0)
@@ -90,12 +91,14 @@ def importance(
     images: before any modification.
     modifications: the axis m of the scores.
   """
-  stack, rows = _copies(images, modifications)
+  stack, rows = copies(images, modifications)
   return compare(nearest, at, stack, rows, embed, own_cell)
 
 
-def _copies(images, modifications):
-  """The images with their copies [n b H W 3]; the row of each modification."""
+def copies(
+  images: UInt8[ArrayLike, "b H W 3"], modifications: Sequence[Modification]
+) -> tuple[UInt8[jax.Array, "n b H W 3"], tuple[int, ...]]:
+  """The images with their copies; the row of each modification among them."""
   images = jnp.asarray(images)
   made, rows = modification.stacked(modifications)
   return jnp.stack(
@@ -141,13 +144,30 @@ def _compare(nearest, at, stack, rows, embed, own_cell):
   n, b = stack.shape[:2]
   features = _embedded(embed, stack.reshape(n * b, *stack.shape[2:]))
   features = features.reshape(n, b, *features.shape[1:])
+  return _scores(nearest, at, features, rows, own_cell), features[0]
+
+
+def of_maps(maps: Float[ArrayLike, "n b h w p"], rows: Sequence[int]) -> Local:
+  """Local importance from the maps of a stack, however they were made.
+
+  Args:
+    maps: of the unchanged images first, then of their copies.
+    rows: see `compare`.
+  """
+  n, b, h, w, p = maps.shape
+  nearest, at, _ = from_maps(jnp.asarray)
+  flat = jnp.reshape(jnp.asarray(maps), (n, b, h * w, p))
+  return _scores(nearest, at, flat, rows, False)
+
+
+def _scores(nearest, at, features, rows, own_cell) -> Local:
   _, place = nearest(features[0])
   if own_cell:
     similarity, _ = jax.vmap(nearest)(features)
   else:
     similarity = jax.vmap(at, in_axes=(0, None))(features, place)
   delta = similarity[0][None] - similarity[np.array(rows, np.int32)]
-  return Local(similarity[0], place, jnp.moveaxis(delta, 0, 1)), features[0]
+  return Local(similarity[0], place, jnp.moveaxis(delta, 0, 1))
 
 
 def _embedded(embed, images):
