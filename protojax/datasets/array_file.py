@@ -1,11 +1,13 @@
 """Reads arrays of a user's file; nothing in it is executed."""
 
+from collections.abc import Iterator
+import contextlib
 from pathlib import Path
 import zipfile
 
 import numpy as np
 
-from protojax import text_files
+from protojax import text_files, writing
 from protojax.types import UserError
 
 
@@ -42,17 +44,34 @@ def read_named(path: Path, *needed: str) -> dict[str, np.ndarray]:
   Raises:
     UserError: it cannot be read, or lacks a name.
   """
-  try:
-    with (
-      text_files.opened(path) as raw,
-      np.load(raw, allow_pickle=False) as file,
-    ):
-      found = {name: file[name] for name in file.files}
-  except (EOFError, zipfile.BadZipFile) as error:
-    raise UserError(f"{path} is no .npz of arrays ({error})") from error
+  with named(path) as file:
+    found = {name: file[name] for name in file.files}
   if missing := set(needed) - set(found):
     raise UserError(
       f"{path} lacks {' and '.join(sorted(missing))}; it has"
       f" {', '.join(found) or 'nothing'}"
     )
   return found
+
+
+@contextlib.contextmanager
+def named(path: Path) -> Iterator[np.lib.npyio.NpzFile]:
+  """The file that `np.savez` wrote, for arrays that are read one by one.
+
+  Raises:
+    UserError: it cannot be read, or is damaged where it is read.
+  """
+  try:
+    with text_files.opened(path) as raw:
+      found = np.load(raw, allow_pickle=False)
+      if not isinstance(found, np.lib.npyio.NpzFile):
+        raise UserError(
+          f"{path} holds one array; expected several, as np.savez"
+        )
+      with found as file:
+        yield file
+  except (EOFError, zipfile.BadZipFile) as error:
+    raise UserError(
+      f"{path} is no .npz of arrays ({writing.first_line(error)}): write it"
+      " with numpy.savez"
+    ) from error

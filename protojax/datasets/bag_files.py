@@ -11,11 +11,11 @@ import functools
 import importlib
 from pathlib import Path
 from typing import Any
-import zipfile
 
 from jaxtyping import UInt8
 import numpy as np
 
+from protojax.datasets import array_file
 from protojax.types import UserError
 
 SUFFIXES = (".npz", ".h5", ".hdf5")
@@ -108,16 +108,12 @@ def _opened(path: Path) -> Iterator[Any]:
   """The arrays of a file by name."""
   try:
     if path.suffix.lower() == ".npz":
-      # Opened here: NumPy leaves a file open that is no archive.
-      with (
-        path.open("rb") as content,
-        np.load(content, allow_pickle=False) as file,
-      ):
+      with array_file.named(path) as file:
         yield file
     else:
       with _hdf5().File(path, "r") as file:
         yield file
-  except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as e:
+  except (OSError, ValueError, KeyError) as e:
     raise UserError(f"{path} is not a bag: {e!s:.200}") from e
 
 

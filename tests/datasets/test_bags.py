@@ -185,7 +185,7 @@ def test_what_is_no_bag_is_said(tmp_path, content, said):
 
 def test_damaged_files_and_wrong_places_are_said(folder, tmp_path):
   (folder / "train/liver/tumor/bad.npz").write_bytes(b"PK\3\4 nothing")
-  with pytest.raises(UserError, match=r"bad\.npz is not a bag"):
+  with pytest.raises(UserError, match=r"bad\.npz is no \.npz of arrays"):
     bags.load(_data(folder), "train", 0)
   (folder / "train/liver/tumor/bad.npz").unlink()
   _save(folder / "train/odd.npz")

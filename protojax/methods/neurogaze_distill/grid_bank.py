@@ -7,13 +7,13 @@ bank, and any image model can be taught with it (section 9).
 import hashlib
 from pathlib import Path
 from typing import Any, NamedTuple
-import zipfile
 
 import jax.numpy as jnp
 from jaxtyping import Float, Int32
 import numpy as np
 
-from protojax import text_files, writing
+from protojax import writing
+from protojax.datasets import array_file
 from protojax.methods.neurogaze_distill.grid import Grid
 from protojax.prototypes.bank import Bank
 from protojax.types import ArrayLike, UserError
@@ -216,22 +216,7 @@ def read(path: str, grid: Grid, width: int) -> GridBank:
   Raises:
     UserError: it cannot be read, or is of another grid or width.
   """
-  try:
-    with (
-      text_files.opened(Path(path)) as raw,
-      np.load(raw, allow_pickle=False) as file,
-    ):
-      arrays = {name: file[name] for name in file.files}
-  except (EOFError, zipfile.BadZipFile) as error:
-    raise UserError(
-      f"--config.teacher_prototypes={path} is no .npz of arrays"
-      f" ({writing.first_line(error)}): write it with numpy.savez"
-    ) from error
-  if "prototypes" not in arrays:
-    raise UserError(
-      f"{path} holds {', '.join(arrays) or 'nothing'}; expected 'prototypes'"
-      f" [{len(grid)} {width}]"
-    )
+  arrays = array_file.read_named(Path(path), "prototypes")
   rows = np.asarray(arrays["prototypes"], np.float32)
   if rows.shape != (len(grid), width):
     raise UserError(

@@ -124,7 +124,7 @@ def test_a_bank_is_written_and_read(tmp_path):
 @pytest.mark.parametrize(
   ("change", "said"),
   [
-    (lambda a: a.pop("prototypes"), "expected 'prototypes'"),
+    (lambda a: a.pop("prototypes"), "lacks prototypes; it has centers"),
     (lambda a: a.update(prototypes=a["prototypes"][:9]), r"\(9, 16\)"),
     (lambda a: a.update(prototypes=2 * a["prototypes"]), "not of length 1"),
     (lambda a: a.update(centers=a["centers"] + 4), "not those of the config"),
@@ -146,6 +146,10 @@ def test_what_is_no_file_of_arrays_is_refused(tmp_path):
     grid_bank.read(str(path), GRID, 16)
   path.write_text("prototypes")
   with pytest.raises(UserError, match=r"cannot be read: .* pickled"):
+    grid_bank.read(str(path), GRID, 16)
+  with path.open("wb") as file:
+    np.save(file, np.ones(3))
+  with pytest.raises(UserError, match="holds one array; expected several"):
     grid_bank.read(str(path), GRID, 16)
 
 
