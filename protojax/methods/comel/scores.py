@@ -145,7 +145,11 @@ def _macro(
 def _located(
   found: list[tuple[np.ndarray, np.ndarray]], least: float
 ) -> dict[str, float]:
-  """Metrics of instances; Dice and IoU are means over positive bags."""
+  """Metrics of instances; Dice and IoU are means over positive bags.
+
+  "pointing" is the share of positive bags whose most positive instance is
+  positive.
+  """
   if not found:
     return {}
   truth, p = (np.concatenate(parts) for parts in zip(*found, strict=True))
@@ -158,10 +162,12 @@ def _located(
     dice.append(2 * both / max(own.sum() + said.sum(), 1))
     iou.append(both / max(either, 1))
   said = p >= least
+  pointing = np.mean([own[value.argmax()] for own, value in found])
   return {
     "instance_auc": ranking.auroc(truth, p),
     "instance_accuracy": float((said == truth).mean()),
     "instance_f1": float(2 * (truth & said).sum() / (truth.sum() + said.sum())),
     "dice": float(np.mean(dice)),
     "iou": float(np.mean(iou)),
+    "pointing": float(pointing),
   }

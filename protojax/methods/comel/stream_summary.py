@@ -18,6 +18,7 @@ _TOLD = (
   "instance_auc",
   "instance_f1",
   "dice",
+  "pointing",
 )
 _FIGURES = ("kept", "kept_right", "kept_positive", "positive_right")
 

@@ -107,6 +107,8 @@ def test_scores_by_hand():
   assert found["instance_f1"] == pytest.approx(2 / 3)
   assert found["dice"] == pytest.approx((1 + 0) / 2)
   assert found["iou"] == pytest.approx((1 + 0) / 2)
+  # The most positive instance is a positive one in both positive bags.
+  assert found["pointing"] == 1.0
   # At 0.8 one of two is found without a false alarm, at 0.3 both with one.
   assert scores.threshold(_judged()) == pytest.approx(0.3)
 
