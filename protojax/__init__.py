@@ -11,7 +11,7 @@ import importlib
 from typing import Any
 
 __version__ = "0.1.0"
-__all__ = ["Model", "UserError", "importance", "load"]
+__all__ = ["Model", "UserError", "importance", "load", "train"]
 
 # Name -> the module it lies in, imported when it is asked for: commands read
 # this module, and answer `--help` before anything heavy is imported.
@@ -20,6 +20,7 @@ _PLACES = {
   "UserError": "protojax.errors",
   "importance": "protojax.any_model",
   "load": "protojax.model",
+  "train": "protojax.learning",
 }
 
 

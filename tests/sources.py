@@ -31,7 +31,7 @@ LEVELS = (
   ("any_model", "configuration", "loading", "why"),
   ("model",),
   ("evaluation", "interact", "commands", "operations", "cli"),
-  ("__main__",),
+  ("__main__", "learning"),
   ("train.py", "explain.py"),
 )
 LEVEL = {part: n for n, row in enumerate(LEVELS) for part in row}

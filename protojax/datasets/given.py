@@ -70,6 +70,23 @@ def source(images: Any) -> tuple[Source, bool]:
   return _named(found), len(found) == 1 and np.ndim(images) != 4
 
 
+def pixels(image: Any) -> UInt8[np.ndarray, "H W 3"]:
+  """RGB of a single image: a path of a file, a PIL image or uint8 pixels.
+
+  Raises:
+    UserError: it is something else.
+  """
+  if isinstance(image, str | os.PathLike):
+    try:
+      return images_lib.decode(image)
+    except ValueError as error:
+      raise UserError(f"{os.fspath(image)} cannot be read: {error}") from error
+  found = _pictures(image)
+  if len(found) != 1:
+    raise UserError(f"found {len(found)} images; expected one")
+  return found[0]
+
+
 def _listed(images: list) -> Source:
   if not images:
     raise UserError("an empty list: expected images")
@@ -106,7 +123,8 @@ def _pictures(image: Any) -> list[np.ndarray]:
       raise UserError(f"a picture of mode {image.mode}: {error}") from error
   if not hasattr(image, "dtype"):
     raise UserError(f"found {type(image).__name__}; expected {_KINDS}")
-  pixels = np.asarray(image)
+  found = image.detach().cpu() if hasattr(image, "detach") else image
+  pixels = np.asarray(found)
   shape = "x".join(map(str, pixels.shape))
   if pixels.dtype != np.uint8:
     raise UserError(
@@ -116,5 +134,9 @@ def _pictures(image: Any) -> list[np.ndarray]:
   if pixels.ndim == 2:
     pixels = np.repeat(pixels[..., None], 3, axis=-1)
   if pixels.ndim not in (3, 4) or pixels.shape[-1] != 3 or not pixels.size:
-    raise UserError(f"found uint8 pixels of shape {shape}; expected {_KINDS}")
+    first = pixels.ndim in (3, 4) and pixels.shape[-3] == 3
+    way_out = "; np.moveaxis(x, -3, -1) brings channels to the end" * first
+    raise UserError(
+      f"found uint8 pixels of shape {shape}; expected {_KINDS}{way_out}"
+    )
   return list(pixels) if pixels.ndim == 4 else [pixels]
