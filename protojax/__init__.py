@@ -11,13 +11,14 @@ import importlib
 from typing import Any
 
 __version__ = "0.1.0"
-__all__ = ["Model", "UserError", "importance", "load", "train"]
+__all__ = ["Model", "UserError", "heatmap", "importance", "load", "train"]
 
 # Name -> the module it lies in, imported when it is asked for: commands read
 # this module, and answer `--help` before anything heavy is imported.
 _PLACES = {
   "Model": "protojax.model",
   "UserError": "protojax.errors",
+  "heatmap": "protojax.heat.heatmap",
   "importance": "protojax.any_model",
   "load": "protojax.model",
   "train": "protojax.learning",

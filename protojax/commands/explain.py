@@ -15,7 +15,16 @@ import argparse
 from protojax import cli
 
 # `heat.maps.ATTRIBUTIONS`, which takes long to import.
-_HEATS = ("upsampling", "receptive_field", "saliency", "smoothgrad", "prp")
+_HEATS = (
+  "upsampling",
+  "receptive_field",
+  "saliency",
+  "smoothgrad",
+  "integrated_gradients",
+  "occlusion",
+  "grad_cam",
+  "prp",
+)
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:

@@ -1,15 +1,18 @@
 """Attributions: which pixels make a patch similar to a prototype.
 
 Each function takes a batch of images, and q prototypes for each image, and
-gives maps [b q H W] at the size of the input. It makes one forward pass
-(SmoothGrad: one for each noisy copy) and a backward pass for each prototype.
-`at_once` of these run together; this and the batch decide the memory.
+gives maps [b q H W] at the size of the input. It makes one forward pass (one
+for each copy of an image) and a backward pass for each prototype. `at_once` of
+these run together; this and the batch decide the memory.
 
-  upsampling       similarity of the cells, upsampled to pixels
-  receptive_field  1 where the nearest cell can see
-  saliency         size of the similarity's gradient at each pixel
-  smoothgrad       the same for the mean gradient over noisy copies
-  prp              share of each pixel in the similarity
+  upsampling            similarity of the cells, upsampled to pixels
+  receptive_field       1 where the nearest cell can see
+  saliency              size of the similarity's gradient at each pixel
+  smoothgrad            the same for the mean gradient over noisy copies
+  integrated_gradients  share of each pixel in the rise from a grey image
+  occluded              similarity that is lost behind a grey square
+  of_features           Grad-CAM: features times their gradients
+  prp                   share of each pixel in the similarity
 """
 
 from collections.abc import Callable
@@ -19,7 +22,14 @@ import jax.numpy as jnp
 from jaxtyping import Float, Int, Num
 import numpy as np
 
-from protojax.heat import relevance, similarity_map
+from protojax.heat import (
+  grad_cam,
+  gradients,
+  occlusion,
+  relevance,
+  similarity_map,
+)
+from protojax.heat.gradients import AT_ONCE
 from protojax.heat.receptive_field import Axis, ReceptiveField
 from protojax.prototypes import distance
 from protojax.prototypes.similarity import Similarity
@@ -28,12 +38,6 @@ from protojax.types import Array, ArrayLike
 # Images of pixels 0..255, floats too -> features b h w d.
 Embed = Callable[[ArrayLike], Array]
 
-# Prototypes that a report lists for an image.
-_AT_ONCE = 10
-# Noisy copies, of all images together, that go through the network at once.
-# With 16 copies for 10 prototypes, ResNet-18 at 224 pixels needs 2 GB. On CPU a
-# loop over four copies takes 1.3 times as long, over single copies 6 times.
-_COPIES_AT_ONCE = 16
 # The largest value of a pixel; the smallest is 0.
 _WHITE = 255.0
 # Keeps the shares finite where a patch equals the prototype.
@@ -85,7 +89,7 @@ def saliency(
   prototypes: Float[ArrayLike, "b q h1 w1 d"],
   cells: Int[ArrayLike, "b q"],
   similarity: Similarity,
-  at_once: int = _AT_ONCE,
+  at_once: int = AT_ONCE,
 ) -> Float[Array, "b q H W"]:
   """Size of the similarity's gradient at each pixel (Simonyan et al., 2014).
 
@@ -103,8 +107,8 @@ def saliency(
   Returns:
     Similarity per grey level of 0..255.
   """
-  pull = _gradient(embed, images, prototypes, cells, similarity)
-  return _each(lambda asked: _size(pull(asked)), cells, at_once)
+  scores = _scores(embed, prototypes, cells, similarity)
+  return gradients.saliency(scores, images, at_once)
 
 
 def smoothgrad(
@@ -117,7 +121,7 @@ def smoothgrad(
   index: Int[ArrayLike, " b"],
   copies: int = 16,
   noise: float = 0.15,
-  at_once: int = _AT_ONCE,
+  at_once: int = AT_ONCE,
 ) -> Float[Array, "b q H W"]:
   """Saliency of the mean gradient over noisy copies (Smilkov et al., 2017).
 
@@ -139,38 +143,86 @@ def smoothgrad(
   Returns:
     Similarity per grey level of 0..255.
   """
-  images = jnp.asarray(images, jnp.float32)
-  keys = jax.vmap(jax.random.fold_in, (None, 0))(key, jnp.asarray(index))
-  some = max(n for n in range(1, copies + 1) if _fits(n, copies, len(images)))
-
-  def noisy(i: Array) -> Float[Array, "b H W 3"]:
-    own = jax.vmap(jax.random.fold_in, (0, None))(keys, i)
-    draw = jax.vmap(lambda key: jax.random.normal(key, images.shape[1:]))
-    return images + noise * _WHITE * draw(own)
-
-  def total_of(numbers: Int[Array, " n"]) -> Float[Array, "b q H W 3"]:
-    seen = jax.vmap(noisy)(numbers).reshape(-1, *images.shape[1:])
-    asked, places = (
-      jnp.concatenate([x] * some) for x in (prototypes, jnp.asarray(cells))
-    )
-    pull = _gradient(embed, seen, asked, places, similarity)
-    each = _each(pull, places, at_once)
-    return jnp.sum(each.reshape(some, *cells.shape, *images.shape[1:]), axis=0)
-
-  numbers = jnp.arange(copies).reshape(-1, some)
-  if len(numbers) == 1:
-    return _size(total_of(numbers[0]) / copies)
-  zeros = jnp.zeros((*cells.shape, *images.shape[1:]))
-  total = jax.lax.fori_loop(
-    0, len(numbers), lambda i, total: total + total_of(numbers[i]), zeros
+  scores = _scores(embed, prototypes, cells, similarity)
+  return gradients.smoothgrad(
+    scores, images, key, index, noise * _WHITE, copies, at_once
   )
-  return _size(total / copies)
 
 
-def _fits(some: int, copies: int, images: int) -> bool:
-  """Whether `some` copies of each image go through the network at once."""
-  few = some == 1 or some * images <= _COPIES_AT_ONCE
-  return few and copies % some == 0
+def integrated_gradients(
+  embed: Embed,
+  images: Num[ArrayLike, "b H W 3"],
+  prototypes: Float[ArrayLike, "b q h1 w1 d"],
+  cells: Int[ArrayLike, "b q"],
+  similarity: Similarity,
+  at_once: int = AT_ONCE,
+) -> Float[Array, "b q H W"]:
+  """Share of each pixel in the rise of the similarity from a grey image.
+
+  The baseline is mid-grey, since black is a colour that prototypes have; see
+  `gradients.integrated_gradients`. The cell is that of the image.
+
+  Args:
+    embed: the network up to the features, differentiable.
+    images: the images to explain.
+    prototypes: q prototypes for each image.
+    cells: the nearest cell of each prototype, row-major.
+    similarity: of a patch to a prototype.
+    at_once: prototypes in one backward pass.
+  """
+  scores = _scores(embed, prototypes, cells, similarity)
+  return gradients.integrated_gradients(
+    scores, images, _WHITE / 2, at_once=at_once
+  )
+
+
+def occluded(
+  embed: Embed,
+  images: Num[ArrayLike, "b H W 3"],
+  prototypes: Float[ArrayLike, "b q h1 w1 d"],
+  cells: Int[ArrayLike, "b q"],
+  similarity: Similarity,
+) -> Float[Array, "b q H W"]:
+  """Similarity at the cell that is lost behind a grey square.
+
+  See `occlusion.occlusion`; no gradient is taken.
+
+  Args:
+    embed: the network up to the features.
+    images: the images to explain.
+    prototypes: q prototypes for each image.
+    cells: the nearest cell of each prototype, row-major.
+    similarity: of a patch to a prototype.
+  """
+  scores = _scores(embed, prototypes, cells, similarity)
+  return occlusion.occlusion(scores, images, baseline=_WHITE / 2)
+
+
+def of_features(
+  embed: Embed,
+  images: Num[ArrayLike, "b H W 3"],
+  prototypes: Float[ArrayLike, "b q h1 w1 d"],
+  cells: Int[ArrayLike, "b q"],
+  similarity: Similarity,
+  at_once: int = AT_ONCE,
+) -> Float[Array, "b q H W"]:
+  """Grad-CAM: where features are that would make the cell more similar.
+
+  See `grad_cam.grad_cam`; the features are those that are compared with
+  prototypes, so that only the cell has a gradient.
+
+  Args:
+    embed: the network up to the features.
+    images: the images to explain.
+    prototypes: q prototypes for each image.
+    cells: the nearest cell of each prototype, row-major.
+    similarity: of a patch to a prototype.
+    at_once: prototypes in one backward pass.
+  """
+  features = embed(images)
+  head = _scores(lambda features: features, prototypes, cells, similarity)
+  maps = grad_cam.grad_cam(head, features, at_once)
+  return grad_cam.upsampled(maps, *images.shape[1:3])
 
 
 def prp(
@@ -179,7 +231,7 @@ def prp(
   prototypes: Float[ArrayLike, "b q h1 w1 d"],
   cells: Int[ArrayLike, "b q"],
   similarity: Similarity,
-  at_once: int = _AT_ONCE,
+  at_once: int = AT_ONCE,
 ) -> Float[Array, "b q H W"]:
   """Prototypical relevance propagation (Gautam et al., Pattern Recogn. 2023).
 
@@ -210,39 +262,24 @@ def prp(
   patches, put = jax.vjp(at_cells, features)
   relevances = _relevance(patches, _flat(prototypes), similarity)
 
-  def one(asked: Array) -> Array:
-    return pull(put(relevances * asked[None, :, None])[0]).sum(axis=-1)
+  def one(asked: Float[Array, "b q"]) -> Float[Array, "b H W"]:
+    return pull(put(relevances * asked[..., None])[0]).sum(axis=-1)
 
-  return _each(one, cells, at_once)
+  return gradients.each(one, jnp.zeros(cells.shape), at_once)
 
 
-def _gradient(
-  embed, images, prototypes, cells, similarity
-) -> Callable[[Array], Array]:
-  """Gives a function: one-hot prototype [q] -> gradients b H W 3."""
+def _scores(embed, prototypes, cells, similarity) -> gradients.Scores:
+  """Similarity of the patch at each cell: images n b H W 3 -> n b q."""
+  asked, cells = jnp.asarray(prototypes), jnp.asarray(cells)
 
-  def scores(images: Array) -> Float[Array, "b q"]:
-    patches = _patches(embed(images), prototypes, cells)
-    distances = similarity.paired(patches, _flat(prototypes))
+  def scores(images: Array) -> Float[Array, "nb q"]:
+    copies = len(images) // len(cells)
+    own, places = (jnp.concatenate([x] * copies) for x in (asked, cells))
+    patches = _patches(embed(images), own, places)
+    distances = similarity.paired(patches, _flat(own))
     return similarity.activation(distances)
 
-  _, pull = jax.vjp(scores, jnp.asarray(images, jnp.float32))
-  return lambda asked: pull(jnp.broadcast_to(asked[None], cells.shape))[0]
-
-
-def _each(one: Callable[[Array], Array], cells, at_once) -> Array:
-  """`one` for the one-hot row of every prototype: b q ..."""
-  asked = jnp.eye(cells.shape[1])
-  # On CPU, XLA runs convolutions in a loop at a third of their speed.
-  if len(asked) <= at_once:
-    each = jax.vmap(one)(asked)
-  else:
-    each = jax.lax.map(one, asked, batch_size=at_once)
-  return jnp.moveaxis(each, 0, 1)
-
-
-def _size(gradients: Float[Array, "*n H W 3"]) -> Float[Array, "*n H W"]:
-  return jnp.max(jnp.abs(gradients), axis=-1)
+  return scores
 
 
 def _flat(prototypes) -> Float[Array, "b q e"]:

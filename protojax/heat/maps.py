@@ -43,6 +43,9 @@ _HEATS: Mapping[str, Callable[[_Asked], Array]] = {
   "smoothgrad": lambda a: attribution.smoothgrad(
     *a[:5], jax.random.key(0, impl="threefry2x32"), a.index
   ),
+  "integrated_gradients": lambda a: attribution.integrated_gradients(*a[:5]),
+  "occlusion": lambda a: attribution.occluded(*a[:5]),
+  "grad_cam": lambda a: attribution.of_features(*a[:5]),
   "prp": lambda a: attribution.prp(*a[:5]),
 }
 
@@ -50,7 +53,7 @@ _HEATS: Mapping[str, Callable[[_Asked], Array]] = {
 ATTRIBUTIONS = tuple(_HEATS)
 
 # Attributions of single pixels, a few of which are far brighter than the rest.
-_ROUGH = ("saliency", "smoothgrad", "prp")
+_ROUGH = ("saliency", "smoothgrad", "integrated_gradients", "prp")
 # Blur of a rough map, as a share of its side.
 _BLUR = 1 / 48
 _BRIGHTEST = 99.5  # percentile at which a rough map is clipped

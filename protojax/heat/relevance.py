@@ -87,14 +87,14 @@ def _rule(eqn: JaxprEqn) -> interpreter.Rule:
     if interpreter.is_product(eqn):
       return _weighted
     return _largest if interpreter.is_maximum(eqn) else None
-  return _RULES.get(name, _unknown)
+  return _RULES.get(name, unknown)
 
 
 def _weighted(eqn: JaxprEqn, *inputs) -> Flow:
   """Sums, or sums weighted by one constant."""
   flows = [isinstance(x, Flow) for x in inputs]
   if sum(flows) > 1:
-    return _unknown(eqn)
+    return unknown(eqn)
   at = flows.index(True)
 
   def layer(x: Array, *weights: Any) -> Array:
@@ -117,12 +117,12 @@ def _subtracted(eqn: JaxprEqn, a: Any, b: Any) -> Flow:
 
 def _multiplied(eqn: JaxprEqn, a: Any, b: Any) -> Flow:
   if isinstance(a, Flow) and isinstance(b, Flow):
-    return _unknown(eqn)
+    return unknown(eqn)
   return a.scaled(b) if isinstance(a, Flow) else b.scaled(a)
 
 
 def _divided(eqn: JaxprEqn, a: Any, b: Any) -> Flow:
-  return _unknown(eqn) if isinstance(b, Flow) else a.scaled(1 / b)
+  return unknown(eqn) if isinstance(b, Flow) else a.scaled(1 / b)
 
 
 def _negated(eqn: JaxprEqn, x: Flow) -> Flow:
@@ -134,7 +134,7 @@ def _activation(eqn: JaxprEqn, *inputs) -> Flow:
   """A function of one unit and of constants."""
   flows = [x.units for x in inputs if isinstance(x, Flow)]
   if len(flows) > 1:
-    return _unknown(eqn)
+    return unknown(eqn)
   fixed = [x.units.fixed if isinstance(x, Flow) else x for x in inputs]
   (y,) = interpreter.bind(eqn, fixed)
   name = eqn.primitive.name
@@ -175,7 +175,8 @@ def _component(x: Any, name: str) -> Array:
   return x if name == "value" else jnp.zeros_like(x)
 
 
-def _unknown(eqn: JaxprEqn, *inputs) -> Flow:
+def unknown(eqn: JaxprEqn, *inputs) -> Flow:
+  """The rule of all other steps: they are refused."""
   del inputs
   raise UserError(
     f"relevance has no rule for '{eqn.primitive.name}' in"
