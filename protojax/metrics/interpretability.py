@@ -3,7 +3,10 @@
   maps, masks     `localisation`: content (CH), outside_inside (OIRR), overlap
                   (IoU), and the pointing game: energy, relevance, hits
   maps, images    `deletion`: deletion and insertion (areas under their
-                  curves), relative_drop of images that are `blended`
+                  curves), relative_drop of images that are `blended`; `road`
+  a function that explains
+                  `sensitivity`: max_sensitivity; `randomisation`: mprt,
+                  spearman
   places, parts   `parts`: consistency, stability, purity; same_cells
   scores, weights `sizes`: sparsity, global_size, local_size,
                   prediction_size, prediction_sparsity, uniqueness
@@ -44,6 +47,9 @@ from protojax.metrics.parts import (
   same_cells,
   stability,
 )
+from protojax.metrics.randomisation import mprt, spearman
+from protojax.metrics.road import road
+from protojax.metrics.sensitivity import max_sensitivity
 from protojax.metrics.sizes import (
   global_size,
   local_size,
@@ -69,7 +75,9 @@ __all__ = (
   "hits",
   "insertion",
   "local_size",
+  "max_sensitivity",
   "mean",
+  "mprt",
   "outlier_auroc",
   "outside_inside",
   "overlap",
@@ -78,8 +86,10 @@ __all__ = (
   "purity",
   "relative_drop",
   "relevance",
+  "road",
   "same_cells",
   "sparsity",
+  "spearman",
   "stability",
   "uniqueness",
 )
