@@ -14,6 +14,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Key, UInt32
 
 from protojax.data import geometry, warps
+from protojax.modify import corruptions
 from protojax.types import UserError
 
 # Ranges of ProtoPNet's offline augmentation (its code, `img_aug.py`).
@@ -31,6 +32,11 @@ _MESH_SHIFT = 5 / 224  # of a vertex, as a share of the side, at most
 # DeepLab's, for classes of pixels, and that of the larger ADE20K.
 _SCALES, _WIDE_SCALES = (0.5, 1.5), (0.5, 2.0)
 _JITTER = 0.2  # brightness, contrast and saturation: factors 0.8..1.2
+# What images go through on the web: shares of the side, sigma in pixels.
+_SHIFT, _HOLE, _BLUR = 0.15, (0.1, 0.4), (0.2, 2.0)
+_KERNEL = 6  # pixels on each side
+_SHARES = (0.9, 0.75, 0.5)
+_SOMETIMES = "?"
 
 
 class Augmentation(NamedTuple):
@@ -88,7 +94,7 @@ def draw(names: str, key: Key[Array, ""] | UInt32[Array, "_"]) -> Drawn:
 
   Args:
     names: keys of `AUGMENTATIONS`, joined by commas and applied in this order,
-      such as "warp,flip"; '' draws nothing.
+      such as "warp,flip"; '' draws nothing. "blur?" is blur half of the time.
     key: of all randomness.
 
   Raises:
@@ -96,7 +102,7 @@ def draw(names: str, key: Key[Array, ""] | UInt32[Array, "_"]) -> Drawn:
   """
   steps = []
   for number, name in enumerate(require_known(names)):
-    augmentation = AUGMENTATIONS[name]
+    augmentation = find(name)
     drawn = augmentation.draw(jax.random.fold_in(key, number))
     steps.append((augmentation, drawn))
   return Drawn(tuple(steps))
@@ -110,12 +116,42 @@ def require_known(names: str) -> list[str]:
   """
   steps = [name.strip() for name in names.split(",")] if names else []
   for name in steps:
-    if name not in AUGMENTATIONS:
+    if name.removesuffix(_SOMETIMES) not in AUGMENTATIONS:
       raise UserError(
         f"no augmentation {name!r}; there are {', '.join(AUGMENTATIONS)},"
         " and any of them joined by commas"
       )
   return steps
+
+
+def find(name: str) -> Augmentation:
+  """The augmentation of a known name, which may end in "?"."""
+  found = AUGMENTATIONS[name.removesuffix(_SOMETIMES)]
+  return _sometimes(found) if name.endswith(_SOMETIMES) else found
+
+
+def _sometimes(one: Augmentation) -> Augmentation:
+  """An augmentation that is applied half of the time."""
+
+  def draw(key: Array) -> Any:
+    for_whether, for_drawn = jax.random.split(key)
+    return jax.random.bernoulli(for_whether), one.draw(for_drawn)
+
+  def pixels(image: Array, drawn: Any) -> Array:
+    applied, inner = drawn
+    return jnp.where(applied, one.pixels(image, inner), image)
+
+  def move(drawn: Any) -> geometry.Move:
+    applied, inner = drawn
+    found = one.move(inner) if one.move else jnp.eye(3)
+    if isinstance(found, geometry.Bent):
+      return geometry.Bent(
+        jnp.where(applied, found.matrix, jnp.eye(3)),
+        jnp.where(applied, found.mesh, 0),
+      )
+    return jnp.where(applied, found, jnp.eye(3))
+
+  return Augmentation(draw, pixels, move if one.move else None, one.channels)
 
 
 def _box(key: Array) -> Array:
@@ -147,6 +183,42 @@ def _coloured(image: Array, factors: Array) -> Array:
   image = (image - grey.mean()) * contrast + grey.mean()
   grey = ((grey - grey.mean()) * contrast + grey.mean())[..., None]
   return jnp.clip((image - grey) * saturation + grey, 0, 255)
+
+
+def _sigma(key: Array) -> Array:
+  return jax.random.uniform(key, (), minval=_BLUR[0], maxval=_BLUR[1])
+
+
+def _blurred(image: Array, sigma: Array) -> Array:
+  return corruptions.blurred(image[None], sigma, _KERNEL)[0]
+
+
+def _which_share(key: Array) -> Array:
+  return jax.random.randint(key, (), 0, len(_SHARES))
+
+
+def _resampled(image: Array, which: Array) -> Array:
+  """Smaller and back, by one of a few shares: shapes are fixed."""
+  made = [corruptions.resized(image[None], share)[0] for share in _SHARES]
+  return jnp.stack(made)[which]
+
+
+def _hole(key: Array) -> Array:
+  """A square: left, top and side, as shares."""
+  for_side, for_place = jax.random.split(key)
+  side = jax.random.uniform(for_side, (), minval=_HOLE[0], maxval=_HOLE[1])
+  place = jax.random.uniform(for_place, (2,)) * (1 - side)
+  return jnp.append(place, side)
+
+
+def _cut_out(image: Array, hole: Array) -> Array:
+  """Black in the hole."""
+  height, width, _ = image.shape
+  left, top, side = hole
+  y = (jnp.arange(height) + 0.5)[:, None, None] / height
+  x = (jnp.arange(width) + 0.5)[None, :, None] / width
+  inside = (y > top) & (y < top + side) & (x > left) & (x < left + side)
+  return jnp.where(inside, 0, image)
 
 
 # Random matrices, as for ProtoPNet's offline copies. Augmentor itself draws
@@ -194,6 +266,14 @@ def _affine(key: Array) -> Array:
   return warps.affine(
     _within(for_angle, _AFFINE_ANGLE), _within(for_shear, _AFFINE_SHEAR)
   )
+
+
+def _shift(key: Array) -> Array:
+  """Moves by up to a share of the side, on both axes."""
+  # From -1 to 1 an image has two units.
+  most = 2 * _SHIFT
+  offset = jax.random.uniform(key, (2,), minval=-most, maxval=most)
+  return jnp.eye(3).at[:2, 2].set(offset)
 
 
 def _on_black(image: Array, matrix: Array) -> Array:
@@ -265,4 +345,9 @@ AUGMENTATIONS: dict[str, Augmentation] = {
   ),
   # A rotation, skew, shear or distortion.
   "bend": _warped(_one_of_four),
+  # What images go through on the web, black where nothing is.
+  "shift": Augmentation(_shift, _on_black, _itself),
+  "blur": Augmentation(_sigma, _blurred),
+  "resample": Augmentation(_which_share, _resampled),
+  "cutout": Augmentation(_hole, _cut_out),
 }

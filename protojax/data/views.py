@@ -182,7 +182,7 @@ def _parsed(name: str, parent: str, augment: str) -> View:
 
 def _require_channels(name: str, channels: Mapping[str, int]) -> None:
   """Refuses an augmentation that cannot change these images, by field."""
-  wanted = transforms.AUGMENTATIONS[name].channels
+  wanted = transforms.find(name).channels
   wrong = [field for field, count in channels.items() if count not in wanted]
   if not wanted or (channels and not wrong):
     return

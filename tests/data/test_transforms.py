@@ -35,7 +35,9 @@ def augmented(name, image, keys):
   return np.asarray(compiled(name)(jnp.asarray(image), keys))
 
 
-@pytest.mark.parametrize("name", ["", "flip", "crop", "colour", "warp", "bend"])
+@pytest.mark.parametrize(
+  "name", ["", "flip", "crop", "colour", "warp", "bend", "blur"]
+)
 def test_same_key_same_image_and_values_in_range(name, image):
   first = augmented(name, image, keys(200))
   np.testing.assert_array_equal(first, augmented(name, image, keys(200)))
@@ -163,3 +165,26 @@ def test_one_of_three_each_as_often():
 def test_unknown_name_lists_the_known():
   with pytest.raises(UserError, match=r"no augmentation 'flop'; .*flip, crop"):
     transforms.draw("flip,flop", jax.random.key(0))
+
+
+def test_what_images_go_through_on_the_web(image):
+  found = augmented("resample", image, keys(60))
+  assert len(np.unique(found.reshape(60, -1), axis=0)) == 3
+  assert found.std() < image.std()
+  hole = (augmented("cutout", image, keys(60)) == 0).all(axis=-1)
+  assert 0 < hole.mean() < 0.16
+  shifted = augmented("shift", image + 1, keys(60))
+  black = (shifted == 0).all(axis=-1).mean()
+  # Each axis loses 7.5 % on average.
+  assert 0.05 < black < 0.25
+
+
+def test_a_question_mark_is_half_of_the_time(image):
+  for name in ("blur?", "bend?", "shift?"):
+    found = augmented(name, image, keys(200))
+    kept = np.array([np.array_equal(one, image) for one in found])
+    assert 0.35 < kept.mean() < 0.65
+    moves = transforms.draw(name, keys(1)[0]).moves
+    assert len(moves) == (name != "blur?")
+  with pytest.raises(UserError, match="no augmentation 'blurs\\?'"):
+    transforms.draw("blurs?", keys(1)[0])
