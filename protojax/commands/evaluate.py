@@ -28,6 +28,11 @@ compares generated images, such as those that `sample` wrote, with the images of
 the run's data, or with --real=DIR2 with others: Frechet and kernel distance,
 precision and recall of the features of a backbone, Inception score.
 
+  python -m protojax evaluate --robustness --workdir=DIR
+
+measures a classifier on its test images after JPEG, blur, resizing and noise of
+several strengths, at the size of the network's input.
+
 --json=FILE also writes the figures, {"methods": {NAME: {METRIC: {"mean", "std",
 "n", "left_out"}}}}. left_out is the share of cases for which the metric is not
 defined. With --by-branch or --own-size it also has "by_branch" or "own_size":
@@ -37,7 +42,8 @@ which the deciding characteristic comes first), "accuracy" and
 "balanced"; "reference" holds those for the preset "reference", and "seeds" the
 figures of each seed. With --generated it is {"generated", "real", "features",
 "image_size", "counts", "figures": {METRIC: {"mean", "std", "n"}}}; std is over
-n parts of the images.
+n parts of the images. With --robustness it is {"robustness": {CORRUPTION:
+{STRENGTH: {"accuracy", "ap"}}}}; "ap" is there for two classes.
 """
 
 import argparse
@@ -71,6 +77,11 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     metavar="PATH",
     help="compare these images with real ones: a folder, that of `sample` or"
     " any other, or an npz with arr_0 [N H W 3]",
+  )
+  kind.add_argument(
+    "--robustness",
+    action="store_true",
+    help="judge the classifier of --workdir on corrupted test images",
   )
   parser.add_argument(
     "--workdir",

@@ -28,6 +28,27 @@ def markdown(
     told = [_told(found.get(metric)) for found in methods.values()]
     if set(told) != {_ABSENT}:
       rows.append([figure.title, figure.better, *told])
+  return _drawn(rows)
+
+
+def robustness(found: Mapping[str, Mapping[str, Mapping[str, float]]]) -> str:
+  """A table with a row for each corruption and strength.
+
+  Args:
+    found: of `robustness.measure`.
+  """
+  names = list(next(iter(next(iter(found.values())).values())))
+  rows = [["corruption", "strength", *names]]
+  for corruption, strengths in found.items():
+    rows += [
+      [corruption, strength, *(f"{figures[name]:.3f}" for name in names)]
+      for strength, figures in strengths.items()
+    ]
+  return _drawn(rows)
+
+
+def _drawn(rows: list[list[str]]) -> str:
+  """Rows of equal widths; the first one is the head."""
   widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
   rows.insert(1, ["-" * width for width in widths])
   return "\n".join(

@@ -18,6 +18,7 @@ from protojax.evaluation import (
   measure,
   printed_tables,
   recipes,
+  robustness,
 )
 from protojax.metrics import generation_features
 from protojax.operations.training import train
@@ -49,6 +50,8 @@ def run(args: argparse.Namespace) -> int:
   if parallel.is_primary():
     if args.planted:
       printed_tables.show_planted(content, Console())
+    elif args.robustness:
+      _say(printed_tables.robustness(content["robustness"]))
     elif args.generated:
       values = {"value": content["figures"]}
       _say(printed_tables.markdown(values, generated.FIGURES))
@@ -70,7 +73,16 @@ def _content(args: argparse.Namespace) -> Mapping[str, Any]:
       "--real and --weights are of --generated=PATH, which is not given: name"
       " the generated images"
     )
+  if args.robustness:
+    return _corrupted(args)
   return _planted(args) if args.planted else _judged(args)
+
+
+def _corrupted(args: argparse.Namespace) -> Mapping[str, Any]:
+  """Figures of one run on corrupted images."""
+  if not args.workdir:
+    raise UserError("--robustness needs a run to judge: give --workdir=DIR")
+  return {"robustness": robustness.measure(Path(args.workdir))}
 
 
 def _compared(args: argparse.Namespace) -> Mapping[str, Any]:
