@@ -4,6 +4,8 @@ Blur, resizing and noise, on the device. JPEG needs the host:
 `data.images.through_jpeg`. Images are float, 0 to 255, and stay in that range.
 """
 
+import functools
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Float
@@ -31,11 +33,12 @@ def blurred(
     pads = [(radius, radius) if n == axis else (0, 0) for n in range(4)]
     padded = jnp.pad(x, pads, mode="symmetric")
     size = x.shape[axis]
-    x = sum(
+    parts = [
       kernel[n] * jax.lax.slice_in_dim(padded, n, n + size, axis=axis)
       for n in range(2 * radius + 1)
-    )
-  return jnp.asarray(x)
+    ]
+    x = functools.reduce(jnp.add, parts)
+  return x
 
 
 def resized(
