@@ -5,10 +5,17 @@ import protojax as pj
 model = pj.load("runs/protopnet_photos")
 found = model.predict("photo.jpg")
 found.label, found.probability, found.probabilities, found.points
+model.explain("photo.jpg").to_html("why.html")
 """
 
 import importlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+  from protojax.any_model import importance
+  from protojax.errors import UserError
+  from protojax.learning import train
+  from protojax.model import Model, load
 
 __version__ = "0.1.0"
 __all__ = ["Model", "UserError", "heatmap", "importance", "load", "train"]

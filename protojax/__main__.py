@@ -7,7 +7,7 @@ from protojax import signals
 
 # A signal that comes during imports ends them in one line.
 with signals.handled(signals.leave):
-  from protojax import cli, finding, typed
+  from protojax import __version__, cli, finding, typed
 
 
 def main(argv: list[str]) -> int:
@@ -20,6 +20,9 @@ def main(argv: list[str]) -> int:
     description="Prototype models: this looks like that, because of what.",
     epilog=f"`{program} COMMAND --help` says more of a command. A command with"
     " a dot in its name, such as mypackage.hello, is a module of your own.",
+  )
+  parser.add_argument(
+    "--version", action="version", version=f"protojax {__version__}"
   )
   commands = parser.add_subparsers(
     dest="command", metavar="COMMAND", required=True

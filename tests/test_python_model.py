@@ -1,5 +1,6 @@
 """A model in Python: `protojax.load`, and what it says of images."""
 
+import ast
 import json
 from pathlib import Path
 
@@ -182,6 +183,18 @@ def test_several_labels_in_python():
 
 
 def test_the_public_names():
+  # A type checker sees the imports, a program what is looked up.
+  tree = ast.parse(Path(pj.__file__).read_text("utf-8"))
+  (block,) = (node for node in tree.body if isinstance(node, ast.If))
+  seen = {
+    alias.name: node.module
+    for node in ast.walk(block)
+    if isinstance(node, ast.ImportFrom)
+    for alias in node.names
+  }
+  assert seen == pj._PLACES
+  assert sorted(seen) == pj.__all__
+  assert (Path(pj.__file__).parent / "py.typed").is_file()
   assert set(pj.__all__) <= set(dir(pj))
   assert all(getattr(pj, name) is not None for name in pj.__all__)
   with pytest.raises(AttributeError, match="no attribute 'laod'"):

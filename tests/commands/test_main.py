@@ -10,6 +10,7 @@ import textwrap
 
 import pytest
 
+import protojax
 from protojax import __main__ as command_line
 from protojax import cli, commands
 from protojax.evaluation import measure
@@ -37,6 +38,13 @@ def test_help_lists_every_file_and_imports_nothing_heavy():
   lines = [path.read_text().splitlines()[0][3:] for path in _FILES]
   assert listed == list(zip(_NAMES, lines, strict=True))
   assert {"import", "import-config"} <= set(_NAMES)
+
+
+def test_the_version(capsys):
+  with pytest.raises(SystemExit) as end:
+    command_line.main(["--version"])
+  assert end.value.code == 0
+  assert capsys.readouterr().out == f"protojax {protojax.__version__}\n"
 
 
 @pytest.mark.slow
