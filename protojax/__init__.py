@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
   from protojax.any_model import importance
   from protojax.errors import UserError
+  from protojax.heat.heatmap import heatmap
   from protojax.learning import train
   from protojax.model import Model, load
 

@@ -14,7 +14,7 @@ from jaxtyping import Float
 from ml_collections import ConfigDict
 import numpy as np
 
-from protojax import __version__, loading, methods, parallel, why
+from protojax import __version__, loading, methods, parallel, typed, why
 from protojax.data.source import Source
 from protojax.data.stream import Stream
 from protojax.datasets import given
@@ -179,9 +179,8 @@ class Model:
     """
     explains = needed(self.method, "explains")
     found = why.of_patches(explains, self.config.method)
-    loading.require_current(
-      explains, self.state, self.folder, "`explain --allow-stale`"
-    )
+    way_out = f"`{typed.command('explain')} --allow-stale`"
+    loading.require_current(explains, self.state, self.folder, way_out)
     return Prototypes(found, self.state, self._head())
 
   def explain(
