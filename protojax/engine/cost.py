@@ -24,7 +24,14 @@ _INNER = ("jaxpr", "call_jaxpr", "branches", "body_jaxpr")
 _VIEWS = ("reshape", "squeeze", "expand_dims", "broadcast_in_dim", "copy")
 
 # XLA fuses no elementwise operation into these.
-_APART = ("dot_general", "conv_general_dilated", "scan", "while", "all_gather")
+_APART = (
+  "dot_general",
+  "ragged_dot_general",
+  "conv_general_dilated",
+  "scan",
+  "while",
+  "all_gather",
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -177,6 +184,8 @@ def _flops(equation: Any) -> float:
     (contracted, _), _ = equation.params["dimension_numbers"]
     depth = math.prod(shapes[0][axis] for axis in contracted)
     return 2.0 * depth * math.prod(equation.outvars[0].aval.shape)
+  if name == "ragged_dot_general":
+    return _grouped_products(equation, *shapes[:2])
   if name == "conv_general_dilated":
     return _convolution(equation, *shapes)
   if name == "lu":
@@ -185,6 +194,18 @@ def _flops(equation: Any) -> float:
   if name == "triangular_solve":
     return float(shapes[0][-1] * math.prod(shapes[1]))
   return 0.0
+
+
+def _grouped_products(equation: Any, lhs: Any, rhs: Any) -> float:
+  """Products of groups of rows, each with a matrix of its group.
+
+  A row is in one group, so that the number of groups does not count.
+  """
+  numbers = equation.params["ragged_dot_dimension_numbers"]
+  (_, contracted), (_, batched) = numbers.dot_dimension_numbers
+  known = (*contracted, *batched, *numbers.rhs_group_dimensions)
+  free = [n for axis, n in enumerate(rhs) if axis not in known]
+  return 2.0 * math.prod(lhs) * math.prod(free)
 
 
 def _convolution(equation: Any, map_shape: Any, kernel_shape: Any) -> float:

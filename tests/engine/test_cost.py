@@ -35,6 +35,22 @@ def test_a_layer_costs_its_closed_form():
   assert cost.of(jax.grad(loss, (0, 1)), w, x).flops == 3 * 2 * m * n * k
 
 
+def test_grouped_products_cost_those_of_a_row_in_one_group():
+  m, k, n, groups = 6, 5, 7, 3
+  x, w = _shape(m, k), _shape(groups, k, n)
+  counts = jax.ShapeDtypeStruct((groups,), np.int32)
+  one = 2 * m * k * n
+  found = cost.of(jax.lax.ragged_dot, x, w, counts)
+  assert found.flops == one
+  assert found.touched == 4 * (m * k + groups * k * n + groups + m * n)
+
+  def loss(x, w, counts):
+    return jnp.sum(jnp.tanh(jax.lax.ragged_dot(x, w, counts)))
+
+  # Backward to the rows, and to the matrices.
+  assert cost.of(jax.grad(loss, (0, 1)), x, w, counts).flops == 3 * one
+
+
 def test_a_loop_costs_all_its_turns():
   w, x = _shape(4, 4), _shape(3, 4)
 
