@@ -82,26 +82,36 @@ def step(args: Any) -> Iterator[harness.Row]:
   """A training step of DiT-S on latents of 32 x 32, and what bounds it."""
   del args
   network = transformer.size("S", dtype=jnp.bfloat16)
-  for remat in (False, True):
-    train, given = _training(network.copy(remat=remat))
-    found = cost.of(train, *given)
-    traced = jax.jit(train).trace(*given)
-    for platform in _PLATFORMS:
-      traced.lower(lowering_platforms=(platform,))
-    row = {
-      "row": f"DiT-S, {_BATCH} images" + ", remat" * remat,
-      "GFLOP": round(found.flops / 1e9),
-      "GB touched": round(found.touched / 1e9, 1),
-      "GB held": round(found.held / 1e9, 2),
-      "lowered for": ", ".join(_PLATFORMS),
-    }
-    for machine in accelerators.MACHINES:
-      products = found.flops / machine.products
-      touched = found.touched / machine.memory
-      row[f"{machine.name}: products, memory ms"] = (
-        f"{1e3 * products:.1f}, {1e3 * touched:.1f}"
-      )
-    yield row
+  yield work(f"DiT-S, {_BATCH} images", network)
+  yield work(f"DiT-S, {_BATCH} images, remat", network.copy(remat=True))
+
+
+def work(name: str, network: transformer.DiT) -> harness.Row:
+  """What a training step of a network does, lowered for each platform.
+
+  Args:
+    name: of the row.
+    network: of latents of 32 x 32, with a variance.
+  """
+  train, given = _training(network)
+  found = cost.of(train, *given)
+  traced = jax.jit(train).trace(*given)
+  for platform in _PLATFORMS:
+    traced.lower(lowering_platforms=(platform,))
+  row = {
+    "row": name,
+    "GFLOP": round(found.flops / 1e9),
+    "GB touched": round(found.touched / 1e9, 1),
+    "GB held": round(found.held / 1e9, 2),
+    "lowered for": ", ".join(_PLATFORMS),
+  }
+  for machine in accelerators.MACHINES:
+    products = found.flops / machine.products
+    touched = found.touched / machine.memory
+    row[f"{machine.name}: products, memory ms"] = (
+      f"{1e3 * products:.1f}, {1e3 * touched:.1f}"
+    )
+  return row
 
 
 def _training(network: transformer.DiT) -> tuple[Callable[..., Any], tuple]:

@@ -2,12 +2,14 @@
 
 python benchmarks/promoe.py layer
 python benchmarks/promoe.py sampling
+python benchmarks/promoe.py step
 
 `layer`: 13 experts, 4,096 tokens of 384 channels; 768 units in each expert and
 in the shared one, 1,536 in the dense MLP. The load is equal, or one expert has
 a third of the tokens. The loop takes all tokens through each expert and masks
 them. `sampling`: the steps of the embedded digits' sampler in one scan, and one
-call for each.
+call for each. `step` runs nothing: it lowers a step of size S, without the
+losses of the routers, for each platform and counts what it does.
 
 Wall time is the least of some calls, taken in turns; the ratio is to the dense
 MLP, or to the scan.
@@ -27,11 +29,11 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from benchmarks import harness
+from benchmarks import diffusion, harness
 from protojax import methods, parallel
-from protojax.configs import promoe_digits
+from protojax.configs import promoe_digits, promoe_imagenet
 from protojax.diffusion import samplers
-from protojax.methods.promoe import experts
+from protojax.methods.promoe import experts, settings
 from protojax.methods.promoe.buckets import buckets
 from protojax.methods.promoe.experts import Experts
 from protojax.types import Array, PyTree
@@ -147,6 +149,14 @@ def sampling() -> Iterator[harness.Row]:
   yield from _rows({"64 images of 25 steps": runs})
 
 
+def step() -> Iterator[harness.Row]:
+  """A training step of dense layers, and of experts by grouped products."""
+  for routing in ("dense", "promoe"):
+    config = promoe_imagenet.get_config("S").unlock()
+    config.moe.update(routing=routing, strategy="ragged")
+    yield diffusion.work(routing, settings.network(config, 1000))
+
+
 def _rows(
   of_columns: Mapping[str, Mapping[str, tuple[Any, ...]]],
 ) -> Iterator[harness.Row]:
@@ -173,15 +183,18 @@ def _least(runs: Mapping[str, tuple[Any, ...]]) -> dict[str, float]:
   return {name: min(seconds) for name, seconds in found.items()}
 
 
+_BENCHMARKS = {"layer": layer, "sampling": sampling, "step": step}
+
+
 def main() -> None:
   """Prints the table that was asked for."""
   parser = argparse.ArgumentParser(
     description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
   )
-  parser.add_argument("which", choices=("layer", "sampling"))
+  parser.add_argument("which", choices=list(_BENCHMARKS))
   args = parser.parse_args()
   parallel.setup()
-  harness.tell({"layer": layer, "sampling": sampling}[args.which]())
+  harness.tell(_BENCHMARKS[args.which]())
 
 
 if __name__ == "__main__":

@@ -81,11 +81,7 @@ class Method:
 
   @functools.cached_property
   def _autoencoder(self) -> tuple[Autoencoder, PyTree]:
-    path = self.config.space.autoencoder
-    latent_files.require_autoencoder(
-      self.dataset.source("train"), autoencoder_file.digest(path), path
-    )
-    return autoencoder_file.read(path)
+    return autoencoder_file.read(self.config.space.autoencoder)
 
   @functools.cached_property
   def assets(self) -> Mapping[str, Asset]:
@@ -133,8 +129,19 @@ class Method:
     return self.network.init(key)
 
   def stages(self) -> Iterator[Fit]:
-    """One stage of gradient descent."""
+    """One stage of gradient descent.
+
+    Raises:
+      UserError: the latents are those of another autoencoder.
+    """
     c, o = self.config, self.config.optimizer
+    # Here alone: a trained run compares the autoencoder with its own by the
+    # asset's digest, and needs no latents to make images.
+    if path := c.space.autoencoder:
+      digest = autoencoder_file.digest(path)
+      latent_files.require_autoencoder(
+        self.dataset.source("train"), digest, path
+      )
     sharding = mixture.SHARDING if self._spread else parallel.LOCAL
     rule = optax.adamw(o.rate, weight_decay=o.weight_decay)
     yield Fit(

@@ -172,16 +172,17 @@ def _by_expert(rule: Rule, similarity, gates, null) -> Routed:
   chosen = jax.lax.top_k(jnp.swapaxes(gates, 1, 2), k)[1]  # b e k
   gate = jnp.take_along_axis(jnp.swapaxes(gates, 1, 2), chosen, axis=-1)
   expert = jnp.broadcast_to(jnp.arange(e)[None, :, None], chosen.shape)
-  expert = jnp.where(null[:, None, None], rule.count, expert)
-  token = chosen + tokens * jnp.arange(b)[:, None, None]
-  routed = Routed(token.ravel(), expert.ravel(), gate.ravel(), similarity)
-  if not rule.conditional:
-    return routed
-  own = jnp.where(null[:, None], rule.experts, rule.count)
-  own = jnp.broadcast_to(own, (b, tokens)).ravel()
-  return Routed(
-    jnp.append(routed.token, jnp.arange(b * tokens)),
-    jnp.append(routed.expert, own),
-    jnp.append(routed.gate, jnp.ones(b * tokens)),
-    similarity,
-  )
+  token, expert, gate = (x.reshape(b, -1) for x in (chosen, expert, gate))
+  if rule.conditional:
+    # A null sample has a row for each token where others have their picks.
+    missing = [(0, 0), (0, max(0, tokens - e * k))]
+    token, gate = (jnp.pad(x, missing) for x in (token, gate))
+    expert = jnp.pad(expert, missing, constant_values=rule.count)
+    row = jnp.arange(token.shape[1])[None]
+    own = jnp.where(row < tokens, rule.experts, rule.count)
+    null = null[:, None]
+    token = jnp.where(null, jnp.minimum(row, tokens - 1), token)
+    expert = jnp.where(null, own, expert)
+    gate = jnp.where(null, 1.0, gate)
+  token = token + tokens * jnp.arange(b)[:, None]
+  return Routed(token.ravel(), expert.ravel(), gate.ravel(), similarity)

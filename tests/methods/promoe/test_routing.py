@@ -73,8 +73,11 @@ def test_an_expert_picks_as_many_tokens_of_each_sample(drawn):
         expected[b, i, j] = z[b, i, j]
   expected[NULL] = 0
   expected[NULL, :, E] = 1
-  found = dense(rule, _route(rule, *drawn, NULL, LABEL))
+  routed = _route(rule, *drawn, NULL, LABEL)
+  found = dense(rule, routed)
   np.testing.assert_allclose(found, expected, atol=1e-6)
+  # A null sample's rows stand where others have their picks.
+  assert routed.token.shape == (B * max(L, E * k),)
   assert ((found[~NULL, :, :E] != 0).sum(axis=1) == k).all()
 
 
