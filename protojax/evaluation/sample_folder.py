@@ -30,6 +30,13 @@ _COLUMNS, _CELLS = 16, 100
 # Images of a grid have as many pixels a side or more, and a frame.
 _SIDE, _FRAME = 64, 2
 _WAY_OUT = "name another folder with --output"
+# Key of a recipe -> the flag of `sample` that says it.
+_FLAGS = {
+  "seed": "--seed",
+  "guidance": "--guidance",
+  "steps": "--steps",
+  "only_class": "--class",
+}
 
 
 class Recipe(TypedDict):
@@ -61,7 +68,7 @@ def claim(folder: Path, recipe: Recipe) -> None:
     )
   found = json_files.read_json(path, Recipe, _WAY_OUT)
   different = [
-    f"{name}: {found[name]!r} there, {wanted!r} now"
+    f"{_FLAGS.get(name, name)}: {_said(found[name])} there, {_said(wanted)} now"
     for name, wanted in recipe.items()
     if found[name] != wanted
   ]
@@ -70,6 +77,10 @@ def claim(folder: Path, recipe: Recipe) -> None:
       f"{folder} has images that were made with others"
       f" ({'; '.join(different)}): {_WAY_OUT}"
     )
+
+
+def _said(value: object) -> str:
+  return "not given" if value is None else repr(value)
 
 
 def place(folder: Path, index: int) -> Path:

@@ -158,12 +158,12 @@ def test_one_class_and_guidance(run, tmp_path, capsys):
 
 def test_other_images_are_not_mixed_in(run, made, toyshop, tmp_path, capsys):
   said = refused(capsys, run, made, "--seed=4", "--number=11")
-  assert "seed: 3 there, 4 now" in said
+  assert "(--seed: 3 there, 4 now)" in said
   assert "name another folder with --output" in said
   said = refused(capsys, run, made, "--seed=3", "--guidance=2")
-  assert "guidance: None there, 2.0 now" in said
+  assert "(--guidance: not given there, 2.0 now)" in said
   said = refused(capsys, run, made, "--seed=3", "--class=disc")
-  assert "only_class: None there, 'disc' now" in said
+  assert "--class: not given there, 'disc' now" in said
   other = run_of(tmp_path / "run", COLOURS + 1)
   assert "checkpoint: " in refused(capsys, other, made, "--seed=3")
   (tmp_path / "photos" / "images").mkdir(parents=True)
@@ -180,7 +180,7 @@ def test_a_folder_without_images_is_free(run, tmp_path, capsys):
   recipe = json.loads((tmp_path / "sampling.json").read_text())
   assert recipe["seed"] == 3
   assert recipe["classes"] == ["disc", "square"]
-  assert "only_class" in refused(capsys, run, tmp_path, "--class=disc")
+  assert "--class: " in refused(capsys, run, tmp_path, "--class=disc")
 
 
 def test_a_recipe_that_is_damaged_is_one_line(run, made, tmp_path, capsys):
