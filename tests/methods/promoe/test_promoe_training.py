@@ -1,4 +1,4 @@
-"""Training: experts spread over devices, empty experts, every routing."""
+"""Training: experts spread over devices, empty experts, k-means."""
 
 import dataclasses
 
@@ -9,27 +9,41 @@ import pytest
 from protojax import methods, parallel
 from protojax.configs import promoe_folder
 from protojax.engine import descent
+from protojax.engine.checkpoint import Checkpoints, Progress, flatten
+from protojax.engine.run import Run
 from protojax.engine.stage import steps
 
 
-def trained(**changes):
-  """State and moments after a step on two devices, and its metrics."""
+def made(**changes):
+  """The method, and its stage, of two steps."""
   config = promoe_folder.get_config("debug").unlock()
   for key, value in changes.items():
     config.moe[key] = value
   method = methods.load(config)
-  state = parallel.to_host(jax.jit(method.init)(parallel.init_key(0)))
   (stage,) = method.stages()
-  stage = dataclasses.replace(stage, length=steps(1))
+  return method, dataclasses.replace(stage, length=steps(2))
+
+
+def trained(method, stage):
+  """State and moments after each step on two devices, and its metrics."""
+  state = parallel.to_host(jax.jit(method.init)(parallel.init_key(0)))
   moments = stage.optimizer.init(state.params)
-  *_, update = descent.fit(stage, state, moments, parallel.key(0))
-  return update.on_host(stage.sharding), parallel.to_host(update.metrics)
+  key = jax.random.fold_in(parallel.key(0), 1)
+  for update in descent.fit(stage, state, moments, key):
+    yield *update.on_host(stage.sharding), parallel.to_host(update.metrics)
+
+
+@pytest.fixture(scope="module")
+def spread():
+  """Of a method whose experts are spread over two devices."""
+  method, stage = made(strategy="capacity", room=1e3, experts=63)
+  return method, stage, list(trained(method, stage))
 
 
 @pytest.mark.slow
-def test_experts_spread_over_two_devices_train_as_whole_ones():
-  (state, _), metrics = trained(strategy="capacity", room=1e3, experts=63)
-  (expected, _), others = trained(experts=63)
+def test_experts_spread_over_two_devices_train_as_whole_ones(spread):
+  *_, [(state, _, metrics), _] = spread
+  expected, _, others = next(trained(*made(experts=63)))
   assert metrics["dropped"] == 0
   # 256 tokens leave some of so many experts empty.
   assert metrics["smallest_share"] == 0
@@ -44,6 +58,30 @@ def test_experts_spread_over_two_devices_train_as_whole_ones():
   )
   assert found.shape == wanted.shape
   assert (np.abs(found - wanted) < 1e-4).mean() > 0.999
+
+
+@pytest.mark.slow
+def test_spread_experts_resumed_end_the_same(spread, tmp_path):
+  """To the last bit, from the checkpoint of a run killed after a step."""
+  method, stage, [(state, moments, _), (whole, _, _)] = spread
+  checkpoints = Checkpoints(tmp_path)
+  checkpoints.save(Progress(stage=1, step=1), state, {"01-train": moments})
+  checkpoints.close()
+  run = Run(tmp_path, seed=0)
+  resumed = run.run_stages(method.init, [stage], lambda state: {})
+  assert run.progress.total_steps == 1  # The other one.
+  expected = flatten({"state": whole})
+  found = flatten({"state": resumed})
+  assert found.keys() == expected.keys()
+  for name, array in expected.items():
+    np.testing.assert_array_equal(found[name], array, err_msg=name)
+  moved = [
+    np.abs(x - y).max()
+    for x, y in zip(
+      jax.tree.leaves(whole.params), jax.tree.leaves(state.params), strict=True
+    )
+  ]
+  assert max(moved) > 0
 
 
 def test_kmeans_moves_the_centroids_of_experts_with_tokens():
