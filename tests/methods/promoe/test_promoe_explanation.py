@@ -1,5 +1,7 @@
 """What is told of an image and of each expert, from the numbers of routing."""
 
+import json
+
 import numpy as np
 import pytest
 
@@ -7,6 +9,7 @@ from protojax import methods
 from protojax.configs import promoe_folder
 from protojax.explain import blocks
 from protojax.explain.request import Request
+from protojax.methods.promoe import pages
 from protojax.methods.promoe.explanation import Explainer
 from protojax.modify import presets
 
@@ -97,3 +100,31 @@ def test_an_image_lists_the_experts_that_it_uses(explainer, found):
   assert (expert, tokens) == (3, TOKENS)
   assert similarity == found["similarity"][4, 2]
   np.testing.assert_array_equal(deltas, found["delta"][4, :, 2])
+
+
+def test_the_page_has_the_load_of_layers_and_how_it_came_about(
+  explainer, tmp_path
+):
+  log = tmp_path / "metrics.jsonl"
+  events = (
+    {"split": "train", "step": 10, "load_entropy": 0.5, "margin": 0.1},
+    {"split": "test", "step": 10, "load_entropy": 0.7},
+    {"split": "train", "step": 20, "load_entropy": 0.9, "margin": 0.3},
+  )
+  log.write_text("".join(json.dumps(event) + "\n" for event in events))
+  (curve,) = pages._curve(log)
+  found = {s.name: (s.x.tolist(), s.y.tolist()) for s in curve.series}
+  assert found == {
+    "load entropy": ([10, 20], [0.5, 0.9]),
+    "margin": ([10, 20], [0.1, 0.3]),
+  }
+  counts = np.float32([[6, 6, 6], [12, 0, 4]])
+  even, uneven = pages._loads(counts).rows
+  assert even == pytest.approx((1, 1, 1, 1 / 3, 1 / 3, 1 / 3))
+  entropy = -(0.75 * np.log(0.75) + 0.25 * np.log(0.25)) / np.log(3)
+  assert uneven == pytest.approx((2, entropy, 0, 0.75, 0, 0.25))
+  usage = np.zeros((2, 10, EXPERTS + 1))
+  usage[0, 4] = 3, 1, 0, 0
+  first, _ = pages._classes(explainer.method, usage)
+  assert first.values[4].tolist() == [0.75, 0.25, 0]
+  assert not first.values[:4].any()
