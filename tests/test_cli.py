@@ -57,7 +57,7 @@ from protojax import cli
 signal.signal(signal.SIGINT, signal.default_int_handler)
 def main():
   print("begun", flush=True)
-  time.sleep(60)
+  time.sleep(600)
 sys.exit(cli.guarded(main))
 """
   with subprocess.Popen(
@@ -69,7 +69,7 @@ sys.exit(cli.guarded(main))
   ) as process:
     assert process.stdout.readline() == "begun\n"
     process.send_signal(signal.SIGINT)
-    assert process.wait(30) == 130
+    assert process.wait(300) == 130
     assert process.stderr.read() == "interrupted\n"
 
 
@@ -95,11 +95,13 @@ def test_the_exit_code_stands_though_the_line_finds_no_room(monkeypatch):
   ],
 )
 def test_streams_that_are_full_or_closed(shell, code, said, unbuffered):
+  # A pipe is written to when its reader has gone.
+  wait = "p = select.poll(); p.register(1, 0); p.poll(); " * ("|" in shell)
   script = (
-    "import sys, time; from protojax import cli, printing;"
-    "from protojax.console import Console;"
-    "sys.exit(cli.guarded(lambda: (time.sleep(0.5), printing.say('a'),"
-    " Console().print('b'), printing.tell('c'), None)[-1]))"
+    f"import select, sys; {wait}"
+    "from protojax import cli, printing; from protojax.console import Console;"
+    "sys.exit(cli.guarded(lambda: (printing.say('a'), Console().print('b'),"
+    " printing.tell('c'), None)[-1]))"
   )
   done = subprocess.run(
     [

@@ -56,13 +56,13 @@ def test_a_signal_in_a_finaliser_is_not_dropped(capsys):
     closed = Closed()
     del closed
     try:
-      time.sleep(10)
+      for _ in range(500):
+        time.sleep(0.01)
+      seen.append("not stopped")
     finally:
       seen.append("cleaned up")
 
-  before = time.monotonic()
   assert cli.guarded(main) == 128 + signal.SIGTERM
-  assert time.monotonic() - before < 5
   assert capsys.readouterr().err == "ended by SIGTERM\n"
   assert seen == ["cleaned up"]
 

@@ -193,5 +193,5 @@ sys.exit(command_line.main(["try-it", "word"]))
   ) as process:
     process.stdout.readline()
     process.stdout.close()
-    assert process.wait(60) == 141
+    assert process.wait(300) == 141
     assert process.stderr.read() == b""

@@ -334,7 +334,7 @@ def test_a_stream_left_early_stops_its_threads():
   gc.collect()
   for thread in threading.enumerate():
     if thread.name.startswith("grain-prefetch"):
-      thread.join(5)
+      thread.join(300)
   assert threading.active_count() <= before
 
 

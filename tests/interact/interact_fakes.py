@@ -170,7 +170,7 @@ def serving(session):
 
 def ask(server, path="", body=None, token=None, **headers):
   """Status, headers and content of one answer."""
-  link = http.client.HTTPConnection(*server.server_address[:2], timeout=20)
+  link = http.client.HTTPConnection(*server.server_address[:2], timeout=300)
   address = f"/{server.token if token is None else token}/{path}"
   if body is None:
     link.request("GET", address, headers=headers)

@@ -45,7 +45,7 @@ def page(browser, tmp_path):
   assert not browser.get_log("browser")
 
 
-def _until(holds, seconds=20):
+def _until(holds, seconds=120):
   """Waits until something holds; what is drawn anew meanwhile may be gone."""
   end = time.monotonic() + seconds
   while time.monotonic() < end:

@@ -60,7 +60,6 @@ def _writer(kind):
   return lambda damage: damage(whole)
 
 
-@pytest.mark.timeout(120)
 @pytest.mark.parametrize(
   "kind", ["legacy", "zip", "zip's pickle", "safetensors", "npz", "module"]
 )
