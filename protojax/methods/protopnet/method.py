@@ -9,6 +9,7 @@ import dataclasses
 import functools
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 from ml_collections import ConfigDict
 
@@ -392,6 +393,7 @@ class Method:
 
 def _at_length_one(state: State) -> State:
   """The state with prototypes [p h1 w1 d] that have length one, all cells."""
-  bank = jnp.asarray(bank_of(state).vectors)
-  flat = distance.direction(bank.reshape(len(bank), -1))
+  bank = bank_of(state).vectors
+  # One program, also where no other holds it.
+  flat = jax.jit(distance.direction)(bank.reshape(len(bank), -1))
   return with_vectors(state, flat.reshape(bank.shape))

@@ -10,6 +10,8 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
+import jax
+from jaxtyping import Float
 import numpy as np
 
 from protojax.backbones import recognition
@@ -19,7 +21,7 @@ from protojax.methods.st_protopnet.method import Method
 from protojax.prototypes import distance, foreign_parts
 from protojax.prototypes.bank import Provenance, bank_params
 from protojax.prototypes.foreign_parts import Convolution
-from protojax.types import Metrics, PyTree, State, UserError
+from protojax.types import ArrayLike, Metrics, PyTree, State, UserError
 from protojax.weights import prefixes, pytorch
 
 # What is declared of checkpoints; see `protojax.methods`.
@@ -254,9 +256,7 @@ def state(found: Branched, template: PyTree, method: Method) -> State:
         }
       },
       # They are compared at length one, and need not have it before a step.
-      "prototypes": bank_params(
-        branches.diagonal(distance.direction(found.prototypes))
-      ),
+      "prototypes": bank_params(jax.jit(_at_length_one)(found.prototypes)),
       "head": {"weight": np.concatenate(found.heads, axis=1)},
     },
     statistics={
@@ -272,6 +272,13 @@ def state(found: Branched, template: PyTree, method: Method) -> State:
     },
   )
   return adopt.fitted(made, template)
+
+
+def _at_length_one(
+  prototypes: Float[ArrayLike, "n q d"],
+) -> Float[jax.Array, "p 1 1 e"]:
+  """The prototypes of all branches as the bank has them."""
+  return branches.diagonal(distance.direction(prototypes))
 
 
 def pushed(method: Method, state: State) -> tuple[State, Metrics]:
