@@ -31,6 +31,8 @@ def dead(tmp_path_factory):
 
 def _dead(folder, name):
   config = importlib.import_module(f"configs.{name}_folder").get_config("debug")
+  config.unlock().backbone.name = "tests.toys.twoconv"
+  config.lock()
   method = methods.load(config, _CLASSES)
   shapes = jax.eval_shape(method.init, parallel.init_key(0))
   state = jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), shapes)

@@ -227,7 +227,7 @@ def test_an_st_protopnet_is_pushed_to_the_images_of_a_folder(
       Image.fromarray(pixels).save(folder / f"{i}.png")
       Image.fromarray(pixels).save(tmp_path / f"data/test/{name}/{i}.png")
   with foreign_files.stand_ins():
-    arrays = test_st_checkpoints._arrays(variant)
+    arrays = test_st_checkpoints._arrays(variant, blank=False)
     arrays = {k: np.ascontiguousarray(x, "f4") for k, x in arrays.items()}
     content = foreign_files.zipped(*foreign_files.state_dict(arrays))
   (tmp_path / "state.pth").write_bytes(content)

@@ -11,7 +11,7 @@ from protojax.types import UserError
 from protojax.weights import reading
 from tests.weights import foreign_files
 
-_BUDGET = 1 << 17
+_BUDGET = 1 << 16
 _MOST_BYTES = 2 << 20  # of the budget and of what Python adds
 
 
@@ -22,25 +22,25 @@ def _text(content):
 # A pickle after the other: something is made and remembered, and then used
 # again and again, a few bytes each time.
 _BOMBS = {
-  "tuples": b"](" + b")\x85" * 2_000 + b"e.",
-  "dicts": b"](" + b"}" * 2_000 + b"e.",
+  "tuples": b"](" + b")\x85" * 1_200 + b"e.",
+  "dicts": b"](" + b"}" * 1_200 + b"e.",
   "copies": b"("
-  + b"K\x01" * 2000
+  + b"K\x01" * 1200
   + b"tq\x00]("
-  + b"cbuiltins\nset\nh\x00\x85R" * 2000
+  + b"cbuiltins\nset\nh\x00\x85R" * 1200
   + b"e.",
-  "letters": _text("\u4e00" * 2000)
+  "letters": _text("\u4e00" * 1200)
   + b"q\x00]("
-  + b"ctorch\nSize\nh\x00\x85R" * 2000
+  + b"ctorch\nSize\nh\x00\x85R" * 1200
   + b"e.",
   "dicts of pairs": b"]("
-  + b"K\x01K\x02\x86" * 2000
+  + b"K\x01K\x02\x86" * 1200
   + b"eq\x00]("
-  + b"ccollections\nOrderedDict\nh\x00\x85R" * 2000
+  + b"ccollections\nOrderedDict\nh\x00\x85R" * 1200
   + b"e.",
-  "joined": _text("a" * 50_000) + b"q\x00](" + b"h\x00h\x00\x93" * 2000 + b"e.",
-  "objects": b"cx\ny\nq\x00](" + b"h\x00)R" * 2_000 + b"e.",
-  "numbers": b"](" + (b"\x8a\xff" + b"\x11" * 255) * 400 + b"e.",
+  "joined": _text("a" * 50_000) + b"q\x00](" + b"h\x00h\x00\x93" * 1200 + b"e.",
+  "objects": b"cx\ny\nq\x00](" + b"h\x00)R" * 1_200 + b"e.",
+  "numbers": b"](" + (b"\x8a\xff" + b"\x11" * 255) * 300 + b"e.",
 }
 
 
@@ -92,7 +92,7 @@ def test_what_holds_itself_is_cut_in_messages(tmp_path, opcodes):
 
 def _fields(draw, depth=0):
   """Opcodes that leave one value of a random structure on the stack."""
-  deep = depth == 5
+  deep = depth == 4
   kind = draw.integers(3 if deep else 9)
   inner = [
     _fields(draw, depth + 1) for _ in range(0 if deep else draw.integers(4))

@@ -5,9 +5,10 @@ import numpy as np
 import pytest
 
 from configs import st_protopnet_folder
+from protojax import parallel
 from protojax.engine import stage as stages
 from protojax.methods.st_protopnet import branches
-from protojax.prototypes.bank import bank_of, with_vectors
+from protojax.prototypes.bank import with_vectors
 from protojax.types import UserError
 from tests.common import terms
 from tests.methods.st_protopnet.st_models import BOTH, begun, fit, made
@@ -24,7 +25,11 @@ def test_the_papers_rates_drop_at_its_epochs_and_stay(alternate):
   stage = fit(method, "joint")
   # The rates are those of groups, however many arrays they have.
   ones = {name: {name: np.ones(BOTH, np.float32)} for name in begun().params}
-  state = stage.optimizer.init(ones)
+  # Of Adam a start is zeros.
+  state = jax.tree.map(
+    lambda x: np.zeros(x.shape, x.dtype),
+    jax.eval_shape(stage.optimizer.init, ones),
+  )
   epoch = method.dataset.shuffled().steps_per_epoch
   assert epoch == 3
   turns = BOTH if alternate else 1
@@ -41,7 +46,7 @@ def test_the_papers_rates_drop_at_its_epochs_and_stay(alternate):
     groups = updates["backbone"], updates["prototypes"]
     return [jax.tree.leaves(x)[0][0] for x in groups]
 
-  first = step(counted(state, 0))
+  first = np.asarray(step(counted(state, 0)))
   for joint in range(16):
     factor = 0.2 ** sum(joint + 5 >= n for n in (7, 9, 11, 13))
     # Adam's moments are zero, so an update is the rate times its correction.
@@ -49,7 +54,7 @@ def test_the_papers_rates_drop_at_its_epochs_and_stay(alternate):
       count = -(-joint * epoch // own)
       correction = np.sqrt(1 - 0.999 ** (count + 1)) / (1 - 0.9 ** (count + 1))
       expected = correction * factor / (np.sqrt(1e-3) / 0.1)
-      found = step(counted(state, count))[part] / first[part]
+      found = np.asarray(step(counted(state, count)))[part] / first[part]
       np.testing.assert_allclose(found, expected, rtol=2e-3)
 
 
@@ -81,6 +86,7 @@ def test_terms_of_raw_vectors_are_those_of_the_papers_code():
 
   @jax.jit
   def gradients(step, state, batch):
+    """Of both methods' vectors, each branch's; and its vectors at length 1."""
     state = state.replace(buffers={**state.buffers, "step": step})
 
     def total(part, method):
@@ -89,13 +95,15 @@ def test_terms_of_raw_vectors_are_those_of_the_papers_code():
       return terms.total(found)
 
     part = state.params["prototypes"]
-    return [jax.grad(total)(part, method)["prototypes"] for method in methods_]
+    found = [
+      branches.blocks(jax.grad(total)(part, method)["prototypes"], BOTH)
+      for method in methods_
+    ]
+    return *found, branches.cut(part["prototypes"], BOTH)
 
-  unit = np.float64(branches.cut(bank, BOTH))
   for step, kind in enumerate(made().kinds):
-    directed, raw = (
-      np.asarray(branches.blocks(found, BOTH))
-      for found in gradients(np.int32(step), state, batch)
+    directed, raw, unit = map(
+      np.float64, gradients(np.int32(step), state, batch)
     )
     assert not raw[1 - step].any()
     along = (directed[step] * unit[step]).sum(-1)
@@ -135,13 +143,16 @@ def test_clipped_cosines_are_the_masked_products_of_the_papers_code():
   state = begun()
   rng = np.random.default_rng(0)
   # Prototypes of the first two classes are opposite to what images have.
-  bank = np.array(branches.blocks(state.params["prototypes"]["prototypes"], 2))
+  bank = state.params["prototypes"]["prototypes"].reshape(2, 6, 2, 8)
+  bank = np.stack([bank[0, :, 0], bank[1, :, 1]])
   features = rng.normal(size=(12, 2, 2, 128)).astype(np.float32)
   embedded = jax.jit(methods_[0].network.embedded)
   z = np.asarray(embedded(state.params, state.statistics, features))
   each = np.stack(np.split(z.reshape(-1, z.shape[-1]), BOTH, axis=1))
   bank[:, :4] = -each.mean(1, keepdims=True)
-  state = with_vectors(state, np.asarray(branches.diagonal(bank)))
+  vectors = np.zeros((2, 6, 2, 8), np.float32)
+  vectors[0, :, 0], vectors[1, :, 1] = bank
+  state = with_vectors(state, vectors.reshape(12, 1, 1, 16))
   batch = {"features": features, "label": np.arange(12, dtype=np.int32) % 3}
 
   @jax.jit
@@ -151,8 +162,9 @@ def test_clipped_cosines_are_the_masked_products_of_the_papers_code():
       for m in methods_
     ]
 
-  free, clipped = found(state, batch)
-  unit = np.float64(branches.cut(bank_of(state).vectors, BOTH))
+  free, clipped = parallel.to_host(found(state, batch))
+  unit = np.float64(bank)
+  unit /= np.linalg.norm(unit, axis=-1, keepdims=True)
   own = np.arange(3)[batch["label"]][:, None] == np.arange(6)[None] // 2
   for b, kind in enumerate(methods_[0].kinds):
     here = z[..., 8 * b : 8 * b + 8]
@@ -188,11 +200,12 @@ def test_after_a_step_raw_vectors_have_length_one_even_at_rest():
   method = made(**{"prototypes.raw": True})
   channels = begun().params["prototypes"]["prototypes"].shape[-1]
   drawn = jax.jit(method.network.layer.init)(
-    jax.random.key(0), np.zeros((1, 1, 1, channels), np.float32)
+    parallel.init_key(0), np.zeros((1, 1, 1, channels), np.float32)
   )["params"]
+  drawn = parallel.to_host(drawn)
   lengths = np.linalg.norm(drawn["prototypes"][:, 0, 0], axis=1)
   assert lengths.min() > 1.01
   state = begun().replace(params={**begun().params, "prototypes": drawn})
-  state = method.branch_losses.unit_length(state)
-  bank = state.params["prototypes"]["prototypes"]
+  state = jax.jit(method.branch_losses.unit_length)(state)
+  bank = np.asarray(state.params["prototypes"]["prototypes"])
   np.testing.assert_allclose(np.linalg.norm(bank, axis=-1), 1, atol=1e-6)

@@ -21,10 +21,9 @@ _NUMBERS = {"cropped": ("0", "2"), "full": ("1", "2")}
 
 
 @functools.cache
-def _arrays(variant, backbone="resnet18"):
-  """A state dict of one of its two networks."""
-  # Only numbers of a ResNet-18 are compared.
-  features = foreign_nets.features(backbone, blank=backbone != "resnet18")
+def _arrays(variant, backbone="resnet18", blank=True):
+  """A state dict of one of its two networks; the backbone of zeros, or not."""
+  features = foreign_nets.features(backbone, blank)
   found = {f"features.{k}": x for k, x in features.items()}
   in_turn = foreign_nets.class_map().T
   for b, name in enumerate(_BRANCHES):
@@ -82,25 +81,29 @@ def _expected(arrays, variant, z):
 @pytest.mark.parametrize("variant", ["cropped", "full"])
 def test_logits_are_those_of_its_formulas(variant):
   """Of each branch, and their sum."""
-  found = _read(_module(variant))
-  method, state = _made(found)
+  first = foreign_nets.wave(7, 64, 3, 3, 3)
+  module = _module(variant, "vgg11", **{"features.features.0.weight": first})
+  method, state = _made(_read(module))
   z = foreign_nets.noise(3, 2 * 4 * 512).reshape(2, 2, 2, 512).astype("f4")
-  ours, _ = jax.jit(
-    lambda state, batch: method.network.forward(state.params, state, batch)
-  )(state, {"features": z})
-  expected = _expected(_arrays(variant), variant, z)
-  weights = np.asarray(method.network.weights(state))
+
+  @jax.jit
+  def forward(state, batch):
+    found, _ = method.network.forward(state.params, state, batch)
+    return found, method.network.weights(state)
+
+  ours, weights = jax.tree.map(np.asarray, forward(state, {"features": z}))
+  expected = _expected(module.tensors, variant, z)
   for b, logits in enumerate(expected):
     own = slice(b * _EACH, (b + 1) * _EACH)
-    alone = np.asarray(ours.scores)[:, own] @ weights[:, own].T
+    alone = ours.scores[:, own] @ weights[:, own].T
     np.testing.assert_allclose(alone, logits, atol=1e-5)
   np.testing.assert_allclose(ours.logits, sum(expected), atol=1e-5)
   np.testing.assert_array_equal(
     state.buffers["class_of"], np.tile([0, 0, 1, 1, 2, 2], 2)
   )
   np.testing.assert_array_equal(
-    state.params["backbone"]["stem"]["kernel"],
-    _arrays(variant)["features.conv1.weight"].transpose(2, 3, 1, 0),
+    state.params["backbone"]["block_1"]["conv_1"]["kernel"],
+    first.transpose(2, 3, 1, 0),
   )
 
 
