@@ -47,6 +47,15 @@ def _run(model, state, batches, **options):
   return rows, totals
 
 
+@functools.cache
+def _eight(names=NAMES):
+  """Scores of eight images, in a program that several tests share."""
+  order = tuple(MODIFICATIONS[NAMES.index(name)] for name in names)
+  images = fakes.photographs(8, seed=5)
+  found = compiled(*_bound(*fakes.trained()), images, order)
+  return images, jax.tree.map(np.asarray, found)
+
+
 def test_stack_equals_separate_calls():
   model, state = fakes.trained()
   nearest, at = _bound(model, state)
@@ -66,7 +75,7 @@ def test_stack_equals_separate_calls():
 
 def test_features_made_once_change_no_score():
   model, state = fakes.trained()
-  images = fakes.photographs(5, seed=3)
+  images, apart = jax.tree.map(lambda x: x[:5], _eight())
   runs = []
 
   def embed(images):
@@ -80,7 +89,6 @@ def test_features_made_once_change_no_score():
     MODIFICATIONS,
     embed,
   )
-  apart = compiled(*_bound(model, state), images, MODIFICATIONS)
   assert_array_equal(shared.place, apart.place)
   assert_allclose(shared.delta, apart.delta, atol=1e-5)
   # M + 1 images (the control is the unchanged image), padded to fours.
@@ -123,13 +131,8 @@ def test_scores_of_a_backbone_in_bfloat16_are_of_float32():
 
 @pytest.mark.parametrize("names", [NAMES, NAMES[::-1], ("hue", "identity")])
 def test_control_is_exactly_zero(names):
-  model, state = fakes.trained()
-  images = fakes.photographs(5, seed=3)
-  order = tuple(MODIFICATIONS[NAMES.index(name)] for name in names)
-  local = jax.tree.map(
-    np.asarray, compiled(*_bound(model, state), images, order)
-  )
-  assert local.delta.shape == (5, len(order), 12)
+  _, local = _eight(names)
+  assert local.delta.shape == (8, len(names), 12)
   assert not local.delta[:, names.index("identity")].any()
   assert np.all(np.abs(local.delta[:, names.index("hue")]).max(axis=1) > 0.01)
 
@@ -226,15 +229,19 @@ def test_score_by_strength():
     return -jnp.abs(apart).mean(axis=-1)
 
   nearest, at, embed = from_maps(maps)
+  by_name, every = dict(zip(NAMES, MODIFICATIONS, strict=True)), {}
   for name, strengths in (
     ("saturation", (1, 0.8, 0.5, 0.2, 0)),
     ("hue", (0, 0.1, 0.2, 0.3)),
     ("brightness", (1, 0.6, 0.3, 0)),
   ):
-    by_name = dict(zip(NAMES, MODIFICATIONS, strict=True))
-    preset = presets.over(by_name[name], strengths)
-    local = compiled(nearest, at, images, preset.modifications, embed)
-    own = np.asarray(local.delta)[np.arange(2), 1:, np.arange(2)]
+    every[name] = presets.over(by_name[name], strengths).modifications
+  # In one program.
+  local = compiled(nearest, at, images, sum(every.values(), ()), embed)
+  delta = np.asarray(local.delta)[np.arange(2), :, np.arange(2)]
+  ends = np.cumsum([len(one) for one in every.values()])
+  for name, own in zip(every, np.split(delta, ends[:-1], axis=1), strict=True):
+    own = own[:, 1:]
     assert not own[:, 0].any()
     assert np.all(np.diff(own, axis=1) > 1), name
 
@@ -266,10 +273,8 @@ def test_sums_equal_groupby_of_the_whole_table():
 
 
 def test_all_devices_together_equal_one():
-  model, state = fakes.trained()
-  images = fakes.photographs(8, seed=5)
-  rows, _ = _run(model, state, [_batch(images)])
-  alone = compiled(*_bound(model, state), images, MODIFICATIONS)
+  images, alone = _eight()
+  rows, _ = _run(*fakes.trained(), [_batch(images)])
   for found, expected in zip(rows[0].all_scores, alone, strict=True):
     assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
 
