@@ -48,12 +48,13 @@ class Explainer:
     method: gives the network, the streams, and "logits" in `predict`.
     check: called with the state first; raises `UserError` if it cannot be
       explained.
+    scopes: see `base.Explains`.
   """
 
   method: Any
   check: Callable[[State], None] | None = None
 
-  scopes: ClassVar[tuple[str, ...]] = ("local", "global")
+  scopes: tuple[str, ...] = ("local", "global")
   report: ClassVar[str] = "class_report"
 
   @property

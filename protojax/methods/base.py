@@ -112,13 +112,15 @@ class Explains(Protocol):
   """A method that explains its answers.
 
   Attributes:
-    scopes: "local" (images) and, if it has prototypes that stand for more than
-      one image, "global".
     report: the module of `protojax.report` that writes its explanations.
   """
 
-  scopes: ClassVar[tuple[str, ...]]
   report: ClassVar[str]
+
+  @property
+  def scopes(self) -> tuple[str, ...]:
+    """ "local" (images) and, if prototypes stand for several, "global"."""
+    ...
 
   @property
   def network(self) -> Explainable | None:

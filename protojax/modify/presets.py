@@ -10,6 +10,9 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
+from jaxtyping import Bool
+import numpy as np
+
 from protojax.modify import preset_file
 from protojax.modify.modification import CHANGES, Modification, require_known
 from protojax.shown import shown
@@ -26,6 +29,8 @@ CODECS = ("none", "reference")
 # originals and its own changes, Pillow all other changes.
 _OPENCV, _PILLOW = 95, 75
 _CHANGED_BY_OPENCV = ("warp", "bars", "texture")
+# Changes of what a grey image does not have.
+_OF_COLOUR = ("hue", "saturation")
 # Each modification is another copy of all images, and a part of the compiled
 # program.
 MOST = 100
@@ -96,6 +101,11 @@ class Preset:
   def names(self) -> tuple[str, ...]:
     """Names of the modifications."""
     return tuple(m.name for m in self.modifications)
+
+  def seen(self, grey: bool) -> Bool[np.ndarray, " m"]:
+    """Which modifications can change an image, which may be a grey one."""
+    changes = [m.change for m in self.modifications]
+    return np.array([not grey or c not in _OF_COLOUR for c in changes])
 
   @property
   def codec(self) -> str:

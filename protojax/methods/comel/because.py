@@ -20,7 +20,6 @@ from protojax.modify.modification import Modification
 from protojax.modify.presets import Preset
 from protojax.types import Array, ArrayLike, PyTree, State
 
-_OF_COLOUR = ("saturation", "hue")
 _EXACT = jax.lax.Precision.HIGHEST
 
 
@@ -50,7 +49,7 @@ class Because:
     self.known = embed is not None
     self._embed, self._variables = embed or (None, {})
     self._network = method.network
-    self._modifications = preset.modifications
+    self._preset = preset
     if self.known:
       self._base = jax.jit(method.network.merged)(state.params)
 
@@ -67,11 +66,10 @@ class Because:
       bag: an `explanation.Bag`.
       tiles: of some of its instances.
     """
-    grey = bool((tiles == tiles[..., :1]).all())
-    chosen = tuple(
-      m for m in self._modifications if not (grey and m.change in _OF_COLOUR)
-    )
-    left_out = tuple(m.name for m in self._modifications if m not in chosen)
+    seen = self._preset.seen(bool((tiles == tiles[..., :1]).all()))
+    every = self._preset.modifications
+    chosen = tuple(m for m, able in zip(every, seen, strict=True) if able)
+    left_out = tuple(m.name for m in every if m not in chosen)
     # A power of two, so that few shapes are compiled.
     count = len(bag)
     short = (1 << max(count - 1, 0).bit_length()) - count

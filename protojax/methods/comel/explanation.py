@@ -9,7 +9,7 @@ one than to the other stand for it.
 from collections.abc import Iterator, Mapping, Sequence
 import dataclasses
 import functools
-from typing import Any, ClassVar
+from typing import Any
 
 from jaxtyping import Float, UInt8
 import numpy as np
@@ -18,7 +18,7 @@ from protojax import backbones, parallel
 from protojax.backbones import pooled
 from protojax.data.source import origin
 from protojax.data.stream import Stream
-from protojax.explain import blocks
+from protojax.explain import blocks, in_blocks
 from protojax.explain.blocks import Cell
 from protojax.explain.request import Request
 from protojax.methods.comel import mosaic
@@ -79,59 +79,42 @@ class Bag:
     return order[:count].tolist()
 
 
-@dataclasses.dataclass(frozen=True)
-class Explainer:
-  """The `explains` of CoMEL."""
+def explain(
+  method: Any, state: State, data: Stream, request: Request
+) -> Iterator[blocks.Explanation]:
+  """The bags; without a limit all, or two hundred of more than that."""
+  because = Because(method, state, request.preset, _embedder(data))
+  names = method.dataset.class_names
+  for bag in bags(method, state, data, in_blocks.limit(request, _MOST)):
+    yield _one(names, bag, because, request)
+    request.progress(1)
 
-  method: Any
 
-  scopes: ClassVar[tuple[str, ...]] = ("local",)
-  report: ClassVar[str] = "block_report"
+EXPLAINER = functools.partial(in_blocks.Explainer, explain, in_blocks.LOCAL)
 
-  @property
-  def network(self) -> None:
-    """None: its prototypes are those of each bag."""
 
-  def stale(self, state: State) -> bool:
-    """Never: nothing is pushed."""
-    del state
-    return False
-
-  def explain(
-    self, state: State, data: Stream, request: Request
-  ) -> Iterator[blocks.Explanation]:
-    """The bags; without a limit all, or two hundred of more than that."""
-    limit = request.limit
-    if limit is None and len(data) > _MOST:
-      limit = _MOST
-    because = Because(self.method, state, request.preset, _embedder(data))
-    for bag in bags(self.method, state, data, limit):
-      yield self._one(bag, because, request)
-      request.progress(1)
-
-  def _one(
-    self, bag: Bag, because: Because, request: Request
-  ) -> blocks.Explanation:
-    names = self.method.dataset.class_names
-    chances = bag.rows["probabilities"]
-    said = int(chances.argmax())
-    label = names[bag.label] if bag.label >= 0 else ""
-    return blocks.Explanation(
-      key=f"image-{request.split}-{bag.index}",
-      title=f"{names[said]}, {chances[said]:.0%}",
-      scope="local",
-      split=request.split,
-      subject=bag.name,
-      group=label,
-      blocks=(
-        blocks.Sentence(_verdict(bag, names[said], label)),
-        *_answers(bag, names),
-        _map(bag),
-        *_exemplars(bag),
-        _instances(bag),
-        *_because(bag, because),
-      ),
-    )
+def _one(
+  names: Sequence[str], bag: Bag, because: Because, request: Request
+) -> blocks.Explanation:
+  chances = bag.rows["probabilities"]
+  said = int(chances.argmax())
+  label = names[bag.label] if bag.label >= 0 else ""
+  return blocks.Explanation(
+    key=f"image-{request.split}-{bag.index}",
+    title=f"{names[said]}, {chances[said]:.0%}",
+    scope="local",
+    split=request.split,
+    subject=bag.name,
+    group=label,
+    blocks=(
+      blocks.Sentence(_verdict(bag, names[said], label)),
+      *_answers(bag, names),
+      _map(bag),
+      *_exemplars(bag),
+      _instances(bag),
+      *_because(bag, because),
+    ),
+  )
 
 
 def bags(

@@ -34,7 +34,7 @@ from protojax.methods.comel import (
   stream_summary,
   tasks,
 )
-from protojax.methods.comel.explanation import Classifier, Explainer
+from protojax.methods.comel.explanation import EXPLAINER, Classifier
 from protojax.methods.comel.network import Seen, probabilities
 from protojax.methods.comel.scores import Judged
 from protojax.methods.comel.stream_summary import Figures
@@ -46,7 +46,7 @@ class Method:
   """CoMEL as its config says; see `configs/comel_folder.py`."""
 
   assets = NO_ASSETS
-  capabilities = Capabilities(classifies=Classifier, explains=Explainer)
+  capabilities = Capabilities(classifies=Classifier, explains=EXPLAINER)
 
   def __init__(
     self, config: ConfigDict, class_names: tuple[str, ...] | None = None

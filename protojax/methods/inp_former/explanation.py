@@ -72,11 +72,12 @@ class Inspector:
 
   Attributes:
     method: gives the network, an `Inspectable`.
+    scopes: see `base.Explains`.
   """
 
   method: Any
 
-  scopes: ClassVar[tuple[str, ...]] = ("local",)
+  scopes: tuple[str, ...] = ("local",)
   report: ClassVar[str] = "defect_report"
 
   @property

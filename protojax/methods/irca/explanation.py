@@ -2,14 +2,14 @@
 
 from collections.abc import Iterator
 import dataclasses
-from typing import Any, ClassVar
+import functools
+from typing import Any
 
 from jaxtyping import Float
 import numpy as np
 
-from protojax import parallel
 from protojax.data.stream import Stream
-from protojax.explain import blocks
+from protojax.explain import blocks, in_blocks
 from protojax.explain.request import Request
 from protojax.methods.irca import device_overview, flags, transfer
 from protojax.types import State
@@ -19,44 +19,30 @@ _MOST, _GROUP = 1000, 50
 _SOURCES = blocks.Axis("wavenumber", "1/\N{MICRO SIGN}m")
 
 
+def explain(
+  method: Any, state: State, data: Stream, request: Request
+) -> Iterator[blocks.Explanation]:
+  """The device, and the curves of some interferometers.
+
+  Without a limit these are all, or a thousand of more than that.
+  """
+  yield device_overview.overview(method, state)
+  curves = _Curves(method)
+  batches = data.spread(in_blocks.limit(request, _MOST))
+  for one, row in in_blocks.swept(method.predict, state, batches, request):
+    yield curves.one(state, int(one["index"]), one["data"], row["transfer"])
+
+
+EXPLAINER = functools.partial(in_blocks.Explainer, explain, in_blocks.LOCAL)
+
+
 @dataclasses.dataclass(frozen=True)
-class Explainer:
-  """The `explains` of IRCA."""
+class _Curves:
+  """Explains single interferometers of a method."""
 
   method: Any
 
-  scopes: ClassVar[tuple[str, ...]] = ("local",)
-  report: ClassVar[str] = "block_report"
-
-  @property
-  def network(self) -> None:
-    """None: nothing is compared with a prototype."""
-
-  def stale(self, state: State) -> bool:
-    """Never: nothing is pushed."""
-    del state
-    return False
-
-  def explain(
-    self, state: State, data: Stream, request: Request
-  ) -> Iterator[blocks.Explanation]:
-    """The device, and the curves of some interferometers.
-
-    Without a limit these are all, or a thousand of more than that.
-    """
-    yield device_overview.overview(self.method, state)
-    limit = request.limit
-    if limit is None and len(data) > _MOST:
-      limit = _MOST
-    batches = data.spread(limit)
-    for batch, rows in parallel.each(self.method.predict, state, batches):
-      for i in np.flatnonzero(batch["valid"]):
-        row = int(batch["index"][i])
-        curves = batch["data"][i], rows["transfer"][i]
-        yield self._one(state, row, *curves)
-      request.progress(int(batch["valid"].sum()))
-
-  def _one(
+  def one(
     self,
     state: State,
     row: int,

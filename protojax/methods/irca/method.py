@@ -40,7 +40,7 @@ class Method:
   splits = ("test",)
   assets = NO_ASSETS
   capabilities = Capabilities(
-    explains=explanation.Explainer, simulates=simulator.Simulator
+    explains=explanation.EXPLAINER, simulates=simulator.Simulator
   )
 
   def __init__(self, config: ConfigDict, class_names: None = None) -> None:

@@ -3,14 +3,13 @@
 from collections.abc import Iterator, Mapping
 import dataclasses
 import functools
-from typing import Any, ClassVar
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 
-from protojax import parallel
 from protojax.data.stream import Stream
-from protojax.explain import blocks, reference_mode
+from protojax.explain import blocks, in_blocks
 from protojax.explain.importance import of_batch
 from protojax.explain.request import Request
 from protojax.methods.neurogaze_distill import bank_asset, data_card
@@ -21,66 +20,42 @@ from protojax.types import Array, Batch, State, UserError
 
 # Images of a split that are explained without a limit, evenly over it.
 _MOST = 200
-# Characteristics that a grey image does not have.
-_OF_COLOUR = ("hue", "saturation")
 
 
-@dataclasses.dataclass(frozen=True)
-class Explainer:
-  """The `explains` of NeuroGaze-Distill."""
+def explain(
+  method: Any, state: State, data: Stream, request: Request
+) -> Iterator[blocks.Explanation]:
+  """Images, then the split as a whole, then the cells of the grid.
 
-  method: Any
-
-  scopes: ClassVar[tuple[str, ...]] = ("local", "global")
-  report: ClassVar[str] = "block_report"
-
-  @property
-  def network(self) -> None:
-    """None: an answer is no sum over the prototypes."""
-
-  def stale(self, state: State) -> bool:
-    """Never: the bank is frozen."""
-    del state
-    return False
-
-  def explain(
-    self, state: State, data: Stream, request: Request
-  ) -> Iterator[blocks.Explanation]:
-    """Images, then the split as a whole, then the cells of the grid.
-
-    Args:
-      state: of the method.
-      data: the images.
-      request: "split", "scope", "preset", "limit", "top" and "progress" have an
-        effect; without a limit, no more than 200 images are explained.
-    """
-    method, preset = self.method, request.preset
-    limit = _MOST if request.limit is None else request.limit
-    bank = bank_asset.of_run(state) if method.mapped else None
-    batches = reference_mode.attach(
-      data.spread(limit), data.source, preset, data.image_size,
-      data.resizing,
-    )  # fmt: skip
-    tau = method.config.proto_kd.tau if bank is not None else 0.0
-    step = functools.partial(_rows, method.network, preset, tau)
-    images = Images(method, state, bank, data, request)
-    total: Any = 0.0
-    count = 0
-    for batch, rows in parallel.each(step, state, batches):
-      for i in np.flatnonzero(batch["valid"]):
-        row = {name: value[i] for name, value in rows.items()}
-        if bank is not None:
-          total, count = total + row["delta"], count + 1
-        if request.scope != "global":
-          yield images.one(int(batch["index"][i]), row)
-      request.progress(int(batch["valid"].sum()))
-    if request.scope == "local":
-      return
-    because = np.asarray(total / max(count, 1))
-    yield overview(method, bank, because, request)
+  Args:
+    method: of the run.
+    state: of the method.
+    data: the images.
+    request: "split", "scope", "preset", "limit", "top" and "progress" have an
+      effect; without a limit, no more than 200 images are explained.
+  """
+  bank = bank_asset.of_run(state) if method.mapped else None
+  batches = in_blocks.images(data, request, in_blocks.limit(request, _MOST))
+  tau = method.config.proto_kd.tau if bank is not None else 0.0
+  step = functools.partial(_rows, method.network, request.preset, tau)
+  images = Images(method, state, bank, data, request)
+  total: Any = 0.0
+  count = 0
+  for one, row in in_blocks.swept(step, state, batches, request):
     if bank is not None:
-      for cell in range(len(bank.counts)):
-        yield images.cell(cell, because[:, cell])
+      total, count = total + row["delta"], count + 1
+    if request.scope != "global":
+      yield images.one(int(one["index"]), row)
+  if request.scope == "local":
+    return
+  because = np.asarray(total / max(count, 1))
+  yield overview(method, bank, because, request)
+  if bank is not None:
+    for cell in range(len(bank.counts)):
+      yield images.cell(cell, because[:, cell])
+
+
+EXPLAINER = functools.partial(in_blocks.Explainer, explain, in_blocks.BOTH)
 
 
 def _rows(
@@ -163,9 +138,7 @@ class Images:
   ) -> Iterator[blocks.Block]:
     """Where an image lies on the grid; of a grey one, without its colours."""
     assert self.bank is not None
-    had = np.array(
-      [not grey or n not in _OF_COLOUR for n in self.request.preset.names]
-    )
+    had = self.request.preset.seen(grey)
     lost = np.where(had[:, None], row["delta"], np.nan)
     cosines, centers = row["cosines"], np.asarray(self.bank.centers)
     first, second = (row["q"] @ centers).tolist()

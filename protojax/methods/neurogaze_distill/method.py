@@ -53,7 +53,7 @@ class Method:
   """NeuroGaze-Distill; see `configs/neurogaze_distill_ferplus.py`."""
 
   capabilities = Capabilities(
-    classifies=OF_NETWORK, explains=explanation.Explainer
+    classifies=OF_NETWORK, explains=explanation.EXPLAINER
   )
 
   def __init__(

@@ -9,15 +9,14 @@ from collections.abc import Iterator, Mapping
 import dataclasses
 import functools
 import heapq
-from typing import Any, ClassVar
+from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Bool, Int
+from jaxtyping import Int
 import numpy as np
 
-from protojax import parallel
-from protojax.explain import blocks, reference_mode
+from protojax.explain import blocks, in_blocks
 from protojax.explain.importance import of_batch
 from protojax.explain.request import Request
 from protojax.methods.patchct import pictures, transport
@@ -31,24 +30,19 @@ _THRESHOLD = 0.5
 _SHOWN, _SHOWN_ALONE = 60, 1000
 # Most labels whose embeddings are compared in a matrix.
 _COMPARED = 30
-# Changes of what a grey image does not have.
-_OF_COLOUR = ("hue", "saturation")
 _GREY = "Grey images have neither hue nor saturation, which are left out."
 _CAPTION = "Labels of an image, and because of what"
 
 
 @dataclasses.dataclass(frozen=True)
-class Explainer:
-  """The `tags` and `explains` of PatchCT.
+class Tagger:
+  """The `tags` of PatchCT.
 
   Attributes:
-    method: gives the network, and streams.
+    method: gives the network.
   """
 
   method: Any
-
-  scopes: ClassVar[tuple[str, ...]] = ("local", "global")
-  report: ClassVar[str] = "block_report"
 
   @property
   def class_names(self) -> tuple[str, ...]:
@@ -60,56 +54,40 @@ class Explainer:
     """The probability above which a label is said."""
     return _THRESHOLD
 
-  @property
-  def network(self) -> None:
-    """None: prototypes are words, and were pushed to no patch."""
 
-  def stale(self, state: State) -> bool:
-    """Never: nothing is pushed."""
-    del state
-    return False
+def explain(
+  method: Any, state: State, data: Any, request: Request
+) -> Iterator[blocks.Explanation]:
+  """Images, then labels over the whole stream, then an overview of it.
 
-  def explain(
-    self, state: State, data: Any, request: Request
-  ) -> Iterator[blocks.Explanation]:
-    """Images, then labels over the whole stream, then an overview of it.
+  Args:
+    method: of the run.
+    state: of the method.
+    data: the images, in the order of their source.
+    request: "heat", "provenance" and "allow_changed" have no effect.
+  """
+  model: Network = method.network
+  alone = request.scope == "local"
+  most = in_blocks.limit(request, _SHOWN_ALONE if alone else len(data))
+  found = Gathered(model, request.preset, request.nearest)
+  count = min(most, len(data))
+  shown = _spread(count, 0 if request.scope == "global" else _SHOWN)
+  if alone:
+    shown = set(range(count))
+  step = functools.partial(_step, model, request.preset)
+  batches = in_blocks.images(data, request, count)
+  swept = in_blocks.swept(step, state, batches, request)
+  for number, (one, row) in enumerate(swept):
+    index, labels = int(one["index"]), one.get("labels")
+    found.add(index, row, labels)
+    if number in shown:
+      yield _image(model, data, request, index, row, labels)
+  if not alone:
+    yield from found.labels(data, request)
+    yield found.overview(state, request, len(shown))
 
-    Args:
-      state: of the method.
-      data: the images, in the order of their source.
-      request: "heat", "provenance" and "allow_changed" have no effect.
-    """
-    model: Network = self.method.network
-    alone = request.scope == "local"
-    most = request.limit or (_SHOWN_ALONE if alone else len(data))
-    found = Gathered(model, request.preset, request.nearest)
-    count = min(most, len(data))
-    shown = _spread(count, 0 if request.scope == "global" else _SHOWN)
-    if alone:
-      shown = set(range(count))
-    step = functools.partial(_step, model, request.preset)
-    batches = reference_mode.attach(
-      data.spread(count),
-      data.source,
-      request.preset,
-      data.image_size,
-      data.resizing,
-    )
-    number = 0
-    for batch, rows in parallel.each(step, state, batches):
-      taken = np.flatnonzero(batch["valid"])
-      for i in taken:
-        row = {name: x[i] for name, x in rows.items()}
-        index = int(batch["index"][i])
-        labels = batch["labels"][i] if "labels" in batch else None
-        found.add(index, row, labels)
-        if number in shown:
-          yield _image(self, data, request, index, row, labels)
-        number += 1
-      request.progress(len(taken))
-    if not alone:
-      yield from found.labels(data, request)
-      yield found.overview(state, request, len(shown))
+
+EXPLAINER = functools.partial(in_blocks.Explainer, explain, in_blocks.BOTH)
 
 
 def _spread(count: int, most: int) -> set[int]:
@@ -150,12 +128,6 @@ def _step(
   }
 
 
-def _had(preset: Preset, grey: bool) -> Bool[np.ndarray, " m"]:
-  """Which characteristics an image can have."""
-  changes = [m.change for m in preset.modifications]
-  return np.array([not grey or c not in _OF_COLOUR for c in changes])
-
-
 class Gathered:
   """What a sweep leaves of each label: its best patches, and importances."""
 
@@ -189,7 +161,7 @@ class Gathered:
       elif best:
         heapq.heappushpop(best, patch)
     self._images += there
-    counted = there[:, None] & _had(self._preset, bool(row["grey"]))[None]
+    counted = there[:, None] & self._preset.seen(bool(row["grey"]))[None]
     self._counts += counted
     self._sums += np.where(counted, row["delta"].T, 0)
 
@@ -279,7 +251,7 @@ class Gathered:
 
 
 def _image(
-  explainer: Explainer,
+  model: Network,
   data: Any,
   request: Request,
   index: int,
@@ -287,7 +259,6 @@ def _image(
   labels: Int[np.ndarray, " k"] | None,
 ) -> blocks.Explanation:
   """One image: what is said, where, and because of what."""
-  model: Network = explainer.method.network
   name = data.source.name(index)
   image = np.asarray(data.examples([index])["image"][0])
   order = np.argsort(-row["probabilities"], kind="stable")
@@ -349,7 +320,7 @@ def _because(
 ) -> blocks.Table:
   """What each label's similarity is made of."""
   known = {1: "yes", 0: "no", -1: ""}
-  had = _had(preset, bool(row["grey"]))
+  had = preset.seen(bool(row["grey"]))
   return blocks.Table(
     ("label", "there", "probability", "similarity", *preset.names),
     tuple(

@@ -58,7 +58,7 @@ class Method:
   """PatchCT as its config says; see `configs/patchct_folder.py`."""
 
   capabilities = Capabilities(
-    tags=explanation.Explainer, explains=explanation.Explainer
+    tags=explanation.Tagger, explains=explanation.EXPLAINER
   )
 
   def __init__(

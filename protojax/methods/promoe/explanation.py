@@ -37,7 +37,7 @@ class Explainer:
 
   method: Any
 
-  scopes: ClassVar[tuple[str, ...]] = ("local", "global")
+  scopes: tuple[str, ...] = ("local", "global")
   report: ClassVar[str] = "block_report"
 
   @property

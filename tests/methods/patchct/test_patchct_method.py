@@ -241,7 +241,7 @@ def test_a_table_is_taken_over_for_the_same_labels_alone(tmp_path):
 def explained(method, state):
   request = Request(preset=PRESET, limit=4, nearest=2)
   data = method.stream("test")
-  explainer = explanation.Explainer(method)
+  explainer = explanation.EXPLAINER(method)
   return list(explainer.explain(state, data, request))
 
 
@@ -273,9 +273,9 @@ def test_because_is_the_similarity_that_is_lost(explained):
 
 def test_a_grey_image_has_no_colour_to_lose():
   preset = presets.load("reference", "fast", "none")
-  had = dict(zip(preset.names, explanation._had(preset, True), strict=True))
+  had = dict(zip(preset.names, preset.seen(True), strict=True))
   assert {n for n, x in had.items() if not x} == {"hue", "saturation"}
-  assert explanation._had(preset, False).all()
+  assert preset.seen(False).all()
 
 
 def test_images_of_a_user_need_no_labels(method, state, batch):
@@ -294,7 +294,7 @@ def test_images_of_a_user_need_no_labels(method, state, batch):
       return iter([{**plain, "valid": np.arange(16) < 2}])
 
   request = Request(preset=PRESET, scope="local", split="images")
-  explainer = explanation.Explainer(method)
+  explainer = explanation.EXPLAINER(method)
   found = list(explainer.explain(state, Data(), request))
   assert [e.scope for e in found] == ["local"] * 2
   notes = [b for b in found[0].blocks if isinstance(b, blocks.Note)]
