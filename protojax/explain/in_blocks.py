@@ -12,7 +12,6 @@ import jax
 import numpy as np
 
 from protojax import parallel
-from protojax.data.stream import Stream
 from protojax.explain import blocks, reference_mode
 from protojax.explain.request import Request
 from protojax.types import Batch, PyTree, State
@@ -60,9 +59,7 @@ def limit(request: Request, most: int) -> int:
   return most if request.limit is None else request.limit
 
 
-def images(
-  data: Stream, request: Request, count: int | None
-) -> Iterator[Batch]:
+def images(data: Any, request: Request, count: int | None) -> Iterator[Batch]:
   """Batches of so many images, evenly chosen; with copies if they are needed.
 
   Args:
