@@ -109,17 +109,13 @@ class Localises(Protocol):
 
 
 class Explains(Protocol):
-  """A method that explains its answers.
-
-  Attributes:
-    report: the module of `protojax.report` that writes its explanations.
-  """
+  """A method that explains; `report` is the module of `protojax.report`."""
 
   report: ClassVar[str]
 
   @property
   def scopes(self) -> tuple[str, ...]:
-    """ "local" (images) and, if prototypes stand for several, "global"."""
+    """Of images ("local") and, if prototypes stand for several, "global"."""
     ...
 
   @property
