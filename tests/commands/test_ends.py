@@ -90,8 +90,10 @@ import runpy, signal, sys
 from protojax import signals
 signal.signal(signal.SIGINT, signal.default_int_handler)
 sys.argv = sys.argv[1:]
-print("begun", flush=True)
-runpy.run_path(sys.argv[0], run_name="__main__")
+# However soon it comes.
+with signals.handled(signals.leave):
+  print("begun", flush=True)
+  runpy.run_path(sys.argv[0], run_name="__main__")
 """
 
 
