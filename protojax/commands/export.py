@@ -8,6 +8,11 @@ uint8 pixels of the model's size, [b, size, size, 3]. prototypes.json holds the
 classes, and for each prototype its class, its weight and the patch that it was
 taken from. Pruned prototypes are left out. Before anything is written, the
 results of the programs are compared with those of the model.
+
+  python -m protojax export --workdir=DIR --output=DIR2 --format=onnx
+
+writes model.onnx, for a fixed number of images, and model.json. It takes models
+that name classes or find defects.
 """
 
 import argparse
@@ -25,8 +30,22 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     metavar="DIR2",
     help="folder to write to",
   )
+  parser.add_argument(
+    "--format",
+    choices=("stablehlo", "onnx"),
+    default="stablehlo",
+    help="what to write (default: %(default)s)",
+  )
+  parser.add_argument(
+    "--batch-size",
+    type=cli.whole_number(1, 4096),
+    default=1,
+    metavar="N",
+    help="images that model.onnx takes at once (default: %(default)s)",
+  )
 
 
 def run(args: argparse.Namespace) -> int:
   """Writes the programs."""
-  return cli.operation("exporting").run(args)
+  of_format = {"stablehlo": "exporting", "onnx": "onnx_model"}
+  return cli.operation(of_format[args.format]).run(args)

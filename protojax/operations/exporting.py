@@ -45,7 +45,7 @@ def run(args: argparse.Namespace) -> int:
       " python -m pip install -e '.[export]'"
     )
   parallel.setup()
-  folder = Path(args.workdir or workdir.newest(Path("runs")))
+  folder = folder_of(args)
   method, state, config = loading.load(folder)
   network = needed(method, "explains").network
   if not isinstance(network, Network):
@@ -74,6 +74,11 @@ def run(args: argparse.Namespace) -> int:
     f" model: {off:.2g}"
   )
   return 0
+
+
+def folder_of(args: argparse.Namespace) -> Path:
+  """The run to export: the one that is named, or the newest."""
+  return Path(args.workdir or workdir.newest(Path("runs")))
 
 
 def serialized(network: Network, state: State) -> dict[str, bytes]:
@@ -174,14 +179,15 @@ def difference(
 
   expected, expected_maps = model(state, images)
   return max(
-    _apart(found["logits"], expected["logits"]),
-    _apart(found["similarities"], expected["similarities"][:, alive]),
-    _apart(maps, expected_maps),
+    apart(found["logits"], expected["logits"]),
+    apart(found["similarities"], expected["similarities"][:, alive]),
+    apart(maps, expected_maps),
   )
 
 
-def _apart(found: ArrayLike, expected: ArrayLike) -> float:
-  a, b = np.asarray(found), np.asarray(expected)
+def apart(found: ArrayLike, expected: ArrayLike) -> float:
+  """Largest difference; for values above 1 as a share of the value."""
+  a, b = (np.asarray(x, np.float64) for x in (found, expected))
   return float(np.max(np.abs(a - b) / np.maximum(1, np.abs(b)), initial=0))
 
 

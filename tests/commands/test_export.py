@@ -8,13 +8,11 @@ import jax
 import numpy as np
 import pytest
 
-from configs import protopnet_folder
 from protojax import __main__ as command_line
-from protojax import cli, loading, methods, parallel
-from protojax.engine import workdir
-from protojax.engine.checkpoint import Checkpoints, Progress
+from protojax import cli, loading
 from protojax.operations import exporting
 from protojax.types import UserError
+from tests.commands.exported_runs import random_run
 
 pytest.importorskip("flatbuffers")
 
@@ -50,37 +48,7 @@ assert not any(name in sys.modules for name in ("flax", "orbax"))
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-  """A run with random weights and two dead prototypes of six."""
-  folder = tmp_path_factory.mktemp("export") / "run"
-  config = protopnet_folder.get_config("debug").unlock()
-  config.data.update({"name": "folder", "root": "/gone"})
-  config.prototypes.similarity = "log"
-  names = ("cat", "dog's <b>", "\u00fc")
-  method = methods.load(config.lock(), names)
-  rng = np.random.default_rng(0)
-  state = jax.tree.map(
-    # Of positive variance, and no larger than weights are.
-    lambda x: (rng.random(x.shape) / 8 + 0.01).astype(x.dtype),
-    jax.eval_shape(method.init, parallel.init_key(0)),
-  )
-  source = state.buffers["provenance"].replace(
-    image=np.array([4, 0, -1, 2, 1, 3], np.int32),
-    cell=np.array([0, 5, 0, 9, 1, 2], np.int32),
-  )
-  state = state.replace(
-    buffers={
-      **state.buffers,
-      "class_of": np.array([0, 0, 1, 1, 2, 2], np.int32),
-      "alive": np.array([1, 0, 1, 1, 0, 1], bool),
-      "provenance": source,
-    }
-  )
-  workdir.claim(folder, config, methods.later)
-  workdir.claim_classes(folder, names)
-  checkpoints = Checkpoints(folder)
-  checkpoints.save(Progress(finished=True), state, {})
-  checkpoints.close()
-  return folder
+  return random_run(tmp_path_factory.mktemp("export"))
 
 
 @pytest.fixture(scope="module")
