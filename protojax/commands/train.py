@@ -15,6 +15,8 @@ import argparse
 from protojax import cli
 
 _CONFIG = "protopnet_photos"
+# `engine.loggers`, which takes long to import.
+_LOGGERS = ("tensorboard", "wandb", "mlflow")
 # Flag -> what it counts, and the largest number. More devices than these take
 # minutes to make up.
 _PLANNED = {
@@ -48,6 +50,14 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     help="start from the model of the run in this folder",
   )
   parser.add_argument(
+    "--logger",
+    type=_loggers,
+    default=["tensorboard"],
+    metavar="NAMES",
+    help="what takes the metrics beside metrics.jsonl, separated by commas:"
+    f" {', '.join(_LOGGERS)}, or none; tensorboard by default",
+  )
+  parser.add_argument(
     "--distributed",
     action="store_true",
     help="this process is one of several that train together",
@@ -73,3 +83,13 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
   """Trains, or continues, the run of every seed."""
   return cli.operation("training").run(args)
+
+
+def _loggers(text: str) -> list[str]:
+  names = [] if text == "none" else text.split(",")
+  for name in names:
+    if name not in _LOGGERS:
+      raise argparse.ArgumentTypeError(
+        f"{name:.40} is no logger; there are {', '.join(_LOGGERS)}, and none"
+      )
+  return list(dict.fromkeys(names))

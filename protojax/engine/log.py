@@ -1,10 +1,8 @@
-"""Logs a run while it trains: metrics.jsonl, TensorBoard, progress bar."""
+"""Logs a run while it trains: metrics.jsonl, loggers, progress bar."""
 
-from collections.abc import Iterable, Mapping
-import contextlib
-import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-import time
+from types import MappingProxyType
 from typing import Any, TypedDict
 
 from rich.progress import (
@@ -17,15 +15,10 @@ from rich.progress import (
   TimeRemainingColumn,
 )
 from rich.text import Text
-from tensorboardX.event_file_writer import EventsWriter
-
-# Protocol buffers make their classes at import.
-# pyrefly: ignore[missing-module-attribute]
-from tensorboardX.proto.event_pb2 import Event, SessionLog
-from tensorboardX.summary import scalar
 
 from protojax import json_files, parallel
 from protojax.console import Console
+from protojax.engine import loggers
 from protojax.types import Metrics, UserError
 from protojax.writing import json_text, replacing, writing
 
@@ -43,13 +36,22 @@ class Log:
     stage: number of the current stage, from 1.
     step: steps of that stage that are done.
     total_steps: steps done in all stages.
+    names: of the other loggers; see `loggers`.
+    settings: what they show of the config.
 
   Raises:
-    UserError: the folder cannot be written to; its disk is full.
+    UserError: the folder cannot be written to, its disk is full, or the
+      package of a logger is not installed.
   """
 
   def __init__(
-    self, workdir: Path, stage: int = 1, step: int = 0, total_steps: int = 0
+    self,
+    workdir: Path,
+    stage: int = 1,
+    step: int = 0,
+    total_steps: int = 0,
+    names: Sequence[str] = ("tensorboard",),
+    settings: Mapping[str, Any] = MappingProxyType({}),
   ) -> None:
     self._writing = parallel.is_primary()
     if not self._writing:
@@ -58,7 +60,7 @@ class Log:
     with writing(self._path):
       workdir.mkdir(parents=True, exist_ok=True)
       _cut(self._path, stage, step)
-    self._board = _Board(workdir / "tensorboard", total_steps + 1)
+    self._loggers = loggers.opened(names, workdir, settings, total_steps)
 
   def event(
     self,
@@ -76,14 +78,15 @@ class Log:
     # Closed every time, so that an error of the disk is raised here.
     with writing(self._path), self._path.open("a") as file:
       file.write(json_text({**position, **metrics}) + "\n")
-    self._board.add(
-      {f"{split}/{name}": value for name, value in metrics.items()}, total_steps
-    )
+    named = {f"{split}/{name}": value for name, value in metrics.items()}
+    for logger in self._loggers:
+      logger.add(named, total_steps)
 
   def close(self) -> None:
     """Flushes and closes the files."""
     if self._writing:
-      self._board.close()
+      for logger in self._loggers:
+        logger.close()
 
 
 class _Event(TypedDict):
@@ -109,50 +112,6 @@ def _cut(path: Path, stage: int, step: int) -> None:
       lines.append(json_text(event) + "\n")
   with replacing(path) as file:
     file.write("".join(lines))
-
-
-class _Board:
-  """TensorBoard's event file, written without a thread.
-
-  The library's own writer has a thread, which dies if the disk is full; then
-  the run waits for ever.
-  """
-
-  def __init__(self, folder: Path, purge_step: int) -> None:
-    self._folder = folder
-    with writing(folder):
-      folder.mkdir(parents=True, exist_ok=True)
-      self._writer = EventsWriter(str(folder / "events"))
-    # TensorBoard hides events of an earlier process from this step on.
-    again = SessionLog(status=SessionLog.START)
-    self._write(
-      [Event(step=purge_step, session_log=again, wall_time=time.time())]
-    )
-
-  def add(self, metrics: Metrics, step: int) -> None:
-    """Writes those of the metrics that are finite."""
-    self._write(
-      Event(step=step, summary=scalar(name, value), wall_time=time.time())
-      for name, value in metrics.items()
-      if math.isfinite(value)
-    )
-
-  def _write(self, events: Iterable[Event]) -> None:
-    try:
-      with writing(self._folder):
-        for event in events:
-          self._writer.write_event(event)
-        self._writer.flush()
-    except UserError:
-      # Closed, or the file would write again when it is garbage-collected.
-      with contextlib.suppress(OSError):
-        self._writer.close()
-      raise
-
-  def close(self) -> None:
-    """Closes the file."""
-    with writing(self._folder):
-      self._writer.close()
 
 
 class _Speed(ProgressColumn):

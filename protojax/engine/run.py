@@ -1,6 +1,6 @@
 """Runs the stages of a method in order; resumes where a run stopped."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 import contextlib
 import dataclasses
 from pathlib import Path
@@ -42,11 +42,15 @@ class Run:
     seed: of all random numbers.
     save_seconds: time after which a checkpoint is written within a stage; the
       end of a stage writes one, too.
+    loggers: names of those that take the metrics; see `engine.loggers`.
+    settings: what they show of the config.
   """
 
   workdir: Path
   seed: int
   save_seconds: float = 60.0
+  loggers: Sequence[str] = ("tensorboard",)
+  settings: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
   def __post_init__(self) -> None:
     self.checkpoints = Checkpoints(self.workdir)
@@ -93,7 +97,12 @@ class Run:
     self._begin(init, stages, adopt, assets, init_from)
     progress = self.progress
     self.log = Log(
-      self.workdir, progress.stage, progress.step, progress.total_steps
+      self.workdir,
+      progress.stage,
+      progress.step,
+      progress.total_steps,
+      self.loggers,
+      self.settings,
     )
     with self._signals(), bar() as self._bar:
       for number, stage in enumerate(stages, 1):

@@ -1,6 +1,7 @@
 """Training: config -> method -> stages -> checkpoint."""
 
 import argparse
+from collections.abc import Sequence
 import functools
 import os
 from pathlib import Path
@@ -35,7 +36,7 @@ def run(args: argparse.Namespace) -> int:
   folder = Path(args.workdir or f"runs/{configuration.name(args.config)}")
   runs = seeds.runs(folder, config)
   for place, of_seed in runs.items():
-    if status := train(place, of_seed):
+    if status := train(place, of_seed, loggers=args.logger):
       return status
   if len(runs) > 1 and parallel.is_primary():
     seeds.show(seeds.write(folder, list(runs)))
@@ -53,7 +54,10 @@ def _dry_run(config: ConfigDict, args: argparse.Namespace) -> int:
 
 
 def train(
-  folder: Path, config: ConfigDict, make: methods.Make = methods.load
+  folder: Path,
+  config: ConfigDict,
+  make: methods.Make = methods.load,
+  loggers: Sequence[str] = ("tensorboard",),
 ) -> int:
   """Trains, or continues, the run of one seed; writes FOLDER/summary.json.
 
@@ -62,6 +66,7 @@ def train(
     config: of the run, for one seed.
     make: makes the method from the config. Give your own if no config can name
       your method: `functools.partial(epic.Method, own=(backbone, head))`.
+    loggers: what takes the metrics beside metrics.jsonl; see `engine.loggers`.
 
   Returns:
     The exit code: 0, or that of the signal that stopped it.
@@ -72,7 +77,7 @@ def train(
   """
   _require_apart(folder, config)
   with workdir.locked(folder):
-    return _trained(folder, config, make)
+    return _trained(folder, config, make, loggers)
 
 
 def _require_apart(folder: Path, config: ConfigDict) -> None:
@@ -95,11 +100,15 @@ def _require_apart(folder: Path, config: ConfigDict) -> None:
     )
 
 
-def _trained(folder: Path, config: ConfigDict, make: methods.Make) -> int:
+def _trained(
+  folder: Path, config: ConfigDict, make: methods.Make, loggers: Sequence[str]
+) -> int:
   # First, since it refuses settings that are out of range.
   method = make(config, None)
   workdir.claim(folder, config, methods.later)
-  run = Run(folder, config.seed, config.save_seconds)
+  run = Run(
+    folder, config.seed, config.save_seconds, loggers, _settings(config)
+  )
   explain = ""
   if method.capabilities.explains is not None:
     explain = f"{typed.command('explain')} --workdir={folder}"
@@ -156,3 +165,12 @@ def _trained(folder: Path, config: ConfigDict, make: methods.Make) -> int:
     if explain:
       printing.say("", f"Next: {explain}")
   return 0
+
+
+def _settings(config: ConfigDict) -> dict[str, Any]:
+  """Key of a config, with dots -> value."""
+  found: dict[str, Any] = {}
+  for name, value in config.items():
+    inner = _settings(value) if isinstance(value, ConfigDict) else {"": value}
+    found |= {f"{name}.{key}".rstrip("."): x for key, x in inner.items()}
+  return found
