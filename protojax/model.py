@@ -14,7 +14,7 @@ from jaxtyping import Float
 from ml_collections import ConfigDict
 import numpy as np
 
-from protojax import __version__, loading, methods, parallel, typed, why
+from protojax import __version__, hub, loading, methods, parallel, typed, why
 from protojax.data.source import Source
 from protojax.data.stream import Stream
 from protojax.datasets import given
@@ -249,14 +249,17 @@ def load(workdir: str | os.PathLike) -> Model:
   """The model of a trained run.
 
   Args:
-    workdir: folder of the run.
+    workdir: folder of the run; or "hf:owner/name", which `publish` wrote.
 
   Raises:
     UserError: the folder holds no run, all its prototypes were pruned, or it
-      has no checkpoint that fits it.
+      has no checkpoint that fits it; or there is no such published run.
   """
   parallel.setup()
-  folder = Path(workdir).expanduser()
+  if isinstance(workdir, str) and workdir.startswith(hub.HUB):
+    folder = hub.fetched(workdir)
+  else:
+    folder = Path(workdir).expanduser()
   method, state, config = loading.load(folder)
   loading.require_living(method, state)
   return Model(folder, method, state, config)

@@ -29,6 +29,7 @@ LEVELS = (
   ("agents", "report"),
   ("methods",),
   ("any_model", "configuration", "loading", "why"),
+  ("hub",),
   ("model",),
   ("evaluation", "interact", "commands", "operations", "cli"),
   ("__main__", "learning"),
