@@ -8,6 +8,7 @@ import pytest
 from tests.conftest import ROOT
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", ["heatmaps", "evaluating"])
 def test_the_programs_of_a_page_run(page):
   text = (ROOT / "docs" / f"{page}.md").read_text("utf-8")

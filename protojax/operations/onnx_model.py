@@ -50,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
   folder = exporting.folder_of(args)
   method, state, config = loading.load(folder)
   answers = needed(method, "classifies", "inspects")
-  state = parallel.to_host(state)
+  state = jax.tree.map(jnp.asarray, parallel.to_host(state))
   loading.require_living(method, state)
   size = loading.image_size(config)
   shape = (args.batch_size, size, size, 3)

@@ -47,6 +47,7 @@ def fake(tmp_path, monkeypatch):
   return module
 
 
+@pytest.mark.slow
 def test_what_is_published_comes_back(fake, tmp_path, capsys):
   run = random_run(tmp_path)
   (run / "summary.json").write_text('{"metrics": {"accuracy": 0.875}}')

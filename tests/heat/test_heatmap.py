@@ -127,6 +127,7 @@ def test_grad_cam_is_that_of_the_last_map_by_hand(network):
   assert_allclose(found, expected, rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_network_of_nnx_and_one_image():
   fn = Nnx()
   one = pj.heatmap(fn, IMAGES[0], "lrp")

@@ -86,21 +86,23 @@ def test_road_asks_whether_the_class_stays():
   # The dark pixel is the hottest of one image, and the coldest of the other.
   maps = np.zeros((2, 6, 6), np.float32)
   maps[:, 0, 0] = 1, -1
-  found = metrics.road(
-    predict, images, maps, np.array([1, 1]), KEYS, (0.1, 0.9)
-  )
+  classes = np.array([1, 1])
+  found = jax.jit(
+    lambda maps: metrics.road(predict, images, maps, classes, KEYS, (0.1, 0.9))
+  )(maps)
   assert_array_equal(found, [[False, False], [True, True]])
 
 
 def test_rank_correlation_is_scipys():
   ties = np.round(MAPS)
-  found = metrics.spearman(MAPS, ties)
+  compare = jax.jit(metrics.spearman)
+  found = compare(MAPS, ties)
   expected = [
     scipy.stats.spearmanr(a.ravel(), b.ravel()).statistic
     for a, b in zip(MAPS, ties, strict=True)
   ]
   assert_allclose(found, expected, rtol=1e-4)
-  assert np.isnan(metrics.spearman(MAPS, np.zeros_like(MAPS))).all()
+  assert np.isnan(compare(MAPS, np.zeros_like(MAPS))).all()
 
 
 PARAMS = {
@@ -117,7 +119,11 @@ def explain(params, images):
 
 def mprt(layers, **settings):
   key = jax.random.key(3)
-  return metrics.mprt(explain, PARAMS, IMAGES, key, layers, **settings)
+  return jax.jit(
+    lambda images: metrics.mprt(
+      explain, PARAMS, images, key, layers, **settings
+    )
+  )(IMAGES)
 
 
 def test_mprt_goes_down_from_the_output():
@@ -127,10 +133,10 @@ def test_mprt_goes_down_from_the_output():
   assert_allclose(together[0], apart[0])
   assert (np.abs(together[1] - apart[1]) > 1e-3).all()
   assert (together < 0.99).all()
-  # A layer by its path.
-  assert_allclose(mprt(["head/kernel"])[0], together[0])
-  # A constant array keeps its values, and so the maps.
-  assert_allclose(mprt(["never"]), 1, rtol=1e-4)
+  # A constant array keeps its values, and so the maps; a layer by its path.
+  paths = mprt(["never", "head/kernel"])
+  assert_allclose(paths[0], 1, rtol=1e-4)
+  assert_allclose(paths[1], together[0], rtol=1e-4)
 
 
 @pytest.mark.parametrize(
