@@ -9,14 +9,13 @@ importance of `explain.importance`, on the similarity that routes.
 from collections.abc import Iterator
 import dataclasses
 import functools
-from typing import Any, ClassVar
+from typing import Any
 
 from jaxtyping import Float, Int, UInt8
 import numpy as np
 
-from protojax import parallel
 from protojax.data.stream import Stream
-from protojax.explain import blocks, reference_mode
+from protojax.explain import blocks, in_blocks
 from protojax.explain.request import Request
 from protojax.methods.promoe import view as view_lib
 from protojax.methods.promoe.network import MixtureNetwork
@@ -25,65 +24,49 @@ from protojax.methods.promoe.view import View
 from protojax.modify.presets import Preset
 from protojax.types import Box, State
 
-# Changes that a grey image does not show.
-_OF_COLOUR = ("hue", "saturation")
 # Sides of a picture of experts are as many pixels or more.
 _SIDE = 96
 
 
+def explain(
+  method: Any, state: State, data: Stream, request: Request
+) -> Iterator[blocks.Explanation]:
+  """Experts of images (local), and of what each expert is for (global).
+
+  Images of a run with dense layers, or of one on latents, are not explained: a
+  note says so.
+  """
+  net: MixtureNetwork = method.network
+  if net.rule is None or not isinstance(net.space, Pixels):
+    yield _nothing(net, request.split)
+    return
+  experts = Experts(method)
+  view = experts.view
+  request = dataclasses.replace(request, preset=_seen(net, request.preset))
+  step = functools.partial(view_lib.rows, net, request.preset, view)
+  batches = in_blocks.images(data, request, request.limit)
+  found: list[dict[str, Any]] = []
+  for one, row in in_blocks.swept(step, state, batches, request):
+    row |= {"index": int(one["index"]), "label": int(one["label"])}
+    if request.scope != "global":
+      yield experts.local(data, request, row, view)
+    found.append({k: row[k] for k in row if k != "experts"})
+  if request.scope != "local":
+    yield from experts.overall(data, request, _stacked(found))
+
+
+EXPLAINER = functools.partial(in_blocks.Explainer, explain, in_blocks.BOTH)
+
+
 @dataclasses.dataclass(frozen=True)
-class Explainer:
-  """The `explains` of ProMoE; see `base.Explains`."""
+class Experts:
+  """Makes the explanations of images and experts.
+
+  Attributes:
+    method: of the run.
+  """
 
   method: Any
-
-  scopes: tuple[str, ...] = ("local", "global")
-  report: ClassVar[str] = "block_report"
-
-  @property
-  def network(self) -> None:
-    """None: the prototypes are no patches of images."""
-
-  def stale(self, state: State) -> bool:
-    """Never: nothing is pushed."""
-    del state
-    return False
-
-  def explain(
-    self, state: State, data: Stream, request: Request
-  ) -> Iterator[blocks.Explanation]:
-    """Experts of images (local), and of what each expert is for (global).
-
-    Images of a run with dense layers, or of one on latents, are not explained:
-    a note says so.
-    """
-    net: MixtureNetwork = self.method.network
-    if net.rule is None or not isinstance(net.space, Pixels):
-      yield _nothing(net, request.split)
-      return
-    view = self.view
-    request = dataclasses.replace(request, preset=_seen(net, request.preset))
-    step = functools.partial(view_lib.rows, net, request.preset, view)
-    batches = reference_mode.attach(
-      data.spread(request.limit),
-      data.source,
-      request.preset,
-      data.image_size,
-      data.resizing,
-    )
-    found: list[dict[str, Any]] = []
-    for batch, rows in parallel.each(step, state, batches):
-      taken = np.flatnonzero(batch["valid"])
-      for i in taken:
-        row = {name: value[i] for name, value in rows.items()}
-        row["index"] = int(batch["index"][i])
-        row["label"] = int(batch["label"][i])
-        if request.scope != "global":
-          yield self._local(data, request, row, view)
-        found.append({k: row[k] for k in row if k != "experts"})
-      request.progress(len(taken))
-    if request.scope != "local":
-      yield from self._global(data, request, _stacked(found))
 
   @property
   def view(self) -> View:
@@ -98,7 +81,7 @@ class Explainer:
     names = [f"expert {j + 1}" for j in range(rule.experts)]
     return (*names, *["unconditional expert"] * rule.conditional)
 
-  def _local(
+  def local(
     self, data: Stream, request: Request, row: dict[str, Any], view: View
   ) -> blocks.Explanation:
     """The experts of an image's patches."""
@@ -146,7 +129,7 @@ class Explainer:
     names = "expert", "patches", "best similarity", *preset.names
     return blocks.Table(names, tuple(rows), "Experts of the image")
 
-  def _global(
+  def overall(
     self, data: Stream, request: Request, found: dict[str, np.ndarray]
   ) -> Iterator[blocks.Explanation]:
     """An overview of all experts, and each of them."""
@@ -246,8 +229,9 @@ def _seen(net: MixtureNetwork, preset: Preset) -> Preset:
   """The preset without what the network cannot see."""
   if net.space.channels != 1:
     return preset
-  kept = [m for m in preset.modifications if m.change not in _OF_COLOUR]
-  return dataclasses.replace(preset, modifications=tuple(kept))
+  kept = zip(preset.modifications, preset.seen(grey=True), strict=True)
+  shown = tuple(m for m, able in kept if able)
+  return dataclasses.replace(preset, modifications=shown)
 
 
 def _left_out(net: MixtureNetwork) -> tuple[blocks.Note, ...]:

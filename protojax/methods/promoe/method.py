@@ -30,7 +30,7 @@ from protojax.engine.terms import Aux, Now, Term, of_whole_batch
 from protojax.methods.base import NO_ASSETS, Capabilities, splits
 from protojax.methods.promoe import losses, mixture, settings, statistics
 from protojax.methods.promoe import network as network_lib
-from protojax.methods.promoe.explanation import Explainer
+from protojax.methods.promoe.explanation import EXPLAINER
 from protojax.methods.promoe.generation import Generator
 from protojax.methods.promoe.network import MixtureNetwork, average
 from protojax.methods.promoe.space import Latents, Pixels, Space
@@ -43,7 +43,7 @@ _TOTALS = ("loss", "target", "count")
 class Method:
   """ProMoE as its config says; see `configs/promoe_digits.py`."""
 
-  capabilities = Capabilities(explains=Explainer, generates=Generator)
+  capabilities = Capabilities(explains=EXPLAINER, generates=Generator)
 
   def __init__(
     self, config: ConfigDict, class_names: tuple[str, ...] | None = None

@@ -10,7 +10,7 @@ from protojax.configs import promoe_folder
 from protojax.explain import blocks
 from protojax.explain.request import Request
 from protojax.methods.promoe import pages
-from protojax.methods.promoe.explanation import Explainer
+from protojax.methods.promoe.explanation import Experts
 from protojax.modify import presets
 
 COUNT, EXPERTS, TOKENS = 6, 3, 16
@@ -19,13 +19,13 @@ REQUEST = Request(preset=PRESET, nearest=2)
 
 
 @pytest.fixture(scope="module")
-def explainer():
-  return Explainer(methods.load(promoe_folder.get_config("debug")))
+def experts():
+  return Experts(methods.load(promoe_folder.get_config("debug")))
 
 
 @pytest.fixture(scope="module")
-def data(explainer):
-  return explainer.method.stream("test")
+def data(experts):
+  return experts.method.stream("test")
 
 
 @pytest.fixture(scope="module")
@@ -51,8 +51,8 @@ def of(explanation, kind):
   return [block for block in explanation.blocks if isinstance(block, kind)]
 
 
-def test_an_expert_is_told_by_its_nearest_patches(explainer, data, found):
-  _, *each = explainer._global(data, REQUEST, found)
+def test_an_expert_is_told_by_its_nearest_patches(experts, data, found):
+  _, *each = experts.overall(data, REQUEST, found)
   assert [e.subject for e in each] == ["expert 1", "expert 2", "expert 3"]
   for j, explanation in enumerate(each):
     (gallery,) = of(explanation, blocks.Gallery)
@@ -75,10 +75,8 @@ def test_an_expert_is_told_by_its_nearest_patches(explainer, data, found):
       assert every == pytest.approx(delta[own, m].mean() if own.any() else 0)
 
 
-def test_the_load_of_experts_and_the_share_of_each_class(
-  explainer, data, found
-):
-  overview, first, second, _ = explainer._global(data, REQUEST, found)
+def test_the_load_of_experts_and_the_share_of_each_class(experts, data, found):
+  overview, first, second, _ = experts.overall(data, REQUEST, found)
   (load,) = of(overview, blocks.Table)
   assert [share for _, share in load.rows] == [0.5, 0, 0.5, 0]
   assert load.rows[-1][0] == "unconditional expert"
@@ -93,9 +91,9 @@ def test_the_load_of_experts_and_the_share_of_each_class(
   assert "send it most of theirs: none." in said.text
 
 
-def test_an_image_lists_the_experts_that_it_uses(explainer, found):
+def test_an_image_lists_the_experts_that_it_uses(experts, found):
   row = {name: value[4] for name, value in found.items()}
-  table = explainer._table(row, PRESET)
+  table = experts._table(row, PRESET)
   ((expert, tokens, similarity, *deltas),) = table.rows
   assert (expert, tokens) == (3, TOKENS)
   assert similarity == found["similarity"][4, 2]
@@ -103,7 +101,7 @@ def test_an_image_lists_the_experts_that_it_uses(explainer, found):
 
 
 def test_the_page_has_the_load_of_layers_and_how_it_came_about(
-  explainer, tmp_path
+  experts, tmp_path
 ):
   log = tmp_path / "metrics.jsonl"
   events = (
@@ -125,6 +123,6 @@ def test_the_page_has_the_load_of_layers_and_how_it_came_about(
   assert uneven == pytest.approx((2, entropy, 0, 0.75, 0, 0.25))
   usage = np.zeros((2, 10, EXPERTS + 1))
   usage[0, 4] = 3, 1, 0, 0
-  first, _ = pages._classes(explainer.method, usage)
+  first, _ = pages._classes(experts.method, usage)
   assert first.values[4].tolist() == [0.75, 0.25, 0]
   assert not first.values[:4].any()
