@@ -233,10 +233,15 @@ def _interrupt(folder, flags, stage, number):
   process = _start(folder, *flags)
   before = STAGES[stage - 2]
   _until(process, before)
-  # The stage before is told of, and then saved.
+  # The stage before is told of, and then saved. The run stands still while it
+  # is looked at: on a busy machine it would go on to the next one.
+  process.send_signal(signal.SIGSTOP)
   while _stage(folder) < stage:
+    process.send_signal(signal.SIGCONT)
     time.sleep(0.05)
+    process.send_signal(signal.SIGSTOP)
   process.send_signal(number)
+  process.send_signal(signal.SIGCONT)
   rest = process.communicate()[0]
   assert not (folder / "summary.json").exists(), f"too late: {before}"
   assert _stage(folder) == stage
