@@ -97,6 +97,7 @@ class Nnx(nnx.Module):
     return self.head(nnx.relu(self.norm(self.conv(x / 255))).mean((1, 2)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["integrated_gradients", "lrp"])
 def test_shares_sum_up_to_the_score(network, kind):
   """Completeness: of a network that gives 0 for black, without biases."""

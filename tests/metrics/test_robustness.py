@@ -126,6 +126,7 @@ def mprt(layers, **settings):
   )(IMAGES)
 
 
+@pytest.mark.slow
 def test_mprt_goes_down_from_the_output():
   together = mprt(["head", "trunk"])
   apart = mprt(["head", "trunk"], cascading=False)
