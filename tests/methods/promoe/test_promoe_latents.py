@@ -10,6 +10,7 @@ from protojax import methods, parallel
 from protojax.configs import promoe_imagenet
 from protojax.datasets import latent_files
 from protojax.diffusion import autoencoder_file
+from protojax.diffusion.autoencoder import Autoencoder
 from protojax.engine import descent
 from protojax.engine.stage import steps
 from protojax.methods.base import needed
@@ -94,6 +95,19 @@ def test_images_need_the_autoencoder_of_the_latents(folder, tmp_path):
   with pytest.raises(UserError, match=f"autoencoder 00000000, .* is {digest}"):
     next(other.stages())
   assert needed(method, "generates").class_names == CLASSES
+
+
+def test_images_need_no_latents(tmp_path, monkeypatch):
+  """Of a trained run, whose classes are known."""
+  decoder = Autoencoder()
+  monkeypatch.setattr(autoencoder_file, "read", lambda _: (decoder, {}))
+  gone = config(tmp_path / "gone", autoencoder="vae.safetensors")
+  method = methods.load(gone, CLASSES)
+  assert method.network.space.autoencoder is decoder
+  assert needed(method, "generates").class_names == CLASSES
+  assert not method.dataset.sources
+  with pytest.raises(UserError):
+    method.stream("train")
 
 
 def test_latents_of_other_channels_are_refused(folder):
