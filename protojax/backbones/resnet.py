@@ -2,7 +2,9 @@
 
 He et al. (2016). The 3x3 convolution of a bottleneck has the stride, as in
 torchvision ("v1.5"). The last stages can be dilated and not strided, for a
-finer map with the same weights (`_stride16`, `_stride8`).
+finer map with the same weights (`_stride16`, `_stride8`). `_deeplab` is the
+form of DeepLabV2 (Chen et al., 2018; its PyTorch code): stride 8, every block
+of a dilated stage has the whole dilation, and the pooling keeps the last cell.
 """
 
 from collections.abc import Iterator
@@ -43,19 +45,22 @@ _DEPTHS = {
 }
 _STEM = 64
 
-# Name -> (depth, stride of the features).
+# Name -> (depth, stride of the features, whether it is DeepLab's).
 _NAMES = {
-  f"resnet{depth}{suffix}": (depth, stride)
+  f"resnet{depth}{suffix}": (depth, stride, suffix == "_deeplab")
   for depth in _DEPTHS
-  for suffix, stride in (("", 32), ("_stride16", 16), ("_stride8", 8))
+  for suffix, stride in (
+    *(("", 32), ("_stride16", 16), ("_stride8", 8)),
+    ("_deeplab", 8),
+  )
 }
 NAMES = tuple(_NAMES)
 
 
 def load(name: str) -> Backbone:
   """The ResNet of that name, without pretrained weights."""
-  depth, stride = _NAMES[name]
-  module = ResNet(*_DEPTHS[depth], stride)
+  depth, stride, deeplab = _NAMES[name]
+  module = ResNet(*_DEPTHS[depth], stride, deeplab)
   stages = tuple(module.stages())
   widths = [stage[-1][-1].channels for stage in stages]
   return Backbone(
@@ -65,7 +70,7 @@ def load(name: str) -> Backbone:
     stride=stride,
     layers=(
       Layer(7, 2, (3, 3)),
-      Layer(3, 2, (1, 1)),
+      Layer(3, 2, (1, 2 if deeplab else 1)),
       *(step.layer for stage in stages for block in stage for step in block),
     ),
     channels=widths[-1],
@@ -113,6 +118,8 @@ class ResNet(nn.Module):
     blocks: number in each of the four stages.
     bottleneck: whether a block is 1x1, 3x3, 1x1; else it is 3x3, 3x3.
     stride: pixels from cell to cell of the features: 32, 16 or 8.
+    deeplab: whether a stage's first block has its whole dilation, and the
+      pooling rounds up: 513 and 512 pixels both become 65 cells.
     dtype: type of computation; parameters and features are float32.
     remat: whether the gradient computes blocks again.
     synchronised: whether BatchNorm averages over devices in training.
@@ -121,6 +128,7 @@ class ResNet(nn.Module):
   blocks: tuple[int, ...]
   bottleneck: bool
   stride: int = 32
+  deeplab: bool = False
   dtype: Any = jnp.float32
   remat: bool = False
   synchronised: bool = True
@@ -129,7 +137,7 @@ class ResNet(nn.Module):
     """The convolutions of every block, stage by stage.
 
     A stage that may not stride is dilated; its first block has the dilation of
-    the stage before (Yu et al., 2017, as in torchvision).
+    the stage before (Yu et al., 2017, as in torchvision), or its own.
     """
     stride, dilation = 4, 1
     for i, count in enumerate(self.blocks):
@@ -137,6 +145,8 @@ class ResNet(nn.Module):
       if stride * step > self.stride:
         dilation, step = dilation * step, 1
       stride *= step
+      if self.deeplab:
+        before = dilation
       yield [
         self._block(width, step, before, dilation),
         *[self._block(width, 1, dilation, dilation)] * (count - 1),
@@ -158,6 +168,9 @@ class ResNet(nn.Module):
     x = images.astype(self.dtype)
     x = Conv(_STEM, 7, 2, (3, 3), name="stem")(x)
     x = nn.relu(norm(name="stem_norm")(x, train))
+    if self.deeplab:
+      # After a ReLU, a cell of zeros is never the maximum of others.
+      x = jnp.pad(x, ((0, 0), (0, 1), (0, 1), (0, 0)))
     x = max_pool(x, 3, 2, 1)
     for i, stage in enumerate(self.stages(), start=1):
       for j, steps in enumerate(stage):

@@ -80,6 +80,7 @@ def show(summary: Mapping[str, Any], console: Console | None = None) -> None:
   if "prototypes" in summary:
     alive, count = summary["alive"], summary["prototypes"]
     outcome.add_row("prototypes alive", f"{alive} of {count}")
+  if "duplicates" in summary:
     outcome.add_row("duplicates", str(summary["duplicates"]))
   console.print(stages)
   console.print()

@@ -22,7 +22,7 @@ from protojax.data import stream as stream_lib
 from protojax.datasets import files
 from protojax.engine import workdir
 from protojax.explain.request import Request
-from protojax.methods.base import able, needed
+from protojax.methods.base import named, needed
 from protojax.modify import presets
 from protojax.types import UserError
 
@@ -130,10 +130,10 @@ def _stream(method: Any, split: str) -> stream_lib.Stream:
     UserError: the classes have changed since the training.
   """
   stream = method.stream(split).once()
-  named = able(method, "classifies") or able(method, "tags")
-  if named is None:
+  classes = named(method)
+  if classes is None:
     return stream
-  now, then = stream.source.class_names, named.class_names
+  now, then = stream.source.class_names, classes.class_names
   if tuple(now) != tuple(then):
     gone = ", ".join(sorted(set(then) - set(now)))
     new = ", ".join(sorted(set(now) - set(then)))

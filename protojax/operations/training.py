@@ -13,7 +13,7 @@ from protojax import configuration, datasets, methods, parallel, printing, typed
 from protojax.data import skipped
 from protojax.engine import adopt, plan, plan_tables, seeds, summary, workdir
 from protojax.engine.run import Interrupted, Run
-from protojax.methods.base import able
+from protojax.methods.base import named
 from protojax.types import UserError
 
 
@@ -121,9 +121,9 @@ def _trained(
     return 0
 
   class_names = None
-  named = able(method, "classifies") or able(method, "tags")
-  if named is not None:
-    class_names = named.class_names
+  classes = named(method)
+  if classes is not None:
+    class_names = classes.class_names
     workdir.claim_classes(folder, class_names)
   parallel.say(f"{config.method} in {folder} on {parallel.describe()}")
   # Held to the end: streams of a split share decoded images while one is alive.

@@ -75,15 +75,29 @@ def push(
   bank = parallel.to_host(bank_of(state))
   old, alive = bank.vectors, bank.alive
   groups = bank.class_of if own_class else np.zeros_like(bank.class_of)
-  best = _join(
-    parallel.fold(
-      functools.partial(_step, embed, similarity, own_class, placement),
-      {"state": state, "of_class": by_class(groups, alive, placement.shards)},
-      _empty_carry(old),
-      stream.batches(),
-      {**placement.sharding, "of_class": 0} if placement.sharding else {},
-    )
+  stacked = parallel.fold(
+    functools.partial(_step, embed, similarity, own_class, placement),
+    {"state": state, "of_class": by_class(groups, alive, placement.shards)},
+    nothing(old),
+    stream.batches(),
+    {**placement.sharding, "of_class": 0} if placement.sharding else {},
   )
+  return taken(stacked, state, stream)
+
+
+def taken(
+  stacked: PyTree, state: State, stream: Any
+) -> tuple[Float[np.ndarray, "p h1 w1 d"], Provenance, dict[str, int | float]]:
+  """Prototypes, provenance and metrics of the nearest patches; see `push`.
+
+  Args:
+    stacked: a tree as `nothing` gives it, of each device.
+    state: before the push.
+    stream: as of `push`.
+  """
+  bank = parallel.to_host(bank_of(state))
+  old, alive = bank.vectors, bank.alive
+  best = _join(stacked)
   found = np.isfinite(best["distance"])
   patches = best["patch"].reshape(old.shape)
   new = np.where(_over_rows(found, old), patches, old)
@@ -197,7 +211,13 @@ def embedder_digest(
   return np.frombuffer(digest.digest(), np.uint8)
 
 
-def _empty_carry(prototypes):
+def nothing(prototypes: Float[np.ndarray, "p h1 w1 d"]) -> PyTree:
+  """The nearest patches to each prototype before any image: none.
+
+  Returns:
+    "distance" and "image" [p], which is the largest of int32, "cell" [p] and
+    "patch" [p, h1 w1 d].
+  """
   count = len(prototypes)
   return {
     "distance": np.full(count, np.inf, np.float32),

@@ -107,6 +107,21 @@ def test_the_last_level_is_what_the_net_gives(name):
   assert (features is last) != follows
 
 
+def test_deeplabs_resnet_has_its_cells_dilations_and_torchvisions_weights():
+  deeplab = backbones.load("resnet101_deeplab")
+  for size, cells in ((321, 41), (512, 65), (513, 65)):
+    assert receptive_field.chain(deeplab.layers, size).rows.cells == cells
+  dilations = [
+    {block[1].dilation for block in stage} for stage in deeplab.module.stages()
+  ]
+  assert dilations == [{1}, {1}, {2}, {4}]
+  plain = backbones.load("resnet101")
+  shapes = [reading.shapes(b.module) for b in (deeplab, plain)]
+  assert jax.tree.map(lambda x: x.shape, shapes[0]) == jax.tree.map(
+    lambda x: x.shape, shapes[1]
+  )
+
+
 @pytest.mark.parametrize(
   ("name", "size"),
   [
@@ -115,6 +130,8 @@ def test_the_last_level_is_what_the_net_gives(name):
     ("convnext_tiny", 100),
     ("efficientnet_lite0_stride16", 100),
     ("resnet18", 100),
+    ("resnet18_deeplab", 64),
+    ("resnet18_deeplab", 100),
     ("vgg11", 100),
     ("vit_small_patch16", 100),
   ],

@@ -1,0 +1,1 @@
+"""ScaleProtoSeg: classes of pixels by grouped prototypes of several scales."""

@@ -1,0 +1,248 @@
+"""Evidence of one image: where the answer is wrong, and why each region is so.
+
+Blocks hold all of it, so that the report needs neither a mouse nor scripts:
+each region is framed in a picture, and has rows in the tables below.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from protojax.data import palette
+from protojax.data.source import printable
+from protojax.explain import blocks
+from protojax.explain.request import Request
+from protojax.methods.scaleprotoseg import regions as regions_lib
+from protojax.methods.scaleprotoseg.network import Network
+from protojax.methods.scaleprotoseg.regions import Regions
+from protojax.methods.scaleprotoseg.units import units_of
+from protojax.types import Picture, State
+
+_VOID = 255
+_SWATCH = 24  # pixels on a side
+# Regions of an image whose similarity is shown as a map.
+_MAPS = 2
+# Changes of what a grey image does not have.
+_OF_COLOUR = ("hue", "saturation")
+_WRONG, _RIGHT = np.array([225, 60, 50.0]), np.array([70, 165, 80.0])
+
+
+def image(
+  network: Network,
+  state: State,
+  data: Any,
+  request: Request,
+  index: int,
+  regions: Regions,
+  row: Mapping[str, np.ndarray],
+) -> blocks.Explanation:
+  """The explanation of one image.
+
+  Args:
+    network: of the state.
+    state: of the network.
+    data: the stream of the images.
+    request: what is asked for.
+    index: of the image in its source.
+    regions: of the image.
+    row: of `regions.explained`.
+  """
+  example = data.examples([index])
+  pixels = np.asarray(example["image"][0])
+  truth = np.asarray(example["mask"][0]) if "mask" in example else None
+  names, count = network.class_names, int((regions.classes >= 0).sum())
+  said = [names[k] for k in regions.classes[:count]]
+  drawn = list(_pictures(pixels, row["classes"], truth, regions, names))
+  drawn += _legend(row["classes"], truth, names)
+  drawn += _because(request, row, regions, names, pixels)
+  drawn += _maps(row["heat"][:count], said, pixels, request.rows_shown)
+  drawn += _reasons(network, state, row, regions, request)
+  title = printable(data.source.name(index))
+  if truth is not None and (truth != _VOID).any():
+    known = truth != _VOID
+    wrong = float((row["classes"] != truth)[known].mean())
+    title = f"{title}: {wrong:.0%} of the pixels are wrong"
+  return blocks.Explanation(
+    key=f"{request.split}-image-{index}",
+    title=title,
+    scope="local",
+    split=request.split,
+    subject=data.source.name(index),
+    group="Images",
+    blocks=tuple(drawn),
+  )
+
+
+def _pictures(
+  pixels: Picture,
+  classes: np.ndarray,
+  truth: np.ndarray | None,
+  regions: Regions,
+  names: Sequence[str],
+) -> Iterator[blocks.Block]:
+  """The image, the answer with its regions, the truth, and the errors."""
+  frames = tuple(
+    blocks.Frame(
+      regions_lib.box(regions, n, len(pixels)), f"{n + 1} {names[k]}"
+    )
+    for n, k in enumerate(regions.classes)
+    if k >= 0
+  )
+  count = len(names)
+  shown = [
+    blocks.Picture(pixels, "Image"),
+    blocks.Picture(
+      palette.painted(pixels, classes, count), "Answer, by region", frames
+    ),
+  ]
+  if truth is not None:
+    shown += [
+      blocks.Picture(palette.painted(pixels, truth, count), "Truth"),
+      blocks.Picture(
+        _errors(pixels, classes, truth),
+        "Errors: red is wrong, green right; the rest is not known",
+      ),
+    ]
+  yield blocks.Gallery(tuple(shown), "Each pixel's class")
+
+
+def _errors(pixels: Picture, classes: np.ndarray, truth: np.ndarray) -> Picture:
+  grey = pixels.mean(axis=2, keepdims=True).repeat(3, axis=2)
+  wrong = (classes != truth)[..., None]
+  over = np.where(wrong, _WRONG, _RIGHT)
+  known = (truth != _VOID)[..., None]
+  return np.rint(np.where(known, 0.5 * grey + 0.5 * over, grey)).astype(
+    np.uint8
+  )
+
+
+def _legend(
+  classes: np.ndarray, truth: np.ndarray | None, names: Sequence[str]
+) -> Iterator[blocks.Block]:
+  """Each class that is said or there: its colour, and how much of it."""
+  rows, swatches = [], []
+  colours = palette.colours(len(names))
+  for k, name in enumerate(names):
+    said = classes == k
+    there = np.zeros_like(said) if truth is None else truth == k
+    if not (said.any() or there.any()):
+      continue
+    known = np.ones_like(said) if truth is None else truth != _VOID
+    either = ((said | there) & known).sum()
+    swatch = np.tile(colours[k], (_SWATCH, _SWATCH, 1))
+    swatches.append(blocks.Picture(swatch, name))
+    cells: list[Any] = [name, float(said.mean())]
+    if truth is not None:
+      cells += [
+        float(there.mean()),
+        float((said & there).sum() / either) if either else None,
+      ]
+    rows.append(tuple(cells))
+  yield blocks.Gallery(tuple(swatches), "Colours of the classes")
+  columns = "class", "share said"
+  if truth is not None:
+    columns += "share true", "IoU"
+  yield blocks.Table(columns, tuple(rows), "Classes in the image")
+
+
+def _because(
+  request: Request,
+  row: Mapping[str, np.ndarray],
+  regions: Regions,
+  names: Sequence[str],
+  pixels: Picture,
+) -> Iterator[blocks.Block]:
+  """Of each region: its size, its similarity, and because of what."""
+  grey = bool((pixels == pixels[..., :1]).all())
+  had = [
+    not (grey and m.change in _OF_COLOUR) for m in request.preset.modifications
+  ]
+  rows = tuple(
+    (
+      n + 1,
+      names[k],
+      float((regions.cells == n).mean()),
+      float(row["similarity"][n]),
+      *(
+        float(x) if there else None
+        for x, there in zip(row["delta"][:, n], had, strict=True)
+      ),
+    )
+    for n, k in enumerate(regions.classes)
+    if k >= 0
+  )
+  columns = ("region", "class", "share of the image", "similarity")
+  yield blocks.Table(
+    (*columns, *request.preset.names),
+    rows,
+    "Regions, and because of what they are similar to their class",
+  )
+  if grey:
+    yield blocks.Note(
+      "Grey images have neither hue nor saturation, which are left out."
+    )
+
+
+def _maps(
+  heat: np.ndarray, said: Sequence[str], pixels: Picture, most: int
+) -> Iterator[blocks.Block]:
+  for n, name in enumerate(said[: min(_MAPS, most)]):
+    values = np.asarray(heat[n], np.float32)
+    high = max(float(values.max()), 1e-9)
+    yield blocks.Map(
+      values,
+      0.0,
+      high,
+      f"Region {n + 1}: similarity of each place to {name}",
+      "log similarity",
+      blocks.Picture(pixels),
+    )
+
+
+def _reasons(
+  network: Network,
+  state: State,
+  row: Mapping[str, np.ndarray],
+  regions: Regions,
+  request: Request,
+) -> Iterator[blocks.Block]:
+  """What each prototype or group of its class adds to a region's logit."""
+  units = units_of(network, state)
+  rows = []
+  for n, k in enumerate(regions.classes):
+    if k < 0:
+      continue
+    added = row["points"][n]
+    order = np.argsort(-added[: len(units[k])], kind="stable")
+    for e in order[: request.top]:
+      unit = units[k][e]
+      if unit.members:
+        name = network.class_names[k]
+        rows.append((n + 1, name, unit.name, float(added[e]), unit.text))
+    rows.append(
+      (
+        n + 1,
+        network.class_names[k],
+        "other classes",
+        float(row["others"][n]),
+        "",
+      )
+    )
+  yield blocks.Table(
+    ("region", "class", "from", "points", "made of"),
+    tuple(rows),
+    "Points of each region: their sum is its mean logit",
+  )
+
+
+def patch(
+  pixels: Picture, cell: int, network: Network, caption: str
+) -> blocks.Picture:
+  """An image with the box of one cell framed."""
+  rows, columns = network.grid
+  size = len(pixels)
+  cells = np.arange(rows * columns).reshape(rows, columns)
+  marked = Regions(np.where(cells == cell, 0, -1), np.zeros(1, np.int32))
+  frame = blocks.Frame(regions_lib.box(marked, 0, size))
+  return blocks.Picture(pixels, caption, (frame,))
