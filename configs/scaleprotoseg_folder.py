@@ -152,8 +152,6 @@ VARIANTS = {
     },
     "aspp": {"rates": (1, 2), "channels": 8},
     "sizes": (),
-    "prototypes": {"per_class": 2},
-    "groups": {"per_class": 2},
     "warm": {"steps": 3},
     "joint": {"steps": 3},
     "last": {"steps": 3},

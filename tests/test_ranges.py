@@ -28,6 +28,7 @@ _CONFIGS = (
   "neurogaze_distill_digits",
   "patchct_folder",
   "promoe_digits",
+  "scaleprotoseg_folder",
   "protopnet_composites",
   "st_protopnet_composites",
 )

@@ -25,6 +25,15 @@ For a model that detects anomalies, each image has one row:
   image,score,threshold,defective
 
 where defective is 1 if the score is above the threshold, else 0.
+
+For a model that gives each pixel a class, the columns are
+
+  image,class,share
+
+with one row for each class that the image shows, and the share of its pixels.
+--masks=DIR writes two files for each image at its own size: NAME.png, whose
+values are the classes in the order of the run's classes.json (255 where the
+model does not look), with a palette of their colours, and NAME-overlay.png.
 """
 
 import argparse
@@ -62,6 +71,13 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     metavar="FILE",
     help="write to FILE instead of the terminal. FILE is written completely or"
     " not at all",
+  )
+  parser.add_argument(
+    "--masks",
+    default="",
+    type=cli.path,
+    metavar="DIR",
+    help="write the class of each pixel as index PNG and colour overlay to DIR",
   )
 
 

@@ -1,4 +1,4 @@
-"""Predicting: images -> classes, anomalies or boxes, with reasons."""
+"""Predicting: images -> classes, anomalies or masks, with reasons."""
 
 import argparse
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -15,8 +15,9 @@ from protojax.data import stream as stream_lib
 from protojax.datasets import files
 from protojax.engine import log, workdir
 from protojax.methods.base import needed
+from protojax.operations import mask_files
 from protojax.prototypes.bank import bank_of
-from protojax.types import State
+from protojax.types import State, UserError
 from protojax.writing import json_text, opened, require_apart
 
 _CLASSIFIED = (
@@ -31,6 +32,7 @@ _CLASSIFIED = (
 )
 _TAGGED = ("image", "label", "probability", "rank", "present")
 _DETECTED = ("image", "score", "threshold", "defective")
+_SEGMENTED = ("image", "class", "share")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -41,12 +43,16 @@ def run(args: argparse.Namespace) -> int:
       or is one of the images.
   """
   parallel.setup()
-  with opened(args.output) as file:
+  with opened(args.output) as file, mask_files.writer(args.masks) as masks:
     folder = Path(args.workdir or workdir.newest(Path("runs")))
     method, state, config = loading.load(folder)
     answers = needed(method, *_ANSWERS)
     loading.require_living(method, state)
     kind = next(k for k in _ANSWERS if getattr(method.capabilities, k))
+    if args.masks and kind != "segments":
+      raise UserError(
+        f"--masks={args.masks}: {config.method} gives no class to each pixel"
+      )
     describe, columns, as_rows = _ANSWERS[kind]
     loading.image_size(config)  # Refuses a method without images first.
     if kind == "inspects":
@@ -61,7 +67,7 @@ def run(args: argparse.Namespace) -> int:
 
     stream = loading.stream(config, source)
     describe = functools.partial(describe, answers, state, top=args.top)
-    found = predictions(method, state, stream, describe)
+    found = predictions(method, state, stream, describe, masks)
     found = _one_by_one(found, len(source))
     if args.format == "json":
       file.write(json_text(list(found), indent=2) + "\n")
@@ -79,6 +85,7 @@ def predictions(
   state: State,
   stream: stream_lib.Stream,
   describe: Callable[[Mapping[str, Any]], dict[str, Any]],
+  masks: Callable[..., None] | None = None,
 ) -> Iterator[list[dict[str, Any]]]:
   """The results of each batch of a stream, in its order.
 
@@ -87,6 +94,7 @@ def predictions(
     state: of the model.
     stream: the images.
     describe: row -> the result of an image.
+    masks: (stream, index, classes of the pixels) -> nothing, writes files.
   """
   for batch, rows in parallel.each(method.predict, state, stream.batches()):
     found = []
@@ -94,6 +102,8 @@ def predictions(
       row = {name: value[i] for name, value in rows.items()}
       name = stream.source.name(int(batch["index"][i]))
       found.append({"image": name, **describe(row)})
+      if masks is not None:
+        masks(stream, int(batch["index"][i]), row["classes"])
     yield found
 
 
@@ -137,6 +147,20 @@ def _detected(inspects, state, row, top) -> dict[str, Any]:
   }
 
 
+def _segmented(segments, state, row, top) -> dict[str, Any]:
+  del state, top
+  names = segments.class_names
+  counts = np.bincount(row["classes"].ravel(), minlength=len(names))
+  shares = counts / counts.sum()
+  return {
+    "shares": {
+      names[k]: _number(shares[k])
+      for k in np.argsort(-shares, kind="stable")
+      if counts[k]
+    }
+  }
+
+
 def _prototypes(row, state, names, top) -> list[dict[str, Any]]:
   if "points" not in row:
     return []
@@ -177,6 +201,11 @@ def _detected_rows(one: dict[str, Any]) -> Iterator[tuple]:
   yield one["image"], one["score"], one["threshold"], int(one["defective"])
 
 
+def _segmented_rows(one: dict[str, Any]) -> Iterator[tuple]:
+  for name, share in one["shares"].items():
+    yield one["image"], name, share
+
+
 def _one_by_one(
   batches: Iterable[list[dict[str, Any]]], total: int
 ) -> Iterator[dict[str, Any]]:
@@ -193,4 +222,5 @@ _ANSWERS = {
   "classifies": (_classified, _CLASSIFIED, _classified_rows),
   "tags": (_tagged, _TAGGED, _tagged_rows),
   "inspects": (_detected, _DETECTED, _detected_rows),
+  "segments": (_segmented, _SEGMENTED, _segmented_rows),
 }

@@ -230,8 +230,8 @@ def overview(
   drawn: list[blocks.Block] = [
     blocks.Sentence(
       "A pixel is compared with prototypes, which are pixels of training"
-      " images. Its class is the one whose prototypes, or groups of them, give it"
-      " the most points. A group is a weighted mean of log similarities."
+      " images. Its class is the one whose prototypes, or groups of them, give"
+      " it the most points. A group is a weighted mean of log similarities."
     ),
     blocks.pairs(
       judging.of_prototypes(network, state), ("what", "number"), "Prototypes"

@@ -5,7 +5,7 @@ Porta et al., WACV 2025 (2409.09497), after its authors' code, and ProtoSeg
 and no groups. docs/scaleprotoseg.md says what is from where.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 import functools
 from typing import Any
 
@@ -36,7 +36,7 @@ from protojax.methods.scaleprotoseg.aspp import Aspp
 from protojax.methods.scaleprotoseg.network import Network, nearest
 from protojax.prototypes import start
 from protojax.prototypes.bank import with_bank
-from protojax.types import Array, Batch, Metrics, PyTree, State
+from protojax.types import Array, ArrayLike, Batch, Metrics, PyTree, State
 
 
 class Method:
@@ -177,7 +177,7 @@ class Method:
     return terms, Aux(statistics)
 
   def _of_map(
-    self, params: PyTree, state: State, features: Array, labels: Array
+    self, params: PyTree, state: State, features: Array, labels: ArrayLike
   ) -> dict[str, Term]:
     c = self.config.loss
     if not self.network.per_class:
@@ -202,10 +202,7 @@ class Method:
     """A stage that moves some arrays of the head, by name."""
     augment = self.config.data.augment
     rules = {key: adam(rate) for key, rate in rates.items()}
-    head = optax.multi_transform(
-      {**rules, "frozen": optax.set_to_zero()},
-      lambda head: {key: key if key in rules else "frozen" for key in head},
-    )
+    head = _by_path(rules, lambda path: path[-1])
     return Fit(
       name,
       self.loss_of_head if name == "last" else self.loss_of_groups,
@@ -351,14 +348,24 @@ def _convolutions(
 ) -> optax.GradientTransformation:
   """The rule for all but norms, which the authors' code never trains."""
 
-  def labels(params: PyTree) -> PyTree:
-    return jax.tree_util.tree_map_with_path(
-      lambda path, _: (
-        "frozen" if any("norm" in str(part) for part in path) else "trained"
-      ),
-      params,
-    )
+  def label(path: list[str]) -> str:
+    return "" if any("norm" in name for name in path) else "trained"
 
-  return optax.multi_transform(
-    {"trained": rule, "frozen": optax.set_to_zero()}, labels
-  )
+  return _by_path({"trained": rule}, label)
+
+
+def _by_path(
+  rules: Mapping[str, optax.GradientTransformation],
+  label: Callable[[list[str]], str],
+) -> optax.GradientTransformation:
+  """A rule for each array, by the label of its path; without one, it rests."""
+
+  def labels(params: PyTree) -> PyTree:
+    def of(path: Any, leaf: Any) -> str:
+      del leaf
+      found = label([getattr(part, "key", "") for part in path])
+      return found if found in rules else "frozen"
+
+    return jax.tree_util.tree_map_with_path(of, params)
+
+  return optax.multi_transform({**rules, "frozen": optax.set_to_zero()}, labels)

@@ -292,8 +292,8 @@ class Network:
     # Clipped: rounding makes it negative where a feature is a prototype.
     return jnp.maximum(own - 2 * cross + others, 0)
 
-  def _vectors(self, vectors: Array) -> Float[Array, "s k m d"]:
-    return jnp.reshape(vectors, (*self.shape, self.aspp.channels))
+  def _vectors(self, vectors: ArrayLike) -> Float[Array, "s k m d"]:
+    return jnp.asarray(vectors).reshape((*self.shape, self.aspp.channels))
 
   def bank(self, state: State) -> Bank:
     """The prototypes, scale by scale and class by class."""
@@ -301,7 +301,7 @@ class Network:
 
   def alive(self, state: State) -> Bool[Array, "s k m"]:
     """Which prototypes take part."""
-    return jnp.reshape(self.bank(state).alive, self.shape)
+    return jnp.asarray(self.bank(state).alive).reshape(self.shape)
 
   def vectors(self, state: State) -> Float[Array, "s k m d"]:
     """The prototypes, by scale and class."""

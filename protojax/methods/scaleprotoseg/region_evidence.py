@@ -21,6 +21,7 @@ from protojax.types import Picture, State
 
 _VOID = 255
 _SWATCH = 24  # pixels on a side
+_DARK = 5  # what is not of a region has this part of its light
 # Regions of an image whose similarity is shown as a map.
 _MAPS = 2
 # Changes of what a grey image does not have.
@@ -81,30 +82,44 @@ def _pictures(
   regions: Regions,
   names: Sequence[str],
 ) -> Iterator[blocks.Block]:
-  """The image, the answer with its regions, the truth, and the errors."""
-  frames = tuple(
-    blocks.Frame(
-      regions_lib.box(regions, n, len(pixels)), f"{n + 1} {names[k]}"
-    )
-    for n, k in enumerate(regions.classes)
-    if k >= 0
-  )
+  """The image, the answer, the truth and the errors; then the regions."""
   count = len(names)
   shown = [
     blocks.Picture(pixels, "Image"),
-    blocks.Picture(
-      palette.painted(pixels, classes, count), "Answer, by region", frames
-    ),
+    blocks.Picture(palette.painted(pixels, classes, count), "Answer"),
   ]
   if truth is not None:
     shown += [
       blocks.Picture(palette.painted(pixels, truth, count), "Truth"),
-      blocks.Picture(
-        _errors(pixels, classes, truth),
-        "Errors: red is wrong, green right; the rest is not known",
-      ),
+      blocks.Picture(_errors(pixels, classes, truth), "Errors"),
     ]
-  yield blocks.Gallery(tuple(shown), "Each pixel's class")
+  yield blocks.Gallery(
+    tuple(shown),
+    "Each pixel's class. Errors are red, right pixels green; the rest is grey,"
+    " where the class is not known"
+    if truth is not None
+    else "Each pixel's class",
+  )
+  yield blocks.Gallery(
+    tuple(
+      blocks.Picture(
+        _alone(pixels, regions.cells == n), f"Region {n + 1}: {names[k]}"
+      )
+      for n, k in enumerate(regions.classes)
+      if k >= 0
+    ),
+    "The largest regions of one class, each without the rest of the image",
+  )
+
+
+def _alone(pixels: Picture, cells: np.ndarray) -> Picture:
+  """The image, dark but for some cells."""
+  y, x = (
+    np.arange(side) * count // side
+    for side, count in zip(pixels.shape[:2], cells.shape, strict=True)
+  )
+  inside = cells[y][:, x]
+  return np.where(inside[..., None], pixels, pixels // _DARK).astype(np.uint8)
 
 
 def _errors(pixels: Picture, classes: np.ndarray, truth: np.ndarray) -> Picture:
