@@ -121,8 +121,10 @@ def test_a_data_set_is_a_module():
   """Those of docs/data.md; helpers beside them are none."""
   assert datasets.names() == (
     "acquisition",
+    "ade20k",
     "bags",
     "boxes",
+    "cityscapes",
     "coco",
     "composites",
     "digit_bags",
@@ -141,6 +143,7 @@ def test_a_data_set_is_a_module():
     "tagged_folder",
     "texture_mosaics",
     "voc2007",
+    "voc2012",
   )
   assert datasets.names("collect") == ("elpv", "folder", "prepared", "textures")
   for name, module in datasets.preparers().items():

@@ -1,0 +1,46 @@
+"""ScaleProtoSeg on small road frames, with the levels of EfficientNet-Lite0."""
+
+QUESTION = "What do prototypes of pixels cost on road frames?"
+
+_FILE = "configs/scaleprotoseg_folder.py"
+_CLASSES = (
+  *("sky", "building", "pole", "road", "pavement", "tree", "sign"),
+  *("fence", "car", "pedestrian", "cyclist"),
+)
+# Frames of 240 x 180 pixels become squares of 192.
+_DATA = {
+  "data.root": "camvid_small",
+  "data.masks": "annot",
+  "data.void": 11,
+  "data.classes": _CLASSES,
+  "data.image_size": 192,
+  "batch_size": 8,
+  "warm.steps": 40,
+  "warm.aspp": 2e-3,
+  "warm.prototypes": 2e-3,
+  "joint.steps": 240,
+  "joint.backbone": 1e-4,
+  "joint.aspp": 2e-3,
+  "joint.prototypes": 2e-3,
+  "last.steps": 40,
+  "last.head": 1e-3,
+  "group.steps": 40,
+  "group.weights": 2e-3,
+  "refine.steps": 240,
+  "refine.weights": 2e-3,
+  "refine.head": 2e-3,
+}
+
+ARMS = {
+  "linear head": (f"{_FILE}:plain", _DATA),
+  "ProtoSeg": (f"{_FILE}:protoseg", {**_DATA, "prototypes.per_class": 12}),
+  "ScaleProtoSeg": (_FILE, _DATA),
+}
+
+FIGURES = {
+  "mIoU": "miou",
+  "boundary IoU": "boundary_iou",
+  "pixel accuracy": "pixel_accuracy",
+}
+
+SEEDS = (0, 1, 2)

@@ -1,0 +1,80 @@
+"""Masks of predictions: at the image's own size, each in its own file."""
+
+import numpy as np
+from numpy.testing import assert_array_equal
+from PIL import Image
+import pytest
+
+from protojax.data import palette, stream
+from protojax.data.resizing import Resizing
+from protojax.operations import mask_files
+from protojax.types import UserError
+
+
+class _Source:
+  class_names, skipped = (), ()
+  names = ("a/b 1.jpg", "a_b_1.png")
+
+  def __init__(self, shape):
+    self.labels = np.full(2, -1, np.int32)
+    self.image = np.random.default_rng(0).integers(0, 255, shape, np.uint8)
+
+  def __len__(self):
+    return 2
+
+  def __getitem__(self, i):
+    return {"image": self.image, "label": -1, "name": self.name(i)}
+
+  def name(self, i):
+    return self.names[i]
+
+
+def _stream(shape, **how):
+  source = _Source((*shape, 3))
+  return stream.ordered(source, 4, 2, resizing=Resizing(**how), cache_bytes=0)
+
+
+def test_a_squashed_mask_is_stretched_back():
+  classes = np.arange(16).reshape(4, 4)
+  found = mask_files.at_own_size(_stream((8, 12)), (8, 12, 3), classes)
+  assert_array_equal(found, classes.repeat(2, axis=0).repeat(3, axis=1))
+
+
+def test_what_was_cut_off_is_unseen():
+  classes = np.arange(16).reshape(4, 4)
+  data = _stream((8, 12), kind="aspect")
+  found = mask_files.at_own_size(data, (8, 12, 3), classes)
+  assert_array_equal(found[:, 2:10], classes.repeat(2, 0).repeat(2, 1))
+  assert (found[:, [0, 1, 10, 11]] == 255).all()
+
+
+def test_files_have_indices_colours_and_names_of_their_own(tmp_path):
+  data = _stream((8, 12))
+  classes = np.arange(16).reshape(4, 4) % 3
+  with mask_files.writer(str(tmp_path / "new")) as write:
+    write(data, 0, classes)
+    with pytest.raises(
+      UserError, match=r"two images would be written to .*a_b"
+    ):
+      write(data, 1, classes)
+  names = sorted(path.name for path in (tmp_path / "new").iterdir())
+  assert names == ["a_b_1-overlay.png", "a_b_1.png"]
+  with Image.open(tmp_path / "new" / "a_b_1.png") as found:
+    assert found.mode == "P"
+    expected = classes.repeat(2, axis=0).repeat(3, axis=1)
+    assert_array_equal(np.asarray(found), expected)
+    colour = np.asarray(found.convert("RGB"))[0, 0]
+  assert_array_equal(colour, palette.colours(1)[0])
+  with Image.open(tmp_path / "new" / "a_b_1-overlay.png") as over:
+    assert over.size == (12, 8)
+
+
+def test_a_file_in_the_way_is_told(tmp_path):
+  (tmp_path / "file").write_text("")
+  with (
+    pytest.raises(UserError, match=r"--masks=.*file"),
+    mask_files.writer(str(tmp_path / "file")),
+  ):
+    pass
+  with mask_files.writer("") as write:
+    assert write is None
