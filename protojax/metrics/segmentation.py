@@ -119,21 +119,30 @@ def _histogram(
   )(flat)
 
 
-def added(total: Counts | None, some: Counts) -> Counts:
+def nothing(classes: int) -> Counts:
+  """The counts of no image."""
+  each = np.zeros(classes, np.int64)
+  return Counts(np.zeros((classes, classes), np.int64), each, each)
+
+
+def added(total: Counts, some: Counts) -> Counts:
   """The sum over images and what was counted before, in int64.
 
   Args:
-    total: of the images before; None: there were none.
+    total: of the images before.
     some: of further images.
   """
-  sums = Counts(*(np.asarray(x).sum(axis=0, dtype=np.int64) for x in some))
-  if total is None:
-    return sums
-  return Counts(*(a + b for a, b in zip(total, sums, strict=True)))
+  return Counts(
+    *(
+      np.asarray(a) + np.asarray(b).sum(axis=0, dtype=np.int64)
+      for a, b in zip(total, some, strict=True)
+    )
+  )
 
 
-def iou(pairs: Int[np.ndarray, "k k"]) -> Float[np.ndarray, " k"]:
+def iou(pairs: Int[ArrayLike, "k k"]) -> Float[np.ndarray, " k"]:
   """Intersection over union of each class; nan where it is in no pixel."""
+  pairs = np.asarray(pairs)
   right = np.diagonal(pairs)
   union = pairs.sum(axis=0) + pairs.sum(axis=1) - right
   return _share(right, union)

@@ -25,7 +25,9 @@ def _planes(b=3, side=20, seed=0):
 
 def _counted(answers, labels):
   count = jax.jit(segmentation.count, static_argnames="classes")
-  return segmentation.added(None, count(answers, labels, classes=K))
+  return segmentation.added(
+    segmentation.nothing(K), count(answers, labels, classes=K)
+  )
 
 
 def test_scores_equal_loops_over_pixels():
@@ -89,7 +91,7 @@ def test_what_void_pixels_are_called_changes_nothing():
 
 def test_sets_are_sums_of_their_parts():
   answers, labels = _planes(b=4)
-  whole, total = _counted(answers, labels), None
+  whole, total = _counted(answers, labels), segmentation.nothing(K)
   for i in (0, 2):
     part = answers[i : i + 2], labels[i : i + 2]
     total = segmentation.added(total, segmentation.count(*part, K))

@@ -54,7 +54,8 @@ class Gathered:
     if "pairs" not in row:
       return
     some = Counts(*(row[name][None] for name in Counts._fields))
-    self.counts = segmentation.added(self.counts, some)
+    before = self.counts or segmentation.nothing(len(row["shared"]))
+    self.counts = segmentation.added(before, some)
     total = max(int(row["pairs"].sum()), 1)
     self.wrong[index] = 1 - float(np.trace(row["pairs"])) / total
 

@@ -26,7 +26,8 @@ def measure(network: Network, state: State, data: Any) -> Metrics:
   Overlap is the mean of exp(-D) over pairs of prototypes of a class and scale;
   see `losses.diversity`.
   """
-  total, overlap = None, np.zeros(2)
+  total = segmentation.nothing(len(network.class_names))
+  overlap = np.zeros(2)
   for counts, shared in _counted(network, state, data):
     total = segmentation.added(total, counts)
     overlap += shared
@@ -38,7 +39,7 @@ def measure(network: Network, state: State, data: Any) -> Metrics:
 
 def counts(network: Network, state: State, data: Any) -> Counts:
   """Pixels by class and answer of a whole set."""
-  total = None
+  total = segmentation.nothing(len(network.class_names))
   for some, _ in _counted(network, state, data):
     total = segmentation.added(total, some)
   return total
@@ -99,7 +100,8 @@ def of_prototypes(network: Network, state: State) -> Mapping[str, Any]:
     s, k, m = network.shape
     used = large.any(axis=1).reshape(k, s, m).swapaxes(0, 1).reshape(-1)
     some = alive.reshape(s, k, m).any(axis=(0, 2))
-    found["prototypes_per_group"] = float(large[some].sum(axis=-1).mean())
+    members = large[some].sum(axis=-1)
+    found["prototypes_per_group"] = float(members.mean()) if some.any() else 0.0
   counted = np.bincount(class_of[used], minlength=len(network.class_names))
   return {
     **found,

@@ -146,7 +146,13 @@ class Method:
   def _falling(self, count: int, rate: float) -> optax.Schedule:
     """rate (1 - step / count)^power, DeepLab's."""
     power = self.config.optimizer.power
-    return optax.polynomial_schedule(rate, 0.0, power, count)
+
+    # Any: Optax's type of a count includes complex numbers.
+    def rate_at(step: Any) -> Any:
+      # Clipped: rounding makes it negative at the last count, and the power nan.
+      return rate * jnp.maximum(1 - step / count, 0) ** power
+
+    return rate_at
 
   def _fit(self, name: str, c: Any, rules: Mapping[str, Any]) -> Fit:
     return Fit(
@@ -193,7 +199,7 @@ class Method:
         labels.reshape(b, h * w),
         self.network.alive(state),
       )
-      terms["diversity"] = Term(*found, c.diversity)
+      terms["diversity"] = Term(found.total, found.count, c.diversity)
     return terms
 
   # Behind frozen features: heads, and weights of groups.
