@@ -149,7 +149,7 @@ class Method:
 
     # Any: Optax's type of a count includes complex numbers.
     def rate_at(step: Any) -> Any:
-      # Clipped: rounding makes it negative at the last count, and the power nan.
+      # Clipped: rounding makes it negative at the end, and the power nan.
       return rate * jnp.maximum(1 - step / count, 0) ** power
 
     return rate_at
