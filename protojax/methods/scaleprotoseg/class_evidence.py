@@ -172,17 +172,16 @@ def _table(
 ) -> blocks.Block:
   """The prototypes of a class, one by one."""
   shares = np.asarray(jax.device_get(regions_lib.shares(network, state)))
-  rows = []
-  for n, p in enumerate(own):
-    c = int(bank.class_of[p])
+  rows, rates = [], network.aspp.rates
+  for n, p in enumerate(own.tolist()):
+    c, scale = int(bank.class_of[p]), _scale(network, p)
+    seen = rates if network.aspp.summed else rates[scale - 1 : scale]
     rows.append(
       (
-        int(p),
+        p,
         network.class_names[c],
-        _scale(network, int(p)),
-        network.aspp.rates[
-          0 if network.aspp.summed else _scale(network, p) - 1
-        ],
+        scale,
+        ", ".join(map(str, seen)),
         bool(bank.alive[p]),
         float(shares[c, n]),
         float(found.best[p]),
@@ -220,7 +219,7 @@ def _composition(name: str, units: list[Unit]) -> Iterator[blocks.Block]:
 def _scale(network: Network, prototype: int) -> int:
   """The scale of a prototype, from 1."""
   _, k, m = network.shape
-  return int(prototype) // (k * m) + 1
+  return prototype // (k * m) + 1
 
 
 def overview(
