@@ -6,7 +6,7 @@
 from collections.abc import Iterator
 import contextlib
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import jax
 from ml_collections import ConfigDict
@@ -166,6 +166,13 @@ def require_current(
       " never pushed, so their pictures would be misleading. Let the training"
       f" finish, or explain them anyway with {way_out}."
     )
+
+
+def named(method: "Method") -> Any:
+  """The capability that has a method's `class_names`; None without classes."""
+  names = ("classifies", "tags", "segments")
+  every = (base.able(method, name) for name in names)
+  return next(filter(None, every), None)
 
 
 def require_living(method: "Method", state: State) -> None:

@@ -371,12 +371,6 @@ def needed(method: Any, *names: str) -> Any:
   )
 
 
-def named(method: Any) -> Any:
-  """The capability that has a method's `class_names`; None without classes."""
-  found = (able(method, name) for name in ("classifies", "tags", "segments"))
-  return next((each for each in found if each is not None), None)
-
-
 def _having(names: Sequence[str]) -> list[str]:
   """The methods that have one of some capabilities; opens no data."""
   return [

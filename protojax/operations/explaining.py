@@ -22,7 +22,7 @@ from protojax.data import stream as stream_lib
 from protojax.datasets import files
 from protojax.engine import workdir
 from protojax.explain.request import Request
-from protojax.methods.base import named, needed
+from protojax.methods.base import needed
 from protojax.modify import presets
 from protojax.types import UserError
 
@@ -130,7 +130,7 @@ def _stream(method: Any, split: str) -> stream_lib.Stream:
     UserError: the classes have changed since the training.
   """
   stream = method.stream(split).once()
-  classes = named(method)
+  classes = loading.named(method)
   if classes is None:
     return stream
   now, then = stream.source.class_names, classes.class_names

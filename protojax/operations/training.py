@@ -9,11 +9,18 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from protojax import configuration, datasets, methods, parallel, printing, typed
+from protojax import (
+  configuration,
+  datasets,
+  loading,
+  methods,
+  parallel,
+  printing,
+  typed,
+)
 from protojax.data import skipped
 from protojax.engine import adopt, plan, plan_tables, seeds, summary, workdir
 from protojax.engine.run import Interrupted, Run
-from protojax.methods.base import named
 from protojax.types import UserError
 
 
@@ -121,7 +128,7 @@ def _trained(
     return 0
 
   class_names = None
-  classes = named(method)
+  classes = loading.named(method)
   if classes is not None:
     class_names = classes.class_names
     workdir.claim_classes(folder, class_names)

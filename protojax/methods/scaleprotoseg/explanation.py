@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from protojax import parallel
-from protojax.explain import blocks, reference_mode
+from protojax.explain import blocks, in_blocks, reference_mode
 from protojax.explain.request import Request
 from protojax.methods.scaleprotoseg import class_evidence, region_evidence
 from protojax.methods.scaleprotoseg import regions as regions_lib
@@ -38,8 +38,12 @@ class Explainer:
 
   method: Any
 
-  scopes: ClassVar[tuple[str, ...]] = ("local", "global")
   report: ClassVar[str] = "block_report"
+
+  @property
+  def scopes(self) -> tuple[str, ...]:
+    """Images, and classes with their prototypes."""
+    return in_blocks.BOTH
 
   @property
   def class_names(self) -> tuple[str, ...]:
@@ -78,12 +82,8 @@ class Explainer:
     found = Gathered(network)
     step = functools.partial(_first, network)
     batches = data.spread(min(most, len(data)))
-    for batch, rows in parallel.each(step, state, batches):
-      taken = np.flatnonzero(batch["valid"])
-      for i in taken:
-        row = {name: x[i] for name, x in rows.items()}
-        found.add(int(batch["index"][i]), row)
-      request.progress(len(taken))
+    for example, row in in_blocks.swept(step, state, batches, request):
+      found.add(int(example["index"]), row)
     if request.scope != "global":
       shown = found.worst_first(len(found) if alone else _SHOWN)
       yield from self._images(state, data, request, found, shown)

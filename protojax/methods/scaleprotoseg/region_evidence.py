@@ -24,8 +24,6 @@ _SWATCH = 24  # pixels on a side
 _DARK = 5  # what is not of a region has this part of its light
 # Regions of an image whose similarity is shown as a map.
 _MAPS = 2
-# Changes of what a grey image does not have.
-_OF_COLOUR = ("hue", "saturation")
 _WRONG, _RIGHT = np.array([225, 60, 50.0]), np.array([70, 165, 80.0])
 
 
@@ -170,9 +168,7 @@ def _because(
 ) -> Iterator[blocks.Block]:
   """Of each region: its size, its similarity, and because of what."""
   grey = bool((pixels == pixels[..., :1]).all())
-  had = [
-    not (grey and m.change in _OF_COLOUR) for m in request.preset.modifications
-  ]
+  had = request.preset.seen(grey)
   rows = tuple(
     (
       n + 1,

@@ -11,6 +11,7 @@ import pytest
 
 from configs import scaleprotoseg_folder
 from protojax import methods, parallel
+from protojax.data import stream
 from protojax.data.source import subset
 from protojax.engine.stage import Fit
 from protojax.explain.request import Request
@@ -169,9 +170,7 @@ def test_classes_that_no_image_shows_are_named_and_dead(
   monkeypatch.setattr(parallel, "say", said.append)
   source = method.dataset.source("train")
   without = [i for i in range(18) if not (source[i]["mask"] == 3).any()]
-  small = dataclasses.replace(
-    method.stream("train"), source=subset(source, without[:4])
-  )
+  small = stream.ordered(subset(source, without[:4]), 64, 4)
   started, metrics = method.start(state, small)
   assert "no training image shows" in said[0]
   assert "grass 2x" in said[0]
