@@ -193,6 +193,8 @@ class Module:
 def tensors(root: Any, wrappers: Sequence[str]) -> dict[str, np.ndarray]:
   """The tensors of a state dict by name, as views of the file.
 
+  A tensor that was saved alone has the name "".
+
   Args:
     root: content of a file.
     wrappers: keys; the state dict may lie under one of them.
@@ -201,6 +203,8 @@ def tensors(root: Any, wrappers: Sequence[str]) -> dict[str, np.ndarray]:
     UserError: the state dict holds anything but tensors.
   """
   state = _unwrapped(root, wrappers)
+  if isinstance(state, Tensor):
+    return {"": state.array()}
   if not isinstance(state, dict):
     raise UserError("it should hold tensors by name (a state dict)")
   strange = {k: v for k, v in state.items() if not isinstance(v, Tensor)}

@@ -1,0 +1,1 @@
+"""GAPL: real or generated, by attention to prototypes (Qin et al., 2025)."""

@@ -1,0 +1,335 @@
+"""Explains verdicts: which prototypes, which images they stand for, and why.
+
+A prototype is a direction and no image, so it is shown by the images that
+attend to it most. What it gives to a verdict is exact: the logit is the sum of
+the points of all prototypes and a constant. "Because" is the loss of the
+verdict's logit when one characteristic of the image is changed.
+"""
+
+from collections.abc import Iterator, Mapping
+import dataclasses
+import functools
+import heapq
+from typing import Any, ClassVar
+
+import jax.numpy as jnp
+import numpy as np
+
+from protojax import parallel
+from protojax.explain import blocks, reference_mode
+from protojax.explain.importance import of_batch
+from protojax.explain.request import Request
+from protojax.methods.gapl.network import Network
+from protojax.modify.presets import Preset
+from protojax.prototypes.groups import Groups
+from protojax.types import Array, Batch, PyTree, State
+
+# Images with pictures if no limit is asked for: beside prototypes, and alone.
+_SHOWN, _SHOWN_ALONE = 40, 1000
+# Changes of what a grey image does not have.
+_OF_COLOUR = ("hue", "saturation")
+_POINTS = "Prototypes, by their points for the verdict"
+_BECAUSE = "Because: loss of the verdict's logit, one characteristic changed"
+
+
+@dataclasses.dataclass(frozen=True)
+class Explainer:
+  """The `classifies` and `explains` of GAPL.
+
+  Attributes:
+    method: gives the network, and streams.
+  """
+
+  method: Any
+
+  scopes: ClassVar[tuple[str, ...]] = ("local", "global")
+  report: ClassVar[str] = "block_report"
+
+  @property
+  def class_names(self) -> tuple[str, ...]:
+    """Real and generated."""
+    return self.method.network.class_names
+
+  @property
+  def groups(self) -> Groups:
+    """The classes whose directions the prototypes are."""
+    return self.method.network.groups
+
+  @property
+  def network(self) -> None:
+    """None: prototypes are directions, and were pushed to no patch."""
+
+  def stale(self, state: State) -> bool:
+    """Never: nothing is pushed."""
+    del state
+    return False
+
+  def explain(
+    self, state: State, data: Any, request: Request
+  ) -> Iterator[blocks.Explanation]:
+    """Images, then prototypes over the whole stream, then an overview of it.
+
+    Args:
+      state: of the method.
+      data: the images, in the order of their source.
+      request: "heat", "provenance" and "allow_changed" have no effect.
+    """
+    model: Network = self.method.network
+    alone = request.scope == "local"
+    count = min(
+      request.limit or (_SHOWN_ALONE if alone else len(data)), len(data)
+    )
+    most = count if alone else _SHOWN * (request.scope != "global")
+    places = np.linspace(0, count - 1, min(count, most)).round().tolist()
+    found = _Gathered(model.count, request)
+    step = functools.partial(_step, model, request.preset)
+    batches = reference_mode.attach(
+      data.spread(count),
+      data.source,
+      request.preset,
+      data.image_size,
+      data.resizing,
+    )
+    number = 0
+    for batch, rows in parallel.each(step, state, batches):
+      taken = np.flatnonzero(batch["valid"])
+      for i in taken:
+        row = {name: x[i] for name, x in rows.items()}
+        index, label = int(batch["index"][i]), int(batch["label"][i])
+        found.add(index, row)
+        if number in places:
+          yield _image(model, data, request, index, label, row)
+        number += 1
+      request.progress(len(taken))
+    if not alone:
+      yield from found.prototypes(data)
+      yield found.overview()
+
+
+def _step(
+  model: Network, preset: Preset, state: State, batch: Batch
+) -> Mapping[str, Array]:
+  """What is said of a batch, by name; one row for each image."""
+  encoder = model.encoder(state)
+
+  def logit(vectors: Any) -> Array:
+    return model.judged(state.params, vectors).logit[:, None]
+
+  def nearest(vectors: Any) -> tuple[Array, Array]:
+    z = logit(vectors)
+    sign = jnp.where(z > 0, 1.0, -1.0)
+    return sign * z, sign
+
+  local, vectors = of_batch(
+    nearest,
+    lambda vectors, sign: sign * logit(vectors),
+    batch,
+    preset,
+    functools.partial(model.vectors, encoder),
+  )
+  images = batch["image"]
+  rows = {
+    "delta": local.delta[..., 0],
+    "logit": model.judged(state.params, vectors).logit,
+    "grey": jnp.all(images == images[..., :1], axis=(1, 2, 3)),
+  }
+  if model.count:
+    found = model.judged(state.params, vectors)
+    rows |= {"attention": found.attention, "points": local.place * found.points}
+  return rows
+
+
+class _Gathered:
+  """What a sweep leaves: who attends to each prototype, and importances."""
+
+  def __init__(self, count: int, request: Request) -> None:
+    self._request = request
+    self._best: list[list[tuple[float, int]]] = [[] for _ in range(count)]
+    self._attention, self._points = np.zeros((2, 2, count))
+    shape = 2, len(request.preset.names)
+    self._delta, self._able = np.zeros(shape), np.zeros(shape, int)
+    self._images = np.zeros(2, int)
+
+  def add(self, index: int, row: PyTree) -> None:
+    """Adds an image, under its verdict."""
+    verdict = int(row["logit"] > 0)
+    self._images[verdict] += 1
+    able = _had(self._request.preset, bool(row["grey"]))
+    self._able[verdict] += able
+    self._delta[verdict] += np.where(able, row["delta"], 0)
+    if not self._best:
+      return
+    self._attention[verdict] += row["attention"]
+    self._points[verdict] += row["points"]
+    for j, best in enumerate(self._best):
+      # Equal ones: the first image first.
+      one = float(row["attention"][j]), -index
+      if len(best) < self._request.nearest:
+        heapq.heappush(best, one)
+      elif best:
+        heapq.heappushpop(best, one)
+
+  def prototypes(self, data: Any) -> Iterator[blocks.Explanation]:
+    """An explanation of each prototype."""
+    for j, best in enumerate(self._best[: self._request.prototypes_shown]):
+      group = _group(j, len(self._best))
+      ranked = sorted(best, reverse=True)
+      images = data.examples([-index for _, index in ranked])["image"]
+      gallery = tuple(
+        blocks.Picture(image, f"{data.source.name(-index)}: {weight:.3f}")
+        for (weight, index), image in zip(ranked, images, strict=True)
+      )
+      yield blocks.Explanation(
+        key=f"{self._request.split}-prototype-{j}",
+        title=f"prototype {j} ({group})",
+        scope="global",
+        split=self._request.split,
+        subject=f"prototype {j}",
+        group=f"Directions of {group} images",
+        blocks=(
+          blocks.Gallery(gallery, "Images that attend to it most"),
+          self._use(j),
+        ),
+      )
+
+  def _use(self, j: int) -> blocks.Table:
+    """Mean attention and points, by verdict."""
+    rows = tuple(
+      (
+        name,
+        float(self._attention[verdict, j] / n) if n else None,
+        float(self._points[verdict, j] / n) if n else None,
+      )
+      for verdict, (name, n) in enumerate(
+        zip(Network.class_names, self._images, strict=True)
+      )
+    )
+    return blocks.Table(
+      ("verdict", "mean attention", "mean points for it"), rows, "Use"
+    )
+
+  def overview(self) -> blocks.Explanation:
+    """What verdicts rest on, over all images."""
+    names = self._request.preset.names
+    because = tuple(
+      (verdict, name, float(total / n) if n else None, int(n))
+      for verdict, totals, counts in zip(
+        Network.class_names, self._delta, self._able, strict=True
+      )
+      for name, total, n in zip(names, totals, counts, strict=True)
+    )
+    drawn: list[blocks.Block] = [
+      blocks.Sentence(
+        "Importance is what the logit of a verdict loses when one"
+        " characteristic of the image is changed. A verdict that loses most by"
+        " texture rests on fine detail, as the traces of generators are; one"
+        " that loses most by hue or contrast may rest on style."
+      ),
+      blocks.Table(
+        ("verdict", "characteristic", "importance", "images"),
+        because,
+        f"{_BECAUSE}, mean over images",
+      ),
+    ]
+    if self._best:
+      half = len(self._best) // 2
+      mass = self._attention[:, half:].sum(axis=1)
+      rows = tuple(
+        (name, int(n), float(m / n) if n else None)
+        for name, n, m in zip(
+          Network.class_names, self._images, mass, strict=True
+        )
+      )
+      drawn.append(
+        blocks.Table(
+          ("verdict", "images", "attention on directions of generated images"),
+          rows,
+          "Block mass",
+        )
+      )
+    return blocks.Explanation(
+      key=f"{self._request.split}-overview",
+      title=f"Verdicts over the {self._request.split} images",
+      scope="overview",
+      split=self._request.split,
+      blocks=tuple(drawn),
+    )
+
+
+def _image(
+  model: Network,
+  data: Any,
+  request: Request,
+  index: int,
+  label: int,
+  row: PyTree,
+) -> blocks.Explanation:
+  """One image: the verdict, its prototypes, and because of what."""
+  z = float(row["logit"])
+  verdict = int(z > 0)
+  name, said = data.source.name(index), model.class_names[verdict]
+  # Of the verdict: 1 / (1 + e^-|z|).
+  probability = 1 / (1 + np.exp(-abs(z)))
+  title = f"{said}, {100 * probability:.1f} %"
+  image = np.asarray(data.examples([index])["image"][0])
+  drawn: list[blocks.Block] = [blocks.Picture(image, name)]
+  if label >= 0:
+    right = label == verdict
+    text = f"It is {model.class_names[label]}."
+    drawn.append(blocks.Note(text, "note" if right else "warning"))
+  drawn.append(_because(request.preset, row))
+  if row["grey"]:
+    drawn.append(
+      blocks.Note("A grey image has neither hue nor saturation to change.")
+    )
+  if model.count:
+    drawn += _prototypes(row, request.top)
+  return blocks.Explanation(
+    key=f"{request.split}-image-{index}",
+    title=title,
+    scope="local",
+    split=request.split,
+    subject=name,
+    group="Images",
+    blocks=tuple(drawn),
+  )
+
+
+def _prototypes(row: PyTree, top: int) -> Iterator[blocks.Block]:
+  attention, points = row["attention"], row["points"]
+  count = len(points)
+  mass = float(attention[count // 2 :].sum())
+  yield blocks.Sentence(
+    f"{100 * mass:.1f} % of the attention lies on directions of generated"
+    " images."
+  )
+  order = np.argsort(-points, kind="stable")[:top]
+  rows = tuple(
+    (int(j), _group(int(j), count), float(attention[j]), float(points[j]))
+    for j in order
+  )
+  yield blocks.Table(
+    ("prototype", "direction of", "attention", "points"), rows, _POINTS
+  )
+
+
+def _because(preset: Preset, row: PyTree) -> blocks.Table:
+  able = _had(preset, bool(row["grey"]))
+  return blocks.Table(
+    ("characteristic", "loss"),
+    tuple(
+      (name, float(x) if can else None)
+      for name, x, can in zip(preset.names, row["delta"], able, strict=True)
+    ),
+    _BECAUSE,
+  )
+
+
+def _had(preset: Preset, grey: bool) -> np.ndarray:
+  """Which characteristics an image can have."""
+  changes = [m.change for m in preset.modifications]
+  return np.array([not grey or c not in _OF_COLOUR for c in changes])
+
+
+def _group(j: int, count: int) -> str:
+  return Network.class_names[int(j >= count // 2)]
