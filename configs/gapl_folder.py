@@ -51,8 +51,8 @@ def get_config(variants: str = "") -> ConfigDict:
         # Of regenerated: how many make training patches; 0: all.
         "families": 0,
         "image_size": 224,
-        "augment": "flip",
         # See docs/data.md.
+        "augment": "jpeg,flip,shift?,blur?,resample?,rotate?,shear?,cutout?",
         "resize": "aspect",
         "resize_size": 256,
         "interpolation": "",
@@ -68,7 +68,7 @@ def get_config(variants: str = "") -> ConfigDict:
       },
       # layers: a pattern of names, such as "q|k|v" or "expand|project"; ""
       # takes q, k and v, or all layers of a network without attention.
-      "adapters": {"layers": "", "rank": 16, "alpha": 32.0, "dropout": 0.1},
+      "adapters": {"layers": "", "rank": 16, "alpha": 32.0, "dropout": 0.0},
       # count: of both classes. weights: a file with the dictionary, such as the
       # authors'; "" makes it of the first stage's embeddings.
       "prototypes": {"count": 64, "channels": 128, "heads": 4, "weights": ""},
@@ -97,6 +97,7 @@ VARIANTS = {
       "dtype": "bfloat16",
       "remat": True,
     },
+    "adapters": {"dropout": 0.1},
   },
   "debug": {
     "batch_size": 16,
@@ -117,7 +118,7 @@ VARIANTS = {
       "dtype": "float32",
       "remat": False,
     },
-    "adapters": {"rank": 2},
+    "adapters": {"rank": 2, "dropout": 0.0},
     "prototypes": {"count": 8, "channels": 16},
     "first": {"epochs": 1},
     "second": {"epochs": 1},
