@@ -28,6 +28,7 @@ EMBEDDED = (
   "digits",
   "measured_digits",
   "digit_bags",
+  "regenerated",
   "texture_mosaics",
 )
 RECIPES = ("protopnet_cub200", "protopnet_cars196", "protopnet_dogs")

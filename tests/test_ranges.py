@@ -23,6 +23,7 @@ _CONFIGS = (
   "csr_composites",
   "csr_bccd",
   "epic_composites",
+  "gapl_folder",
   "inp_former_folder",
   "irca_folder",
   "neurogaze_distill_digits",

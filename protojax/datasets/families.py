@@ -37,7 +37,7 @@ class Family(NamedTuple):
   fit: Callable[[Patches], Regenerate]
 
 
-def _halved(patch: Patch) -> Patch:
+def _halved(patch: Patch) -> Float[np.ndarray, "s s 3"]:
   side = len(patch) // 2
   return patch.reshape(side, 2, side, 2, 3).mean(axis=(1, 3))
 

@@ -77,6 +77,11 @@ class OtherStandIn(StandIn):
 
   fields: Mapping[str, Field] = dataclasses.field(default_factory=dict)
 
+  @property
+  def groups(self) -> Int32[np.ndarray, "n"]:
+    """The classes in turn, too."""
+    return self.labels
+
 
 def counts(data: Any, classes: int = 0, images: int = 0) -> Counts:
   """What to take for true of a config's data set.

@@ -47,9 +47,19 @@ _TAGGED = {
   "pointing": Figure("best patches in a box of their label", "higher"),
   "pointing_chance": Figure("the same of all patches (chance)", ""),
 }
+# Of methods that tell generated images from real ones.
+_DETECTED = {
+  "accuracy_held_out": Figure("accuracy at the threshold chosen", "higher"),
+  "ap": Figure("average precision", "higher"),
+  "worst_generator": Figure("accuracy, worst generator", "higher"),
+  "generator_mean": Figure("accuracy, mean over generators", "higher"),
+  "real_accuracy": Figure("accuracy on real images", "higher"),
+  "generated_accuracy": Figure("accuracy on generated images", "higher"),
+}
 FIGURES = {
   **_TAGGED,
   "accuracy": Figure("accuracy", "higher"),
+  **_DETECTED,
   "calibration_error": Figure("calibration error (ECE)", "lower"),
   "outlier_auroc": Figure("outliers: AUROC of the largest logit", "higher"),
   "abstention": Figure("outliers refused, 95 % of the others kept", "higher"),
@@ -86,7 +96,8 @@ def measure(
 ) -> dict[str, Mean]:
   """All metrics of a finished run that apply, by name, over its test images.
 
-  Of a method that gives several labels, they are those of its `evaluate`.
+  Of a method that gives several labels, or that classifies without comparing
+  patches with prototypes, they are those of its `evaluate`.
 
   Args:
     folder: of the run.
@@ -99,14 +110,17 @@ def measure(
     UserError: no run, a method without prototypes, or no such images.
   """
   method, state, config = loading.load(folder)
-  if able(method, "tags") is not None:
+  explains = able(method, "explains")
+  alone = explains is not None and explains.network is None
+  classifies = able(method, "classifies") is not None
+  if able(method, "tags") is not None or (alone and classifies):
     with loading.described_by(folder, config):
       count = len(method.stream("test"))
     metrics = method.evaluate(state, "test")
     return {
       name: Mean(*(np.asarray(n) for n in (np.float32(x), count, 0)))
       for name, x in metrics.items()
-      if name in _TAGGED
+      if name in FIGURES
     }
   model = recipes.explainable(method)
   if not np.any(model.bank(state).alive):

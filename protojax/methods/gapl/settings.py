@@ -11,6 +11,8 @@ from protojax.types import UserError
 
 # Of the config's numbers; see also `ranges.EVERYWHERE`.
 _RANGES = {
+  # 0: all.
+  "data.families": ranges.whole(0, 1_000),
   "first.generators": ranges.whole(0, 100_000),
   "first.epochs": ranges.EPOCHS,
   "first.rate": ranges.RATE,

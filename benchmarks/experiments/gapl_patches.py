@@ -1,0 +1,63 @@
+"""GAPL on embedded patches: what adapters and prototypes add on new families.
+
+All arms of a seed see the same patches for the same steps; five families and
+four photographs are for testing alone.
+"""
+
+from benchmarks import harness
+
+QUESTION = (
+  "What do adapters and prototypes add on families held out of training?"
+)
+
+_FILE = "configs/gapl_patches.py"
+_FEWER = {"data.train": "train:1600", "data.test": "test:600"}
+_STEPS = {"second.epochs": 4}
+
+
+def _arm(baseline: str, **changes: float) -> tuple[str, dict]:
+  more = {key.replace("_", ".", 1): value for key, value in changes.items()}
+  return _FILE, {**_FEWER, **_STEPS, "baseline": baseline, **more}
+
+
+ARMS = {
+  "whole": _arm(""),
+  "random prototypes": _arm("random"),
+  "adapters alone": _arm("lora"),
+  "prototypes alone": _arm("prototypes"),
+  "frozen, linear": _arm("linear"),
+  # More families in as many images.
+  "whole, 2 families": _arm("", data_families=2, data_validation_fraction=0.0),
+  "linear, 2 families": _arm(
+    "linear", data_families=2, data_validation_fraction=0.0
+  ),
+}
+
+FIGURES = {
+  "accuracy": "metrics.accuracy",
+  "at the threshold": "metrics.accuracy_held_out",
+  "AP": "metrics.ap",
+  "worst family": "metrics.worst_generator",
+  "trace of f": "metrics.trace_generated",
+  "trace mixed": "metrics.trace_mixed",
+}
+
+SEEDS = (0, 1, 2)
+
+_BASE = "frozen, linear"
+
+
+def TABLE(found):
+  """A row for each arm: means, and the accuracy less that of the baseline."""
+  base = found.get(_BASE, {})
+  for arm, of_seeds in found.items():
+    row = {"arm": arm, "seeds": len(of_seeds)}
+    for name in FIGURES:
+      row[name] = harness.spread([x[name] for x in of_seeds.values()])
+    apart = [
+      x["accuracy"] - base[s]["accuracy"]
+      for s, x in of_seeds.items()
+      if s in base
+    ]
+    row["accuracy, less linear"] = harness.spread(apart) if apart else ""
+    yield row

@@ -1,0 +1,123 @@
+"""GAPL's method: settings, stages and baselines."""
+
+import jax
+import numpy as np
+import pytest
+
+from protojax import methods, parallel
+from protojax.configs import gapl_folder
+from protojax.engine.stage import Fit
+from protojax.explain import blocks
+from protojax.methods.gapl import explanation, network
+from protojax.modify import presets
+from protojax.types import UserError
+
+_PRESET = presets.load("contrast=0.45", "fast", "none")
+
+
+def _load(**changes):
+  found = gapl_folder.get_config("debug").unlock()
+  found.data.update(train="train:48", test="test:16")
+  found.update_from_flattened_dict(changes)
+  return methods.load(found.lock())
+
+
+@pytest.mark.parametrize(
+  ("baseline", "stages", "trained"),
+  [
+    (
+      "",
+      ["bottleneck", "dictionary", "adapt", "threshold"],
+      {"adapters", "attention", "classifier", "projection"},
+    ),
+    (
+      "linear",
+      ["bottleneck", "adapt", "threshold"],
+      {"classifier", "projection"},
+    ),
+    (
+      "prototypes",
+      ["bottleneck", "dictionary", "adapt", "threshold"],
+      {"attention", "classifier", "projection"},
+    ),
+    (
+      "random",
+      ["bottleneck", "adapt", "threshold"],
+      {"adapters", "attention", "classifier", "projection"},
+    ),
+    (
+      "lora",
+      ["bottleneck", "adapt", "threshold"],
+      {"adapters", "classifier", "projection"},
+    ),
+  ],
+)
+def test_a_baseline_leaves_out_what_it_says(baseline, stages, trained):
+  method = _load(baseline=baseline)
+  found = list(method.stages())
+  assert [stage.name for stage in found] == stages
+  params = jax.eval_shape(method.init, parallel.init_key(0)).params
+  assert "bottleneck" in params
+  assert set(params) - {"bottleneck", "prototypes"} == trained
+  assert ("prototypes" in params) == ("attention" in params)
+  fit = next(s for s in found if isinstance(s, Fit) and s.name == "adapt")
+  moments = jax.eval_shape(fit.optimizer.init, params)
+  sizes = {x.shape for x in jax.tree.leaves(moments)}
+  # Neither the encoder nor the prototypes have moments.
+  assert (8, 1, 1, 16) not in sizes
+  assert "encoder" in method.assets
+
+
+@pytest.mark.parametrize(
+  ("changes", "message"),
+  [
+    ({"baseline": "loar"}, "baseline='loar': choose from '', 'linear'"),
+    ({"backbone.normalise": "clip"}, "normalise='clip': choose from 'encoder'"),
+    ({"prototypes.count": 7}, "prototypes.count=7: half of them are of each"),
+    ({"prototypes.count": 64}, "at most 16 directions"),
+    ({"prototypes.heads": 3}, "channels=16 do not divide over"),
+    ({"adapters.rank": 0}, "adapters.rank is 0; it must be"),
+    ({"adapters.dropout": 1.0}, "adapters.dropout is 1.0; it must be"),
+  ],
+)
+def test_settings_that_cannot_be_are_refused(changes, message):
+  with pytest.raises(UserError, match=message):
+    _load(**changes)
+
+
+def test_the_first_stage_reads_some_generators_alone():
+  method = _load(**{"first.generators": 2})
+  source = method._first_source
+  groups = np.asarray(method.dataset.source("train").groups)[source.rows]
+  assert set(groups) == {0, 1}
+  assert len(source) == 12
+  assert len(_load(**{"first.generators": 0})._first_source) == 48
+
+
+def test_pixels_are_normalised_as_asked():
+  plain, other = (
+    _load(**{"backbone.normalise": name}).network.backbone
+    for name in ("encoder", "imagenet")
+  )
+  assert plain.mean == (0.5, 0.5, 0.5)
+  assert other.mean == (0.485, 0.456, 0.406)
+
+
+def test_an_image_is_explained_with_its_verdict():
+  row = {
+    "logit": np.float32(2.0),
+    "delta": np.float32([0.5]),
+    "grey": np.bool_(True),
+    "attention": np.float32([0.1, 0.2, 0.3, 0.4]),
+    "points": np.float32([-1.0, 0.5, 2.0, 0.0]),
+  }
+  mass, table = explanation._prototypes(row, 2)
+  assert mass.text.startswith("70.0 % of the attention")
+  assert table.rows == (
+    (2, "generated", pytest.approx(0.3), pytest.approx(2.0)),
+    (1, "real", pytest.approx(0.2), pytest.approx(0.5)),
+  )
+  because = explanation._because(_PRESET, row)
+  assert isinstance(because, blocks.Table)
+  assert because.rows == (("contrast", 0.5),)
+  assert network.CLASS_NAMES == ("real", "generated")
