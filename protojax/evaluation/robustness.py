@@ -4,7 +4,7 @@ Images are corrupted at the size of the network's input, after they were resized
 and cropped.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 import functools
 import math
 from pathlib import Path
@@ -12,6 +12,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Int, UInt8
 import numpy as np
 
 from protojax import loading, parallel
@@ -20,7 +21,7 @@ from protojax.data.stream import Stream
 from protojax.methods.base import needed
 from protojax.metrics import multi_label
 from protojax.modify import corruptions
-from protojax.types import Array, Batch, State
+from protojax.types import Array, ArrayLike, Batch, State
 
 # Strengths, from weak to strong: quality; sigma in pixels; share of the side;
 # sigma in grey levels.
@@ -62,10 +63,9 @@ def _judged(
   method: Any, state: State, stream: Stream, name: str, strength: float
 ) -> dict[str, float]:
   """Figures of a corrupted stream."""
-  predict = functools.partial(_predict, method, name, strength)
   shares, labels = [], []
-  batches = _saved(stream, int(strength) if name == "jpeg" else None)
-  for batch, rows in parallel.each(predict, state, batches):
+  batches = _corrupted(stream, name, strength)
+  for batch, rows in parallel.each(method.predict, state, batches):
     own = batch["valid"] & (batch["label"] >= 0)
     shares.append(rows["probabilities"][own])
     labels.append(batch["label"][own])
@@ -78,45 +78,37 @@ def _judged(
   return found
 
 
-def _saved(stream: Stream, quality: int | None) -> Iterator[Batch]:
-  """Batches whose images went through JPEG, if there is a quality."""
+def _corrupted(stream: Stream, name: str, strength: float) -> Iterator[Batch]:
+  """Batches with corrupted images.
+
+  They are corrupted by a program of their own, so that the network's is
+  compiled once for all corruptions.
+  """
   for batch in stream.batches():
-    if quality is None:
-      yield batch
-    else:
-      images = [images_lib.through_jpeg(x, quality) for x in batch["image"]]
-      yield {**batch, "image": np.stack(images)}
+    image = batch["image"]
+    if name == "jpeg":
+      quality = int(strength)
+      saved = [images_lib.through_jpeg(x, quality) for x in image]
+      image = np.stack(saved)
+    elif name != CLEAN:
+      image = np.asarray(_on_device(image, batch["index"], name, strength))
+    yield {**batch, "image": image}
 
 
-def _predict(
-  method: Any, name: str, strength: float, state: State, batch: Batch
-) -> Mapping[str, Array]:
-  """Probabilities of corrupted images."""
-  if name in _ON_DEVICE:
-    x = jnp.asarray(batch["image"], jnp.float32)
-    x = _ON_DEVICE[name](x, strength, jnp.asarray(batch["index"]))
-    image = jnp.rint(jnp.clip(x, 0, 255)).astype(jnp.uint8)
-    batch = {**batch, "image": image}
-  return {"probabilities": method.predict(state, batch)["probabilities"]}
-
-
-def _blur(x: Array, sigma: float, index: Array) -> Array:
-  del index
-  return corruptions.blurred(x, sigma, math.ceil(4 * sigma))
-
-
-def _resize(x: Array, share: float, index: Array) -> Array:
-  del index
-  return corruptions.resized(x, share)
-
-
-def _noise(x: Array, sigma: float, index: Array) -> Array:
-  keys = parallel.example_keys(jax.random.key(0), index)
-  return corruptions.noised(x, keys, sigma)
-
-
-_ON_DEVICE: Mapping[str, Callable[[Array, float, Array], Array]] = {
-  "blur": _blur,
-  "resize": _resize,
-  "noise": _noise,
-}
+@functools.partial(jax.jit, static_argnames=("name", "strength"))
+def _on_device(
+  images: UInt8[ArrayLike, "b H W 3"],
+  index: Int[ArrayLike, " b"],
+  name: str,
+  strength: float,
+) -> UInt8[Array, "b H W 3"]:
+  """Corrupted images; noise depends on the position of an image alone."""
+  x = jnp.asarray(images, jnp.float32)
+  if name == "blur":
+    x = corruptions.blurred(x, strength, math.ceil(4 * strength))
+  elif name == "resize":
+    x = corruptions.resized(x, strength)
+  else:
+    keys = parallel.example_keys(jax.random.key(0), index)
+    x = corruptions.noised(x, keys, strength)
+  return jnp.rint(jnp.clip(x, 0, 255)).astype(jnp.uint8)

@@ -8,6 +8,7 @@ from PIL import Image
 import pytest
 
 from protojax.__main__ import main
+from protojax.evaluation import robustness
 
 pytestmark = pytest.mark.slow
 
@@ -80,8 +81,11 @@ def test_images_are_explained(run):
   assert (workdir / "explanations/images/report.html").exists()
 
 
-def test_verdicts_on_corrupted_images_are_judged(run, tmp_path, capsys):
+def test_verdicts_on_corrupted_images_are_judged(
+  run, tmp_path, capsys, monkeypatch
+):
   _, workdir = run
+  monkeypatch.setattr(robustness, "STRENGTHS", {"blur": (3.0,)})
   path = tmp_path / "found.json"
   arguments = "--robustness", f"--workdir={workdir}", f"--json={path}"
   assert main(["evaluate", *arguments]) == 0
@@ -90,3 +94,13 @@ def test_verdicts_on_corrupted_images_are_judged(run, tmp_path, capsys):
   # The traces are as fine as can be: blur takes them away.
   assert found["blur"]["3"]["accuracy"] < 0.7
   assert "| blur" in capsys.readouterr().out
+
+
+def test_verdicts_are_judged(run, tmp_path):
+  _, workdir = run
+  path = tmp_path / "found.json"
+  assert main(["evaluate", f"--workdir={workdir}", f"--json={path}"]) == 0
+  found = json.loads(path.read_text())["methods"]["gapl"]
+  summary = json.loads((workdir / "summary.json").read_text())
+  for name in ("accuracy", "ap", "worst_generator"):
+    assert found[name]["mean"] == pytest.approx(summary["metrics"][name])

@@ -106,7 +106,7 @@ def test_pixels_are_normalised_as_asked():
 def test_an_image_is_explained_with_its_verdict():
   row = {
     "logit": np.float32(2.0),
-    "delta": np.float32([0.5]),
+    "delta": np.float32([0.0, 0.5]),
     "grey": np.bool_(True),
     "attention": np.float32([0.1, 0.2, 0.3, 0.4]),
     "points": np.float32([-1.0, 0.5, 2.0, 0.0]),
@@ -119,5 +119,5 @@ def test_an_image_is_explained_with_its_verdict():
   )
   because = explanation._because(_PRESET, row)
   assert isinstance(because, blocks.Table)
-  assert because.rows == (("contrast", 0.5),)
+  assert because.rows == (("identity", 0.0), ("contrast 0.45", 0.5))
   assert network.CLASS_NAMES == ("real", "generated")
