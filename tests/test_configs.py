@@ -13,7 +13,7 @@ from configs import (
   variants,
 )
 from protojax import backbones, configuration, methods
-from protojax.data import transforms
+from protojax.data import views
 from protojax.prototypes import similarity
 
 ROOT = Path(__file__).parents[1]
@@ -45,7 +45,7 @@ def test_a_config_is_locked_and_names_what_there_is(name):
   assert config.method in methods.names()
   if "backbone" in config:
     assert config.backbone.name in backbones.names()
-  transforms.require_known(config.data.get("augment", ""))
+  views.one(config.data.get("augment", ""))
   if config.method == "protopnet":
     similarity.load(config.prototypes.similarity)
 
