@@ -7,21 +7,18 @@ verdict's logit when one characteristic of the image is changed.
 """
 
 from collections.abc import Iterator, Mapping
-import dataclasses
 import functools
 import heapq
-from typing import Any, ClassVar
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 
-from protojax import parallel
-from protojax.explain import blocks, reference_mode
+from protojax.explain import blocks, in_blocks
 from protojax.explain.importance import of_batch
 from protojax.explain.request import Request
 from protojax.methods.gapl.network import Network
 from protojax.modify.presets import Preset
-from protojax.prototypes.groups import Groups
 from protojax.types import Array, Batch, PyTree, State
 
 # Images with pictures if no limit is asked for: beside prototypes, and alone.
@@ -32,78 +29,38 @@ _POINTS = "Prototypes, by their points for the verdict"
 _BECAUSE = "Because: loss of the verdict's logit, one characteristic changed"
 
 
-@dataclasses.dataclass(frozen=True)
-class Explainer:
-  """The `classifies` and `explains` of GAPL.
+def explain(
+  method: Any, state: State, data: Any, request: Request
+) -> Iterator[blocks.Explanation]:
+  """Images, then prototypes over the whole stream, then an overview of it.
 
-  Attributes:
-    method: gives the network, and streams.
+  Args:
+    method: gives the network.
+    state: of the method.
+    data: the images, in the order of their source.
+    request: "heat", "provenance" and "allow_changed" have no effect.
   """
+  model: Network = method.network
+  alone = request.scope == "local"
+  most = in_blocks.limit(request, _SHOWN_ALONE if alone else len(data))
+  count = min(most, len(data))
+  most = count if alone else _SHOWN * (request.scope != "global")
+  places = np.linspace(0, count - 1, min(count, most)).round().tolist()
+  found = _Gathered(model.count, request)
+  step = functools.partial(_step, model, request.preset)
+  batches = in_blocks.images(data, request, count)
+  swept = in_blocks.swept(step, state, batches, request)
+  for number, (one, row) in enumerate(swept):
+    index, label = int(one["index"]), int(one["label"])
+    found.add(index, row)
+    if number in places:
+      yield _image(model, data, request, index, label, row)
+  if not alone:
+    yield from found.prototypes(data)
+    yield found.overview()
 
-  method: Any
 
-  scopes: ClassVar[tuple[str, ...]] = ("local", "global")
-  report: ClassVar[str] = "block_report"
-
-  @property
-  def class_names(self) -> tuple[str, ...]:
-    """Real and generated."""
-    return self.method.network.class_names
-
-  @property
-  def groups(self) -> Groups:
-    """The classes whose directions the prototypes are."""
-    return self.method.network.groups
-
-  @property
-  def network(self) -> None:
-    """None: prototypes are directions, and were pushed to no patch."""
-
-  def stale(self, state: State) -> bool:
-    """Never: nothing is pushed."""
-    del state
-    return False
-
-  def explain(
-    self, state: State, data: Any, request: Request
-  ) -> Iterator[blocks.Explanation]:
-    """Images, then prototypes over the whole stream, then an overview of it.
-
-    Args:
-      state: of the method.
-      data: the images, in the order of their source.
-      request: "heat", "provenance" and "allow_changed" have no effect.
-    """
-    model: Network = self.method.network
-    alone = request.scope == "local"
-    count = min(
-      request.limit or (_SHOWN_ALONE if alone else len(data)), len(data)
-    )
-    most = count if alone else _SHOWN * (request.scope != "global")
-    places = np.linspace(0, count - 1, min(count, most)).round().tolist()
-    found = _Gathered(model.count, request)
-    step = functools.partial(_step, model, request.preset)
-    batches = reference_mode.attach(
-      data.spread(count),
-      data.source,
-      request.preset,
-      data.image_size,
-      data.resizing,
-    )
-    number = 0
-    for batch, rows in parallel.each(step, state, batches):
-      taken = np.flatnonzero(batch["valid"])
-      for i in taken:
-        row = {name: x[i] for name, x in rows.items()}
-        index, label = int(batch["index"][i]), int(batch["label"][i])
-        found.add(index, row)
-        if number in places:
-          yield _image(model, data, request, index, label, row)
-        number += 1
-      request.progress(len(taken))
-    if not alone:
-      yield from found.prototypes(data)
-      yield found.overview()
+EXPLAINER = functools.partial(in_blocks.Explainer, explain, in_blocks.BOTH)
 
 
 def _step(

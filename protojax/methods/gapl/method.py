@@ -27,7 +27,7 @@ from protojax.engine.cached import Cached
 from protojax.engine.optimizer import grouped, warmup_cosine
 from protojax.engine.stage import Fit, Pass, epochs
 from protojax.engine.terms import Aux, Now, Term
-from protojax.methods.base import Capabilities, splits
+from protojax.methods.base import OF_NETWORK, Capabilities, splits
 from protojax.methods.gapl import dictionary, explanation, judging, settings
 from protojax.methods.gapl.network import Network, entropy
 from protojax.prototypes import bank, start
@@ -38,7 +38,7 @@ class Method:
   """GAPL as its config says; see `configs/gapl_folder.py`."""
 
   capabilities = Capabilities(
-    classifies=explanation.Explainer, explains=explanation.Explainer
+    classifies=OF_NETWORK, explains=explanation.EXPLAINER
   )
 
   def __init__(
