@@ -14,7 +14,7 @@ import pytest
 from xdist.scheduler import LoadFileScheduling
 
 # Named in pyproject.toml, and looked for when the package is imported.
-from tests import type_checks  # noqa: F401
+import tests.type_checks  # noqa: F401
 
 # What all workers, and the scripts that they run, share: a program that
 # several of them need is compiled once. It also keeps the user's cache folder

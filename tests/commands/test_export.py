@@ -117,9 +117,9 @@ def test_an_export_that_is_not_the_model_is_not_written(
 
 def test_differences_are_of_one_or_of_the_value():
   one = np.array([0.5, 200.0], np.float32)
-  assert exporting._apart(one, one) == 0
-  assert exporting._apart(one, one + np.float32([1e-3, 0])) > 9e-4
-  assert exporting._apart(one, one + np.float32([0, 1e-3])) < 9e-6
+  assert exporting.apart(one, one) == 0
+  assert exporting.apart(one, one + np.float32([1e-3, 0])) > 9e-4
+  assert exporting.apart(one, one + np.float32([0, 1e-3])) < 9e-6
 
 
 def test_the_extra_is_named(run, monkeypatch, tmp_path):

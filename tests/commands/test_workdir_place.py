@@ -29,8 +29,8 @@ def test_a_workdir_among_classes_is_refused_untouched(tmp_path, capsys, below):
 
 
 def test_beside_splits_and_elsewhere_it_does_no_harm(tmp_path, monkeypatch):
-  def reached(folder, config, make):
-    del config, make
+  def reached(folder, config, make, loggers):
+    del config, make, loggers
     return int(folder.name == "run")
 
   monkeypatch.setattr(training, "_trained", reached)
