@@ -196,4 +196,4 @@ def _module(name: str) -> Any:
 
 
 def _finite(metrics: Metrics) -> dict[str, float]:
-  return {name: x for name, x in metrics.items() if math.isfinite(x)}
+  return {n: float(x) for n, x in metrics.items() if math.isfinite(x)}

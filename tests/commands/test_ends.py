@@ -108,7 +108,11 @@ with signals.handled(signals.leave):
 )
 def test_explain_is_stopped_at_any_time(run, seconds, number, line):
   script = ["explain.py", f"--workdir={run}", "--split=train"]
-  code, _, err = _stopped(script, seconds, number)
+  # On a fast machine all is done by then.
+  for earlier in (1, 2, 4):
+    code, _, err = _stopped(script, seconds / earlier, number)
+    if code:
+      break
   assert (code, err) == (128 + number, line)
   left = list(run.rglob("*.partial"))
   assert not left

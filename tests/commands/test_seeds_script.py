@@ -13,7 +13,7 @@ from protojax import cli
 from protojax.operations import training
 from protojax.engine import workdir
 
-def stand_in(folder, config):
+def stand_in(folder, config, loggers):
   print("run", folder.name, config.seed, config.seeds)
   if (folder / "stop").exists():
     (folder / "stop").unlink()

@@ -213,7 +213,9 @@ class Network:
     return last, {"backbone": kept}
 
   def embed(
-    self, state: State, images: UInt8[ArrayLike, "b H W 3"]
+    self,
+    state: State,
+    images: UInt8[ArrayLike, "b H W 3"] | Float[ArrayLike, "b H W 3"],
   ) -> Float[Array, "b h w s d"]:
     """Features that the prototypes are compared with."""
     found, _ = self.features(state.params, state.statistics, images)

@@ -31,7 +31,7 @@ def run(tmp_path_factory):
         Image.fromarray(np.uint8(np.clip(image, 0, 255))).save(
           folder / f"{n}.png"
         )
-  workdir = root.parent / "run"
+  workdir = root.parent / f"{root.name}-run"
   arguments = [
     "--config=gapl_folder:debug",
     f"--config.data.root={root}",

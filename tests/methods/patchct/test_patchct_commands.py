@@ -28,7 +28,7 @@ def run(tmp_path_factory):
     split = "train" if n < 16 else "test"
     lines.append(f"{n}.png,{split},{red},{unknown}")
   (root / "labels.csv").write_text("\n".join(lines) + "\n")
-  workdir = root.parent / "run"
+  workdir = root.parent / f"{root.name}-run"
   arguments = [
     "--config=patchct_folder:debug",
     f"--config.data.root={root}",
