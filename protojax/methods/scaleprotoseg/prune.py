@@ -1,7 +1,8 @@
 """ProtoSeg's pruning: drops prototypes whose nearest patches are of others.
 
 Of the training images nearest to a prototype, one patch each, a patch counts
-for its class if any pixel in it has that class. ScaleProtoSeg groups instead.
+for its class if any pixel in it has that class. Cells of void are no patches.
+ScaleProtoSeg groups instead.
 """
 
 import functools
@@ -57,14 +58,18 @@ def _add(
   network: Network, state: State, carry: neighbours.Neighbours, batch: Batch
 ) -> neighbours.Neighbours:
   """The nearest images so far, updated with a batch."""
-  features = network.embed(state, batch["image"])
+  rows = network.rows(state, batch)
+  features, classes = rows["features"], len(network.class_names)
   b, h, w = features.shape[:3]
   distances = network.distances(state.params, features)
   distances = distances.reshape(b, h * w, -1)
-  cells = jnp.argmin(distances, axis=1)
-  classes = len(network.class_names)
+  void = rows["cells"].reshape(b, h * w) >= classes
+  distances = jnp.where(void[..., None], jnp.inf, distances)
+  nearest = jnp.argmin(distances, axis=1)
   held = patches(batch["mask"], h, w, classes).reshape(b, h * w, classes)
-  own = held[jnp.arange(b)[:, None], cells, network.bank(state).class_of[None]]
+  own = held[
+    jnp.arange(b)[:, None], nearest, network.bank(state).class_of[None]
+  ]
   known = {**batch, "label": jnp.zeros(b, jnp.int32)}
   least = jnp.min(distances, axis=1)
   return neighbours.add(carry, least, known, {"own": own})
@@ -73,11 +78,15 @@ def _add(
 def patches(
   masks: Int[ArrayLike, "b H W"], rows: int, columns: int, classes: int
 ) -> Bool[Array, "b rows columns k"]:
-  """Whether any pixel of the box of a cell has a class."""
+  """Whether any pixel of the box of a cell has a class.
+
+  The box of cell i of n, of an axis of N pixels, is from i N // n on and before
+  (i + 1) N // n.
+  """
   masks = jnp.asarray(masks)
   b, height, width = masks.shape
-  row = jnp.arange(height) * rows // height
-  column = jnp.arange(width) * columns // width
+  row = ((jnp.arange(height) + 1) * rows - 1) // height
+  column = ((jnp.arange(width) + 1) * columns - 1) // width
   cell = row[:, None] * columns + column[None]
   image = jnp.arange(b)[:, None, None]
   empty = jnp.zeros((b, rows * columns, classes), bool)

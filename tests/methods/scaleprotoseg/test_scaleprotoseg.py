@@ -1,6 +1,7 @@
 """ScaleProtoSeg: its head, prototypes, push and pruning, on small mosaics."""
 
 import dataclasses
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -17,7 +18,7 @@ from protojax.engine.stage import Fit
 from protojax.explain.request import Request
 from protojax.methods.scaleprotoseg import network as network_lib
 from protojax.methods.scaleprotoseg import pixel_push, prune, regions
-from protojax.prototypes import push
+from protojax.prototypes import neighbours, push
 from protojax.prototypes.bank import with_bank
 from protojax.types import UserError
 from tests.common.terms import total
@@ -185,10 +186,29 @@ def test_protosegs_pruning_asks_for_any_pixel_of_the_box():
   masks[:, 2] = VOID
   found = prune.patches(masks, 4, 4, 3)
   for b, y, x, k in np.ndindex(2, 4, 4, 3):
-    rows = [i for i in range(9) if i * 4 // 9 == y]
-    columns = [i for i in range(9) if i * 4 // 9 == x]
-    inside = masks[b][np.ix_(rows, columns)]
+    rows = slice(y * 9 // 4, (y + 1) * 9 // 4)
+    columns = slice(x * 9 // 4, (x + 1) * 9 // 4)
+    inside = masks[b][rows, columns]
     assert found[b, y, x, k] == (inside == k).any()
+
+
+def test_pruning_asks_no_patch_of_void(method, state, batch, features):
+  """An image without a class is no neighbour; of a half, its other half is."""
+  bank = method.network.bank(state)
+  vectors = np.array(bank.vectors)
+  vectors[0, 0, 0] = features[0, 2, 3, 0]  # A pixel of the upper half.
+  near = with_bank(state, bank.replace(vectors=vectors))
+  mask = np.full_like(batch["mask"], VOID)
+  mask[0, 32:] = 1
+  empty = neighbours.empty(36, 2, {"own": np.zeros((), bool)})
+  add = jax.jit(functools.partial(prune._add, method.network))
+  found = add(near, empty, {**batch, "mask": mask})
+  assert_array_equal(found.images[:, 0], batch["index"][0])
+  assert np.isinf(found.distances[:, 1]).all()
+  lower = ((features[0, 8:, :, 0] - vectors[0, 0, 0]) ** 2).sum(-1)
+  assert lower.min() > 1e-5
+  assert_allclose(found.distances[0, 0], lower.min(), atol=2e-6)
+  assert_array_equal(found.more["own"][:, 0], np.asarray(bank.class_of) == 1)
 
 
 def test_labels_of_cells_are_pillows_nearest():
