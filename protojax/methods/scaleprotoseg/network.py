@@ -176,8 +176,7 @@ class Network:
     made, statistics = self._branches(params, statistics, images, train)
     found = [made]
     for size in self.sizes:
-      sides = (round(side * size) for side in images.shape[1:3])
-      smaller = _resized(images, *sides)
+      smaller = scaled(images, size)
       made, statistics = self._branches(params, statistics, smaller, train)
       found.append(made)
     if self.sizes:
@@ -350,6 +349,27 @@ def nearest(
   y = (2 * jnp.arange(rows) + 1) * height // (2 * rows)
   x = (2 * jnp.arange(columns) + 1) * width // (2 * columns)
   return planes[:, y][:, :, x]
+
+
+def scaled(
+  images: Float[Array, "b H W c"], size: float
+) -> Float[Array, "b h w c"]:
+  """Images at a share of their size, bilinear, without smoothing.
+
+  As PyTorch's `interpolate` does with a factor: sides are rounded down, and
+  places follow from the factor, not from the sides.
+  """
+  b, height, width, c = images.shape
+  factor = jnp.full(2, size, images.dtype)
+  return jax.image.scale_and_translate(
+    images,
+    (b, int(height * size), int(width * size), c),
+    (1, 2),
+    factor,
+    jnp.zeros_like(factor),
+    "linear",
+    antialias=False,
+  )
 
 
 def _resized(

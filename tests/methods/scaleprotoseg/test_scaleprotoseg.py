@@ -9,6 +9,7 @@ import numpy as np
 from numpy.testing import assert_allclose, assert_array_equal
 from PIL import Image
 import pytest
+from scipy import ndimage
 
 from configs import scaleprotoseg_folder
 from protojax import methods, parallel
@@ -229,6 +230,19 @@ def test_the_largest_value_of_all_sizes_counts(method, state, batch):
   assert largest.shape == whole.shape
   assert (largest >= whole - 1e-6).all()
   assert (largest > whole + 1e-6).any()
+
+
+def test_smaller_images_lie_as_pytorchs_interpolate_puts_them():
+  """Output i is at (i + 0.5) / size - 0.5 of the input; sides round down."""
+  rng = np.random.default_rng(0)
+  images = rng.uniform(0, 255, (1, 7, 11, 3)).astype(np.float32)
+  found = jax.jit(network_lib.scaled, static_argnums=1)(images, 0.75)
+  assert found.shape == (1, 5, 8, 3)
+  rows, columns = ((np.arange(n) + 0.5) / 0.75 - 0.5 for n in (5, 8))
+  expected = ndimage.map_coordinates(
+    images[0, ..., 0], np.meshgrid(rows, columns, indexing="ij"), order=1
+  )
+  assert_allclose(found[0, ..., 0], expected, rtol=1e-5, atol=1e-3)
 
 
 def test_stages_are_those_of_the_paper_and_of_its_variants():
