@@ -4,7 +4,9 @@ He et al. (2016). The 3x3 convolution of a bottleneck has the stride, as in
 torchvision ("v1.5"). The last stages can be dilated and not strided, for a
 finer map with the same weights (`_stride16`, `_stride8`). `_deeplab` is the
 form of DeepLabV2 (Chen et al., 2018; its PyTorch code): stride 8, every block
-of a dilated stage has the whole dilation, and the pooling keeps the last cell.
+of a dilated stage has the whole dilation, the pooling keeps the last cell, and
+the first convolution of a bottleneck has the stride, whatever the weights were
+trained with.
 """
 
 from collections.abc import Iterator
@@ -118,8 +120,9 @@ class ResNet(nn.Module):
     blocks: number in each of the four stages.
     bottleneck: whether a block is 1x1, 3x3, 1x1; else it is 3x3, 3x3.
     stride: pixels from cell to cell of the features: 32, 16 or 8.
-    deeplab: whether a stage's first block has its whole dilation, and the
-      pooling rounds up: 513 and 512 pixels both become 65 cells.
+    deeplab: whether a stage's first block has its whole dilation, the first
+      convolution of a bottleneck has the stride, and the pooling rounds up: 513
+      and 512 pixels both become 65 cells.
     dtype: type of computation; parameters and features are float32.
     remat: whether the gradient computes blocks again.
     synchronised: whether BatchNorm averages over devices in training.
@@ -154,8 +157,9 @@ class ResNet(nn.Module):
 
   def _block(self, width, stride, before, dilation) -> tuple[_Step, ...]:
     if self.bottleneck:
-      middle = _Step(width, 3, stride, before)
-      return _Step(width), middle, _Step(4 * width)
+      first, second = (stride, 1) if self.deeplab else (1, stride)
+      middle = _Step(width, 3, second, before)
+      return _Step(width, 1, first), middle, _Step(4 * width)
     return _Step(width, 3, stride, before), _Step(width, 3, 1, dilation)
 
   @nn.compact

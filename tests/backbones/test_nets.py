@@ -115,6 +115,9 @@ def test_deeplabs_resnet_has_its_cells_dilations_and_torchvisions_weights():
     {block[1].dilation for block in stage} for stage in deeplab.module.stages()
   ]
   assert dilations == [{1}, {1}, {2}, {4}]
+  # The first convolution is strided, where torchvision's is the second.
+  strides = [[x.stride for x in s[0]] for s in deeplab.module.stages()]
+  assert strides == [[1, 1, 1], [2, 1, 1], [1, 1, 1], [1, 1, 1]]
   plain = backbones.load("resnet101")
   shapes = [reading.shapes(b.module) for b in (deeplab, plain)]
   assert jax.tree.map(lambda x: x.shape, shapes[0]) == jax.tree.map(
