@@ -296,4 +296,6 @@ def probabilities(
   attended, valid = jnp.asarray(attended), jnp.asarray(valid)
   low = jnp.min(jnp.where(valid, attended, jnp.inf))
   high = jnp.max(jnp.where(valid, attended, -jnp.inf))
-  return jnp.where(valid, (attended - low) / (high + _LEAST), 0.0)
+  # Where the compiler computes `attended` twice, a - min a may be below 0.
+  off = jnp.maximum(attended - low, 0.0)
+  return jnp.where(valid, off / (high + _LEAST), 0.0)

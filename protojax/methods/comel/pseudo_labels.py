@@ -19,6 +19,8 @@ FEATURES = ("centred", "plain")
 KEPT = ("both", "positive")
 BACKGROUNDS = ("complement", "margin")
 _LEAST = 1e-10
+# Differences of attention below this are rounding.
+_ROUNDING = 1e-6
 _EXACT = jax.lax.Precision.HIGHEST
 
 
@@ -133,6 +135,20 @@ def kept(
   return sure & valid
 
 
+def surprise(
+  p: Float[ArrayLike, " n"], label: Int[ArrayLike, " n"]
+) -> Float[jax.Array, " n"]:
+  """-log p_m,l, where p_m,l is p of the label 1, and 1 - p of the label 0.
+
+  The least positive instance has p = 0. A compiled program may compute both
+  sides of a - min a, and get a number just below 0, which has no logarithm. As
+  1 / p is as large as rounding makes it, there is no gradient there.
+  """
+  own = jnp.where(jnp.asarray(label) == 1, p, 1 - jnp.asarray(p))
+  nothing = jax.lax.stop_gradient(jnp.maximum(own, 0.0))
+  return -jnp.log(jnp.where(own > _ROUNDING, own, nothing) + _LEAST)
+
+
 def loss(
   found: Labels,
   chosen: Bool[ArrayLike, " n"],
@@ -146,8 +162,7 @@ def loss(
   alone, M is the number of instances with this label, kept or not.
   """
   p = probabilities(attended, valid)
-  own = jnp.where(found.label == 1, p, 1 - p)
-  losses = jnp.where(chosen, -jnp.log(own + _LEAST), 0.0)
+  losses = jnp.where(chosen, surprise(p, found.label), 0.0)
   if settings.kept == "positive":
     # As in the joint trainer: the mean of the kept, times kept / labelled.
     count = jnp.sum(jnp.where(valid, found.label == 1, False))
