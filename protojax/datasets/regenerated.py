@@ -1,10 +1,11 @@
 """Embedded real and generated patches, for detectors of generated images.
 
 Real patches are crops of photographs that come with scikit-image and
-scikit-learn (the `demo` extra). Generated ones are other crops that a family of
-`families` has made anew. Test patches are of other photographs and of other
-families than training patches. A patch is made when it is read, from the seed,
-the split and its number.
+scikit-learn (the `demo` extra), made smaller first. Each generated one is the
+real patch before it, made anew by a family of `families`: the two differ by the
+traces alone. Test patches are of other photographs and of other families than
+training patches. A patch is made when it is read, from the seed, the split and
+its number.
 """
 
 from collections.abc import Mapping
@@ -23,6 +24,9 @@ from protojax.types import UserError
 
 CLASS_NAMES = ("real", "generated")
 SIDE = 64  # of a patch, in pixels
+# Photographs are made so many times smaller: what cameras and JPEG left in them
+# can pass for the trace of a generator.
+_SMALLER = (2, 3)
 _PHOTOGRAPHS = {
   "train": (
     *("astronaut", "brick", "chelsea", "coffee", "flower", "grass"),
@@ -43,7 +47,7 @@ class Patches:
 
   Attributes:
     split: "train" or "test".
-    count: of patches; real and generated ones take turns.
+    count: of patches; real and generated ones take turns, a real one first.
     families: that make the generated ones, in turn.
     seed: of all randomness.
   """
@@ -87,7 +91,7 @@ class Patches:
 
   def __getitem__(self, i: int) -> dict:
     number = list(_PHOTOGRAPHS).index(self.split)
-    rng = np.random.default_rng([self.seed, number, int(i)])
+    rng = np.random.default_rng([self.seed, number, int(i) // 2])
     image = crop(self.split, rng)
     if self.labels[i]:
       made = _fitted(self.families[self.groups[i]])(image.astype(float))
@@ -132,14 +136,25 @@ def crop(split: str, rng: np.random.Generator) -> UInt8[np.ndarray, "S S 3"]:
   """A real patch of a photograph of the split that is not flat."""
   names = _PHOTOGRAPHS[split]
   while True:
-    whole_image = _photograph(names[rng.integers(len(names))])
-    y, x = (int(rng.integers(n - SIDE + 1)) for n in whole_image.shape[:2])
-    patch = whole_image[y : y + SIDE, x : x + SIDE]
+    image = _smaller(names[rng.integers(len(names))], int(rng.choice(_SMALLER)))
+    y, x = (int(rng.integers(n - SIDE + 1)) for n in image.shape[:2])
+    patch = image[y : y + SIDE, x : x + SIDE]
     if patch.std(axis=(0, 1)).mean() >= _FLAT:
       return patch
 
 
 _photograph = functools.cache(photos.photograph)
+
+
+@functools.cache
+def _smaller(name: str, times: int) -> UInt8[np.ndarray, "h w 3"]:
+  """A photograph whose pixels are means of times x times of its own."""
+  image = _photograph(name)
+  height, width = (n // times for n in image.shape[:2])
+  cells = image[: height * times, : width * times].reshape(
+    height, times, width, times, 3
+  )
+  return np.rint(cells.mean(axis=(1, 3))).astype(np.uint8)
 
 
 @functools.cache

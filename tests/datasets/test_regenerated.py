@@ -36,6 +36,27 @@ def test_a_patch_is_the_same_whenever_it_is_read(opened):
   assert len(np.unique(columns.groups(opened(families=3)))) == 3
 
 
+def test_a_generated_patch_is_the_real_one_before_it_made_anew(opened):
+  source = opened(families=1)
+  real, made, other = (source[i]["image"].astype(float) for i in (4, 5, 6))
+  halved = real.reshape(32, 2, 32, 2, 3).mean(axis=(1, 3))
+  nearest = halved.repeat(2, axis=0).repeat(2, axis=1)
+  np.testing.assert_allclose(made, nearest, atol=0.51)
+  assert np.abs(real - other).mean() > 5
+
+
+@pytest.mark.parametrize("times", [2, 3])
+def test_photographs_are_made_smaller_by_means(times):
+  whole = regenerated._photograph("chelsea").astype(float)
+  small = regenerated._smaller("chelsea", times)
+  assert small.shape == (300 // times, 451 // times, 3)
+  # A corner, and the last cell that is whole.
+  y, x = (n * times - times for n in small.shape[:2])
+  for found, top, left in ((small[0, 0], 0, 0), (small[-1, -1], y, x)):
+    cell = whole[top : top + times, left : left + times]
+    np.testing.assert_allclose(found, cell.mean(axis=(0, 1)), atol=0.5)
+
+
 def test_families_and_photographs_of_the_splits_differ(opened):
   train, test = opened(), opened("test")
   assert not set(train.generator_names) & set(test.generator_names)
