@@ -24,6 +24,8 @@ def get_config(variants: str = "") -> ConfigDict:
     resize="squash",
     resize_size=0,
     validation_fraction=0.25,
+    # Others do what families do: a real patch after "resample" is "bilinear".
+    augment="flip",
   )
   config.prototypes.update(count=32)
   # Few steps in place of the paper's many.
