@@ -35,14 +35,14 @@ def asymmetric(
   p = jax.nn.sigmoid(z)
   there = -jax.nn.log_sigmoid(z)
   if positive:
-    there *= (1 - p) ** positive
+    there *= _power(1 - p, positive)
   if margin:
     # 1 - p_m is at least the margin, so that the logarithm is finite.
     absent = -jnp.log(jnp.minimum(jax.nn.sigmoid(-z) + margin, 1))
   else:
     absent = -jax.nn.log_sigmoid(-z)
   if negative:
-    absent *= jnp.maximum(p - margin, 0) ** negative
+    absent *= _power(jnp.maximum(p - margin, 0), negative)
   each = jnp.where(y == 1, there, jnp.where(y == 0, absent, 0))
   return jnp.sum(each, axis=-1)
 
@@ -77,3 +77,9 @@ def absent_hinge(
   absent = jnp.asarray(labels) == 0
   total = jnp.sum(jnp.where(absent, each, 0), axis=-1)
   return total / jnp.maximum(jnp.sum(absent, axis=-1), 1)
+
+
+def _power(base: Array, exponent: float) -> Array:
+  # The gradient of a root is not finite at 0; here it is 0.
+  some = base > 0
+  return jnp.where(some, jnp.where(some, base, 1.0) ** exponent, 0.0)

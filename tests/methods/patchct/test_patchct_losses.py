@@ -28,10 +28,14 @@ def test_it_is_the_formula_of_the_paper():
   np.testing.assert_allclose(found, expected.sum(axis=1), rtol=1e-5)
 
 
-@pytest.mark.parametrize("negative", [0.0, 2.0, 4.0])
-def test_its_gradient_is_finite_and_unknown_labels_have_none(negative):
+@pytest.mark.parametrize(
+  ("positive", "negative"), [(0.0, 0.0), (0.0, 2.0), (0.0, 4.0), (0.5, 0.5)]
+)
+def test_its_gradient_is_finite_and_unknown_labels_have_none(
+  positive, negative
+):
   def total(z):
-    return losses.asymmetric(z, LABELS, 0.0, negative, 0.05).sum()
+    return losses.asymmetric(z, LABELS, positive, negative, 0.05).sum()
 
   gradient = jax.jit(jax.grad(total))(LOGITS)
   assert np.isfinite(gradient).all()
