@@ -327,9 +327,9 @@ class Conv(nn.Module):
       ),
       (self.kernel, self.kernel, inputs, outputs),
     )
-    y = convolve(
-      x, kernel.astype(x.dtype), self.stride, self.padding, self.dilation
-    )
+    # The model of a run that was loaded is made of NumPy's arrays.
+    kernel = jnp.asarray(kernel, x.dtype)
+    y = convolve(x, kernel, self.stride, self.padding, self.dilation)
     if not self.bias:
       return y
     bias = self.param("bias", nn.initializers.zeros, (outputs,))
