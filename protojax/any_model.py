@@ -75,9 +75,14 @@ def importance(
     batch_size: images in one call of `fn`, at most.
 
   Raises:
-    UserError: they are no such images, such as floats, or `fn` gives no such
-      numbers.
+    UserError: they are no such images, such as floats, `fn` is no function, or
+      gives no such numbers.
   """
+  if not callable(fn):
+    raise UserError(
+      f"found {type(fn).__name__}; expected a function of pixels. A run that"
+      " was loaded says what it looks at by model.explain(image)"
+    )
   if batch_size < 1:
     raise UserError(f"batch_size={batch_size}: expected 1 or more")
   chosen = presets.load(preset)

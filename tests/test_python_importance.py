@@ -1,6 +1,7 @@
 """`protojax.importance`: what any function of pixels looks at."""
 
 import jax.numpy as jnp
+import jaxtyping
 import numpy as np
 from PIL import Image
 import pytest
@@ -113,3 +114,10 @@ def test_what_is_no_model_or_no_image_is_refused(fn, images, said):
     pj.importance(fn, images, _PRESET)
   with pytest.raises(UserError, match="batch_size=0"):
     pj.importance(_spread, _PIXELS, batch_size=0)
+
+
+def test_what_is_no_function_is_said(monkeypatch):
+  # Users have no type checks, which would speak first.
+  monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+  with pytest.raises(UserError, match=r"found int; .* model.explain\(image\)"):
+    pj.importance(3, _PIXELS)

@@ -66,11 +66,16 @@ def heatmap(
     others are negative where a pixel speaks against the score.
 
   Raises:
-    UserError: no such kind, setting or target, images of another shape, scores
-      of another shape, bounds that are missing, or a function with a step that
-      the kind cannot take.
+    UserError: no function, no such kind, setting or target, an image that is no
+      array, images of another shape, scores of another shape, bounds that are
+      missing, or a function with a step that the kind cannot take.
   """
   require_known("kind of heat map", kind, _KINDS)
+  if not callable(fn):
+    raise UserError(
+      f"found {type(fn).__name__}; expected a function of images. A run that"
+      " was loaded says where it looks by model.explain(image)"
+    )
   known = list(inspect.signature(_KINDS[kind]).parameters)[3:]
   for name in settings:
     require_known(f"setting of {kind}", name, known or ("none",))
@@ -141,6 +146,11 @@ KINDS = tuple(_KINDS)
 
 
 def _images(image: ArrayLike) -> Num[Array, "b H W c"]:
+  if not hasattr(image, "ndim"):
+    raise UserError(
+      f"found {type(image).__name__}; expected an image as an array of numbers,"
+      " such as np.asarray(PIL.Image.open(file))"
+    )
   if image.ndim not in (3, 4) or not image.size:
     raise UserError(
       f"an image of the shape {list(image.shape)}; give one as [rows, columns,"

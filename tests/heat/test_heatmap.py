@@ -4,6 +4,7 @@ from flax import linen as nn
 from flax import nnx
 import jax
 import jax.numpy as jnp
+import jaxtyping
 import numpy as np
 from numpy.testing import assert_allclose, assert_array_equal
 import pytest
@@ -173,3 +174,12 @@ FLOATS = IMAGES.astype(np.float32) / 255
 def test_what_cannot_be_shown_is_said(arguments, settings, message):
   with pytest.raises(UserError, match=message):
     pj.heatmap(*arguments, **settings)
+
+
+def test_what_is_no_function_and_what_is_no_array_is_said(monkeypatch):
+  # Users have no type checks, which would speak first.
+  monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+  with pytest.raises(UserError, match=r"found int; .* model.explain\(image\)"):
+    pj.heatmap(3, IMAGES)
+  with pytest.raises(UserError, match=r"found str; .* np.asarray\(PIL"):
+    pj.heatmap(linear, "photo.jpg")
