@@ -1,5 +1,7 @@
 """PatchCT's method: its network, stages, labels, answers and explanations."""
 
+import functools
+
 import jax
 import numpy as np
 import pytest
@@ -100,6 +102,20 @@ def test_the_best_patch_is_that_of_the_backward_plan(method, state, found):
   np.testing.assert_allclose(s, own.max(axis=1), atol=1e-6)
   at = method.network.at(state, made.patches[-1], cells)
   np.testing.assert_array_equal(at, s)
+
+
+def test_compiled_similarities_differ_from_label_to_label():
+  """`explain` on one CPU gave all labels those of the first."""
+  made = methods.load(config())
+  fresh = parallel.to_host(jax.jit(made.init)(KEY))
+  fresh, _ = made.start(fresh, made.stream("train"))
+  rows = parallel.each(
+    functools.partial(explanation._step, made.network, PRESET),
+    fresh,
+    made.stream("test").batches(),
+  )
+  _, row = next(iter(rows))
+  np.testing.assert_array_equal(row["plan"].argmax(axis=1), row["cell"])
 
 
 def test_the_bank_holds_the_labels(method, state):
