@@ -50,10 +50,13 @@ DEBUG = "configs/protopnet_photos.py:debug"
 
 
 def pytest_configure(config):
-  # Another process may be writing it; then this one compiles.
-  config.addinivalue_line(
-    "filterwarnings", "ignore:Error reading persistent compilation cache"
-  )
+  for others in (
+    # Another process may be writing it; then this one compiles.
+    "Error reading persistent compilation cache",
+    # Orbax's threads after a checkpoint that failed in a test before.
+    "(?s)Exception ignored.*Event loop is closed",
+  ):
+    config.addinivalue_line("filterwarnings", f"ignore:{others}")
 
 
 class _ByFile(LoadFileScheduling):
