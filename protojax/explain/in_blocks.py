@@ -59,6 +59,14 @@ def limit(request: Request, most: int) -> int:
   return most if request.limit is None else request.limit
 
 
+def spread(count: int, most: int) -> set[int]:
+  """At most so many of the first `count` whole numbers, evenly chosen."""
+  if not most:
+    return set()
+  places = np.linspace(0, count - 1, min(count, most)).round()
+  return {int(place) for place in places}
+
+
 def images(data: Any, request: Request, count: int | None) -> Iterator[Batch]:
   """Batches of so many images, evenly chosen; with copies if they are needed.
 

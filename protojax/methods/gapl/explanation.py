@@ -23,8 +23,6 @@ from protojax.types import Array, Batch, PyTree, State
 
 # Images with pictures if no limit is asked for: beside prototypes, and alone.
 _SHOWN, _SHOWN_ALONE = 40, 1000
-# Changes of what a grey image does not have.
-_OF_COLOUR = ("hue", "saturation")
 _POINTS = "Prototypes, by their points for the verdict"
 _BECAUSE = "Because: loss of the verdict's logit, one characteristic changed"
 
@@ -45,7 +43,7 @@ def explain(
   most = in_blocks.limit(request, _SHOWN_ALONE if alone else len(data))
   count = min(most, len(data))
   most = count if alone else _SHOWN * (request.scope != "global")
-  places = np.linspace(0, count - 1, min(count, most)).round().tolist()
+  places = in_blocks.spread(count, most)
   found = _Gathered(model.count, request)
   step = functools.partial(_step, model, request.preset)
   batches = in_blocks.images(data, request, count)
@@ -85,13 +83,13 @@ def _step(
     functools.partial(model.vectors, encoder),
   )
   images = batch["image"]
+  found = model.judged(state.params, vectors)
   rows = {
     "delta": local.delta[..., 0],
-    "logit": model.judged(state.params, vectors).logit,
+    "logit": found.logit,
     "grey": jnp.all(images == images[..., :1], axis=(1, 2, 3)),
   }
   if model.count:
-    found = model.judged(state.params, vectors)
     rows |= {"attention": found.attention, "points": local.place * found.points}
   return rows
 
@@ -111,7 +109,7 @@ class _Gathered:
     """Adds an image, under its verdict."""
     verdict = int(row["logit"] > 0)
     self._images[verdict] += 1
-    able = _had(self._request.preset, bool(row["grey"]))
+    able = self._request.preset.seen(bool(row["grey"]))
     self._able[verdict] += able
     self._delta[verdict] += np.where(able, row["delta"], 0)
     if not self._best:
@@ -271,7 +269,7 @@ def _prototypes(row: PyTree, top: int) -> Iterator[blocks.Block]:
 
 
 def _because(preset: Preset, row: PyTree) -> blocks.Table:
-  able = _had(preset, bool(row["grey"]))
+  able = preset.seen(bool(row["grey"]))
   return blocks.Table(
     ("characteristic", "loss"),
     tuple(
@@ -280,12 +278,6 @@ def _because(preset: Preset, row: PyTree) -> blocks.Table:
     ),
     _BECAUSE,
   )
-
-
-def _had(preset: Preset, grey: bool) -> np.ndarray:
-  """Which characteristics an image can have."""
-  changes = [m.change for m in preset.modifications]
-  return np.array([not grey or c not in _OF_COLOUR for c in changes])
 
 
 def _group(j: int, count: int) -> str:

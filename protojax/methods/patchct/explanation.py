@@ -71,7 +71,7 @@ def explain(
   most = in_blocks.limit(request, _SHOWN_ALONE if alone else len(data))
   found = Gathered(model, request.preset, request.nearest)
   count = min(most, len(data))
-  shown = _spread(count, 0 if request.scope == "global" else _SHOWN)
+  shown = in_blocks.spread(count, 0 if request.scope == "global" else _SHOWN)
   if alone:
     shown = set(range(count))
   step = functools.partial(_step, model, request.preset)
@@ -88,14 +88,6 @@ def explain(
 
 
 EXPLAINER = functools.partial(in_blocks.Explainer, explain, in_blocks.BOTH)
-
-
-def _spread(count: int, most: int) -> set[int]:
-  """At most so many of the first whole numbers, evenly chosen."""
-  if not most:
-    return set()
-  places = np.linspace(0, count - 1, min(count, most)).round()
-  return {int(place) for place in places}
 
 
 def _step(
