@@ -10,7 +10,7 @@ It declares
 and, where a run's summary.json does not say it all,
 
   MEASURE   (folder of the run, folder of the data sets, **SETTINGS) -> what
-            FIGURES are places in
+            FIGURES are places in; None: the arm has no such figure
   SETTINGS  what the figures rest on beside the config
   TABLE     {arm: {seed: figures}} -> rows of the table; by default a row for
             each arm, with means and deviations (of a sample) over the seeds
@@ -46,7 +46,7 @@ _JUDGED = tuple(
   f"protojax/{name}" for name in ("evaluation", "explain", "heat", "modify")
 )
 
-Figures = Mapping[str, float]
+Figures = Mapping[str, float | None]
 # Arm -> seed -> its figures.
 Found = Mapping[str, Mapping[int, Figures]]
 
@@ -61,7 +61,8 @@ def means(found: Found) -> Iterator[harness.Row]:
   """A row for each arm: how many seeds, mean and deviation of each figure."""
   for arm, of_seeds in found.items():
     spreads = {
-      name: harness.spread(values) for name, values in columns(of_seeds).items()
+      name: "" if None in values else harness.spread(values)
+      for name, values in columns(of_seeds).items()
     }
     yield {"arm": arm, "seeds": len(of_seeds), **spreads}
 

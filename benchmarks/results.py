@@ -87,8 +87,10 @@ def run(
       shutil.rmtree(workdir)
 
 
-def figure(measured: Mapping[str, Any], place: str) -> float:
+def figure(measured: Mapping[str, Any], place: str) -> float | None:
   """A number by its dotted place; an item of a list by number.
+
+  None where MEASURE says that an arm has no such figure.
 
   Raises:
     SystemExit: there is none; says what there is.
@@ -100,6 +102,8 @@ def figure(measured: Mapping[str, Any], place: str) -> float:
     except (KeyError, IndexError, ValueError, TypeError):
       known = ", ".join(found) if isinstance(found, Mapping) else found
       sys.exit(f"error: {place}: {part!r} is not in the summary, but {known}")
+  if found is None:
+    return None
   if not math.isfinite(found):
     sys.exit(f"error: {place} is {found}, which no table can hold")
   return float(found)

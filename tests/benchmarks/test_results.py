@@ -1,5 +1,6 @@
 """The runner of experiments: it goes on where it was cut, and its table."""
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -206,3 +207,18 @@ def test_experiments_are_declared_and_their_lines_are_whole(name, capsys):
   assert experiment.rests_on()
   results.main([name, "--table"])
   assert experiment.question in capsys.readouterr().out
+
+
+def test_an_arm_may_lack_a_figure(experiment, tmp_path):
+  """MEASURE says None, the line holds null, and the table an empty cell."""
+  summary = experiment.measure
+
+  def measure(workdir, data):
+    return {**summary(workdir, data), "accuracy": {"last": None}}
+
+  lacking = dataclasses.replace(experiment, measure=measure)
+  found = _run(lacking, tmp_path, Trainer())
+  assert found[0]["figures"] == {"accuracy": None, "second loss": 1.0}
+  rows = list(lines.table(lacking, found))
+  assert [row["accuracy"] for row in rows] == ["", ""]
+  assert rows[0]["second loss"] != ""

@@ -10,7 +10,7 @@ from jaxtyping import Int
 import numpy as np
 
 from protojax import parallel
-from protojax.methods.scaleprotoseg import losses
+from protojax.methods.scaleprotoseg import grouping, losses
 from protojax.methods.scaleprotoseg.network import Network, nearest
 from protojax.metrics import segmentation
 from protojax.metrics.segmentation import Counts
@@ -18,6 +18,8 @@ from protojax.types import Array, Batch, Metrics, PyTree, State
 
 # A smaller weight of a group counts as none, as in the authors' code.
 USED = 0.05
+# Of an image's cells, those that a prototype is most similar to.
+_TOP = 0.05
 
 
 def measure(network: Network, state: State, data: Any) -> Metrics:
@@ -70,6 +72,47 @@ def _step(network: Network, state: State, batch: Batch) -> dict[str, Array]:
   each = jax.vmap(lambda d, y: jnp.stack(losses.diversity(d, y, alive)))
   flat = distances.reshape(b, 1, h * w, *distances.shape[3:])
   return {**found, "overlap": each(flat, labels)}
+
+
+def shared_tops(network: Network, state: State, data: Any) -> Metrics:
+  """ "shared_tops": whether prototypes of a class look at the same places.
+
+  Mean IoU of the cells that two prototypes are most similar to, 5 % of an image
+  that shows their class; over pairs of one class and different scales, or, of a
+  single scale, over all pairs of one class. Nothing if there is no pair.
+  """
+  total = np.zeros(2)
+  step = functools.partial(_tops, network)
+  for batch, found in parallel.each(step, state, data.batches()):
+    total += found[batch["valid"]].sum(axis=0, dtype=np.float64)
+  return {"shared_tops": float(total[0] / total[1])} if total[1] else {}
+
+
+def _tops(network: Network, state: State, batch: Batch) -> Array:
+  """Sum of the IoUs of pairs in each image, and their number, [b 2]."""
+  rows = network.rows(state, batch)
+  seen = network.see(state.params, state, rows["features"])
+  s, k, m = network.shape
+  n = seen.activations.shape[1] * seen.activations.shape[2]
+  values = jnp.moveaxis(seen.activations, 4, 3).reshape(-1, n, k, s * m)
+  count = max(1, round(_TOP * n))
+  turned = jnp.moveaxis(values, 1, -1)
+  # Cells as similar as the last one of the 5 % are in, too.
+  least = jax.lax.top_k(turned, count)[0][..., -1:]
+  inside = (turned >= least).astype(jnp.float32)
+  both = jnp.einsum("bkin,bkjn->bkij", inside, inside)
+  own = jnp.sum(inside, axis=-1)
+  either = own[..., :, None] + own[..., None, :] - both
+  alive = grouping.by_class(network.alive(state))
+  scale = jnp.repeat(jnp.arange(s), m)
+  pairs = jnp.triu(jnp.ones((s * m, s * m), bool), 1)
+  if s > 1:
+    pairs &= scale[:, None] != scale[None]
+  pairs = pairs[None] & alive[:, :, None] & alive[:, None]
+  cells = rows["cells"].reshape(-1, n, 1) == jnp.arange(k)[None, None]
+  counted = jnp.any(cells, axis=1)[..., None, None] & pairs[None]
+  each = jnp.where(counted, both / either, 0)
+  return jnp.stack([each.sum((1, 2, 3)), counted.sum((1, 2, 3))], axis=-1)
 
 
 def cells(network: Network, state: State, data: Any) -> np.ndarray:

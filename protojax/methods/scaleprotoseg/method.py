@@ -341,6 +341,7 @@ class Method:
     }
     if self.network.per_class:
       found |= judging.of_prototypes(self.network, state)
+      found |= judging.shared_tops(self.network, state, self.stream("test"))
     return found
 
 

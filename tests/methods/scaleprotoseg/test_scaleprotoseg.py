@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import itertools
 
 import jax
 import jax.numpy as jnp
@@ -17,8 +18,8 @@ from protojax.data import stream
 from protojax.data.source import subset
 from protojax.engine.stage import Fit
 from protojax.explain.request import Request
+from protojax.methods.scaleprotoseg import judging, pixel_push, prune, regions
 from protojax.methods.scaleprotoseg import network as network_lib
-from protojax.methods.scaleprotoseg import pixel_push, prune, regions
 from protojax.prototypes import neighbours, push
 from protojax.prototypes.bank import with_bank
 from protojax.types import UserError
@@ -294,3 +295,25 @@ def test_a_linear_head_gives_no_reasons():
     method.predict, state, {"image": jnp.zeros((1, 64, 64, 3), jnp.uint8)}
   )
   assert found["classes"].shape == (1, 64, 64)
+
+
+def test_shared_tops_are_those_of_a_loop(method, state, batch):
+  """Of each image and class in it, pairs of prototypes of two scales."""
+  bank = method.network.bank(state)
+  alive = np.array(bank.alive)
+  alive[[1, 20]] = False
+  some = with_bank(state, bank.replace(alive=alive))
+  found = jax.jit(functools.partial(judging._tops, method.network))(some, batch)
+  rows = jax.jit(method.network.rows)(some, batch)
+  seen = jax.jit(method.network.see)(some.params, some, rows["features"])
+  values = np.asarray(seen.activations).reshape(len(found), 256, 36)
+  tops = values >= -np.sort(-values, axis=1)[:, 12:13]  # 5 % of 256 cells
+  for i, of_image in enumerate(np.asarray(rows["cells"])):
+    shares = []
+    for p, q in itertools.combinations(np.flatnonzero(alive), 2):
+      k = bank.class_of[p]
+      apart = p // 18 != q // 18 and k == bank.class_of[q]
+      if apart and (of_image == k).any():
+        a, b = tops[i, :, p], tops[i, :, q]
+        shares.append((a & b).sum() / (a | b).sum())
+    assert_allclose(found[i], [sum(shares), len(shares)], rtol=1e-5)
