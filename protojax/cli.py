@@ -217,7 +217,7 @@ def guarded(main: Callable[[], int | None]) -> int:
       complain(str(error))
       return EXIT_USER_ERROR
     except KeyboardInterrupt as error:
-      number = signals.number(error)
+      number = signals.taken(error)
       printing.tell(signals.described(number))
       return 128 + number
     except BrokenPipeError:

@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from types import FrameType
 from typing import Any, NoReturn
 
@@ -27,6 +28,14 @@ class Stopped(KeyboardInterrupt):
     self.number = number
 
 
+# The thread that looks after the stop that is under way.
+_watch: threading.Thread | None = None
+_taken = threading.Event()
+# The next signal is the watch's question, not the user's.
+_asked = threading.Event()
+_PATIENCE = 0.5  # seconds
+
+
 @contextlib.contextmanager
 def handled(handler: Handler) -> Iterator[None]:
   """Has a handler for signals that end a command; the earlier ones come back.
@@ -42,10 +51,12 @@ def handled(handler: Handler) -> Iterator[None]:
   for number in before:
     signal.signal(number, handler)
   unraisable = sys.unraisablehook
-  sys.unraisablehook = hook = functools.partial(_again, unraisable)
+  sys.unraisablehook = hook = functools.partial(_tell_others, unraisable)
   try:
     yield
   finally:
+    if before and handler is stop:
+      _take()
     # A later hook stays: after a failure it keeps Orbax's threads quiet.
     if sys.unraisablehook is hook:
       sys.unraisablehook = unraisable
@@ -58,31 +69,66 @@ def handled(handler: Handler) -> Iterator[None]:
 def stop(number: int, frame: FrameType | None) -> NoReturn:
   """A handler that ends the command, which cleans up; the next one waits not.
 
+  An exception that a signal raises can be lost: Python drops it in a finaliser,
+  a library in C while it asks whether an object has an attribute. So a thread
+  asks the main one, until that has left `handled` or called `taken`, whether
+  the exception is still on its way, and it is raised again if not.
+
   Raises:
     Stopped: always.
   """
   del frame
   for each in ENDING:
     if signal.getsignal(each) is stop:
-      signal.signal(each, leave)
+      signal.signal(each, _asked_or_leave)
+  global _watch
+  _taken.clear()
+  _watch = threading.Thread(target=_ask, args=(number,), daemon=True)
+  _watch.start()
   raise Stopped(number)
 
 
-def _again(tell: Callable[[Any], Any], found: Any) -> None:
-  """Sends a signal again that Python dropped, and tells of other errors.
+def _ask(number: int) -> None:
+  main = threading.main_thread().ident
+  while not _taken.wait(_PATIENCE):
+    if main and not _asked.is_set():
+      _asked.set()
+      # A signal, for the main thread may wait in a call of the system.
+      signal.pthread_kill(main, number)
 
-  An exception ends in the finaliser or callback of the garbage collector that
-  it happens to be raised in, of which JAX has one, and the command would go on.
-  """
-  error = found.exc_value
-  if not isinstance(error, Stopped):
-    tell(found)
+
+def _asked_or_leave(number: int, frame: FrameType | None) -> None:
+  if not _asked.is_set():
+    leave(number, frame)
+  _asked.clear()
+  if not _taken.is_set() and not _is_on_its_way():
+    raise Stopped(number)
+
+
+def _is_on_its_way() -> bool:
+  """Whether the main thread cleans up after a signal, as in a `finally`."""
+  error = sys.exception()
+  while error is not None and not isinstance(error, Stopped):
+    error = error.__context__
+  return error is not None
+
+
+def _take() -> None:
+  """Ends the watch, and waits until its last question has been answered."""
+  global _watch
+  if _watch is None:
     return
-  for each in ENDING:
-    if signal.getsignal(each) is leave:
-      signal.signal(each, stop)
-  # From another thread: here it would be dropped once more.
-  threading.Timer(0.01, os.kill, (os.getpid(), error.number)).start()
+  _taken.set()
+  _watch.join()
+  _watch = None
+  while _asked.is_set():
+    time.sleep(0.001)
+
+
+def _tell_others(tell: Callable[[Any], Any], found: Any) -> None:
+  """Says nothing of a signal that Python drops: it is raised again."""
+  if not isinstance(found.exc_value, Stopped):
+    tell(found)
 
 
 def leave(number: int, frame: FrameType | None) -> NoReturn:
@@ -107,8 +153,9 @@ def finish(status: int) -> NoReturn:
   sys.exit(status)
 
 
-def number(error: KeyboardInterrupt) -> int:
-  """The signal behind an interruption."""
+def taken(error: KeyboardInterrupt) -> int:
+  """The signal behind an interruption, which is at its end here."""
+  _take()
   return error.number if isinstance(error, Stopped) else signal.SIGINT
 
 

@@ -67,6 +67,65 @@ def test_a_signal_in_a_finaliser_is_not_dropped(capsys):
   assert seen == ["cleaned up"]
 
 
+def test_a_signal_that_a_library_swallows_is_not_lost(capsys):
+  """Code in C may clear any error while it looks for an attribute."""
+  seen = []
+
+  def main():
+    for late in False, True:
+      try:
+        if not late:
+          signal.raise_signal(signal.SIGHUP)
+        for _ in range(500):
+          time.sleep(0.01)
+      except BaseException as error:
+        seen.append(type(error))
+    for _ in range(500):
+      time.sleep(0.01)
+    seen.append("not stopped")
+
+  assert cli.guarded(main) == 128 + signal.SIGHUP
+  assert capsys.readouterr().err == "ended by SIGHUP\n"
+  assert seen == [signals.Stopped] * 2
+
+
+def test_cleaning_up_is_not_disturbed(monkeypatch):
+  """However long it takes, and whatever goes wrong in it."""
+  monkeypatch.setattr(signals, "_PATIENCE", 0.001)
+  asked = []
+  was = signals._is_on_its_way
+  monkeypatch.setattr(
+    signals, "_is_on_its_way", lambda: asked.append(was()) or asked[-1]
+  )
+
+  def main():
+    try:
+      signal.raise_signal(signal.SIGTERM)
+    finally:
+      while len(asked) < 3:
+        time.sleep(0.001)
+      try:
+        raise ValueError("in a finally")
+      except ValueError:
+        while len(asked) < 6:
+          time.sleep(0.001)
+
+  assert cli.guarded(main) == 128 + signal.SIGTERM
+  assert all(asked)
+  assert signals._watch is None
+
+
+def test_a_stop_that_was_taken_is_at_its_end(monkeypatch):
+  """The page of a server ends so, and its threads finish what they do."""
+  monkeypatch.setattr(signals, "_PATIENCE", 0.001)
+  with signals.handled(signals.stop):
+    with pytest.raises(signals.Stopped) as stopped:
+      signal.raise_signal(signal.SIGTERM)
+    assert signals.taken(stopped.value) == signal.SIGTERM
+    for _ in range(20):
+      time.sleep(0.001)
+
+
 def test_other_errors_of_a_finaliser_are_told(monkeypatch):
   told = []
   monkeypatch.setattr("sys.unraisablehook", lambda found: told.append(found))

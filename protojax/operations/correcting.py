@@ -87,7 +87,7 @@ def _serve(server: Server, session: Session) -> int:
     server.serve_forever()
   except KeyboardInterrupt as error:
     printing.tell("")  # Ends the line on which the terminal shows ^C.
-    stopped = signals.number(error)
+    stopped = signals.taken(error)
   finally:
     stop.set()
     listing.join()
