@@ -1,6 +1,10 @@
 """Variants of a config, named after its file: `FILE.py:paper,debug`."""
 
+import difflib
+
 from ml_collections import ConfigDict
+
+from protojax.errors import UserError
 
 # What the label of the planted data has for its cause.
 PLANTED = {
@@ -18,10 +22,14 @@ def apply(config: ConfigDict, names: str, known: dict[str, dict]) -> ConfigDict:
     known: what each variant sets.
 
   Raises:
-    ValueError: there is no such variant.
+    UserError: there is no such variant.
   """
   for name in filter(None, names.replace(":", ",").split(",")):
     if name not in known:
-      raise ValueError(f"no variant {name!r}; there are {', '.join(known)}")
+      near = difflib.get_close_matches(name, known, 1)
+      hint = f". Did you mean {near[0]}?" if near else ""
+      raise UserError(
+        f"no variant {name!r}; there are {', '.join(known)}{hint}"
+      )
     config.update(known[name])
   return config.lock()

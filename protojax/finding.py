@@ -11,6 +11,7 @@ import difflib
 import importlib
 import importlib.util
 import os
+import pkgutil
 import re
 import sys
 from types import ModuleType
@@ -85,7 +86,9 @@ def is_module(name: str) -> bool:
     return False
 
 
-def own(name: str, needed: Iterable[str], setting: str) -> ModuleType:
+def own(
+  name: str, needed: Iterable[str], setting: str, said: str = ""
+) -> ModuleType:
   """A user's own module.
 
   It is looked for in the current folder, too.
@@ -94,10 +97,12 @@ def own(name: str, needed: Iterable[str], setting: str) -> ModuleType:
     name: with dots, as in an import.
     needed: what the module must declare.
     setting: what names it, for messages, such as "config.method".
+    said: the name that was given, where it is that of something in the module.
 
   Raises:
     UserError: there is no such module, or it does not declare what is needed.
   """
+  given = f"{setting} is {(said or name)!r}"
   _look_here()
   try:
     module = importlib.import_module(name)
@@ -106,17 +111,27 @@ def own(name: str, needed: Iterable[str], setting: str) -> ModuleType:
     # Otherwise it is there, and imports something that is not.
     if name == missing or name.startswith(f"{missing}."):
       raise UserError(
-        f"{setting} is {name!r}: there is no module {missing!r} in the current"
-        " folder or among the installed packages."
+        f"{given}: there is no module {missing!r} in the current folder or"
+        " among the installed packages."
       ) from error
     raise
   absent = [each for each in needed if not hasattr(module, each)]
   if absent:
+    no = f"the module {module.__file__ or name} does not declare"
+    if said:
+      no = f"there is no module of that name, and {no}"
     raise UserError(
-      f"{setting} is {name!r}: the module {module.__file__ or name} does not"
-      f" declare {' and '.join(absent)}."
+      f"{given}: {no} {' and '.join(absent)}.{_nearest(said, module)}"
     )
   return module
+
+
+def _nearest(said: str, package: ModuleType) -> str:
+  """A hint at the module of a package that was meant, or nothing."""
+  places = getattr(package, "__path__", [])
+  known = [f"{package.__name__}.{m.name}" for m in pkgutil.iter_modules(places)]
+  near = difflib.get_close_matches(said, known, 1)
+  return f" Did you mean {near[0]!r}?" if near else ""
 
 
 def unknown(setting: str, name: str, known: Iterable[str]) -> UserError:

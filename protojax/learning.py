@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from protojax import configuration, datasets, methods, model, parallel
+from protojax import configuration, datasets, methods, model, parallel, typed
 from protojax.datasets import labelled
 from protojax.operations import training
 from protojax.types import UserError
@@ -14,6 +14,7 @@ from protojax.types import UserError
 _TEST_FRACTION = 0.4
 
 
+@typed.from_python()
 def train(
   config: str,
   data: Any = None,

@@ -140,6 +140,7 @@ class Model:
     """The prototypes: vectors, classes, whether alive, and where from."""
     return bank_of(self.state)
 
+  @typed.from_python()
   def predict(self, images: Any) -> Any:
     """What the model says of images.
 
@@ -170,6 +171,7 @@ class Model:
     return found[0] if single else found
 
   @functools.cached_property
+  @typed.from_python()
   def prototypes(self) -> Prototypes:
     """The prototypes with their pictures; index = number.
 
@@ -183,6 +185,7 @@ class Model:
     loading.require_current(explains, self.state, self.folder, way_out)
     return Prototypes(found, self.state, self._head())
 
+  @typed.from_python()
   def explain(
     self,
     images: Any,
@@ -245,6 +248,7 @@ class Model:
     return f"{self.config.method} of {self.folder}"
 
 
+@typed.from_python()
 def load(workdir: str | os.PathLike) -> Model:
   """The model of a trained run.
 

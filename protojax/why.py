@@ -15,6 +15,7 @@ from typing import Any, NamedTuple, overload
 import numpy as np
 from PIL import Image
 
+from protojax import typed
 from protojax.explain import documents, evidence, misleading
 from protojax.explain.blocks import Explanation
 from protojax.explain.evidence import GlobalExplanation, LocalExplanation
@@ -198,12 +199,18 @@ class Prototypes(Sequence[Prototype]):
   def __getitem__(self, index: int | slice) -> Prototype | list[Prototype]:
     if isinstance(index, slice):
       return [self[j] for j in range(*index.indices(len(self)))]
-    j = range(len(self))[index]
+    if not -len(self) <= index < len(self):
+      raise IndexError(
+        f"found the number {index}; there are {len(self)} prototypes, 0 to"
+        f" {len(self) - 1}"
+      )
+    j = index % len(self)
     names = self._explains.network.groups.names
     return Prototype(
       j, names[int(self._bank.class_of[j])], bool(self._bank.alive[j]), self
     )
 
+  @typed.from_python()
   def pushed(self, number: int) -> GlobalExplanation:
     """A prototype with its patch and pictures; see `Prototype.picture`."""
     if number not in self._pushed:
@@ -211,6 +218,7 @@ class Prototypes(Sequence[Prototype]):
     return self._pushed[number]
 
   @functools.cached_property
+  @typed.from_python()
   def scored(self) -> Mapping[int, GlobalExplanation]:
     """All prototypes with scores; see `Prototype.because`."""
     return {e.prototype: e for e in self._explains.scored(self._state)}

@@ -15,6 +15,7 @@ from configs import (
 from protojax import backbones, configuration, methods
 from protojax.data import views
 from protojax.prototypes import similarity
+from protojax.types import UserError
 
 ROOT = Path(__file__).parents[1]
 NAMES = sorted(p.stem for p in (ROOT / "configs").glob("*_*.py"))
@@ -65,7 +66,7 @@ def test_variants_combine_and_debug_needs_no_data(name):
       assert not small.backbone.pretrained
       assert not small.backbone.weights
     assert not small.data.get("crop", False)
-  with pytest.raises(ValueError, match="no variant 'tiny'; there are"):
+  with pytest.raises(UserError, match="no variant 'tiny'; there are"):
     module.get_config("tiny")
 
 

@@ -79,6 +79,15 @@ def test_mistakes_in_own_modules(make):
     with pytest.raises(UserError, match=said) as error:
       find(name)
     assert "\n" not in str(error.value)
+  # A backbone is a module, or a name in one.
+  for name, said in (
+    ("yours.nets", r"is 'yours\.nets': there is no module 'yours' in"),
+    ("mine.hlf", r"'mine\.hlf': there is no module of .* mean 'mine\.half'\?"),
+    ("mine.half.wide", r"'mine\.half\.wide': .*half\.py does not declare"),
+  ):
+    with pytest.raises(UserError, match=said) as error:
+      backbones.load(name)
+    assert "\n" not in str(error.value)
   # A mistake inside a module is told by its traceback.
   with pytest.raises(ModuleNotFoundError, match="nowhere_at_all"):
     find("mine.broken")

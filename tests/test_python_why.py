@@ -161,5 +161,5 @@ def test_python_says_what_explain_says(debug_run, tmp_path, capsys):
   )
   assert len(prototypes[-2:]) == 2
   assert prototypes[-1].number == len(prototypes) - 1
-  with pytest.raises(IndexError):
+  with pytest.raises(IndexError, match=f"there are {len(prototypes)} "):
     prototypes[len(prototypes)]

@@ -3,6 +3,7 @@
 import pytest
 
 from protojax import typed
+from protojax.errors import UserError
 
 _HELP = """\
   python train.py --config=configs/protopnet_folder.py:debug
@@ -52,3 +53,26 @@ def test_the_script_in_a_clone(clone, monkeypatch):
   monkeypatch.setattr("sys.argv", ["/venv/bin/protojax"])
   assert typed.program() == "protojax"
   assert typed.command("train") == "python train.py"
+
+
+@pytest.mark.parametrize(
+  ("text", "said"),
+  [
+    ("--config.data.root=DIR: no", "data.root=DIR: no"),
+    ("--config=a:b: no variant", "config=a:b: no variant"),
+    ("another --workdir, --init-from=x", "another workdir, init_from=x"),
+    ("anyway with --allow-stale.", "anyway with allow_stale=True."),
+    ("flag (see --help)", "flag"),
+    ("by `protojax train --workdir=x`", "by `protojax train --workdir=x`"),
+    ("--configs, --workdirs, --output", "--configs, --workdirs, --output"),
+  ],
+)
+def test_python_has_arguments_in_place_of_flags(text, said):
+  with pytest.raises(UserError) as error, typed.from_python():
+    raise UserError(text)
+  assert str(error.value) == said
+
+
+def test_errors_of_others_stay_as_they_are():
+  with pytest.raises(KeyError, match="--workdir"), typed.from_python():
+    raise KeyError("--workdir")

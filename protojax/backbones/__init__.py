@@ -121,7 +121,7 @@ def _own(name: str) -> tuple[ModuleType, str]:
     module = finding.own(name, _NEEDED, _SETTING)
     return module, module.NAMES[0]
   place, _, last = name.rpartition(".")
-  module = finding.own(place, _NEEDED, _SETTING)
+  module = finding.own(place, _NEEDED, _SETTING, name)
   if last not in module.NAMES:
     raise finding.unknown(
       _SETTING, name, [f"{place}.{n}" for n in module.NAMES]
