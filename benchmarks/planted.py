@@ -44,7 +44,7 @@ def measure(
   """Figures of one run, by preset."""
   del data  # It is embedded.
   cause = loading.load(workdir)[2].data.characteristic
-  measured = known_causes.measure(workdir, images)
+  measured = known_causes.measure(workdir, images, presets)
   return {
     "control": measured.control,
     **{

@@ -174,14 +174,16 @@ def _joined(
     return values if values.ndim else values.item()
 
   delta = np.concatenate([local.delta for local in found])
+  delta = np.asarray(preset.scores(delta))
+  controls = [m.name for m in preset.modifications if m.change == "identity"]
   cells = np.concatenate([local.place for local in found])
   return Importance(
     names,
     kept(np.concatenate([local.similarity for local in found])),
     {
-      m.name: kept(delta[:, n])
-      for n, m in enumerate(preset.modifications)
-      if m.change != "identity"
+      name: kept(delta[:, n])
+      for n, name in enumerate(preset.names)
+      if name not in controls
     },
     kept(cells) if rank == 4 else None,
   )

@@ -197,9 +197,9 @@ class Model:
 
     Args:
       images: as `predict` takes them. Pictures of all of them are in memory.
-      preset: what is changed, and how far: "reference", "balanced", "v1", a
-        JSON file, or one characteristic at several strengths, such as
-        "contrast=0.2,0.45,0.7".
+      preset: what is changed, and how far: "reference", "balanced",
+        "two_sided", "v1", a JSON file, or one characteristic at several
+        strengths, such as "contrast=0.2,0.45,0.7".
       heat: what heat maps show: "upsampling", "receptive_field", "saliency",
         "smoothgrad" or "prp".
       allow_stale: explain prototypes that have changed since the last push.

@@ -90,8 +90,8 @@ def _of_explanations(parser: argparse.ArgumentParser) -> None:
     type=cli.at_home,
     metavar="NAME",
     help="what is modified and how strongly: reference (the default), balanced,"
-    " v1, a JSON file of your own, or one characteristic at several strengths,"
-    " such as contrast=0.2,0.45,0.7",
+    " two_sided, v1, a JSON file of your own, or one characteristic at several"
+    " strengths, such as contrast=0.2,0.45,0.7",
   )
   parser.add_argument(
     "--mode",

@@ -90,11 +90,19 @@ class Measured:
   control: float
 
 
-def measure(folder: Path, images: int = IMAGES) -> Measured:
-  """Explains a finished run over so many images of each split."""
+def measure(
+  folder: Path, images: int = IMAGES, several: Sequence[Preset] = PRESETS
+) -> Measured:
+  """Explains a finished run over so many images of each split.
+
+  Args:
+    folder: of the run.
+    images: of each split.
+    several: the presets that it is explained with.
+  """
   method, state, _ = loading.load(folder)
   model = recipes.explainable(method)
-  preset = together(PRESETS)
+  preset = together(several)
   alive = np.asarray(model.bank(state).alive)
   train, test = (
     _totals(model, state, split, method.stream(split), preset, images)
@@ -111,7 +119,7 @@ def measure(folder: Path, images: int = IMAGES) -> Measured:
       one.name: {
         name: scores[_rows(one, preset)].T for name, scores in found.items()
       }
-      for one in PRESETS
+      for one in several
     },
     max(float(np.abs(scores[0]).max()) for scores in found.values()),
   )
@@ -126,7 +134,17 @@ def together(several: Sequence[Preset]) -> Preset:
   return Preset(
     "+".join(preset.name for preset in several),
     tuple(dataclasses.replace(m, name=name) for name, m in each.items()),
+    sides=tuple(
+      (f"{preset.name} {name}", tuple(_name(m) for m in _of_sides(preset, of)))
+      for preset in several
+      for name, of in preset.sides
+    ),
   )
+
+
+def _of_sides(preset: Preset, names: Sequence[str]) -> list[Modification]:
+  """The modifications of these names."""
+  return [m for m in preset.modifications if m.name in names]
 
 
 def _name(modification: Modification) -> str:
@@ -135,8 +153,9 @@ def _name(modification: Modification) -> str:
 
 def _rows(preset: Preset, joint: Preset) -> list[int]:
   """Positions of a preset's characteristics in the preset of `together`."""
-  of = {m.name: joint.names.index(_name(m)) for m in preset.modifications}
-  return [of[name] for name in CHARACTERISTICS]
+  of = {m.name: _name(m) for m in preset.modifications}
+  of |= {name: f"{preset.name} {name}" for name, _ in preset.sides}
+  return [joint.names.index(of[name]) for name in CHARACTERISTICS]
 
 
 def _totals(

@@ -64,14 +64,16 @@ def of_batch(
     preset: what is modified, and how it is scored.
 
   Returns:
-    The scores, and the features of the unchanged images.
+    The scores, axis m as `preset.names`, and the features of the unchanged
+    images.
   """
   if preset.mode == "fast":
     stack, rows = copies(batch["image"], preset.modifications)
   else:
     _, rows = modification.stacked(preset.modifications)
     stack = jnp.moveaxis(batch["copies"], 1, 0)
-  return _compare(nearest, at, stack, rows, embed, preset.own_cell)
+  local, features = _compare(nearest, at, stack, rows, embed, preset.own_cell)
+  return local._replace(delta=preset.scores(local.delta)), features
 
 
 def importance(

@@ -142,7 +142,7 @@ def _samples(context: Context) -> tuple[Sample, ...]:
   stream = context.stream
   count = min(_SAMPLES, len(stream))
   chosen = np.linspace(0, len(stream) - 1, count).round().astype(int).tolist()
-  names = context.preset.names
+  names = [m.name for m in context.preset.modifications]
   return tuple(
     Sample(
       stream.source.name(index),

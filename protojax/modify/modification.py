@@ -19,7 +19,7 @@ from jax import Array
 import jax.numpy as jnp
 from jaxtyping import Int, UInt8
 
-from protojax.modify import color, nlm, warp
+from protojax.modify import color, grain, nlm, warp
 from protojax.shown import shown
 from protojax.types import ArrayLike, UserError
 
@@ -112,6 +112,10 @@ CHANGES: Mapping[str, Change] = {
       Strength("template", 1, 31, whole=True, default=7),
       Strength("search", 1, 99, whole=True, default=21),
     ),
+  ),
+  "grain": Change(
+    lambda images, sizes, deviation: grain.add(images, deviation),
+    (Strength("deviation", high=255.0),),
   ),
 }
 

@@ -10,13 +10,14 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
-from jaxtyping import Bool
+import jax.numpy as jnp
+from jaxtyping import Bool, Float
 import numpy as np
 
 from protojax.modify import preset_file
 from protojax.modify.modification import CHANGES, Modification, require_known
 from protojax.shown import shown
-from protojax.types import UserError
+from protojax.types import ArrayLike, UserError
 
 # "fast" modifies images at the size of the network's input, on the device;
 # "reference" at their own size, before they are resized, as the paper's code.
@@ -53,6 +54,8 @@ class Preset:
       taking the plain mean.
     mode: one of `MODES`.
     jpeg: JPEG quality of the unchanged image; None for no JPEG.
+    sides: characteristic -> modifications that change it in several
+      directions. Its score is the largest of theirs.
 
   Raises:
     UserError: no control, more than `MOST` modifications, two of one name, a
@@ -66,6 +69,11 @@ class Preset:
   weighted: bool = True
   mode: str = "fast"
   jpeg: int | None = None
+  # Not shown: the names of the modifications tell it, and figures are stored
+  # by this text.
+  sides: tuple[tuple[str, tuple[str, ...]], ...] = dataclasses.field(
+    default=(), repr=False
+  )
 
   def __post_init__(self):
     if len(self.modifications) > MOST + 1:
@@ -99,13 +107,45 @@ class Preset:
 
   @property
   def names(self) -> tuple[str, ...]:
-    """Names of the modifications."""
-    return tuple(m.name for m in self.modifications)
+    """Names of the scores, axis m: the modifications, and what has sides.
+
+    The control is first, then what has sides, so that the first of equal
+    scores is that of a characteristic and not that of its side.
+    """
+    first, *others = (m.name for m in self.modifications)
+    return (first, *(name for name, _ in self.sides), *others)
+
+  def scores(self, delta: Float[ArrayLike, "b n ..."]) -> Any:
+    """Scores [b m ...] in the order of `names`.
+
+    Args:
+      delta: of each modification.
+    """
+    if not self.sides:
+      return delta
+    own = [m.name for m in self.modifications]
+    largest = [
+      jnp.max(delta[:, np.array([own.index(s) for s in sides])], axis=1)
+      for _, sides in self.sides
+    ]
+    return jnp.concatenate(
+      [delta[:, :1], jnp.stack(largest, axis=1), delta[:, 1:]], axis=1
+    )
 
   def seen(self, grey: bool) -> Bool[np.ndarray, " m"]:
-    """Which modifications can change an image, which may be a grey one."""
-    changes = [m.change for m in self.modifications]
-    return np.array([not grey or c not in _OF_COLOUR for c in changes])
+    """Which of `names` can change an image, which may be a grey one."""
+    kept = self.of_grey().names if grey else self.names
+    return np.array([name in kept for name in self.names])
+
+  def of_grey(self) -> "Preset":
+    """The preset without what a grey image does not have."""
+    kept = [m for m in self.modifications if m.change not in _OF_COLOUR]
+    names = {m.name for m in kept}
+    return dataclasses.replace(
+      self,
+      modifications=tuple(kept),
+      sides=tuple(one for one in self.sides if names.issuperset(one[1])),
+    )
 
   @property
   def codec(self) -> str:
@@ -184,7 +224,41 @@ V1 = Preset(
   weighted=False,
 )
 
-PRESETS = {preset.name: preset for preset in (REFERENCE, BALANCED, V1)}
+# Each characteristic changed in two directions: an image may be like a
+# prototype by what it lacks. What is smooth has no grain to lose, but added
+# grain makes it another; what is pale cannot get much paler. The first side is
+# that of "balanced". The second moves the features of a generic network as far
+# as the first, to two digits (benchmarks/strengths.py).
+TWO_SIDED = Preset(
+  "two_sided",
+  (
+    Modification("identity", "identity"),
+    Modification("less contrast", "contrast_luma", (0.45,)),
+    Modification("more contrast", "contrast_luma", (2.0,)),
+    Modification("less saturation", "saturation", (0.45,)),
+    Modification("more saturation", "saturation", (1.7,)),
+    Modification("hue forward", "hue", (0.1,)),
+    Modification("hue back", "hue", (-0.14,)),
+    Modification("long waves", "warp", (4.0, 0.05)),
+    Modification("short waves", "warp", (2.1, 0.1)),
+    Modification("less texture", "texture", (4.0,)),
+    Modification("more texture", "grain", (6.0,)),
+    Modification("brightness", "brightness", (0.8,)),
+  ),
+  sides=(
+    ("contrast", ("less contrast", "more contrast")),
+    ("saturation", ("less saturation", "more saturation")),
+    ("hue", ("hue forward", "hue back")),
+    ("shape", ("long waves", "short waves")),
+    ("texture", ("less texture", "more texture")),
+  ),
+)
+
+PRESETS = {
+  preset.name: preset for preset in (REFERENCE, BALANCED, V1, TWO_SIDED)
+}
+# Modification -> the characteristic that it is a side of.
+SIDES = {side: name for name, sides in TWO_SIDED.sides for side in sides}
 
 
 def load(preset: str, mode: str = "fast", codec: str = "none") -> Preset:

@@ -20,6 +20,8 @@ import numpy as np
 from PIL import Image
 
 from protojax import printing
+from protojax.modify import presets
+from protojax.report import sentences
 from protojax.types import Box, Picture
 
 _TEMPLATES = "protojax.report.templates"
@@ -108,8 +110,11 @@ def is_control(name: str) -> bool:
 
 
 def ordered(names: Iterable[str]) -> list[str]:
-  """The modifications that have a bar: those of `ORDER`, then the others."""
-  names = [name for name in names if not is_control(name)]
+  """The modifications that have a bar: those of `ORDER`, then the others.
+
+  The two sides of a characteristic share its bar.
+  """
+  names = [n for n in names if not is_control(n) and n not in presets.SIDES]
   known = [name for name in ORDER if name in names]
   return known + [name for name in names if name not in known]
 
@@ -207,6 +212,7 @@ _FILTERS: Mapping[str, Callable[..., str]] = {
   "span": span,
   "at": _at,
   "minus": _minus,
+  "side": sentences.side,
   "signed": lambda x: _minus(f"{x:.2f}".replace("-0.00", "0.00")),
   "five": lambda x: _minus(f"{x:.5f}"),
   "percent": lambda x: f"{x:.1%}",

@@ -14,6 +14,7 @@ from protojax.explain.evidence import (
   GlobalExplanation,
   LocalExplanation,
 )
+from protojax.modify import presets
 from protojax.modify.modification import CHARACTERISTICS
 from protojax.prototypes.groups import Note
 
@@ -50,6 +51,17 @@ FAST = (
   "The changes are made to images at the size of the network's input, not"
   " to the originals; scores of the two ways must not be mixed."
 )
+
+
+# Modification of the preset "two_sided" -> what an image has that loses by it.
+SIDES = {
+  "less contrast": "strong contrast",
+  "more contrast": "weak contrast",
+  "less saturation": "strong colours",
+  "more saturation": "pale colours",
+  "less texture": "grain",
+  "more texture": "smoothness",
+}
 
 
 class Weighed(NamedTuple):
@@ -134,10 +146,22 @@ def reason(because: Mapping[str, float], similarity: float) -> str:
   return "; ".join(clauses)
 
 
+def side(because: Mapping[str, float], name: str) -> str:
+  """What a characteristic is in an image, such as "grain" or "smoothness".
+
+  By the direction of change that costs more similarity; the characteristic
+  itself if it was changed in one direction, or has no word for the other.
+  """
+  sides = [s for s, of in presets.SIDES.items() if of == name and s in because]
+  if not sides:
+    return name
+  return SIDES.get(max(sides, key=lambda s: because[s]), name)
+
+
 def weighed(because: Mapping[str, float], total: float) -> Weighed:
   """The five characteristics by their shares of a total."""
   found = Weighed([], [], [], [])
-  for name, score in _sorted(because):
+  for name, score in _said(because):
     share = score / total
     if share >= MAINLY:
       found.mainly.append((name, score))
@@ -270,8 +294,14 @@ def scoring_sheet(explained: LocalExplanation, answer: int = 0) -> ScoringSheet:
 
 
 def _sorted(because: Mapping[str, float]) -> list[tuple[str, float]]:
+  """The characteristics with their scores, the largest first."""
   own = [(name, because[name]) for name in CHARACTERISTICS if name in because]
   return sorted(own, key=lambda item: -item[1])
+
+
+def _said(because: Mapping[str, float]) -> list[tuple[str, float]]:
+  """The same in words: what has two sides is named by the larger one."""
+  return [(side(because, name), score) for name, score in _sorted(because)]
 
 
 def _chain(scores: list[tuple[str, float]]) -> str:

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 
+import numpy as np
 import pytest
 
 from protojax.modify import presets
@@ -16,7 +17,8 @@ IDENTITY = Modification("identity", "identity")
 @pytest.mark.parametrize("name", presets.PRESETS)
 def test_columns_of_every_preset(name):
   preset = presets.load(name)
-  assert preset.names == ("identity", *CHARACTERISTICS, "brightness")
+  scores = [name for name in preset.names if name not in presets.SIDES]
+  assert scores == ["identity", *CHARACTERISTICS, "brightness"]
   assert (preset.name, preset.mode, preset.codec) == (name, "fast", "none")
 
 
@@ -40,6 +42,40 @@ def test_balanced_shrinks_luma_and_chroma_alike():
     "contrast_luma: factor 0.45",
     "saturation: factor 0.45",
   ]
+
+
+def test_a_characteristic_with_sides_has_the_larger_loss():
+  preset = presets.TWO_SIDED
+  assert set(presets.SIDES.values()) == set(CHARACTERISTICS)
+  delta = np.random.default_rng(0).normal(
+    size=(3, len(preset.modifications), 4)
+  )
+  own = dict(
+    zip(
+      [m.name for m in preset.modifications], delta.swapaxes(0, 1), strict=True
+    )
+  )
+  found = np.asarray(preset.scores(delta))
+  assert len(preset.names) == found.shape[1]
+  for name, scores in zip(preset.names, found.swapaxes(0, 1), strict=True):
+    sides = [own[s] for s, of in presets.SIDES.items() if of == name]
+    wanted = np.maximum(*sides) if sides else own[name]
+    np.testing.assert_allclose(scores, wanted, rtol=1e-6)
+
+
+def test_a_grey_image_has_no_side_of_colour():
+  preset = presets.TWO_SIDED
+  seen = dict(zip(preset.names, preset.seen(grey=True), strict=True))
+  colour = {
+    name for name, of in presets.SIDES.items() if of in ("hue", "saturation")
+  }
+  assert {name for name, can in seen.items() if not can} == {
+    "hue",
+    "saturation",
+    *colour,
+  }
+  assert preset.seen(grey=False).all()
+  assert preset.of_grey().names == tuple(n for n in preset.names if seen[n])
 
 
 def test_the_first_version_of_the_paper():
@@ -204,7 +240,10 @@ def test_what_is_wrong_with_a_file(content, told, tmp_path):
 @pytest.mark.parametrize(
   ("arguments", "told"),
   [
-    (("balancd",), "'balancd'; did you mean balanced.*v1, FILE.json, contr"),
+    (
+      ("balancd",),
+      "'balancd'; did you mean balanced.*v1, two_sided, FILE.json, contr",
+    ),
     (("none.json",), "none.json cannot be read: no such file"),
     (("contrst=1",), "'contrst'; did you mean contrast"),
     (("hue=0.1,a",), "strengths are numbers"),

@@ -218,3 +218,23 @@ a.jpg: rose, probability 0.900, logit 7.25
 1.25 from 2 other prototypes
 """
   )
+
+
+def test_words_keep_the_direction_of_a_side():
+  two = {
+    "identity": 0.0,
+    "texture": 0.5,
+    "less texture": 0.1,
+    "more texture": 0.5,
+    "saturation": 0.3,
+    "less saturation": 0.3,
+    "more saturation": -0.1,
+    "hue": 0.01,
+    "hue forward": 0.01,
+    "hue back": 0.0,
+  }
+  assert sentences.reason(two, 1.0) == (
+    "mainly because of smoothness (0.50), then strong colours (0.30);"
+    " hue hardly matters (0.01)"
+  )
+  assert sentences.side({"texture": 1.0}, "texture") == "texture"

@@ -66,10 +66,9 @@ class Because:
       bag: an `explanation.Bag`.
       tiles: of some of its instances.
     """
-    seen = self._preset.seen(bool((tiles == tiles[..., :1]).all()))
-    every = self._preset.modifications
-    chosen = tuple(m for m, able in zip(every, seen, strict=True) if able)
-    left_out = tuple(m.name for m in every if m not in chosen)
+    grey = bool((tiles == tiles[..., :1]).all())
+    chosen = self._preset.of_grey() if grey else self._preset
+    left_out = tuple(n for n in self._preset.names if n not in chosen.names)
     # A power of two, so that few shapes are compiled.
     count = len(bag)
     short = (1 << max(count - 1, 0).bit_length()) - count
@@ -78,11 +77,12 @@ class Because:
       for name in ("vectors", "places")
     }
     similarity, delta = _scored(
-      *(self._network, self._embed, chosen, self._variables),
+      *(self._network, self._embed, chosen.modifications, self._variables),
       *(self._base, given["vectors"], np.arange(count + short) < count),
       *(given["places"], bag.rows["positive"], bag.rows["negative"], tiles),
     )
-    named = {m.name: np.asarray(delta)[:, i] for i, m in enumerate(chosen)}
+    scores = np.asarray(chosen.scores(delta))
+    named = {name: scores[:, i] for i, name in enumerate(chosen.names)}
     return np.asarray(similarity), named, left_out
 
 

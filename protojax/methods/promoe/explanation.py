@@ -227,11 +227,7 @@ class Experts:
 
 def _seen(net: MixtureNetwork, preset: Preset) -> Preset:
   """The preset without what the network cannot see."""
-  if net.space.channels != 1:
-    return preset
-  kept = zip(preset.modifications, preset.seen(grey=True), strict=True)
-  shown = tuple(m for m, able in kept if able)
-  return dataclasses.replace(preset, modifications=shown)
+  return preset.of_grey() if net.space.channels == 1 else preset
 
 
 def _left_out(net: MixtureNetwork) -> tuple[blocks.Note, ...]:
