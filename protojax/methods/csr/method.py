@@ -20,12 +20,12 @@ from protojax.data import concepts as concepts_lib
 from protojax.data.source import Source
 from protojax.data.stream import Stream
 from protojax.datasets import dataset
-from protojax.datasets.dataset import Dataset
 from protojax.engine import adopt
 from protojax.engine.cached import Cached
 from protojax.engine.optimizer import adam, grouped
 from protojax.engine.stage import Fit, Pass, epochs
 from protojax.explain import prototypical
+from protojax.methods import image_data
 from protojax.methods.base import NO_ASSETS, OF_NETWORK, Capabilities
 from protojax.methods.csr import atlas, kmeans
 from protojax.methods.csr import network as networks
@@ -81,16 +81,7 @@ class Method:
     ranges.require(config, _RANGES)
     _require_known(config)
     self.config = config
-    self.dataset = Dataset(
-      config.data,
-      config.seed,
-      config.batch_size,
-      class_names,
-      self._open,
-      of_weights=functools.partial(
-        backbones.preprocessing, config.backbone.name, config.backbone.weights
-      ),
-    )
+    self.dataset = image_data.dataset(config, class_names, self._open)
 
   def _open(self, data: ConfigDict, split: str, seed: int) -> Source:
     source = dataset.open_split(data, split, seed)

@@ -17,16 +17,16 @@ from ml_collections import ConfigDict
 import numpy as np
 import optax
 
-from protojax import backbones, parallel
+from protojax import parallel
 from protojax.data import columns
 from protojax.data import stream as stream_lib
 from protojax.data.source import Source, subset
-from protojax.datasets.dataset import Dataset
 from protojax.engine.assets import Asset
 from protojax.engine.cached import Cached
 from protojax.engine.optimizer import grouped, warmup_cosine
 from protojax.engine.stage import Fit, Pass, epochs
 from protojax.engine.terms import Aux, Now, Term
+from protojax.methods import image_data
 from protojax.methods.base import OF_NETWORK, Capabilities, splits
 from protojax.methods.gapl import dictionary, explanation, judging, settings
 from protojax.methods.gapl.network import Network, entropy
@@ -47,14 +47,7 @@ class Method:
     settings.require(config)
     self.config = config
     self.splits = splits(config.data.validation_fraction, 0)
-    b = config.backbone
-    self.dataset = Dataset(
-      config.data,
-      config.seed,
-      config.batch_size,
-      class_names,
-      of_weights=functools.partial(backbones.preprocessing, b.name, b.weights),
-    )
+    self.dataset = image_data.dataset(config, class_names)
 
   @functools.cached_property
   def network(self) -> Network:

@@ -19,11 +19,11 @@ import optax
 
 from protojax import backbones, parallel, ranges
 from protojax.data.stream import Stream, ordered
-from protojax.datasets.dataset import Dataset
 from protojax.engine.assets import Asset
 from protojax.engine.optimizer import grouped, warmup_cosine
 from protojax.engine.stage import Fit, Pass, epochs
 from protojax.engine.terms import Aux, Now, Term, of_whole_batch
+from protojax.methods import image_data
 from protojax.methods.base import OF_NETWORK, Capabilities
 from protojax.methods.neurogaze_distill import (
   anchors,
@@ -66,18 +66,11 @@ class Method:
     self.weights = losses.weights_of_arm(
       c.arm, c.kd_mse.weight, c.proto_kd.weight, c.d_geo.weight
     )
-    self.dataset = Dataset(
-      c.data,
-      c.seed,
-      c.batch_size,
-      class_names,
-      of_weights=functools.partial(
-        backbones.preprocessing, c.backbone.name, c.backbone.weights
-      ),
-    )
+    self.dataset = image_data.dataset(config, class_names)
     self.modality = modality.Modality(c.modality, c.seed)
     self.grid = Grid(
-      c.bank.rows, c.bank.columns, tuple(c.bank.low), tuple(c.bank.high)
+      *(c.bank.rows, c.bank.columns),
+      *map(tuple, (c.bank.low, c.bank.high, c.bank.axes)),
     )
 
   # What an arm needs.

@@ -19,12 +19,12 @@ import optax
 from protojax import backbones, text
 from protojax.data import stream as stream_lib
 from protojax.data.source import origin
-from protojax.datasets.dataset import Dataset
 from protojax.engine import adopt, memory
 from protojax.engine.assets import Asset
 from protojax.engine.optimizer import grouped, warmup_cosine
 from protojax.engine.stage import Fit, Pass, epochs
 from protojax.engine.terms import Aux, Now, Term
+from protojax.methods import image_data
 from protojax.methods.base import Capabilities, splits
 from protojax.methods.patchct import (
   explanation,
@@ -67,14 +67,7 @@ class Method:
     settings.require(config)
     self.config = config
     self.splits = splits(config.data.validation_fraction, 0)
-    b = config.backbone
-    self.dataset = Dataset(
-      config.data,
-      config.seed,
-      config.batch_size,
-      class_names,
-      of_weights=functools.partial(backbones.preprocessing, b.name, b.weights),
-    )
+    self.dataset = image_data.dataset(config, class_names)
 
   @functools.cached_property
   def network(self) -> Network:

@@ -15,7 +15,6 @@ from ml_collections import ConfigDict
 
 from protojax import backbones, parallel, ranges
 from protojax.data import stream as stream_lib
-from protojax.datasets.dataset import Dataset
 from protojax.engine import pretrain, summary
 from protojax.engine.cached import Cached
 from protojax.engine.initial_state import start_from_data
@@ -24,6 +23,7 @@ from protojax.engine.stage import Fit, Pass, epochs
 from protojax.engine.terms import Aux, Now, Term, penalty
 from protojax.explain import prototypical
 from protojax.losses import prototype as losses
+from protojax.methods import image_data
 from protojax.methods.base import NO_ASSETS, OF_NETWORK, Capabilities, splits
 from protojax.methods.protopnet import last_layer, prune
 from protojax.metrics import classification
@@ -83,15 +83,7 @@ class Method:
     prune.require_votes(config.prune.nearest, config.prune.threshold)
     self.splits = splits(config.data.validation_fraction, config.joint.patience)
     self.config = config
-    self.dataset = Dataset(
-      config.data,
-      config.seed,
-      config.batch_size,
-      class_names,
-      of_weights=functools.partial(
-        backbones.preprocessing, config.backbone.name, config.backbone.weights
-      ),
-    )
+    self.dataset = image_data.dataset(config, class_names)
 
   @functools.cached_property
   def network(self) -> Network:

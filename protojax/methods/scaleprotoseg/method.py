@@ -17,11 +17,11 @@ import optax
 
 from protojax import backbones, parallel
 from protojax.data import stream as stream_lib
-from protojax.datasets.dataset import Dataset
 from protojax.engine.cached import Cached
 from protojax.engine.optimizer import adam, grouped
 from protojax.engine.stage import Fit, Pass, steps
 from protojax.engine.terms import Aux, Now, Term, penalty
+from protojax.methods import image_data
 from protojax.methods.base import NO_ASSETS, Capabilities, splits
 from protojax.methods.scaleprotoseg import (
   explanation,
@@ -53,14 +53,7 @@ class Method:
     settings.require(config)
     self.config = config
     self.splits = splits(config.data.validation_fraction, 0)
-    b = config.backbone
-    self.dataset = Dataset(
-      config.data,
-      config.seed,
-      config.batch_size,
-      class_names,
-      of_weights=functools.partial(backbones.preprocessing, b.name, b.weights),
-    )
+    self.dataset = image_data.dataset(config, class_names)
 
   @functools.cached_property
   def network(self) -> Network:

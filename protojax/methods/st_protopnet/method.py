@@ -17,7 +17,6 @@ import optax
 from protojax import backbones, parallel, ranges
 from protojax.backbones.upsampled import upsampled
 from protojax.data import stream as stream_lib
-from protojax.datasets.dataset import Dataset
 from protojax.engine import pretrain, summary
 from protojax.engine.cached import Cached
 from protojax.engine.initial_state import start_from_data
@@ -30,6 +29,7 @@ from protojax.engine.optimizer import (
 )
 from protojax.engine.stage import Fit, Pass, epochs
 from protojax.explain import prototypical
+from protojax.methods import image_data
 from protojax.methods.base import NO_ASSETS, OF_NETWORK, Capabilities, splits
 from protojax.methods.st_protopnet import boundary, branches, geometry
 from protojax.methods.st_protopnet.branches import BranchedAddOn, BranchedLayer
@@ -98,15 +98,7 @@ class Method:
     self.splits = splits(config.data.validation_fraction, config.joint.patience)
     self.config = config
     self.kinds = _kinds(config.branches)
-    self.dataset = Dataset(
-      config.data,
-      config.seed,
-      config.batch_size,
-      class_names,
-      of_weights=functools.partial(
-        backbones.preprocessing, config.backbone.name, config.backbone.weights
-      ),
-    )
+    self.dataset = image_data.dataset(config, class_names)
 
   @functools.cached_property
   def network(self) -> Network:
