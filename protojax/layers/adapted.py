@@ -12,6 +12,7 @@ own parameters are read only.
 
 from collections.abc import Callable, Mapping
 import dataclasses
+import functools
 import re
 from typing import Any
 
@@ -95,6 +96,7 @@ class Adapted:
       keys: one for each example, of dropout; None: no dropout.
     """
     numbers = {path: n for n, path in enumerate(self.blocks)}
+    dropped = self.dropout if keys is not None else 0.0
 
     def layer(
       call: Callable, args: tuple, kwargs: dict, context: Any
@@ -103,11 +105,20 @@ class Adapted:
       path = "/".join(context.module.path)
       if path not in numbers or context.method_name != "__call__":
         return found
-      x = args[0]
-      if keys is not None and self.dropout:
-        x = _dropped(x, keys, numbers[path], self.dropout)
+      x, adapter = args[0], adapters[path]
       own, count = self.blocks[path]
-      more = self._more(context.module, x, adapters[path])
+      if dropped:
+        # Each block drops inputs of its own, as one of several layers would.
+        more = [
+          self._more(
+            context.module,
+            _dropped(x, keys, (numbers[path], n), dropped),
+            jax.tree.map(lambda rows, n=n: rows[n : n + 1], adapter),
+          )[0]
+          for n in range(len(own))
+        ]
+      else:
+        more = self._more(context.module, x, adapter)
       blocks = jnp.split(found, count, axis=-1)
       for n, block in enumerate(own):
         blocks[block] = blocks[block] + more[n].astype(found.dtype)
@@ -182,12 +193,12 @@ def _kernels(params: PyTree) -> dict[str, Any]:
 
 
 def _dropped(
-  x: jax.Array, keys: jax.Array, number: int, rate: float
+  x: jax.Array, keys: Any, place: tuple[int, int], rate: float
 ) -> jax.Array:
   """Some numbers of each example become 0, the others grow."""
 
   def kept(key: jax.Array) -> jax.Array:
-    key = jax.random.fold_in(key, number)
+    key = functools.reduce(jax.random.fold_in, place, key)
     return jax.random.bernoulli(key, 1 - rate, x.shape[1:])
 
   return jnp.where(jax.vmap(kept)(keys), x / (1 - rate), 0.0)

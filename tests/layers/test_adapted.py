@@ -137,9 +137,32 @@ def test_dropout_is_of_the_example_and_has_the_right_mean():
   np.testing.assert_array_equal(one, _outputs("net", full, keys))
   assert np.abs(one - np.asarray(_outputs("net", full))).max() > 1e-3
   x = jnp.ones((2, 4000))
-  kept = adapted._dropped(x, keys[:2], 0, 0.3)
+  kept = adapted._dropped(x, keys[:2], (0, 0), 0.3)
   np.testing.assert_allclose(np.mean(kept), 1.0, atol=0.03)
   assert set(np.unique(kept).round(4)) == {0.0, np.float32(1 / 0.7).round(4)}
+
+
+def test_each_block_drops_inputs_of_its_own():
+  module, variables, _, _, x = _made("net")
+  every, alone = (
+    adapted.chosen(variables["params"], names, 2, 4.0, 0.5)
+    for names in ("q|k|v", "q")
+  )
+  full = _filled(every.init(jax.random.key(0), variables["params"]))
+  # The same adapter in each block.
+  full = jax.tree.map(lambda rows: np.stack([rows[0]] * 3), full)
+  keys = jax.random.split(jax.random.key(3), 3)
+
+  plain = np.asarray(module.apply(variables, x))
+
+  def more(found, adapters):
+    with found.applied(adapters, keys):
+      return np.asarray(module.apply(variables, x)) - plain
+
+  q, k, v = np.split(more(every, full), 3, axis=1)
+  assert min(np.abs(a - b).max() for a, b in ((q, k), (k, v), (v, q))) > 1e-3
+  one = jax.tree.map(lambda rows: rows[:1], full)
+  np.testing.assert_allclose(q, more(alone, one)[:, :3], atol=1e-6)
 
 
 def test_gradients_are_those_of_the_merged_network():
