@@ -11,8 +11,8 @@ QUESTION = (
 )
 
 _FILE = "configs/gapl_patches.py"
-_FEWER = {"data.train": "train:1600", "data.test": "test:600"}
-_STEPS = {"second.epochs": 4}
+_FEWER = {"data.train": "train:1200", "data.test": "test:600"}
+_STEPS = {"second.epochs": 3}
 
 
 def _arm(baseline: str, **changes: float) -> tuple[str, dict]:
@@ -40,6 +40,7 @@ FIGURES = {
   "worst family": "metrics.worst_generator",
   "trace of f": "metrics.trace_generated",
   "trace mixed": "metrics.trace_mixed",
+  "relative": "metrics.trace_mixed_relative",
 }
 
 SEEDS = (0, 1, 2)

@@ -49,6 +49,11 @@ class Moments:
     """tr(S) of a class."""
     return float(np.trace(self.covariance(label)))
 
+  def relative_trace(self, label: int) -> float:
+    """tr(S) over the mean squared length; of unit vectors it is tr(S)."""
+    squares = np.trace(self._outer[label]) / self.counts[label]
+    return self.trace(label) / max(float(squares), 1e-30)
+
   def between(self) -> float:
     """The part of tr(S) of generated images that is between generators.
 

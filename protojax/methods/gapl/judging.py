@@ -89,8 +89,9 @@ def metrics(found: Judged, threshold: float) -> Metrics:
   held-out generators; "ap" is average precision; "worst_generator" and
   "generator_mean" are of the accuracies by generator. "trace_*" are of the
   embeddings f of real and of generated images, "trace_between" the part between
-  generators, "trace_mixed" of generated images behind the prototypes; "fisher"
-  is of f.
+  generators, "trace_mixed" of generated images behind the prototypes. As these
+  mixtures have any length, "trace_mixed_relative" is over their mean squared
+  length, as of f, whose length is 1. "fisher" is of f.
 
   Args:
     found: of `judged`.
@@ -114,6 +115,7 @@ def metrics(found: Judged, threshold: float) -> Metrics:
       "trace_generated": f.trace(1),
       "trace_between": f.between(),
       "trace_mixed": found.mixed.trace(1),
+      "trace_mixed_relative": found.mixed.relative_trace(1),
       "fisher": f.fisher(),
     }
   return {name: x for name, x in made.items() if np.isfinite(x)}

@@ -110,10 +110,11 @@ class Network:
     }
     buffers: dict[str, PyTree] = {"threshold": jnp.float32(0.5)}
     if self.count:
-      layers = "query", "key", "value", "out"
       params["attention"] = {
-        name: {"kernel": _linear(k, d, d), "bias": jnp.zeros(d)}
-        for name, k in zip(layers, jax.random.split(keys[3], 4), strict=True)
+        name: {"kernel": made(k, d, d), "bias": jnp.zeros(d)}
+        for (name, made), k in zip(
+          _ATTENTION.items(), jax.random.split(keys[3], 4), strict=True
+        )
       }
       rows = dictionary.random(keys[4], self.count, d)
       params["prototypes"] = bank.bank_params(rows[:, None, None])
@@ -270,6 +271,21 @@ def entropy(
 
 
 def _linear(key: Array, inputs: int, outputs: int) -> Float[Array, "i o"]:
-  """Uniform with the bound 1 / sqrt(in), as PyTorch starts."""
+  """Uniform with the bound 1 / sqrt(in), as PyTorch starts a linear layer."""
   bound = inputs**-0.5
   return jax.random.uniform(key, (inputs, outputs), minval=-bound, maxval=bound)
+
+
+def _projected(key: Array, inputs: int, outputs: int) -> Float[Array, "i o"]:
+  """Xavier's, as PyTorch starts queries, keys and values: one layer of 3 o."""
+  bound = (6 / (inputs + 3 * outputs)) ** 0.5
+  return jax.random.uniform(key, (inputs, outputs), minval=-bound, maxval=bound)
+
+
+# Layers of the attention, and how their kernels start.
+_ATTENTION = {
+  "query": _projected,
+  "key": _projected,
+  "value": _projected,
+  "out": _linear,
+}

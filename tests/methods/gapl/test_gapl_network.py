@@ -169,6 +169,20 @@ def test_mixtures_vary_less_than_half_of_the_squared_diameter():
     assert 0 < np.trace(np.cov(of_head.T, ddof=0)) <= widest / 2
 
 
+def test_layers_of_the_attention_start_as_pytorchs():
+  d = 400
+  key = jax.random.key(0)
+  for name, bound in (
+    ("query", (6 / (4 * d)) ** 0.5),
+    ("key", (6 / (4 * d)) ** 0.5),
+    ("value", (6 / (4 * d)) ** 0.5),
+    ("out", d**-0.5),
+  ):
+    largest = np.abs(network._ATTENTION[name](key, d, d)).max()
+    assert largest == pytest.approx(bound, rel=1e-3)
+    assert largest <= bound
+
+
 def test_prototypes_get_no_gradient():
   _, state = _model()
 
@@ -203,6 +217,12 @@ def test_diagnostics_are_those_of_all_features_at_once():
       for g in range(3)
     ]
   )
+  squares = np.mean(np.sum(made.astype(np.float64) ** 2, axis=1))
+  relative = moments.trace(1) / squares
+  assert moments.relative_trace(1) == pytest.approx(relative, rel=1e-5)
+  long = Moments(_CHANNELS)
+  long.add(3 * x, labels, generators)
+  assert long.relative_trace(1) == pytest.approx(moments.relative_trace(1))
   # The law of total variance; the generators have equally many images.
   assert moments.between() == pytest.approx(moments.trace(1) - within)
   apart = made.mean(axis=0) - real.mean(axis=0)
