@@ -9,13 +9,19 @@ import dataclasses
 from typing import Any, ClassVar
 
 import jax
+from jaxtyping import Bool, Float
 import numpy as np
 
 from protojax import parallel
 from protojax.explain import blocks, reference_mode
 from protojax.explain.request import Request
+from protojax.modify.presets import Preset
 from protojax.types import Batch, PyTree, State
 
+GREY = blocks.Note(
+  "A grey image has neither hue nor saturation to change, and no number for"
+  " them."
+)
 LOCAL = ("local",)
 BOTH = ("local", "global")
 # (method, state, data, request) -> explanations; see `base.Explains.explain`.
@@ -52,6 +58,41 @@ class Explainer:
   ) -> Iterator[blocks.Explanation]:
     """What `explained` says."""
     return self.explained(self.method, state, data, request)
+
+
+class MeanLosses:
+  """Means over images of what is lost by each characteristic.
+
+  An image counts where it has the characteristic: a grey one has no hue.
+
+  Attributes:
+    counts: images, [p m].
+  """
+
+  def __init__(self, preset: Preset, count: int) -> None:
+    """No image yet; p, `count`, of prototypes, labels or answers."""
+    self._preset = preset
+    self._sums = np.zeros((count, len(preset.names)))
+    self.counts = np.zeros(self._sums.shape, int)
+
+  def add(
+    self,
+    delta: Float[np.ndarray, "m p"],
+    grey: bool,
+    there: Bool[np.ndarray, " p"],
+  ) -> None:
+    """Adds an image to the means of those that are there."""
+    counted = there[:, None] & self._preset.seen(grey)[None]
+    self.counts += counted
+    self._sums += np.where(counted, delta.T, 0)
+
+  @property
+  def means(self) -> Float[np.ndarray, "p m"]:
+    """The means; nan where no image counts."""
+    unknown = np.full(self._sums.shape, np.nan)
+    return np.divide(
+      self._sums, self.counts, out=unknown, where=self.counts > 0
+    )
 
 
 def limit(request: Request, most: int) -> int:

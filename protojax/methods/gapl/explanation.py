@@ -101,17 +101,15 @@ class _Gathered:
     self._request = request
     self._best: list[list[tuple[float, int]]] = [[] for _ in range(count)]
     self._attention, self._points = np.zeros((2, 2, count))
-    shape = 2, len(request.preset.names)
-    self._delta, self._able = np.zeros(shape), np.zeros(shape, int)
+    self._losses = in_blocks.MeanLosses(request.preset, 2)
     self._images = np.zeros(2, int)
 
   def add(self, index: int, row: PyTree) -> None:
     """Adds an image, under its verdict."""
     verdict = int(row["logit"] > 0)
     self._images[verdict] += 1
-    able = self._request.preset.seen(bool(row["grey"]))
-    self._able[verdict] += able
-    self._delta[verdict] += np.where(able, row["delta"], 0)
+    delta = np.stack([row["delta"]] * 2, axis=1)
+    self._losses.add(delta, bool(row["grey"]), np.arange(2) == verdict)
     if not self._best:
       return
     self._attention[verdict] += row["attention"]
@@ -167,11 +165,14 @@ class _Gathered:
     """What verdicts rest on, over all images."""
     names = self._request.preset.names
     because = tuple(
-      (verdict, name, float(total / n) if n else None, int(n))
-      for verdict, totals, counts in zip(
-        Network.class_names, self._delta, self._able, strict=True
+      (verdict, name, float(mean) if n else None, int(n))
+      for verdict, means, counts in zip(
+        Network.class_names,
+        self._losses.means,
+        self._losses.counts,
+        strict=True,
       )
-      for name, total, n in zip(names, totals, counts, strict=True)
+      for name, mean, n in zip(names, means, counts, strict=True)
     )
     drawn: list[blocks.Block] = [
       blocks.Sentence(
@@ -234,9 +235,7 @@ def _image(
     drawn.append(blocks.Note(text, "note" if right else "warning"))
   drawn.append(_because(request.preset, row))
   if row["grey"]:
-    drawn.append(
-      blocks.Note("A grey image has neither hue nor saturation to change.")
-    )
+    drawn.append(in_blocks.GREY)
   if model.count:
     drawn += _prototypes(row, request.top)
   return blocks.Explanation(

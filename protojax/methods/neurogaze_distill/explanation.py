@@ -39,20 +39,18 @@ def explain(
   tau = method.config.proto_kd.tau if bank is not None else 0.0
   step = functools.partial(_rows, method.network, request.preset, tau)
   images = Images(method, state, bank, data, request)
-  total: Any = 0.0
-  count = 0
+  cells = 0 if bank is None else len(bank.counts)
+  lost = in_blocks.MeanLosses(request.preset, cells)
   for one, row in in_blocks.swept(step, state, batches, request):
     if bank is not None:
-      total, count = total + row["delta"], count + 1
+      lost.add(row["delta"], bool(row["grey"]), np.ones(cells, bool))
     if request.scope != "global":
       yield images.one(int(one["index"]), row)
   if request.scope == "local":
     return
-  because = np.asarray(total / max(count, 1))
-  yield overview(method, bank, because, request)
-  if bank is not None:
-    for cell in range(len(bank.counts)):
-      yield images.cell(cell, because[:, cell])
+  yield overview(method, bank, lost, request)
+  for cell in range(cells):
+    yield images.cell(cell, lost)
 
 
 EXPLAINER = functools.partial(in_blocks.Explainer, explain, in_blocks.BOTH)
@@ -78,6 +76,7 @@ def _rows(
     "cosines": local.similarity,
     "q": powers / jnp.sum(powers, axis=1, keepdims=True),
     "delta": local.delta,
+    "grey": jnp.all(batch["image"] == batch["image"][..., :1], axis=(1, 2, 3)),
   }
 
 
@@ -106,7 +105,6 @@ class Images:
     answer = names[int(np.argmax(row["probabilities"]))]
     title = source.name(index)
     picture = self.data.examples([index])["image"][0]
-    grey = bool((picture == picture[..., :1]).all())
     found: list[blocks.Block] = [
       blocks.Picture(picture, title),
       blocks.Table(
@@ -116,7 +114,7 @@ class Images:
       ),
     ]
     if self.bank is not None:
-      found += self._place(row, grey)
+      found += self._place(row)
     else:
       found.append(
         blocks.Note(
@@ -133,12 +131,10 @@ class Images:
       blocks=tuple(found),
     )
 
-  def _place(
-    self, row: Mapping[str, Any], grey: bool
-  ) -> Iterator[blocks.Block]:
+  def _place(self, row: Mapping[str, Any]) -> Iterator[blocks.Block]:
     """Where an image lies on the grid; of a grey one, without its colours."""
     assert self.bank is not None
-    had = self.request.preset.seen(grey)
+    had = self.request.preset.seen(bool(row["grey"]))
     lost = np.where(had[:, None], row["delta"], np.nan)
     cosines, centers = row["cosines"], np.asarray(self.bank.centers)
     first, second = (row["q"] @ centers).tolist()
@@ -150,9 +146,9 @@ class Images:
       " upwards",
     )  # fmt: skip
     yield blocks.Sentence(
-      f"The image is most similar to the cell {cells[best]} ({one} / {other})."
-      f" Its expected place is {first:+.2f} / {second:+.2f}, the mean of the"
-      " cells weighted by softmax(cosine / tau)."
+      f"The image is most similar to the cell {cells[best]}. Its expected place"
+      f" is {one} {first:+.2f} / {other} {second:+.2f}, the mean of the cells"
+      " weighted by softmax(cosine / tau)."
       f"{self._because(lost[:, best])}"
     )
     order = np.argsort(-cosines.round(5), kind="stable")[: self.request.top]
@@ -169,8 +165,8 @@ class Images:
       ),
       "similar cells, and cosine lost without each characteristic",
     )  # fmt: skip
-    if grey and not had.all():
-      yield blocks.Note("The image is grey: it has no hue and no saturation.")
+    if not had.all():
+      yield in_blocks.GREY
     yield from self._faces(best)
 
   def _because(self, delta: np.ndarray) -> str:
@@ -213,7 +209,7 @@ class Images:
       f"training images nearest to the cell {self.method.grid.names[cell]}",
     )
 
-  def cell(self, cell: int, because: np.ndarray) -> blocks.Explanation:
+  def cell(self, cell: int, lost: in_blocks.MeanLosses) -> blocks.Explanation:
     """A cell: its samples, what it means for classes, its nearest images."""
     assert self.bank is not None
     name, method = self.method.grid.names[cell], self.method
@@ -225,7 +221,7 @@ class Images:
       scope="global",
       split=self.request.split,
       subject=name,
-      group=f"{method.config.bank.axes[0]} {name.split(' / ')[0]}",
+      group=name.split(" / ")[0],
       blocks=(
         blocks.pairs(
           {
@@ -240,11 +236,20 @@ class Images:
           tuple(zip(names, targets.tolist(), strict=True)),
           "wanted share of each class",
         ),
-        blocks.pairs(
-          dict(zip(self.request.preset.names, because.tolist(), strict=True)),
-          ("modification", "mean"),
+        blocks.Table(
+          ("characteristic", "mean", "images"),
+          tuple(
+            (name, float(mean) if n else None, int(n))
+            for name, mean, n in zip(
+              self.request.preset.names,
+              lost.means[cell],
+              lost.counts[cell],
+              strict=True,
+            )
+          ),
           "mean cosine lost without each characteristic",
         ),
+        *([] if lost.counts[cell].all() else [in_blocks.GREY]),
         *self._faces(cell),
       ),
     )
@@ -260,7 +265,10 @@ def as_map(
 
 
 def overview(
-  method: Any, bank: GridBank | None, because: np.ndarray, request: Request
+  method: Any,
+  bank: GridBank | None,
+  lost: in_blocks.MeanLosses,
+  request: Request,
 ) -> blocks.Explanation:
   """What the model is not for; the bank; what its cells listen to."""
   found: list[blocks.Block] = [blocks.Note(data_card.TEXT, "warning")]
@@ -274,9 +282,10 @@ def overview(
       blocks.Matrix(
         method.grid.names,
         tuple(request.preset.names),
-        because.T.astype(float),
+        lost.means,
         "mean cosine lost without each characteristic",
       ),
+      *([] if lost.counts.all() else [in_blocks.GREY]),
       blocks.Sentence(f"SHA-256 of the bank: {bank.digest()}."),
     ]  # fmt: skip
   return blocks.Explanation(

@@ -21,12 +21,14 @@ class Grid:
     columns: cells along the second number.
     low: smallest values of the two numbers.
     high: their largest values.
+    axes: what the two numbers are.
   """
 
   rows: int
   columns: int
   low: tuple[float, float] = (-1.0, -1.0)
   high: tuple[float, float] = (1.0, 1.0)
+  axes: tuple[str, str] = ("valence", "arousal")
 
   def __post_init__(self) -> None:
     for low, high in zip(self.low, self.high, strict=True):
@@ -72,7 +74,9 @@ class Grid:
 
   @property
   def names(self) -> tuple[str, ...]:
-    """The middle of each cell in words, such as "-0.8 / 0.4"."""
+    """The middle of each cell, such as "valence -0.8 / arousal +0.4"."""
+    one, other = self.axes
     return tuple(
-      f"{first:+.2g} / {second:+.2g}" for first, second in self.centers
+      f"{one} {first:+.2g} / {other} {second:+.2g}"
+      for first, second in self.centers
     )

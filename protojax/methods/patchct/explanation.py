@@ -30,7 +30,6 @@ _THRESHOLD = 0.5
 _SHOWN, _SHOWN_ALONE = 60, 1000
 # Most labels whose embeddings are compared in a matrix.
 _COMPARED = 30
-_GREY = "Grey images have neither hue nor saturation, which are left out."
 _CAPTION = "Labels of an image, and because of what"
 
 
@@ -125,12 +124,11 @@ class Gathered:
 
   def __init__(self, model: Network, preset: Preset, nearest: int) -> None:
     """Nothing yet; keeps so many patches of each label, of different images."""
-    self._model, self._preset, self._nearest = model, preset, nearest
+    self._model, self._nearest = model, nearest
     count = len(model.class_names)
     self._best: list[list[tuple[float, int, int]]] = [[] for _ in range(count)]
-    self._sums = np.zeros((count, len(preset.names)))
-    # Images of each label, for each characteristic that they can have.
-    self._counts = np.zeros(self._sums.shape, int)
+    self._names = preset.names
+    self._losses = in_blocks.MeanLosses(preset, count)
     self._images = np.zeros(count, int)
     self._said = np.zeros(count, int)
 
@@ -153,9 +151,7 @@ class Gathered:
       elif best:
         heapq.heappushpop(best, patch)
     self._images += there
-    counted = there[:, None] & self._preset.seen(bool(row["grey"]))[None]
-    self._counts += counted
-    self._sums += np.where(counted, row["delta"].T, 0)
+    self._losses.add(row["delta"], bool(row["grey"]), there)
 
   def labels(self, data: Any, request: Request) -> Iterator[blocks.Explanation]:
     """An explanation of each label."""
@@ -187,24 +183,18 @@ class Gathered:
     if not count:
       yield blocks.Note("No image here has the label.")
       return
-    numbers = zip(
-      self._preset.names, self._sums[k], self._counts[k], strict=True
-    )
+    counts = self._losses.counts[k]
+    numbers = zip(self._names, self._losses.means[k], counts, strict=True)
     yield blocks.Table(
       ("label", "characteristic", "importance", "images"),
       tuple(
-        (
-          self._model.class_names[k],
-          name,
-          float(total / n) if n else None,
-          int(n),
-        )
-        for name, total, n in numbers
+        (self._model.class_names[k], name, float(mean) if n else None, int(n))
+        for name, mean, n in numbers
       ),
       "Because: similarity lost at the best patch, mean over images",
     )
-    if not self._counts[k].all():
-      yield blocks.Note(_GREY)
+    if not counts.all():
+      yield in_blocks.GREY
 
   def overview(
     self, state: State, request: Request, shown: int
@@ -271,7 +261,7 @@ def _image(
     drawn.append(pictures.plan(image, row["plan"][:, k], caption, model))
   drawn.append(_because(request.preset, row, listed, names, labels))
   if row["grey"]:
-    drawn.append(blocks.Note(_GREY))
+    drawn.append(in_blocks.GREY)
   return blocks.Explanation(
     key=f"{request.split}-image-{index}",
     title=title,

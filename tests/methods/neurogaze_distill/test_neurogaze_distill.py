@@ -9,8 +9,11 @@ import pytest
 from protojax import methods, parallel
 from protojax.configs import neurogaze_distill_folder
 from protojax.engine import assets, descent
+from protojax.explain import blocks, in_blocks
+from protojax.explain.request import Request
 from protojax.methods.neurogaze_distill import faces, grid_bank, losses, results
 from protojax.methods.neurogaze_distill.grid import Grid
+from protojax.modify import presets
 from protojax.types import UserError
 
 
@@ -117,6 +120,36 @@ def test_each_cell_has_its_nearest_training_images(trained):
   # All images, each once, and the first ones are those that are kept.
   np.testing.assert_array_equal(np.sort(every[7]), np.arange(len(every[7])))
   np.testing.assert_array_equal(every[:, :2], rows)
+
+
+def test_cells_name_both_numbers_and_grey_images_have_no_hue(trained):
+  method, _, after, _ = trained
+  preset = presets.load("hue=0.1", "fast", "none")
+  request = Request(preset=preset, limit=2)
+  explained = list(
+    method.capabilities.explains(method).explain(
+      after, method.stream("test"), request
+    )
+  )
+  assert [e.scope for e in explained] == (
+    ["local"] * 2 + ["overview"] + ["global"] * 25
+  )
+  image, overview, cell = explained[0], explained[2], explained[3]
+  hue = preset.names.index("hue 0.1")
+  assert in_blocks.GREY in image.blocks  # The digits are grey.
+  (sentence,) = (b for b in image.blocks if isinstance(b, blocks.Sentence))
+  assert sentence.text.count("valence ") == sentence.text.count("arousal ") == 2
+  (matrix,) = (b for b in overview.blocks if isinstance(b, blocks.Matrix))
+  assert matrix.rows[0] == "valence -0.8 / arousal -0.8"
+  np.testing.assert_array_equal(
+    np.isnan(matrix.values).all(axis=0), [False, True]
+  )
+  assert cell.group == "valence -0.8"
+  (table,) = (
+    b for b in cell.blocks if getattr(b, "columns", ())[-1:] == ("images",)
+  )
+  assert table.rows[hue] == ("hue 0.1", None, 0)
+  assert in_blocks.GREY in cell.blocks
 
 
 def test_files_have_the_form_of_the_readme(trained, tmp_path):
