@@ -59,7 +59,7 @@ def train(
     begun = moments.get(shared) or step.optimizer.init(state.params)
     for update in descent.fit(step, state, begun, key):
       last = update
-    state, moments[shared] = step.on_host(last)
+    state, moments[shared] = last.on_host(step.sharding)
     after(step.name, method, state)
   return method, state
 

@@ -75,7 +75,7 @@ def _step(sharded: bool, quick: bool) -> PyTree:
   moments = fit.optimizer.init(state.params)
   update = next(descent.fit(fit, state, moments, parallel.key(0)))
   # A tenth of the gradient, and a thousandth of its square.
-  _, moments = fit.on_host(update)
+  _, moments = update.on_host(fit.sharding)
   return {"loss": update.metrics["loss"], "moments": moments}
 
 
