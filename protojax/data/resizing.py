@@ -80,6 +80,29 @@ class Frame:
     )
     return planes[..., rows[:, None], columns]
 
+  def at_own_size(
+    self,
+    plane: Shaped[np.ndarray, "size size"],
+    shape: Sequence[int],
+    unseen: int,
+  ) -> Shaped[np.ndarray, "H W"]:
+    """The nearest pixel of a plane of the square for each of the image.
+
+    Args:
+      plane: of the square.
+      shape: height and width of the image, and whatever follows them.
+      unseen: value of pixels that the square does not show.
+    """
+    seen = self.original(Box(0, 0, self.size, self.size), shape)
+    rows = np.clip(np.arange(seen.top, seen.bottom), 0, shape[0] - 1)
+    columns = np.clip(np.arange(seen.left, seen.right), 0, shape[1] - 1)
+    y = (rows + 0.5) * self.height / shape[0] - self.top
+    x = (columns + 0.5) * self.width / shape[1] - self.left
+    y, x = (np.clip(z.astype(int), 0, self.size - 1) for z in (y, x))
+    found = np.full(shape[:2], unseen, np.int32)
+    found[rows[:, None], columns] = plane[y[:, None], x]
+    return found
+
   def boxes(
     self, boxes: Float[np.ndarray, "t 4"]
   ) -> tuple[Float[np.ndarray, "t 4"], Bool[np.ndarray, " t"]]:

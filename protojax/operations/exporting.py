@@ -1,7 +1,7 @@
 """Exporting: checkpoint -> programs that run without protojax."""
 
 import argparse
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 import dataclasses
 import importlib.util
 import io
@@ -11,11 +11,12 @@ from typing import Any
 import jax
 from jax import export
 import jax.numpy as jnp
+from jaxtyping import UInt8
 import numpy as np
 
 from protojax import installed, loading, parallel, printing
 from protojax.engine import checkpoint, workdir
-from protojax.methods.base import needed
+from protojax.methods.base import able, needed
 from protojax.prototypes import push
 from protojax.prototypes.bank import bank_of, require_living
 from protojax.prototypes.compaction import compact
@@ -30,6 +31,8 @@ _PLATFORMS = ("cpu", "cuda", "tpu")
 # that is allowed; for values above 1 it is a share of the value.
 _COMPARED = 4
 _TOLERANCE = 1e-5
+# Share of pixels whose class may differ: where two logits are all but equal.
+PIXELS = 1e-3
 
 
 def run(args: argparse.Namespace) -> int:
@@ -47,6 +50,9 @@ def run(args: argparse.Namespace) -> int:
   parallel.setup()
   folder = folder_of(args)
   method, state, config = loading.load(folder)
+  if able(method, "segments") and not able(method, "classifies"):
+    _of_pixels(Path(args.output), folder, method, state)
+    return 0
   network = needed(method, "explains").network
   if not isinstance(network, Network):
     raise UserError(f"{folder}: {config.method} cannot be exported yet")
@@ -76,6 +82,58 @@ def run(args: argparse.Namespace) -> int:
   return 0
 
 
+def _of_pixels(output: Path, folder: Path, method: Any, state: State) -> None:
+  """Writes the program of a method that gives each pixel a class.
+
+  Raises:
+    UserError: it gives other classes than the model.
+  """
+  state = parallel.to_host(state)
+  buffers = {k: x for k, x in state.buffers.items() if k != "provenance"}
+  needed = state.replace(buffers=buffers)
+  weights, size = checkpoint.flatten(needed), loading.image_size(method.config)
+
+  def answers(state: State, images: Array) -> dict[str, Array]:
+    return {"classes": method.predict(state, {"image": images})["classes"]}
+
+  program = _program(answers, needed, size)
+  images = _noise(size)
+  found = export.deserialize(bytearray(program)).call(weights, images)
+  expected = jax.jit(answers)(state, images)
+  off = float(np.mean(found["classes"] != expected["classes"]))
+  if off > PIXELS:
+    raise UserError(
+      f"the exported program gives {off:.2%} of the pixels another class than"
+      f" the model in {folder}, which is more than {PIXELS:.2%}. Nothing is"
+      " written; export it on a CPU."
+    )
+  names = able(method, "segments").class_names
+  facts = {
+    **dense_facts(method, names),
+    "pixels_apart": off,
+    "versions": installed.versions(("protojax", "jax")),
+  }
+  _write(output, {"predict": program}, weights, facts, "model.json")
+  printing.tell(
+    f"written: {output}, {len(names)} classes of pixels; {off:.2%} of the"
+    " pixels of noise differ from the model"
+  )
+
+
+def dense_facts(method: Any, names: Sequence[str]) -> dict[str, Any]:
+  """What a user of an exported model of classes of pixels needs to know."""
+  resizing, size = (
+    loading.resizing(method.config),
+    loading.image_size(method.config),
+  )
+  return {
+    "method": method.config.method,
+    "image_size": size,
+    "resize": {**dataclasses.asdict(resizing), "to": resizing.to or size},
+    "classes": list(names),
+  }
+
+
 def folder_of(args: argparse.Namespace) -> Path:
   """The run to export: the one that is named, or the newest."""
   return Path(args.workdir or workdir.newest(Path("runs")))
@@ -96,43 +154,52 @@ def serialized(network: Network, state: State) -> dict[str, bytes]:
   """
   count = len(bank_of(state).vectors)
   network = dataclasses.replace(network, layer=network.layer.clone(count=count))
-  needed = _needed(state)
-  size = network.image_size
-  b, q = export.symbolic_shape("b, q")
-  weights = {
-    name: jax.ShapeDtypeStruct(array.shape, array.dtype)
-    for name, array in checkpoint.flatten(needed).items()
-  }
-  images = jax.ShapeDtypeStruct((b, size, size, 3), jnp.uint8)
+  (q,) = export.symbolic_shape("q")
   chosen = jax.ShapeDtypeStruct((q,), jnp.int32)
 
-  def laid_out(weights: Weights) -> State:
-    return checkpoint.unflatten(needed, weights)
+  def predict(state: State, images: Array) -> dict[str, Array]:
+    return dict(network.answers(state, {"image": images}))
+
+  needed, size = _needed(state), network.image_size
+  return {
+    "predict": _program(predict, needed, size),
+    "maps": _program(network.maps, needed, size, chosen),
+  }
+
+
+def _program(
+  function: Callable, state: State, size: int, *others: Any
+) -> bytes:
+  """(weights, images, others) -> rows of any number of images, serialized.
+
+  Args:
+    function: (state, images, others) -> arrays with the images as first axis.
+    state: only its shapes matter.
+    size: side of the images in pixels.
+    *others: shapes of what else the program takes, the same for all images.
+  """
+  weights = {
+    name: jax.ShapeDtypeStruct(array.shape, array.dtype)
+    for name, array in checkpoint.flatten(state).items()
+  }
+  # In the scope of the other shapes, so that all have one.
+  known = [d for x in others for d in x.shape if export.is_symbolic_dim(d)]
+  scope = known[0].scope if known else None
+  (b,) = export.symbolic_shape("b", scope=scope)
+  images = jax.ShapeDtypeStruct((b, size, size, 3), jnp.uint8)
 
   # Mapped over single images: the forward pass chooses the size of its blocks
   # by the number of images, which is not known here.
-  def predict(weights: Weights, images: Array) -> dict[str, Array]:
-    state = laid_out(weights)
-    found = jax.vmap(lambda x: network.answers(state, {"image": x[None]}))(
-      images
-    )
-    return {name: rows[:, 0] for name, rows in found.items()}
-
-  def maps(weights: Weights, images: Array, prototypes: Array) -> Array:
-    state = laid_out(weights)
+  def program(weights: Weights, images: Array, *others: Array) -> Any:
+    whole = checkpoint.unflatten(state, weights)
     return jax.vmap(
-      lambda image: network.maps(state, image[None], prototypes)[0]
+      lambda image: jax.tree.map(
+        lambda rows: rows[0], function(whole, image[None], *others)
+      )
     )(images)
 
-  return {
-    name: bytes(
-      export.export(jax.jit(f), platforms=_PLATFORMS)(*shapes).serialize()
-    )
-    for name, f, shapes in (
-      ("predict", predict, (weights, images)),
-      ("maps", maps, (weights, images, chosen)),
-    )
-  }
+  exported = export.export(jax.jit(program), platforms=_PLATFORMS)
+  return bytes(exported(weights, images, *others).serialize())
 
 
 def _needed(state: State) -> State:
@@ -159,10 +226,7 @@ def difference(
     The largest difference of logits, similarities and maps; for values above 1
     as a share of the value.
   """
-  size = network.image_size
-  images = np.random.default_rng(0).integers(
-    0, 256, (_COMPARED, size, size, 3), np.uint8
-  )
+  images = _noise(network.image_size)
   alive = np.flatnonzero(bank_of(state).alive).astype(np.int32)
   call = {
     name: export.deserialize(bytearray(program)).call
@@ -183,6 +247,12 @@ def difference(
     apart(found["similarities"], expected["similarities"][:, alive]),
     apart(maps, expected_maps),
   )
+
+
+def _noise(size: int) -> UInt8[np.ndarray, "b size size 3"]:
+  """Images that programs and model are compared on."""
+  shape = _COMPARED, size, size, 3
+  return np.random.default_rng(0).integers(0, 256, shape, np.uint8)
 
 
 def apart(found: ArrayLike, expected: ArrayLike) -> float:
@@ -242,6 +312,7 @@ def _write(
   programs: Mapping[str, bytes],
   weights: Weights,
   facts: Mapping[str, Any],
+  name_of_facts: str = "prototypes.json",
 ) -> None:
   arrays = io.BytesIO()
   np.savez(arrays, **weights)
@@ -249,5 +320,5 @@ def _write(
   for name, content in {**files, "weights.npz": arrays.getvalue()}.items():
     with replacing(folder / name, "wb") as file:
       file.write(content)
-  with replacing(folder / "prototypes.json") as file:
+  with replacing(folder / name_of_facts) as file:
     file.write(json_text(facts, indent=2) + "\n")

@@ -13,7 +13,7 @@ from PIL import Image
 
 from protojax.data import palette
 from protojax.data.stream import Stream
-from protojax.types import Box, UserError
+from protojax.types import UserError
 from protojax.writing import replacing
 
 # Of pixels that the network does not see.
@@ -56,36 +56,14 @@ def _write(
     raise UserError(f"two images would be written to {folder / stem}.png")
   taken.add(stem)
   image = stream.source[index]["image"]
-  mask = at_own_size(stream, image.shape, classes)
+  frame = stream.resizing.frame(image.shape, stream.image_size)
+  mask = frame.at_own_size(classes, image.shape, _UNSEEN)
   count = int(classes.max()) + 1
   picture = Image.fromarray(mask.astype(np.uint8))
   picture.putpalette([*palette.colours(_COLOURS).ravel().tolist(), 0, 0, 0])
   _save(folder / f"{stem}.png", picture)
   over = palette.painted(image, mask, count)
   _save(folder / f"{stem}-overlay.png", Image.fromarray(over))
-
-
-def at_own_size(
-  stream: Stream, shape: tuple[int, ...], classes: Int[np.ndarray, "S S"]
-) -> Int[np.ndarray, "H W"]:
-  """Classes of the network's square at the size of the image: the nearest.
-
-  Args:
-    stream: says how images become squares.
-    shape: of the image.
-    classes: of the pixels of the square.
-  """
-  frame = stream.resizing.frame(shape, stream.image_size)
-  size = frame.size
-  seen = frame.original(Box(0, 0, size, size), shape)
-  rows = np.clip(np.arange(seen.top, seen.bottom), 0, shape[0] - 1)
-  columns = np.clip(np.arange(seen.left, seen.right), 0, shape[1] - 1)
-  y = (rows + 0.5) * frame.height / shape[0] - frame.top
-  x = (columns + 0.5) * frame.width / shape[1] - frame.left
-  y, x = (np.clip(z.astype(int), 0, size - 1) for z in (y, x))
-  found = np.full(shape[:2], _UNSEEN, np.int32)
-  found[rows[:, None], columns] = classes[y[:, None], x]
-  return found
 
 
 def _save(path: Path, picture: Any) -> None:

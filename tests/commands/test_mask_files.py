@@ -29,21 +29,22 @@ class _Source:
     return self.names[i]
 
 
-def _stream(shape, **how):
+def _stream(shape):
   source = _Source((*shape, 3))
-  return stream.ordered(source, 4, 2, resizing=Resizing(**how), cache_bytes=0)
+  return stream.ordered(source, 4, 2, cache_bytes=0)
 
 
 def test_a_squashed_mask_is_stretched_back():
   classes = np.arange(16).reshape(4, 4)
-  found = mask_files.at_own_size(_stream((8, 12)), (8, 12, 3), classes)
+  frame = Resizing().frame((8, 12, 3), 4)
+  found = frame.at_own_size(classes, (8, 12, 3), 255)
   assert_array_equal(found, classes.repeat(2, axis=0).repeat(3, axis=1))
 
 
 def test_what_was_cut_off_is_unseen():
   classes = np.arange(16).reshape(4, 4)
-  data = _stream((8, 12), kind="aspect")
-  found = mask_files.at_own_size(data, (8, 12, 3), classes)
+  frame = Resizing("aspect").frame((8, 12, 3), 4)
+  found = frame.at_own_size(classes, (8, 12, 3), 255)
   assert_array_equal(found[:, 2:10], classes.repeat(2, 0).repeat(2, 1))
   assert (found[:, [0, 1, 10, 11]] == 255).all()
 
