@@ -10,7 +10,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from ml_collections import ConfigDict
 import numpy as np
 
@@ -27,6 +27,8 @@ from protojax.types import PyTree, State
 from protojax.why import Prototypes
 
 _MANY = 10**9  # images: more than a batch has
+_UNSEEN = 255  # of pixels that the network does not see
+_SHOWN = 4  # classes of pixels in one line
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
@@ -111,6 +113,29 @@ class Inspected:
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class Segmented:
+  """The class of each pixel of an image.
+
+  Attributes:
+    image: name of the image.
+    classes: of each pixel of the image as it was given; index in
+      `Model.class_names`, 255 where the model does not look.
+    shares: class -> its share of the pixels, the largest first; those that the
+      image shows.
+  """
+
+  image: str
+  classes: Int[np.ndarray, "H W"]
+  shares: Mapping[str, float]
+
+  def __repr__(self) -> str:
+    shown = list(self.shares.items())[:_SHOWN]
+    more = ", ..." if len(self.shares) > _SHOWN else ""
+    told = ", ".join(f"{name} {share:.0%}" for name, share in shown)
+    return f"{self.image}: {told}{more}"
+
+
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class Model:
   """A trained run.
 
@@ -131,9 +156,9 @@ class Model:
     """The classes, in the order of the logits.
 
     Raises:
-      UserError: the method does not classify.
+      UserError: the method has no classes of images or pixels.
     """
-    return needed(self.method, "classifies").class_names
+    return needed(self.method, "classifies", "segments").class_names
 
   @property
   def bank(self) -> Bank:
@@ -150,8 +175,8 @@ class Model:
         of any size: they are resized as the run says.
 
     Returns:
-      `Classified`, `Tagged` or `Inspected` of a single image; a list of them of
-      a folder, a pattern, a batch or a list.
+      `Classified`, `Tagged`, `Inspected` or `Segmented` of a single image; a
+      list of them of a folder, a pattern, a batch or a list.
 
     Raises:
       UserError: they are no such images, or the method says nothing of
@@ -167,7 +192,12 @@ class Model:
     for batch, rows in parallel.each(self.method.predict, self.state, batches):
       for i in np.flatnonzero(batch["valid"]):
         row = {name: values[i] for name, values in rows.items()}
-        found.append(say(source.name(int(batch["index"][i])), row))
+        index = int(batch["index"][i])
+        if kind == "segments":
+          shape = source[index]["image"].shape
+          frame = stream.resizing.frame(shape, stream.image_size)
+          row["classes"] = frame.at_own_size(row["classes"], shape, _UNSEEN)
+        found.append(say(source.name(index), row))
     return found[0] if single else found
 
   @functools.cached_property
@@ -297,5 +327,20 @@ def _inspected(inspects: Any, state: State, name: str, row: Mapping) -> Any:
   return Inspected(name, float(row["score"]), float(threshold))
 
 
+def _segmented(segments: Any, state: State, name: str, row: Mapping) -> Any:
+  del state
+  classes, names = row["classes"], segments.class_names
+  counts = np.bincount(classes.ravel(), minlength=_UNSEEN + 1)[: len(names)]
+  order = np.argsort(-counts, kind="stable")
+  total = max(int(counts.sum()), 1)
+  shares = {names[k]: float(counts[k] / total) for k in order if counts[k]}
+  return Segmented(name, classes, shares)
+
+
 # Capability -> function that makes an answer of a row of `predict`.
-_SAID = {"classifies": _classified, "tags": _tagged, "inspects": _inspected}
+_SAID = {
+  "classifies": _classified,
+  "tags": _tagged,
+  "inspects": _inspected,
+  "segments": _segmented,
+}

@@ -6,7 +6,8 @@ measures a trained run, or all seeds of one: how often it is right, whether its
 probabilities can be trusted, how many prototypes a decision needs, and whether
 heat maps show the pixels that the decision depends on. If the data say where
 the object and its parts are, it also measures whether prototypes lie on the
-object and always show the same part.
+object and always show the same part. Of a run that gives each pixel a class it
+measures IoU, and how many prototypes the classes rest on.
 
   python -m protojax evaluate --methods=protopnet,st_protopnet --data=DIR
 

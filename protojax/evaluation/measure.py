@@ -4,11 +4,12 @@ One function for all methods, which needs an `Explainable` network. A metric
 that the data or the network do not allow is absent.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 import statistics
 from typing import Any, NamedTuple
 
+from ml_collections import ConfigDict
 import numpy as np
 
 from protojax import loading, printing
@@ -17,6 +18,7 @@ from protojax.datasets import files
 from protojax.evaluation import decisions, explanations, recipes
 from protojax.methods.base import able
 from protojax.metrics.means import Mean
+from protojax.types import State
 
 # Number of images whose heat maps are measured; deletion and insertion take 58
 # forward passes for each.
@@ -56,8 +58,22 @@ _DETECTED = {
   "real_accuracy": Figure("accuracy on real images", "higher"),
   "generated_accuracy": Figure("accuracy on generated images", "higher"),
 }
+# Of methods that give each pixel a class.
+_SEGMENTED = {
+  "miou": Figure("mean IoU of the classes", "higher"),
+  "boundary_iou": Figure("the same along boundaries", "higher"),
+  "pixel_accuracy": Figure("share of pixels that are right", "higher"),
+  "class_accuracy": Figure("the same, mean over the classes", "higher"),
+  "pq": Figure("panoptic quality", "higher"),
+  "sq": Figure("its part of segmentation", "higher"),
+  "rq": Figure("its part of recognition", "higher"),
+  "shared_tops": Figure("IoU of the cells most like two of a class", "lower"),
+  "used_per_class": Figure("prototypes in use for a class", "lower"),
+  "prototypes_per_group": Figure("prototypes of a group", "lower"),
+}
 FIGURES = {
   **_TAGGED,
+  **_SEGMENTED,
   "accuracy": Figure("accuracy", "higher"),
   **_DETECTED,
   "calibration_error": Figure("calibration error (ECE)", "lower"),
@@ -97,7 +113,8 @@ def measure(
   """All metrics of a finished run that apply, by name, over its test images.
 
   Of a method that gives several labels, or that classifies without comparing
-  patches with prototypes, they are those of its `evaluate`.
+  patches with prototypes, they are those of its `evaluate`. Of one that gives
+  each pixel a class they are those of its `summary`.
 
   Args:
     folder: of the run.
@@ -110,18 +127,15 @@ def measure(
     UserError: no run, a method without prototypes, or no such images.
   """
   method, state, config = loading.load(folder)
+  if able(method, "segments") is not None:
+    return _segmented(folder, method, state, config)
   explains = able(method, "explains")
   alone = explains is not None and explains.network is None
   classifies = able(method, "classifies") is not None
   if able(method, "tags") is not None or (alone and classifies):
     with loading.described_by(folder, config):
       count = len(method.stream("test"))
-    metrics = method.evaluate(state, "test")
-    return {
-      name: Mean(*(np.asarray(n) for n in (np.float32(x), count, 0)))
-      for name, x in metrics.items()
-      if name in FIGURES
-    }
+    return _means(method.evaluate(state, "test"), FIGURES, count)
   model = recipes.explainable(method)
   if not np.any(model.bank(state).alive):
     printing.tell(
@@ -145,6 +159,27 @@ def measure(
     **explanations.measure(model, state, stream, images, by_branch, own_size),
   }
   return {name: found[name] for name in FIGURES if name in found}
+
+
+def _segmented(
+  folder: Path, method: Any, state: State, config: ConfigDict
+) -> dict[str, Mean]:
+  """Metrics of classes of pixels, and of the prototypes behind them."""
+  with loading.described_by(folder, config):
+    count = len(method.stream("test"))
+  stage = {"id": "evaluate", "metrics": method.evaluate(state, "test")}
+  return _means(method.summary(state, [stage]), _SEGMENTED, count)
+
+
+def _means(
+  metrics: Mapping[str, Any], names: Iterable[str], count: int
+) -> dict[str, Mean]:
+  """Metrics of so many images, those that have one of the names."""
+  return {
+    name: Mean(*(np.asarray(n) for n in (np.float32(metrics[name]), count, 0)))
+    for name in names
+    if metrics.get(name) is not None
+  }
 
 
 def over_seeds(
