@@ -7,7 +7,10 @@ from protojax.backbones import recognition
 from tests.methods.protopnet import foreign_nets
 
 
-@pytest.mark.parametrize("name", ["resnet53", "vgg11", "vgg16_bn"])
+@pytest.mark.parametrize(
+  "name",
+  [pytest.param("resnet53", marks=pytest.mark.slow), "vgg11", "vgg16_bn"],
+)
 def test_backbones_are_known_by_their_tensors(name):
   tensors = foreign_nets.features(name, blank=True)
   assert recognition.name_of(tensors) == name

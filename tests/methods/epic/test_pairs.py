@@ -216,6 +216,7 @@ def _adam(generator, batches):
   return w
 
 
+@pytest.mark.slow
 def test_steps_are_those_of_a_naive_twin(updates):
   """Over two devices, with a batch of two pairs at the end of each epoch."""
   assert jax.device_count() == 2
@@ -228,6 +229,7 @@ def test_steps_are_those_of_a_naive_twin(updates):
   np.testing.assert_allclose(found, expected, atol=2e-5)
 
 
+@pytest.mark.slow
 def test_a_round_is_taken_up_in_its_middle(updates):
   third = updates[2]
   *_, last = descent.fit(

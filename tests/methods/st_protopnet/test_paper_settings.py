@@ -66,6 +66,7 @@ def test_drops_that_are_no_epochs_are_refused(drops):
     made(**{"joint.drops": drops})
 
 
+@pytest.mark.slow
 def test_terms_of_raw_vectors_are_those_of_the_papers_code():
   """Of vectors of length 2, in closed form.
 
