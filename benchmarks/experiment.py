@@ -45,6 +45,8 @@ _CODE = tuple(
 _JUDGED = tuple(
   f"protojax/{name}" for name in ("evaluation", "explain", "heat", "modify")
 )
+# Of some methods only.
+_SHARED = tuple(f"protojax/{name}" for name in ("diffusion", "text"))
 
 Figures = Mapping[str, float | None]
 # Arm -> seed -> its figures.
@@ -123,8 +125,16 @@ class Experiment:
     for arm, (file, _) in self.arms.items():
       found[file.partition(":")[0]] = None
       method = _config(*self.arguments(arm, 0))["method"]
-      found[f"protojax/methods/{method}"] = None
+      found |= dict.fromkeys(_of_method(method))
     return list(found)
+
+
+@functools.cache
+def _of_method(name: str) -> list[str]:
+  """A method's folder, and the shared ones that it alone imports."""
+  folder = f"protojax/methods/{name}"
+  text = "".join(p.read_text() for p in sorted((ROOT / folder).rglob("*.py")))
+  return [folder, *(x for x in _SHARED if x.replace("/", ".") in text)]
 
 
 @functools.cache

@@ -209,6 +209,14 @@ def test_experiments_are_declared_and_their_lines_are_whole(name, capsys):
   assert experiment.question in capsys.readouterr().out
 
 
+def test_figures_rest_on_the_folders_that_a_method_shares():
+  """Diffusion is nothing to a classifier."""
+  shared = "protojax/diffusion", "protojax/text"
+  for name, expected in ("promoe_digits", shared[:1]), ("protopnet_photos", ()):
+    found = experiments.load(name).rests_on()
+    assert tuple(x for x in shared if x in found) == expected
+
+
 def test_an_arm_may_lack_a_figure(experiment, tmp_path):
   """MEASURE says None, the line holds null, and the table an empty cell."""
   summary = experiment.measure
