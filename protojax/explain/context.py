@@ -68,6 +68,11 @@ class Context:
     return HeatMaps(self.model, self.state, self.heat)
 
   @functools.cached_property
+  def boxes(self) -> HeatMaps:
+    """Makes boxes alone: attributions by gradients take many passes each."""
+    return HeatMaps(self.model, self.state)
+
+  @functools.cached_property
   def stale(self) -> bool:
     """Whether prototypes have changed since they were pushed to patches."""
     return push.stale(self.state)

@@ -184,6 +184,7 @@ _IMAGE = {
   "answers": described(many(_ANSWER), "by falling logit"),
   "evidence": many(_ROW),
   "others": described(WHOLE, "prototypes without a row"),
+  "silent": described(WHOLE, "those of them whose points are 0.00"),
   "other_points": described(derived(NUMBER), "points of the others"),
 }
 

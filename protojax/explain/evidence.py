@@ -55,6 +55,7 @@ class Evidence:
     field: receptive field of the cell; shown images only.
     heat: the image under its similarity map; shown images only.
     crop: content of the box, small; compared with the prototype's crop.
+    piece: the box and its surroundings, small; shown images only.
     misleading: whether the patches are alike to the model for a reason that
       looks different to the eye (see `misleading`); None if unknown.
   """
@@ -72,6 +73,7 @@ class Evidence:
   field: Box | None = None
   heat: PictureOrFile | None = None
   crop: Crop | None = None
+  piece: PictureOrFile | None = None
   misleading: bool | None = None
 
 
@@ -126,8 +128,10 @@ class LocalExplanation:
     split: "train", "test", or "images" for images without labels.
     label: its true class; None where unknown.
     answers: classes by falling logit: the predicted one, the runner-up, ...
-    evidence: the most similar prototypes, the most similar first.
+    evidence: the prototypes with most points, positive or negative, that carry
+      the answer; those with most points first.
     others: number of living prototypes without a row.
+    silent: how many of these have no points, to two decimals.
     picture: the image at the size of the network's input; shown images only.
     all_scores: scores for all prototypes, if they were asked for.
   """
@@ -139,6 +143,7 @@ class LocalExplanation:
   answers: tuple[Answer, ...]
   evidence: tuple[Evidence, ...]
   others: int
+  silent: int = 0
   picture: PictureOrFile | None = None
   all_scores: AllScores | None = None
 

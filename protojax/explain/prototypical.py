@@ -229,7 +229,6 @@ def _images(
     top=request.top,
     nearest=request.nearest,
     keep_all=request.keep_all,
-    by_points=context.model.groups.by_points,
     keep_features=request.scope != "global",
   ):
     if isinstance(result, Totals):
@@ -256,26 +255,26 @@ def _with_pictures(
   embedded: Float[np.ndarray, "h w d"],
   rows: int,
 ) -> LocalExplanation:
-  """Adds the image, and heat maps of its most similar prototypes."""
+  """Adds the image, where its prototypes are, and heat maps of the first."""
   heat_maps = context.heat_maps
   image = context.stream.examples([explained.index])["image"][0]
-  shown = [row.prototype for row in explained.evidence[:rows]]
-  seen = heat_maps(image, shown, explained.index, embedded)
-  pictured = [
+  shown = [row.prototype for row in explained.evidence]
+  first = len(shown) if context.heat == "upsampling" else rows
+  seen = heat_maps(image, shown[:first], explained.index, embedded)
+  seen += context.boxes(image, shown[first:], explained.index, embedded)
+  pictured = tuple(
     dataclasses.replace(
       row,
       box=box,
       field=heat_maps.field(row.cell),
-      heat=heat,
+      heat=heat if n < rows else None,
       crop=patches.crop(image, box),
     )
-    for row, (box, heat) in zip(explained.evidence, seen, strict=False)
-  ]
-  return dataclasses.replace(
-    explained,
-    picture=image,
-    evidence=(*pictured, *explained.evidence[len(pictured) :]),
+    for n, (row, (box, heat)) in enumerate(
+      zip(explained.evidence, seen, strict=True)
+    )
   )
+  return dataclasses.replace(explained, picture=image, evidence=pictured)
 
 
 class _PictureChoice:

@@ -6,6 +6,9 @@ import dataclasses
 from protojax.modify import presets
 from protojax.modify.presets import Preset
 
+# Rows of a scoring sheet.
+MOST_ROWS = 15
+
 
 def _ignored(images: int) -> None:
   """Reports no progress."""
@@ -21,12 +24,12 @@ class Request:
     preset: what to modify, and how to score it.
     heat: what heat maps show, one of `maps.ATTRIBUTIONS`.
     limit: use at most so many images, evenly over the stream; None: all.
-    top: prototypes listed for each image.
+    top: most prototypes listed for each image.
     keep_all: list the scores of all prototypes, too.
     shown: images of each class that get pictures; some images with a wrong
       class are added.
     shown_unlabelled: images without a label that get pictures.
-    rows_shown: prototypes with pictures for each such image.
+    rows_shown: prototypes with a heat map for each such image.
     prototypes_shown: how many prototypes get pictures.
     nearest: images listed for each prototype.
     provenance: give the patches that prototypes were pushed to; once is enough
@@ -40,7 +43,7 @@ class Request:
   preset: Preset = presets.REFERENCE
   heat: str = "upsampling"
   limit: int | None = None
-  top: int = 10
+  top: int = MOST_ROWS
   keep_all: bool = False
   shown: int = 2
   shown_unlabelled: int = 48

@@ -2,10 +2,12 @@
 
 Points are score times weight of the head; the score is usually the similarity.
 The points of a class and its bias sum to its logit (ProtoPNet's local
-analysis). `prototypical` makes a scoring sheet for every image of a sweep.
+analysis). The rows are the prototypes with most points, positive or negative,
+as many as leave at most a fifth of the sum to all others. `prototypical` makes
+a scoring sheet for every image of a sweep.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 import dataclasses
 
 from jaxtyping import Float
@@ -13,10 +15,13 @@ import numpy as np
 
 from protojax.explain import evidence
 from protojax.explain.evidence import Evidence, LocalExplanation
-from protojax.explain.sweep import Rows
+from protojax.explain.request import MOST_ROWS
+from protojax.explain.sweep import SILENT, Rows
 from protojax.prototypes.bank import Bank
 
 _ANSWERS = 5
+# Least number of rows, and the share of the points that others may have.
+_LEAST, _LEFT = 3, 0.2
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,11 +59,16 @@ class ScoringSheets:
     logits = rows.logits[row].astype(np.float64)
     order = np.argsort(-logits, kind="stable").tolist()
     first, second = order[0], order[min(1, len(order) - 1)]
-    evidence_rows = tuple(
+    every = [
       self._evidence(rows, row, column, j, first, second)
       for column, j in enumerate(rows.prototypes[row].tolist())
       if j >= 0
+    ]
+    count = carrying(
+      [r.points for r in every], logits[first] - self.bias[first]
     )
+    evidence_rows = tuple(every[:count])
+    listed = sum(abs(r.points) < SILENT for r in evidence_rows)
     label, all_scores = int(rows.label[row]), None
     if rows.all_scores is not None:
       all_scores = evidence.AllScores(
@@ -72,6 +82,7 @@ class ScoringSheets:
       answers=self._answers(logits, order),
       evidence=evidence_rows,
       others=int(self.bank.alive.sum()) - len(evidence_rows),
+      silent=int(rows.silent[row]) - listed,
       all_scores=all_scores,
     )
 
@@ -104,3 +115,20 @@ class ScoringSheets:
       )
       for k in order[:_ANSWERS]
     )
+
+
+def carrying(points: Sequence[float], total: float) -> int:
+  """How many rows a scoring sheet needs, of those it may have.
+
+  As many as leave at most a fifth of the sum to all other prototypes; 3 at
+  least and 15 at most.
+
+  Args:
+    points: of the prototypes with most points, the most first.
+    total: points of all prototypes together.
+  """
+  left = total - np.cumsum(points)
+  enough = np.flatnonzero(np.abs(left) <= _LEFT * abs(total)) + 1
+  enough = enough[enough >= _LEAST]
+  most = min(MOST_ROWS, len(points))
+  return min(most, int(enough[0])) if len(enough) else most

@@ -1,7 +1,7 @@
 """One sweep over a stream: local scores of each batch, global scores of all.
 
-Runs `importance` on all devices. The rows of a batch hold only the most similar
-prototypes of each image; the global scores need no rows.
+Runs `importance` on all devices. The rows of a batch hold only the prototypes
+that carry each answer; the global scores need no rows.
 """
 
 from collections.abc import Iterable, Iterator
@@ -24,6 +24,9 @@ from protojax.prototypes.explainable import Scored
 from protojax.prototypes.neighbours import Neighbours
 from protojax.types import ArrayLike, Batch, PyTree, State
 
+# Points below it print as 0.00.
+SILENT = 0.005
+
 
 class Rows(NamedTuple):
   """Local scores of a batch, without its padding.
@@ -35,8 +38,9 @@ class Rows(NamedTuple):
     label: their classes, -1 if unknown.
     similarities: to all prototypes.
     logits: of the unchanged images.
-    prototypes: the t most similar living prototypes, the most similar first, or
-      those with most points; -1 if fewer are alive.
+    prototypes: the t living prototypes with most points for the predicted
+      class, by their absolute values; -1 if fewer are alive.
+    silent: how many living prototypes have points that print as 0.00.
     similarity, score, place, delta: of those prototypes.
     all_scores: similarity, place and delta of all prototypes, if they were
       asked for.
@@ -48,6 +52,7 @@ class Rows(NamedTuple):
   similarities: Float[np.ndarray, "b p"]
   logits: Float[np.ndarray, "b k"]
   prototypes: Int[np.ndarray, "b t"]
+  silent: Int[np.ndarray, " b"]
   similarity: Float[np.ndarray, "b t"]
   score: Float[np.ndarray, "b t"]
   place: PyTree
@@ -88,7 +93,6 @@ def sweep(
   nearest: int = 5,
   replicates: int = 200,
   keep_all: bool = False,
-  by_points: bool = False,
   keep_features: bool = False,
 ) -> Iterator[Rows | Totals]:
   """Local and global scores in one pass, one compiled step per batch.
@@ -105,8 +109,6 @@ def sweep(
     nearest: images of each prototype in the totals.
     replicates: bootstrap draws of the images, for confidence intervals.
     keep_all: give the scores for all prototypes, too.
-    by_points: rank the prototypes of an image by their points for the predicted
-      class, from scores above 0, and not by similarity.
     keep_features: give the features, too.
 
   Yields:
@@ -127,9 +129,7 @@ def sweep(
     ),
     "counts": np.zeros((len(example), totals.BINS), np.int32),
   }
-  step = functools.partial(
-    _step, model, preset, top, keep_all, by_points, keep_features
-  )
+  step = functools.partial(_step, model, preset, top, keep_all, keep_features)
   run = parallel.Sweep(step, (state, jnp.asarray(provenance)), carry)
   sums: dict[str, Sums] = {}
   for _, found in run.rows(itertools.chain([first], batches)):
@@ -157,7 +157,6 @@ def _step(
   preset: Preset,
   top: int,
   keep_all: bool,
-  by_points: bool,
   keep_features: bool,
   states: PyTree,
   carry: PyTree,
@@ -183,11 +182,10 @@ def _step(
   scores = model.scores(state, embedded, local.similarity)
   points = head.logits(scores, model.weights(state), alive)
   rows["logits"] = points + model.bias(state)[None]
-  ranked = local.similarity
-  if by_points:
-    # From positive scores, as in EPIC's algorithm 1.
-    answer = jnp.argmax(rows["logits"], axis=1)
-    ranked = jnp.maximum(scores, 0.0) * model.weights(state)[answer]
+  answer = jnp.argmax(rows["logits"], axis=1)
+  ranked = jnp.abs(scores * model.weights(state)[answer])
+  silent = alive[None] & (ranked < SILENT)
+  rows["silent"] = jnp.sum(silent, axis=1, dtype=jnp.int32)
   chosen, rows["top"] = _first(local, ranked, alive, top)
   rows["prototypes"] = chosen
   rows["score"] = jnp.take_along_axis(scores, jnp.maximum(chosen, 0), axis=1)
@@ -258,10 +256,10 @@ def _plus(total: Sums | None, by_device: Sums, device: int) -> Sums:
 
 def _cut(found: PyTree) -> Rows:
   valid = found["valid"].astype(bool)
-  names = ("index", "label", "similarity", "logits", "prototypes", "score")
+  names = ("index", "label", "similarity", "logits", "prototypes", "silent")
   found = {
     name: jax.tree.map(lambda x: x[valid], found.get(name))
-    for name in (*names, "top", "all_scores", "embedded")
+    for name in (*names, "score", "top", "all_scores", "embedded")
   }
   return Rows(
     found["index"],
@@ -269,6 +267,7 @@ def _cut(found: PyTree) -> Rows:
     found["similarity"],
     found["logits"],
     found["prototypes"],
+    found["silent"],
     found["top"].similarity,
     found["score"],
     found["top"].place,

@@ -23,12 +23,3 @@ class Groups(NamedTuple):
 
   kind: str
   names: tuple[str, ...]
-
-  @property
-  def by_points(self) -> bool:
-    """True if rows are ranked by points, False if by similarity.
-
-    A channel can fire in every image without speaking for a class. A prototype
-    of a class speaks for it the more, the more similar it is.
-    """
-    return self.kind == FAVOURITE

@@ -16,7 +16,7 @@ from protojax.explain.evidence import (
   LocalExplanation,
   Overview,
 )
-from protojax.prototypes.groups import CLASS, FAVOURITE
+from protojax.prototypes.groups import CLASS
 from protojax.report import characteristics, glossary, page, sentences
 
 _STAGES = {
@@ -79,7 +79,6 @@ def values(
     "noted": [
       name for name in run.notes if any(name in e.notes for e in prototypes)
     ],
-    "by_points": kind == FAVOURITE,
     "names": names,
     "order": order,
     # The names of a sweep over strengths are no characteristics.

@@ -34,6 +34,15 @@ def cut_out(picture: Picture, box: Box) -> UInt8[np.ndarray, "side side 3"]:
   return page.cut(picture, box, _PIECE, picture.shape[0] // 5)
 
 
+def _piece(
+  piece: PictureOrFile | None, picture: PictureOrFile | None, box: Box | None
+) -> UInt8[np.ndarray, "side side 3"] | PictureFile | None:
+  """The small picture; cut out if there is none yet."""
+  if piece is None and box is not None and isinstance(picture, np.ndarray):
+    return cut_out(picture, box)
+  return piece
+
+
 class Pictures:
   """The picture files of a report.
 
@@ -70,7 +79,13 @@ class Pictures:
     """
     name = f"{e.split}/{e.index}"
     rows = (
-      dataclasses.replace(r, heat=self._if_any(f"{name}-{r.prototype}", r.heat))
+      dataclasses.replace(
+        r,
+        heat=self._if_any(f"{name}-{r.prototype}", r.heat),
+        piece=self._if_any(
+          f"{name}-{r.prototype}-piece", _piece(r.piece, e.picture, r.box)
+        ),
+      )
       for r in e.evidence
     )
     return dataclasses.replace(
@@ -119,9 +134,7 @@ class Pictures:
 
   def _patch(self, patch: Patch, name: str) -> Patch:
     """A patch with files; cuts its piece out if it has none."""
-    piece = patch.piece
-    if piece is None and isinstance(patch.picture, np.ndarray):
-      piece = cut_out(patch.picture, patch.box)
+    piece = _piece(patch.piece, patch.picture, patch.box)
     return dataclasses.replace(
       patch,
       picture=self._if_any(f"train/{patch.index}", patch.picture),

@@ -219,8 +219,10 @@ def _about_image(explained: LocalExplanation) -> str:
       f"{line.points} = {line.product}: prototype {line.prototype}"
       f" ({line.group}); {ranked(row.because)}"
     )
-  if explained.others:
-    lines.append(f"{scores.others} from {explained.others} other prototypes")
+  if scores.spoken:
+    lines.append(f"{scores.others} from {scores.spoken} other prototypes")
+  if scores.silent:
+    lines.append(f"{scores.silent} with less than 0.005 points each")
   if scores.bias is not None:
     lines.append(f"{scores.bias} bias of the class")
   return "\n".join(lines)
@@ -242,6 +244,8 @@ class ScoringSheet(NamedTuple):
     factor: that the weights multiply: "similarity", or "score" if it differs.
     rows: the listed prototypes.
     others: points of all other prototypes together.
+    spoken: how many of these have points of this class.
+    silent: how many have none, to two decimals.
     bias: of the class; None if it is 0.
     logit: the sum.
   """
@@ -249,6 +253,8 @@ class ScoringSheet(NamedTuple):
   factor: str
   rows: tuple[ScoringSheetRow, ...]
   others: str
+  spoken: int
+  silent: int
   bias: str | None
   logit: str
 
@@ -283,11 +289,15 @@ def scoring_sheet(explained: LocalExplanation, answer: int = 0) -> ScoringSheet:
       explained.evidence, weights, hundredths, strict=True
     )
   )
+  # It is known for the answer alone.
+  silent = 0 if answer else explained.silent
   own = all(row.score == row.similarity for row in explained.evidence)
   return ScoringSheet(
     "similarity" if own else "score",
     rows,
     _two(others / 100),
+    explained.others - silent,
+    silent,
     _two(bias / 100) if bias else None,
     _two(logit / 100),
   )

@@ -222,7 +222,11 @@ def test_a_sweep_carries_places_through_rows_and_neighbours(found):
     start = own.stop
     shown = jax.tree.map(lambda x, own=own: x[own], place)
     jax.tree.map(assert_array_equal, rows.all_scores.place, shown)
-    top = np.argsort(-similarity[own], axis=1)[:, :2]
+    answer = rows.logits.argmax(axis=1)
+    points = similarity[own] * state.params["weight"][answer]
+    top = np.argsort(-np.abs(points), axis=1)[:, :2]
+    silent = np.abs(points) < 0.005
+    assert_array_equal(rows.silent, silent.sum(axis=1))
     assert_array_equal(rows.prototypes, top)
     jax.tree.map(
       lambda x, y, top=top: assert_array_equal(x, _chosen(y, top)),

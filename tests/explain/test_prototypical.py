@@ -4,7 +4,7 @@ import numpy as np
 from numpy.testing import assert_allclose, assert_array_equal
 import pytest
 
-from protojax.explain import prototypical
+from protojax.explain import prototypical, scoring_sheet
 from protojax.explain.evidence import (
   GlobalExplanation,
   LocalExplanation,
@@ -62,18 +62,46 @@ def test_scoring_sheet_sums_to_the_logit():
     assert_allclose([a.logit for a in e.answers], logits[k][order], rtol=1e-5)
     assert_allclose(sum(a.probability for a in e.answers), 1)
     assert e.wrong == (order[0] != stream.labels[k])
-    assert len(e.evidence) == 10
-    assert e.others == 1
-    shown = {row.prototype for row in e.evidence}
-    (missing,) = set(range(12)) - {5} - shown
-    other = float(similarity[k, missing]) * weight[order[0], missing]
+    points = np.asarray(similarity[k]) * weight[order[0]]
+    alive = [j for j in range(12) if j != 5]
+    ranked = sorted(alive, key=lambda j: -abs(points[j]))
+    shown = [row.prototype for row in e.evidence]
+    assert shown == ranked[: len(shown)]
+    assert e.others == 11 - len(shown)
+    missing = ranked[len(shown) :]
+    assert e.silent == sum(abs(points[missing]) < 0.005)
+    other = float(points[missing].sum())
     assert_allclose(e.other_points, other, rtol=1e-3, atol=1e-4)
+    # One row less would leave more than a fifth to the others.
+    assert len(shown) >= 3
+    if missing:
+      assert abs(other) <= 0.2001 * abs(logits[k][order[0]])
+    if len(shown) > 3:
+      assert abs(other + points[shown[-1]]) > 0.1999 * abs(logits[k][order[0]])
     for row in e.evidence:
       assert_allclose(row.points, row.similarity * row.weight)
       assert row.weight == weight[order[0], row.prototype]
       assert row.runner_up_weight == weight[order[1], row.prototype]
       assert row.cell == cells[k, row.prototype]
       assert row.because["identity"] == 0
+
+
+@pytest.mark.parametrize(
+  ("points", "total", "count"),
+  [
+    # 80 % is reached by the second row; three are the least.
+    ([5.0, 4.0, 0.5, 0.25, 0.25], 10.0, 3),
+    ([3.0, 2.0, 1.5, 1.5, 1.0, 1.0], 10.0, 4),
+    # The third alone would leave too little, the fourth corrects it.
+    ([6.0, 5.0, 4.0, -5.0, 0.0], 10.0, 4),
+    # What is never reached has the most rows.
+    ([0.1] * 20, 10.0, 15),
+    ([1.0, 1.0], 10.0, 2),
+    ([0.0] * 20, 0.0, 3),
+  ],
+)
+def test_rows_that_carry_an_answer(points, total, count):
+  assert scoring_sheet.carrying(points, total) == count
 
 
 def test_patches_and_duplicates():
@@ -116,7 +144,9 @@ def test_pictures_of_some_images_of_each_class():
   assert all(e.wrong for e in shown[3:])
   for e in shown:
     assert_array_equal(e.picture, _test_images(20).images[e.index])
-    assert [r.heat is not None for r in e.evidence] == [True] * 3 + [False] * 7
+    heats = [r.heat is not None for r in e.evidence]
+    assert heats == [n < 3 for n in range(len(e.evidence))]
+    assert all(r.box is not None for r in e.evidence)
     assert e.evidence[0].heat.shape == (32, 32, 3)
 
 

@@ -229,7 +229,6 @@ def test_another_head_is_refused(state):
 
 
 def test_an_image_is_told_by_the_channels_with_most_points(network, state):
-  """EPIC's algorithm 1; what is left has the rest of the logit."""
   own = state.params["classifier"]
   head = classifier.Head(np.abs(own["weight"]), own["bias"])
   turned = folding.folded(folding.with_head(state, head), np.eye(CHANNELS))
@@ -237,7 +236,7 @@ def test_an_image_is_told_by_the_channels_with_most_points(network, state):
   answers = _of(network, "answers", turned, {"image": images})
   embedded = _of(network, "embed", turned, images)
   scores = _of(network, "scores", turned, embedded, answers["similarities"])
-  points = np.where(np.asarray(scores) > 0, answers["points"], 0.0)
+  points = np.abs(answers["points"])
   rows, _ = sweep.sweep(
     network,
     turned,
@@ -246,7 +245,6 @@ def test_an_image_is_told_by_the_channels_with_most_points(network, state):
     provenance=np.full(CHANNELS, -1),
     top=3,
     replicates=1,
-    by_points=network.groups.by_points,
   )
   expected = np.argsort(-points, axis=1, kind="stable")[:, :3]
   # Those without points are in no order.
