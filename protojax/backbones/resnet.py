@@ -80,7 +80,11 @@ def load(name: str) -> Backbone:
       Level(f"stage_{i}", min(2 ** (i + 1), stride), width)
       for i, width in enumerate(widths, start=1)
     ),
-    layouts=(_TORCHVISION, _BOTH if depth == _WITH_BOTH else _BBN),
+    layouts=(
+      _TORCHVISION,
+      _BOTH if depth == _WITH_BOTH else _BBN,
+      *((_DEEPLAB,) if deeplab else ()),
+    ),
     readout="mean",
     preprocessing=_PREPROCESSING,
   )
@@ -240,5 +244,28 @@ _foreign_name = naming(
   ("shortcut_norm", "downsample.1"),
 )
 _TORCHVISION = Layout("torchvision and timm", _foreign_name, ("fc.",))
+# kazuto1011/deeplab-pytorch, with the weights for COCO and VOC; Caffe's own are
+# converted to it. Blocks and layers are counted from 1, the stem among them.
+_DEEPLAB = Layout(
+  "DeepLabV2",
+  naming(
+    ("stem", "layer1.conv1.conv"),
+    ("stem_norm", "layer1.conv1.bn"),
+    *(
+      (f"stage_{i}_block_{j}", f"layer{i + 1}.block{j + 1}")
+      for i in range(1, 5)
+      for j in range(36)
+    ),
+    *(
+      (f"{ours}_{n}", f"{name}.{theirs}")
+      for n, name in enumerate(("reduce", "conv3x3", "increase"), start=1)
+      for ours, theirs in (("conv", "conv"), ("norm", "bn"))
+    ),
+    ("shortcut", "shortcut.conv"),
+    ("shortcut_norm", "shortcut.bn"),
+  ),
+  ("aspp.",),
+  lambda tensors: {n.removeprefix("base."): x for n, x in tensors.items()},
+)
 _BBN = Layout("BBN", _foreign_name, ("rb_block.", "classifier."), _one_branch)
 _BOTH = Layout("BBN", _foreign_name, ("classifier.",), _both_branches)

@@ -1,11 +1,11 @@
-"""Imports a classifier that was trained with the code of others.
+"""Imports a model that was trained with the code of others.
 
   python -m protojax import FILE.pth --output=DIR [--data=DIR --push]
 
-FILE.pth is a file that the code of ProtoPNet, EvalProtoPNet or ST-ProtoPNet
-saves (a pickled module or a state dict), or CaBRNet's model_state.pth with
-model_arch.yml in the same folder. Nothing in it is executed, and PyTorch is not
-needed. DIR becomes the workdir of a run:
+FILE.pth is a file that the code of ProtoPNet, EvalProtoPNet, ST-ProtoPNet,
+ProtoSeg or ScaleProtoSeg saves (a pickled module or a state dict), or CaBRNet's
+model_state.pth with model_arch.yml in the same folder. Nothing in it is
+executed, and PyTorch is not needed. DIR becomes the workdir of a run:
 
   python -m protojax predict --workdir=DIR IMAGE...
   python explain.py --workdir=DIR --images=PATH --allow-stale

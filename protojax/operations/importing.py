@@ -184,7 +184,7 @@ def _write(folder, config, names, state: State, facts) -> None:
 
 
 def _next(folder: Path, args: argparse.Namespace, method: Any) -> list[str]:
-  if method.capabilities.classifies is None:
+  if method.capabilities.generates is not None:
     return [f"Next: {typed.command('sample')} --workdir={folder}"]
   explain = f"{typed.command('explain')} --workdir={folder}"
   explain += "" if args.data else " --images=PATH"

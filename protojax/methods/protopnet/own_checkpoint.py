@@ -27,7 +27,10 @@ _OTHERS = {"proto_presence": "ProtoPool"}
 
 def recognised(module: pytorch.Module) -> bool:
   """Whether a file is of ProtoPNet's code, or of code that was made from it."""
-  return any(name in _tensors(module) for name in (_PROTOTYPES, *_OTHERS))
+  found = _tensors(module)
+  # ProtoSeg's and ScaleProtoSeg's code was, too, and is no classifier.
+  dense = any(name.startswith("features.base.aspp.") for name in found)
+  return not dense and any(name in found for name in (_PROTOTYPES, *_OTHERS))
 
 
 def read(module: pytorch.Module, image_size: int = 0) -> Classifier:
