@@ -77,7 +77,8 @@ def get_config(variants: str = "") -> ConfigDict:
       # Of each class at each scale; 0: a linear head.
       "prototypes": {"per_class": 3},
       # Of each class; 0: none. threshold: smaller weights become 0 at the end.
-      "groups": {"per_class": 3, "threshold": 0.05},
+      # rescaled: the sum of the others is 1 again, which the paper's is not.
+      "groups": {"per_class": 3, "threshold": 0.05, "rescaled": False},
       # Weights of the terms besides the cross entropy. on: "distance", as in
       # the paper's code, or "similarity". foreign: of the head's weights from
       # other classes, and the same of groups.

@@ -298,9 +298,18 @@ class Method:
   def threshold(
     self, state: State, data: stream_lib.Stream
   ) -> tuple[State, Metrics]:
-    """Small weights become 0; the others stay, so that sums fall below 1."""
-    weights = judging.group_weights(self.network, state)
-    kept = np.where(weights < self.config.groups.threshold, 0, weights)
+    """Small weights become 0; the others stay, so that sums fall below 1.
+
+    With groups.rescaled, the others grow until their sum is 1 again.
+    """
+    c, weights = (
+      self.config.groups,
+      judging.group_weights(self.network, state),
+    )
+    kept = np.where(weights < c.threshold, 0, weights)
+    if c.rescaled:
+      total = kept.sum(axis=-1, keepdims=True)
+      kept = kept / np.where(total > 0, total, 1)
     after = _with_weights(state, kept.astype(np.float32))
     before, now = (
       judging.cells(self.network, s, self._features.stream(s, data))

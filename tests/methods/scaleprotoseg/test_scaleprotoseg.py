@@ -317,3 +317,21 @@ def test_shared_tops_are_those_of_a_loop(method, state, batch):
         a, b = tops[i, :, p], tops[i, :, q]
         shares.append((a & b).sum() / (a | b).sum())
     assert_allclose(found[i], [sum(shares), len(shares)], rtol=1e-5)
+
+
+@pytest.mark.parametrize("rescaled", [False, True])
+def test_small_weights_of_groups_become_0(method, state, rescaled):
+  """0.04 and 0.05 - 1e-6 go, 0.05 stays; the others keep their shares."""
+  own = _load(groups_rescaled=rescaled)
+  weights = np.zeros((6, 3, 6), np.float32)
+  weights[..., :4] = 0.86, 0.05, 0.05 - 1e-6, 0.04
+  params = {**state.params, "head": {**state.params["head"]}}
+  params["head"]["weights"] = weights
+  buffers = {**state.buffers, "grouped": np.ones((), bool)}
+  before = state.replace(params=params, buffers=buffers)
+  after, found = own.threshold(before, method.stream("test"))
+  kept = np.array([0.86, 0.05, 0, 0, 0, 0]) / (0.91 if rescaled else 1)
+  got = after.params["head"]["weights"]
+  assert_allclose(got, np.broadcast_to(kept, got.shape), rtol=1e-6)
+  assert found["used"] == 12
+  assert 0 <= found["changed"] <= 1
