@@ -19,9 +19,11 @@ from protojax.data.source import Source
 from protojax.data.stream import Stream
 from protojax.datasets import given
 from protojax.explain.request import Request
+from protojax.heat import maps
 from protojax.methods.base import able, needed
 from protojax.modify import presets
-from protojax.prototypes.bank import Bank, bank_of
+from protojax.modify.modification import require_known
+from protojax.prototypes.bank import Bank
 from protojax.report import page
 from protojax.types import PyTree, State
 from protojax.why import Prototypes
@@ -162,8 +164,18 @@ class Model:
 
   @property
   def bank(self) -> Bank:
-    """The prototypes: vectors, classes, whether alive, and where from."""
-    return bank_of(self.state)
+    """The prototypes: vectors, classes, whether alive, and where from.
+
+    Raises:
+      UserError: the method keeps none that parts of images are compared with.
+    """
+    explains = able(self.method, "explains")
+    if explains is None or explains.network is None:
+      raise UserError(
+        f"{self.config.method} keeps no bank of prototypes that parts of images"
+        " are compared with; `model.state` has its arrays"
+      )
+    return explains.network.bank(self.state)
 
   @typed.from_python()
   def predict(self, images: Any) -> Any:
@@ -230,8 +242,10 @@ class Model:
       preset: what is changed, and how far: "reference", "balanced",
         "two_sided", "v1", a JSON file, or one characteristic at several
         strengths, such as "contrast=0.2,0.45,0.7".
-      heat: what heat maps show: "upsampling", "receptive_field", "saliency",
-        "smoothgrad" or "prp".
+      heat: what heat maps of prototypes show: "upsampling", "receptive_field",
+        "saliency", "smoothgrad", "integrated_gradients", "occlusion",
+        "grad_cam" or "prp". Detectors, and methods that explain in blocks,
+        have maps of their own.
       allow_stale: explain prototypes that have changed since the last push.
 
     Returns:
@@ -242,6 +256,7 @@ class Model:
       UserError: they are no such images, or the method explains none.
     """
     chosen, explains = presets.load(preset), needed(self.method, "explains")
+    require_known("attribution", heat, maps.ATTRIBUTIONS)
     if not allow_stale:
       loading.require_current(
         explains, self.state, self.folder, "allow_stale=True"
