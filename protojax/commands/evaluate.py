@@ -148,6 +148,12 @@ def _of_judging(parser: argparse.ArgumentParser) -> None:
     help="compare heat with objects at the size of each image, as in"
     " ST-ProtoPNet's code; by default at that of the network's input",
   )
+  parser.add_argument(
+    "--sanity",
+    action="store_true",
+    help="also check heat maps of classes: max-sensitivity, ROAD, and likeness"
+    " to the map of the same network with random parameters (MPRT)",
+  )
 
 
 def _of_methods(parser: argparse.ArgumentParser) -> None:

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 import dataclasses
-import functools
 from typing import Any
 
 import jax
@@ -10,12 +9,12 @@ import numpy as np
 
 from protojax import parallel
 from protojax.data import concepts, objects
-from protojax.evaluation import heats
+from protojax.evaluation import heat_checks, heats
 from protojax.evaluation.decisions import gathered
 from protojax.metrics import interpretability as metrics
 from protojax.metrics.means import Mean, mean
 from protojax.prototypes.explainable import Explainable
-from protojax.types import ArrayLike, Batch, State
+from protojax.types import Array, ArrayLike, Batch, State
 
 # Number of nearest images that purity is computed from (PIP-Net).
 _NEAREST = 10
@@ -30,6 +29,7 @@ def measure(
   images: int,
   by_branch: bool = False,
   own_size: bool = False,
+  sanity: bool = False,
 ) -> dict[str, Mean]:
   """Metrics of the heat maps over so many images of a stream, by name.
 
@@ -44,13 +44,16 @@ def measure(
     by_branch: see `decisions.probabilities`.
     own_size: heat is compared with the object at the size of the image itself;
       by default at that of the network's input.
+    sanity: with the metrics of `heat_checks`.
   """
   size = parallel.whole_batch(_AT_ONCE * parallel.device_count())
   stream = dataclasses.replace(stream, batch_size=size)
   batches = _with_places(model, stream, images)
-  judge = functools.partial(
-    heats.judged, model, by_branch=by_branch, own_size=own_size
-  )
+
+  def judge(state: State, batch: Batch) -> dict[str, Array]:
+    found = heats.judged(model, state, batch, by_branch, own_size)
+    return found | (heat_checks.checked(model, state, batch) if sanity else {})
+
   rows = gathered(judge, state, batches)
   if "class_map" in rows:
     rows |= _at_own_size(

@@ -8,7 +8,7 @@ for those that give the predicted class the most points.
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, UInt8
 
 from protojax import parallel
 from protojax.evaluation.decisions import Decision, decide, probabilities
@@ -119,6 +119,18 @@ def _asked(
   points = seen.scores * weights
   _, asked = jax.lax.top_k(points, min(_ASKED, points.shape[1]))
   return asked, jnp.take_along_axis(maps, asked[..., None, None], axis=1)
+
+
+def of_class(
+  model: Explainable,
+  state: State,
+  images: UInt8[ArrayLike, "b H W 3"],
+  classes: Int[ArrayLike, " b"],
+) -> Float[Array, "b H W"]:
+  """The heat of a class of each image, in pixels."""
+  maps = _maps(model, state, decide(model, state, images))
+  found = _class_map(maps, model.weights(state), classes)
+  return _pixels(found, *images.shape[1:3])
 
 
 def _pixels(

@@ -87,6 +87,9 @@ FIGURES = {
   "uniqueness": Figure("share of unique prototypes", "higher"),
   "deletion": Figure("deletion, area", "lower"),
   "insertion": Figure("insertion, area", "higher"),
+  "max_sensitivity": Figure("heat moved by noise (max-sensitivity)", "lower"),
+  "road": Figure("class kept, hottest pixels filled in (ROAD)", "lower"),
+  "mprt": Figure("heat alike with random parameters (MPRT)", "lower"),
   "drop_focus": Figure("similarity lost, changed where hot", "higher"),
   "drop_dual": Figure("similarity lost, changed elsewhere", "lower"),
   "same_cells": Figure("same cell under noise", "higher"),
@@ -109,6 +112,7 @@ def measure(
   images: int = IMAGES,
   by_branch: bool = False,
   own_size: bool = False,
+  sanity: bool = False,
 ) -> dict[str, Mean]:
   """All metrics of a finished run that apply, by name, over its test images.
 
@@ -122,11 +126,15 @@ def measure(
     images: number of images whose heat maps are measured.
     by_branch: see `explanations.measure`.
     own_size: see `explanations.measure`.
+    sanity: see `explanations.measure`.
 
   Raises:
-    UserError: no run, a method without prototypes, or no such images.
+    UserError: no run, a method without prototypes, or no such images; or its
+      prototypes are no patches, and have no heat to check.
   """
   method, state, config = loading.load(folder)
+  if sanity:
+    recipes.explainable(method)
   if able(method, "segments") is not None:
     return _segmented(folder, method, state, config)
   explains = able(method, "explains")
@@ -156,7 +164,9 @@ def measure(
     )
   found = {
     **decisions.measure(model, state, stream, others),
-    **explanations.measure(model, state, stream, images, by_branch, own_size),
+    **explanations.measure(
+      model, state, stream, images, by_branch, own_size, sanity
+    ),
   }
   return {name: found[name] for name in FIGURES if name in found}
 

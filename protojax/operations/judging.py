@@ -36,10 +36,10 @@ def run(args: argparse.Namespace) -> int:
       folder holds other runs.
   """
   parallel.setup()
-  if args.planted and (args.by_branch or args.own_size):
+  if args.planted and (args.by_branch or args.own_size or args.sanity):
     raise UserError(
-      "--by-branch and --own-size change figures of --workdir and --methods;"
-      " --planted has none of them"
+      "--by-branch, --own-size and --sanity are for figures of --workdir and"
+      " --methods; --planted has none of them"
     )
   try:
     content = _content(args)
@@ -107,6 +107,7 @@ def _judged(args: argparse.Namespace) -> Mapping[str, Any]:
     images=min(args.images, _FEW) if args.debug else args.images,
     by_branch=args.by_branch,
     own_size=args.own_size,
+    sanity=args.sanity,
   )
   # Such figures are not those of the same names without.
   asked = {"by_branch": args.by_branch, "own_size": args.own_size}

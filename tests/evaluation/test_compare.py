@@ -113,15 +113,17 @@ def _run(*arguments):
 @pytest.mark.slow
 def test_a_trained_run_is_judged(debug_run, tmp_path, capsys):
   file = tmp_path / "found.json"
-  assert not _run(f"--workdir={debug_run}", "--images=4", f"--json={file}")
+  flags = "--images=4", "--sanity", f"--json={file}"
+  assert not _run(f"--workdir={debug_run}", *flags)
   ((name, found),) = json.loads(file.read_text())["methods"].items()
   assert name == "protopnet"
   summary = json.loads((debug_run / "summary.json").read_text())
   assert found["accuracy"]["mean"] == pytest.approx(
     summary["metrics"]["accuracy"], abs=1e-6
   )
-  for metric in ("accuracy", "deletion", "insertion", "uniqueness"):
+  for metric in ("accuracy", "deletion", "insertion", "uniqueness", "road"):
     assert 0 <= found[metric]["mean"] <= 1
+  assert found["max_sensitivity"]["mean"] > 0
   assert "content" not in found
   assert "| accuracy" in capsys.readouterr().out
 
@@ -138,12 +140,13 @@ def test_how_it_was_judged_is_asked_and_told(tmp_path, monkeypatch):
   monkeypatch.setattr(compare, "one", one)
   file = tmp_path / "found.json"
   told = []
-  for flags in (), ("--by-branch",), ("--by-branch", "--own-size"):
+  for flags in (), ("--by-branch", "--sanity"), ("--by-branch", "--own-size"):
     assert not _run(f"--workdir={tmp_path}", f"--json={file}", *flags)
     told.append(set(json.loads(file.read_text())) - {"methods"})
   assert told == [set(), {"by_branch"}, {"by_branch", "own_size"}]
   assert [a["by_branch"] for a in asked] == [False, True, True]
   assert [a["own_size"] for a in asked] == [False, False, True]
+  assert [a["sanity"] for a in asked] == [False, True, False]
 
 
 def test_mistakes_say_what_to_do(tmp_path):

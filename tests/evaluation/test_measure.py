@@ -1,17 +1,18 @@
 """One measuring function for every model: what is there, and what is not."""
 
 import copy
+import functools
 import types
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from numpy.testing import assert_allclose
+from numpy.testing import assert_allclose, assert_array_equal
 import pytest
 
 from protojax.data import stream
 from protojax.data.places import Places
-from protojax.evaluation import decisions, explanations, heats
+from protojax.evaluation import decisions, explanations, heat_checks, heats
 from protojax.evaluation.measure import over_seeds
 from protojax.heat import similarity_map
 from protojax.metrics import sizes
@@ -129,6 +130,26 @@ def test_the_heat_of_a_class_is_the_mean_map_of_its_prototypes(trained):
   maps, found = map(np.asarray, heat(fakes.photographs(2), np.array([2, 0])))
   assert_allclose(found[0], np.mean(maps[0, own[2]], axis=0) * 4, rtol=1e-5)
   assert_allclose(found[1], np.mean(maps[1, own[0]], axis=0) * 4, rtol=1e-5)
+
+
+def test_checks_of_heat(trained):
+  model, state = trained
+  check = jax.jit(functools.partial(heat_checks.checked, model))
+  batch = next(iter(_stream(_Source()).batches()))
+  found = check(state, batch)
+  assert set(found) == {"max_sensitivity", "road", "mprt"}
+  assert {x.shape for x in found.values()} == {(4,)}
+  assert np.all(found["max_sensitivity"] > 0)
+  assert np.all((found["road"] >= 0) & (found["road"] <= 1))
+  assert np.all(np.abs(found["mprt"]) < 1)
+  # A network that ignores its image never changes the class, and its maps of
+  # zeros have no size to compare with, and no order of pixels.
+  weight = np.zeros_like(state.params["head"]["weight"])
+  params = {**state.params, "head": {"weight": weight}}
+  found = check(state.replace(params=params), batch)
+  assert_array_equal(found["road"], 1)
+  for name in ("max_sensitivity", "mprt"):
+    assert np.all(np.isnan(found[name]))
 
 
 def _softmax(logits):
