@@ -25,7 +25,7 @@ from protojax.modify import presets
 from protojax.modify.modification import require_known
 from protojax.prototypes.bank import Bank
 from protojax.report import page
-from protojax.types import PyTree, State
+from protojax.types import PyTree, State, UserError
 from protojax.why import Prototypes
 
 _MANY = 10**9  # images: more than a batch has
