@@ -1,0 +1,1 @@
+"""FoPro: learns from noisy web images with a few clean ones."""
