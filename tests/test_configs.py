@@ -29,6 +29,7 @@ EMBEDDED = (
   "digits",
   "measured_digits",
   "digit_bags",
+  "digit_web",
   "regenerated",
   "texture_mosaics",
 )

@@ -138,6 +138,7 @@ def test_a_data_set_is_a_module():
     "composites",
     "digit_bags",
     "digit_canvases",
+    "digit_web",
     "digits",
     "emotion_csv",
     "ferplus",
@@ -155,6 +156,8 @@ def test_a_data_set_is_a_module():
     "texture_mosaics",
     "voc2007",
     "voc2012",
+    "web_folder",
+    "web_lists",
   )
   assert datasets.names("collect") == ("elpv", "folder", "prepared", "textures")
   for name, module in datasets.preparers().items():

@@ -23,6 +23,8 @@ _CONFIGS = (
   "csr_composites",
   "csr_bccd",
   "epic_composites",
+  "fopro_digits",
+  "fopro_folder",
   "gapl_folder",
   "inp_former_folder",
   "irca_folder",

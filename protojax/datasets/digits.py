@@ -61,6 +61,21 @@ def load(data: Any, split: str, seed: int) -> Digits:
     UserError: scikit-learn is not installed, or `data.root` is given.
   """
   del seed
+  found = whole(data)
+  tested = _tested(found.labels)
+  chosen = np.setdiff1d(np.arange(len(found)), tested)
+  chosen = tested if split == "test" else chosen
+  return Digits(
+    found.numbers[chosen], found.images[chosen], found.labels[chosen]
+  )
+
+
+def whole(data: Any) -> Digits:
+  """All scans, of both splits.
+
+  Raises:
+    UserError: see `load`.
+  """
   if data.root:
     raise UserError(
       f"--config.data.root={data.root} does not hold the embedded digits: leave"
@@ -71,11 +86,7 @@ def load(data: Any, split: str, seed: int) -> Digits:
   images = np.rint(pixels * (255 / _BRIGHTEST)).astype(np.uint8)
   images = np.repeat(images, 3, axis=-1)
   labels = rows[:, -1].astype(np.int32)
-  chosen = np.setdiff1d(np.arange(len(rows)), _tested(labels))
-  if split == "test":
-    chosen = _tested(labels)
-  chosen = chosen.astype(np.int32)
-  return Digits(chosen, images[chosen], labels[chosen])
+  return Digits(np.arange(len(rows), dtype=np.int32), images, labels)
 
 
 def _tested(labels: Int32[np.ndarray, " n"]) -> np.ndarray:

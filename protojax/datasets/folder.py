@@ -103,6 +103,21 @@ def opened(
   return _labelled(listed, f"{chosen}/", by_split[chosen])
 
 
+def of_classes(root: str) -> Files:
+  """Opens all images of a folder of classes.
+
+  Args:
+    root: holds the folders of the classes.
+
+  Raises:
+    UserError: the folder does not hold what is described here.
+  """
+  root = os.path.expanduser(root)
+  _require_folder(root)
+  listed = _listed(root, ("", ""))
+  return _labelled(listed, "", listed.classes(""))
+
+
 @dataclasses.dataclass(frozen=True)
 class _Listed:
   """The images of a folder of classes, by names with / between folders.

@@ -46,9 +46,7 @@ def test_the_order_of_other_classes_does_not_matter():
   vectors, rows, labels, kept = _batch()
   order = np.argsort(labels, kind="stable")  # Within a class it stays.
   one = moving.averaged(vectors, rows, labels, kept, 0.9)
-  other = moving.averaged(
-    vectors, rows[order], labels[order], kept[order], 0.9
-  )
+  other = moving.averaged(vectors, rows[order], labels[order], kept[order], 0.9)
   np.testing.assert_allclose(one, other, atol=1e-6)
 
 
@@ -75,11 +73,13 @@ def test_temperatures_are_finite_for_classes_without_images():
   np.testing.assert_allclose(
     found.temperatures, [0.1, 2 / (4 * np.log(14)), 0.01], rtol=1e-5
   )
-  assert not np.any(found.counts) and not np.any(found.distances)
+  assert not np.any(found.counts)
+  assert not np.any(found.distances)
   same = moving.cooled_at_end(before, np.int32(3), 5)
   np.testing.assert_array_equal(same.counts, n)
   np.testing.assert_array_equal(
-    moving.cooled_at_end(before, np.int32(4), 5).temperatures, found.temperatures
+    moving.cooled_at_end(before, np.int32(4), 5).temperatures,
+    found.temperatures,
   )
 
 
@@ -96,14 +96,11 @@ def _tiled(params, rows, prototypes):
 
 @pytest.mark.parametrize("most", [1 << 24, 6 * 8 * 2, 1])
 def test_the_relation_is_that_of_all_pairs(most):
-  params = jax.tree.map(
-    np.asarray, relation.init(jax.random.key(0), 16, 8)
-  )
+  params = jax.tree.map(np.asarray, relation.init(jax.random.key(0), 16, 8))
   rows, prototypes = _RNG.normal(size=(6, 16)), _RNG.normal(size=(5, 16))
   found = relation.scores(params, np.float32(rows), prototypes, most)
-  np.testing.assert_allclose(
-    found, _tiled(params, rows, prototypes), atol=1e-5
-  )
+  np.testing.assert_allclose(found, _tiled(params, rows, prototypes), atol=1e-5)
+
   # The gradient, too, whether classes go in groups or not.
   def total(params, most):
     return jnp.sum(relation.scores(params, rows, prototypes, most) ** 2)
