@@ -184,7 +184,7 @@ def _say_home(root: str, home: str) -> None:
 
 
 def _name(path: str, root: str) -> str:
-  return os.path.relpath(path, root).replace(os.sep, "/")
+  return walk.below(path, root).replace(os.sep, "/")
 
 
 def _labelled(
