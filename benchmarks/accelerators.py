@@ -1,17 +1,37 @@
-"""A paper-and-pencil model of a step on machines that are not at hand.
+"""Accelerators: a model of those not at hand, and one command for one that is.
 
-From what the compiled step does and sends, and from what its makers publish of
-an accelerator, the times below which a step cannot fall. Nothing of it was run.
+python benchmarks/accelerators.py run [--minutes 8] [--json FILE] [--quick]
+python benchmarks/accelerators.py table FILE
+
+`run` works on a machine with a GPU, downloads nothing, and takes random
+weights. First it checks: the stages of every method on the GPU beside the CPU,
+the fused kernel beside XLA, bfloat16, push and explanation. Then it measures,
+the most important rows first. Each row is printed and appended to FILE, one
+line of JSON each, as soon as it is there, so that a run that is cut off leaves
+its rows. PyTorch, torchvision, OpenCV and CaBRNet are used where they are
+installed. `--quick` runs small sizes on CPU, in a few minutes, to show that it
+works. `table` prints FILE as Markdown. What it needs:
+
+python -m pip install -e '.[demo,test]' 'jax[cuda12]'
+
+The model is that of `scaling.py model`: from what the compiled step does and
+sends, and from what its makers publish of an accelerator, the times below which
+a step cannot fall. Nothing of the model was run.
 """
 
+import argparse
 from collections.abc import Iterator, Mapping
 import dataclasses
+from pathlib import Path
+import sys
 from typing import Any
 
 import jax
 import numpy as np
 
-from benchmarks import harness, programs
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from benchmarks import harness, on_device, programs
 from configs import protopnet_folder
 from protojax import methods, parallel
 from protojax.engine import descent
@@ -214,3 +234,48 @@ def _method(case: Case) -> Any:
   method = methods.load(config.lock(), names)
   method.dataset.sources["train"] = harness.Unread(names, COMPILED_FOR * _BATCH)
   return method
+
+
+def main() -> int:
+  """Runs everything on the device, or one task of it, or prints a table."""
+  parser = argparse.ArgumentParser(
+    description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+  )
+  commands = parser.add_subparsers(dest="command", required=True)
+  everything = commands.add_parser("run", help="check and measure")
+  everything.add_argument("--minutes", type=float, default=8.0)
+  everything.add_argument(
+    "--only", nargs="*", default=[], metavar="NAME", help="some tasks"
+  )
+  table = commands.add_parser("table", help="print what a run has left")
+  table.add_argument("file", metavar="FILE")
+  # What `run` starts.
+  one = commands.add_parser("work")
+  one.add_argument("task")
+  one.add_argument("role", choices=("cpu", "device"))
+  one.add_argument("--folder", type=Path, required=True)
+  one.add_argument("--until", type=float, default=600.0)
+  for command in (everything, one):
+    command.add_argument("--json", default="", metavar="FILE")
+    command.add_argument(
+      "--quick", action="store_true", help="small, on CPU, in minutes"
+    )
+  args = parser.parse_args()
+  if args.command == "table":
+    print("".join(on_device.tables(on_device.rows(args.file))), end="")
+    return 0
+  # Not at the top: `scaling.py` and `diffusion.py` import this file.
+  from benchmarks import device_tasks
+
+  if args.command == "work":
+    return device_tasks.work(args)
+  tasks = device_tasks.tasks(args.quick)
+  if unknown := sorted({*args.only} - {task.name for task in tasks}):
+    names = ", ".join(task.name for task in tasks)
+    parser.error(f"{', '.join(unknown)}: there are {names}")
+  chosen = [t for t in tasks if not args.only or t.name in args.only]
+  return on_device.run(args, chosen)
+
+
+if __name__ == "__main__":
+  sys.exit(main())

@@ -93,7 +93,7 @@ def work(name: str, network: transformer.DiT) -> harness.Row:
     name: of the row.
     network: of latents of 32 x 32, with a variance.
   """
-  train, given = _training(network)
+  train, given = training(network)
   found = cost.of(train, *given)
   traced = jax.jit(train).trace(*given)
   for platform in _PLATFORMS:
@@ -114,7 +114,7 @@ def work(name: str, network: transformer.DiT) -> harness.Row:
   return row
 
 
-def _training(network: transformer.DiT) -> tuple[Callable[..., Any], tuple]:
+def training(network: transformer.DiT) -> tuple[Callable[..., Any], tuple]:
   """A step with AdamW and averaged weights, and the shapes of its inputs."""
   process = Flow()
   optimizer = optax.chain(

@@ -31,19 +31,16 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from benchmarks import ratios
-from protojax import backbones, parallel
+from benchmarks import pictures, ratios
+from protojax import backbones
 from protojax.datasets import photos
 from protojax.explain import importance, reference_mode, sweep
 from protojax.modify import nlm, presets
-from protojax.prototypes import similarity
-from protojax.prototypes.bank import bank_of
-from protojax.prototypes.layer import AddOn, PrototypeLayer
 from protojax.prototypes.network import Network
 from protojax.types import Batch, PyTree, State
 
 SIZE = 224
-_PROTOTYPES, _CHANNELS, _CLASSES = 2000, 128, 200
+_PROTOTYPES = 2000
 _NETWORKS = {"Lite0": "efficientnet_lite0", "ResNet-18": "resnet18"}
 _BATCH = 16
 _AT_ONCE = 2  # threads of OpenCV
@@ -74,12 +71,8 @@ def network(
     prototypes: how many, shared out over the classes.
     variables: of the backbone; None: its pretrained ones, if it has any.
   """
-  layer = PrototypeLayer(prototypes, _CHANNELS, similarity.load("log"))
-  names = tuple(f"class {k}" for k in range(_CLASSES))
-  body = backbones.load(backbone)
-  model = Network(body, AddOn(_CHANNELS), layer, SIZE, names)
-  class_of = np.arange(prototypes) * _CLASSES // prototypes
-  state = parallel.to_host(jax.jit(model.init)(parallel.init_key(0), class_of))
+  model, state = pictures.network(backbone, prototypes, SIZE)
+  body = model.backbone
   if variables is None and body.pretrained is not None:
     variables = body.pretrained()
   if variables is None:
@@ -98,15 +91,7 @@ def explainer(
 ) -> Callable[[], sweep.Totals]:
   """The global explanation of images by a model."""
   batches = list(_batches(pixels))
-  provenance = np.full(len(bank_of(state).alive), -1, np.int32)
-
-  def explain() -> sweep.Totals:
-    *_, totals = sweep.sweep(
-      model, state, batches, preset, provenance=provenance
-    )
-    return totals
-
-  return explain
+  return lambda: pictures.explained(model, state, batches, preset)
 
 
 def _batches(pixels: UInt8[np.ndarray, "n H W 3"]) -> Iterator[Batch]:
@@ -190,7 +175,7 @@ def whole(quick: bool) -> Iterator[ratios.Pair]:
   for name, backbone in _NETWORKS.items():
     body = backbones.load(backbone)
     if backbone == "resnet18":
-      foreign, tensors = torch_reference.resnet18(body, pixels)
+      foreign, tensors = torch_reference.resnet(backbone, body, pixels)
     else:
       tensors = body.tensors()
       foreign = torch_reference.lite(tensors)

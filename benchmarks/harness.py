@@ -213,6 +213,24 @@ def maker() -> str:
   return _of_processor("vendor_id")
 
 
+def peak() -> int:
+  """Most bytes that this process had in memory so far."""
+  return _of_status("VmHWM")
+
+
+def resident() -> int:
+  """Bytes that this process has in memory."""
+  return _of_status("VmRSS")
+
+
+def _of_status(fact: str) -> int:
+  """A size in /proc/self/status, which only Linux has; 0 elsewhere."""
+  status = Path("/proc/self/status")
+  lines = status.read_text().splitlines() if status.exists() else []
+  found = [line.split()[1] for line in lines if line.startswith(fact)]
+  return 1024 * int(found[0]) if found else 0
+
+
 def _of_processor(fact: str) -> str:
   """A fact of /proc/cpuinfo; where there is none, what Python knows."""
   names = Path("/proc/cpuinfo")

@@ -29,12 +29,25 @@ _ITERATIONS = 100
 _TEMPERATURE = 0.1
 
 
-def _transported(s: jax.Array, beta: jax.Array, theta: jax.Array) -> jax.Array:
+def sets(
+  images: int, patches: int, labels: int
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+  """Random similarities [b n k], masses of labels [b k] and patches [b n]."""
+  rng = np.random.default_rng(0)
+  s = jnp.asarray(np.tanh(rng.normal(size=(images, patches, labels))))
+  held = np.zeros((images, labels), np.int32)
+  held[:, :4] = 1
+  theta = jnp.full((images, patches), 1 / patches)
+  return s.astype(jnp.float32), transport.masses(held), theta
+
+
+def transported(s: jax.Array, beta: jax.Array, theta: jax.Array) -> jax.Array:
+  """Costs of both directions, added up."""
   found = transport.costs(s, beta, theta, jnp.float32(_TEMPERATURE))
   return jnp.sum(found.forward + found.backward) / 2
 
 
-def _sinkhorn(s: jax.Array, beta: jax.Array, theta: jax.Array) -> jax.Array:
+def sinkhorn(s: jax.Array, beta: jax.Array, theta: jax.Array) -> jax.Array:
   """Entropic optimal transport (Cuturi, 2013), in log space."""
   scaled = (s - 1) / _TEMPERATURE
   a, b = jnp.log(theta), transport.log_masses(beta)
@@ -66,25 +79,19 @@ def main() -> None:
   parser.add_argument("--images", type=int, default=16)
   args = parser.parse_args()
   parallel.setup()
-  rng = np.random.default_rng(0)
-  shape = args.images, args.patches, args.labels
-  s = jnp.asarray(np.tanh(rng.normal(size=shape)), jnp.float32)
-  labels = np.zeros((args.images, args.labels), np.int32)
-  labels[:, :4] = 1
-  beta = transport.masses(labels)
-  theta = jnp.full(shape[:2], 1 / args.patches)
+  given = sets(args.images, args.patches, args.labels)
   steps = {
-    "conditional transport": jax.jit(jax.value_and_grad(_transported)),
+    "conditional transport": jax.jit(jax.value_and_grad(transported)),
     f"Sinkhorn, {_ITERATIONS} iterations": jax.jit(
-      jax.value_and_grad(_sinkhorn)
+      jax.value_and_grad(sinkhorn)
     ),
   }
   for step in steps.values():
-    jax.block_until_ready(step(s, beta, theta))
+    jax.block_until_ready(step(*given))
   times: dict[str, list[tuple[float, float]]] = {name: [] for name in steps}
   for _ in range(_REPEATS):
     for name, step in steps.items():
-      times[name].append(_timed(step, s, beta, theta))
+      times[name].append(_timed(step, *given))
   best = {name: np.min(of, axis=0) * 1e3 for name, of in times.items()}
   first = next(iter(best.values()))
   harness.tell(

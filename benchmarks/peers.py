@@ -44,13 +44,13 @@ _HEATS = {
 }
 
 
-def maps(quick: bool) -> Iterator[ratios.Pair]:
+def maps(quick: bool, device: str = "cpu") -> Iterator[ratios.Pair]:
   """Heat maps of one image, one row for each attribution."""
   from benchmarks import torch_reference
 
   body = backbones.load("resnet18")
   images = explain.images(8)
-  _, tensors = torch_reference.resnet18(body, images)
+  _, tensors = torch_reference.resnet("resnet18", body, images)
   model, state = explain.network("resnet18", variables=body.convert(tensors))
   other = _cabrnet(tensors, model, state)
   chosen = "upsampling", *([] if quick else ["prp", "smoothgrad"])
@@ -59,7 +59,7 @@ def maps(quick: bool) -> Iterator[ratios.Pair]:
     yield ratios.Pair(
       f"10 maps of an image against CaBRNet, {heat}",
       _ours(model, state, images[0], heat),
-      _theirs(other, images[0], name, settings),
+      _theirs(other.to(device), images[0], name, settings, device),
       target,
       "higher",
     )
@@ -88,6 +88,7 @@ def _theirs(
   image: UInt8[np.ndarray, "H W 3"],
   attribution: str,
   settings: dict[str, Any],
+  device: str,
 ) -> Callable[[], Any]:
   from cabrnet.core.visualization import view, visualizer
   from PIL import Image
@@ -107,12 +108,12 @@ def _theirs(
   picture = Image.fromarray(image)
 
   def explained() -> Any:
-    pixels = prepare(picture)[None]
+    pixels = prepare(picture)[None].to(device)
     with torch.no_grad():
       _, distances = model(pixels)
     nearest = distances[0].argsort()[:_ASKED]
     return [
-      look_.forward(picture, pixels, int(j), device="cpu") for j in nearest
+      look_.forward(picture, pixels, int(j), device=device) for j in nearest
     ]
 
   return explained

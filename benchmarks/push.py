@@ -103,7 +103,7 @@ class _Features:
       }
 
 
-def pruning(quick: bool) -> Iterator[ratios.Pair]:
+def pruning(quick: bool, device: str = "cpu") -> Iterator[ratios.Pair]:
   """Nearest images and the rule, against CaBRNet's loop over ready features."""
   count = 3 * _BATCH if quick else 25 * _BATCH
   rng = np.random.default_rng(0)
@@ -127,7 +127,7 @@ def pruning(quick: bool) -> Iterator[ratios.Pair]:
   yield ratios.Pair(
     f"prune and 6 nearest, {count} images x {_PROTOTYPES} prototypes / CaBRNet",
     ours,
-    _cabrnet(stream, bank),
+    _cabrnet(stream, bank, device),
     20,
     "higher",
     count,
@@ -140,7 +140,7 @@ def _ready(state: State, batch: Batch) -> jax.Array:
   return batch["image"]
 
 
-def _cabrnet(stream: _Features, bank: np.ndarray) -> Any:
+def _cabrnet(stream: _Features, bank: np.ndarray, device: str) -> Any:
   """Its `prune` on the same features, prototypes and labels."""
   from cabrnet.archs.protopnet import decision, model
   from loguru import logger
@@ -151,7 +151,7 @@ def _cabrnet(stream: _Features, bank: np.ndarray) -> Any:
     {"name": "ProtoPNetSimilarity"}, _CLASSES, _CHANNELS, 10
   )
   classifier.prototypes.data = torch.tensor(bank.transpose(0, 3, 1, 2))
-  net = model.ProtoPNet(torch.nn.Identity(), classifier)
+  net = model.ProtoPNet(torch.nn.Identity(), classifier).to(device)
   batches = [
     (torch.tensor(b["image"].transpose(0, 3, 1, 2)), torch.tensor(b["label"]))
     for b in stream.batches()
@@ -159,7 +159,7 @@ def _cabrnet(stream: _Features, bank: np.ndarray) -> Any:
   # No prototype has less than 0 votes: the model stays as it is for the next
   # turn.
   return lambda: net.prune(
-    batches, 0, 6, disable_pruned_prototypes=True, device="cpu"
+    batches, 0, 6, disable_pruned_prototypes=True, device=device
   )
 
 

@@ -97,12 +97,13 @@ def lite(tensors: Mapping[str, np.ndarray]) -> nn.Module:
   return network
 
 
-def resnet18(
-  backbone: Backbone, images: UInt8[np.ndarray, "b H W 3"]
+def resnet(
+  name: str, backbone: Backbone, images: UInt8[np.ndarray, "b H W 3"]
 ) -> tuple[nn.Module, dict[str, np.ndarray]]:
-  """torchvision's ResNet-18, random, with BatchNorm's statistics of images.
+  """torchvision's ResNet, random, with BatchNorm's statistics of images.
 
   Args:
+    name: such as "resnet18".
     backbone: ours, says how images are normalised.
     images: whose maps get mean 0 and variance 1.
 
@@ -110,7 +111,7 @@ def resnet18(
     The network up to its last map, and all of its tensors by name.
   """
   torch.manual_seed(0)
-  network = torchvision.models.resnet18()
+  network = torchvision.models.get_model(name)
   for module in network.modules():
     if isinstance(module, nn.BatchNorm2d):
       module.momentum = 1.0
@@ -134,7 +135,12 @@ class Reference:
   """A ProtoPNet and the script that explains it."""
 
   def __init__(
-    self, network: nn.Module, backbone: Backbone, state: State, image_size: int
+    self,
+    network: nn.Module,
+    backbone: Backbone,
+    state: State,
+    image_size: int,
+    device: str = "cpu",
   ) -> None:
     """The same weights as `state`.
 
@@ -143,15 +149,19 @@ class Reference:
       backbone: says how its images are normalised.
       state: gives add-on and prototypes.
       image_size: side of the network's input in pixels.
+      device: PyTorch's name of it. Images are changed on the host.
     """
     self.backbone, self.image_size = backbone, image_size
-    self.network = nn.Sequential(network, *add_on(state)).eval()
+    self.device = device
+    self.network = nn.Sequential(network, *add_on(state)).eval().to(device)
     prototypes = np.array(bank_of(state).vectors)
-    self.prototypes = torch.tensor(prototypes.reshape(len(prototypes), -1))
+    prototypes = torch.tensor(prototypes.reshape(len(prototypes), -1))
+    self.prototypes = prototypes.to(device)
 
   def distances(self, copies: UInt8[np.ndarray, "n H W 3"]) -> Tensor:
     """Squared distances, n cells p."""
-    x, p = normalised(copies, self.backbone), self.prototypes
+    x = normalised(copies, self.backbone).to(self.device)
+    p = self.prototypes
     z = self.network(x).flatten(2).transpose(1, 2)
     squares = (z**2).sum(-1, keepdim=True) + (p**2).sum(-1)
     return functional.relu(squares - 2 * z @ p.T)
@@ -181,7 +191,7 @@ class Reference:
       similarity, local = self.local(image)
       weighted = weighted + local.double() * similarity
       weight = weight + similarity.double()
-    return (weighted / weight).numpy()
+    return (weighted / weight).cpu().numpy()
 
 
 def add_on(state: State) -> list[nn.Module]:

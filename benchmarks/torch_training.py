@@ -9,15 +9,12 @@ from collections.abc import Callable
 import os
 from typing import Any
 
-import cabrnet.archs.protopnet.model as cabrnet_model
-import loguru
 import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional
 import torchvision
 
-loguru.logger.disable("cabrnet")
 # As many as XLA takes.
 torch.set_num_threads(len(os.sched_getaffinity(0)))
 
@@ -30,9 +27,15 @@ _DECAY = {"features": 1e-3, "add_on_layers": 1e-3, "prototype_vectors": 0.0}
 class ProtoPNet(nn.Module):
   """Image -> logits and least distances; parts have the paper's names."""
 
-  def __init__(self, classes: int, per_class: int, channels: int) -> None:
+  def __init__(
+    self,
+    classes: int,
+    per_class: int,
+    channels: int,
+    backbone: str = "resnet18",
+  ) -> None:
     super().__init__()
-    self.features = torchvision.models.resnet18(weights=None)
+    self.features = torchvision.models.get_model(backbone, weights=None)
     width = self.features.fc.in_features
     self.features.avgpool = nn.Identity()
     self.features.fc = nn.Identity()
@@ -94,16 +97,7 @@ def step(
     labels: [b].
   """
   inputs, classes = _inputs(images), torch.tensor(labels, dtype=torch.long)
-  model.train().last_layer.requires_grad_(False)
-  groups = [
-    {
-      "params": [p for n, p in model.named_parameters() if n.startswith(name)],
-      "lr": rate,
-      "weight_decay": _DECAY[name],
-    }
-    for name, rate in _RATES.items()
-  ]
-  optimizer = torch.optim.Adam(groups)
+  optimizer = _optimizer(model)
 
   def run() -> float:
     optimizer.zero_grad()
@@ -113,6 +107,48 @@ def step(
     return loss.item()
 
   return run
+
+
+def compiled_step(
+  model: ProtoPNet, images: np.ndarray, labels: np.ndarray, device: str
+) -> Callable[[], float]:
+  """The same in bfloat16, by torch.compile, with images in channels-last.
+
+  Args:
+    model: what is trained; it is moved to the device.
+    images: normalised, float32 [b H W 3].
+    labels: [b].
+    device: PyTorch's name of it.
+  """
+  model = model.to(device, memory_format=torch.channels_last)
+  inputs = _inputs(images).to(device, memory_format=torch.channels_last)
+  classes = torch.tensor(labels, dtype=torch.long, device=device)
+  optimizer = _optimizer(model)
+  loss_of = torch.compile(model.loss)
+
+  def run() -> float:
+    optimizer.zero_grad()
+    with torch.autocast(device, torch.bfloat16):
+      loss = loss_of(inputs, classes)
+    loss.backward()
+    optimizer.step()
+    return loss.item()
+
+  return run
+
+
+def _optimizer(model: ProtoPNet) -> torch.optim.Optimizer:
+  """Adam of all but the last layer."""
+  model.train().last_layer.requires_grad_(False)
+  groups = [
+    {
+      "params": [p for n, p in model.named_parameters() if n.startswith(name)],
+      "lr": rate,
+      "weight_decay": _DECAY[name],
+    }
+    for name, rate in _RATES.items()
+  ]
+  return torch.optim.Adam(groups)
 
 
 def forward(model: ProtoPNet, images: np.ndarray) -> Callable[[], Any]:
@@ -154,6 +190,11 @@ def cabrnet_step(
 
 def cabrnet(classes: int, channels: int, per_class: int) -> Any:
   """CaBRNet's ProtoPNet on a ResNet-18 with random weights."""
+  # Not needed beside PyTorch alone.
+  import cabrnet.archs.protopnet.model as cabrnet_model
+  import loguru
+
+  loguru.logger.disable("cabrnet")
   return cabrnet_model.ProtoPNet.build_from_config(
     {
       "extractor": {
