@@ -6,7 +6,7 @@ patches times a matrix. All ways agree to rounding (4e-6 of the largest value),
 and so do their gradients. Backbones are built of it.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 import contextlib
 import contextvars
 import functools
@@ -304,6 +304,8 @@ class Conv(nn.Module):
     padding: as in `convolve`.
     dilation: cells from one tap of the kernel to the next.
     bias: whether a bias [d] is added.
+    start: initialiser of the kernel; None keeps the variance of maps through
+      ReLU (He et al., 2015).
   """
 
   channels: int | None
@@ -312,6 +314,7 @@ class Conv(nn.Module):
   padding: Padding = "SAME"
   dilation: int = 1
   bias: bool = False
+  start: Callable[..., Array] | None = None
 
   @nn.compact
   def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b h2 w2 d"]:
@@ -320,9 +323,10 @@ class Conv(nn.Module):
     outputs = self.channels or x.shape[-1]
     kernel = self.param(
       "kernel",
-      # Keeps the variance of maps through ReLU (He et al., 2015). The fan-out
-      # of a depthwise kernel would count the taps of the other channels.
-      nn.initializers.variance_scaling(
+      # The fan-out of a depthwise kernel would count the taps of the other
+      # channels.
+      self.start
+      or nn.initializers.variance_scaling(
         2.0, "fan_out" if self.channels else "fan_in", "normal"
       ),
       (self.kernel, self.kernel, inputs, outputs),
