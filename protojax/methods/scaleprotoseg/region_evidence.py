@@ -9,9 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from protojax.data import palette
 from protojax.data.source import printable
-from protojax.explain import blocks
+from protojax.explain import blocks, dense_pictures
 from protojax.explain.request import Request
 from protojax.methods.scaleprotoseg import regions as regions_lib
 from protojax.methods.scaleprotoseg.network import Network
@@ -20,11 +19,8 @@ from protojax.methods.scaleprotoseg.units import units_of
 from protojax.types import Picture, State
 
 _VOID = 255
-_SWATCH = 24  # pixels on a side
-_DARK = 5  # what is not of a region has this part of its light
 # Regions of an image whose similarity is shown as a map.
 _MAPS = 2
-_WRONG, _RIGHT = np.array([225, 60, 50.0]), np.array([70, 165, 80.0])
 
 
 def image(
@@ -52,8 +48,11 @@ def image(
   truth = np.asarray(example["mask"][0]) if "mask" in example else None
   names, count = network.class_names, int((regions.classes >= 0).sum())
   said = [names[k] for k in regions.classes[:count]]
-  drawn = list(_pictures(pixels, row["classes"], truth, regions, names))
-  drawn += _legend(row["classes"], truth, names)
+  drawn: list[blocks.Block] = [
+    dense_pictures.pictures(pixels, row["classes"], truth, names),
+    _regions(pixels, regions, names),
+  ]
+  drawn += dense_pictures.legend(row["classes"], truth, names)
   drawn += _because(request, row, regions, names, pixels)
   drawn += _maps(row["heat"][:count], said, pixels, request.rows_shown)
   drawn += _reasons(network, state, row, regions, request)
@@ -73,90 +72,26 @@ def image(
   )
 
 
-def _pictures(
-  pixels: Picture,
-  classes: np.ndarray,
-  truth: np.ndarray | None,
-  regions: Regions,
-  names: Sequence[str],
-) -> Iterator[blocks.Block]:
-  """The image, the answer, the truth and the errors; then the regions."""
-  count = len(names)
-  shown = [
-    blocks.Picture(pixels, "Image"),
-    blocks.Picture(palette.painted(pixels, classes, count), "Answer"),
-  ]
-  if truth is not None:
-    shown += [
-      blocks.Picture(palette.painted(pixels, truth, count), "Truth"),
-      blocks.Picture(_errors(pixels, classes, truth), "Errors"),
-    ]
-  yield blocks.Gallery(
-    tuple(shown),
-    "Each pixel's class. Errors are red, right pixels green; the rest is grey,"
-    " where the class is not known"
-    if truth is not None
-    else "Each pixel's class",
+def _regions(
+  pixels: Picture, regions: Regions, names: Sequence[str]
+) -> blocks.Gallery:
+  """The regions, each without the rest of the image."""
+  h, w = regions.cells.shape
+  y, x = (
+    np.arange(side) * count // side
+    for side, count in zip(pixels.shape[:2], (h, w), strict=True)
   )
-  yield blocks.Gallery(
+  cells = regions.cells[y][:, x]
+  return blocks.Gallery(
     tuple(
       blocks.Picture(
-        _alone(pixels, regions.cells == n), f"Region {n + 1}: {names[k]}"
+        dense_pictures.alone(pixels, cells == n), f"Region {n + 1}: {names[k]}"
       )
       for n, k in enumerate(regions.classes)
       if k >= 0
     ),
     "The largest regions of one class, each without the rest of the image",
   )
-
-
-def _alone(pixels: Picture, cells: np.ndarray) -> Picture:
-  """The image, dark but for some cells."""
-  y, x = (
-    np.arange(side) * count // side
-    for side, count in zip(pixels.shape[:2], cells.shape, strict=True)
-  )
-  inside = cells[y][:, x]
-  return np.where(inside[..., None], pixels, pixels // _DARK).astype(np.uint8)
-
-
-def _errors(pixels: Picture, classes: np.ndarray, truth: np.ndarray) -> Picture:
-  grey = pixels.mean(axis=2, keepdims=True).repeat(3, axis=2)
-  wrong = (classes != truth)[..., None]
-  over = np.where(wrong, _WRONG, _RIGHT)
-  known = (truth != _VOID)[..., None]
-  return np.rint(np.where(known, 0.5 * grey + 0.5 * over, grey)).astype(
-    np.uint8
-  )
-
-
-def _legend(
-  classes: np.ndarray, truth: np.ndarray | None, names: Sequence[str]
-) -> Iterator[blocks.Block]:
-  """Each class that is said or there: its colour, and how much of it."""
-  rows, swatches = [], []
-  colours = palette.colours(len(names))
-  for k, name in enumerate(names):
-    said = classes == k
-    there = np.zeros_like(said) if truth is None else truth == k
-    if not (said.any() or there.any()):
-      continue
-    known = np.ones_like(said) if truth is None else truth != _VOID
-    either = ((said | there) & known).sum()
-    swatch = np.tile(colours[k], (_SWATCH, _SWATCH, 1))
-    swatches.append(blocks.Picture(swatch, name))
-    cells: list[Any] = [name, float(said.mean())]
-    if truth is not None:
-      cells += [
-        float(there.mean()),
-        float((said & there).sum() / either) if either else None,
-      ]
-    rows.append(tuple(cells))
-  yield blocks.Gallery(tuple(swatches), "Colours of the classes")
-  columns = "class", "share said"
-  if truth is not None:
-    columns += "share true", "IoU"
-  yield blocks.Table(columns, tuple(rows), "Classes in the image")
 
 
 def _because(
