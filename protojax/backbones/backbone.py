@@ -204,11 +204,35 @@ class Backbone:
       images: pixels 0..255.
       names: of `levels`.
     """
+    statistics = {k: v for k, v in variables.items() if k != "params"}
+    return self.pyramid(variables["params"], statistics, images, names)[0]
+
+  def pyramid(
+    self,
+    params: PyTree,
+    statistics: PyTree,
+    images: ArrayLike,
+    names: Sequence[str],
+    train: bool = False,
+  ) -> tuple[tuple[jax.Array, ...], PyTree]:
+    """Maps of levels by name, and the statistics, which training moves.
+
+    Args:
+      params: of the module.
+      statistics: of the module; all that `init` gives but "params".
+      images: pixels 0..255.
+      names: of `levels`.
+      train: BatchNorm normalises by the batch and moves its running averages.
+    """
     apply: Any = self.module.apply
     _, found = apply(
-      variables, self.normalise(images), mutable=["intermediates"]
+      {"params": params, **statistics},
+      self.normalise(images),
+      train,
+      mutable=["intermediates", *(statistics if train else ())],
     )
-    return tuple(found["intermediates"][name][0] for name in names)
+    maps = tuple(found["intermediates"][name][0] for name in names)
+    return maps, {k: found[k] for k in statistics} if train else statistics
 
 
 def recomputed(block: type[nn.Module], remat: bool) -> Any:

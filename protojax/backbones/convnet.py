@@ -3,6 +3,7 @@
 3x3 convolutions, each with BatchNorm and ReLU. Of "convnet" there are four: 64
 pixels become an 8x8 map of 128 channels. A cell of "convnet_local" sees 15
 pixels and not most of a small image; 36 pixels become a 9x9 map of 64 channels.
+"convnet_levels" halves the map four times, for methods that read four levels.
 """
 
 import math
@@ -18,7 +19,11 @@ from protojax.layers.norm import BatchNorm
 
 # (channels, stride) of each convolution.
 _LAYERS = ((32, 2), (64, 2), (128, 2), (128, 1))
-_NETS = {"convnet": _LAYERS, "convnet_local": ((32, 2), (48, 2), (64, 1))}
+_NETS = {
+  "convnet": _LAYERS,
+  "convnet_local": ((32, 2), (48, 2), (64, 1)),
+  "convnet_levels": ((32, 2), (64, 2), (96, 2), (128, 2)),
+}
 NAMES = tuple(_NETS)
 
 

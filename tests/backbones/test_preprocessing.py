@@ -18,7 +18,12 @@ BICUBIC = "bicubic"
 
 
 # Small ones, which nobody has published weights of.
-_NEVER_TRAINED = "convnet", "convnet_local", "vit_mini_patch4"
+_NEVER_TRAINED = (
+  "convnet",
+  "convnet_levels",
+  "convnet_local",
+  "vit_mini_patch4",
+)
 
 
 @pytest.mark.parametrize("name", backbones.names())
