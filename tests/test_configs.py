@@ -32,6 +32,7 @@ EMBEDDED = (
   "digit_web",
   "regenerated",
   "texture_mosaics",
+  "digit_scenes",
 )
 RECIPES = ("protopnet_cub200", "protopnet_cars196", "protopnet_dogs")
 

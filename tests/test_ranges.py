@@ -30,6 +30,7 @@ _CONFIGS = (
   "irca_folder",
   "neurogaze_distill_digits",
   "patchct_folder",
+  "pem_folder",
   "promoe_digits",
   "scaleprotoseg_folder",
   "protopnet_composites",

@@ -1,0 +1,1 @@
+"""PEM: masks and their classes from queries that pick one token each."""
