@@ -24,11 +24,10 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from benchmarks import ratios
 from protojax import parallel
 from protojax.data import stream
-from protojax.engine import descent, stage
+from protojax.engine import convex, descent, head_solver, stage
 from protojax.engine.optimizer import grouped
 from protojax.engine.terms import Aux, Term, penalty
 from protojax.losses import prototype as losses
-from protojax.methods.protopnet import convex, last_layer
 from protojax.prototypes import head as heads
 from protojax.types import State
 
@@ -55,6 +54,7 @@ class _Problem:
 
   # What a stream asks of its source.
   skipped = ()
+  class_names = ()
 
   def __len__(self) -> int:
     return len(self.labels)
@@ -77,7 +77,7 @@ class _Problem:
   def loss(self, head: Any) -> float:
     """Mean cross entropy with the L1 term."""
     batch = {"scores": self.scores, "label": self.labels}
-    found = last_layer.ScoreLoss(self.classes)(head, self.state.buffers, batch)
+    found = head_solver.ScoreLoss(self.classes)(head, self.state.buffers, batch)
     weights, counts = heads.load(head, self.classes).off_class(
       **self.state.buffers
     )
@@ -112,7 +112,7 @@ def _solver(problem: _Problem) -> Any:
   data = convex.batches({"scores": problem.scores}, ordered)
 
   def solve(steps: int) -> Any:
-    loss = last_layer.ScoreLoss(problem.classes)
+    loss = head_solver.ScoreLoss(problem.classes)
     buffers = state.buffers
     return convex.solve(loss, start, buffers, data, penalty, steps, _TOLERANCE)
 

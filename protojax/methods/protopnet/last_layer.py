@@ -6,26 +6,21 @@ own class and to 0 for the others. The search starts there, so the result
 depends on the scores alone.
 """
 
-import dataclasses
+from typing import Any
 
-import jax
 import jax.numpy as jnp
 
 from protojax.data.stream import Stream
+from protojax.engine import convex
 from protojax.engine.cached import Cached
+from protojax.engine.editable import Editable
+from protojax.engine.head_solver import Solver
 from protojax.engine.stage import Pass
-from protojax.losses import prototype as losses
-from protojax.methods.protopnet import convex
-from protojax.prototypes import head as heads
-from protojax.prototypes.bank import bank_of
 from protojax.prototypes.network import Network
-from protojax.types import Array, Batch, Metrics, PyTree, State, UserError
+from protojax.types import Metrics, State, UserError
 
 # Most bytes of the scores of all training images.
 _BYTES = 8 << 30
-# The residual that ends the search. Weights are then within 1e-3 of the best,
-# and the loss within 1e-8.
-_TOLERANCE = 1e-5
 
 
 def solved(solver: str) -> bool:
@@ -95,45 +90,26 @@ def solve(
     state, data
   )
   assert rows is not None, "`stage` has checked their size"
-  bank = bank_of(state)
-  buffers = {"class_of": bank.class_of, "alive": bank.alive}
-  count = len(network.class_names)
-  own, off = heads.load(state.params["head"], count).entries(**buffers)
-  found = convex.solve(
-    ScoreLoss(count),
-    state.params["head"],
-    buffers,
-    convex.batches(rows, data),
-    convex.Penalty(
-      entries=jax.tree.map(jnp.add, own, off),
-      l1=jax.tree.map(lambda x: l1 * x, off),
-      centre=jax.tree.map(lambda x: jnp.asarray(x) > 0, own),
-      ridge=ridge,
-    ),
-    steps,
-    _TOLERANCE,
-  )
-  weights, entries = heads.load(found.params, count).off_class(**buffers)
+  solver = Solver(len(network.class_names), (l1,), ridge, steps)
+  state, (found,) = solver(state, convex.batches(rows, data))
+  weights, entries = network.off_class(state.params, state)
   metrics = {
     "loss": found.loss,
     "iterations": found.iterations,
     "residual": found.residual,
     "off_class": float(jnp.sum(jnp.where(weights != 0, entries, 0))),
   }
-  return state.replace(params={**state.params, "head": found.params}), metrics
+  return state, metrics
 
 
-@dataclasses.dataclass(frozen=True)
-class ScoreLoss:
-  """Cross entropy of each image, from its scores; equal for equal `classes`.
+def editable(method: Any) -> Editable:
+  """ProtoPNet's prototypes, with the head that its last stage solves for.
 
-  Attributes:
-    classes: k, the number of classes.
+  Args:
+    method: of the run.
   """
-
-  classes: int
-
-  def __call__(self, head: PyTree, buffers: PyTree, batch: Batch) -> Array:
-    """[b], from the head's parameters and the cached rows "scores" [b p]."""
-    logits = heads.load(head, self.classes).logits(batch["scores"], **buffers)
-    return losses.cross_entropy(logits, batch["label"])
+  c, network = method.config, method.network
+  solver = Solver(
+    len(network.class_names), (c.loss.l1,), c.last.ridge, c.last.steps
+  )
+  return Editable(network, solver, method.features)

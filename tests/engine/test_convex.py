@@ -6,7 +6,7 @@ import pytest
 from scipy import optimize
 
 from protojax.data import stream as stream_lib
-from protojax.methods.protopnet import convex, last_layer
+from protojax.engine import convex, head_solver
 from protojax.prototypes import head as heads
 from protojax.types import UserError
 
@@ -60,7 +60,7 @@ def solve(problem, kind="dense", **changes):
     "ridge": RIDGE,
   }
   found = convex.solve(
-    last_layer.ScoreLoss(3),
+    head_solver.ScoreLoss(3),
     start,
     {"class_of": CLASS_OF, "alive": ALIVE},
     convex.batches({"scores": scores}, stream),
