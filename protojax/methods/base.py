@@ -14,6 +14,7 @@ from protojax import methods
 from protojax.data.splits import SPLITS
 from protojax.data.stream import Stream
 from protojax.engine.assets import Asset
+from protojax.engine.editable import Edits
 from protojax.engine.stage import Fit, Pass
 from protojax.explain.inspection import Threshold
 from protojax.explain.request import Request
@@ -35,6 +36,7 @@ _VERBS = {
   "localises": "find boxes",
   "explains": "explain its answers",
   "intervenes": "take corrections of a person",
+  "edits": "let a person throw out prototypes",
   "generates": "generate images",
   "simulates": "simulate",
 }
@@ -84,10 +86,7 @@ class Segments(Protocol):
 
 
 class Inspects(Protocol):
-  """A method that says how anomalous an image is.
-
-  Its `predict` gives "score" [b].
-  """
+  """A method whose `predict` says how anomalous an image is: "score" [b]."""
 
   def threshold(self, state: State) -> Threshold:
     """The score above which an image is called defective."""
@@ -270,6 +269,7 @@ class Capabilities:
     localises: gives boxes of objects: `Localises`.
     explains: gives reasons of its answers: `Explains`.
     intervenes: answers anew after a person's correction: `Intervenes`.
+    edits: answers anew without some of its prototypes: `Edits`.
     generates: makes images: `Generates`.
     simulates: says what would happen: `Simulates`.
   """
@@ -281,6 +281,7 @@ class Capabilities:
   localises: Callable[[Any], Localises] | None = None
   explains: Callable[[Any], Explains] | None = None
   intervenes: Callable[[Any], Intervenes] | None = None
+  edits: Callable[[Any], Edits] | None = None
   generates: Callable[[Any], Generates] | None = None
   simulates: Callable[[Any], Simulates] | None = None
 

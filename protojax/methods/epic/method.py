@@ -30,6 +30,7 @@ from protojax.explain import prototypical
 from protojax.methods.base import NO_ASSETS, OF_NETWORK, Capabilities, splits
 from protojax.methods.epic import (
   channels,
+  editing,
   folding,
   losses,
   pairs,
@@ -72,6 +73,7 @@ class Method:
     explains=functools.partial(
       prototypical.Explainer, check=folding.require_same
     ),
+    edits=editing.of_method,
   )
   assets = NO_ASSETS
 
@@ -119,6 +121,11 @@ class Method:
   def _brings_head(self) -> bool:
     """Whether a trained head is given; its classes may not be the data's."""
     return self._own is not None or self.config.head == "weights"
+
+  @property
+  def is_probe(self) -> bool:
+    """Whether the head is a linear probe that is trained here."""
+    return self.config.head == "probe" and self._own is None
 
   @property
   def _pretrained(self) -> bool:
@@ -191,9 +198,9 @@ class Method:
         epochs(c.pretrain.epochs),
       )
     yield Pass("start", self.start, ordered)
-    if c.head == "probe" and self._own is None:
+    if self.is_probe:
       yield probe.probing(
-        Cached(self.network.pooled_rows, after=self._maps),
+        Cached(self.network.pooled_rows, after=self.maps),
         train,
         grouped({"head": adam(c.probe.rate, c.probe.weight_decay)}),
         epochs(c.probe.epochs),
@@ -223,7 +230,7 @@ class Method:
         ),
         grouped({"rotation": adam(r.rate, r.weight_decay)}),
         epochs(r.epochs),
-        cached=self._maps,
+        cached=self.maps,
         optimizer_id="rotation",
         redraw=pairs.chosen,
       )
@@ -232,7 +239,7 @@ class Method:
   # The sweeps.
 
   @functools.cached_property
-  def _maps(self) -> Cached:
+  def maps(self) -> Cached:
     """Cached maps Z of the images, if they fit into memory."""
     network, size = self.network, self.config.batch_size
     return Cached(network.map_rows, network.frozen, batch_size=size)
@@ -241,7 +248,7 @@ class Method:
   def _pooled(self) -> Cached:
     """Cached means of Z over the cells."""
     network = self.network
-    return Cached(network.pooled_rows, network.frozen, after=self._maps)
+    return Cached(network.pooled_rows, network.frozen, after=self.maps)
 
   def start(
     self, state: State, data: stream_lib.Stream
@@ -269,7 +276,7 @@ class Method:
     self, state: State, data: stream_lib.Stream
   ) -> tuple[State, Metrics]:
     """U removes what channels have in common, before it is rotated."""
-    batches = self._maps.batches(state, data)
+    batches = self.maps.batches(state, data)
     state, condition = channels.whitened(
       self.network, state, batches, self.config.rotation.shrinkage
     )
@@ -296,7 +303,7 @@ class Method:
     for _ in range(self.config.rotation.sweeps):
       state, _ = self.choose(state, data, images)
       chosen = state.buffers["chosen"]
-      batches = self._maps.batches(state, data, np.unique(chosen[chosen >= 0]))
+      batches = self.maps.batches(state, data, np.unique(chosen[chosen >= 0]))
       state, purity = losses.procrustes(
         self.network, state, batches, self.config.rotation.inertia
       )
@@ -335,14 +342,14 @@ class Method:
     )
 
   def _strongest(self, state: State, data: stream_lib.Stream) -> Neighbours:
-    batches = self._maps.batches(state, data)
+    batches = self.maps.batches(state, data)
     count = self.config.rotation.prototypes
     return channels.strongest(self.network, state, batches, count)
 
   def _compared(
     self, state: State, data: stream_lib.Stream
   ) -> dict[str, Float[np.ndarray, " n"]]:
-    batches = self._maps.batches(state, data)
+    batches = self.maps.batches(state, data)
     return channels.compared(self.network, state, batches)
 
   # For the commands.

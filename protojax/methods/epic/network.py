@@ -238,6 +238,10 @@ class RotatedNetwork:
     """Cached rows to choose images by: the mean of Z over the cells."""
     return {"pooled": jnp.mean(self.embedded(state, batch), axis=(1, 2))}
 
+  def score_rows(self, state: State, batch: Batch) -> dict[str, Array]:
+    """Scores [b p] that the head multiplies by its weights."""
+    return {"scores": self.pooled(state, self.embedded(state, batch))}
+
   def frozen(self, state: State) -> PyTree:
     """Parameters and statistics that rows depend on."""
     params = {

@@ -72,7 +72,7 @@ class Method:
   """ProtoPNet as its config says; see `configs/protopnet_photos.py`."""
 
   capabilities = Capabilities(
-    classifies=OF_NETWORK, explains=prototypical.Explainer
+    OF_NETWORK, explains=prototypical.Explainer, edits=last_layer.editable
   )
   assets = NO_ASSETS
 
@@ -131,7 +131,7 @@ class Method:
     return self.dataset.ordered(split)
 
   @functools.cached_property
-  def _features(self) -> Cached:
+  def features(self) -> Cached:
     """Cached features of whole splits, until the backbone changes."""
     return Cached(self.network.backbone_rows, self.network.backbone_part)
 
@@ -171,7 +171,7 @@ class Method:
           "prototypes": c.warm.prototypes,
         },
         c.warm.epochs,
-        self._features,
+        self.features,
       )
     for _ in range(c.rounds):
       if c.joint.epochs:
@@ -201,7 +201,7 @@ class Method:
         name,
         self.network,
         data,
-        self._features,
+        self.features,
         c.loss.l1,
         last.ridge,
         last.steps,
@@ -210,7 +210,7 @@ class Method:
     if c.prototypes.sharded:
       # A device does not hold distances to all sharded prototypes.
       scored = self.network.embedded_rows
-    rows = Cached(scored, after=self._features)
+    rows = Cached(scored, after=self.features)
     train = self.dataset.shuffled(copies=c.data.copies)
     return self._frozen(name, train, {"head": last.head}, length, rows, name)
 
@@ -308,7 +308,7 @@ class Method:
       self.network,
       state,
       data,
-      self._features,
+      self.features,
       backbone=c.backbone.name,
       pretrained=c.backbone.pretrained,
       weights=c.backbone.weights,
@@ -327,7 +327,7 @@ class Method:
     prototypes, provenance, metrics = push.push(
       self.network.embedded_map,
       state,
-      self._features.stream(state, data),
+      self.features.stream(state, data),
       self.network.similarity,
       placement=self._trained.placement,
     )
@@ -349,7 +349,7 @@ class Method:
     near = prune.nearest_images(
       self.network.embedded_map,
       state,
-      self._features.stream(state, data),
+      self.features.stream(state, data),
       self.network.similarity,
       c.nearest,
       self._trained.placement,
@@ -369,7 +369,7 @@ class Method:
 
   def evaluate(self, state: State, split: str) -> Metrics:
     """Accuracy and mean cross entropy."""
-    batches = self._features.batches(state, self.stream(split))
+    batches = self.features.batches(state, self.stream(split))
     return classification.evaluate(self.network.answers, state, batches)
 
   def summary(

@@ -19,6 +19,8 @@ from protojax.backbones.upsampled import upsampled
 from protojax.data import stream as stream_lib
 from protojax.engine import pretrain, summary
 from protojax.engine.cached import Cached
+from protojax.engine.editable import Editable
+from protojax.engine.head_solver import Solver
 from protojax.engine.initial_state import start_from_data
 from protojax.engine.optimizer import (
   adam,
@@ -46,6 +48,9 @@ _BETWEEN = {
   "trivial": ("discrimination", geometry.discrimination),
   "support": ("closeness", geometry.closeness),
 }
+
+# Of a head that is solved for after an edit: as ProtoPNet's.
+_RIDGE, _STEPS = 1e-4, 500
 
 # Of the config's numbers; see also `ranges.EVERYWHERE`.
 _RANGES = {
@@ -86,7 +91,9 @@ class Method:
   """ST-ProtoPNet as its config says; see `configs/st_protopnet_folder.py`."""
 
   capabilities = Capabilities(
-    classifies=OF_NETWORK, explains=prototypical.Explainer
+    classifies=OF_NETWORK,
+    explains=prototypical.Explainer,
+    edits=lambda method: method.editable,
   )
   assets = NO_ASSETS
 
@@ -147,6 +154,21 @@ class Method:
   def _features(self) -> Cached:
     """Cached features of whole splits, until the backbone changes."""
     return Cached(self.network.backbone_rows, self.network.backbone_part)
+
+  @property
+  def editable(self) -> Editable:
+    """Its prototypes with the scores and the head that edits need.
+
+    The head of each branch is the best by the branch's own logits, as its last
+    layer is trained; the ridge makes it unique.
+    """
+    solver = Solver(
+      len(self.dataset.class_names),
+      tuple(self.config[kind].l1 for kind in self.kinds),
+      ridge=_RIDGE,
+      steps=_STEPS,
+    )
+    return Editable(self.network, solver, self._features)
 
   # The algorithm.
 
