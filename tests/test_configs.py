@@ -24,6 +24,7 @@ EMBEDDED = (
   "textures",
   "planted",
   "composites",
+  "confounded",
   "digit_canvases",
   "simulated_acquisition",
   "digits",

@@ -136,6 +136,7 @@ def test_a_data_set_is_a_module():
     "cityscapes",
     "coco",
     "composites",
+    "confounded",
     "digit_bags",
     "digit_canvases",
     "digit_scenes",
