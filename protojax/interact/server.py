@@ -26,13 +26,12 @@ import socketserver
 import sys
 import threading
 import time
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from absl import logging
 
 from protojax import json_files
 from protojax.interact import view
-from protojax.interact.session import Session
 from protojax.types import UserError
 
 # Most bytes of a request; the largest intervention has a hundredth of them.
@@ -52,6 +51,27 @@ class _Content(NamedTuple):
   type: str
   body: bytes
   policy: str = "default-src 'none'"
+
+
+@runtime_checkable
+class Session(Protocol):
+  """One person's work, which a page shows.
+
+  Attributes:
+    template: file of the page.
+    tables: name -> (number in the path) -> JSON.
+    pictures: name -> (number in the path) -> JPEG.
+    posts: name -> (JSON that was sent) -> JSON.
+  """
+
+  template: str
+  tables: Mapping[str, Callable[[int], Any]]
+  pictures: Mapping[str, Callable[[int], bytes]]
+  posts: Mapping[str, Callable[[Any], Any]]
+
+  def facts(self) -> Mapping[str, Any]:
+    """The values that do not change while the page is open."""
+    ...
 
 
 class _Refused(Exception):
@@ -92,16 +112,10 @@ class Server(server.ThreadingHTTPServer):
       self.address_family = socket.AF_INET6
     self.gets: Mapping[str, Callable[[int], _Content]] = {
       "": lambda _: _page(session, title),
-      "images": lambda start: _json(session.images(start)),
-      "image": lambda index: _json(session.opened(index)),
-      "picture": lambda index: _jpeg(session.picture(index)),
-      "thumbnail": lambda index: _jpeg(session.thumbnail(index)),
-      "atlas": lambda prototype: _jpeg(session.atlas(prototype)),
+      **{name: _made(_json, find) for name, find in session.tables.items()},
+      **{name: _made(_jpeg, find) for name, find in session.pictures.items()},
     }
-    self.posts: Mapping[str, Callable[[Any], Any]] = {
-      "intervene": session.intervene,
-      "save": session.save,
-    }
+    self.posts: Mapping[str, Callable[[Any], Any]] = session.posts
     try:
       super().__init__((host, port), _Handler)
     except (OSError, OverflowError) as error:
@@ -326,6 +340,12 @@ class _Handler(server.BaseHTTPRequestHandler):
     """Requests are not logged: the terminal is for other messages."""
 
 
+def _made(
+  make: Callable[[Any], _Content], find: Callable[[int], Any]
+) -> Callable[[int], _Content]:
+  return lambda number: make(find(number))
+
+
 def _page(session: Session, title: str) -> _Content:
   nonce = secrets.token_urlsafe(16)
   policy = (
@@ -333,7 +353,7 @@ def _page(session: Session, title: str) -> _Content:
     " style-src 'unsafe-inline'; img-src 'self' data:; base-uri 'none';"
     " form-action 'none'; frame-ancestors 'none'"
   )
-  text = view.page(title, session.facts(), nonce)
+  text = view.page(session.template, title, session.facts(), nonce)
   return _Content("text/html; charset=utf-8", text.encode(), policy)
 
 

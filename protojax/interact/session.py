@@ -34,7 +34,7 @@ from protojax.types import UserError
 # (CSR).
 LOW_MARGIN = 0.3
 # Longest sides of pictures, in pixels.
-_LARGE, _SMALL = 1600, 96
+LARGE, SMALL = 1600, 96
 
 
 class Session:
@@ -45,6 +45,8 @@ class Session:
     source: the images.
     path: of the file that interventions are saved in.
   """
+
+  template = "interact.html.jinja"
 
   def __init__(
     self, model: Model, source: Source, path: Path, atlas: Atlas
@@ -61,6 +63,14 @@ class Session:
     self._saved = self._load()
     self._image = functools.lru_cache(maxsize=8)(self._read)
     self._before = functools.lru_cache(maxsize=64)(self._ask)
+    # See `server.Session`.
+    self.tables = {"images": self.images, "image": self.opened}
+    self.pictures = {
+      "picture": self.picture,
+      "thumbnail": self.thumbnail,
+      "atlas": self.atlas,
+    }
+    self.posts = {"intervene": self.intervene, "save": self.save}
 
   def _load(self) -> dict[str, Mapping[str, Any]]:
     """The records of the file, by the name of the image."""
@@ -121,11 +131,11 @@ class Session:
     Raises:
       UserError: there is no such image.
     """
-    return _jpeg(self._image(self._known(index)), _LARGE)
+    return jpeg(self._image(self._known(index)), LARGE)
 
   def thumbnail(self, index: int) -> bytes:
     """An image as a small JPEG."""
-    return _jpeg(self.source[self._known(index)]["image"], _SMALL)
+    return jpeg(self.source[self._known(index)]["image"], SMALL)
 
   def atlas(self, prototype: int) -> bytes:
     """The image that a prototype was taken from.
@@ -136,7 +146,7 @@ class Session:
     picture = self._atlas.picture(prototype)
     if picture is None:
       raise UserError(f"nothing to show of prototype {prototype}")
-    return _jpeg(picture, _LARGE)
+    return jpeg(picture, LARGE)
 
   def opened(self, index: int) -> dict[str, Any]:
     """An image: its size, the answer to it, and its saved intervention.
@@ -246,7 +256,8 @@ class Session:
     }
 
 
-def _jpeg(image: UInt8[np.ndarray, "H W 3"], side: int) -> bytes:
+def jpeg(image: UInt8[np.ndarray, "H W 3"], side: int) -> bytes:
+  """An image as JPEG, its longer side no longer than `side` pixels."""
   picture = Image.fromarray(image)
   picture.thumbnail((side, side))
   return page.jpeg(np.asarray(picture))

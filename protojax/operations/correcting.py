@@ -1,10 +1,12 @@
-"""Correcting: a page, or a file, on which a person corrects a model."""
+"""Correcting: a page, or a file, by which a person corrects a model."""
 
 import argparse
+from collections.abc import Callable
 import ipaddress
 from pathlib import Path
 import signal
 import threading
+from typing import Any
 
 from protojax import loading, parallel, printing, signals
 from protojax.data import skipped
@@ -16,21 +18,34 @@ from protojax.interact.answers import Model
 from protojax.interact.atlas_images import Atlas
 from protojax.interact.server import Server
 from protojax.interact.session import Session
-from protojax.methods.base import needed
+from protojax.methods.base import able, needed
+from protojax.operations import editing
+from protojax.types import UserError
 from protojax.writing import opened, require_apart
 
 
 def run(args: argparse.Namespace) -> int:
-  """Applies a file, or serves the page until Ctrl-C.
+  """Applies a file, or serves a page until Ctrl-C.
 
   Raises:
-    UserError: there is no run or there are no images, the model has no
-      concepts, the file has a mistake, or the address is not available.
+    UserError: there is no run or there are no images, the model takes no
+      corrections, the file has a mistake, or the address is not available.
   """
   parallel.setup()
   folder = Path(args.workdir or workdir.newest(Path("runs")))
   method, state, config = loading.load(folder)
+  if _edits(args, method):
+    given = args, folder, method, state, config
+    if not args.edits:
+      return _edit_on_page(*given)
+    editing.apply(*given)
+    return 0
   intervenes = needed(method, "intervenes")
+  if args.save_as:
+    raise UserError(
+      "--save-as is the folder of an edited model; a correction of"
+      f" {config.method} is saved in the run itself: leave it out"
+    )
   loading.require_living(method, state)
   # train.py writes this file last.
   if not (folder / "summary.json").exists():
@@ -50,11 +65,59 @@ def run(args: argparse.Namespace) -> int:
     folder / "interventions.json",
     Atlas(method, state, intervenes.grid),
   )
+
+  def begin() -> None:
+    printing.tell("compiling ...")
+    session.opened(0)
+
+  stopped = _served(session, args, folder, begin, session.predict_all)
+  printing.tell(f"{session.saved_count} interventions saved in {session.path}")
+  return stopped
+
+
+def _edit_on_page(args: argparse.Namespace, folder: Path, *of_run: Any) -> int:
+  session = editing.session(args, folder, *of_run)
+  stopped = _served(session, args, folder, session.ready)
+  for place in session.saved:
+    printing.tell(f"saved: {place}")
+  return stopped
+
+
+def _served(
+  session: Any,
+  args: argparse.Namespace,
+  folder: Path,
+  begin: Callable[[], Any],
+  meanwhile: Callable[[threading.Event], Any] = threading.Event.wait,
+) -> int:
+  """Serves a page until a signal; gives the exit code.
+
+  Args:
+    session: its content.
+    args: of the command.
+    folder: workdir of the run.
+    begin: called before the address is shown; may take its time.
+    meanwhile: runs in a thread beside; ends when the event is set.
+  """
   title = folder.resolve().name
   with Server(session, title, args.host, args.port) as server:
-    stopped = _serve(server, session)
-  printing.tell(f"{session.saved_count} interventions saved in {session.path}")
+    begin()
+    stopped = _serve(server, meanwhile)
   return 0 if stopped == signal.SIGINT else 128 + stopped
+
+
+def _edits(args: argparse.Namespace, method) -> bool:
+  """Whether prototypes are edited; otherwise answers are corrected.
+
+  Raises:
+    UserError: the method can do neither, or not what is asked for.
+  """
+  if args.edits:
+    return needed(method, "edits") is not None
+  if not args.boxes:
+    # Names both, where there is neither.
+    needed(method, "intervenes", "edits")
+  return not args.boxes and able(method, "intervenes") is None
 
 
 def _source(method, paths: list[str]) -> Source:
@@ -66,22 +129,17 @@ def _source(method, paths: list[str]) -> Source:
   return source
 
 
-def _serve(server: Server, session: Session) -> int:
-  """Serves the page until a signal, which is returned.
-
-  It predicts all images in the meantime.
-  """
-  printing.tell("compiling ...")
-  session.opened(0)
+def _serve(server: Server, meanwhile: Callable[[threading.Event], Any]) -> int:
+  """Serves the page until a signal, which is returned."""
   if not _is_loopback(server.server_address[0]):
     printing.tell(
       "note: other machines can reach this page. Whoever has its address sees"
-      " the images and can save interventions; nothing is encrypted."
+      " the images and can save what is done there; nothing is encrypted."
     )
   printing.say(f"open {server.address} (Ctrl-C ends)")
   stop = threading.Event()
-  listing = threading.Thread(target=session.predict_all, args=(stop,))
-  listing.start()
+  beside = threading.Thread(target=meanwhile, args=(stop,))
+  beside.start()
   stopped: int = signal.SIGINT
   try:
     server.serve_forever()
@@ -90,7 +148,7 @@ def _serve(server: Server, session: Session) -> int:
     stopped = signals.taken(error)
   finally:
     stop.set()
-    listing.join()
+    beside.join()
   return stopped
 
 

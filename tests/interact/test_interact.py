@@ -281,7 +281,8 @@ def test_a_model_without_concepts(tmp_path, monkeypatch, capsys):
   assert main(["interact", f"--workdir={tmp_path / 'run'}"]) == 2
   assert capsys.readouterr().err == (
     "error: the method of this run, colours, does not take corrections of a"
-    " person; methods that do: csr\n"
+    " person or let a person throw out prototypes; methods that do: csr, epic,"
+    " protopnet, st_protopnet\n"
   )
 
 
