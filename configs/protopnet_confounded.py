@@ -19,7 +19,8 @@ def get_config(variants: str = "") -> ConfigDict:
   """The config, with the variants named."""
   config = protopnet_folder.get_config().unlock()
   config.data.update(name="confounded", image_size=48, augment="")
-  config.backbone.update(name="convnet", pretrained=False)
+  # A cell sees 15 pixels: the mark, or a corner or edge of a shape.
+  config.backbone.update(name="convnet_local", pretrained=False)
   config.prototypes.update(
     per_class=8, channels=32, similarity="log", activation="sigmoid"
   )

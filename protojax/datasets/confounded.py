@@ -93,7 +93,7 @@ class Confounded:
     """Split, number and class."""
     return f"{self.split}-{int(i):04d}-{CLASS_NAMES[self.labels[i]]}"
 
-  def shows_mark(self, i: int, box: Sequence[float]) -> bool:
+  def shows_mark(self, i: int, box: Sequence[float | int]) -> bool:
     """Whether a part of an image shows a part of its mark.
 
     Args:

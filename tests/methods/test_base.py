@@ -113,7 +113,8 @@ def test_a_method_of_numbers_is_trained_and_told(run, capsys):
     (["export", "--output=x"], "explain its answers"),
     (["evaluate"], "explain its answers"),
     (["sample"], "generate images; methods that do: "),
-    (["interact"], "take corrections of a person; methods that do: csr\n"),
+    (["interact"], "take corrections of a person or let a person throw out p"),
+    (["interact", "--edits=x"], "let a person throw out prototypes; method"),
   ],
 )
 def test_a_command_says_in_one_line_what_it_lacks(run, capsys, argv, told):
