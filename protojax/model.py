@@ -160,7 +160,7 @@ class Model:
     Raises:
       UserError: the method has no classes of images or pixels.
     """
-    return needed(self.method, "classifies", "segments").class_names
+    return needed(self.method, "classifies", "tags", "segments").class_names
 
   @property
   def bank(self) -> Bank:

@@ -176,6 +176,7 @@ def test_several_labels_in_python():
   said = model.predict([np.full((9, 7, 3), c, np.uint8) for c in colours])
   assert [one.labels for one in said] == [("blue", "red"), ()]
   assert list(said[0].probabilities) == ["blue", "red", "green"]
+  assert model.class_names == _Tints.class_names
   assert [repr(one) for one in said] == [
     "image 0: blue, red",
     "image 1: no label",

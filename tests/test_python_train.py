@@ -103,6 +103,24 @@ def test_every_form_holds_the_same_images(data):
       np.testing.assert_array_equal(pixels, _PIXELS[i])
 
 
+@pytest.mark.torch
+def test_data_sets_of_pytorch_itself(tmp_path):
+  torch = pytest.importorskip("torch")
+  data = torch.utils.data.TensorDataset(
+    torch.from_numpy(_PIXELS), torch.from_numpy(_LABELS)
+  )
+  train = torch.utils.data.Subset(data, range(6))
+  found = labelled.read({"train": train, "test": data})
+  labelled.keep(found, tmp_path)
+  kept = tfds.opened("prepared", str(tmp_path), "test")
+  for i in range(10):
+    np.testing.assert_array_equal(kept[i]["image"], _PIXELS[i])
+    assert kept[i]["label"] == _LABELS[i]
+  loader = torch.utils.data.DataLoader(data)
+  with pytest.raises(UserError, match="found DataLoader; expected"):
+    labelled.read(loader)
+
+
 def test_splits_that_are_given_stay_and_labels_may_be_names():
   names = np.array(["b", "a"])[_LABELS]
   found = labelled.read(
