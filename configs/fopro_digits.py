@@ -16,7 +16,6 @@ from protojax.configs.variants import apply
 def get_config(variants: str = "") -> ConfigDict:
   """The folder's config on the embedded digits."""
   config = fopro_folder.get_config().unlock()
-  config.batch_size = 64
   config.data.update(
     name="digit_web",
     flipped=0.3,
@@ -33,10 +32,10 @@ def get_config(variants: str = "") -> ConfigDict:
   config.backbone.update(name="convnet", pretrained=False)
   config.network.update(hidden=128, channels=32, relation=32)
   config.queue.update(size=256, momentum=0.99)
-  config.prototypes.update(momentum=0.99)
+  config.prototypes.update(momentum=0.995)
   config.stages.update(
-    frozen=0, start=6, contrast=4, relate=4, clean=20, plan=30
+    frozen=0, start=20, contrast=6, relate=5, clean=24, plan=50
   )
-  config.plain.update(epochs=30, dropped=0.4)
-  config.optimizer.update(rate=2e-3, relation=2e-3, warmup=1)
+  config.plain.update(epochs=50, dropped=0.4)
+  config.optimizer.update(rate=3e-3, relation=3e-3, warmup=1)
   return apply(config, variants, fopro_folder.VARIANTS)

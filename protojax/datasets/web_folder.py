@@ -3,21 +3,30 @@
   root/web/<class>/*      root/clean/<class>/*      root/test/<class>/*
 
 Without test/, the clean images that are no few-shot images are tested on.
+Who knows the truth of web images writes root/truth.csv, with the columns
+`image`, relative to root, and `truth`, a class or nothing if it shows none: the
+metrics compare with it, and nothing else does.
 WebFG-496 has root/train/<class>/* and root/val/<class>/*, and its few-shot
 images lie elsewhere, in a folder of classes or by a list `image@class`.
 """
 
+import dataclasses
 import os
 from typing import Any
 
 import numpy as np
 
+from protojax import csv_files
 from protojax.datasets import folder, image_lists, web_source
 from protojax.datasets.files import Files
 from protojax.types import UserError
 
 # What is declared of a data set; see `protojax.datasets`.
 FOLDERS = True
+
+_TRUTH = "truth.csv"
+# Of an image that shows none of the classes, and of one that nobody knows.
+_NOTHING, _UNKNOWN = -1, -2
 
 
 def load(data: Any, split: str, seed: int) -> Files:
@@ -51,7 +60,33 @@ def load(data: Any, split: str, seed: int) -> Files:
         f" add {data.test}/<class>/*, or more images to {data.clean}/"
       )
     return rest
-  return web_source.together(web, few)
+  return _with_truth(root, web_source.together(web, few))
+
+
+def _with_truth(root: str, found: web_source.WebFiles) -> web_source.WebFiles:
+  """The images with what a table says that they show."""
+  path = os.path.join(root, _TRUTH)
+  if not os.path.isfile(path):
+    return found
+  table = csv_files.read(path)
+  if not {"image", "truth"} <= set(table.columns):
+    raise UserError(f"{path} needs the columns 'image' and 'truth'")
+  at = {
+    os.path.normpath(os.path.join(found.root, name)): i
+    for i, name in enumerate(found.names)
+  }
+  classes = {name: k for k, name in enumerate(found.class_names)}
+  truth = np.full(len(found), _UNKNOWN, np.int32)
+  truth[found.trusted] = found.labels[found.trusted]
+  for line, cells in table.rows:
+    name, said = cells.get("image", ""), cells.get("truth", "")
+    i = at.get(os.path.normpath(os.path.abspath(os.path.join(root, name))))
+    if i is None:
+      raise UserError(f"{path}, line {line}: no web image is {name!r}")
+    if said and said not in classes:
+      raise UserError(f"{path}, line {line}: there is no class {said!r}")
+    truth[i] = classes[said] if said else _NOTHING
+  return dataclasses.replace(found, truth=truth)
 
 
 def _clean(

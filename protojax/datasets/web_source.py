@@ -20,12 +20,15 @@ class WebFiles(Files):
   Attributes:
     trusted: whether each is one.
     class_weights: of each class, for the loss; None where a list has none.
+    truth: what each shows, -1 for none of the classes, -2 where nobody knows;
+      None: nobody knows any.
   """
 
   trusted: Bool[np.ndarray, " n"] = dataclasses.field(
     default_factory=lambda: np.zeros(0, bool)
   )
   class_weights: Float[np.ndarray, " k"] | None = None
+  truth: Int32[np.ndarray, " n"] | None = None
 
 
 def together(

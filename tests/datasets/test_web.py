@@ -51,6 +51,24 @@ def test_a_few_clean_images_guide_and_the_others_are_tested_on(root):
   assert web_folder.load(_data(root, shots=0), "train", 0).trusted.sum() == 0
 
 
+def test_the_truth_of_web_images_can_be_told(root):
+  assert web_folder.load(_data(root), "train", 0).truth is None
+  path = root / "truth.csv"
+  path.write_text(
+    "image,truth\nweb/ant/web0.png,bee\nweb/bee/web2.png,\n"
+    "web/ant/web1.png,ant\n"
+  )
+  train = web_folder.load(_data(root), "train", 0)
+  np.testing.assert_array_equal(train.truth, [1, 0, -2, -2, -2, -1, 0, 1])
+  for line, message in (
+    ("web/ant/9.png,ant", "line 2: no web image is 'web/ant/9.png'"),
+    ("web/ant/web0.png,wasp", "line 2: there is no class 'wasp'"),
+  ):
+    path.write_text(f"image,truth\n{line}\n")
+    with pytest.raises(UserError, match=message):
+      web_folder.load(_data(root), "train", 0)
+
+
 def test_a_folder_of_test_images_is_tested_on(root):
   for name in ("ant", "bee"):
     place = root / "test" / name

@@ -1,0 +1,66 @@
+"""FoPro on photographs: 30 % flipped labels, and 120 of none of the classes.
+
+The folder is made by `benchmarks/web.py`. "plain" and "by loss" have the same
+few-shot images among the web's, and as many passes.
+"""
+
+from benchmarks import experiment, harness
+
+QUESTION = "What does FoPro add on photographs with many wrong labels?"
+
+_FILE = "configs/fopro_folder.py"
+_HERE = {
+  "data.root": "caltech101_web",
+  "data.image_size": 96,
+  "data.resize_size": 112,
+  "queue.size": 256,
+  "queue.momentum": 0.99,
+  "prototypes.momentum": 0.99,
+  "network.hidden": 512,
+  "optimizer.rate": 3e-4,
+  "optimizer.relation": 1e-3,
+}
+
+
+def _arm(shots: int, baseline: str = "") -> tuple[str, dict]:
+  return _FILE, {**_HERE, "data.shots": shots, "baseline": baseline}
+
+
+ARMS = {
+  f"{name}, K = {shots}": _arm(shots, baseline)
+  for shots in (1, 16)
+  for name, baseline in (("FoPro", ""), ("plain", "plain"), ("by loss", "loss"))
+}
+
+FIGURES = {
+  "accuracy": "metrics.accuracy",
+  "noise AUROC": "noise_auroc",
+  "of the loss": "noise_auroc_loss",
+  "precision": "noise_precision",
+  "recall": "noise_recall",
+  "recovered": "recovered",
+}
+
+SEEDS = (0, 1, 2)
+
+
+def MEASURE(workdir, data):
+  """The summary; an arm may find no noise."""
+  return {"noise_precision": None, **experiment.summary(workdir, data)}
+
+
+def TABLE(found):
+  """A row for each arm: means, and the accuracy less that of plain training."""
+  for arm, of_seeds in found.items():
+    row = {"arm": arm, "seeds": len(of_seeds)}
+    for name in FIGURES:
+      values = [x[name] for x in of_seeds.values() if x[name] is not None]
+      row[name] = harness.spread(values) if values else ""
+    base = found.get(f"plain, {arm.partition(', ')[2]}", {})
+    apart = [
+      x["accuracy"] - base[s]["accuracy"]
+      for s, x in of_seeds.items()
+      if s in base
+    ]
+    row["accuracy, less plain"] = harness.spread(apart) if apart else ""
+    yield row

@@ -1,0 +1,69 @@
+"""FoPro on the embedded web of digits: few-shot images, cleaning, ablations.
+
+All arms of a seed see the same web and the same test images for as many
+passes; "plain" and "by loss" have the same few-shot images among the web's.
+"""
+
+from benchmarks import experiment, harness
+
+QUESTION = "What do few-shot images and cleaned labels add on a noisy web?"
+
+_FILE = "configs/fopro_digits.py"
+
+
+def _arm(**changes: object) -> tuple[str, dict]:
+  return _FILE, {key.replace("_", ".", 1): x for key, x in changes.items()}
+
+
+ARMS = {
+  "FoPro, K = 1": _arm(),
+  "FoPro, K = 0": _arm(data_shots=0),
+  "FoPro, K = 16": _arm(data_shots=16),
+  "plain, K = 0": _arm(baseline="plain", data_shots=0),
+  "plain, K = 1": _arm(baseline="plain"),
+  "plain, K = 16": _arm(baseline="plain", data_shots=16),
+  "by loss, K = 1": _arm(baseline="loss"),
+  "K = 1, nothing cleaned": _arm(cleaning_mode=0),
+  "K = 1, by vote alone": _arm(cleaning_mode=1),
+  "K = 1, prototypes of the web": _arm(prototypes_start="web"),
+  "K = 1, no instances": _arm(loss_instance=0.0),
+}
+
+FIGURES = {
+  "accuracy": "metrics.accuracy",
+  "prototype cosine": "metrics.prototype_cosine",
+  "noise AUROC": "noise_auroc",
+  "of the loss": "noise_auroc_loss",
+  "precision": "noise_precision",
+  "recall": "noise_recall",
+  "relabelled right": "relabel_accuracy",
+  "recovered": "recovered",
+}
+
+SEEDS = (0, 1, 2)
+
+_BASE = "plain, K = 1"
+
+
+def MEASURE(workdir, data):
+  """The summary; a baseline has no prototypes, and may relabel nothing."""
+  found = experiment.summary(workdir, data)
+  metrics = {"prototype_cosine": None, **found["metrics"]}
+  return {"relabel_accuracy": None, **found, "metrics": metrics}
+
+
+def TABLE(found):
+  """A row for each arm: means, and the accuracy less that of plain, K = 1."""
+  base = found.get(_BASE, {})
+  for arm, of_seeds in found.items():
+    row = {"arm": arm, "seeds": len(of_seeds)}
+    for name in FIGURES:
+      values = [x[name] for x in of_seeds.values() if x[name] is not None]
+      row[name] = harness.spread(values) if values else ""
+    apart = [
+      x["accuracy"] - base[s]["accuracy"]
+      for s, x in of_seeds.items()
+      if s in base
+    ]
+    row["accuracy, less plain"] = harness.spread(apart) if apart else ""
+    yield row
