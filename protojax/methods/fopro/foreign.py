@@ -186,7 +186,7 @@ def state(found: Network, template: PyTree, method: Method) -> State:
     "queue": Queue(
       rows,
       np.ones(len(rows), bool),
-      np.int32(int(tensors["queue_ptr"].ravel()[0])),
+      np.asarray(tensors["queue_ptr"], np.int32).reshape(()),
     ),
     "prototypes": Prototypes(*(tensors[name] for name in _BUFFERS)),
   }
