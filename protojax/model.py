@@ -18,6 +18,7 @@ from protojax import __version__, hub, loading, methods, parallel, typed, why
 from protojax.data.source import Source
 from protojax.data.stream import Stream
 from protojax.datasets import given
+from protojax.explain import familiarity
 from protojax.explain.request import Request
 from protojax.heat import maps
 from protojax.methods.base import able, needed
@@ -44,6 +45,9 @@ class Classified:
       None of a method without prototypes.
     similarities: of each prototype to the part of the image most like it, [p].
     cells: that part: for most methods its row-major index in the grid, [p].
+    familiarity: percentile of its best similarity among the images that the
+      model knows; None of runs that have not stored these, see
+      `explain.familiarity`.
   """
 
   image: str
@@ -51,6 +55,12 @@ class Classified:
   points: Float[np.ndarray, " p"] | None
   similarities: Float[np.ndarray, " p"] | None
   cells: PyTree
+  familiarity: float | None = None
+
+  @property
+  def unfamiliar(self) -> bool:
+    """Whether it is unlike the images that the model knows, as far as known."""
+    return familiarity.unfamiliar(self.familiarity)
 
   @property
   def label(self) -> str:
@@ -199,6 +209,8 @@ class Model:
     source, single = given.source(images)
     stream = self._stream(source)
     say = functools.partial(_SAID[kind], answers, self.state)
+    if kind == "classifies":
+      say = functools.partial(say, known=self._known)
     found = []
     batches = stream.batches()
     for batch, rows in parallel.each(self.method.predict, self.state, batches):
@@ -273,13 +285,18 @@ class Model:
     )
     stream = self._stream(source)
     found = why.reasons(
-      explains.explain(self.state, stream, request), self._head()
+      explains.explain(self.state, stream, request), self._head(), self._known
     )
     return found[0] if single else found
 
   def _stream(self, source: Source) -> Stream:
     """The images, in batches of two sizes alone, since each is compiled."""
     return loading.stream(self.config, source, 1 if len(source) == 1 else _MANY)
+
+  @functools.cached_property
+  def _known(self) -> familiarity.Familiarity | None:
+    """The images that the model knows, if the run has stored them."""
+    return familiarity.read(self.folder)
 
   def _head(self) -> page.Run:
     """The head of pages."""
@@ -314,14 +331,24 @@ def load(workdir: str | os.PathLike) -> Model:
   return Model(folder, method, state, config)
 
 
-def _classified(classifies: Any, state: State, name: str, row: Mapping) -> Any:
-  del state
+def _classified(
+  classifies: Any,
+  state: State,
+  name: str,
+  row: Mapping,
+  known: familiarity.Familiarity | None,
+) -> Any:
+  percentile = None
+  if known is not None:
+    alive = np.asarray(bank_of(state).alive)
+    percentile = known.percentile(float(row["similarities"][alive].max()))
   return Classified(
     name,
     _shares(classifies.class_names, row),
     row.get("points"),
     row.get("similarities"),
     row.get("cells"),
+    percentile,
   )
 
 

@@ -16,9 +16,10 @@ import numpy as np
 from PIL import Image
 
 from protojax import typed
-from protojax.explain import documents, evidence, misleading
+from protojax.explain import documents, familiarity, merging, misleading
 from protojax.explain.blocks import Explanation
 from protojax.explain.evidence import GlobalExplanation, LocalExplanation
+from protojax.explain.familiarity import Familiarity
 from protojax.explain.inspection import Inspection
 from protojax.explain.prototypical import Explainer
 from protojax.report import one_page, page, pictures
@@ -227,7 +228,7 @@ class Prototypes(Sequence[Prototype]):
     """A prototype with pictures and, if these are known, scores."""
     scores = self.__dict__.get("scored", {})
     both = [self.pushed(number), *([scores[number]] if scores else [])]
-    (found,) = evidence.merge(both)
+    (found,) = merging.merge(both)
     return found
 
   def __repr__(self) -> str:
@@ -235,19 +236,24 @@ class Prototypes(Sequence[Prototype]):
     return f"{len(self)} prototypes, {alive} of them alive"
 
 
-def reasons(found: Iterable[Any], head: page.Run) -> list[Why]:
+def reasons(
+  found: Iterable[Any], head: page.Run, known: Familiarity | None = None
+) -> list[Why]:
   """What `explain` of a method yields of images, an object for each of them.
 
   Args:
     found: of the scope "local".
     head: of pages.
+    known: the images that the model knows.
   """
   images, prototypes = [], []
   for explained in found:
     of = prototypes if isinstance(explained, GlobalExplanation) else images
+    if isinstance(explained, LocalExplanation):
+      explained = familiarity.of_image(explained, known)
     of.append(explained)
   if any(isinstance(e, LocalExplanation) for e in images):
-    prototypes, images = misleading.mark(evidence.merge(prototypes), images)
+    prototypes, images = misleading.mark(merging.merge(prototypes), images)
   by_number = {e.prototype: e for e in prototypes}
   return [Why(_name(e), e, _compared(e, by_number), head) for e in images]
 

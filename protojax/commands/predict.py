@@ -5,13 +5,16 @@
 The model is the newest checkpoint of the run. The training images are not
 needed. The result is CSV. For a classifier its columns are
 
-  image,class,probability,rank,prototype,prototype_class,similarity,points
+  image,class,probability,rank,prototype,prototype_class,similarity,points,
+  familiarity
 
 with one row for each of the most similar prototypes of each image. Rank 1 is
 the most similar one. The points are what the prototype adds to the logit of the
 predicted class. If prototypes belong to concepts, prototype_class is the
-concept. With --top=0 each image has one row, and its last five columns are
-empty. JSON has the same for each image, and the probabilities of all classes.
+concept. With --top=0 each image has one row, and its columns of prototypes are
+empty. The familiarity is a percentile: below 5, the image is unlike those that
+the model was trained on. JSON has the same for each image, and the
+probabilities of all classes.
 
 For a model that gives several labels, the columns are
 

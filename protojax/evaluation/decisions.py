@@ -10,6 +10,8 @@ from jaxtyping import Float, Int, Num
 import numpy as np
 
 from protojax import parallel
+from protojax.explain import familiarity
+from protojax.explain.familiarity import Familiarity
 from protojax.metrics import interpretability as metrics
 from protojax.metrics.means import Mean, mean
 from protojax.prototypes import head
@@ -75,7 +77,11 @@ def probabilities(
 
 
 def measure(
-  model: Explainable, state: State, stream: Any, outliers: Any = None
+  model: Explainable,
+  state: State,
+  stream: Any,
+  outliers: Any = None,
+  known: Familiarity | None = None,
 ) -> dict[str, Mean]:
   """Metrics of the decisions over a stream, by name.
 
@@ -84,6 +90,7 @@ def measure(
     state: its state.
     stream: images; without known classes there is no accuracy.
     outliers: a stream of images of no class.
+    known: the images that the model knows.
   """
   rows = gathered(functools.partial(_decided, model), state, stream.batches())
   probabilities = jax.nn.softmax(rows["logits"])
@@ -97,6 +104,8 @@ def measure(
     error = metrics.calibration_error(probabilities, rows["label"])
     found["accuracy"] = mean(right[known].astype(np.float32))
     found["calibration_error"] = _one(error, int(known.sum()))
+  if known is not None:
+    found["unfamiliar"] = mean(_unfamiliar(known, rows["best"]))
   if outliers is not None:
     others = gathered(
       functools.partial(_decided, model), state, outliers.batches()
@@ -105,6 +114,10 @@ def measure(
     count = len(largest[0]) + len(largest[1])
     found["outlier_auroc"] = _one(metrics.outlier_auroc(*largest), count)
     found["abstention"] = _one(metrics.abstention(*largest), count)
+    best = rows["best"], others["best"]
+    found["outlier_auroc_best"] = _one(metrics.outlier_auroc(*best), count)
+    if known is not None:
+      found["unfamiliar_outliers"] = mean(_unfamiliar(known, others["best"]))
   return found
 
 
@@ -131,10 +144,22 @@ def _decided(
   asked = found.scores, weights, jnp.argmax(found.logits, axis=1)
   return {
     "logits": found.logits,
+    "best": jnp.max(
+      jnp.where(model.bank(state).alive[None], found.similarity, -jnp.inf),
+      axis=1,
+    ),
     "local_size": metrics.local_size(found.scores, weights),
     "prediction_size": metrics.prediction_size(*asked),
     "prediction_sparsity": metrics.prediction_sparsity(*asked),
   }
+
+
+def _unfamiliar(
+  known: Familiarity, best: Float[np.ndarray, " n"]
+) -> Float[np.ndarray, " n"]:
+  """1 for each image that is called unfamiliar, else 0."""
+  told = [familiarity.unfamiliar(known.percentile(x)) for x in best.tolist()]
+  return np.array(told, np.float32)
 
 
 def _sizes(model: Explainable, state: State) -> dict[str, Mean]:

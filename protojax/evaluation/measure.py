@@ -16,6 +16,7 @@ from protojax import loading, printing
 from protojax.data import stream as stream_lib
 from protojax.datasets import files
 from protojax.evaluation import decisions, explanations, recipes
+from protojax.explain import familiarity
 from protojax.methods.base import able
 from protojax.metrics.means import Mean
 from protojax.types import State
@@ -78,7 +79,12 @@ FIGURES = {
   **_DETECTED,
   "calibration_error": Figure("calibration error (ECE)", "lower"),
   "outlier_auroc": Figure("outliers: AUROC of the largest logit", "higher"),
+  "outlier_auroc_best": Figure(
+    "outliers: AUROC of the best similarity", "higher"
+  ),
   "abstention": Figure("outliers refused, 95 % of the others kept", "higher"),
+  "unfamiliar": Figure("test images called unfamiliar", "lower"),
+  "unfamiliar_outliers": Figure("outliers called unfamiliar", "higher"),
   "global_size": Figure("prototypes in use", "lower"),
   "local_size": Figure("prototypes with a point, an image", "lower"),
   "prediction_size": Figure("the same for the predicted class", "lower"),
@@ -163,7 +169,7 @@ def measure(
       resizing=loading.resizing(config),
     )
   found = {
-    **decisions.measure(model, state, stream, others),
+    **decisions.measure(model, state, stream, others, familiarity.read(folder)),
     **explanations.measure(
       model, state, stream, images, by_branch, own_size, sanity
     ),

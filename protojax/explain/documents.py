@@ -185,6 +185,11 @@ _IMAGE = {
   "evidence": many(_ROW),
   "others": described(WHOLE, "prototypes without a row"),
   "silent": described(WHOLE, "those of them whose points are 0.00"),
+  "best": described(optional(NUMBER), "the largest similarity"),
+  "familiarity": described(
+    optional(NUMBER), "its percentile among images that the model knows"
+  ),
+  "unfamiliar": described(TEXT, "what is said of an image unlike those"),
   "other_points": described(derived(NUMBER), "points of the others"),
 }
 
@@ -238,6 +243,12 @@ _PROTOTYPE = {
   "redundant_with": many(WHOLE),
   "stale": described(FLAG, "it has changed since the push"),
   "misleading": described(derived(optional(NUMBER)), "share of its neighbours"),
+  "standings": described(
+    by_name(row(evidence.Standing, NUMBER, 3)),
+    "characteristic -> percentile among the prototypes, and of its interval",
+  ),
+  "stands_out": described(TEXT, "the unusual characteristic; '' for none"),
+  "usual": described(TEXT, "what costs most for most prototypes; '' for none"),
   "notes": described(by_name(TEXT_OR_NUMBER), "of its method"),
   "patch": optional(_PATCH),
   "because": described(by_name(_GLOBAL_SCORES), "by split"),

@@ -4,7 +4,7 @@ A local explanation says why an image got its class, a global one what a
 prototype stands for. Numbers come from `sweep`, pictures from `HeatMaps`.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 import dataclasses
 from typing import NamedTuple
 
@@ -132,6 +132,10 @@ class LocalExplanation:
       the answer; those with most points first.
     others: number of living prototypes without a row.
     silent: how many of these have no points, to two decimals.
+    best: the largest similarity of any living prototype; None if unknown.
+    familiarity: percentile of `best` among images that the model knows, see
+      `familiarity`; None if unknown.
+    unfamiliar: what is said of an image unlike those; '' of others.
     picture: the image at the size of the network's input; shown images only.
     all_scores: scores for all prototypes, if they were asked for.
   """
@@ -144,6 +148,9 @@ class LocalExplanation:
   evidence: tuple[Evidence, ...]
   others: int
   silent: int = 0
+  best: float | None = None
+  familiarity: float | None = None
+  unfamiliar: str = ""
   picture: PictureOrFile | None = None
   all_scores: AllScores | None = None
 
@@ -220,6 +227,20 @@ class GlobalScores:
   intervals: Mapping[str, Interval] = dataclasses.field(default_factory=dict)
   relative: Mapping[str, float] = dataclasses.field(default_factory=dict)
   distance: Mapping[str, float] = dataclasses.field(default_factory=dict)
+
+
+class Standing(NamedTuple):
+  """Where a score stands among those of the other prototypes.
+
+  Attributes:
+    percentile: of them, how many percent have a smaller score.
+    low: the same for the lower end of the score's interval.
+    high: the same for the upper end.
+  """
+
+  percentile: float
+  low: float
+  high: float
 
 
 @dataclasses.dataclass(frozen=True)
@@ -342,6 +363,9 @@ class GlobalExplanation:
     kind: of the group; see `Groups`.
     speaks_for: its class or, if it has none, the class of its largest weight.
     notes: of its method, by name.
+    standings: characteristic -> where its score stands; see `standings`.
+    stands_out: the characteristic that is unusual; "" if nothing stands out.
+    usual: the characteristic that costs most for most prototypes; "" if none.
   """
 
   prototype: int
@@ -360,6 +384,9 @@ class GlobalExplanation:
   kind: str = CLASS
   speaks_for: str = ""
   notes: Mapping[str, Note] = dataclasses.field(default_factory=dict)
+  standings: Mapping[str, Standing] = dataclasses.field(default_factory=dict)
+  stands_out: str = ""
+  usual: str = ""
 
   @property
   def misleading(self) -> float | None:
@@ -371,30 +398,3 @@ class GlobalExplanation:
       if n.misleading is not None
     ]
     return sum(known) / len(known) if known else None
-
-
-def merge(
-  explanations: Iterable[GlobalExplanation],
-) -> tuple[GlobalExplanation, ...]:
-  """Merges the explanations of several splits: one for each prototype."""
-  merged: dict[int, GlobalExplanation] = {}
-  for new in explanations:
-    old = merged.get(new.prototype)
-    if old is not None:
-      new = dataclasses.replace(
-        new,
-        patch=_better(old.patch, new.patch),
-        because={**old.because, **new.because},
-        without_own={**old.without_own, **new.without_own},
-        nearest={**old.nearest, **new.nearest},
-        redundant_with=old.redundant_with or new.redundant_with,
-      )
-    merged[new.prototype] = new
-  return tuple(merged[i] for i in sorted(merged))
-
-
-def _better(old: Patch | None, new: Patch | None) -> Patch | None:
-  """The patch with pictures, or the only patch."""
-  if old is None or (new is not None and old.picture is None):
-    return new
-  return old

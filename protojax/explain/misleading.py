@@ -1,26 +1,20 @@
 """Misleading pairs: alike to the model for a reason that the eye does not see.
 
 A report shows a patch beside a prototype, and the reader guesses why they are
-alike. This module compares that guess with the model's own reasons. The
-question is that of "This Looks Like That, Because ..." (Nauta et al., 2021);
-the definition is ours.
+alike. This module compares that guess with the model's own reason. The question
+is that of "This Looks Like That, Because ..." (Nauta et al., 2021); the
+definition is ours.
 
-For a pair i of crops and a characteristic c:
+The reason of a pair is the characteristic that stands out for its prototype
+(see `standings`), if the pair loses similarity without it. The pair is
+misleading if its two crops differ in this characteristic more than 95 % of the
+pairs of one class do, by the differences of `crop_differences`: of the pairs of
+the report, those whose image has the prototype's class. If no image has, of all
+pairs. So among pairs of one class at most one in twenty is misleading.
 
-- the model's reasons are the shares s_ic of the local importance, that is
-  max(phi_ic, 0) over its sum; the first reason is the one of the largest share.
-- the eye's are the differences d_ic of `crop_differences`, on one scale:
-  u_ic = d_ic / (d_ic + r_c), where r_c is the mean difference of the same crops
-  paired at random, or what is hardly seen if that is more. 0 is equal, 1/2 as
-  different as two of these crops picked at random, 1 the limit.
-- the eye reads c as a likeness of the pair if u_ic <= 1/2.
-- the pair is misleading if the eye does not read the model's first reason as a
-  likeness: "alike because of hue", and their hues differ more than those of
-  crops picked at random.
-
-So a pair is not misleading if it looks different in everything but the model's
-first reason. It is misleading if it looks alike in everything but that reason.
-`mark` runs at the end of a report, because r_c needs all of its pairs.
+A pair is not misleading if it looks different in everything but its reason, nor
+if nothing stands out. `mark` runs at the end of a report, because it needs all
+pairs.
 """
 
 from collections.abc import Iterator, Sequence
@@ -31,7 +25,6 @@ from jaxtyping import Bool, Float, Int, UInt8
 import numpy as np
 
 from protojax.explain import crop_differences
-from protojax.explain.crop_differences import Descriptors
 from protojax.explain.evidence import (
   Evidence,
   GlobalExplanation,
@@ -41,24 +34,21 @@ from protojax.explain.evidence import (
 from protojax.modify.modification import CHARACTERISTICS
 from protojax.types import ArrayLike
 
-# u: as different as two crops picked at random.
-RANDOM = 0.5
+# Percentile of the differences of pairs of one class.
+_FAR = 95.0
 
 
-class PairScores(NamedTuple):
+class Pairs(NamedTuple):
   """How n pairs differ to the eye; axis 5: `CHARACTERISTICS`.
 
   Attributes:
-    difference: d, each characteristic in its own unit.
-    unlike: u, from 0 (equal) to 1; 1/2 is a pair picked at random.
-    first: position of the model's first reason among `CHARACTERISTICS`; -1 if
-      none has a positive score.
-    misleading: whether the eye does not read the model's first reason.
+    difference: each characteristic in its own unit.
+    limit: what 95 % of the pairs of one class differ less than.
+    misleading: whether a pair differs more in its reason.
   """
 
   difference: Float[np.ndarray, "n 5"]
-  unlike: Float[np.ndarray, "n 5"]
-  first: Int[np.ndarray, " n"]
+  limit: Float[np.ndarray, "5"]
   misleading: Bool[np.ndarray, " n"]
 
 
@@ -72,21 +62,23 @@ def mark(
     images: with the crops of the rows that are shown.
   """
   crops = {e.prototype: e.patch.crop for e in prototypes if e.patch is not None}
+  known = {e.prototype: e for e in prototypes if e.standings}
   pairs = [
-    (pair, pair.crop, prototype)
-    for j, pair in _pairs(prototypes, images)
-    if pair.crop is not None and (prototype := crops.get(j)) is not None
+    (pair, known[j], same)
+    for j, pair, same in _pairs(prototypes, images)
+    if j in known and pair.crop is not None and crops.get(j) is not None
   ]
   if not pairs:
     return tuple(prototypes), tuple(images)
-  scores = compare(
-    [crop for _, crop, _ in pairs],
-    [prototype for *_, prototype in pairs],
-    np.array([_importance(pair) for pair, *_ in pairs], np.float32),
+  found = compare(
+    [pair.crop for pair, *_ in pairs],
+    [crops[e.prototype] for _, e, _ in pairs],
+    np.array([_reason(pair, e) for pair, e, _ in pairs], np.int32),
+    np.array([same for *_, same in pairs]),
   )
   marks = {
     id(pair): bool(misleads)
-    for (pair, *_), misleads in zip(pairs, scores.misleading, strict=True)
+    for (pair, *_), misleads in zip(pairs, found.misleading, strict=True)
   }
 
   def marked(pair):
@@ -110,63 +102,47 @@ def mark(
 def compare(
   patches: Sequence[UInt8[ArrayLike, "_ _ 3"]],
   prototypes: Sequence[UInt8[ArrayLike, "_ _ 3"]],
-  importance: Float[ArrayLike, "n 5"],
-) -> PairScores:
-  """Compares the model's reasons with what the eye may see.
-
-  Give it all pairs of a report at once, because the pairs at random are made
-  of their crops. A single pair is never misleading.
+  reason: Int[ArrayLike, " n"],
+  same: Bool[ArrayLike, " n"],
+) -> Pairs:
+  """Compares the reasons of a model with what the eye may see.
 
   Args:
     patches: n crops of images, RGB of any sizes.
     prototypes: n crops, of the prototype that each patch is alike to.
-    importance: phi_local of each pair, in the order of `CHARACTERISTICS`; nan
-      is no reason.
+    reason: of each pair, its position among `CHARACTERISTICS`; -1 for none.
+    same: whether its image has the prototype's class.
   """
-  shares = _shares(np.asarray(importance))
-  reasons = shares.any(axis=1)
   a, b = map(crop_differences.describe, (patches, prototypes))
   difference = crop_differences.differences(a, b)
-  scale = np.maximum(_at_random(a, b), crop_differences.HARDLY_SEEN)
-  unlike = difference / (difference + scale[None])
-  first = np.argmax(shares, axis=1)
-  read = unlike[np.arange(len(first)), first] <= RANDOM
-  return PairScores(
-    difference=difference,
-    unlike=unlike,
-    first=np.where(reasons, first, -1),
-    misleading=reasons & ~read,
-  )
+  same = np.asarray(same, bool)
+  of_class = difference[same] if same.any() else difference
+  limit = np.percentile(of_class, _FAR, axis=0)
+  limit = np.maximum(limit, crop_differences.HARDLY_SEEN)
+  reason = np.asarray(reason)
+  own = difference[np.arange(len(reason)), reason]
+  return Pairs(difference, limit, (reason >= 0) & (own > limit[reason]))
 
 
 def _pairs(
   prototypes: Sequence[GlobalExplanation], images: Sequence[LocalExplanation]
-) -> Iterator[tuple[int, Neighbour | Evidence]]:
-  """All pairs of a prototype and a patch that a report may show."""
+) -> Iterator[tuple[int, Neighbour | Evidence, bool]]:
+  """All pairs of a prototype and a patch that a report may show.
+
+  The third is whether the image has the prototype's class.
+  """
   for e in prototypes:
     for near in e.nearest.values():
-      yield from ((e.prototype, neighbour) for neighbour in near)
+      for n in near:
+        yield e.prototype, n, n.label == e.speaks_for
+  speaks_for = {e.prototype: e.speaks_for for e in prototypes}
   for e in images:
-    yield from ((row.prototype, row) for row in e.evidence)
+    for row in e.evidence:
+      yield row.prototype, row, e.label == speaks_for.get(row.prototype, "")
 
 
-def _importance(pair: Neighbour | Evidence) -> list[float]:
-  return [pair.because.get(name, 0.0) for name in CHARACTERISTICS]
-
-
-def _shares(importance: np.ndarray) -> Float[np.ndarray, "n 5"]:
-  """The model's reasons; all 0 where it has none."""
-  positive = np.where(importance > 0, importance, 0.0)
-  total = np.sum(positive, axis=1, keepdims=True)
-  return positive / np.where(total > 0, total, 1.0)
-
-
-def _at_random(a: Descriptors, b: Descriptors) -> Float[np.ndarray, "5"]:
-  """Mean differences of the same crops in other pairs, drawn at random."""
-  # Shuffled: neighbours in a report are often of one image or one class.
-  order = np.random.default_rng(0).permutation(len(a.contrast))
-  differences = crop_differences.differences(
-    Descriptors(*(x[order] for x in a)),
-    Descriptors(*(x[np.roll(order, 1)] for x in b)),
-  )
-  return np.mean(differences, axis=0)
+def _reason(pair: Neighbour | Evidence, e: GlobalExplanation) -> int:
+  """What stands out, if the pair loses similarity without it; -1 for none."""
+  if not pair.because.get(e.stands_out, 0.0) > 0:
+    return -1
+  return CHARACTERISTICS.index(e.stands_out)

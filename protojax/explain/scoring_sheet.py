@@ -83,6 +83,7 @@ class ScoringSheets:
       evidence=evidence_rows,
       others=int(self.bank.alive.sum()) - len(evidence_rows),
       silent=int(rows.silent[row]) - listed,
+      best=float(rows.similarities[row][self.bank.alive].max()),
       all_scores=all_scores,
     )
 

@@ -14,6 +14,7 @@ from protojax.csv_files import Writer
 from protojax.data import stream as stream_lib
 from protojax.datasets import files
 from protojax.engine import log, workdir
+from protojax.explain import familiarity
 from protojax.methods.base import needed
 from protojax.operations import mask_files
 from protojax.prototypes.bank import bank_of
@@ -29,6 +30,7 @@ _CLASSIFIED = (
   "prototype_class",
   "similarity",
   "points",
+  "familiarity",
 )
 _TAGGED = ("image", "label", "probability", "rank", "present")
 _DETECTED = ("image", "score", "threshold", "defective")
@@ -67,8 +69,13 @@ def run(args: argparse.Namespace) -> int:
 
     stream = loading.stream(config, source)
     describe = functools.partial(describe, answers, state, top=args.top)
+    if kind == "classifies":
+      known = familiarity.read(folder)
+      describe = functools.partial(describe, known=known)
     found = predictions(method, state, stream, describe, masks)
     found = _one_by_one(found, len(source))
+    if kind == "classifies":
+      found = _with_a_word(found, known)
     if args.format == "json":
       file.write(json_text(list(found), indent=2) + "\n")
     else:
@@ -107,13 +114,19 @@ def predictions(
     yield found
 
 
-def _classified(classifies, state, row, top) -> dict[str, Any]:
+def _classified(classifies, state, row, top, known) -> dict[str, Any]:
   names, shares = classifies.class_names, row["probabilities"]
-  best = int(np.argmax(shares))
+  best, percentile = int(np.argmax(shares)), None
+  if known is not None:
+    alive = np.asarray(bank_of(state).alive)
+    percentile = known.percentile(float(row["similarities"][alive].max()))
+    percentile = _number(np.float32(percentile))
   return {
     "class": names[best],
     "probability": _number(shares[best]),
     "probabilities": dict(zip(names, map(_number, shares), strict=True)),
+    "familiarity": percentile,
+    "unfamiliar": None if known is None else familiarity.unfamiliar(percentile),
     "prototypes": _prototypes(row, state, classifies.groups.names, top),
   }
 
@@ -185,10 +198,11 @@ def _number(value: np.floating) -> float:
 
 def _classified_rows(one: dict[str, Any]) -> Iterator[tuple]:
   image = one["image"], one["class"], one["probability"]
+  known = "" if one["familiarity"] is None else one["familiarity"]
   for rank, prototype in enumerate(one["prototypes"], 1):
-    yield (*image, rank, *prototype.values())
+    yield (*image, rank, *prototype.values(), known)
   if not one["prototypes"]:
-    yield (*image, "", "", "", "", "")
+    yield (*image, "", "", "", "", "", known)
 
 
 def _tagged_rows(one: dict[str, Any]) -> Iterator[tuple]:
@@ -204,6 +218,20 @@ def _detected_rows(one: dict[str, Any]) -> Iterator[tuple]:
 def _segmented_rows(one: dict[str, Any]) -> Iterator[tuple]:
   for name, share in one["shares"].items():
     yield one["image"], name, share
+
+
+def _with_a_word(
+  found: Iterable[dict[str, Any]], known: familiarity.Familiarity | None
+) -> Iterator[dict[str, Any]]:
+  """The results; then says on stderr how many images are unfamiliar."""
+  count = 0
+  for one in found:
+    count += bool(one["unfamiliar"])
+    yield one
+  if known is not None and count:
+    printing.tell(
+      f"unlike the images it was trained on: {count}. {known.promise()}"
+    )
 
 
 def _one_by_one(

@@ -21,6 +21,8 @@ from protojax import (
 from protojax.data import skipped
 from protojax.engine import adopt, plan, plan_tables, seeds, summary, workdir
 from protojax.engine.run import Interrupted, Run
+from protojax.explain import familiarity
+from protojax.methods.base import able
 from protojax.types import UserError
 
 
@@ -164,6 +166,11 @@ def _trained(
   results = methods.beside(config.method, "results")
   if results is not None and parallel.is_primary():
     results.write(method, state, folder)
+  if _by_likeness(method):
+    # All processes compute it; one writes.
+    known = familiarity.measure(method, state)
+    if parallel.is_primary():
+      familiarity.write(folder, known)
   outcome = summary.write(
     folder, stages, config.seed, method.summary(state, stages)
   )
@@ -172,6 +179,16 @@ def _trained(
     if explain:
       printing.say("", f"Next: {explain}")
   return 0
+
+
+def _by_likeness(method: Any) -> bool:
+  """Whether a method classifies by likeness of patches to prototypes."""
+  explains = able(method, "explains")
+  return (
+    able(method, "classifies") is not None
+    and explains is not None
+    and explains.network is not None
+  )
 
 
 def _settings(config: ConfigDict) -> dict[str, Any]:

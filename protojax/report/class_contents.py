@@ -84,6 +84,9 @@ def values(
     # The names of a sweep over strengths are no characteristics.
     "ranked": [n for n in order if n in sentences.CHARACTERISTICS] or order,
     "splits": _splits(prototypes, images),
+    "what_leads": (
+      "Stands out" if any(e.standings for e in alive) else "Rests most on"
+    ),
     "groups": groups(prototypes, images),
     "scored": scored,
     **_all_prototypes(alive),

@@ -12,14 +12,14 @@ import numpy as np
 from rich.table import Table
 
 from protojax import printing
-from protojax.explain import misleading, overview
+from protojax.explain import familiarity, misleading, overview, standings
 from protojax.explain.evidence import (
   ExplainedRun,
   GlobalExplanation,
   LocalExplanation,
   Overview,
-  merge,
 )
+from protojax.explain.merging import merge
 from protojax.report import (
   class_pages,
   explanation_tables,
@@ -66,6 +66,8 @@ class Report(ReportFolder):
     self._with_all_scores: list[LocalExplanation] = []
     self._counted = self._right = 0
     self._add_row: Callable[[LocalExplanation], None] | None = None
+    self._known = familiarity.read(self.run)
+    self._unfamiliar = 0
 
   def __enter__(self) -> "Report":
     super().__enter__()
@@ -85,6 +87,8 @@ class Report(ReportFolder):
       self._overviews[explained.split] = self._pictures.of_overview(explained)
 
   def _add_image(self, explained: LocalExplanation) -> None:
+    explained = familiarity.of_image(explained, self._known)
+    self._unfamiliar += bool(explained.unfamiliar)
     if "csv" in self.formats:
       if self._add_row is None:
         rows = explanation_tables.local_table(self._path("local.csv"))
@@ -109,7 +113,8 @@ class Report(ReportFolder):
     self._globals.append(self._pictures.of_prototype(explained))
 
   def _write(self) -> dict[str, Any]:
-    prototypes, shown = misleading.mark(merge(self._globals), self._shown)
+    prototypes = standings.mark(merge(self._globals))
+    prototypes, shown = misleading.mark(prototypes, self._shown)
     statistics = overview.statistics_rows(self._overviews)
     every = (alert for o in self._overviews.values() for alert in o.alerts)
     alerts = list(dict.fromkeys(every))
@@ -172,6 +177,8 @@ class Report(ReportFolder):
       facts.append(
         ("Recognised of these", f"{self._right / self._counted:.1%}")
       )
+    if self._known is not None and self.images:
+      facts.append(("Unlike what it knows", f"{self._unfamiliar:,}"))
     if any(e.because for e in prototypes):
       alive = sum(e.alive for e in prototypes)
       copies = sum(e.duplicate_of is not None for e in prototypes)

@@ -41,9 +41,10 @@ CHANGES = {
 
 FLAGS = {
   "misleading": (
-    "At least half of its nearest patches are similar to the model because of a"
-    " characteristic that looks different to the eye. Do not guess the reason"
-    " from the pictures; read the bars."
+    "At least half of its nearest patches are similar to the model because of"
+    " the characteristic that stands out, and look more different in it than"
+    " 95 % of the pairs of one class. Do not guess the reason from the"
+    " pictures; read the bars."
   ),
   "duplicate": (
     "The same patch as an earlier prototype. It adds points, but no new reason."

@@ -112,10 +112,46 @@ def global_sentence(explained: GlobalExplanation, split: str) -> str:
   because = explained.because[split]
   if not math.isfinite(because.similarity):
     return f"No {split} image is like prototype {explained.prototype} at all."
+  if explained.standings:
+    return f"{_costs_most(explained, split)} {standing_out(explained)}"
   return (
     f"Over the {split} images, patches look like prototype"
     f" {explained.prototype} (mean similarity {because.similarity:.2f})"
     f" {reason(because.scores, because.similarity)}."
+  )
+
+
+def _costs_most(explained: GlobalExplanation, split: str) -> str:
+  """What costs most similarity, and whether it does for most prototypes."""
+  because = explained.because[split]
+  name, score = _sorted(because.scores)[0]
+  start = (
+    f"Over the {split} images, the similarity to prototype"
+    f" {explained.prototype} is {because.similarity:.2f} on average;"
+  )
+  if score <= 0:
+    return f"{start} no change of a characteristic costs any of it."
+  said = (
+    f"{start} {side(because.scores, name)} costs most of it ({_two(score)})"
+  )
+  if not explained.usual:
+    return f"{said}."
+  if name == explained.usual:
+    return f"{said}, as for most prototypes here."
+  return f"{said}, where for most prototypes here it is {explained.usual}."
+
+
+def standing_out(explained: GlobalExplanation) -> str:
+  """What is unusual for a prototype among those of its model."""
+  if not explained.stands_out:
+    return "Nothing stands out among the prototypes of this model."
+  standing = explained.standings[explained.stands_out]
+  scores = list(explained.because.values())[-1].scores
+  return (
+    f"What stands out is {side(scores, explained.stands_out)}: it costs more"
+    f" than for {standing.percentile:.0f} % of the prototypes"
+    f" ({standing.low:.0f} to {standing.high:.0f} % with other images of the"
+    " kind)."
   )
 
 
@@ -214,6 +250,8 @@ def _about_image(explained: LocalExplanation) -> str:
     f"{explained.image}: {best.class_name}, probability"
     f" {best.probability:.3f}, logit {scores.logit}"
   ]
+  if explained.unfamiliar:
+    lines.append(explained.unfamiliar)
   for row, line in zip(explained.evidence, scores.rows, strict=True):
     lines.append(
       f"{line.points} = {line.product}: prototype {line.prototype}"

@@ -17,6 +17,7 @@ from protojax.__main__ import main
 from protojax.data.resizing import SQUASH
 from protojax.engine import workdir
 from protojax.engine.checkpoint import Checkpoints, Progress
+from protojax.explain import familiarity
 from protojax.explain.inspection import Threshold
 from protojax.methods.base import Capabilities
 from protojax.types import State, UserError
@@ -72,7 +73,8 @@ def test_csv_is_what_the_model_says(model, photos, capsys):
   method, state, folder = model
   out, err = _run(capsys, "--workdir", folder, photos)
   assert out.splitlines()[0] == (
-    "image,class,probability,rank,prototype,prototype_class,similarity,points"
+    "image,class,probability,rank,prototype,prototype_class,similarity,points,"
+    "familiarity"
   )
   rows = _rows(out)
   names = [str(photos / f"{i}.png") for i in range(7) if i != 3]
@@ -100,6 +102,31 @@ def test_csv_is_what_the_model_says(model, photos, capsys):
     np.testing.assert_allclose(float(row["similarity"]), score, rtol=1e-5)
     points = score * weights[k, j]
     np.testing.assert_allclose(float(row["points"]), points, rtol=1e-5)
+
+
+def test_what_the_model_does_not_know_is_said(model, photos, tmp_path, capsys):
+  _, _, folder = model
+  shutil.copytree(folder, tmp_path / "run")
+  out, _ = _run(capsys, "--workdir", folder, photos, "--top=9")
+  best = {}
+  for row in _rows(out):
+    assert row["familiarity"] == ""
+    best.setdefault(row["image"], float(row["similarity"]))
+  # All but the least familiar image are like the known ones.
+  least, second = sorted(best.values())[:2]
+  known = np.full(99, (least + second) / 2)
+  familiarity.write(
+    tmp_path / "run", familiarity.Familiarity("train", known, 8, 0.125)
+  )
+  given = "--workdir", tmp_path / "run", photos
+  out, err = _run(capsys, *given, "--top=1")
+  for row in _rows(out):
+    wanted = 1 if best[row["image"]] == least else 100
+    assert float(row["familiarity"]) == wanted
+  assert "unlike the images it was trained on: 1. Said of 1 in 20" in err
+  out, _ = _run(capsys, *given, "--format=json")
+  told = {one["image"]: one["unfamiliar"] for one in json.loads(out)}
+  assert told == {name: x == least for name, x in best.items()}
 
 
 def test_images_are_cut_as_the_run_says(model, photos, tmp_path, capsys):

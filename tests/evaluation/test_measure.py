@@ -14,6 +14,7 @@ from protojax.data import stream
 from protojax.data.places import Places
 from protojax.evaluation import decisions, explanations, heat_checks, heats
 from protojax.evaluation.measure import over_seeds
+from protojax.explain import familiarity
 from protojax.heat import similarity_map
 from protojax.metrics import sizes
 from protojax.metrics.means import Mean
@@ -67,7 +68,14 @@ def test_decisions_by_hand(trained):
   )
   weights = np.asarray(model.weights(state))
   logits = similarity @ weights.T
-  found = decisions.measure(model, state, _stream(source), _stream(_Source(5)))
+  best = similarity[:, np.asarray(state.buffers["alive"])].max(axis=1)
+  known = familiarity.Familiarity("train", np.full(99, np.median(best)))
+  found = decisions.measure(
+    model, state, _stream(source), _stream(_Source(5)), known
+  )
+  assert_allclose(found["unfamiliar"].value, np.mean(best < np.median(best)))
+  assert 0 <= found["unfamiliar_outliers"].value <= 1
+  assert 0 < found["outlier_auroc_best"].value < 1
   assert_allclose(
     found["accuracy"].value, np.mean(logits.argmax(1) == source.labels)
   )

@@ -1,11 +1,7 @@
 import numpy as np
 
-from protojax.explain.evidence import (
-  GlobalExplanation,
-  GlobalScores,
-  Patch,
-  merge,
-)
+from protojax.explain.evidence import GlobalExplanation, GlobalScores, Patch
+from protojax.explain.merging import merge
 from protojax.types import Box
 
 PICTURE = np.zeros((4, 4, 3), np.uint8)

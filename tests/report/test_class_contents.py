@@ -13,8 +13,8 @@ from protojax.explain.evidence import (
   GlobalExplanation,
   LocalExplanation,
   Overview,
-  merge,
 )
+from protojax.explain.merging import merge
 from protojax.explain.request import Request
 from protojax.report import class_contents, class_pages, sentences
 from protojax.report import page as pages

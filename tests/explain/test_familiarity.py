@@ -1,0 +1,93 @@
+"""How familiar an image is, by its best similarity among known ones."""
+
+import dataclasses
+import types
+
+import numpy as np
+import pytest
+
+from protojax.explain import familiarity
+from protojax.explain.familiarity import Familiarity
+from protojax.types import UserError
+from tests.explain import explain_fakes as fakes
+from tests.report import report_fakes
+
+
+def test_percentiles_by_hand():
+  known = Familiarity("train", np.array([0.2, 0.4, 0.4, 0.9]))
+  for best, wanted in ((0.1, 20), (0.2, 40), (0.4, 80), (0.5, 80), (2.0, 100)):
+    assert known.percentile(best) == pytest.approx(wanted)
+  # So few images say nothing, however unlike them an image is.
+  assert not familiarity.unfamiliar(known.percentile(-9.0))
+  assert not familiarity.unfamiliar(None)
+
+
+def test_of_images_like_the_known_ones_one_in_twenty_is_unfamiliar():
+  rng = np.random.default_rng(0)
+  told = []
+  for _ in range(200):
+    known = Familiarity("validation", np.sort(rng.gamma(2.0, size=99)))
+    new = rng.gamma(2.0, size=50)
+    told += [familiarity.unfamiliar(known.percentile(x)) for x in new]
+  # Below 5 of 100 ranks are 4.
+  assert abs(np.mean(told) - 0.04) < 0.01
+
+
+def _method(model, test):
+  streams = {"train": model.train, "test": test}
+
+  def predict(state, batch):
+    similarity, _ = model.nearest(state, model.features(batch["image"]))
+    return {"similarities": similarity}
+
+  return types.SimpleNamespace(
+    predict=predict, splits=("train", "test"), stream=streams.__getitem__
+  )
+
+
+def test_a_prototype_does_not_count_for_its_own_image():
+  model, state = fakes.trained(dead=(5,))
+  test = fakes.Images(fakes.photographs(10, seed=9), np.arange(10) % 3)
+  found = familiarity.measure(_method(model, test), state)
+  similar, _ = model.nearest(state, model.features(model.train.images))
+  similar = np.array(similar)
+  similar[:, 5] = -np.inf
+  taken = np.asarray(state.buffers["provenance"].image)
+  for j, image in enumerate(taken):
+    similar[image, j] = -np.inf
+  np.testing.assert_allclose(
+    found.best, np.sort(similar.max(axis=1)), rtol=1e-5
+  )
+  assert found.split == "train"
+  best, _ = model.nearest(state, model.features(test.images))
+  best = np.delete(np.asarray(best), 5, axis=1).max(axis=1)
+  told = [familiarity.unfamiliar(found.percentile(x)) for x in best]
+  assert (found.test_images, found.test_unfamiliar) == (10, np.mean(told))
+
+
+def test_it_is_stored_and_read(tmp_path):
+  assert familiarity.read(tmp_path) is None
+  found = Familiarity("train", np.array([0.25, 0.5]), 7, 0.125)
+  familiarity.write(tmp_path, found)
+  again = familiarity.read(tmp_path)
+  np.testing.assert_array_equal(again.best, found.best)
+  assert dataclasses.replace(again, best=found.best) == found
+  (tmp_path / "familiarity.json").write_text("{}")
+  with pytest.raises(UserError, match="restore or remove it"):
+    familiarity.read(tmp_path)
+
+
+def test_an_image_is_told_in_words():
+  (image, *_) = report_fakes.run()[1]
+  known = Familiarity("train", np.linspace(1, 2, 99), 40, 0.075)
+  assert familiarity.of_image(image, known) == image
+  found = familiarity.of_image(dataclasses.replace(image, best=0.5), known)
+  assert found.familiarity == pytest.approx(1.0)
+  assert found.unfamiliar == (
+    "Unlike the images it was trained on: its best similarity, 0.50, is less"
+    " than that of 99 % of the training images. Said of 1 in 20 training images"
+    " and of 7.5% of the test images."
+  )
+  found = familiarity.of_image(dataclasses.replace(image, best=1.5), known)
+  assert found.unfamiliar == ""
+  assert familiarity.of_image(image, None) is image
