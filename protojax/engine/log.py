@@ -1,7 +1,8 @@
 """Logs a run while it trains: metrics.jsonl, loggers, progress bar."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+import time
 from types import MappingProxyType
 from typing import Any, TypedDict
 
@@ -143,3 +144,51 @@ def bar(console: Console | None = None) -> Progress:
 def rounded(metrics: Mapping[str, Any]) -> str:
   """Metrics in one short line."""
   return " ".join(f"{name} {value:.4g}" for name, value in metrics.items())
+
+
+def stage_line(
+  stage: str, metrics: Mapping[str, Any], seconds: float, images: int
+) -> Callable[[int], str]:
+  """Gives what is said at the end of a stage, in a line of a width.
+
+  The metrics come in their order, as many as there is room for.
+  """
+  rate = images / seconds if seconds else 0.0
+  end = f" ({seconds:.1f} s, {rate:,.0f} images/s)"
+
+  def line(width: int) -> str:
+    said = f"{stage}:"
+    for name, value in metrics.items():
+      more = f"{said}{',' * (said[-1] != ':')} {_words(name)} {value:.4g}"
+      if len(more) + len(end) > width:
+        break
+      said = more
+    return said + end
+
+  return line
+
+
+class Piped:
+  """Says how far a stage is, once a minute, where no bar can be drawn."""
+
+  SECONDS = 60.0
+
+  def __init__(self, console: Any, stage: str, total: int) -> None:
+    self._console, self._stage, self._total = console, stage, total
+    self._said = time.monotonic()
+
+  def __call__(self, step: int, metrics: Mapping[str, Any]) -> None:
+    """Called after a step; `metrics` are the last that are known."""
+    if self._console.is_terminal or not parallel.is_primary():
+      return
+    now = time.monotonic()
+    if now - self._said < self.SECONDS:
+      return
+    self._said = now
+    loss = f", loss {metrics['loss']:.4g}" if "loss" in metrics else ""
+    self._console.print(f"{self._stage}: {step / self._total:.0%} done{loss}")
+
+
+def _words(name: str) -> str:
+  """The name of a metric, as it is said."""
+  return name.replace("_", " ")

@@ -17,7 +17,7 @@ from protojax.engine import finite
 from protojax.engine.assets import Assets
 from protojax.engine.checkpoint import Checkpoints, Progress, unflatten
 from protojax.engine.descent import Update, fit
-from protojax.engine.log import Log, bar, rounded
+from protojax.engine.log import Log, Piped, bar, rounded, stage_line
 from protojax.engine.stage import Fit, Pass
 from protojax.types import Metrics, PyTree, State, UserError
 
@@ -203,10 +203,9 @@ class Run:
       )
     progress.stages.append(done)
     if parallel.is_primary():
-      self._bar.console.print(
-        f"{stage_id}: {rounded({**metrics, **measured})}"
-        f" ({seconds:.1f} s, {images / seconds:,.0f} images/s)"
-      )
+      console = self._bar.console
+      line = stage_line(stage_id, {**measured, **metrics}, seconds, images)
+      console.print(line(console.width))
     if not (isinstance(stage, Fit) and stage.optimizer_id):
       self.optimizers.pop(stage_id, None)
     progress.stage, progress.step, progress.seconds = progress.stage + 1, 0, 0.0
@@ -265,6 +264,7 @@ class Run:
     )
     pending: list[Mapping[str, jax.Array]] = []
     metrics: Metrics = {}
+    piped = Piped(self._bar.console, stage_id, stage.total_steps)
     for update in fit(
       stage, self._whole, self.optimizers[name], key, progress.step
     ):
@@ -276,6 +276,7 @@ class Run:
       progress.step += 1
       progress.total_steps += 1
       self._bar.advance(task, size)
+      piped(progress.step, metrics)
       within = progress.step % _epoch(stage)
       last = progress.step == stage.total_steps
       if within == 0 and stage.patience:

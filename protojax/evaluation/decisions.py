@@ -100,10 +100,10 @@ def measure(
   }
   if tuple(stream.source.class_names) == model.class_names:
     right = np.argmax(rows["logits"], axis=1) == rows["label"]
-    known = rows["label"] >= 0
+    labelled = rows["label"] >= 0
     error = metrics.calibration_error(probabilities, rows["label"])
-    found["accuracy"] = mean(right[known].astype(np.float32))
-    found["calibration_error"] = _one(error, int(known.sum()))
+    found["accuracy"] = mean(right[labelled].astype(np.float32))
+    found["calibration_error"] = _one(error, int(labelled.sum()))
   if known is not None:
     found["unfamiliar"] = mean(_unfamiliar(known, rows["best"]))
   if outliers is not None:

@@ -11,29 +11,13 @@ from typing import NamedTuple
 from jaxtyping import Bool, Float, Int, UInt8
 import numpy as np
 
+from protojax.explain.picture_file import PictureOrFile
 from protojax.explain.redundancy import Group
 from protojax.explain.totals import Scores
 from protojax.prototypes.groups import CLASS, Note
-from protojax.types import Box, Picture
+from protojax.types import Box
 
 Crop = UInt8[np.ndarray, "side side 3"]
-
-
-class PictureFile(NamedTuple):
-  """A picture stored as a file; see `report.pictures`.
-
-  Attributes:
-    path: of the file, relative to the folder of the pages.
-    side: height and width in pixels.
-    size: of the file, in bytes.
-  """
-
-  path: str
-  side: int
-  size: int
-
-
-PictureOrFile = Picture | PictureFile
 
 
 @dataclasses.dataclass(frozen=True)
@@ -137,6 +121,7 @@ class LocalExplanation:
       `familiarity`; None if unknown.
     unfamiliar: what is said of an image unlike those; '' of others.
     picture: the image at the size of the network's input; shown images only.
+    ratio: width over height of what the picture shows in the image itself.
     all_scores: scores for all prototypes, if they were asked for.
   """
 
@@ -152,6 +137,7 @@ class LocalExplanation:
   familiarity: float | None = None
   unfamiliar: str = ""
   picture: PictureOrFile | None = None
+  ratio: float = 1.0
   all_scores: AllScores | None = None
 
   @property
@@ -187,6 +173,7 @@ class Patch:
     crop: content of the box, small; compared with the crops of images.
     original_box: the box in pixels of the image before it was resized for the
       network.
+    ratio: see `LocalExplanation`.
   """
 
   image: str
@@ -199,6 +186,7 @@ class Patch:
   piece: PictureOrFile | None = None
   crop: Crop | None = None
   original_box: Box | None = None
+  ratio: float = 1.0
 
 
 class Interval(NamedTuple):
@@ -257,6 +245,7 @@ class Neighbour:
     box: around the highest 5 % of the similarity map, if it is shown.
     picture: the image, if it is shown.
     crop: content of the box, small, if it is shown.
+    ratio: see `LocalExplanation`.
     misleading: see `Evidence`.
   """
 
@@ -269,6 +258,7 @@ class Neighbour:
   box: Box | None = None
   picture: PictureOrFile | None = None
   crop: Crop | None = None
+  ratio: float = 1.0
   misleading: bool | None = None
 
 

@@ -82,6 +82,7 @@ def of_prototypes(
         box=box,
         field=heat_maps.field(cell),
         original_box=frame.original(box, whole),
+        ratio=ratio(stream, index),
         picture=image if show else None,
         heat=heat if show else None,
         crop=crop(image, box),
@@ -123,7 +124,11 @@ def nearest(
       return neighbour
     picture, box = pictures[j, index]
     return dataclasses.replace(
-      neighbour, box=box, picture=picture, crop=crop(picture, box)
+      neighbour,
+      box=box,
+      picture=picture,
+      crop=crop(picture, box),
+      ratio=ratio(context.stream, index),
     )
 
   return {
@@ -132,6 +137,19 @@ def nearest(
     )
     for j in wanted
   }
+
+
+def ratio(stream: Any, index: int) -> float:
+  """Width over height of what a network sees of an image, in the image.
+
+  Args:
+    stream: of the images.
+    index: position of the image in its source.
+  """
+  whole, size = stream.source[index]["image"].shape, stream.image_size
+  frame = stream.resizing.frame(whole, size)
+  seen = frame.original(Box(0, 0, size, size), whole)
+  return (seen.right - seen.left) / (seen.bottom - seen.top)
 
 
 def crop(image: Picture, box: Box) -> Crop:

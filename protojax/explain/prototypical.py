@@ -274,7 +274,12 @@ def _with_pictures(
       zip(explained.evidence, seen, strict=True)
     )
   )
-  return dataclasses.replace(explained, picture=image, evidence=pictured)
+  return dataclasses.replace(
+    explained,
+    picture=image,
+    ratio=patches.ratio(context.stream, explained.index),
+    evidence=pictured,
+  )
 
 
 class _PictureChoice:

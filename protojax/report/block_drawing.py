@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image
 
 from protojax.explain import blocks
-from protojax.explain.evidence import PictureFile
+from protojax.explain.picture_file import PictureFile
 from protojax.heat import colormap
 from protojax.report import plots
 from protojax.types import Picture

@@ -17,7 +17,13 @@ from protojax.explain.evidence import (
   Overview,
 )
 from protojax.prototypes.groups import CLASS
-from protojax.report import characteristics, glossary, page, sentences
+from protojax.report import (
+  characteristics,
+  confusion,
+  glossary,
+  page,
+  sentences,
+)
 
 _STAGES = {
   "before_push": "before the push",
@@ -51,6 +57,7 @@ def values(
   images: Sequence[LocalExplanation],
   overviews: Mapping[str, Overview],
   statistics: Sequence[Mapping[str, Any]],
+  answers: Mapping[tuple[str, str], int],
 ) -> dict[str, Any]:
   """The values that the templates take, for one page or many.
 
@@ -60,6 +67,7 @@ def values(
     images: those without a picture are left out.
     overviews: split -> its overview.
     statistics: rows of `statistics.rows`.
+    answers: (label, predicted class) -> number of images.
   """
   images = [e for e in images if e.picture is not None]
   alive = [e for e in prototypes if e.alive]
@@ -75,6 +83,7 @@ def values(
       (_STAGES.get(name, name), f"{value:.1%}")
       for name, value in run.accuracy.items()
     ],
+    "confusion": confusion.of(answers, images),
     "kind": kind,
     "noted": [
       name for name in run.notes if any(name in e.notes for e in prototypes)
@@ -167,6 +176,7 @@ def _all_prototypes(alive) -> dict[str, Any]:
       for e in alive
       if e.patch and e.patch.piece is not None
     },
+    "ratios": {e.prototype: e.patch.ratio for e in alive if e.patch},
   }
 
 

@@ -28,6 +28,7 @@ def write(
   images: Sequence[LocalExplanation],
   overviews: Mapping[str, Overview] | None = None,
   statistics: Sequence[Mapping[str, Any]] = (),
+  answers: Mapping[tuple[str, str], int] | None = None,
 ) -> list[Path]:
   """Writes `report.html`, or the folder `report` with its `index.html`.
 
@@ -40,6 +41,7 @@ def write(
     images: those without a picture are left out.
     overviews: split -> its overview.
     statistics: rows of `statistics.rows`.
+    answers: (label, predicted class) -> number of images.
 
   Returns:
     The file to open.
@@ -50,7 +52,9 @@ def write(
   prototypes = [pictures.of_prototype(e) for e in prototypes]
   images = [pictures.of_image(e) for e in images]
   overviews = {k: pictures.of_overview(o) for k, o in (overviews or {}).items()}
-  values = class_contents.values(run, prototypes, images, overviews, statistics)
+  values = class_contents.values(
+    run, prototypes, images, overviews, statistics, answers or {}
+  )
   alive = sum(e.alive for e in prototypes)
   if alive <= _PROTOTYPES and pictures.size <= page_files.BYTES:
     return [page_files.write_one(pictures, _file(pictures, values))]

@@ -4,6 +4,7 @@ Takes explanations one by one: it writes their rows at once and holds in memory
 only what the pages show.
 """
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 import dataclasses
 from typing import Any
@@ -64,7 +65,8 @@ class Report(ReportFolder):
     self._overviews: dict[str, Overview] = {}
     self._shown: list[LocalExplanation] = []
     self._with_all_scores: list[LocalExplanation] = []
-    self._counted = self._right = 0
+    # (label, predicted class) -> number of images.
+    self._answers: Counter[tuple[str, str]] = Counter()
     self._add_row: Callable[[LocalExplanation], None] | None = None
     self._known = familiarity.read(self.run)
     self._unfamiliar = 0
@@ -95,8 +97,7 @@ class Report(ReportFolder):
         self._add_row = self._files.enter_context(rows)
       self._add_row(explained)
     if explained.label is not None:
-      self._counted += 1
-      self._right += not explained.wrong
+      self._answers[explained.label, explained.predicted.class_name] += 1
     if "npz" in self.formats:
       self._with_all_scores.append(dataclasses.replace(explained, picture=None))
     explained = dataclasses.replace(explained, all_scores=None)
@@ -146,7 +147,13 @@ class Report(ReportFolder):
         text = sentences.document(prototypes, shown)
         file.write(printing.escaped_in_lines(text))
       self.written += class_pages.write(
-        self._pictures, head, prototypes, shown, self._overviews, statistics
+        self._pictures,
+        head,
+        prototypes,
+        shown,
+        self._overviews,
+        statistics,
+        self._answers,
       )
     explanation_tables.summary(self._path("summary.json"), summary)
     return summary
@@ -173,10 +180,10 @@ class Report(ReportFolder):
     self, prototypes: Sequence[GlobalExplanation]
   ) -> list[tuple[str, str]]:
     facts = []
-    if self._counted:
-      facts.append(
-        ("Recognised of these", f"{self._right / self._counted:.1%}")
-      )
+    if self._answers:
+      right = sum(n for (a, b), n in self._answers.items() if a == b)
+      share = right / self._answers.total()
+      facts.append(("Recognised of these", f"{share:.1%}"))
     if self._known is not None and self.images:
       facts.append(("Unlike what it knows", f"{self._unfamiliar:,}"))
     if any(e.because for e in prototypes):
@@ -194,7 +201,7 @@ class Report(ReportFolder):
     table = Table("similarity lost without", *splits, box=None, pad_edge=False)
     for name in importance[splits[-1]]:
       scores = (importance[split] for split in splits)
-      table.add_row(name, *(f"{s.get(name, 0):.3f}" for s in scores))
+      table.add_row(name, *(f"{s.get(name, 0):z.3f}" for s in scores))
     return [table]
 
 

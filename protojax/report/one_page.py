@@ -63,7 +63,9 @@ def _of_classes(
 ) -> str:
   prototypes = [pictures.of_prototype(e) for e in compared]
   shown = [pictures.of_image(e) for e in images]
-  values: dict[str, Any] = class_contents.values(run, prototypes, shown, {}, ())
+  values: dict[str, Any] = class_contents.values(
+    run, prototypes, shown, {}, (), {}
+  )
   groups = values["groups"]
   to = class_pages.Addresses(
     groups, [""] * len(groups), page_files.embedding(pictures.pages)

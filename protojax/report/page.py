@@ -213,10 +213,10 @@ _FILTERS: Mapping[str, Callable[..., str]] = {
   "at": _at,
   "minus": _minus,
   "side": sentences.side,
-  "signed": lambda x: _minus(f"{x:.2f}".replace("-0.00", "0.00")),
-  "five": lambda x: _minus(f"{x:.5f}"),
+  "signed": lambda x: _minus(f"{x:z.2f}"),
+  "five": lambda x: _minus(f"{x:z.5f}"),
   "percent": lambda x: f"{x:.1%}",
-  "share": lambda x: _minus(f"{100 * x:.0f} %".replace("-0 %", "0 %")),
+  "share": lambda x: _minus(f"{100 * x:z.0f} %"),
   # Keeps a number and its percent sign on one line.
   "firm": lambda words: words.replace(" %", "\N{NO-BREAK SPACE}%"),
 }

@@ -15,7 +15,7 @@ import shutil
 import numpy as np
 from PIL import Image
 
-from protojax.explain.evidence import PictureFile
+from protojax.explain.picture_file import PictureFile
 from protojax.report import page
 from protojax.report.pictures import Pictures
 from protojax.writing import replacing, writing

@@ -19,9 +19,8 @@ from protojax.explain.evidence import (
   LocalExplanation,
   Overview,
   Patch,
-  PictureFile,
-  PictureOrFile,
 )
+from protojax.explain.picture_file import PictureFile, PictureOrFile
 from protojax.report import page
 from protojax.types import Box, Picture
 from protojax.writing import temporary_folder, writing

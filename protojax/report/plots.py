@@ -191,4 +191,4 @@ def _description(values, weights) -> str:
 
 
 def _two(score: float) -> str:
-  return f"{score:.2f}".replace("-0.00", "0.00").replace("-", "\N{MINUS SIGN}")
+  return f"{score:z.2f}".replace("-", "\N{MINUS SIGN}")

@@ -16,11 +16,8 @@ import re
 import numpy as np
 from PIL import Image
 
-from protojax.explain.evidence import (
-  GlobalExplanation,
-  LocalExplanation,
-  PictureOrFile,
-)
+from protojax.explain.evidence import GlobalExplanation, LocalExplanation
+from protojax.explain.picture_file import PictureOrFile
 from protojax.writing import replacing
 
 _LONGEST = 60

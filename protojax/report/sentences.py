@@ -95,14 +95,14 @@ def important(because: Mapping[str, float]) -> str:
     if score < 0 and not negative:
       lines.append("UNIMPORTANT")
       negative = True
-    lines.append(f"{rank}. {name} {score:.5f}")
+    lines.append(f"{rank}. {name} {score:z.5f}")
   return "\n".join(lines)
 
 
 def local_sentence(row: Evidence) -> str:
   """Why this patch of the image looks like that prototype."""
   return (
-    f"Prototype {row.prototype} (similarity {row.similarity:.2f}) looks like"
+    f"Prototype {row.prototype} (similarity {_word(row.similarity)}) looks like"
     f" this patch {reason(row.because, row.similarity)}."
   )
 
@@ -116,7 +116,7 @@ def global_sentence(explained: GlobalExplanation, split: str) -> str:
     return f"{_costs_most(explained, split)} {standing_out(explained)}"
   return (
     f"Over the {split} images, patches look like prototype"
-    f" {explained.prototype} (mean similarity {because.similarity:.2f})"
+    f" {explained.prototype} (mean similarity {_word(because.similarity)})"
     f" {reason(because.scores, because.similarity)}."
   )
 
@@ -127,12 +127,12 @@ def _costs_most(explained: GlobalExplanation, split: str) -> str:
   name, score = _sorted(because.scores)[0]
   start = (
     f"Over the {split} images, the similarity to prototype"
-    f" {explained.prototype} is {because.similarity:.2f} on average;"
+    f" {explained.prototype} is {_word(because.similarity)} on average;"
   )
   if score <= 0:
     return f"{start} no change of a characteristic costs any of it."
   said = (
-    f"{start} {side(because.scores, name)} costs most of it ({_two(score)})"
+    f"{start} {side(because.scores, name)} costs most of it ({_word(score)})"
   )
   if not explained.usual:
     return f"{said}."
@@ -175,7 +175,7 @@ def reason(because: Mapping[str, float], similarity: float) -> str:
   if hardly and (mainly or also):
     verb = "hardly matters" if len(hardly) == 1 else "hardly matter"
     names = join([name for name, _ in hardly])
-    scores = ", ".join(_two(score) for _, score in hardly)
+    scores = ", ".join(_word(score) for _, score in hardly)
     clauses.append(f"{names} {verb} ({scores})")
   if against:
     clauses.append("it would be even more similar without " + _listed(against))
@@ -353,19 +353,24 @@ def _said(because: Mapping[str, float]) -> list[tuple[str, float]]:
 
 
 def _chain(scores: list[tuple[str, float]]) -> str:
-  return ", then ".join(f"{name} ({_two(score)})" for name, score in scores)
+  return ", then ".join(f"{name} ({_word(score)})" for name, score in scores)
 
 
 def _listed(scores: list[tuple[str, float]]) -> str:
-  return join([f"{name} ({_two(score)})" for name, score in scores])
+  return join([f"{name} ({_word(score)})" for name, score in scores])
 
 
 def _two(score: float) -> str:
   """Two decimals, without a minus before zero."""
-  return f"{score:.2f}".replace("-0.00", "0.00")
+  return f"{score:z.2f}"
+
+
+def _word(score: float) -> str:
+  """The same in a sentence, with a minus sign."""
+  return _two(score).replace("-", "\N{MINUS SIGN}")
 
 
 def _bare(score: float) -> str:
   """Four decimals, without the zero before the point."""
-  written = f"{score:.4f}"
+  written = f"{score:z.4f}"
   return written.replace("0.", ".", 1) if abs(score) < 1 else written

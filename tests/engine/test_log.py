@@ -1,5 +1,6 @@
 """metrics.jsonl: one line an event, none twice after a restart."""
 
+import io
 import json
 import math
 import struct
@@ -7,6 +8,8 @@ import struct
 import pytest
 from tensorboardX.proto.event_pb2 import Event, SessionLog
 
+from protojax.console import Console
+from protojax.engine import log as log_lib
 from protojax.engine.log import Log
 from protojax.types import UserError
 
@@ -117,3 +120,32 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path, name):
     UserError, match=rf"{name}.* (could not be written|is a f)"
   ):
     Log(tmp_path / "run")
+
+
+def test_a_stage_is_told_in_one_line():
+  metrics = {"accuracy": 0.92371, "cross_entropy": 0.2031, "l1": 660.0}
+  line = log_lib.stage_line("02-warm", metrics, 14.96, 3840)
+  end = " (15.0 s, 257 images/s)"
+  whole = f"02-warm: accuracy 0.9237, cross entropy 0.2031, l1 660{end}"
+  assert line(len(whole)) == whole
+  assert line(len(whole) - 1) == (
+    f"02-warm: accuracy 0.9237, cross entropy 0.2031{end}"
+  )
+  assert line(20) == f"02-warm:{end}"
+
+
+def test_where_no_bar_is_drawn_progress_is_told_once_a_minute(monkeypatch):
+  now = [0.0]
+  monkeypatch.setattr(log_lib.time, "monotonic", lambda: now[0])
+  said = io.StringIO()
+  piped = log_lib.Piped(Console(file=said, width=80), "04-joint", 8)
+  for step in range(1, 8):
+    now[0] = 25.0 * step
+    piped(step, {"loss": 0.25} if step > 3 else {})
+  assert said.getvalue().splitlines() == [
+    "04-joint: 38% done",
+    "04-joint: 75% done, loss 0.25",
+  ]
+  screen = io.StringIO()
+  log_lib.Piped(Console(file=screen, force_terminal=True), "a", 2)(1, {})
+  assert screen.getvalue() == ""

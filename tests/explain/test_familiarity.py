@@ -61,7 +61,7 @@ def test_a_prototype_does_not_count_for_its_own_image():
   assert found.split == "train"
   best, _ = model.nearest(state, model.features(test.images))
   best = np.delete(np.asarray(best), 5, axis=1).max(axis=1)
-  told = [familiarity.unfamiliar(found.percentile(x)) for x in best]
+  told = [familiarity.unfamiliar(found.percentile(x)) for x in best.tolist()]
   assert (found.test_images, found.test_unfamiliar) == (10, np.mean(told))
 
 

@@ -5,7 +5,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 import pytest
 
 from protojax.explain import blocks
-from protojax.explain.evidence import PictureFile
+from protojax.explain.picture_file import PictureFile
 from protojax.report import block_drawing
 from protojax.types import Box
 from tests.explain import block_fakes

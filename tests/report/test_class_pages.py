@@ -149,3 +149,47 @@ def test_no_place_to_write(run, tmp_path):
   (tmp_path / "report.html").mkdir()
   with pytest.raises(UserError, match="could not be written"):
     _write(tmp_path, *run)
+
+
+def test_the_answer_comes_first(run, tmp_path):
+  prototypes, images, overviews = run
+  answers = {(e.label, e.predicted.class_name): 3 for e in images}
+  with Pictures(tmp_path) as pictures:
+    (path,) = class_pages.write(
+      pictures, RUN, prototypes, images, overviews, (), answers
+    )
+  page_ = Page(path.read_text("utf-8"))
+  assert_safe_and_whole(path.read_text("utf-8"))
+  said = page_.text
+  order = [
+    said.index(words)
+    for words in (
+      "All prototypes Living prototypes",
+      "What is taken for what",
+      "What matters overall",
+      "Looks like class 0",
+      "What the model does, and how the scores are made",
+      "What to be careful about Compare",
+    )
+    if words in said
+  ]
+  assert order == sorted(order)
+  assert len(order) >= 5
+  # 3 of 6 images of each class are right.
+  assert "class 0 50.0% 3" in said
+  # A number of the matrix leads to an image.
+  links = [a.get("href") for tag, a in page_.tags if tag == "a"]
+  assert "#image-test-1" in links
+
+
+def test_many_cards_are_in_pages_of_which_one_is_open(tmp_path):
+  prototypes, images, overviews = fakes.run(classes=1, each=30)
+  (path,) = _write(tmp_path, prototypes, images, overviews)
+  details = [
+    a
+    for tag, a in Page(path.read_text("utf-8")).tags
+    if tag == "details" and a.get("class") == "page"
+  ]
+  assert len(details) == 3
+  assert len({a["name"] for a in details}) == 1
+  assert ["open" in a for a in details] == [True, False, False]

@@ -4,7 +4,7 @@ import numpy as np
 from PIL import Image
 import pytest
 
-from protojax.explain.evidence import PictureFile
+from protojax.explain.picture_file import PictureFile
 from protojax.report import page
 from protojax.report.pictures import Pictures
 from protojax.types import UserError

@@ -5,6 +5,7 @@ import pytest
 
 from protojax.report import class_pages, page
 from protojax.report.pictures import Pictures
+from tests import accessibility
 from tests.report import report_fakes as fakes
 
 _CLASSES, _EACH = 200, 10
@@ -153,3 +154,9 @@ def test_a_phone_and_the_dark(run, browser, name):
 
 def test_nothing_goes_wrong_meanwhile(browser):
   assert not browser.get_log("browser")
+
+
+@pytest.mark.parametrize("name", ["index.html", "class-123.html"])
+def test_axe_finds_nothing_serious(run, browser, name):
+  browser.get((run[0].parent / name).as_uri())
+  assert not accessibility.serious(browser)

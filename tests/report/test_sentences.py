@@ -78,7 +78,7 @@ def test_sentences_of_figure_1():
   assert sentences.local_sentence(_row(WATERTHRUSH, 1.0)) == (
     "Prototype 12 (similarity 1.00) looks like this patch mainly because of"
     " texture (0.29); also contrast (0.23), shape (0.18) and hue (0.08); it"
-    " would be even more similar without saturation (-0.08)."
+    " would be even more similar without saturation (−0.08)."
   )
 
 
@@ -99,7 +99,7 @@ def test_sentences_of_figure_1():
     (
       {"hue": -0.05},
       "for no reason among the five characteristics; it would be even"
-      " more similar without hue (-0.05)",
+      " more similar without hue (−0.05)",
     ),
   ],
 )
@@ -203,7 +203,7 @@ Prototype 7: rose
 kind support, boundary distance 0.29
 Over the test images, patches look like prototype 7 (mean similarity 4.00)\
  mainly because of hue (2.00); also shape (0.50); contrast and texture hardly\
- matter (0.10, 0.00); it would be even more similar without saturation (-0.20).
+ matter (0.10, 0.00); it would be even more similar without saturation (−0.20).
 IMPORTANT
 1. hue 2.00000
 2. shape 0.50000
