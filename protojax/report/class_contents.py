@@ -16,7 +16,7 @@ from protojax.explain.evidence import (
   LocalExplanation,
   Overview,
 )
-from protojax.prototypes.groups import CLASS
+from protojax.prototypes.groups import CLASS, FAVOURITE
 from protojax.report import (
   characteristics,
   confusion,
@@ -58,6 +58,7 @@ def values(
   overviews: Mapping[str, Overview],
   statistics: Sequence[Mapping[str, Any]],
   answers: Mapping[tuple[str, str], int],
+  in_use: Mapping[tuple[int, str], float],
 ) -> dict[str, Any]:
   """The values that the templates take, for one page or many.
 
@@ -68,7 +69,9 @@ def values(
     overviews: split -> its overview.
     statistics: rows of `statistics.rows`.
     answers: (label, predicted class) -> number of images.
+    in_use: (prototype, predicted class) -> points that it gave to it.
   """
+  prototypes = filed(prototypes, in_use)
   images = [e for e in images if e.picture is not None]
   alive = [e for e in prototypes if e.alive]
   scored = {e.prototype: e for e in alive if e.because}
@@ -109,6 +112,43 @@ def values(
     "shown_line": _shown_line(images),
     "cautions": _cautions(run, names, scored),
   }
+
+
+def filed(
+  prototypes: Sequence[GlobalExplanation],
+  in_use: Mapping[tuple[int, str], float],
+) -> list[GlobalExplanation]:
+  """Prototypes of no class under the class they give most points to, in order.
+
+  The class of the largest weight, under which they come, need not be one that
+  they ever fire for. Those with most points come first; those that gave none
+  stay where they are. Prototypes with a class do not change.
+
+  Args:
+    prototypes: with their groups.
+    in_use: see `values`.
+  """
+  of: dict[int, dict[str, float]] = {}
+  for (j, name), points in in_use.items():
+    of.setdefault(j, {})[name] = points
+  most = {j: max(own, key=own.__getitem__) for j, own in of.items()}
+
+  def one(e: GlobalExplanation) -> GlobalExplanation:
+    if e.kind != FAVOURITE or e.prototype not in most:
+      return e
+    return dataclasses.replace(e, group=most[e.prototype])
+
+  def rank(e: GlobalExplanation) -> float:
+    if e.kind != FAVOURITE:
+      return 0.0
+    return -max(of.get(e.prototype, {}).values(), default=0.0)
+
+  # Stable, and by class as before.
+  first = {
+    name: n for n, name in enumerate(dict.fromkeys(e.group for e in prototypes))
+  }
+  found = sorted(map(one, prototypes), key=rank)
+  return sorted(found, key=lambda e: first.get(e.group, len(first)))
 
 
 def groups(

@@ -29,6 +29,7 @@ def write(
   overviews: Mapping[str, Overview] | None = None,
   statistics: Sequence[Mapping[str, Any]] = (),
   answers: Mapping[tuple[str, str], int] | None = None,
+  in_use: Mapping[tuple[int, str], float] | None = None,
 ) -> list[Path]:
   """Writes `report.html`, or the folder `report` with its `index.html`.
 
@@ -42,6 +43,7 @@ def write(
     overviews: split -> its overview.
     statistics: rows of `statistics.rows`.
     answers: (label, predicted class) -> number of images.
+    in_use: (prototype, predicted class) -> points that it gave to it.
 
   Returns:
     The file to open.
@@ -53,7 +55,7 @@ def write(
   images = [pictures.of_image(e) for e in images]
   overviews = {k: pictures.of_overview(o) for k, o in (overviews or {}).items()}
   values = class_contents.values(
-    run, prototypes, images, overviews, statistics, answers or {}
+    run, prototypes, images, overviews, statistics, answers or {}, in_use or {}
   )
   alive = sum(e.alive for e in prototypes)
   if alive <= _PROTOTYPES and pictures.size <= page_files.BYTES:

@@ -67,6 +67,8 @@ class Report(ReportFolder):
     self._with_all_scores: list[LocalExplanation] = []
     # (label, predicted class) -> number of images.
     self._answers: Counter[tuple[str, str]] = Counter()
+    # (prototype, predicted class) -> points.
+    self._in_use: dict[tuple[int, str], float] = {}
     self._add_row: Callable[[LocalExplanation], None] | None = None
     self._known = familiarity.read(self.run)
     self._unfamiliar = 0
@@ -96,6 +98,9 @@ class Report(ReportFolder):
         rows = explanation_tables.local_table(self._path("local.csv"))
         self._add_row = self._files.enter_context(rows)
       self._add_row(explained)
+    for row in explained.evidence:
+      place = row.prototype, explained.predicted.class_name
+      self._in_use[place] = self._in_use.get(place, 0.0) + row.points
     if explained.label is not None:
       self._answers[explained.label, explained.predicted.class_name] += 1
     if "npz" in self.formats:
@@ -154,6 +159,7 @@ class Report(ReportFolder):
         self._overviews,
         statistics,
         self._answers,
+        self._in_use,
       )
     explanation_tables.summary(self._path("summary.json"), summary)
     return summary

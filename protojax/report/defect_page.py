@@ -22,13 +22,15 @@ from protojax.writing import replacing
 
 # Metrics in the summary of a run, and their names on the page.
 FIGURES = {
-  "image_auroc": "Image AUROC",
-  "image_ap": "Image AP",
-  "image_f1_max": "Image F1-max",
-  "pixel_auroc": "Pixel AUROC",
-  "pixel_ap": "Pixel AP",
-  "pixel_f1_max": "Pixel F1-max",
-  "aupro": "AUPRO",
+  "image_auroc": (
+    "Image AUROC: how often a defective image scores higher than a normal one"
+  ),
+  "image_ap": "Image AP: precision, mean over all shares of defects found",
+  "image_f1_max": "Image F1-max: of precision and recall, best threshold",
+  "pixel_auroc": "Pixel AUROC: the same for defective and normal pixels",
+  "pixel_ap": "Pixel AP: the same for pixels",
+  "pixel_f1_max": "Pixel F1-max: the same for pixels",
+  "aupro": "AUPRO: share of each defect covered, up to 30 % false pixels",
 }
 
 

@@ -5,7 +5,9 @@ pictures, and in `report.txt` for readers who cannot see pictures.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+import math
 
+import numpy as np
 from scipy.special import betaincinv
 
 from protojax.datasets.collection import NORMAL
@@ -116,7 +118,7 @@ def carried(e: Inspection) -> str:
   shares = e.shares
   if not shares:
     return "There is no anomaly at its worst place."
-  text = f"Its oddness ({figure(e.worst_value)}) {reason(shares)}."
+  text = f"The score there ({figure(e.worst_value)}) {reason(shares)}."
   control = shares.get("identity", 0.0)
   if not abs(control) <= _CONTROL:
     text += (
@@ -150,6 +152,23 @@ def reason(shares: Mapping[str, float]) -> str:
   if against:
     clauses.append(f"it would be odder without {_listed(against)}")
   return "; ".join(clauses)
+
+
+def holds_the_worst(e: Inspection) -> int | None:
+  """The prototype whose region has most of the worst place of an image.
+
+  None if the image is found normal, or its place or its regions are unknown.
+  """
+  if not e.defective or e.worst is None or e.assignment is None:
+    return None
+  rows, columns = e.assignment.shape
+  top, bottom = (y * rows / e.size for y in (e.worst.top, e.worst.bottom))
+  left, right = (x * columns / e.size for x in (e.worst.left, e.worst.right))
+  own = e.assignment[
+    int(top) : max(math.ceil(bottom), int(top) + 1),
+    int(left) : max(math.ceil(right), int(left) + 1),
+  ]
+  return int(np.bincount(own.ravel()).argmax()) if own.size else None
 
 
 def control(inspections: Iterable[Inspection]) -> str:

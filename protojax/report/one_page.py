@@ -64,7 +64,7 @@ def _of_classes(
   prototypes = [pictures.of_prototype(e) for e in compared]
   shown = [pictures.of_image(e) for e in images]
   values: dict[str, Any] = class_contents.values(
-    run, prototypes, shown, {}, (), {}
+    run, prototypes, shown, {}, (), {}, {}
   )
   groups = values["groups"]
   to = class_pages.Addresses(

@@ -20,6 +20,7 @@ from protojax.report import class_contents, class_pages, sentences
 from protojax.report import page as pages
 from protojax.report.pictures import Pictures
 from tests.explain import explain_fakes as fakes
+from tests.report import report_fakes
 from tests.report.page_reader import (
   HOSTILE,
   Page,
@@ -195,3 +196,13 @@ def test_classes_hold_what_is_theirs(explained):
   for group in groups:
     assert all(e.label == group.name for e in group.images)
   assert sum(len(g.images) for g in groups) == len(images)
+
+
+def test_prototypes_of_no_class_are_filed_where_they_are_used():
+  prototypes, _, _ = report_fakes.run(classes=2, each=3)
+  free = [dataclasses.replace(e, kind="favourite") for e in prototypes]
+  used = {(0, "class 1"): 3.0, (0, "class 0"): 1.0, (4, "class 1"): 5.0}
+  found = class_contents.filed(free, used)
+  assert [e.prototype for e in found] == [1, 2, 4, 0, 3, 5]
+  assert [e.group for e in found] == ["class 0"] * 2 + ["class 1"] * 4
+  assert class_contents.filed(prototypes, used) == prototypes

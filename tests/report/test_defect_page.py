@@ -53,7 +53,7 @@ def test_what_it_says(inspections, page):
     assert text.carried(e) in said
     assert f"score {text.figures(e.score, e.threshold.value)[0]}" in said
   assert text.threshold_sentence(fakes.THRESHOLD) in said
-  assert "Image AUROC 0.951" in said
+  assert "scores higher than a normal one 0.951" in said
   wrong = sum(e.wrong for e in inspections)
   assert wrong
   assert f"Mistakes ({wrong})" in said

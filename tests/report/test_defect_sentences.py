@@ -16,7 +16,7 @@ def test_all_about_an_image():
     "stain/003.png: defective. Score 0.410, threshold 0.250 (at most 5 % of"
     " normal images score higher). Right: labelled stain. The worst place is"
     " at the upper right, 50 to 100 % from the left and 12 to 38 % from the"
-    " top; some of the marked defect is in its box. Its oddness (0.500) is"
+    " top; some of the marked defect is in its box. The score there (0.500) is"
     " carried mainly by contrast (62 %) and shape (30 %); saturation and"
     " texture hardly matter (4 %, 0 %); it would be odder without hue"
     " (−8 %). Its own 2 normal prototypes cover 75 % and 25 % of the image."
