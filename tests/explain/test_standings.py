@@ -53,7 +53,7 @@ def test_a_wide_interval_lets_nothing_stand_out():
   # A step of a score is 0.0025: a percentile of 2.5.
   narrow = standings.mark(_prototypes(scores, 0.00625))
   assert narrow[-1].standings["hue"] == pytest.approx((100, 95, 100))
-  assert [e.stands_out for e in narrow].count("hue") == 6
+  assert [e.stands_out for e in narrow].count("hue") == 7
   wide = standings.mark(_prototypes(scores, 0.5))
   assert not any(e.stands_out for e in wide)
   assert sentences.standing_out(wide[0]).startswith("Nothing stands out")

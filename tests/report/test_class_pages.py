@@ -162,7 +162,7 @@ def test_the_answer_comes_first(run, tmp_path):
   assert_safe_and_whole(path.read_text("utf-8"))
   said = page_.text
   order = [
-    said.index(words)
+    said.rindex(words)
     for words in (
       "All prototypes Living prototypes",
       "What is taken for what",
