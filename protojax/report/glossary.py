@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from protojax.explain.evidence import GlobalExplanation, Redundancy
+from protojax.types import Box
 
 # From this share of its nearest patches on, a prototype is called misleading.
 MISLEADING = 0.5
@@ -148,6 +149,25 @@ def flags(e: GlobalExplanation) -> dict[str, str]:
   if e.stale:
     found["stale"] = "stale: moved since its patch was chosen"
   return found
+
+
+def at_border(box: Box, side: int) -> str:
+  """Whether a prototype looks at the edge of its image, in words; "" if not.
+
+  There the network sees its own padding, and seldom the object.
+
+  Args:
+    box: of the prototype, in pixels of the network's input.
+    side: of that input.
+  """
+  near = side / 32
+  rows = (box.top <= near) + (box.bottom >= side - near)
+  columns = (box.left <= near) + (box.right >= side - near)
+  if rows == 1 and columns == 1:
+    return "looks at a corner of its image"
+  if rows + columns:
+    return "looks at the edge of its image"
+  return ""
 
 
 def merging(redundancy: Redundancy) -> str:

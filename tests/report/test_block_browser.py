@@ -4,6 +4,7 @@ import pytest
 
 from protojax.report import special_pages
 from protojax.report.block_report import Report
+from tests import accessibility
 from tests.explain import block_fakes
 
 pytestmark = pytest.mark.slow
@@ -66,3 +67,9 @@ def test_boxes_lie_on_their_pictures(folder, browser):
   )
   expected = (4 / 32, 2 / 24, 16 / 32, 10 / 24)
   assert (left, top, width, height) == pytest.approx(expected, abs=0.01)
+
+
+@pytest.mark.parametrize("name", ["report.html", "pages/tails.html"])
+def test_axe_finds_nothing_serious(folder, browser, name):
+  browser.get((folder / name).as_uri())
+  assert not accessibility.serious(browser)

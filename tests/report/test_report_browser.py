@@ -152,11 +152,47 @@ def test_a_phone_and_the_dark(run, browser, name):
   assert colour == "rgb(20, 23, 26)"
 
 
-def test_nothing_goes_wrong_meanwhile(browser):
-  assert not browser.get_log("browser")
-
-
 @pytest.mark.parametrize("name", ["index.html", "class-123.html"])
 def test_axe_finds_nothing_serious(run, browser, name):
   browser.get((run[0].parent / name).as_uri())
   assert not accessibility.serious(browser)
+
+
+@pytest.mark.parametrize("name", ["index.html", "class-123.html"])
+def test_no_page_is_long(run, browser, name):
+  browser.execute_cdp_cmd(
+    "Emulation.setDeviceMetricsOverride",
+    {"width": 1280, "height": 900, "deviceScaleFactor": 1, "mobile": False},
+  )
+  try:
+    browser.get((run[0].parent / name).as_uri())
+    height = browser.execute_script(
+      "return document.documentElement.scrollHeight"
+    )
+  finally:
+    browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+  assert height <= 12_000
+
+
+def test_heat_is_on_a_slider_and_pictures_are_shown_large(run, browser):
+  browser.get((run[0].parent / "class-123.html").as_uri() + "#image-test-246")
+  browser.execute_script(
+    "const slider = document.querySelector('#image-test-246 .heat-slider');"
+    "slider.value = 0; slider.dispatchEvent(new Event('input'))"
+  )
+  opacity = (
+    "return getComputedStyle(document.querySelector("
+    "'#image-test-246 .over')).opacity"
+  )
+  assert browser.execute_script(opacity) == "0"
+  _find(browser, "#image-test-246 .row figure + figure .view b").click()
+  assert _find(browser, "dialog.large[open] .view img").is_displayed()
+  assert browser.execute_script(
+    opacity.replace("'#image-test-246", "'dialog")
+  ) == ("0")
+  _find(browser, "dialog.large").click()
+  assert not browser.find_elements("css selector", "dialog.large[open]")
+
+
+def test_nothing_goes_wrong_meanwhile(browser):
+  assert not browser.get_log("browser")
