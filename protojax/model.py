@@ -24,7 +24,7 @@ from protojax.heat import maps
 from protojax.methods.base import able, needed
 from protojax.modify import presets
 from protojax.modify.modification import require_known
-from protojax.prototypes.bank import Bank
+from protojax.prototypes.bank import Bank, bank_of
 from protojax.report import page
 from protojax.types import PyTree, State, UserError
 from protojax.why import Prototypes

@@ -100,17 +100,21 @@ def of_image(
   return dataclasses.replace(explained, familiarity=found, unfamiliar=said)
 
 
-def measure(method: Any, state: State) -> Familiarity:
+def measure(method: Any, state: State) -> Familiarity | None:
   """The best similarities of a method's validation or training images.
 
+  None if its `predict` gives no "similarities" [b p].
+
   Args:
-    method: its `predict` gives "similarities" [b p].
+    method: of the run.
     state: of the method.
   """
   split = "validation" if "validation" in method.splits else "train"
-  known = np.sort(best(method, state, method.stream(split), split == "train"))
-  found = Familiarity(split, known)
+  known = best(method, state, method.stream(split), split == "train")
   test = best(method, state, method.stream("test"))
+  if known is None or test is None:
+    return None
+  found = Familiarity(split, np.sort(known))
   below = [unfamiliar(found.percentile(x)) for x in test.tolist()]
   return dataclasses.replace(
     found,
@@ -121,8 +125,10 @@ def measure(method: Any, state: State) -> Familiarity:
 
 def best(
   method: Any, state: State, stream: Any, own: bool = False
-) -> Float[np.ndarray, " n"]:
+) -> Float[np.ndarray, " n"] | None:
   """The best similarity of each image, evenly chosen, to living prototypes.
+
+  None if the method gives no similarities.
 
   Args:
     method: see `measure`.
@@ -137,6 +143,8 @@ def best(
     taken = np.asarray(bank.provenance.image)
   found = []
   for batch, rows in parallel.each(method.predict, state, stream.spread(MOST)):
+    if "similarities" not in rows:
+      return None
     counted = alive[None] & (batch["index"][:, None] != taken[None])
     similar = np.where(counted, rows["similarities"], -np.inf).max(axis=1)
     found.append(similar[batch["valid"].astype(bool)])

@@ -64,16 +64,18 @@ def mark(
   crops = {e.prototype: e.patch.crop for e in prototypes if e.patch is not None}
   known = {e.prototype: e for e in prototypes if e.standings}
   pairs = [
-    (pair, known[j], same)
+    (pair, pair.crop, known[j], crop, same)
     for j, pair, same in _pairs(prototypes, images)
-    if j in known and pair.crop is not None and crops.get(j) is not None
+    if j in known
+    and pair.crop is not None
+    and (crop := crops.get(j)) is not None
   ]
   if not pairs:
     return tuple(prototypes), tuple(images)
   found = compare(
-    [pair.crop for pair, *_ in pairs],
-    [crops[e.prototype] for _, e, _ in pairs],
-    np.array([_reason(pair, e) for pair, e, _ in pairs], np.int32),
+    [patch for _, patch, *_ in pairs],
+    [crop for *_, crop, _ in pairs],
+    np.array([_reason(pair, e) for pair, _, e, *_ in pairs], np.int32),
     np.array([same for *_, same in pairs]),
   )
   marks = {

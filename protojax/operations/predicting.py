@@ -69,13 +69,13 @@ def run(args: argparse.Namespace) -> int:
 
     stream = loading.stream(config, source)
     describe = functools.partial(describe, answers, state, top=args.top)
+    known = None
     if kind == "classifies":
       known = familiarity.read(folder)
       describe = functools.partial(describe, known=known)
     found = predictions(method, state, stream, describe, masks)
     found = _one_by_one(found, len(source))
-    if kind == "classifies":
-      found = _with_a_word(found, known)
+    found = _with_a_word(found, known)
     if args.format == "json":
       file.write(json_text(list(found), indent=2) + "\n")
     else:
@@ -226,7 +226,7 @@ def _with_a_word(
   """The results; then says on stderr how many images are unfamiliar."""
   count = 0
   for one in found:
-    count += bool(one["unfamiliar"])
+    count += bool(one.get("unfamiliar"))
     yield one
   if known is not None and count:
     printing.tell(

@@ -169,7 +169,7 @@ def _trained(
   if _by_likeness(method):
     # All processes compute it; one writes.
     known = familiarity.measure(method, state)
-    if parallel.is_primary():
+    if known is not None and parallel.is_primary():
       familiarity.write(folder, known)
   outcome = summary.write(
     folder, stages, config.seed, method.summary(state, stages)
