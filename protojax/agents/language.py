@@ -36,6 +36,8 @@ _SYNONYMS: Mapping[str, str] = {
   "rose": "flower",
   "temples": "temple",
   "pagoda": "temple",
+  "moon": "crater",
+  "craters": "crater",
   "crimson": "red",
   "scarlet": "red",
   "golden": "yellow",

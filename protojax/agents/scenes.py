@@ -21,7 +21,7 @@ from protojax.agents.graph import Attribute, Entity, Graph, Kind, Relation
 from protojax.shown import shown
 from protojax.types import UserError
 
-TYPES = ("coin", "cup", "cat", "rocket", "wheel", "flower", "temple", "moon")
+TYPES = ("coin", "cup", "cat", "rocket", "wheel", "flower", "temple", "crater")
 ATTRIBUTES: Mapping[str, tuple[str, ...]] = {
   "colour": ("red", "green", "blue", "yellow"),
   "size": ("small", "medium", "large"),
@@ -35,6 +35,8 @@ RELATION = "position"
 RELATIONS = ("left of", "right of", "above", "below")
 MOST = 4  # things in a scene
 _THEMES = 5
+# Things are so far apart, in the units of `at`, if so many draws allow it.
+_GAP, _TRIES = 0.6, 40
 # Of the tables of a theme: the smaller, the more alike its scenes.
 _SPREAD = 0.4
 # Scenes that the numbers of all scenes of a type count as, so that few scenes
@@ -51,18 +53,26 @@ class Scenes(NamedTuple):
     there: which types are in each scene [n t].
     attributes: codes of `ATTRIBUTES` [n t a].
     whole: codes of `WHOLE` [n w].
-    relations: code of each type's position to each other type [n t t].
+    at: places of the things, x and y from -1 (left, above) to 1 [n t 2].
   """
 
   there: Bool[np.ndarray, "n t"]
   attributes: Int[np.ndarray, "n t a"]
   whole: Int[np.ndarray, "n w"]
-  relations: Int[np.ndarray, "n t t"]
+  at: Float[np.ndarray, "n t 2"]
 
   @property
   def size(self) -> int:
     """n."""
     return len(self.there)
+
+  @property
+  def relations(self) -> Int[np.ndarray, "n t t"]:
+    """Code of each type's position to each other: the axis they differ in."""
+    x, y = np.moveaxis(self.at[:, :, None] - self.at[:, None], -1, 0)
+    along = np.abs(x) >= np.abs(y)
+    codes = np.where(along, np.where(x < 0, 0, 1), np.where(y < 0, 2, 3))
+    return codes.astype(np.int32)
 
 
 class Fact(NamedTuple):
@@ -86,12 +96,12 @@ def draw(count: int, seed: int) -> Scenes:
     _drawn(rng, table[theme]) for table in tables.attributes.values()
   ]
   whole = [_drawn(rng, table[theme]) for table in tables.whole.values()]
-  at = tables.places[theme] + 0.35 * rng.normal(size=(count, len(TYPES), 2))
+  there = rank < number[:, None]
   return Scenes(
-    rank < number[:, None],
+    there,
     np.stack(attributes, -1).astype(np.int32),
     np.stack(whole, -1).astype(np.int32),
-    _positions(at),
+    _apart(rng, tables.places[theme], there),
   )
 
 
@@ -126,13 +136,22 @@ def _drawn(
   return (rng.random(p.shape[:-1])[..., None] > limits).sum(-1)
 
 
-def _positions(at: Float[np.ndarray, "n t 2"]) -> Int[np.ndarray, "n t t"]:
-  """Of the first to the second, along the axis on which they are farther."""
-  x, y = np.moveaxis(at[:, :, None] - at[:, None], -1, 0)
-  along = np.abs(x) >= np.abs(y)
-  return np.where(along, np.where(x < 0, 0, 1), np.where(y < 0, 2, 3)).astype(
-    np.int32
-  )
+def _apart(
+  rng: np.random.Generator,
+  means: Float[np.ndarray, "n t 2"],
+  there: Bool[np.ndarray, "n t"],
+) -> Float[np.ndarray, "n t 2"]:
+  """Places around those of the themes; what is there hardly overlaps."""
+  at = np.clip(means + 0.3 * rng.normal(size=means.shape), -1, 1)
+  pairs = there[:, :, None] & there[:, None] & ~np.eye(len(TYPES), dtype=bool)
+  for _ in range(_TRIES):
+    far = np.abs(at[:, :, None] - at[:, None]).max(-1)
+    again = (pairs & (far < _GAP)).any((1, 2))
+    if not again.any():
+      break
+    shape = int(again.sum()), *means.shape[1:]
+    at[again] = np.clip(means[again] + 0.6 * rng.normal(size=shape), -1, 1)
+  return at
 
 
 def graph_of(scenes: Scenes, index: int) -> Graph:
@@ -174,15 +193,45 @@ def _certain(name: str, value: str) -> Attribute:
   return Attribute(name, 1.0, graphs.normalised([(value, 1.0)]))
 
 
+class Weights(NamedTuple):
+  """How much each factor of a scene matters, from 0 to 1.
+
+  Attributes:
+    things: importance of each type.
+    attributes: importance of each attribute.
+    whole: importance of the background and of the style.
+    relation: importance of a position.
+  """
+
+  things: Mapping[str, float]
+  attributes: Mapping[str, float]
+  whole: Mapping[str, float]
+  relation: float
+
+
+EQUAL = Weights(
+  dict.fromkeys(TYPES, 1.0),
+  dict.fromkeys(ATTRIBUTES, 1.0),
+  dict.fromkeys(WHOLE, 1.0),
+  1.0,
+)
+
+
 @dataclasses.dataclass(frozen=True)
 class Grammar:
   """What training scenes say of a scene of which some facts are known.
 
   Attributes:
     scenes: counted over.
+    weights: importances of the graphs.
   """
 
   scenes: Scenes
+  weights: Weights = EQUAL
+
+  @functools.cached_property
+  def _relations(self) -> Int[np.ndarray, "n t t"]:
+    return self.scenes.relations
 
   def agreeing(self, facts: Sequence[Fact]) -> Bool[np.ndarray, " n"]:
     """Which scenes all of the facts are true of.
@@ -206,7 +255,7 @@ class Grammar:
     if place.second:
       second = _code(TYPES, place.second, "thing")
       code = _code(RELATIONS, value, RELATION)
-      return self.scenes.relations[:, first, second] == code
+      return self._relations[:, first, second] == code
     if not place.name:
       return self.scenes.there[:, first] == (value == YES)
     own = _code(tuple(ATTRIBUTES), place.name, "attribute")
@@ -248,23 +297,28 @@ class Grammar:
         for a, value in enumerate(ATTRIBUTES)
       )
       kind: Kind = "explicit" if sure else "implicit"
-      entities.append(Entity(name, 1.0, attributes, kind, p))
+      weight = self.weights.things[name]
+      entities.append(Entity(name, weight, attributes, kind, p))
     for w, (name, values) in enumerate(WHOLE.items()):
       own = self._believed(
         Place(name, name), values, self.scenes.whole[:, w], agree, True, facts
       )
-      entities.append(Entity(name, 1.0, (own,), _BACK))
+      entities.append(Entity(name, self.weights.whole[name], (own,), _BACK))
     codes = [TYPES.index(name) for name in mentioned]
     for i, s in enumerate(sorted(codes)):
       for t in sorted(codes)[i + 1 :]:
         place = Place(TYPES[s], RELATION, TYPES[t])
         both = self.scenes.there[:, s] & self.scenes.there[:, t]
         one = self._believed(
-          place, RELATIONS, self.scenes.relations[:, s, t], agree, both, facts
+          place, RELATIONS, self._relations[:, s, t], agree, both, facts
         )
         relations.append(
           Relation(
-            one.name, 1.0, one.candidates, first=TYPES[s], second=TYPES[t]
+            one.name,
+            self.weights.relation,
+            one.candidates,
+            first=TYPES[s],
+            second=TYPES[t],
           )
         )
     return Graph(tuple(entities), tuple(relations), prompt)
@@ -281,17 +335,20 @@ class Grammar:
 
   def _believed(self, place, values, codes, agree, within, facts) -> Attribute:
     """An unknown's candidates, by the scenes that agree and have it."""
+    weight = self.weights.attributes.get(place.name, 1.0)
     own = [f for f in facts if f.place == place]
     ruled_out = {f.value for f in own if not f.holds}
     for fact in own:
       if fact.holds:
-        return _certain(place.name, fact.value)
+        return dataclasses.replace(
+          _certain(place.name, fact.value), importance=weight
+        )
     pairs = [
       (value, _shrunk(codes == i, agree & within, within))
       for i, value in enumerate(values)
       if value not in ruled_out
     ]
-    return Attribute(place.name, 1.0, graphs.normalised(pairs))
+    return Attribute(place.name, weight, graphs.normalised(pairs))
 
 
 def _shrunk(

@@ -54,7 +54,11 @@ _PHOTOGRAPHS = {
 }
 CLASS_NAMES = tuple(_PHOTOGRAPHS)
 # No classes here: other data sets use pieces of them.
-_OTHERS = {"coins": ("skimage", "coins.png"), "page": ("skimage", "page.png")}
+_OTHERS = {
+  "coins": ("skimage", "coins.png"),
+  "moon": ("skimage", "moon.png"),
+  "page": ("skimage", "page.png"),
+}
 
 
 def load(data: Any, split: str, seed: int) -> tfds_lib.Records:
