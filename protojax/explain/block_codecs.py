@@ -86,6 +86,18 @@ _BLOCKS = codecs.kinds(
       blocks.Gallery,
       {"pictures": many(_PICTURE[1]), "caption": TEXT},
     ),
+    blocks.Regions: _block(
+      "regions",
+      blocks.Regions,
+      {
+        "picture": _PICTURE[1],
+        "numbers": described(
+          numbers(2), "the region of each place, from 0; null: none"
+        ),
+        "texts": many(TEXT),
+        "caption": TEXT,
+      },
+    ),
     blocks.Sentence: _block("sentence", blocks.Sentence, {"text": TEXT}),
     blocks.Note: _block(
       "note",

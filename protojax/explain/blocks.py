@@ -174,6 +174,28 @@ class Gallery:
 
 
 @dataclasses.dataclass(frozen=True)
+class Regions:
+  """A picture whose regions have a text each, pointed at or read in a list.
+
+  Attributes:
+    picture: what the regions are of.
+    numbers: the region of each place of the picture, from 0; nan: none.
+    texts: of each region.
+    caption: what the regions are.
+  """
+
+  picture: Picture
+  numbers: Float[np.ndarray, "h w"]
+  texts: tuple[str, ...]
+  caption: str = ""
+
+  def __post_init__(self) -> None:
+    most = np.max(self.numbers, initial=-1, where=~np.isnan(self.numbers))
+    if most >= len(self.texts):
+      raise ValueError(f"region {most:g} has no text of {len(self.texts)}")
+
+
+@dataclasses.dataclass(frozen=True)
 class Sentence:
   """A paragraph of text."""
 
@@ -191,7 +213,9 @@ class Note:
     _require("level", self.level, LEVELS)
 
 
-Block = Picture | Map | Table | Curve | Matrix | Gallery | Sentence | Note
+Block = (
+  Picture | Map | Table | Curve | Matrix | Gallery | Regions | Sentence | Note
+)
 
 
 @dataclasses.dataclass(frozen=True)

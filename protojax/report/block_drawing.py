@@ -181,6 +181,24 @@ def gallery(block: blocks.Gallery, put: Put, name: str) -> Drawn:
   )
 
 
+def regions(block: blocks.Regions, put: Put, name: str) -> Drawn:
+  """A picture under the outlines of its regions, and a list of their texts."""
+  rows, columns = block.numbers.shape
+  return Drawn(
+    "regions",
+    {
+      "caption": block.caption,
+      "picture": _framed(block.picture, put, name),
+      "rows": rows,
+      "columns": columns,
+      "regions": [
+        (text, _outline(block.numbers == n))
+        for n, text in enumerate(block.texts)
+      ],
+    },
+  )
+
+
 def sentence(block: blocks.Sentence, put: Put, name: str) -> Drawn:
   """A paragraph."""
   return Drawn("sentence", {"text": block.text})
@@ -198,6 +216,7 @@ _KINDS: Mapping[type, Callable[..., Drawn]] = {
   blocks.Curve: curve,
   blocks.Matrix: matrix,
   blocks.Gallery: gallery,
+  blocks.Regions: regions,
   blocks.Sentence: sentence,
   blocks.Note: note,
 }
@@ -294,6 +313,18 @@ def _ends(values: np.ndarray) -> tuple[str, str, bool]:
   if not known.size:
     return _UNKNOWN, _UNKNOWN, True
   return number(float(known.min())), number(float(known.max())), False
+
+
+def _outline(inside: Bool[np.ndarray, "h w"]) -> str:
+  """An SVG path over the places of a region: a box for each run in a row."""
+  parts = []
+  edges = np.diff(np.pad(inside.astype(np.int8), ((0, 0), (1, 1))), axis=1)
+  for y, row in enumerate(edges):
+    starts, ends = np.flatnonzero(row > 0), np.flatnonzero(row < 0)
+    parts += [
+      f"M{a} {y}h{b - a}v1h-{b - a}z" for a, b in zip(starts, ends, strict=True)
+    ]
+  return "".join(parts)
 
 
 def _range(values: Sequence[np.ndarray]) -> tuple[float, float]:

@@ -158,6 +158,8 @@ def _pictures(explained: Explanation) -> Iterator[tuple[str, Picture]]:
   for n, block in enumerate(explained.blocks):
     if isinstance(block, blocks.Picture):
       yield str(n), block.image
+    elif isinstance(block, blocks.Regions):
+      yield str(n), block.picture.image
     elif isinstance(block, blocks.Map):
       yield str(n), block_drawing.painted(block)
     elif isinstance(block, blocks.Gallery):

@@ -12,6 +12,7 @@ from protojax.explain.blocks import (
   Matrix,
   Note,
   Picture,
+  Regions,
   Sentence,
   Series,
   Table,
@@ -71,6 +72,12 @@ def every_block(name="wing"):
     ),
     Note(f"The {name} is small."),
     Note(f"Do not trust the {name}.", "warning"),
+    Regions(
+      picture(seed=3),
+      np.array([[0.0, 0.0, np.nan], [1.0, 0.0, np.nan]]),
+      (f"the sky of {name}", "grass"),
+      f"Regions of {name}",
+    ),
   )
 
 

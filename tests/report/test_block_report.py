@@ -69,8 +69,8 @@ def test_every_block_is_on_the_page(written):
   classes = " ".join(page.attributes("class"))
   for name in ("heat", "matrix", "gallery", "curve", "warning"):
     assert name in classes
-  # Two pictures, two maps and a gallery of two, in two explanations.
-  assert len(page.attributes("src")) == 10
+  # Two pictures, two maps, a gallery of two, and regions, in two explanations.
+  assert len(page.attributes("src")) == 12
 
 
 def test_pictures_are_those_of_the_blocks(written):

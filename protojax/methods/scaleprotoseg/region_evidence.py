@@ -15,10 +15,11 @@ from protojax.explain.request import Request
 from protojax.methods.scaleprotoseg import regions as regions_lib
 from protojax.methods.scaleprotoseg.network import Network
 from protojax.methods.scaleprotoseg.regions import Regions
-from protojax.methods.scaleprotoseg.units import units_of
+from protojax.methods.scaleprotoseg.units import Unit, units_of
 from protojax.types import Picture, State
 
 _VOID = 255
+_MEMBERS = 3  # of a group, in the text of a region
 # Regions of an image whose similarity is shown as a map.
 _MAPS = 2
 
@@ -51,6 +52,7 @@ def image(
   drawn: list[blocks.Block] = [
     dense_pictures.pictures(pixels, row["classes"], truth, names),
     _regions(pixels, regions, names),
+    _pointed_at(network, state, request, row, regions, pixels),
   ]
   drawn += dense_pictures.legend(row["classes"], truth, names)
   drawn += _because(request, row, regions, names, pixels)
@@ -91,6 +93,50 @@ def _regions(
       if k >= 0
     ),
     "The largest regions of one class, each without the rest of the image",
+  )
+
+
+def _pointed_at(
+  network: Network,
+  state: State,
+  request: Request,
+  row: Mapping[str, np.ndarray],
+  regions: Regions,
+  pixels: Picture,
+) -> blocks.Block:
+  """The regions with a sentence each: why a region is of its class."""
+  names, units = network.class_names, units_of(network, state)
+  grey = bool((pixels == pixels[..., :1]).all())
+  texts = []
+  for n, k in enumerate(regions.classes):
+    if k < 0:
+      continue
+    share = float((regions.cells == n).mean())
+    lost = row["delta"][:, n]
+    had = np.flatnonzero(request.preset.seen(grey))
+    cause = had[np.argmax(lost[had])]
+    added = row["points"][n][: len(units[k])]
+    unit, points = units[k][int(np.argmax(added))], float(np.max(added))
+    because = (
+      f"; without {request.preset.names[cause]} its similarity of"
+      f" {float(row['similarity'][n]):.2f} loses {float(lost[cause]):.2f}"
+      if lost[cause] > 0
+      else ""
+    )
+    first = Unit(unit.name, unit.members[:_MEMBERS])
+    rest = len(unit.members) - len(first.members)
+    more = f" and {rest} more" if rest else ""
+    members = f" ({first.text}{more})" if unit.members else ""
+    texts.append(
+      f"Region {n + 1}, {names[k]}, {share:.0%} of the image: most points,"
+      f" {points:.1f}, come from {unit.name}{members}{because}."
+    )
+  numbers = np.where(regions.cells < 0, np.nan, regions.cells)
+  return blocks.Regions(
+    blocks.Picture(pixels, "Image"),
+    numbers.astype(np.float64),
+    tuple(texts),
+    "Point at a region or its line, or tap it, for the reason of its class",
   )
 
 
