@@ -34,6 +34,7 @@ EMBEDDED = (
   "regenerated",
   "texture_mosaics",
   "digit_scenes",
+  "planted_mosaics",
 )
 RECIPES = ("protopnet_cub200", "protopnet_cars196", "protopnet_dogs")
 

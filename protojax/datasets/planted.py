@@ -84,13 +84,7 @@ class Planted:
   def __getitem__(self, i: int) -> dict:
     label = int(self.labels[i])
     generator = np.random.default_rng([self.seed, len(self), i])
-    image = patch(self.split, generator)
-    for name, plant in _PLANTS.items():
-      if name == self.characteristic:
-        image = plant(image, LEVELS[name][label], generator)
-      elif name in _VARIED:
-        vary, low, high = _VARIED[name]
-        image = vary(image, generator.uniform(low, high), generator)
+    image = planted(self.characteristic, self.split, label, generator)
     return {"image": image, "label": label, "name": self.name(i)}
 
   def name(self, i: int) -> str:
@@ -126,6 +120,27 @@ def opened(characteristic: str, split: str, seed: int) -> Planted:
     )
   places(split)  # a missing package is reported first
   return Planted(characteristic, split, seed)
+
+
+def planted(
+  characteristic: str, split: str, label: int, generator: np.random.Generator
+) -> Patch:
+  """A random patch with one characteristic at a level, others at random.
+
+  Args:
+    characteristic: what is planted, one of `LEVELS`.
+    split: "train" or "test".
+    label: number of the level.
+    generator: of all randomness.
+  """
+  image = patch(split, generator)
+  for name, plant in _PLANTS.items():
+    if name == characteristic:
+      image = plant(image, LEVELS[name][label], generator)
+    elif name in _VARIED:
+      vary, low, high = _VARIED[name]
+      image = vary(image, generator.uniform(low, high), generator)
+  return image
 
 
 @functools.cache

@@ -29,8 +29,8 @@ CLASS_NAMES = tuple(
   for zoom in _ZOOMS
 )
 SIDE = 64  # of a mosaic, in pixels
-_REGIONS = (3, 5)  # at least and at most
-_SPLITS = ("train", "test")
+REGIONS = (3, 5)  # at least and at most
+SPLITS = ("train", "test")
 
 # What is declared of a data set; see `protojax.datasets`.
 FIELDS: Mapping[str, Field] = {"image": Pixels(), "mask": Classes()}
@@ -58,15 +58,12 @@ class Mosaics:
 
   def __getitem__(self, i: int) -> dict:
     generator = np.random.default_rng(
-      [self.seed, _SPLITS.index(self.split), int(i)]
+      [self.seed, SPLITS.index(self.split), int(i)]
     )
-    low, high = _REGIONS
+    low, high = REGIONS
     count = int(generator.integers(low, high + 1))
     classes = generator.choice(len(CLASS_NAMES), count, replace=False)
-    points = generator.uniform(0, SIDE, (count, 2))
-    y, x = np.indices((SIDE, SIDE)) + 0.5
-    far = np.hypot(y[..., None] - points[:, 0], x[..., None] - points[:, 1])
-    region = far.argmin(axis=-1)
+    region = regions(count, generator)
     crops = np.stack([_crop(self.split, int(k), generator) for k in classes])
     image = np.take_along_axis(crops, region[None, :, :, None], axis=0)[0]
     return {
@@ -85,6 +82,31 @@ class Mosaics:
     return f"{self.split}-{int(i):04d}"
 
 
+def regions(
+  count: int, generator: np.random.Generator
+) -> Int[np.ndarray, "s s"]:
+  """The nearest of so many random points to each pixel of a mosaic."""
+  points = generator.uniform(0, SIDE, (count, 2))
+  y, x = np.indices((SIDE, SIDE)) + 0.5
+  far = np.hypot(y[..., None] - points[:, 0], x[..., None] - points[:, 1])
+  return far.argmin(axis=-1)
+
+
+def counted(data: Any, split: str) -> tuple[str, int]:
+  """Split and number of mosaics that a config names, as in "train:300".
+
+  Raises:
+    UserError: there is no such split or number.
+  """
+  name, _, count = data[split].partition(":")
+  if name not in SPLITS or not (count.isdecimal() and 0 < int(count) < 10**6):
+    raise UserError(
+      f"--config.data.{split}={data[split]!r}: give train or test, and how many"
+      " mosaics, as in train:300"
+    )
+  return name, int(count)
+
+
 def load(data: Any, split: str, seed: int) -> Mosaics:
   """Opens the training or test split that a config names.
 
@@ -96,15 +118,10 @@ def load(data: Any, split: str, seed: int) -> Mosaics:
   Raises:
     UserError: there is no such split, or a package is not installed.
   """
-  name, _, count = data[split].partition(":")
-  if name not in _SPLITS or not (count.isdecimal() and 0 < int(count) < 10**6):
-    raise UserError(
-      f"--config.data.{split}={data[split]!r}: give train or test, and how many"
-      " mosaics, as in train:300"
-    )
+  name, count = counted(data, split)
   for texture in _TEXTURES:
     photos.photograph(texture)  # A missing package is reported first.
-  return Mosaics(name, int(count), seed)
+  return Mosaics(name, count, seed)
 
 
 @functools.cache

@@ -1,5 +1,7 @@
 """Images with masks: what is read, and what is refused in one line."""
 
+import colorsys
+
 from ml_collections import ConfigDict
 import numpy as np
 from numpy.testing import assert_array_equal
@@ -7,7 +9,12 @@ from PIL import Image
 import pytest
 
 from protojax.data import stream
-from protojax.datasets import mask_folder, texture_mosaics
+from protojax.datasets import (
+  mask_folder,
+  planted,
+  planted_mosaics,
+  texture_mosaics,
+)
 from protojax.datasets.dataset import open_split
 from protojax.types import UserError
 
@@ -194,3 +201,26 @@ def test_mosaics_show_their_classes_and_share_no_half():
   assert np.mean(rough[2]) > np.mean(rough[3])
   with pytest.raises(UserError, match="how many mosaics, as in train:300"):
     texture_mosaics.load(ConfigDict({"train": "train:0"}), "train", 0)
+
+
+@pytest.mark.parametrize("name", ["hue", "texture"])
+def test_planted_mosaics_show_the_levels_of_one_characteristic(name):
+  """Pixels of a planted hue have it, but for those without a colour."""
+  config = ConfigDict({"train": "train:4", "characteristic": name})
+  source = planted_mosaics.load(config, "train", 0)
+  levels = planted.LEVELS[name]
+  assert source.class_names == tuple(f"{name} {level}" for level in levels)
+  for i in range(4):
+    example = source[i]
+    assert_array_equal(example["image"], source[i]["image"])
+    for k in np.unique(example["mask"]):
+      inside = example["mask"] == k
+      if name != "hue":
+        continue
+      pixels = example["image"][inside].astype(float)
+      coloured = pixels[np.ptp(pixels, axis=1) > 20] / 255
+      if len(coloured) < 20:
+        continue
+      hues = np.array([colorsys.rgb_to_hsv(*p)[0] for p in coloured[:200]])
+      apart = np.abs((360 * hues - levels[k] + 180) % 360 - 180)
+      assert np.median(apart) < 8

@@ -1,0 +1,58 @@
+"""Tests reasons of regions on mosaics whose classes have one known cause.
+
+Of a run on `datasets.planted_mosaics` the largest regions of test images are
+explained, and those that show their class are counted.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from protojax import loading
+from protojax.explain.blocks import Table
+from protojax.explain.request import Request
+from protojax.methods.base import needed
+from protojax.modify import presets
+
+# Test images whose regions are explained.
+IMAGES = 60
+# Of the table with a row for each region.
+_COLUMN = "because of what"
+
+
+def measure(folder: Path, images: int = IMAGES) -> Mapping[str, Any]:
+  """The metrics of a run, and what its regions are said to rest on.
+
+  Args:
+    folder: of the run.
+    images: of the test split, explained.
+
+  Returns:
+    What `evaluate` gives, "shares" (characteristic -> its mean share of what a
+    region's similarity loses) and "first", the share of regions that lose most
+    by the planted characteristic. A region that loses nothing is left out.
+  """
+  method, state, config = loading.load(folder)
+  explains = needed(method, "explains")
+  stream = method.stream("test")
+  request = Request(
+    split="test", scope="local", preset=presets.BALANCED, limit=images
+  )
+  names = tuple(request.preset.names)
+  lost = []
+  for found in explains.explain(state, stream, request):
+    for block in found.blocks:
+      if isinstance(block, Table) and _COLUMN in block.caption:
+        columns = [block.columns.index(name) for name in names]
+        lost += [[row[c] or 0.0 for c in columns] for row in block.rows]
+  values = np.maximum(np.array(lost, float), 0)
+  values = values[values.sum(axis=1) > 0]
+  shares = values / values.sum(axis=1, keepdims=True)
+  cause = names.index(config.data.characteristic)
+  return {
+    **method.evaluate(state, "test"),
+    "shares": dict(zip(names, shares.mean(axis=0).tolist(), strict=True)),
+    "first": float(np.mean(values.argmax(axis=1) == cause)),
+  }
