@@ -7,7 +7,7 @@ from PIL import Image
 import pytest
 
 from protojax.data import splits
-from protojax.datasets import ade20k, cityscapes, voc2012
+from protojax.datasets import ade20k, cityscapes, coco_stuff, voc2012
 from protojax.types import UserError
 
 VOID = 255
@@ -84,3 +84,23 @@ def test_nothing_is_class_0_in_ade20k(tmp_path):
   source = ade20k.load(_data(tmp_path, "training", "validation"), "test", 0)
   assert source.class_names == ("wall", "door, wide", "door, narrow")
   assert_array_equal(source[0]["mask"][0, :4], [VOID, 0, 1, 2])
+
+
+@pytest.mark.parametrize("images", ["", "images/"])
+def test_masks_of_coco_stuff_hold_the_number_less_1(tmp_path, images):
+  _save(tmp_path / f"{images}val2017/a.jpg", np.full((2, 3, 3), 9))
+  masks = tmp_path / "stuffthingmaps_trainval2017" / "val2017"
+  _save(masks / "a.png", [[0, 1, 2], [VOID, 2, 0]])
+  data = _data(tmp_path, "train2017", "val2017")
+  with pytest.raises(UserError, match=r"no .*labels\.txt: it comes with"):
+    coco_stuff.load(data, "test", 0)
+  names = tmp_path / "labels.txt"
+  names.write_text("0: unlabeled\n1: person\n2: sky-other\n3: wood\n")
+  source = coco_stuff.load(data, "test", 0)
+  assert source.class_names == ("person", "sky-other", "wood")
+  assert_array_equal(source[0]["mask"], [[0, 1, 2], [VOID, 2, 0]])
+  names.write_text("1: person\n")
+  with pytest.raises(UserError, match="expected the lines 0: unlabeled, 1"):
+    coco_stuff.load(data, "test", 0)
+  with pytest.raises(UserError, match="has none of train2017, images/train2"):
+    coco_stuff.load(data, "train", 0)
