@@ -7,7 +7,7 @@ in shares of the image's sides; a stream says what the network sees of it.
 from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
 
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 import numpy as np
 
 from protojax.data.places import Places
@@ -31,6 +31,31 @@ class Parted(Protocol):
   def parts(self, i: int) -> Float[np.ndarray, "r 3"] | None:
     """(row, column, 1 if seen else 0) of each part; None if unknown."""
     ...
+
+
+@runtime_checkable
+class PartMasked(Protocol):
+  """A source that may know which part of its object a pixel shows."""
+
+  def part_plane(self, i: int) -> Int[np.ndarray, "H W"] | None:
+    """The part of each pixel of one image, 0 for none; None if unknown."""
+    ...
+
+
+def part_planes(
+  stream: Stream, indices: Sequence[int] | np.ndarray
+) -> Int[np.ndarray, "b S S"] | None:
+  """The parts of pixels at network size; None if one image's are unknown."""
+  source = stream.source
+  if not isinstance(source, PartMasked):
+    return None
+  found = [source.part_plane(int(i)) for i in indices]
+  known = [plane for plane in found if plane is not None]
+  if len(known) < len(found):
+    return None
+  frames = [stream.kept.frame(int(i)) for i in indices]
+  pairs = zip(known, frames, strict=True)
+  return np.stack([frame.nearest(plane) for plane, frame in pairs])
 
 
 def masks(

@@ -34,6 +34,7 @@ _CLASSES = {
 }
 _CODING = Coding(tuple(_CLASSES), tuple(_CLASSES.values()), void=None)
 _IMAGES, _MASKS = "leftImg8bit", "gtFine"
+_PARTS = "gtFinePanopticParts"
 _IMAGE, _MASK = "_leftImg8bit.png", "_gtFine_labelIds.png"
 
 
@@ -53,13 +54,16 @@ class Halves:
 
   def __getitem__(self, i: int) -> dict:
     example = self.whole[i // 2]
-    middle = example["image"].shape[1] // 2
-    columns = slice(middle, None) if i % 2 else slice(0, middle)
     return {
-      "image": example["image"][:, columns],
-      "mask": example["mask"][:, columns],
+      "image": _half(example["image"], i),
+      "mask": _half(example["mask"], i),
       "name": self.name(i),
     }
+
+  def part_plane(self, i: int) -> Int[np.ndarray, "H W"] | None:
+    """The part of each pixel, 0 for none; None if there is no such mask."""
+    whole = self.whole.part_plane(i // 2)
+    return None if whole is None else _half(whole, i)
 
   @property
   def class_names(self) -> tuple[str, ...]:
@@ -86,6 +90,11 @@ class Halves:
     return f"{self.whole.name(i // 2)} {'right' if i % 2 else 'left'}"
 
 
+def _half(plane: np.ndarray, i: int) -> np.ndarray:
+  middle = plane.shape[1] // 2
+  return plane[:, middle:] if i % 2 else plane[:, :middle]
+
+
 def load(data: Any, split: str, seed: int) -> Halves:
   """Opens a split that a config names: "train" or "val".
 
@@ -107,4 +116,10 @@ def load(data: Any, split: str, seed: int) -> Halves:
     for name in (os.path.relpath(path, root) for path in found)
     if name.endswith(_IMAGE)
   ]
-  return Halves(masked_files.opened(root, pairs, _CODING))
+  return Halves(masked_files.opened(root, pairs, _CODING, _parts))
+
+
+def _parts(pair: Pair) -> str:
+  """Where Cityscapes-Panoptic-Parts lies, if it was unpacked, too."""
+  path = pair.mask.replace(_MASKS, _PARTS, 1)
+  return path.removesuffix(_MASK) + f"_{_PARTS}"

@@ -9,9 +9,12 @@
 The first of these layouts that is there is read. A mask is an index PNG, whose
 values are the classes in their order, or has the colours that classes.txt gives
 (road 128 64 128). In place of classes.txt, data.classes may name the classes.
-`data.void` is the value of pixels without a class.
+`data.void` is the value of pixels without a class. Where a folder "parts" lies
+in the place of the one of the masks, it says which part of its object a pixel
+shows, for metrics.
 """
 
+from collections.abc import Callable
 import os
 from typing import Any
 
@@ -28,6 +31,7 @@ FIELDS = masked_files.FIELDS
 
 _CLASSES = "classes.txt"
 _IMAGES = "images"
+_PARTS = "parts"
 
 
 def load(data: Any, split: str, seed: int) -> MaskedFiles:
@@ -55,8 +59,9 @@ def load(data: Any, split: str, seed: int) -> MaskedFiles:
   )
   for images, own in layouts:
     if all(os.path.isdir(os.path.join(root, place)) for place in (images, own)):
+      part_of = _beside(own, own.replace(masks, _PARTS))
       return masked_files.opened(
-        root, masked_files.paired(root, images, own), coding
+        root, masked_files.paired(root, images, own), coding, part_of
       )
   whole = masked_files.paired(root, _IMAGES, masks)
   if not whole:
@@ -70,7 +75,18 @@ def load(data: Any, split: str, seed: int) -> MaskedFiles:
     raise UserError(f"{root} holds a single image; two splits need two")
   held = _held(whole, data.test_fraction, seed)
   chosen = [p for i, p in enumerate(whole) if (i in held) == (split == "test")]
-  return masked_files.opened(root, chosen, coding)
+  part_of = _beside(masks, _PARTS)
+  return masked_files.opened(root, chosen, coding, part_of)
+
+
+def _beside(masks: str, parts: str) -> Callable[[Pair], str]:
+  """Masks of parts have the names of the masks, in another folder."""
+
+  def part_of(pair: Pair) -> str:
+    stem = os.path.splitext(os.path.relpath(pair.mask, masks))[0]
+    return os.path.join(parts, stem)
+
+  return part_of
 
 
 def _coding(root: str, data: Any) -> Coding:

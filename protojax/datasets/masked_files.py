@@ -4,7 +4,7 @@ A module for each layout says which files belong together and what the values of
 the masks mean; `opened` checks them and makes a source.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 import dataclasses
 import functools
 import hashlib
@@ -17,7 +17,7 @@ import numpy as np
 from protojax.data import images as images_lib
 from protojax.data.fields import Classes, Field, Pixels
 from protojax.data.source import printable
-from protojax.datasets import image_check, mask_coding, walk
+from protojax.datasets import image_check, mask_coding, part_masks, walk
 from protojax.datasets.mask_coding import VOID, Coding
 from protojax.types import UserError
 
@@ -42,12 +42,14 @@ class MaskedFiles:
     pairs: of the readable images.
     coding: what the values of the masks mean.
     skipped: (name, reason) of each image that is left out.
+    parts: path of the mask of parts of each image, '' where there is none.
   """
 
   root: str
   pairs: tuple[Pair, ...]
   coding: Coding
   skipped: tuple[tuple[str, str], ...]
+  parts: tuple[str, ...] = ()
   fields: ClassVar[Mapping[str, Field]] = FIELDS
 
   def __len__(self) -> int:
@@ -65,6 +67,17 @@ class MaskedFiles:
       ) from error
     return {"image": image, "mask": mask, "name": self.name(i)}
 
+  def part_plane(self, i: int) -> Int[np.ndarray, "H W"] | None:
+    """The part of each pixel, 0 for none; None if there is no such mask.
+
+    Raises:
+      UserError: see `part_masks.read`.
+    """
+    if not self.parts or not self.parts[i]:
+      return None
+    shape = mask_coding.size(os.path.join(self.root, self.pairs[i].image))
+    return part_masks.read(os.path.join(self.root, self.parts[i]), shape)
+
   @property
   def class_names(self) -> tuple[str, ...]:
     """The classes; index = value of a pixel of a mask."""
@@ -80,13 +93,20 @@ class MaskedFiles:
     return printable(self.pairs[i].image)
 
 
-def opened(root: str, pairs: Sequence[Pair], coding: Coding) -> MaskedFiles:
+def opened(
+  root: str,
+  pairs: Sequence[Pair],
+  coding: Coding,
+  part_of: Callable[[Pair], str] | None = None,
+) -> MaskedFiles:
   """The source of a layout, every image and every mask checked.
 
   Args:
     root: the folder that paths are relative to.
     pairs: in the order of the layout.
     coding: what the values of the masks mean.
+    part_of: of a pair, the path of its mask of parts without its suffix; None:
+      there are none.
 
   Raises:
     UserError: there is no readable image, or a mask is missing, of another size
@@ -120,7 +140,17 @@ def opened(root: str, pairs: Sequence[Pair], coding: Coding) -> MaskedFiles:
     raise UserError(
       f"the mask {os.path.join(root, printable(name))}: {why}{others}"
     )
-  return MaskedFiles(root, kept, coding, tuple(bad.items()))
+  parts = (
+    () if part_of is None else tuple(_part(root, part_of(p)) for p in kept)
+  )
+  return MaskedFiles(root, kept, coding, tuple(bad.items()), parts)
+
+
+def _part(root: str, stem: str) -> str:
+  """The mask of parts of that name, relative to the root; '' without one."""
+  names = (f"{stem}{suffix}" for suffix in part_masks.SUFFIXES)
+  there = (n for n in names if os.path.isfile(os.path.join(root, n)))
+  return next(there, "")
 
 
 def paired(root: str, images: str, masks: str) -> list[Pair]:

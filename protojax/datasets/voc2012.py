@@ -6,6 +6,8 @@ VOCdevkit, with ImageSets/Segmentation, JPEGImages and SegmentationClass. Of a
 list whose name ends in _aug the masks are those of SegmentationClassAug.
 """
 
+from collections.abc import Callable
+import glob
 import os
 from typing import Any
 
@@ -55,7 +57,20 @@ def load(data: Any, split: str, seed: int) -> MaskedFiles:
     if line.strip()
   ]
   pairs = [Pair(f"JPEGImages/{x}.jpg", f"{masks}/{x}.png") for x in stems]
-  return masked_files.opened(home, pairs, _CODING)
+  return masked_files.opened(home, pairs, _CODING, _parts(home))
+
+
+def _parts(home: str) -> Callable[[Pair], str]:
+  """Where Pascal-Panoptic-Parts lies, if it was unpacked there, too."""
+  folders = glob.glob("pascal_panoptic_parts*/labels/*/", root_dir=home)
+
+  def part_of(pair: Pair) -> str:
+    stem = os.path.splitext(os.path.basename(pair.image))[0]
+    known = [os.path.join(folder, stem) for folder in sorted(folders)]
+    own = (x for x in known if os.path.isfile(os.path.join(home, f"{x}.tif")))
+    return next(own, "")
+
+  return part_of
 
 
 def _home(root: str) -> str:

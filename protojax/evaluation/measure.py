@@ -184,7 +184,8 @@ def _segmented(
   with loading.described_by(folder, config):
     count = len(method.stream("test"))
   stage = {"id": "evaluate", "metrics": method.evaluate(state, "test")}
-  return _means(method.summary(state, [stage]), _SEGMENTED, count)
+  names = (*_SEGMENTED, "consistency", "stability")
+  return _means(method.summary(state, [stage]), names, count)
 
 
 def _means(

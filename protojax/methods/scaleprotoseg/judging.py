@@ -6,7 +6,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Int
+from jaxtyping import Bool, Int
 import numpy as np
 
 from protojax import parallel
@@ -134,23 +134,32 @@ def _classes(network: Network, state: State, batch: Batch) -> Array:
 def of_prototypes(network: Network, state: State) -> Mapping[str, Any]:
   """How many prototypes there are, and how many the answers rest on."""
   bank = network.bank(state)
-  alive = np.asarray(jax.device_get(bank.alive))
-  used, class_of = alive, np.asarray(bank.class_of)
+  alive, class_of = np.asarray(bank.alive), np.asarray(bank.class_of)
+  rests_on = used(network, state)
   found: dict[str, Any] = {"prototypes": len(alive), "alive": int(alive.sum())}
   if network.groups and bool(state.buffers["grouped"]):
     weights = group_weights(network, state)
     large = weights >= USED
     s, k, m = network.shape
-    used = large.any(axis=1).reshape(k, s, m).swapaxes(0, 1).reshape(-1)
     some = alive.reshape(s, k, m).any(axis=(0, 2))
     members = large[some].sum(axis=-1)
     found["prototypes_per_group"] = float(members.mean()) if some.any() else 0.0
-  counted = np.bincount(class_of[used], minlength=len(network.class_names))
+  counted = np.bincount(class_of[rests_on], minlength=len(network.class_names))
   return {
     **found,
-    "used": int(used.sum()),
+    "used": int(rests_on.sum()),
     "used_per_class": float(counted.mean()),
   }
+
+
+def used(network: Network, state: State) -> Bool[np.ndarray, " p"]:
+  """Prototypes with a weight that counts in a group; without groups, alive."""
+  alive = np.asarray(jax.device_get(network.bank(state).alive))
+  if not (network.groups and bool(state.buffers["grouped"])):
+    return alive
+  s, k, m = network.shape
+  large = (group_weights(network, state) >= USED).any(axis=1)
+  return large.reshape(k, s, m).swapaxes(0, 1).reshape(-1)
 
 
 def group_weights(network: Network, state: State) -> np.ndarray:

@@ -28,6 +28,7 @@ from protojax.methods.scaleprotoseg import (
   grouping,
   judging,
   losses,
+  part_scores,
   pixel_push,
   prune,
   settings,
@@ -343,7 +344,9 @@ class Method:
     }
     if self.network.per_class:
       found |= judging.of_prototypes(self.network, state)
-      found |= judging.shared_tops(self.network, state, self.stream("test"))
+      test = self.stream("test")
+      found |= judging.shared_tops(self.network, state, test)
+      found |= part_scores.measure(self.network, state, test)
     return found
 
 

@@ -18,7 +18,13 @@ from protojax.data import stream
 from protojax.data.source import subset
 from protojax.engine.stage import Fit
 from protojax.explain.request import Request
-from protojax.methods.scaleprotoseg import judging, pixel_push, prune, regions
+from protojax.methods.scaleprotoseg import (
+  judging,
+  part_scores,
+  pixel_push,
+  prune,
+  regions,
+)
 from protojax.methods.scaleprotoseg import network as network_lib
 from protojax.prototypes import neighbours, push
 from protojax.prototypes.bank import with_bank
@@ -335,3 +341,27 @@ def test_small_weights_of_groups_become_0(method, state, rescaled):
   assert_allclose(got, np.broadcast_to(kept, got.shape), rtol=1e-6)
   assert found["used"] == 12
   assert 0 <= found["changed"] <= 1
+
+
+def test_consistency_and_stability_are_measured_where_parts_are_known(
+  method, state, monkeypatch
+):
+  data = method.stream("test")
+  measure = functools.partial(part_scores.measure, method.network, state)
+  assert measure(data) == {}
+
+  def part_plane(self, i):
+    """Its upper and its lower half."""
+    del self, i
+    return np.repeat([1, 2], 32)[:, None].repeat(64, axis=1)
+
+  kind = type(method.dataset.source("test"))
+  monkeypatch.setattr(kind, "part_plane", part_plane, raising=False)
+  # Without noise a prototype is where it was.
+  monkeypatch.setattr(
+    part_scores.parts, "noisy", lambda images, *_, **__: images
+  )
+  found = measure(data)
+  assert set(found) == {"consistency", "stability"}
+  assert 0 <= found["consistency"] <= 1
+  assert found["stability"] == 1
