@@ -85,7 +85,7 @@ class Explainer:
         row = {name: x[i] for name, x in rows.items()}
         index = int(batch["index"][i])
         yield segment_evidence.image(network, data, request, index, row)
-        gathered.add(row, np.asarray(batch["image"][i]))
+        gathered.add(row)
       request.progress(len(taken))
     yield gathered.overview(request)
 
@@ -102,7 +102,8 @@ def explained(
     batch: images; with their copies, if the preset wants them.
 
   Returns:
-    "classes" [b H W], of each pixel; "plane", "merged", "kinds" and "scores"
+    "grey" [b], whether an image has no colour; "classes" [b H W], of each
+    pixel; "plane", "merged", "kinds" and "scores"
     of the segments, see `inference.Found`; "token" and "head" [b q l a], the
     number of the token that each layer and head has picked, and their
     similarity; "similarity" [b q], the mean over layers of the sum over heads;
@@ -124,7 +125,9 @@ def explained(
   embed = functools.partial(network.keys, state)
   local, _ = of_batch(nearest, at, batch, preset, embed)
   heads = [read.picked.similarity for read in found.read]
+  images = jnp.asarray(batch["image"])
   return {
+    "grey": jnp.all(images == images[..., :1], axis=(1, 2, 3)),
     "classes": network.classes(found, sides),
     "plane": segments.plane,
     "merged": segments.merged,

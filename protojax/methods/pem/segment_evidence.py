@@ -47,7 +47,7 @@ def image(
   ]
   drawn += _segments(network, row, shown, pixels)
   drawn += dense_pictures.legend(row["classes"], truth, names)
-  drawn += _because(request, row, shown, names, pixels)
+  drawn += _because(request, row, shown, names)
   drawn += _tokens(network, row, shown)
   title = printable(data.source.name(index))
   if truth is not None and (truth != dense_pictures.VOID).any():
@@ -163,10 +163,9 @@ def _because(
   row: Mapping[str, np.ndarray],
   shown: Sequence[int],
   names: Sequence[str],
-  pixels: Picture,
 ) -> Iterator[blocks.Block]:
   """Of each segment: its size, its similarity, and because of what."""
-  grey = bool((pixels == pixels[..., :1]).all())
+  grey = bool(row["grey"])
   had = request.preset.seen(grey)
   rows = tuple(
     (
@@ -240,9 +239,9 @@ class Gathered:
     self.sums = np.zeros((classes, columns))
     self.counts = np.zeros((classes, columns), np.int64)
 
-  def add(self, row: Mapping[str, np.ndarray], pixels: Picture) -> None:
+  def add(self, row: Mapping[str, np.ndarray]) -> None:
     """Adds the segments of an image."""
-    grey = bool((pixels == pixels[..., :1]).all())
+    grey = bool(row["grey"])
     had = np.concatenate([[True, True], self.preset.seen(grey)])
     for q in largest(row):
       k = int(row["kinds"][q])
