@@ -49,25 +49,21 @@ def run(args: argparse.Namespace) -> int:
     )
   parallel.setup()
   folder = folder_of(args)
-  method, state, config = loading.load(folder)
+  method, state, _ = loading.load(folder)
   if able(method, "segments") and not able(method, "classifies"):
     _of_pixels(Path(args.output), folder, method, state)
     return 0
-  network = needed(method, "explains").network
+  network = needed(method, "classifies")
   if not isinstance(network, Network):
-    raise UserError(f"{folder}: {config.method} cannot be exported yet")
+    _of_answers(Path(args.output), folder, method, state)
+    return 0
   state = parallel.to_host(state)
   require_living(bank_of(state))
   small = compact(state)
   weights = checkpoint.flatten(_needed(small))
   programs = serialized(network, small)
   off = difference(programs, weights, network, state)
-  if not off <= _TOLERANCE:
-    raise UserError(
-      f"the exported programs differ by {off:.2g} from the model in {folder},"
-      f" which is more than {_TOLERANCE:g}. Nothing is written; export it on a"
-      " CPU."
-    )
+  _require_near(off, folder)
   facts = {
     **described(method, state),
     "difference": off,
@@ -80,6 +76,56 @@ def run(args: argparse.Namespace) -> int:
     f" model: {off:.2g}"
   )
   return 0
+
+
+def _require_near(off: float, folder: Path) -> None:
+  """Raises UserError if programs differ too much from the model."""
+  if not off <= _TOLERANCE:
+    raise UserError(
+      f"the exported programs differ by {off:.2g} from the model in {folder},"
+      f" which is more than {_TOLERANCE:g}. Nothing is written; export it on a"
+      " CPU."
+    )
+
+
+def _of_answers(output: Path, folder: Path, method: Any, state: State) -> None:
+  """Writes the program of a classifier's `predict`, without maps.
+
+  Raises:
+    UserError: it answers otherwise than the model.
+  """
+  state = parallel.to_host(state).replace(memory={})
+  size, network = (
+    loading.image_size(method.config),
+    needed(method, "classifies"),
+  )
+
+  def answers(state: State, images: Array) -> dict[str, Array]:
+    found = method.predict(state, {"image": images})
+    return {name: x for name, x in found.items() if isinstance(x, jax.Array)}
+
+  program, weights = _program(answers, state, size), checkpoint.flatten(state)
+  images = _noise(size)
+  found = export.deserialize(bytearray(program)).call(weights, images)
+  expected = jax.jit(answers)(state, images)
+  off = max(apart(found[name], x) for name, x in expected.items())
+  _require_near(off, folder)
+  class_of = np.asarray(state.buffers.get("class_of", ()), int)
+  facts = {
+    **dense_facts(method, network.class_names),
+    "prototypes": [
+      {"prototype": j, "class": network.groups.names[k]}
+      for j, k in enumerate(class_of.tolist())
+    ],
+    "difference": off,
+    "versions": installed.versions(("protojax", "jax")),
+  }
+  _write(output, {"predict": program}, weights, facts)
+  printing.tell(
+    f"written: {output}, {len(class_of)} prototypes of"
+    f" {len(network.class_names)} classes; largest difference from the"
+    f" model: {off:.2g}"
+  )
 
 
 def _of_pixels(output: Path, folder: Path, method: Any, state: State) -> None:
@@ -121,7 +167,7 @@ def _of_pixels(output: Path, folder: Path, method: Any, state: State) -> None:
 
 
 def dense_facts(method: Any, names: Sequence[str]) -> dict[str, Any]:
-  """What a user of an exported model of classes of pixels needs to know."""
+  """What a user of an exported model without maps needs to know."""
   resizing, size = (
     loading.resizing(method.config),
     loading.image_size(method.config),

@@ -3,10 +3,12 @@
 import csv
 import json
 
+import jax.export
 import numpy as np
 from PIL import Image
 import pytest
 
+import protojax as pj
 from protojax.__main__ import main
 from protojax.evaluation import robustness
 
@@ -69,6 +71,32 @@ def test_verdicts_come_with_prototypes(run, tmp_path):
   assert [row["class"] for row in rows] == 2 * ["real"] + 2 * ["generated"]
   assert {row["prototype_class"] for row in rows} <= {"real", "generated"}
   assert all(0 < float(row["similarity"]) < 1 for row in rows)
+
+
+def test_verdicts_are_those_of_an_exported_program(run, tmp_path):
+  pytest.importorskip("flatbuffers")
+  root, workdir = run
+  output = tmp_path / "program"
+  arguments = [f"--workdir={workdir}", f"--output={output}"]
+  assert main(["export", *arguments]) == 0
+  facts = json.loads((output / "prototypes.json").read_text())
+  assert facts["classes"] == ["real", "generated"]
+  assert [p["class"] for p in facts["prototypes"]] == (
+    ["real"] * 4 + ["generated"] * 4
+  )
+  program = jax.export.deserialize(
+    bytearray((output / "predict.jax").read_bytes())
+  )
+  weights = dict(np.load(output / "weights.npz"))
+  files = [root / "c" / kind / "0.png" for kind in ("real", "fake")]
+  images = np.stack([np.asarray(Image.open(file)) for file in files])
+  found = program.call(weights, images)
+  loaded = pj.load(workdir)
+  for image, probabilities in zip(images, found["probabilities"], strict=True):
+    expected = loaded.predict(image).probabilities
+    np.testing.assert_allclose(
+      probabilities, [expected[name] for name in facts["classes"]], atol=1e-5
+    )
 
 
 def test_images_are_explained(run):
