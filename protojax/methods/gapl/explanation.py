@@ -12,6 +12,7 @@ import heapq
 from typing import Any
 
 import jax.numpy as jnp
+from jaxtyping import Float
 import numpy as np
 
 from protojax.explain import blocks, in_blocks
@@ -23,7 +24,10 @@ from protojax.types import Array, Batch, PyTree, State
 
 # Images with pictures if no limit is asked for: beside prototypes, and alone.
 _SHOWN, _SHOWN_ALONE = 40, 1000
-_POINTS = "Prototypes, by their points for the verdict"
+_POINTS = (
+  "Prototypes, by their points for the verdict, and what of these is lost"
+  " without each characteristic"
+)
 _BECAUSE = "Because: loss of the verdict's logit, one characteristic changed"
 
 
@@ -67,17 +71,22 @@ def _step(
   """What is said of a batch, by name; one row for each image."""
   encoder = model.encoder(state)
 
-  def logit(vectors: Any) -> Array:
-    return model.judged(state.params, vectors).logit[:, None]
+  def parts(vectors: Any) -> Array:
+    """The logit, and what each prototype adds to it."""
+    found = model.judged(state.params, vectors)
+    logit = found.logit[:, None]
+    if not model.count:
+      return logit
+    return jnp.concatenate([logit, found.points], axis=1)
 
   def nearest(vectors: Any) -> tuple[Array, Array]:
-    z = logit(vectors)
-    sign = jnp.where(z > 0, 1.0, -1.0)
-    return sign * z, sign
+    z = parts(vectors)
+    sign = jnp.where(z[:, :1] > 0, 1.0, -1.0)
+    return sign * z, jnp.broadcast_to(sign, z.shape)
 
   local, vectors = of_batch(
     nearest,
-    lambda vectors, sign: sign * logit(vectors),
+    lambda vectors, sign: sign * parts(vectors),
     batch,
     preset,
     functools.partial(model.vectors, encoder),
@@ -90,7 +99,11 @@ def _step(
     "grey": jnp.all(images == images[..., :1], axis=(1, 2, 3)),
   }
   if model.count:
-    rows |= {"attention": found.attention, "points": local.place * found.points}
+    rows |= {
+      "attention": found.attention,
+      "points": local.similarity[:, 1:],
+      "lost": local.delta[..., 1:],
+    }
   return rows
 
 
@@ -233,11 +246,11 @@ def _image(
     right = label == verdict
     text = f"It is {model.class_names[label]}."
     drawn.append(blocks.Note(text, "note" if right else "warning"))
-  drawn.append(_because(request.preset, row))
+  drawn += _because(request.preset, row)
   if row["grey"]:
     drawn.append(in_blocks.GREY)
   if model.count:
-    drawn += _prototypes(row, request.top)
+    drawn += _prototypes(request.preset, row, request.top)
   return blocks.Explanation(
     key=f"{request.split}-image-{index}",
     title=title,
@@ -249,7 +262,9 @@ def _image(
   )
 
 
-def _prototypes(row: PyTree, top: int) -> Iterator[blocks.Block]:
+def _prototypes(
+  preset: Preset, row: PyTree, top: int
+) -> Iterator[blocks.Block]:
   attention, points = row["attention"], row["points"]
   count = len(points)
   mass = float(attention[count // 2 :].sum())
@@ -259,24 +274,45 @@ def _prototypes(row: PyTree, top: int) -> Iterator[blocks.Block]:
   )
   order = np.argsort(-points, kind="stable")[:top]
   rows = tuple(
-    (int(j), _group(int(j), count), float(attention[j]), float(points[j]))
+    (
+      int(j),
+      _group(int(j), count),
+      float(attention[j]),
+      float(points[j]),
+      *_known(preset, row, row["lost"][:, j]),
+    )
     for j in order
   )
+  columns = "prototype", "direction of", "attention", "points"
+  yield blocks.Table((*columns, *preset.names), rows, _POINTS)
+
+
+def _because(preset: Preset, row: PyTree) -> Iterator[blocks.Block]:
+  known = _known(preset, row, row["delta"])
+  z = float(row["logit"])
+  losses = [0.0 if x is None else x for x in known]
+  most = int(np.argmax(losses))
+  if losses[most] > 0:
+    yield blocks.Sentence(
+      f"It is called {Network.class_names[int(z > 0)]} mostly because of its"
+      f" {preset.names[most]}: without it the logit of the verdict,"
+      f" {abs(z):.2f}, loses {losses[most]:.2f}."
+    )
   yield blocks.Table(
-    ("prototype", "direction of", "attention", "points"), rows, _POINTS
-  )
-
-
-def _because(preset: Preset, row: PyTree) -> blocks.Table:
-  able = preset.seen(bool(row["grey"]))
-  return blocks.Table(
     ("characteristic", "loss"),
-    tuple(
-      (name, float(x) if can else None)
-      for name, x, can in zip(preset.names, row["delta"], able, strict=True)
-    ),
+    tuple(zip(preset.names, known, strict=True)),
     _BECAUSE,
   )
+
+
+def _known(
+  preset: Preset, row: PyTree, losses: Float[np.ndarray, " m"]
+) -> list[float | None]:
+  """The losses; None of what an image does not have."""
+  able = preset.seen(bool(row["grey"]))
+  return [
+    float(x) if can else None for x, can in zip(losses, able, strict=True)
+  ]
 
 
 def _group(j: int, count: int) -> str:

@@ -1,5 +1,7 @@
 """GAPL's method: settings, stages and baselines."""
 
+import functools
+
 import jax
 import numpy as np
 import pytest
@@ -103,6 +105,27 @@ def test_pixels_are_normalised_as_asked():
   assert other.mean == (0.485, 0.456, 0.406)
 
 
+def test_losses_of_prototypes_sum_to_that_of_the_logit():
+  method = _load()
+  made = method.network
+  state = jax.device_get(jax.jit(made.init)(parallel.init_key(0)))
+  encoder = method.assets["encoder"].make()
+  state = state.replace(assets={"encoder": encoder})
+  images = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3), np.uint8)
+  step = functools.partial(explanation._step, made, _PRESET)
+  rows = jax.jit(step)(state, {"image": images})
+  constant = np.abs(rows["logit"]) - rows["points"].sum(axis=1)
+  bias = made.judged(state.params, np.zeros((1, made.width), np.float32))
+  np.testing.assert_allclose(
+    np.abs(constant),
+    abs(float(bias.logit[0] - bias.points[0].sum())),
+    atol=1e-5,
+  )
+  np.testing.assert_allclose(rows["lost"].sum(axis=2), rows["delta"], atol=1e-5)
+  assert np.abs(rows["lost"][:, 1]).max() > 1e-6
+  np.testing.assert_allclose(rows["lost"][:, 0], 0, atol=1e-6)
+
+
 def test_an_image_is_explained_with_its_verdict():
   row = {
     "logit": np.float32(2.0),
@@ -110,14 +133,19 @@ def test_an_image_is_explained_with_its_verdict():
     "grey": np.bool_(True),
     "attention": np.float32([0.1, 0.2, 0.3, 0.4]),
     "points": np.float32([-1.0, 0.5, 2.0, 0.0]),
+    "lost": np.float32([[0.0] * 4, [0.0, 0.2, 0.3, 0.0]]),
   }
-  mass, table = explanation._prototypes(row, 2)
+  mass, table = explanation._prototypes(_PRESET, row, 2)
   assert mass.text.startswith("70.0 % of the attention")
   assert table.rows == (
-    (2, "generated", pytest.approx(0.3), pytest.approx(2.0)),
-    (1, "real", pytest.approx(0.2), pytest.approx(0.5)),
+    (2, "generated", *map(pytest.approx, (0.3, 2.0, 0.0, 0.3))),
+    (1, "real", *map(pytest.approx, (0.2, 0.5, 0.0, 0.2))),
   )
-  because = explanation._because(_PRESET, row)
+  sentence, because = explanation._because(_PRESET, row)
+  assert sentence.text == (
+    "It is called generated mostly because of its contrast 0.45: without it the"
+    " logit of the verdict, 2.00, loses 0.50."
+  )
   assert isinstance(because, blocks.Table)
   assert because.rows == (("identity", 0.0), ("contrast 0.45", 0.5))
   assert network.CLASS_NAMES == ("real", "generated")
