@@ -240,8 +240,8 @@ class Network:
       null = unit(params["null"]["vector"])[None]
       null = jnp.tile(null, (len(embeddings), 1, 1))
       embeddings = jnp.concatenate([embeddings, null], axis=1)
-    # Layer by layer: as one product over layers, the program of `explain` on
-    # one CPU gave every label the cosines of the first.
+    # Layer by layer: one product over layers that share their labels is what
+    # XLA gets wrong on a CPU with some flags; see `parallel`.
     return jnp.stack(
       [
         jnp.matmul(x, e.T, precision=jax.lax.Precision.HIGHEST)
