@@ -1,6 +1,6 @@
 """Training steps on a device: ProtoPNet's beside PyTorch's; all methods'."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 import dataclasses
 import importlib
 import time
@@ -16,12 +16,12 @@ from benchmarks import (
   harness,
   patchct,
   pictures,
+  planned,
   promoe,
   ratios,
 )
 from configs import protopnet_folder
 from protojax import methods, parallel
-from protojax.datasets import stand_in
 from protojax.engine import assets as assets_lib
 from protojax.engine import cost, descent
 from protojax.engine.stage import Fit
@@ -138,17 +138,12 @@ def _of_config(name: str) -> harness.Row:
   """
   module, _, variants = name.partition(":")
   config = importlib.import_module(f"configs.{module}").get_config(variants)
-  config = _untrained(config)
-  method = methods.load(config)
-  make = stand_in.maker(config.data, stand_in.counts(config.data))
-  method.dataset.stand_in = lambda split, error: make(split)
-  fits = [stage for stage in method.stages() if isinstance(stage, Fit)]
-  fit = max(fits, key=lambda stage: _work(method, stage).flops)
-  batch = jax.tree.map(_random, _layout(fit))
+  method = planned.load(planned.untrained(config))
+  fit, work = planned.largest(method)
+  batch = jax.tree.map(_random, planned.layout(fit))
   run = _stepper(method, fit, batch)
   first, *seconds = (_seconds(run) for _ in range(1 + _STEPS))
   median = float(np.median(seconds))
-  work = _work(method, fit)
   memory = jax.devices()[0].memory_stats() or {}
   return {
     "row": f"step of {name}, stage {fit.name}, {fit.batch_size} examples",
@@ -160,40 +155,12 @@ def _of_config(name: str) -> harness.Row:
   }
 
 
-def _untrained(config: Any) -> Any:
-  """The config with random weights in place of those of a file."""
-  config = config.unlock()
-  backbone = config.get("backbone", {})
-  for key, value in (("pretrained", False), ("weights", "")):
-    if key in backbone:
-      backbone[key] = value
-  return config.lock()
-
-
-def _layout(fit: Fit) -> PyTree:
-  found = {name: data.layout() for name, data in fit.streams.items()}
-  return found if isinstance(fit.data, Mapping) else found[""]
-
-
 def _random(x: jax.ShapeDtypeStruct) -> np.ndarray:
   """Numbers that any field may have: 0 and 1, or between them."""
   rng = np.random.default_rng(0)
   if np.issubdtype(x.dtype, np.floating):
     return rng.random(x.shape).astype(x.dtype)
   return rng.integers(0, 2, x.shape).astype(x.dtype)
-
-
-def _work(method: Any, fit: Fit) -> cost.Cost:
-  """What a step does, from its trace."""
-  state = jax.eval_shape(method.init, parallel.init_key(0))
-  state = state.replace(assets=assets_lib.shapes(method.assets))
-  moments = jax.eval_shape(fit.optimizer.init, state.params)
-  step = descent.mapped(fit, state, moments, parallel.key(0))
-  batch = jax.tree.map(
-    lambda x: jax.ShapeDtypeStruct((1, *x.shape), x.dtype), _layout(fit)
-  )
-  number = jax.ShapeDtypeStruct((), np.int32)
-  return cost.of(step, state.replace(assets={}), moments, batch, number)
 
 
 def _stepper(method: Any, fit: Fit, batch: PyTree) -> Callable[[], float]:

@@ -201,8 +201,9 @@ class Memory:
     seconds = []
     for number in range(1 + _STEPS):
       began = time.perf_counter()
-      update = compiled(*given, batch, np.int32(number))
-      loss = float(np.asarray(jax.block_until_ready(update).metrics["loss"]))
+      update = compiled(*given, step.assets, step.key, batch, np.int32(number))
+      # A compiled program gives the tuple that an `Update` is.
+      loss = float(np.asarray(jax.block_until_ready(update)[2]["loss"]))
       seconds.append(time.perf_counter() - began)
       given = update[:2]
     return {

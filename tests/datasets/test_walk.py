@@ -157,3 +157,37 @@ def test_a_folder_that_cannot_be_listed_is_named(monkeypatch, make_folder):
   assert walk.walk(root).skipped == (
     (os.path.join(root, "b"), "cannot be listed: Permission denied"),
   )
+
+
+@pytest.mark.parametrize(
+  ("path", "root"),
+  [
+    ("data/a/b.png", "data"),
+    ("data/a/b.png", "data/"),
+    ("/data/a/b.png", "/data"),
+    ("/data/a/b.png", "/"),
+    ("/data2/a.png", "/data"),
+    ("a/b.png", "."),
+    ("./a/b.png", "."),
+    ("data", "data"),
+  ],
+)
+def test_below_is_what_relpath_says(path, root):
+  assert walk.below(path, root) == os.path.relpath(path, root)
+
+
+def test_links_of_a_folder_are_looked_for_once(tmp_path, monkeypatch):
+  for name in ("a", "b"):
+    (tmp_path / name).mkdir()
+    for i in range(20):
+      (tmp_path / name / f"{i}.png").touch()
+  files = walk.walk(str(tmp_path)).files
+  asked = []
+  real = os.path.realpath
+  monkeypatch.setattr(
+    os.path, "realpath", lambda path: (asked.append(path), real(path))[1]
+  )
+  stay, lost = walk.once(files, str(tmp_path))
+  assert stay == list(files)
+  assert not lost
+  assert len(asked) == 3  # The root and each folder.
