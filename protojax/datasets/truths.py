@@ -14,7 +14,6 @@ import os
 from jaxtyping import Bool
 import numpy as np
 from PIL import Image, ImageOps
-from scipy import ndimage
 
 from protojax.data import images
 from protojax.data.resizing import Frame
@@ -198,6 +197,8 @@ def _grey(image: Image.Image) -> np.ndarray:
 
 def _fills_areas(grey: np.ndarray, level: int) -> bool:
   """True if a level is neither noise nor the edge of something brighter."""
+  from scipy import ndimage  # Here: it takes a third of a second.
+
   here = grey == level
   _, areas = ndimage.label(here, np.ones((3, 3), bool))
   brighter = ndimage.maximum_filter(grey, 3) > level

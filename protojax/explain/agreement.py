@@ -10,7 +10,6 @@ import dataclasses
 
 from jaxtyping import Bool, Float
 import numpy as np
-from scipy import special
 
 from protojax.explain import statistics
 from protojax.explain.statistics import SplitScores
@@ -197,6 +196,8 @@ def _welch(a: np.ndarray, b: np.ndarray) -> tuple[float, float, float]:
   """t, degrees of freedom and two-sided p, for unequal variances."""
   if len(a) < 2 or not (np.ptp(a) or np.ptp(b)):
     return float("nan"), float("nan"), float("nan")
+  from scipy import special  # Here: a run that trains needs none of it.
+
   u, v = statistics.std(a) ** 2 / len(a), statistics.std(b) ** 2 / len(b)
   t = (np.mean(a) - np.mean(b)) / np.sqrt(u + v)
   df = (u + v) ** 2 / (u**2 / (len(a) - 1) + v**2 / (len(b) - 1))
@@ -206,6 +207,8 @@ def _welch(a: np.ndarray, b: np.ndarray) -> tuple[float, float, float]:
 def _tost(differences: np.ndarray, margin: float) -> float:
   if len(differences) < 2:
     return float("nan")
+  from scipy import special  # Here, as in `_welch`.
+
   mean = np.mean(differences)
   error = statistics.std(differences) / np.sqrt(len(differences))
   with np.errstate(divide="ignore", invalid="ignore"):  # no spread: +-inf, nan

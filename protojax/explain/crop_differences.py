@@ -12,7 +12,6 @@ from typing import NamedTuple
 from jaxtyping import Bool, Float, UInt8
 import numpy as np
 from PIL import Image
-from scipy import ndimage
 
 from protojax.types import ArrayLike
 
@@ -136,6 +135,8 @@ def _turn(a: np.ndarray, b: np.ndarray) -> Float[np.ndarray, " n"]:
 
 
 def _outline(luma: np.ndarray) -> Bool[np.ndarray, "n H W"]:
+  from scipy import ndimage  # Here: it takes a third of a second.
+
   blur = (0, _OUTLINE, _OUTLINE)
   down = ndimage.gaussian_filter(luma, blur, order=(0, 1, 0))
   across = ndimage.gaussian_filter(luma, blur, order=(0, 0, 1))
@@ -145,6 +146,8 @@ def _outline(luma: np.ndarray) -> Bool[np.ndarray, "n H W"]:
 
 
 def _away(outline: Bool[np.ndarray, "H W"]) -> Float[np.ndarray, "H W"]:
+  from scipy import ndimage  # Here, as in `_outline`.
+
   if not outline.any():  # SciPy gives no distance then
     return np.full(outline.shape, _FAR)
   return np.minimum(np.asarray(ndimage.distance_transform_edt(~outline)), _FAR)

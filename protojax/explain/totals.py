@@ -6,13 +6,13 @@ of the images. All are O(r m p) numbers for any number of images.
 """
 
 import dataclasses
+import math
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Bool, Float, Int
 import numpy as np
-from scipy import special
 
 from protojax.explain.importance import Local
 from protojax.prototypes.similarity import Similarity
@@ -20,7 +20,9 @@ from protojax.types import ArrayLike
 
 _BOOTSTRAP = 20201103  # seed of the draws
 # P(at most n draws of an image), until it is 1 in float32.
-_POISSON = special.pdtr(np.arange(11), 1.0).astype(np.float32)
+_POISSON = np.cumsum(
+  [math.exp(-1) / math.factorial(n) for n in range(11)]
+).astype(np.float32)
 # Bins of the histograms of local scores.
 BINS = 2000
 

@@ -12,7 +12,6 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Float, UInt8
 import numpy as np
-from scipy import ndimage
 
 from protojax.heat import attribution, colormap, receptive_field, similarity_map
 from protojax.heat.receptive_field import ReceptiveField
@@ -123,6 +122,8 @@ class HeatMaps:
 
 def _smooth(maps: np.ndarray) -> np.ndarray:
   """Makes rough maps readable: blurs them and clips the brightest pixels."""
+  from scipy import ndimage  # Here: it takes a third of a second.
+
   sigma = _BLUR * maps.shape[-1]
   blurred = ndimage.gaussian_filter(maps, (0, sigma, sigma))
   top = np.percentile(blurred, _BRIGHTEST, axis=(1, 2), keepdims=True)
