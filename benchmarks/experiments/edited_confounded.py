@@ -55,7 +55,9 @@ def measure(workdir: Path, data: Path, draws: int) -> Mapping[str, Any]:
   plain = editing.editor(workdir, method, state, config)
   shown = stream.ordered(marked, config.data.image_size, config.batch_size)
   every = Editor(plain.edits, state, shown, lambda: method.stream("train"))
-  gone = _of_mark(plain, Atlas(method, state, plain.edits.network.grid))
+  source = method.stream("train").source
+  atlas = Atlas(method, state, plain.edits.network.grid)
+  gone = _of_mark(plain, atlas, source)
 
   def accuracy(chosen: list[int]) -> dict[str, float]:
     edits = (Edit("remove", tuple(chosen), "confounded"),) if chosen else ()
@@ -83,9 +85,10 @@ def measure(workdir: Path, data: Path, draws: int) -> Mapping[str, Any]:
   }
 
 
-def _of_mark(editor: Editor, atlas: Atlas) -> list[int]:
+def _of_mark(
+  editor: Editor, atlas: Atlas, source: confounded.Confounded
+) -> list[int]:
   """The prototypes whose cell shows the mark."""
-  source = editor._training().source
   bank = editor.edits.network.bank(editor.state)
   images = np.asarray(bank.provenance.image)
   found = []

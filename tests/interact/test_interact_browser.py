@@ -293,3 +293,24 @@ def test_everything_has_a_name(page, browser):
     ".map((x) => x.outerHTML)"
   )
   assert nameless == []
+
+
+def test_points_of_a_concept_are_shown_before_and_now(page, browser):
+  """With as many digits as it takes to see that they differ."""
+  before = page.opened(0)["answer"]["concepts"]
+  _find(browser, ".concept input").click()
+  asked = {"image": 0, "rejected": [fakes.CONCEPTS[0]]}
+  now = page.intervene(asked)["concepts"]
+  _until(lambda: _all(browser, ".concept.rejected"))
+  _until(lambda: "0.00" in _find(browser, ".concept .figures").text)
+  for card, was, its in zip(
+    _all(browser, ".concept .figures"), before, now, strict=True
+  ):
+    shown = card.text.partition("points ")[2].replace("−", "-").split(" → ")
+    assert_allclose(
+      [float(x) for x in shown],
+      [was["contribution"], its["contribution"]],
+      atol=0.005,
+    )
+    differ = was["contribution"] != its["contribution"]
+    assert (shown[0] != shown[1]) == differ
