@@ -36,7 +36,9 @@ For a model that gives each pixel a class, the columns are
 with one row for each class that the image shows, and the share of its pixels.
 --masks=DIR writes two files for each image at its own size: NAME.png, whose
 values are the classes in the order of the run's classes.json (255 where the
-model does not look), with a palette of their colours, and NAME-overlay.png.
+model does not look), with a palette of their colours, and NAME-overlay.png. A
+model that tells objects apart writes panoptic/NAME.png and panoptic.json, too,
+as COCO-panoptic has them.
 """
 
 import argparse

@@ -1,31 +1,40 @@
-"""Masks of predictions: an index PNG with a palette, and a colour overlay."""
+"""Masks of predictions: an index PNG with a palette, and a colour overlay.
 
-from collections.abc import Callable, Iterator
+Of a model that tells objects apart, `segment_files` writes the segments, too.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
 import contextlib
 import functools
 from pathlib import Path, PurePath
 import re
-from typing import Any
 
-from jaxtyping import Int
 import numpy as np
 from PIL import Image
 
 from protojax.data import palette
 from protojax.data.stream import Stream
+from protojax.operations import segment_files
+from protojax.operations.segment_files import save
 from protojax.types import UserError
-from protojax.writing import replacing
 
 # Of pixels that the network does not see.
 _UNSEEN = 255
 _COLOURS = 255
 
-Write = Callable[[Stream, int, Int[np.ndarray, "S S"]], None]
+# (stream, index of the image, row of the method's `predict`) -> nothing.
+Write = Callable[[Stream, int, Mapping[str, np.ndarray]], None]
 
 
 @contextlib.contextmanager
-def writer(folder: str) -> Iterator[Write | None]:
+def writer(
+  folder: str, names: Callable[[], tuple[str, ...]] = tuple
+) -> Iterator[Write | None]:
   """Function that writes the masks of an image to a folder; None for ''.
+
+  Args:
+    folder: that they are written to.
+    names: gives those of the classes, when all is written.
 
   Raises:
     UserError: the folder is a file, or cannot be made; from the function, two
@@ -39,15 +48,18 @@ def writer(folder: str) -> Iterator[Write | None]:
     path.mkdir(parents=True, exist_ok=True)
   except OSError as error:
     raise UserError(f"--masks={folder}: {error.strerror}") from error
-  yield functools.partial(_write, path, set())
+  segments = segment_files.Segments(path / "panoptic")
+  yield functools.partial(_write, path, set(), segments)
+  segments.finish(names())
 
 
 def _write(
   folder: Path,
   taken: set[str],
+  segments: segment_files.Segments,
   stream: Stream,
   index: int,
-  classes: Int[np.ndarray, "S S"],
+  row: Mapping[str, np.ndarray],
 ) -> None:
   name = PurePath(stream.source.name(index))
   parts = name.relative_to(name.anchor).with_suffix("").parts
@@ -56,16 +68,15 @@ def _write(
     raise UserError(f"two images would be written to {folder / stem}.png")
   taken.add(stem)
   image = stream.source[index]["image"]
+  classes = row["classes"]
   frame = stream.resizing.frame(image.shape, stream.image_size)
+  if "segments" in row:
+    plane = frame.at_own_size(row["segments"], image.shape, 0)
+    segments.add(stem, PurePath(name).name, plane, row)
   mask = frame.at_own_size(classes, image.shape, _UNSEEN)
   count = int(classes.max()) + 1
   picture = Image.fromarray(mask.astype(np.uint8))
   picture.putpalette([*palette.colours(_COLOURS).ravel().tolist(), 0, 0, 0])
-  _save(folder / f"{stem}.png", picture)
+  save(folder / f"{stem}.png", picture)
   over = palette.painted(image, mask, count)
-  _save(folder / f"{stem}-overlay.png", Image.fromarray(over))
-
-
-def _save(path: Path, picture: Any) -> None:
-  with replacing(path, "wb") as file:
-    picture.save(file, "PNG")
+  save(folder / f"{stem}-overlay.png", Image.fromarray(over))

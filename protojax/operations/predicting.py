@@ -45,7 +45,9 @@ def run(args: argparse.Namespace) -> int:
       or is one of the images.
   """
   parallel.setup()
-  with opened(args.output) as file, mask_files.writer(args.masks) as masks:
+  # Asked for at the end, when the run is loaded.
+  masked = mask_files.writer(args.masks, lambda: answers.class_names)
+  with opened(args.output) as file, masked as masks:
     folder = Path(args.workdir or workdir.newest(Path("runs")))
     method, state, config = loading.load(folder)
     answers = needed(method, *_ANSWERS)
@@ -101,7 +103,7 @@ def predictions(
     state: of the model.
     stream: the images.
     describe: row -> the result of an image.
-    masks: (stream, index, classes of the pixels) -> nothing, writes files.
+    masks: (stream, index, row of the method) -> nothing, writes files.
   """
   for batch, rows in parallel.each(method.predict, state, stream.batches()):
     found = []
@@ -110,7 +112,7 @@ def predictions(
       name = stream.source.name(int(batch["index"][i]))
       found.append({"image": name, **describe(row)})
       if masks is not None:
-        masks(stream, int(batch["index"][i]), row["classes"])
+        masks(stream, int(batch["index"][i]), row)
     yield found
 
 

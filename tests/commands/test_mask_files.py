@@ -1,5 +1,6 @@
 """Masks of predictions: at the image's own size, each in its own file."""
 
+from ml_collections import ConfigDict
 import numpy as np
 from numpy.testing import assert_array_equal
 from PIL import Image
@@ -7,6 +8,7 @@ import pytest
 
 from protojax.data import palette, stream
 from protojax.data.resizing import Resizing
+from protojax.datasets import panoptic_folder
 from protojax.operations import mask_files
 from protojax.types import UserError
 
@@ -53,11 +55,11 @@ def test_files_have_indices_colours_and_names_of_their_own(tmp_path):
   data = _stream((8, 12))
   classes = np.arange(16).reshape(4, 4) % 3
   with mask_files.writer(str(tmp_path / "new")) as write:
-    write(data, 0, classes)
+    write(data, 0, {"classes": classes})
     with pytest.raises(
       UserError, match=r"two images would be written to .*a_b"
     ):
-      write(data, 1, classes)
+      write(data, 1, {"classes": classes})
   names = sorted(path.name for path in (tmp_path / "new").iterdir())
   assert names == ["a_b_1-overlay.png", "a_b_1.png"]
   with Image.open(tmp_path / "new" / "a_b_1.png") as found:
@@ -68,6 +70,34 @@ def test_files_have_indices_colours_and_names_of_their_own(tmp_path):
   assert_array_equal(colour, palette.colours(1)[0])
   with Image.open(tmp_path / "new" / "a_b_1-overlay.png") as over:
     assert over.size == (12, 8)
+
+
+def test_segments_are_read_again_as_they_were_written(tmp_path):
+  data = _stream((8, 12))
+  plane = np.repeat(np.array([[0, 2, 300, 300]]), 4, axis=0)
+  row = {
+    "classes": np.zeros((4, 4), int),
+    "segments": plane,
+    "kinds": np.arange(300) % 3,
+    "scores": np.full(300, 0.9, np.float32),
+    "things": np.array([True, False, True]),
+  }
+  folder = tmp_path / "train"
+  names = ("cat", "sky", "dog")
+  with mask_files.writer(str(folder), lambda: names) as write:
+    write(data, 0, row)
+  (folder / "images").mkdir()
+  image = Image.fromarray(data.source[0]["image"])
+  image.save(folder / "images" / "b 1.jpg")
+  config = ConfigDict({"root": str(tmp_path), "train": "train"})
+  source = panoptic_folder.load(config, "train", 0)
+  assert source.class_names == names
+  assert source.things == (True, False, True)
+  segments = source[0]["segments"]
+  assert segments["classes"].tolist() == [1, 2]
+  large = plane.repeat(2, axis=0).repeat(3, axis=1)
+  for mask, number in zip(segments["masks"], (2, 300), strict=True):
+    assert_array_equal(mask, large == number)
 
 
 def test_a_file_in_the_way_is_told(tmp_path):

@@ -161,7 +161,8 @@ class Network:
     Returns:
       "classes" [b H W], of each pixel; if panoptic, "segments" [b H W], the
       number of each pixel's segment, 0 for void, and of the segments "kinds"
-      and "scores" [b q]: segment i is number i - 1 there.
+      and "scores" [b q]: segment i is number i - 1 there; and "things" [b k],
+      which classes are objects.
     """
     sides = batch["image"].shape[1:3]
     found = self.seen(state, batch["image"])
@@ -172,6 +173,7 @@ class Network:
         "segments": segments.plane,
         "kinds": segments.classes,
         "scores": segments.scores,
+        "things": jnp.tile(state.buffers["things"], (len(rows["classes"]), 1)),
       }
     return rows
 
