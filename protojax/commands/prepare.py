@@ -20,6 +20,11 @@ diffusion in the space of the autoencoder. It goes on where it was stopped.
 
 cuts whole slides into tiles and makes a bag of features of each slide. It goes
 on where it was stopped, too.
+
+  python -m protojax prepare community_forensics --source=DIR --output=DIR
+
+writes the images of Community Forensics' Parquet files into folders of
+generators, and goes on where it was stopped.
 """
 
 import argparse
@@ -87,8 +92,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     help="of latents and slides: images that go through together; 16 by"
     " default",
   )
-  known = finding.constants(datasets.__name__, "PREPARES").items()
-  lines = (f"  {name:10}{what}" for name, what in known)
+  known = finding.constants(datasets.__name__, "PREPARES")
+  width = max(map(len, known)) + 2
+  lines = (f"  {name:{width}}{what}" for name, what in known.items())
   parser.epilog = "\n".join(("data sets:", *lines))
 
 

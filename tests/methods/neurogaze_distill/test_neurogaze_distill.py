@@ -11,7 +11,13 @@ from protojax.configs import neurogaze_distill_folder
 from protojax.engine import assets, descent
 from protojax.explain import blocks, in_blocks
 from protojax.explain.request import Request
-from protojax.methods.neurogaze_distill import faces, grid_bank, losses, results
+from protojax.methods.neurogaze_distill import (
+  data_card,
+  faces,
+  grid_bank,
+  losses,
+  results,
+)
 from protojax.methods.neurogaze_distill.grid import Grid
 from protojax.modify import presets
 from protojax.types import UserError
@@ -98,6 +104,14 @@ def test_all_terms_are_there_and_the_bank_does_not_move(bank, trained):
   assert (lengths > 0.1).all()
 
 
+def test_training_begins_with_the_data_card(bank, capsys):
+  method = load(bank[0])
+  state = parallel.to_host(jax.jit(method.init)(parallel.init_key(0)))
+  method.start(state, method.stream("train"))
+  said = capsys.readouterr()
+  assert data_card.TEXT in said.out + said.err
+
+
 def test_an_answer_reads_no_prototype(trained):
   """Its program has neither the bank nor the projection among its inputs."""
   method, _, after, _ = trained
@@ -136,6 +150,7 @@ def test_cells_name_both_numbers_and_grey_images_have_no_hue(trained):
   )
   image, overview, cell = explained[0], explained[2], explained[3]
   hue = preset.names.index("hue 0.1")
+  assert overview.blocks[0] == blocks.Note(data_card.TEXT, "warning")
   assert in_blocks.GREY in image.blocks  # The digits are grey.
   (sentence,) = (b for b in image.blocks if isinstance(b, blocks.Sentence))
   assert sentence.text.count("valence ") == sentence.text.count("arousal ") == 2
