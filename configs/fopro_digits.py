@@ -24,18 +24,18 @@ def get_config(variants: str = "") -> ConfigDict:
     web=0,
     image_size=16,
     # A digit that is mirrored is none.
-    weak="shift",
-    strong="shift,rotate,colour",
+    weak="rotate?",
+    strong="rotate,shift?,colour",
     resize="squash",
     resize_size=0,
   )
-  config.backbone.update(name="convnet", pretrained=False)
+  config.backbone.update(name="convnet_local", pretrained=False)
   config.network.update(hidden=128, channels=32, relation=32)
   config.queue.update(size=256, momentum=0.99)
   config.prototypes.update(momentum=0.995)
   config.stages.update(
-    frozen=0, start=20, contrast=6, relate=5, clean=24, plan=50
+    frozen=0, start=14, contrast=6, relate=4, clean=20, plan=40
   )
-  config.plain.update(epochs=50, dropped=0.4)
-  config.optimizer.update(rate=3e-3, relation=3e-3, warmup=1)
+  config.plain.update(epochs=40, dropped=0.4)
+  config.optimizer.update(rate=5e-3, relation=5e-3, warmup=1)
   return apply(config, variants, fopro_folder.VARIANTS)

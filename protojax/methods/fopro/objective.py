@@ -133,9 +133,6 @@ class Objective:
     if self.phase.contrast:
       terms["prototype"] = self._prototypical(state, cosines, weak, found)
       terms["instance"] = self._instance(z, key, state.memory["queue"])
-    if self.phase.relation:
-      chosen = found.replaced if self.settings.replaced else found.kept
-      terms["relation"] = self._related(params, state, z, found.label, chosen)
     remembered = {
       **state.memory,
       "queue": memory.enqueue(state.memory["queue"], key),
@@ -144,6 +141,10 @@ class Objective:
       remembered["prototypes"], slow = self._moved(
         params, state, slow, weak["image"], found, now
       )
+    if self.phase.relation:
+      chosen = found.replaced if self.settings.replaced else found.kept
+      vectors = remembered["prototypes"].vectors
+      terms["relation"] = self._related(params, vectors, z, found.label, chosen)
     remembered["encoder"] = {**state.memory["encoder"], "statistics": slow}
     right = jnp.sum(jnp.argmax(logits, axis=1) == weak["label"])
     kept = jnp.sum(found.kept, dtype=jnp.float32)
@@ -266,10 +267,12 @@ class Objective:
     return _mean(each, every, self.settings.weights.reconstruct)
 
   def _related(
-    self, params: PyTree, state: State, z: Array, labels: Array, chosen: Array
+    self, params: PyTree, vectors: Array, z: Array, labels: Array, chosen: Array
   ) -> Term:
-    """L_rel: the relation of an image and its class is the largest."""
-    vectors = state.memory["prototypes"].vectors
+    """L_rel: the relation of an image and its class is the largest.
+
+    As in the authors' code, the prototypes are those after the batch.
+    """
     z = jax.lax.stop_gradient(z)
     found = relation.scores(params["relation"], z, vectors)
     weight = self.settings.weights.relation
@@ -330,7 +333,6 @@ class Objective:
     z = self.network.projected(params, vectors)
     logits, cosines = linear(params["classifier"], vectors), _cosines(z, state)
     found, _ = self._cleaned(params, state, weak, logits, z, cosines)
-    term = self._related(params, state, z, found.label, found.kept)
     prototypes, _ = self._moved(
       params,
       state,
@@ -339,6 +341,7 @@ class Objective:
       found,
       now,
     )
+    term = self._related(params, prototypes.vectors, z, found.label, found.kept)
     kept = jnp.sum(found.kept, dtype=jnp.float32)
     return {"relation": term}, Aux(
       memory={**state.memory, "prototypes": prototypes},

@@ -42,10 +42,9 @@ class Verdicts(NamedTuple):
   @classmethod
   def empty(cls, count: int) -> "Verdicts":
     """Zeros, for their shapes."""
-    whole, number = np.zeros(count, np.int32), np.zeros(count, np.float32)
-    return cls(
-      whole, np.zeros(count, bool), number, number, number, whole, number
-    )
+    kinds = cls(np.int32, bool, *[np.float32] * 3, np.int32, np.float32)
+    # Each an array of its own: a sweep writes into them.
+    return cls(*(np.zeros(count, kind) for kind in kinds))
 
   def word(self, i: int, given: int) -> str:
     """The verdict on an image that had a label, in a word."""

@@ -147,9 +147,9 @@ class _Twin:
     z = self.mlp("projector", f)
     return z / np.linalg.norm(z, axis=1, keepdims=True)
 
-  def relation(self):
+  def relation(self, c):
     p = self.params["relation"]
-    pairs = self.z[:, None] @ p["image"] + (self.c @ p["prototype"])[None]
+    pairs = self.z[:, None] @ p["image"] + (c @ p["prototype"])[None]
     return np.maximum(pairs, 0) @ p["out"]
 
   def votes(self):
@@ -157,7 +157,7 @@ class _Twin:
     return np.where(self.d[:, None], np.eye(_K)[self.y], u)
 
   def cleaned(self, mode):
-    rho = 1 / (1 + np.exp(-self.relation()))
+    rho = 1 / (1 + np.exp(-self.relation(self.c)))
     return cleaning.cleaned(
       mode, np.float32(self.votes()), np.float32(rho), self.y, self.d, 0.6
     )
@@ -187,7 +187,10 @@ class _Twin:
       * weight
       for z in (self.z, self.z_s)
     ]
-    related = _entropy(self.relation(), label)
+    moved = moving.averaged(
+      np.float32(self.c), np.float32(self.z), label, kept, 0.9
+    )
+    related = _entropy(self.relation(np.float64(moving.unit(moved))), label)
     return {
       "classify": classify[kept].mean(),
       "prototype": _entropy(near, label)[kept].mean(),

@@ -63,6 +63,13 @@ def test_verdicts_are_compared_with_the_truth_of_the_web():
   assert set(known) == {"dropped", "relabelled"}
 
 
+def test_a_sweep_writes_into_arrays_of_their_own():
+  empty = Verdicts.empty(3)
+  for n, column in enumerate(empty):
+    column[:] = n % 2
+  assert [column[0] for column in empty] == [0, 1, 0, 1, 0, 1, 0]
+
+
 def test_a_class_whose_web_images_are_all_dropped_is_named():
   listed = cleaning_list.listed(_Source())
   kept = np.array([True, True, False, False, True])
