@@ -133,7 +133,7 @@ class Objective:
     if self.phase.contrast:
       terms["prototype"] = self._prototypical(state, cosines, weak, found)
       terms["instance"] = self._instance(z, key, state.memory["queue"])
-    remembered = {
+    remembered: dict[str, Any] = {
       **state.memory,
       "queue": memory.enqueue(state.memory["queue"], key),
     }

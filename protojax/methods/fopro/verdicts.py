@@ -42,9 +42,20 @@ class Verdicts(NamedTuple):
   @classmethod
   def empty(cls, count: int) -> "Verdicts":
     """Zeros, for their shapes."""
-    kinds = cls(np.int32, bool, *[np.float32] * 3, np.int32, np.float32)
-    # Each an array of its own: a sweep writes into them.
-    return cls(*(np.zeros(count, kind) for kind in kinds))
+
+    def zeros(kind: type) -> np.ndarray:
+      # Each an array of its own: a sweep writes into them.
+      return np.zeros(count, kind)
+
+    return cls(
+      label=zeros(np.int32),
+      kept=zeros(bool),
+      confidence=zeros(np.float32),
+      relation=zeros(np.float32),
+      surest=zeros(np.float32),
+      voted=zeros(np.int32),
+      loss=zeros(np.float32),
+    )
 
   def word(self, i: int, given: int) -> str:
     """The verdict on an image that had a label, in a word."""
