@@ -103,12 +103,21 @@ def test_an_image_may_come_in_many_forms(loaded, photos):
   grey = loaded.predict(pixels[..., 0])
   colour = loaded.predict(np.repeat(pixels[..., :1], 3, axis=-1))
   np.testing.assert_array_equal(grey.points, colour.points)
+  twice = loaded.predict([path, photos / "1.png", path])
+  assert [Path(one.image).name for one in twice] == ["0.png", "1.png", "0.png"]
   several = loaded.predict([pixels, pixels])
   assert [one.image for one in several] == ["image 0", "image 1"]
   batch = loaded.predict(pixels[None])
   assert len(batch) == 1
   for one in [*several, *batch]:
     np.testing.assert_allclose(one.points, said[0].points, rtol=1e-5, atol=1e-6)
+
+
+def test_no_file_of_a_list_is_left_out(loaded, photos, tmp_path):
+  bad = tmp_path / "bad.png"
+  bad.write_bytes(b"no image")
+  with pytest.raises(UserError, match=r"bad\.png cannot be read: "):
+    loaded.predict([photos / "0.png", bad])
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,6 @@
 """A source of image files, and functions that find image files on disk."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 import dataclasses
 import glob
 import os
@@ -79,6 +79,20 @@ def images(*paths: str) -> Files:
     raise UserError(f"no readable image in {', '.join(paths)}{first}")
   labels = np.full(len(names), -1, np.int32)
   return Files(root, names, labels, (), tuple(skipped.items()))
+
+
+def each(paths: Sequence[str]) -> Files:
+  """Opens the files that are named: each of them, in their order, twice too.
+
+  Raises:
+    UserError: one is not there, or cannot be read.
+  """
+  found = images(*paths)
+  for name, why in found.skipped:
+    raise UserError(f"{name} cannot be read: {why}")
+  names = tuple(map(os.path.expanduser, paths))
+  labels = np.full(len(names), -1, np.int32)
+  return dataclasses.replace(found, names=names, labels=labels)
 
 
 def below(folder: str) -> tuple[list[str], dict[str, str]]:

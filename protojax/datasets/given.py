@@ -92,7 +92,11 @@ def _listed(images: list) -> Source:
     raise UserError("an empty list: expected images")
   paths = [isinstance(image, str | os.PathLike) for image in images]
   if all(paths):
-    return files.images(*map(os.fspath, images))
+    named = list(map(os.fspath, images))
+    # Of files, who asks expects an answer for each.
+    if all(os.path.isfile(os.path.expanduser(path)) for path in named):
+      return files.each(named)
+    return files.images(*named)
   if any(paths):
     raise UserError(
       "a list of paths and pictures: give the paths and the pictures apart"
