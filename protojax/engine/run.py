@@ -204,7 +204,9 @@ class Run:
     progress.stages.append(done)
     if parallel.is_primary():
       console = self._bar.console
-      line = stage_line(stage_id, {**measured, **metrics}, seconds, images)
+      # What was measured of test images comes first, and is not overwritten.
+      told = {**measured, **metrics, **measured}
+      line = stage_line(stage_id, told, seconds, images)
       console.print(line(console.width))
     if not (isinstance(stage, Fit) and stage.optimizer_id):
       self.optimizers.pop(stage_id, None)
