@@ -13,7 +13,7 @@ the most similar one. The points are what the prototype adds to the logit of the
 predicted class. If prototypes belong to concepts, prototype_class is the
 concept. With --top=0 each image has one row, and its columns of prototypes are
 empty. The familiarity is a percentile: below 5, the image is unlike those that
-the model was trained on. JSON has the same for each image, and the
+the model knows. JSON has the same for each image, and the
 probabilities of all classes.
 
 For a model that gives several labels, the columns are

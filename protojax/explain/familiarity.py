@@ -3,15 +3,16 @@
 A classifier answers every image, also one of none of its classes. The best
 similarity of an image, to any living prototype, says whether the model knows
 something like it. At the end of a training the best similarities of its
-validation images are stored, or of its training images if it has none. There
-the prototypes that were taken from the image itself do not count: they would be
-most similar to it.
-
-The percentile of an image is that of conformal prediction (Vovk et al., 2005),
+validation images are stored or, if it has none, of every other test image. The
+percentile of an image is that of conformal prediction (Vovk et al., 2005),
 (1 + number of known images that are at most as similar) / (1 + their number):
-of images that are drawn like the known ones, at most 5 % are below 5. Test
-images differ from training images, which the model was fitted to; so the share
-of test images below 5 is measured, stored and said beside.
+of images that are drawn like the known ones, at most 5 % are below 5. The share
+of test images below 5 that are not among the known ones is measured and told.
+
+Training images cannot be the known ones. A model is fitted to them, so they are
+more similar to its prototypes than new images of the same classes, even without
+the prototypes that were taken from them: by their 5 %, a ProtoPNet of twelve
+classes of Caltech-101 at 96 pixels called 27 % of its test images unfamiliar.
 """
 
 import dataclasses
@@ -37,8 +38,8 @@ _FILE = "familiarity.json"
 class _Stored(TypedDict):
   split: str
   best: list[float]
-  test_images: int
-  test_unfamiliar: float
+  others: int
+  others_unfamiliar: float
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,16 +47,16 @@ class Familiarity:
   """Best similarities of the images that a model knows.
 
   Attributes:
-    split: of these images: "validation" or "train".
+    split: of these images: "validation" or "test".
     best: their best similarities, ascending.
-    test_images: number of test images that were looked at.
-    test_unfamiliar: the share of them that is called unfamiliar.
+    others: number of test images that are not among them.
+    others_unfamiliar: the share of those that is called unfamiliar.
   """
 
   split: str
   best: Float[np.ndarray, " n"]
-  test_images: int = 0
-  test_unfamiliar: float = 0.0
+  others: int = 0
+  others_unfamiliar: float = 0.0
 
   def percentile(self, best: float) -> float:
     """The percentile of an image, above 0 to 100; see above."""
@@ -64,15 +65,13 @@ class Familiarity:
 
   def promise(self) -> str:
     """How often an image that is familiar is called unfamiliar, in words."""
-    said = f"1 in 20 {_KNOWN[self.split]} images"
-    if not self.test_images:
-      return f"Said of {said}."
+    said = f"Said of 1 in 20 {self.split} images"
+    if not self.others:
+      return f"{said}."
     return (
-      f"Said of {said} and of {self.test_unfamiliar:.1%} of the test images."
+      f"{said}, and of {self.others_unfamiliar:.1%} of {self.others:,} other"
+      " test images."
     )
-
-
-_KNOWN = {"train": "training", "validation": "validation"}
 
 
 def unfamiliar(percentile: float | None) -> bool:
@@ -83,9 +82,9 @@ def unfamiliar(percentile: float | None) -> bool:
 def sentence(percentile: float, best: float, known: Familiarity) -> str:
   """What is said of an image that is unfamiliar."""
   return (
-    "Unlike the images it was trained on: its best similarity,"
-    f" {best:.2f}, is less than that of {100 - percentile:.0f} % of the"
-    f" {_KNOWN[known.split]} images. {known.promise()}"
+    f"Unlike the images the model knows: its best similarity, {best:.2f}, is"
+    f" less than that of {100 - percentile:.0f} % of the {known.split} images."
+    f" {known.promise()}"
   )
 
 
@@ -101,7 +100,7 @@ def of_image(
 
 
 def measure(method: Any, state: State) -> Familiarity | None:
-  """The best similarities of a method's validation or training images.
+  """The best similarities of a method's validation or test images.
 
   None if its `predict` gives no "similarities" [b p].
 
@@ -109,22 +108,26 @@ def measure(method: Any, state: State) -> Familiarity | None:
     method: of the run.
     state: of the method.
   """
-  split = "validation" if "validation" in method.splits else "train"
-  known = best(method, state, method.stream(split), split == "train")
   test = best(method, state, method.stream("test"))
-  if known is None or test is None:
+  if "validation" in method.splits:
+    split, others = "validation", test
+    known = best(method, state, method.stream(split))
+  else:
+    split, known = "test", None if test is None else test[::2]
+    others = None if test is None else test[1::2]
+  if known is None or others is None:
     return None
   found = Familiarity(split, np.sort(known))
-  below = [unfamiliar(found.percentile(x)) for x in test.tolist()]
+  below = [unfamiliar(found.percentile(x)) for x in others.tolist()]
   return dataclasses.replace(
     found,
-    test_images=len(below),
-    test_unfamiliar=float(np.mean(below)) if below else 0.0,
+    others=len(below),
+    others_unfamiliar=float(np.mean(below)) if below else 0.0,
   )
 
 
 def best(
-  method: Any, state: State, stream: Any, own: bool = False
+  method: Any, state: State, stream: Any
 ) -> Float[np.ndarray, " n"] | None:
   """The best similarity of each image, evenly chosen, to living prototypes.
 
@@ -134,23 +137,15 @@ def best(
     method: see `measure`.
     state: of the method.
     stream: images, in the order of their source.
-    own: whether prototypes were taken from these images; those of an image do
-      not count for it.
   """
-  bank = parallel.to_host(bank_of(state))
-  alive, taken = np.asarray(bank.alive), np.full(len(bank.alive), -1)
-  if own and bank.provenance is not None:
-    taken = np.asarray(bank.provenance.image)
+  alive = np.asarray(parallel.to_host(bank_of(state).alive))
   found = []
   for batch, rows in parallel.each(method.predict, state, stream.spread(MOST)):
     if "similarities" not in rows:
       return None
-    counted = alive[None] & (batch["index"][:, None] != taken[None])
-    similar = np.where(counted, rows["similarities"], -np.inf).max(axis=1)
+    similar = np.where(alive[None], rows["similarities"], -np.inf).max(axis=1)
     found.append(similar[batch["valid"].astype(bool)])
-  found = np.concatenate(found) if found else np.zeros(0)
-  # An image that all prototypes were taken from has none.
-  return found[np.isfinite(found)].astype(float)
+  return np.concatenate(found).astype(float) if found else np.zeros(0)
 
 
 def write(folder: Path, found: Familiarity) -> None:
@@ -177,6 +172,6 @@ def read(folder: Path) -> Familiarity | None:
   return Familiarity(
     stored["split"],
     np.sort(np.array(stored["best"], float)),
-    stored["test_images"],
-    stored["test_unfamiliar"],
+    stored["others"],
+    stored["others_unfamiliar"],
   )

@@ -232,7 +232,7 @@ def _with_a_word(
     yield one
   if known is not None and count:
     printing.tell(
-      f"unlike the images it was trained on: {count}. {known.promise()}"
+      f"unlike the images the model knows: {count}. {known.promise()}"
     )
 
 

@@ -116,14 +116,14 @@ def test_what_the_model_does_not_know_is_said(model, photos, tmp_path, capsys):
   least, second = sorted(best.values())[:2]
   known = np.full(99, (least + second) / 2)
   familiarity.write(
-    tmp_path / "run", familiarity.Familiarity("train", known, 8, 0.125)
+    tmp_path / "run", familiarity.Familiarity("test", known, 8, 0.125)
   )
   given = "--workdir", tmp_path / "run", photos
   out, err = _run(capsys, *given, "--top=1")
   for row in _rows(out):
     wanted = 1 if best[row["image"]] == least else 100
     assert float(row["familiarity"]) == wanted
-  assert "unlike the images it was trained on: 1. Said of 1 in 20" in err
+  assert "unlike the images the model knows: 1. Said of 1 in 20" in err
   out, _ = _run(capsys, *given, "--format=json")
   told = {one["image"]: one["unfamiliar"] for one in json.loads(out)}
   assert told == {name: x == least for name, x in best.items()}

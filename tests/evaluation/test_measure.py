@@ -69,7 +69,7 @@ def test_decisions_by_hand(trained):
   weights = np.asarray(model.weights(state))
   logits = similarity @ weights.T
   best = similarity[:, np.asarray(state.buffers["alive"])].max(axis=1)
-  known = familiarity.Familiarity("train", np.full(99, np.median(best)))
+  known = familiarity.Familiarity("test", np.full(99, np.median(best)))
   found = decisions.measure(
     model, state, _stream(source), _stream(_Source(5)), known
   )

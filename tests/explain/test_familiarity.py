@@ -14,7 +14,7 @@ from tests.report import report_fakes
 
 
 def test_percentiles_by_hand():
-  known = Familiarity("train", np.array([0.2, 0.4, 0.4, 0.9]))
+  known = Familiarity("test", np.array([0.2, 0.4, 0.4, 0.9]))
   for best, wanted in ((0.1, 20), (0.2, 40), (0.4, 80), (0.5, 80), (2.0, 100)):
     assert known.percentile(best) == pytest.approx(wanted)
   # So few images say nothing, however unlike them an image is.
@@ -33,41 +33,52 @@ def test_of_images_like_the_known_ones_one_in_twenty_is_unfamiliar():
   assert abs(np.mean(told) - 0.04) < 0.01
 
 
-def _method(model, test):
-  streams = {"train": model.train, "test": test}
-
+def _method(model, **streams):
   def predict(state, batch):
     similarity, _ = model.nearest(state, model.features(batch["image"]))
     return {"similarities": similarity}
 
   return types.SimpleNamespace(
-    predict=predict, splits=("train", "test"), stream=streams.__getitem__
+    predict=predict, splits=tuple(streams), stream=streams.__getitem__
   )
 
 
-def test_a_prototype_does_not_count_for_its_own_image():
+def _best(model, state, images):
+  """Best similarity to all prototypes but the pruned one."""
+  similar, _ = model.nearest(state, model.features(images))
+  return np.delete(np.asarray(similar, float), 5, axis=1).max(axis=1)
+
+
+def test_known_are_the_validation_images_or_every_other_test_image():
   model, state = fakes.trained(dead=(5,))
   test = fakes.Images(fakes.photographs(10, seed=9), np.arange(10) % 3)
-  found = familiarity.measure(_method(model, test), state)
-  similar, _ = model.nearest(state, model.features(model.train.images))
-  similar = np.array(similar)
-  similar[:, 5] = -np.inf
-  taken = np.asarray(state.buffers["provenance"].image)
-  for j, image in enumerate(taken):
-    similar[image, j] = -np.inf
-  np.testing.assert_allclose(
-    found.best, np.sort(similar.max(axis=1)), rtol=1e-5
-  )
-  assert found.split == "train"
-  best, _ = model.nearest(state, model.features(test.images))
-  best = np.delete(np.asarray(best), 5, axis=1).max(axis=1)
-  told = [familiarity.unfamiliar(found.percentile(x)) for x in best.tolist()]
-  assert (found.test_images, found.test_unfamiliar) == (10, np.mean(told))
+  found = familiarity.measure(_method(model, train=None, test=test), state)
+  best = _best(model, state, test.images)
+  np.testing.assert_allclose(found.best, np.sort(best[::2]), rtol=1e-5)
+  told = [familiarity.unfamiliar(found.percentile(x)) for x in best[1::2]]
+  assert (found.split, found.others) == ("test", 5)
+  assert found.others_unfamiliar == np.mean(told)
+
+  held = fakes.Images(fakes.photographs(60, seed=4), np.arange(60) % 3)
+  method = _method(model, train=None, validation=held, test=test)
+  found = familiarity.measure(method, state)
+  own = _best(model, state, held.images)
+  np.testing.assert_allclose(found.best, np.sort(own), rtol=1e-5)
+  told = [(1 + np.sum(own <= x)) / 61 < 0.05 for x in best]
+  assert (found.split, found.others) == ("validation", 10)
+  assert found.others_unfamiliar == np.mean(told)
+
+
+def test_a_method_without_similarities_has_none():
+  model, state = fakes.trained()
+  method = _method(model, train=None, test=model.train)
+  method.predict = lambda state, batch: {"logits": batch["index"][:, None]}
+  assert familiarity.measure(method, state) is None
 
 
 def test_it_is_stored_and_read(tmp_path):
   assert familiarity.read(tmp_path) is None
-  found = Familiarity("train", np.array([0.25, 0.5]), 7, 0.125)
+  found = Familiarity("test", np.array([0.25, 0.5]), 7, 0.125)
   familiarity.write(tmp_path, found)
   again = familiarity.read(tmp_path)
   np.testing.assert_array_equal(again.best, found.best)
@@ -79,14 +90,14 @@ def test_it_is_stored_and_read(tmp_path):
 
 def test_an_image_is_told_in_words():
   (image, *_) = report_fakes.run()[1]
-  known = Familiarity("train", np.linspace(1, 2, 99), 40, 0.075)
+  known = Familiarity("test", np.linspace(1, 2, 99), 40, 0.075)
   assert familiarity.of_image(image, known) == image
   found = familiarity.of_image(dataclasses.replace(image, best=0.5), known)
   assert found.familiarity == pytest.approx(1.0)
   assert found.unfamiliar == (
-    "Unlike the images it was trained on: its best similarity, 0.50, is less"
-    " than that of 99 % of the training images. Said of 1 in 20 training images"
-    " and of 7.5% of the test images."
+    "Unlike the images the model knows: its best similarity, 0.50, is less than"
+    " that of 99 % of the test images. Said of 1 in 20 test images, and of 7.5%"
+    " of 40 other test images."
   )
   found = familiarity.of_image(dataclasses.replace(image, best=1.5), known)
   assert found.unfamiliar == ""
