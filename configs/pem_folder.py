@@ -164,7 +164,7 @@ VARIANTS = {
       "queries": 8,
       "channels": 16,
       "heads": 2,
-      "layers": 2,
+      "layers": 1,
       "width": 32,
     },
     "loss": {"points": 0},

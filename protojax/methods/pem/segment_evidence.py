@@ -7,6 +7,7 @@ each segment has a picture with its tokens framed, and rows in the tables.
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from jaxtyping import UInt8
 import numpy as np
 
 from protojax.data.source import printable
@@ -149,7 +150,7 @@ def cell(network: Network, layer: int, token: int) -> Box:
   )
 
 
-def _around(pixels: Picture, box: Box) -> Picture:
+def _around(pixels: Picture, box: Box) -> UInt8[np.ndarray, "h w 3"]:
   """A cell and as much again on each side, as far as there is an image."""
   high, wide = box.bottom - box.top, box.right - box.left
   return pixels[

@@ -137,13 +137,13 @@ def test_memory_comes_coarsest_first(deformable):
 
 
 def test_a_place_is_a_cell_of_the_layers_map():
-  network = _load(names=("a", "b")).network
+  network = _load(names=("a", "b"), **{"decoder.layers": 2}).network
   assert network.grids == ((8, 8), (8, 8))
   assert segment_evidence.cell(network, 0, 9) == Box(8, 8, 16, 16)
 
 
 def test_a_similarity_is_the_mean_of_cosines():
-  network = _load(names=("a", "b")).network
+  network = _load(names=("a", "b"), **{"decoder.layers": 2}).network
   rng = np.random.default_rng(0)
   keys = rng.normal(size=(2, 128, 16)).astype(np.float32)
   token = rng.integers(0, 64, (2, 8, 2, 2))
