@@ -29,6 +29,7 @@ KINDS = (
   "resnet18",
   "resnet18_stride8",
   "resnet50_stride16",
+  "stdc1",
   "vgg11",
   "vgg11_stride16",
   "vgg13_bn",
