@@ -25,6 +25,10 @@ on where it was stopped, too.
 
 writes the images of Community Forensics' Parquet files into folders of
 generators, and goes on where it was stopped.
+
+  python -m protojax prepare segmentation --source=DIR --output=DIR
+
+writes images with masks, of any layout that is read, as one plain folder.
 """
 
 import argparse

@@ -20,6 +20,9 @@ a user's own module. What such a module declares is what it can do:
 - `FIELDS`: those of an example, where they are not an image and a label, to
   plan a run without the data.
 - `SEVERAL = True`: an image has several labels, in the field "labels".
+- `MASKED`: what an unpacked folder of images with masks holds, several names
+  where one is enough, and the names of its splits; `prepare segmentation` reads
+  what it recognises by them.
 - `FALLBACK = True`: the module takes all names that no other module has.
 """
 

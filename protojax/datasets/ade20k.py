@@ -15,6 +15,11 @@ from protojax.types import UserError
 
 # What is declared of a data set; see `protojax.datasets`.
 FOLDERS = True
+MASKED = (
+  ("ADEChallengeData2016", "objectInfo150.txt"),
+  "training",
+  "validation",
+)
 FIELDS = masked_files.FIELDS
 PUBLISHED = {"classes": 150, "train": 20_210, "test": 2_000}
 

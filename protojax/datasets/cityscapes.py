@@ -22,6 +22,7 @@ from protojax.types import UserError
 
 # What is declared of a data set; see `protojax.datasets`.
 FOLDERS = True
+MASKED = (("leftImg8bit",), "train", "val")
 FIELDS = masked_files.FIELDS
 PUBLISHED = {"classes": 19, "train": 2 * 2_975, "test": 2 * 500}
 

@@ -16,6 +16,7 @@ from protojax.types import UserError
 
 # What is declared of a data set; see `protojax.datasets`.
 FOLDERS = True
+MASKED = (("stuffthingmaps_trainval2017",), "train2017", "val2017")
 FIELDS = masked_files.FIELDS
 PUBLISHED = {"classes": 182, "train": 118_287, "test": 5_000}
 

@@ -19,6 +19,7 @@ from protojax.types import UserError
 
 # What is declared of a data set; see `protojax.datasets`.
 FOLDERS = True
+MASKED = (("VOCdevkit", "VOC2012"), "train", "val")
 FIELDS = masked_files.FIELDS
 PUBLISHED = {"classes": 21, "train": 1_464, "test": 1_449}
 
