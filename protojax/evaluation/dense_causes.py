@@ -15,6 +15,7 @@ from protojax.explain.blocks import Table
 from protojax.explain.request import Request
 from protojax.methods.base import needed
 from protojax.modify import presets
+from protojax.modify.modification import CHARACTERISTICS
 
 # Test images whose regions are explained.
 IMAGES = 60
@@ -40,7 +41,7 @@ def measure(folder: Path, images: int = IMAGES) -> Mapping[str, Any]:
   request = Request(
     split="test", scope="local", preset=presets.BALANCED, limit=images
   )
-  names = tuple(request.preset.names)
+  names = CHARACTERISTICS
   lost = []
   for found in explains.explain(state, stream, request):
     for block in found.blocks:
