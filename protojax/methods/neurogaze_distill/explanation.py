@@ -139,12 +139,10 @@ class Images:
     cosines, centers = row["cosines"], np.asarray(self.bank.centers)
     first, second = (row["q"] @ centers).tolist()
     best = int(np.argmax(cosines.round(5)))
-    (one, other), cells = self.method.config.bank.axes, self.method.grid.names
+    (one, other), cells = self.method.grid.axes, self.method.grid.names
     yield as_map(
-      self.method, cosines, -1.0, 1.0,
-      f"Cosine to the prototype of each cell; {one} to the right, {other}"
-      " upwards",
-    )  # fmt: skip
+      self.method, cosines, -1.0, 1.0, "Cosine to the prototype of each cell"
+    )
     yield blocks.Sentence(
       f"The image is most similar to the cell {cells[best]}. Its expected place"
       f" is {one} {first:+.2f} / {other} {second:+.2f}, the mean of the cells"
@@ -260,8 +258,10 @@ def as_map(
 ) -> blocks.Map:
   """Numbers of the cells: the first axis to the right, the second upwards."""
   shape = method.grid.rows, method.grid.columns
+  one, other = method.grid.axes
   drawn = np.asarray(values, np.float32).reshape(shape).T[::-1]
-  return blocks.Map(np.ascontiguousarray(drawn), low, high, caption)
+  said = f"{caption}; {one} to the right, {other} upwards"
+  return blocks.Map(np.ascontiguousarray(drawn), low, high, said)
 
 
 def overview(

@@ -156,6 +156,9 @@ def test_cells_name_both_numbers_and_grey_images_have_no_hue(trained):
   assert sentence.text.count("valence ") == sentence.text.count("arousal ") == 2
   (matrix,) = (b for b in overview.blocks if isinstance(b, blocks.Matrix))
   assert matrix.rows[0] == "valence -0.8 / arousal -0.8"
+  for found in image, overview:
+    (drawn,) = (b for b in found.blocks if isinstance(b, blocks.Map))
+    assert drawn.caption.endswith("; valence to the right, arousal upwards")
   np.testing.assert_array_equal(
     np.isnan(matrix.values).all(axis=0), [False, True]
   )
