@@ -36,7 +36,7 @@ _PAIRS, _ATTENTION, _SIDE = 2.0, 4.0, 2.0
 _NOWHERE = "nowhere"
 # Products with padding do not count, so that wider maps have a little more; and
 # a grid is a whole number of cells.
-_MARGIN = 0.1
+_MARGIN = 0.2
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,7 +71,7 @@ AXES: Mapping[str, Mapping[str, Axis]] = {
   },
   "epic": {"classes": _classes(), "pixels": _pixels(64)},
   "gapl": {
-    "prototypes": Axis("prototypes.count", 64),
+    "prototypes": Axis("prototypes.count", 4),
     "pixels": _pixels(64, _ATTENTION),
   },
   "inp_former": {
@@ -95,12 +95,14 @@ AXES: Mapping[str, Mapping[str, Axis]] = {
     "pixels": _pixels(64),
   },
   "scaleprotoseg": {
-    "prototypes": Axis("prototypes.per_class", 64),
+    # Its loss compares all pairs of prototypes of a class.
+    "prototypes": Axis("prototypes.per_class", 64, _PAIRS),
     "classes": _classes(_PAIRS),
     "pixels": _pixels(64),
   },
   "st_protopnet": {
-    "prototypes": Axis("prototypes.per_class", 64),
+    # So does its orthogonality.
+    "prototypes": Axis("prototypes.per_class", 64, _PAIRS),
     "classes": _classes(_PAIRS),
     "pixels": _pixels(64),
   },
@@ -130,11 +132,17 @@ def slopes(name: str, axis: Axis) -> harness.Row:
 
 
 def slope(sizes: list[int], costs: list[float]) -> float:
-  """Exponent k of costs a + b size^k at doubled sizes; 0 if nothing grows."""
-  added = np.diff(costs)
+  """Exponent k of costs a + b size^k at doubled sizes; 0 if nothing grows.
+
+  What is held is the most of several moments: where one takes over from
+  another, the line goes through the costs themselves.
+  """
+  at, added = sizes[:-1], np.diff(costs)
   if not np.all(added > 0):
+    at, added = sizes, np.asarray(costs)
+  if np.ptp(added) == 0:
     return 0.0
-  return float(np.polyfit(np.log(sizes[:-1]), np.log(added), 1)[0])
+  return float(np.polyfit(np.log(at), np.log(added), 1)[0])
 
 
 def _yes(true: bool) -> str:
@@ -142,13 +150,14 @@ def _yes(true: bool) -> str:
 
 
 def _method(name: str, axis: Axis, size: int) -> Any:
-  config = importlib.import_module(f"configs.{name}_folder").get_config("debug")
-  config = planned.untrained(config).unlock()
+  module = importlib.import_module(f"configs.{name}_folder")
+  config = planned.untrained(module.get_config("debug")).unlock()
   if axis.key:
     config.update_from_flattened_dict({axis.key: size})
   else:
     # Classes are those of stand-ins for data that are not there.
-    config.data.update(name="folder", root=_NOWHERE, train="train", test="test")
+    data = module.get_config("").data.name
+    config.data.update(name=data, root=_NOWHERE, train="train", test="test")
   return planned.load(config.lock(), classes=0 if axis.key else size)
 
 

@@ -27,7 +27,7 @@ from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from benchmarks import harness, pictures
+from benchmarks import harness, pictures, ratios
 from protojax import parallel
 from protojax.data import stream as stream_lib
 from protojax.datasets import folder
@@ -96,12 +96,52 @@ def _row(
 
 def push(images: int) -> Iterator[harness.Row]:
   """Memory of a push."""
+  yield _row("push", images, _pushed())
+
+
+def _pushed() -> Callable[[Watched], object]:
   model, state = pictures.network("convnet", _PROTOTYPES, _SIZE)
+  return lambda stream: push_lib.push(
+    model.embedded_map, state, stream, model.similarity
+  )
 
-  def work(stream: Watched) -> None:
-    push_lib.push(model.embedded_map, state, stream, model.similarity)
 
-  yield _row("push", images, work)
+@dataclasses.dataclass(frozen=True)
+class Growth:
+  """What a push adds to the memory of its process, for `guard.py`.
+
+  Attributes:
+    images: that are streamed.
+    better: as of a `ratios.Pair`.
+  """
+
+  images: int
+  better: ratios.Better = "lower"
+
+  @property
+  def row(self) -> str:
+    """What the row is called."""
+    return f"memory of a push of {self.images:,} images, at 100 % / at 1 %"
+
+  def measure(self, repeats: int) -> harness.Row:
+    """The ratio; a push is made once."""
+    del repeats
+    found = _row("push", self.images, _pushed())
+    return {
+      "row": self.row,
+      "ours ms": round(1e3 * found["seconds"] / self.images, 2),
+      "other ms": "",
+      "ratio": found["growth"],
+      "target": 1.5,
+      "better": self.better,
+      "met": "yes" if found["growth"] <= 1.5 else "no",
+      "first calls s": "",
+    }
+
+
+def streamed(quick: bool) -> Iterator[Growth]:
+  """Memory of a push that is long enough to show what grows."""
+  yield Growth(20_000 if quick else 1_000_000)
 
 
 def explanation(images: int) -> Iterator[harness.Row]:

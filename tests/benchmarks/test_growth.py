@@ -19,9 +19,12 @@ def test_what_does_not_grow_has_no_slope():
   assert growth.slope(SIZES, [7.0] * 4) == 0.0
 
 
-def test_every_method_with_steps_has_its_axes():
-  # IRCA has no gradient descent: its work is a row of a table at a time.
-  assert set(growth.AXES) | {"irca"} >= set(methods.names()) - {"fopro"}
+def test_slope_of_the_larger_of_two():
+  costs = [max(16.0, 2.0 * size) for size in SIZES]
+  assert 0 < growth.slope(SIZES, costs) < 1
+
+
+def test_axes_are_of_methods():
   assert set(growth.AXES) <= set(methods.names())
 
 
