@@ -4,13 +4,11 @@ The photographs come with scikit-image and scikit-learn (the `demo` extra).
 """
 
 import functools
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Bool, Float, Int, UInt8
 import numpy as np
-from PIL import Image
 
 from protojax.agents.scenes import (
   ATTRIBUTES,
@@ -20,23 +18,11 @@ from protojax.agents.scenes import (
   Scenes,
   Weights,
 )
-from protojax.datasets import photos
+from protojax.datasets import scene_pieces
+from protojax.datasets.scene_pieces import Pieces
 from protojax.types import Array, ArrayLike
 
 SIDE = 64  # of a picture, in pixels
-_SPRITE = 32  # side of a piece, in pixels
-# Photograph, and left, top, width, height of the piece in its pixels.
-_PIECES = {
-  "coin": ("coins", (305, 16, 59, 56)),
-  "cup": ("coffee", (175, 15, 240, 200)),
-  "cat": ("chelsea", (70, 5, 300, 285)),
-  "rocket": ("rocket", (296, 118, 52, 292)),
-  "wheel": ("stereo_motorcycle", (118, 235, 156, 165)),
-  "flower": ("flower", (170, 86, 276, 276)),
-  "temple": ("china", (60, 30, 310, 360)),
-  "crater": ("moon", (90, 58, 60, 58)),
-}
-_UPRIGHT = ("rocket", "temple")  # the whole piece; of others an ellipse
 # Red, green and blue of the colours, 0..1.
 _COLOURS = {
   "red": (0.95, 0.15, 0.12),
@@ -57,59 +43,17 @@ _BLOCK = 4  # pixels of a mosaic
 _LUMA = (0.299, 0.587, 0.114)
 
 
-class _Pieces(NamedTuple):
-  """Grey levels and opacity of each type, 0..1 [t s s]."""
-
-  level: np.ndarray
-  opacity: np.ndarray
-
-
-@functools.cache
-def _pieces() -> _Pieces:
-  levels = []
-  for name in TYPES:
-    photograph, (left, top, width, height) = _PIECES[name]
-    pixels = photos.photograph(photograph)
-    piece = pixels[top : top + height, left : left + width]
-    grey = Image.fromarray(np.ascontiguousarray(piece)).convert("L")
-    # A tall piece stays tall: it is laid into the middle of a square.
-    scale = _SPRITE / max(grey.size)
-    size = [max(1, round(n * scale)) for n in grey.size]
-    small = np.asarray(grey.resize(size, Image.Resampling.BOX), np.float32)
-    low, high = np.percentile(small, (2, 98))
-    canvas = np.full((_SPRITE, _SPRITE), np.nan, np.float32)
-    y, x = ((_SPRITE - n) // 2 for n in small.shape)
-    canvas[y : y + small.shape[0], x : x + small.shape[1]] = np.clip(
-      (small - low) / (high - low), 0, 1
-    )
-    levels.append(canvas)
-  level = np.stack(levels)
-  whole = np.array([name in _UPRIGHT for name in TYPES])[:, None, None]
-  opacity = np.isfinite(level) & (whole | (_ellipses(level) <= 1))
-  return _Pieces(np.nan_to_num(level), opacity.astype(np.float32))
-
-
-def _ellipses(level: np.ndarray) -> np.ndarray:
-  """Squared distance from the middle, 1 at the ellipse that fits a piece."""
-  at = (np.arange(_SPRITE) + 0.5) / _SPRITE * 2 - 1
-  width = np.isfinite(level).any(1).sum(1) / _SPRITE
-  height = np.isfinite(level).any(2).sum(1) / _SPRITE
-  x = at[None, None, :] / width[:, None, None]
-  y = at[None, :, None] / height[:, None, None]
-  return x**2 + y**2
-
-
 def paint(scenes: Scenes) -> UInt8[np.ndarray, "n S S 3"]:
   """Pictures of scenes; the larger things are farther behind."""
   if not scenes.size:
     return np.zeros((0, SIDE, SIDE, 3), np.uint8)
-  pieces = _pieces()
+  pieces = scene_pieces.pieces(TYPES)
   return np.asarray(_painted(pieces, *jax.tree.map(jnp.asarray, scenes)))
 
 
 @jax.jit
 def _painted(
-  pieces: _Pieces,
+  pieces: Pieces,
   there: Bool[ArrayLike, "n t"],
   attributes: Int[ArrayLike, "n t a"],
   whole: Int[ArrayLike, "n w"],
@@ -152,7 +96,10 @@ def _laid(pieces, thing, texture, side, at):
   pixels = jnp.arange(SIDE)
   x, y = ((pixels - middle[k]) / side + 0.5 for k in (0, 1))
   rows, columns = (
-    jnp.clip((z * _SPRITE).astype(jnp.int32), 0, _SPRITE - 1) for z in (y, x)
+    jnp.clip(
+      (z * scene_pieces.SIDE).astype(jnp.int32), 0, scene_pieces.SIDE - 1
+    )
+    for z in (y, x)
   )
   inside = ((y >= 0) & (y < 1))[:, None] & ((x >= 0) & (x < 1))[None]
   light = pieces.level[thing][rows[:, None], columns[None]]

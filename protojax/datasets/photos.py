@@ -8,7 +8,6 @@ a TFDS data set in the user's cache, and read like any other.
 
 from collections.abc import Iterator
 import contextlib
-import importlib.util
 import io
 import os
 from pathlib import Path
@@ -19,9 +18,9 @@ import numpy as np
 from PIL import Image
 
 from protojax import parallel
-from protojax.data import images as images_lib
 from protojax.datasets import record_folder
 from protojax.datasets import tfds as tfds_lib
+from protojax.datasets.photographs import photograph
 from protojax.types import UserError
 from protojax.writing import temporary_folder
 
@@ -36,29 +35,11 @@ _TRAIN_SHARE = 0.6  # of the width
 # (the black rim of the retina, the night sky behind the rocket).
 _FLAT = 6.0
 
-_FOLDERS = {"skimage": "data", "sklearn": "datasets/images"}
-_PHOTOGRAPHS = {
-  "astronaut": ("skimage", "astronaut.png"),
-  "brick": ("skimage", "brick.png"),
-  "chelsea": ("skimage", "chelsea.png"),
-  "china": ("sklearn", "china.jpg"),
-  "coffee": ("skimage", "coffee.png"),
-  "flower": ("sklearn", "flower.jpg"),
-  "grass": ("skimage", "grass.png"),
-  "gravel": ("skimage", "gravel.png"),
-  "hubble_deep_field": ("skimage", "hubble_deep_field.jpg"),
-  "immunohistochemistry": ("skimage", "ihc.png"),
-  "retina": ("skimage", "retina.jpg"),
-  "rocket": ("skimage", "rocket.jpg"),
-  "stereo_motorcycle": ("skimage", "motorcycle_left.png"),
-}
-CLASS_NAMES = tuple(_PHOTOGRAPHS)
-# No classes here: other data sets use pieces of them.
-_OTHERS = {
-  "coins": ("skimage", "coins.png"),
-  "moon": ("skimage", "moon.png"),
-  "page": ("skimage", "page.png"),
-}
+CLASS_NAMES = (
+  *("astronaut", "brick", "chelsea", "china", "coffee", "flower", "grass"),
+  *("gravel", "hubble_deep_field", "immunohistochemistry", "retina", "rocket"),
+  "stereo_motorcycle",
+)
 
 
 def load(data: Any, split: str, seed: int) -> tfds_lib.Records:
@@ -102,31 +83,6 @@ def _place(root: str) -> Path:
 
 def _folder(where: Path) -> Path:
   return where / "protojax_photos" / VERSION
-
-
-def photograph(name: str) -> UInt8[np.ndarray, "H W 3"]:
-  """One of `CLASS_NAMES`, "coins" or "page" in full, RGB.
-
-  Raises:
-    UserError: the package that holds it is not installed.
-  """
-  package, file = {**_PHOTOGRAPHS, **_OTHERS}[name]
-  # The package is found, not imported: that takes a second.
-  spec = importlib.util.find_spec(package)
-  if spec is None or not spec.submodule_search_locations:
-    raise UserError(
-      "the photos need scikit-image and scikit-learn: python -m pip install"
-      " 'protojax[demo]', or use a folder of your own with"
-      " --config.data.name=folder --config.data.root=DIR"
-    )
-  path = Path(spec.submodule_search_locations[0]) / _FOLDERS[package] / file
-  try:
-    return images_lib.decode(path)
-  except ValueError as e:
-    raise UserError(
-      f"this {package} does not hold {path.name} ({e}): install the 'demo'"
-      " extra's version, python -m pip install --upgrade 'protojax[demo]'"
-    ) from e
 
 
 def boxes(
