@@ -152,9 +152,15 @@ def test_a_phone_and_the_dark(run, browser, name):
   assert colour == "rgb(20, 23, 26)"
 
 
-@pytest.mark.parametrize("name", ["index.html", "class-123.html"])
-def test_axe_finds_nothing_serious(run, browser, name):
-  browser.get((run[0].parent / name).as_uri())
+def test_axe_finds_nothing_serious(browser, tmp_path):
+  """In a small report: axe takes minutes for a table of 2000 rows."""
+  prototypes, images, overviews = fakes.run()
+  answers = {(e.label, e.predicted.class_name): 3 for e in images}
+  with Pictures(tmp_path) as pictures:
+    (path,) = class_pages.write(
+      pictures, _RUN, prototypes, images, overviews, (), answers
+    )
+  browser.get(path.as_uri())
   assert not accessibility.serious(browser)
 
 
