@@ -34,8 +34,8 @@ def get_config(variants: str = "") -> ConfigDict:
   config.queue.update(size=256, momentum=0.99)
   config.prototypes.update(momentum=0.995)
   config.stages.update(
-    frozen=0, start=16, contrast=6, relate=4, clean=20, plan=40
+    frozen=0, start=14, contrast=6, relate=4, clean=20, plan=40
   )
   config.plain.update(epochs=40, dropped=0.4)
-  config.optimizer.update(rate=1e-2, relation=5e-3, warmup=1)
+  config.optimizer.update(rate=5e-3, relation=5e-3, warmup=1)
   return apply(config, variants, fopro_folder.VARIANTS)
