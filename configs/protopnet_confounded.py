@@ -41,6 +41,7 @@ VARIANTS = {
   "debug": {
     "batch_size": 16,
     "data": {"image_size": 32},
+    "backbone": {"name": "convnet"},
     "prototypes": {"per_class": 2, "channels": 8},
     "pretrain": {"epochs": 1},
     "joint": {"epochs": 1},
