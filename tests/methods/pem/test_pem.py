@@ -43,6 +43,20 @@ def test_the_paper_network_has_as_many_parameters_as_the_paper():
   assert method.network.grids[:3] == ((32, 32), (64, 64), (128, 128))
 
 
+@pytest.mark.parametrize(
+  ("name", "count"), [("stdc1", 16_957_829), ("stdc2", 20_988_293)]
+)
+def test_with_stdc_it_is_as_small_as_in_the_paper(name, count):
+  """17.0 M and 21.0 M in its table."""
+  levels = tuple(f"stage_{i}" for i in (2, 3, 4, 5))
+  config = pem_folder.get_config("paper").unlock()
+  config.data.image_size = 64
+  config.backbone.update(name=name, levels=levels)
+  method = methods.load(config, tuple(map(str, range(19))))
+  state = jax.eval_shape(method.init, parallel.init_key(0))
+  assert _sizes(state.params) == count
+
+
 def test_norms_and_embeddings_do_not_decay():
   method = _load(names=("a", "b"))
   state = jax.eval_shape(method.init, parallel.init_key(0))
