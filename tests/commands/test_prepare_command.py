@@ -72,8 +72,8 @@ def test_help_lists_what_can_be_prepared():
   parser = argparse.ArgumentParser()
   prepare.arguments(parser)
   listed = [line.split()[0] for line in parser.epilog.splitlines()[1:]]
-  names = "anomaly", "cars196", "cub200", "dogs", "folder", "latents", "slides"
-  assert listed == list(names)
+  names = "anomaly", "cars196", "community_forensics", "cub200", "dogs"
+  assert listed == [*names, "folder", "latents", "segmentation", "slides"]
 
 
 def test_slides_need_a_backbone_and_others_take_none(tmp_path):

@@ -324,7 +324,10 @@ def test_the_head_does_not_matter_to_scores():
   rows, totals = _run(model, state, images)
   changed, same = _run(model, other, images)
   assert_array_equal(totals.all.importance, same.all.importance)
-  assert_array_equal(rows[0].delta, changed[0].delta)
+  for each, again in zip(
+    rows[0].all_scores, changed[0].all_scores, strict=True
+  ):
+    assert_array_equal(each, again)
   assert np.any(rows[0].logits != changed[0].logits)
 
 
@@ -345,7 +348,7 @@ def test_source_image_is_left_out():
   assert np.all(similarity[provenance, np.arange(12)] > 9.2)
 
 
-def test_rows_are_the_most_similar_alive():
+def test_rows_are_the_living_prototypes_of_most_points():
   model, state = fakes.trained(dead=(5, 6))
   batch = _batch(fakes.photographs(4, seed=8))
   rows, _ = _run(model, state, [batch])
@@ -354,12 +357,16 @@ def test_rows_are_the_most_similar_alive():
   assert_array_equal(row.prototypes[:, 10], -1)
   alive = row.prototypes[:, :10]
   assert not np.isin(alive, (5, 6)).any()
-  assert np.all(np.diff(row.similarity[:, :10], axis=1) <= 0)
   for b in range(4):
     assert_array_equal(
       row.delta[b, :, :10], row.all_scores.delta[b][:, alive[b]]
     )
   weight = np.asarray(model.weights(state))
+  of_answer = weight[row.logits.argmax(1)]
+  points = np.abs(
+    row.score[:, :10] * np.take_along_axis(of_answer, alive, axis=1)
+  )
+  assert np.all(np.diff(points, axis=1) <= 1e-6)
   score = np.where(state.buffers["alive"], row.all_scores.similarity, 0)
   assert_allclose(row.logits, score @ weight.T, rtol=1e-5)
 

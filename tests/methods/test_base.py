@@ -110,7 +110,7 @@ def test_a_method_of_numbers_is_trained_and_told(run, capsys):
   [
     (["explain"], "explain its answers; methods that do: comel, csr, e"),
     (["predict", "a.png"], "classify images or give images several labels or"),
-    (["export", "--output=x"], "explain its answers"),
+    (["export", "--output=x"], "classify images; methods that do: comel, csr"),
     (["evaluate"], "explain its answers"),
     (["sample"], "generate images; methods that do: "),
     (["interact"], "take corrections of a person or let a person throw out p"),

@@ -75,10 +75,10 @@ def test_temperatures_are_finite_for_classes_without_images():
   )
   assert not np.any(found.counts)
   assert not np.any(found.distances)
-  same = moving.cooled_at_end(before, np.int32(3), 5)
+  same = moving.cooled_at_end(before, np.array(3), 5)
   np.testing.assert_array_equal(same.counts, n)
   np.testing.assert_array_equal(
-    moving.cooled_at_end(before, np.int32(4), 5).temperatures,
+    moving.cooled_at_end(before, np.array(4), 5).temperatures,
     found.temperatures,
   )
 
