@@ -257,6 +257,7 @@ def _zero(tree):
   return not any(np.any(x) for x in jax.tree.leaves(tree))
 
 
+@pytest.mark.slow
 def test_reconstruction_reaches_what_it_may(network, state, batch):
   before = _gradient(
     _objective(network, contrast=False), state, batch, "reconstruct"

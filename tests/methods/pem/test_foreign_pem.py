@@ -125,6 +125,7 @@ def module():
   return pytorch.Module({}, tensors, {})
 
 
+@pytest.mark.slow
 def test_every_tensor_finds_its_place(module):
   assert foreign.recognised(module)
   found = foreign.read(module, Path(), 64)

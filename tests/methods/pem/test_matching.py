@@ -141,6 +141,7 @@ def test_masks_are_read_at_points_as_scipy_reads_them():
     assert_allclose(found[q], expected, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_many_points_come_near_the_loss_at_all_pixels():
   """Uniform ones; those by importance weigh borders more."""
   rng = np.random.default_rng(3)

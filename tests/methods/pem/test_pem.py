@@ -27,6 +27,7 @@ def _sizes(tree):
   return sum(x.size for x in jax.tree.leaves(tree))
 
 
+@pytest.mark.slow
 def test_the_paper_network_has_as_many_parameters_as_the_paper():
   """With ResNet-50 and 19 classes; 35.6 M in its table."""
   names = tuple(map(str, range(19)))
@@ -43,6 +44,7 @@ def test_the_paper_network_has_as_many_parameters_as_the_paper():
   assert method.network.grids[:3] == ((32, 32), (64, 64), (128, 128))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
   ("name", "count"), [("stdc1", 16_957_829), ("stdc2", 20_988_293)]
 )
