@@ -13,6 +13,7 @@ from protojax.weights import reading
 PLAIN = backbones.load("convnet")
 
 
+@pytest.mark.slow
 def test_it_is_the_map_upsampled_and_has_the_same_weights():
   fine = upsampled(PLAIN, 2)
   images = np.random.default_rng(0).integers(0, 256, (2, 48, 48, 3), np.uint8)

@@ -140,6 +140,7 @@ def test_the_heat_of_a_class_is_the_mean_map_of_its_prototypes(trained):
   assert_allclose(found[1], np.mean(maps[1, own[0]], axis=0) * 4, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_checks_of_heat(trained):
   model, state = trained
   check = jax.jit(functools.partial(heat_checks.checked, model))

@@ -121,6 +121,7 @@ def _fields(draw, depth=0):
       return (b"(" + some + b"tq\x00" + b"h\x00h\x00\x86q\x00") * 2 + b"\x86"
 
 
+@pytest.mark.slow
 def test_generated_structures_end_in_a_line(tmp_path, monkeypatch):
   monkeypatch.setattr("protojax.weights.pickled._MOST_BYTES", _BUDGET)
   draw = np.random.default_rng(0)

@@ -166,6 +166,7 @@ def test_what_is_missing_is_named(arrays):
     _read(rest)
 
 
+@pytest.mark.slow
 def test_pushed_prototypes_of_a_projection_have_length_one():
   """So have those that are trained: the similarity would grow with them."""
   config = protopnet_folder.get_config("debug").unlock()

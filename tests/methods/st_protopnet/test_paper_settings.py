@@ -138,6 +138,7 @@ def slope_between(bank, weights, kind):
   return slope.reshape(bank.shape)
 
 
+@pytest.mark.slow
 def test_clipped_cosines_are_the_masked_products_of_the_papers_code():
   """Its max over j of cos_ij times 0 or 1, which is never below 0."""
   methods_ = made(), made(clip_cosines=True)
