@@ -14,6 +14,7 @@ import pytest
 
 from protojax import __main__ as command_line
 from protojax.engine.checkpoint import Checkpoints
+from protojax.explain import standings
 from protojax.prototypes import similarity
 from protojax.types import State
 from tests.conftest import ROOT
@@ -102,7 +103,9 @@ def test_everything_is_written(run):
   assert summary["images"] == 48
   assert summary["preset"]["name"] == "reference"
   assert summary["preset"]["mode"] == "fast"
-  assert summary["misleading"]["pairs"] > 0
+  # Of fewer than 20 living prototypes none stands out for anything.
+  enough = prototypes.alive.sum() >= standings.LEAST
+  assert (summary["misleading"]["pairs"] > 0) == enough
   assert 0 <= summary["redundancy"]["merged_accuracy"] <= 1
   lines = (folder / "explanations.jsonl").read_text().splitlines()
   kinds = [json.loads(line)["kind"] for line in lines]
