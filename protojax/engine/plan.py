@@ -334,9 +334,9 @@ def _on_devices(batch: Batch) -> Batch:
 
 
 def _in_shards(
-  x: jax.ShapeDtypeStruct, axis: int | None
-) -> jax.ShapeDtypeStruct:
-  """Shape of a leaf as devices hold it together."""
+  x: jax.ShapeDtypeStruct | np.ndarray, axis: int | None
+) -> jax.ShapeDtypeStruct | np.ndarray:
+  """Shape of a leaf as devices hold it together; of an asset, the asset."""
   if axis is None:
     return x
   shape, devices = list(x.shape), parallel.device_count()
