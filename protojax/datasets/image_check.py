@@ -15,6 +15,7 @@ from pathlib import Path
 
 from protojax import json_files, parallel
 from protojax.data import images
+from protojax.data.source import printable
 from protojax.types import UserError
 from protojax.writing import replacing
 
@@ -55,6 +56,36 @@ def unreadable(
   if fresh:
     _remember(cache, known)
   return {n: known[n][1] for n in names if known[n][1]}
+
+
+def require_right(
+  root: str,
+  names: Sequence[str],
+  reason: Callable[[str], str],
+  kind: tuple[str, object],
+  files: tuple[str, str],
+) -> None:
+  """Refuses a folder in which files of the truth are wrong.
+
+  Args:
+    root: the folder the names are relative to.
+    names: of files, as paths relative to `root`.
+    reason: path of a file -> what is wrong with it, or ''.
+    kind: of the check, and what its result rests on beside the files.
+    files: what stands before the first one's path, and what several are called.
+
+  Raises:
+    UserError: says what is wrong with the first, and how many are wrong.
+  """
+  name, rests_on = kind
+  digest = hashlib.blake2b(repr(rests_on).encode(), digest_size=8).hexdigest()
+  wrong = unreadable(root, names, reason, f"{name} {digest}")
+  if wrong:
+    first, why = next(iter(wrong.items()))
+    before, several = files
+    others = f" ({len(wrong)} {several} are wrong)" if len(wrong) > 1 else ""
+    path = os.path.join(root, printable(first))
+    raise UserError(f"{before}{path}: {why}{others}")
 
 
 def _stamp(path: str) -> list[int]:

@@ -7,7 +7,6 @@ the masks mean; `opened` checks them and makes a source.
 from collections.abc import Callable, Mapping, Sequence
 import dataclasses
 import functools
-import hashlib
 import os
 from typing import ClassVar, NamedTuple
 
@@ -127,19 +126,13 @@ def opened(
   image_of = {
     os.path.join(root, p.mask): os.path.join(root, p.image) for p in kept
   }
-  digest = hashlib.blake2b(repr(coding).encode(), digest_size=8).hexdigest()
-  wrong = image_check.unreadable(
+  image_check.require_right(
     root,
     [pair.mask for pair in kept],
     functools.partial(_fault, coding, image_of),
-    kind=f"mask {digest}",
+    ("mask", coding),
+    ("the mask ", "masks"),
   )
-  if wrong:
-    name, why = next(iter(wrong.items()))
-    others = f" ({len(wrong)} masks are wrong)" if len(wrong) > 1 else ""
-    raise UserError(
-      f"the mask {os.path.join(root, printable(name))}: {why}{others}"
-    )
   parts = (
     () if part_of is None else tuple(_part(root, part_of(p)) for p in kept)
   )

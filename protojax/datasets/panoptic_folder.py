@@ -13,7 +13,6 @@ iscrowd). A crowd is not learned; where it lies, nothing found is wrong.
 from collections.abc import Mapping, Sequence
 import dataclasses
 import functools
-import hashlib
 import os
 from typing import Any, NamedTuple, NotRequired, TypedDict
 
@@ -205,17 +204,13 @@ def _opened(root: str, images: str, pngs: str) -> PanopticFiles:
     first = "".join(f" ({n}: {why})" for n, why in list(bad.items())[:1])
     raise UserError(f"no readable image with segments in {root}{first}")
   of_png = {os.path.join(root, row.png): row for row in kept}
-  digest = hashlib.blake2b(repr(kept).encode(), digest_size=8).hexdigest()
-  wrong = image_check.unreadable(
+  image_check.require_right(
     root,
     [row.png for row in kept],
     functools.partial(_fault, root, of_png),
-    kind=f"panoptic {digest}",
+    ("panoptic", kept),
+    ("", "PNGs"),
   )
-  if wrong:
-    name, why = next(iter(wrong.items()))
-    others = f" ({len(wrong)} PNGs are wrong)" if len(wrong) > 1 else ""
-    raise UserError(f"{os.path.join(root, printable(name))}: {why}{others}")
   return PanopticFiles(root, kept, names, things, tuple(bad.items()))
 
 
