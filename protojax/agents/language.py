@@ -136,14 +136,15 @@ def say(facts: Sequence[Fact]) -> str:
       clauses.append(f"{value} {place.entity}")
   for fact in facts:
     if not fact.holds:
-      clauses.append(f"the {fact.place.entity} is not {_value(fact)}")
+      clauses.append(
+        f"the {fact.place.entity} is not {said(fact.place, fact.value)}"
+      )
   return ", ".join(clauses)
 
 
-def _value(fact: Fact) -> str:
-  if fact.place.second:
-    return f"{fact.value} the {fact.place.second}"
-  return fact.value
+def said(place: Place, value: str) -> str:
+  """A value as it stands in a sentence: "red", "left of the cup"."""
+  return f"{value} the {place.second}" if place.second else value
 
 
 def _add(found: dict[tuple[Place, str | bool], Fact], fact: Fact) -> None:

@@ -50,7 +50,10 @@ def question(
   if yes_or_no:
     value = one.candidates[candidate].name
     return Question(
-      place, f"Is {_thing(place)} {_value(place, value)}?", (YES, NO), value
+      place,
+      f"Is {_thing(place)} {language.said(place, value)}?",
+      (YES, NO),
+      value,
     )
   likely = sorted(one.candidates, key=lambda c: -c.probability)[:_MOST]
   options = tuple(c.name for c in likely)
@@ -73,13 +76,12 @@ def answered(asked: Question, text: str) -> tuple[Fact | None, Read]:
   elif entity in WHOLE:
     before, after = "", entity
   found = language.read(f"{before} {text} {after}")
-  words = re.findall(r"[\w'-]+", text.casefold())
-  understood = _YES | _NO if asked.value else frozenset()
-  unknown = tuple(w for w in found.unknown if w not in understood)
   if not asked.value:
     own = next((f for f in found.facts if f.place == asked.place), None)
     return own, found
+  words = re.findall(r"[\w'-]+", text.casefold())
   said = next((word in _YES for word in words if word in _YES | _NO), None)
+  unknown = tuple(w for w in found.unknown if w not in _YES | _NO)
   found = Read(found.facts, unknown)
   if said is None:
     return None, found
@@ -95,7 +97,3 @@ def is_no_matter(text: str) -> bool:
 
 def _thing(place: Place) -> str:
   return f"the {place.name if place.entity in WHOLE else place.entity}"
-
-
-def _value(place: Place, value: str) -> str:
-  return f"{value} the {place.second}" if place.second else value
