@@ -25,7 +25,10 @@ import hashlib
 import json
 from pathlib import Path
 import runpy
+import statistics
 from typing import Any
+
+from scipy import special
 
 from benchmarks import harness
 from protojax import configuration, methods
@@ -77,6 +80,41 @@ def by_seed(found: Found) -> Iterator[harness.Row]:
     for seed, value in zip(of_seeds, values, strict=True):
       row[f"seed {seed}"] = f"{value:.3f}" if value < 10 else f"{value:g}"
     yield {**row, "mean": harness.spread(values)}
+
+
+def paired(
+  found: Found, base: Callable[[str], str], title: str, figure: str = "accuracy"
+) -> Iterator[harness.Row]:
+  """The rows of `means`, and a figure less that of another arm, by seed.
+
+  Args:
+    found: figures by arm and seed.
+    base: arm -> the arm that it is compared with.
+    title: of the last column: the mean of the differences and, of several, its
+      interval of 95 % by Student's t.
+    figure: that is compared.
+  """
+  for row in means(found):
+    arm = row["arm"]
+    other = {} if base(arm) == arm else found.get(base(arm), {})
+    apart = [
+      x[figure] - other[seed][figure]
+      for seed, x in found[arm].items()
+      if seed in other
+    ]
+    yield {**row, title: interval(apart)}
+
+
+def interval(apart: Sequence[float]) -> str:
+  """Mean of differences and, of several, its interval of 95 %."""
+  if not apart:
+    return ""
+  mean = statistics.mean(apart)
+  if len(apart) == 1:
+    return f"{mean:+.3f}"
+  half = special.stdtrit(len(apart) - 1, 0.975) * statistics.stdev(apart)
+  half /= len(apart) ** 0.5
+  return f"{mean:+.3f} ({mean - half:+.3f} to {mean + half:+.3f})"
 
 
 def columns(of_seeds: Mapping[int, Figures]) -> dict[str, list[float]]:

@@ -4,7 +4,7 @@ The folder is made by `benchmarks/web.py`. "plain" and "by loss" have the same
 few-shot images among the web's, and as many passes.
 """
 
-from benchmarks import experiment, harness
+from benchmarks import experiment
 
 QUESTION = "What does FoPro add on photographs with many wrong labels?"
 
@@ -50,17 +50,11 @@ def MEASURE(workdir, data):
 
 
 def TABLE(found):
-  """A row for each arm: means, and the accuracy less that of plain training."""
-  for arm, of_seeds in found.items():
-    row = {"arm": arm, "seeds": len(of_seeds)}
-    for name in FIGURES:
-      values = [x[name] for x in of_seeds.values() if x[name] is not None]
-      row[name] = harness.spread(values) if values else ""
-    base = found.get(f"plain, {arm.partition(', ')[2]}", {})
-    apart = [
-      x["accuracy"] - base[s]["accuracy"]
-      for s, x in of_seeds.items()
-      if s in base
-    ]
-    row["accuracy, less plain"] = harness.spread(apart) if apart else ""
-    yield row
+  """A row for each arm, and its accuracy less that of plain training."""
+  return experiment.paired(found, _plain, "accuracy, less plain")
+
+
+def _plain(arm):
+  """The arm with the same few-shot images."""
+  _, shots, number = arm.partition("K = ")
+  return f"plain, {shots}{number.partition(',')[0]}"

@@ -4,7 +4,7 @@ All arms of a seed see the same web and the same test images for as many
 passes; "plain" and "by loss" have the same few-shot images among the web's.
 """
 
-from benchmarks import experiment, harness
+from benchmarks import experiment
 
 QUESTION = "What do few-shot images and cleaned labels add on a noisy web?"
 
@@ -42,8 +42,6 @@ FIGURES = {
 
 SEEDS = (0, 1, 2)
 
-_BASE = "plain, K = 1"
-
 
 def MEASURE(workdir, data):
   """The summary; a baseline has no prototypes, and may relabel nothing."""
@@ -53,17 +51,11 @@ def MEASURE(workdir, data):
 
 
 def TABLE(found):
-  """A row for each arm: means, and the accuracy less that of plain, K = 1."""
-  base = found.get(_BASE, {})
-  for arm, of_seeds in found.items():
-    row = {"arm": arm, "seeds": len(of_seeds)}
-    for name in FIGURES:
-      values = [x[name] for x in of_seeds.values() if x[name] is not None]
-      row[name] = harness.spread(values) if values else ""
-    apart = [
-      x["accuracy"] - base[s]["accuracy"]
-      for s, x in of_seeds.items()
-      if s in base
-    ]
-    row["accuracy, less plain"] = harness.spread(apart) if apart else ""
-    yield row
+  """A row for each arm, and its accuracy less that of plain training."""
+  return experiment.paired(found, _plain, "accuracy, less plain")
+
+
+def _plain(arm):
+  """The arm with the same few-shot images."""
+  _, shots, number = arm.partition("K = ")
+  return f"plain, {shots}{number.partition(',')[0]}"

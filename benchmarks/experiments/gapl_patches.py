@@ -4,7 +4,7 @@ All arms of a seed see the same patches for the same steps; five families and
 four photographs are for testing alone.
 """
 
-from benchmarks import harness
+from benchmarks import experiment
 
 QUESTION = (
   "What do adapters and prototypes add on families held out of training?"
@@ -27,7 +27,6 @@ ARMS = {
   "prototypes alone": _arm("prototypes"),
   "frozen, linear": _arm("linear"),
   # More families in as many images.
-  "whole, 2 families": _arm("", data_families=2, data_validation_fraction=0.0),
   "linear, 2 families": _arm(
     "linear", data_families=2, data_validation_fraction=0.0
   ),
@@ -45,20 +44,9 @@ FIGURES = {
 
 SEEDS = (0, 1, 2)
 
-_BASE = "frozen, linear"
-
 
 def TABLE(found):
-  """A row for each arm: means, and the accuracy less that of the baseline."""
-  base = found.get(_BASE, {})
-  for arm, of_seeds in found.items():
-    row = {"arm": arm, "seeds": len(of_seeds)}
-    for name in FIGURES:
-      row[name] = harness.spread([x[name] for x in of_seeds.values()])
-    apart = [
-      x["accuracy"] - base[s]["accuracy"]
-      for s, x in of_seeds.items()
-      if s in base
-    ]
-    row["accuracy, less linear"] = harness.spread(apart) if apart else ""
-    yield row
+  """A row for each arm, and its accuracy less that of the frozen encoder."""
+  return experiment.paired(
+    found, lambda arm: "frozen, linear", "accuracy, less linear"
+  )

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import scipy.stats
 
 from benchmarks import experiment as experiments
 from benchmarks import lines, results
@@ -130,6 +131,23 @@ def test_a_table_by_seed_has_their_values_and_the_mean():
     },
     {"": "alive", "seed 3": "98", "seed 7": "99", "mean": "98.5 ± 0.7"},
   ]
+
+
+def test_arms_are_compared_seed_by_seed():
+  """The interval is that of the differences, as SciPy has it."""
+  base = {0: {"accuracy": 0.1}, 1: {"accuracy": 0.2}, 2: {"accuracy": 0.3}}
+  more = {s: {"accuracy": x["accuracy"] + 0.1 * s} for s, x in base.items()}
+  found = {"base": base, "more": more, "once": {1: more[1]}}
+  rows = list(experiments.paired(found, lambda arm: "base", "less base"))
+  assert [row["arm"] for row in rows] == list(found)
+  assert [row["less base"] for row in rows] == [
+    "",
+    "+0.100 (-0.148 to +0.348)",
+    "+0.100",
+  ]
+  low, high = scipy.stats.ttest_1samp([0.0, 0.1, 0.2], 0).confidence_interval()
+  assert (f"{low:+.3f}", f"{high:+.3f}") == ("-0.148", "+0.348")
+  assert rows[0]["accuracy"] == "0.200 ± 0.100"
 
 
 def test_a_figure_that_is_not_there_is_told():
