@@ -1,6 +1,6 @@
 """How strong the second side of each characteristic of "two_sided" must be.
 
-python benchmarks/strengths.py
+python benchmarks/strengths.py [CHARACTERISTIC ...]
 
 The first side is that of the preset "balanced". The second must move the
 features of a generic network (EfficientNet-Lite0, weights of ImageNet) as far:
@@ -37,18 +37,21 @@ _RANGES = {
   "saturation": (1.0, 4.0),
   "hue": (0.0, -0.5),
   "shape": (0.0, 12.0),
-  "texture": (0.0, 40.0),
+  "texture": (0.0, 2.0),
 }
 _HALVINGS = 12
 
 
 def main() -> None:
-  """Prints a row for each characteristic."""
+  """Prints a row for each characteristic that is named, or for all."""
+  chosen = sys.argv[1:] or list(_RANGES)
   moved = _distance()
   preset = presets.TWO_SIDED
   named = {m.name: m for m in preset.modifications}
   rows = []
   for name, (first, second) in preset.sides:
+    if name not in chosen:
+      continue
     wanted, one = moved(named[first]), named[second]
     strength = _strength(moved, one, wanted, *_RANGES[name])
     rows.append(

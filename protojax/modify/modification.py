@@ -114,8 +114,8 @@ CHANGES: Mapping[str, Change] = {
     ),
   ),
   "grain": Change(
-    lambda images, sizes, deviation: grain.add(images, deviation),
-    (Strength("deviation", high=255.0),),
+    lambda images, sizes, share: grain.add(images, share, sizes),
+    (Strength("share"),),
   ),
 }
 

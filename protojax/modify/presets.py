@@ -226,9 +226,10 @@ V1 = Preset(
 
 # Each characteristic changed in two directions: an image may be like a
 # prototype by what it lacks. What is smooth has no grain to lose, but added
-# grain makes it another; what is pale cannot get much paler. The first side is
-# that of "balanced". The second moves the features of a generic network as far
-# as the first, to two digits (benchmarks/strengths.py).
+# grain makes it another; what is pale cannot get much paler. No change is one
+# of another characteristic: grain leaves the contrast. The first side is that
+# of "balanced". The second moves the features of a generic network as far as
+# the first, to two digits (benchmarks/strengths.py).
 TWO_SIDED = Preset(
   "two_sided",
   (
@@ -242,7 +243,7 @@ TWO_SIDED = Preset(
     Modification("long waves", "warp", (4.0, 0.05)),
     Modification("short waves", "warp", (2.1, 0.1)),
     Modification("less texture", "texture", (4.0,)),
-    Modification("more texture", "grain", (6.0,)),
+    Modification("more texture", "grain", (0.21,)),
     Modification("brightness", "brightness", (0.8,)),
   ),
   sides=(
