@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from protojax import backbones
+from protojax.backbones import unet
 from protojax.backbones.resnet import ResNet
 from protojax.backbones.vit import ViT
 from protojax.heat import receptive_field
@@ -30,6 +31,7 @@ KINDS = (
   "resnet18_stride8",
   "resnet50_stride16",
   "stdc1",
+  "unet_small",
   "vgg11",
   "vgg11_stride16",
   "vgg13_bn",
@@ -90,7 +92,8 @@ def test_levels_are_what_their_maps_have(name):
   assert len(set(names)) == len(names)
   assert backbone.chosen(names) == backbone.levels
   strides = [level.stride for level in backbone.levels]
-  assert strides == sorted(strides)
+  # A decoder goes from the smallest map to the largest one.
+  assert sorted(strides) == strides[:: -1 if name.startswith("unet") else 1]
   assert strides[-1] == backbone.stride
   for level in backbone.levels:
     (found,) = variables["intermediates"][level.name]
@@ -202,10 +205,12 @@ def test_products_are_of_bfloat16_and_blocks_are_computed_anew(name, blocks):
   "module",
   [
     backbones.load("convnet").module.clone(synchronised=False),
+    unet.made((4, 8), "group").module,
+    unet.made((4, 8), "batch", 1).module.clone(synchronised=False),
     ResNet((1,), bottleneck=True, synchronised=False),
     ViT(32, blocks=1, heads=2, patch=4, grid=8, registers=1, layer_scale=True),
   ],
-  ids=lambda module: type(module).__name__,
+  ids=["convnet", "unet", "unet_coarse", "resnet", "vit"],
 )
 def test_every_parameter_gets_its_gradient_and_the_same_anew(module):
   images = noise(2, 32)

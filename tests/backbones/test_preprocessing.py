@@ -22,6 +22,9 @@ _NEVER_TRAINED = (
   "convnet",
   "convnet_levels",
   "convnet_local",
+  "unet",
+  "unet_small",
+  "unet_stride4",
   "vit_mini_patch4",
 )
 # Of whose weights nobody says how images were resized for them.
