@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key, UInt32
 
-from protojax.data import geometry, warps
+from protojax.data import geometry, scanner, warps
 from protojax.modify import corruptions
 from protojax.types import UserError
 
@@ -350,4 +350,8 @@ AUGMENTATIONS: dict[str, Augmentation] = {
   "blur": Augmentation(_sigma, _blurred),
   "resample": Augmentation(_which_share, _resampled),
   "cutout": Augmentation(_hole, _cut_out),
+  # What differs from scanner to scanner, of grey images.
+  "bias": Augmentation(scanner.bias, scanner.biased),
+  "rician": Augmentation(scanner.noise, scanner.noisy),
+  "gamma": Augmentation(scanner.gamma, scanner.powered),
 }
