@@ -35,6 +35,8 @@ EMBEDDED = (
   "texture_mosaics",
   "digit_scenes",
   "planted_mosaics",
+  "digit_domains",
+  "mni",
 )
 RECIPES = ("protopnet_cub200", "protopnet_cars196", "protopnet_dogs")
 

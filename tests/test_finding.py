@@ -129,10 +129,12 @@ def test_unknown_names_list_what_there_is():
 def test_a_data_set_is_a_module():
   """Those of docs/data.md; helpers beside them are none."""
   assert datasets.names() == (
+    "abdomen",
     "acquisition",
     "ade20k",
     "bags",
     "boxes",
+    "brats",
     "cityscapes",
     "coco",
     "coco_stuff",
@@ -140,6 +142,7 @@ def test_a_data_set_is_a_module():
     "confounded",
     "digit_bags",
     "digit_canvases",
+    "digit_domains",
     "digit_scenes",
     "digit_web",
     "digits",
@@ -150,6 +153,8 @@ def test_a_data_set_is_a_module():
     "latents",
     "mask_folder",
     "measured_digits",
+    "mmwhs",
+    "mni",
     "nus_wide",
     "panoptic_folder",
     "photos",
@@ -161,6 +166,7 @@ def test_a_data_set_is_a_module():
     "texture_mosaics",
     "voc2007",
     "voc2012",
+    "volume_folder",
     "web_folder",
     "web_lists",
   )
