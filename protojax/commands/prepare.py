@@ -29,6 +29,10 @@ generators, and goes on where it was stopped.
   python -m protojax prepare segmentation --source=DIR --output=DIR
 
 writes images with masks, of any layout that is read, as one plain folder.
+
+  python -m protojax prepare volumes --source=DIR --output=DIR
+
+does the same of volumes, as NIfTI files.
 """
 
 import argparse

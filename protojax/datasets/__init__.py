@@ -23,6 +23,8 @@ a user's own module. What such a module declares is what it can do:
 - `MASKED`: what an unpacked folder of images with masks holds, several names
   where one is enough, and the names of its splits; `prepare segmentation` reads
   what it recognises by them.
+- `VOLUMES`: domains of a layout of volumes, which `holds(root, domain)` knows
+  by what a folder holds; `prepare volumes` reads them.
 - `FALLBACK = True`: the module takes all names that no other module has.
 """
 

@@ -26,8 +26,8 @@ from protojax.types import UserError
 # What is declared of a data set; see `protojax.datasets`.
 FOLDERS = True
 FIELDS = slices.FIELDS
+VOLUMES = ("mr", "ct")
 
-DOMAINS = ("mr", "ct")
 CLASS_NAMES = ("background", "liver", "right kidney", "left kidney", "spleen")
 # Grey value of CHAOS's PNGs -> class.
 _CHAOS = {0: 0, 63: 1, 126: 2, 189: 3, 252: 4}
@@ -51,7 +51,7 @@ def load(data: Any, split: str, seed: int) -> Slices:
   """
   slices.axis_of(data)
   root = study_files.require_folder(data.root)
-  domain = study_files.one_of(DOMAINS, data.domain)
+  domain = study_files.one_of(VOLUMES, data.domain)
   read = _chaos if domain == "mr" else _btcv
   return slices.divided(
     read(root, bool(data.masks)), CLASS_NAMES, data, split, seed

@@ -18,8 +18,8 @@ from protojax.types import UserError
 # What is declared of a data set; see `protojax.datasets`.
 FOLDERS = True
 FIELDS = slices.FIELDS
+VOLUMES = ("flair", "t1", "t1ce", "t2")
 
-DOMAINS = ("flair", "t1", "t1ce", "t2")
 CLASS_NAMES = ("background", "tumour")
 # Necrosis, oedema, and what takes up contrast.
 _VALUES = {0: 0, 1: 1, 2: 1, 3: 1, 4: 1}
@@ -40,7 +40,7 @@ def load(data: Any, split: str, seed: int) -> Slices:
   """
   slices.axis_of(data)
   root = study_files.require_folder(data.root)
-  domain = study_files.one_of(DOMAINS, data.domain)
+  domain = study_files.one_of(VOLUMES, data.domain)
   pairs = []
   for name in sorted(os.listdir(root)):
     image = _file(root, name, domain)

@@ -28,8 +28,8 @@ from protojax.types import UserError
 # What is declared of a data set; see `protojax.datasets`.
 FOLDERS = True
 FIELDS = slices.FIELDS
+VOLUMES = ("mr", "ct")
 
-DOMAINS = ("mr", "ct")
 SPLITS = ("train", "test")
 CLASS_NAMES = (
   "background",
@@ -59,7 +59,7 @@ def load(data: Any, split: str, seed: int) -> Slices:
   if slices.axis_of(data) != 2:
     raise UserError(f"--config.data.axis={data.axis}: these slices are axial")
   root = study_files.require_folder(data.root)
-  domain = study_files.one_of(DOMAINS, data.domain)
+  domain = study_files.one_of(VOLUMES, data.domain)
   folder = os.path.join(root, f"{split}_{domain}")
   names = os.listdir(folder) if os.path.isdir(folder) else []
   suffix = ".npy" if split == "train" else ".npz"

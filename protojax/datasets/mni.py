@@ -19,6 +19,8 @@ darkest, and white matter becomes darker than the rest.
 """
 
 import functools
+import importlib.util
+from pathlib import Path
 from typing import Any
 
 from jaxtyping import Float, Integer, UInt8
@@ -28,7 +30,6 @@ from protojax.datasets import slices, study_files, volume_file
 from protojax.datasets.slices import Slices, Study
 from protojax.datasets.volume_file import Volume
 from protojax.types import UserError
-from protojax.weights import reading
 
 # What is declared of a data set; see `protojax.datasets`.
 FIELDS = slices.FIELDS
@@ -89,8 +90,17 @@ def _study(domain: str, labelled: bool) -> Study:
   return Study(f"mni-{domain}", read, known, shape, path)
 
 
-def _path(kind: str) -> Any:
-  return reading.locate("nilearn", _FILES.format(kind), "medical")
+def _path(kind: str) -> Path:
+  # The package is found, not imported.
+  spec = importlib.util.find_spec("nilearn")
+  for folder in (spec.submodule_search_locations or ()) if spec else ():
+    path = Path(folder) / _FILES.format(kind)
+    if path.is_file():
+      return path
+  raise UserError(
+    "the embedded brain is in nilearn: python -m pip install"
+    " 'protojax[medical]'"
+  )
 
 
 @functools.cache

@@ -14,8 +14,8 @@ from typing import Any
 from ml_collections import ConfigDict
 import numpy as np
 
-from protojax import datasets
-from protojax.datasets import abdomen, brats, mmwhs, study_files, volume_file
+from protojax import datasets, finding
+from protojax.datasets import study_files, volume_file
 from protojax.datasets.array_records import Outcome
 from protojax.datasets.slices import VOID, Slices, Study
 from protojax.types import UserError
@@ -27,8 +27,6 @@ WRITES = "volume_folder"
 TRAINS = "tcsa_uda_folder"
 
 _SPLITS = ("train", "test")
-# Layouts that are known by what their folders hold, and their domains.
-_KNOWN = {"brats": brats, "abdomen": abdomen, "mmwhs": mmwhs}
 
 
 def prepare(
@@ -70,8 +68,10 @@ def prepare(
 
 def _read(root: str) -> dict[tuple[str, str], Slices]:
   """Domain and split -> its volumes, of the first layout that fits."""
-  for name, module in _KNOWN.items():
-    there = [d for d in module.DOMAINS if module.holds(root, d)]
+  known = finding.constants(datasets.__name__, "VOLUMES")
+  for name, domains in known.items():
+    holds = datasets.find(name).holds
+    there = [d for d in domains if holds(root, d)]
     if there:
       return {
         (domain, split): _opened(name, root, domain, split)

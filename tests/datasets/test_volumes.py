@@ -1,51 +1,15 @@
 """Volumes in files: space, slices, splits, windows, layouts and bad input."""
 
-from ml_collections import ConfigDict
 import numpy as np
 import pytest
 
 from protojax.data import splits as splits_lib
-from protojax.datasets import (
-  abdomen,
-  brats,
-  dataset,
-  mmwhs,
-  mni,
-  slices,
-  unlabelled,
-  volume_file,
-  volume_folder,
-  volumes,
-)
+from protojax.datasets import slices, unlabelled, volume_file
 from protojax.types import UserError
 from tests.datasets import volume_fakes as fakes
 
 nibabel = pytest.importorskip("nibabel")
 pytest.importorskip("pydicom")
-
-
-def config(root, **changes):
-  found = {
-    "name": "volume_folder",
-    "root": str(root),
-    "domain": "",
-    "train": "train",
-    "test": "test",
-    "masks": "labels",
-    "classes": (),
-    "void": 255,
-    "test_fraction": 0.4,
-    "validation_fraction": 0.0,
-    "split_seed": -1,
-    "crop": False,
-    "axis": "axial",
-    "window": (),
-  }
-  return ConfigDict({**found, **changes})
-
-
-def opened(root, split="train", **changes):
-  return volume_folder.load(config(root, **changes), split, 0)
 
 
 # Files.
@@ -164,7 +128,9 @@ def test_slices_are_seen_as_on_a_light_box(tmp_path):
   array[0, 0, 1] = 50  # left, back
   fakes.write(tmp_path / "images/a.nii.gz", array, np.eye(4))
   fakes.write(tmp_path / "images/b.nii.gz", array, np.eye(4))
-  found = opened(tmp_path, masks="", classes=("x", "y"), window=(0.0, 100.0))
+  found = fakes.opened(
+    tmp_path, masks="", classes=("x", "y"), window=(0.0, 100.0)
+  )
   plane = found[1]["image"]
   assert plane.shape == (6, 4, 3)
   assert (plane[0, 0] == 255).all()
@@ -180,7 +146,7 @@ def test_slices_are_seen_as_on_a_light_box(tmp_path):
 def test_any_axis_and_its_inverse(tmp_path):
   root = fakes.folder(tmp_path)
   for axis, name in enumerate(volume_file.AXES):
-    found = opened(root, axis=name)
+    found = fakes.opened(root, axis=name)
     count = fakes.SHAPE[axis]
     assert len(found) == 2 * count
     planes = np.stack([found[i]["mask"] for i in range(count)])
@@ -203,7 +169,7 @@ def test_windows():
 
 def test_splits_keep_a_volume_whole(tmp_path):
   root = fakes.folder(tmp_path, "abcdefgh")
-  train, test = (opened(root, split) for split in ("train", "test"))
+  train, test = (fakes.opened(root, split) for split in ("train", "test"))
   names = [{s.name for s in each.studies} for each in (train, test)]
   assert not names[0] & names[1]
   assert sorted(names[0] | names[1]) == list("abcdefgh")
@@ -219,7 +185,7 @@ def test_splits_keep_a_volume_whole(tmp_path):
 def test_one_volume_is_cut_into_blocks_with_gaps(tmp_path, caplog):
   shape = (3, 4, 50)
   root = fakes.folder(tmp_path, "a", shape)
-  train, test = (opened(root, split) for split in ("train", "test"))
+  train, test = (fakes.opened(root, split) for split in ("train", "test"))
   assert "There is one volume only" in train.note
   assert "one volume only" in caplog.text
   numbers = [
@@ -237,10 +203,10 @@ def test_one_volume_is_cut_into_blocks_with_gaps(tmp_path, caplog):
 def test_a_volume_with_one_slice(tmp_path):
   """It is a volume among others, and alone it is refused."""
   root = fakes.folder(tmp_path / "several", "ab", (4, 5, 1))
-  assert len(opened(root)) == 1
+  assert len(fakes.opened(root)) == 1
   root = fakes.folder(tmp_path / "one", "a", (4, 5, 1))
   with pytest.raises(UserError, match="only volume and has 1 slices"):
-    opened(root)
+    fakes.opened(root)
 
 
 # Bad input.
@@ -269,7 +235,7 @@ def test_labels_that_do_not_fit_their_image(tmp_path, change, message):
   array, affine = change(fakes.labels(), fakes.AFFINE)
   fakes.write(tmp_path / "labels/b.nii.gz", array, affine)
   with pytest.raises(UserError, match=message) as error:
-    opened(root)
+    fakes.opened(root)
   assert "labels/b.nii.gz" in str(error.value)
   assert "\n" not in str(error.value)
 
@@ -285,165 +251,21 @@ def test_a_folder_that_is_none_says_what_is_expected(tmp_path):
     ({"test_fraction": 0.0}, "leaves a split empty"),
   ):
     with pytest.raises(UserError, match=message):
-      opened(**{"root": root, **changes})
+      fakes.opened(**{"root": root, **changes})
   (tmp_path / "classes.txt").unlink()
   with pytest.raises(UserError, match=r"has no classes\.txt"):
-    opened(root)
+    fakes.opened(root)
   with pytest.raises(UserError, match="has no volumes in train/images"):
-    opened(tmp_path / "images", classes=("a", "b"))
+    fakes.opened(tmp_path / "images", classes=("a", "b"))
 
 
 def test_a_source_without_labels_never_gives_them(tmp_path):
   root = fakes.folder(tmp_path)
-  hidden = unlabelled.Unlabelled(opened(root))
+  hidden = unlabelled.Unlabelled(fakes.opened(root))
   assert set(hidden.fields) == {"image", "volume"}
   assert set(hidden[0]) == {"image", "name"}
-  np.testing.assert_array_equal(hidden.groups, opened(root).groups)
+  np.testing.assert_array_equal(hidden.groups, fakes.opened(root).groups)
   # Without masks in the config, the files need not be there.
   for path in (tmp_path / "labels").iterdir():
     path.unlink()
-  assert len(opened(root, masks=""))
-
-
-# Layouts.
-
-
-def test_domains_are_folders_of_a_plain_one(tmp_path):
-  fakes.folder(tmp_path, "ab", where="mr/train")
-  fakes.folder(tmp_path, "c", where="mr/test")
-  found = opened(tmp_path, domain="mr")
-  assert [s.name for s in found.studies] == ["a", "b"]
-  assert found.class_names == ("outside", "heart", "liver")
-  assert dataset.open_split(config(tmp_path, domain="mr"), "test").name(0) == (
-    "c-axial-000"
-  )
-
-
-def test_brats_has_one_class_of_tumour(tmp_path):
-  for n in range(3):
-    name = f"BraTS20_Training_{n:03d}"
-    place = tmp_path / name
-    fakes.write(place / f"{name}_flair.nii.gz", fakes.values(n))
-    seg = np.array([0, 1, 2, 4], np.uint8)[fakes.labels(classes=4)]
-    fakes.write(place / f"{name}_seg.nii.gz", seg)
-  found = brats.load(config(tmp_path, domain="flair"), "train", 0)
-  assert len(found.studies) == 2
-  assert set(np.unique(found.classes(0))) == {0, 1}
-  with pytest.raises(UserError, match="choose flair or t1 or"):
-    brats.load(config(tmp_path, domain="ct"), "train", 0)
-  with pytest.raises(UserError, match="no folder NAME with NAME_t2"):
-    brats.load(config(tmp_path, domain="t2"), "train", 0)
-
-
-def test_abdomens_of_chaos_and_btcv(tmp_path):
-  from PIL import Image
-
-  planes = fakes.values(shape=(3, 4, 6))
-  grey = np.array([0, 63, 126, 189, 252], np.uint8)
-  masks = grey[fakes.labels((3, 4, 6), 5)]
-  for n in "12":
-    place = tmp_path / "Train_Sets/MR" / n / "T2SPIR"
-    fakes.series(place / "DICOM_anon", planes)
-    (place / "Ground").mkdir()
-    for i, mask in enumerate(masks):
-      Image.fromarray(mask).save(place / "Ground" / f"{i}.png")
-    where = tmp_path / "RawData/Training"
-    fakes.write(where / f"img/img000{n}.nii.gz", fakes.values())
-    organs = np.array([0, 6, 13], np.uint8)[fakes.labels()]
-    fakes.write(where / f"label/label000{n}.nii.gz", organs)
-  mr = abdomen.load(config(tmp_path, domain="mr"), "train", 0)
-  np.testing.assert_array_equal(
-    mr.classes(0), fakes.labels((3, 4, 6), 5).transpose(2, 1, 0)[::-1, ::-1]
-  )
-  ct = abdomen.load(config(tmp_path, domain="ct"), "test", 0)
-  assert set(np.unique(ct.classes(0))) == {0, 1}
-  (tmp_path / "Train_Sets/MR/1/T2SPIR/Ground/0.png").unlink()
-  with pytest.raises(UserError, match="has 2 PNGs"):
-    abdomen.load(config(tmp_path, domain="mr"), "train", 0)
-
-
-def test_hearts_as_sifas_authors_have_them(tmp_path):
-  rng = np.random.default_rng(0)
-  for place in ("train_mr", "gt_train_mr", "test_mr"):
-    (tmp_path / place).mkdir()
-  for n in range(12):
-    stem = f"mr_train_slice{n}"
-    np.save(tmp_path / f"train_mr/{stem}.npy", np.full((4, 6, 3), n, float))
-    truth = rng.integers(0, 5, (4, 6))
-    np.save(tmp_path / f"gt_train_mr/{stem}_gt.npy", truth)
-  image, truth = rng.normal(size=(4, 6, 3)), rng.integers(0, 5, (4, 6, 3))
-  np.savez(tmp_path / "test_mr/image_mr_1007.nii.gz.npz", image, truth)
-  chosen = config(tmp_path, domain="mr")
-  train, test = (mmwhs.load(chosen, split, 0) for split in ("train", "test"))
-  # By number, not by letters; -1.8 is black and 4.4 white.
-  assert train.name(2) == "mr_train_slice2-axial-000"
-  assert (train[2]["image"] == round(3.8 / 6.2 * 255)).all()
-  np.testing.assert_array_equal(test.classes(0), truth[::-1, ::-1])
-  assert len(test) == 3
-  np.save(tmp_path / "gt_train_mr/mr_train_slice0_gt.npy", np.full((4, 6), 5))
-  with pytest.raises(UserError, match="values without a class: 5"):
-    mmwhs.load(chosen, "train", 0)[0]
-
-
-def test_the_embedded_brain():
-  pytest.importorskip("nilearn")
-  whole = config("", name="mni", domain="whole")
-  train, test = (mni.load(whole, split, 0) for split in ("train", "test"))
-  assert (len(train), len(test)) == (63, 18)
-  classes = train.classes(0)
-  shares = np.bincount(classes.ravel()) / classes.size
-  # As counted in nilearn's wheel: 78.3, 2.0, 12.4 and 7.3 %.
-  np.testing.assert_allclose(shares, [0.783, 0.020, 0.124, 0.073], atol=6e-4)
-  assert train.spacing(0) == (1.0, 1.0, 1.0)
-  parts = {
-    (domain, split): {
-      place.number
-      for place in mni.load(
-        config("", name="mni", domain=domain), split, 0
-      ).places
-    }
-    for domain in ("source", "target")
-    for split in ("train", "test")
-  }
-  assert parts["source", "test"] == parts["target", "test"]
-  each = [np.array(sorted(parts[k])) for k in list(parts)[:3]]
-  for i, a in enumerate(each):
-    for b in each[:i]:
-      assert np.abs(a[:, None] - b[None]).min() > slices.GAP
-  target = mni.load(config("", name="mni", domain="target"), "test", 0)
-  i = 4
-  grey, mask = target[i]["image"][..., 0], target[i]["mask"]
-  means = [grey[mask == k].mean() for k in range(4)]
-  # No monotone change undoes it: T1 has outside < other < grey < white.
-  assert means[0] < means[3] < means[2] < means[1]
-
-
-# Preparing.
-
-
-def test_prepared_volumes_are_the_same_in_a_plain_folder(tmp_path):
-  for n in range(2):
-    name = f"BraTS20_Training_{n:03d}"
-    for kind in ("flair", "t2"):
-      place = tmp_path / "in" / name / f"{name}_{kind}.nii.gz"
-      fakes.write(place, fakes.values(n))
-    seg = (fakes.labels() > 0).astype(np.uint8)
-    fakes.write(tmp_path / "in" / name / f"{name}_seg.nii.gz", seg)
-  steps = []
-  outcome = volumes.prepare(
-    str(tmp_path / "in"),
-    str(tmp_path / "out"),
-    steps.append,
-    lambda: steps.append(1),
-  )
-  assert outcome.counts["flair train"] == outcome.counts["t2 test"] == 1
-  assert steps[0] == sum(outcome.counts.values()) == len(steps) - 1
-  before = brats.load(config(tmp_path / "in", domain="t2"), "train", 0)
-  after = opened(tmp_path / "out", domain="t2")
-  assert after.class_names == brats.CLASS_NAMES
-  assert after.spacing(0) == before.spacing(0)
-  for i in range(len(before)):
-    for key in ("image", "mask"):
-      np.testing.assert_array_equal(after[i][key], before[i][key])
-  with pytest.raises(UserError, match="holds something already"):
-    volumes.prepare(str(tmp_path), str(tmp_path / "out"), steps.append, list)
+  assert len(fakes.opened(root, masks=""))

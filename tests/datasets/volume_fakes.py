@@ -2,7 +2,10 @@
 
 from pathlib import Path
 
+from ml_collections import ConfigDict
 import numpy as np
+
+from protojax.datasets import volume_folder
 
 SHAPE = (6, 8, 5)
 # The axes go left, back, up, as those of many scanners, in mm.
@@ -76,3 +79,27 @@ def series(root, array, step=3.0, left_out=(), flipped=False):
       root / f"slice{number:03d}.dcm", found, enforce_file_format=True
     )
   return str(root)
+
+
+def config(root, **changes):
+  found = {
+    "name": "volume_folder",
+    "root": str(root),
+    "domain": "",
+    "train": "train",
+    "test": "test",
+    "masks": "labels",
+    "classes": (),
+    "void": 255,
+    "test_fraction": 0.4,
+    "validation_fraction": 0.0,
+    "split_seed": -1,
+    "crop": False,
+    "axis": "axial",
+    "window": (),
+  }
+  return ConfigDict({**found, **changes})
+
+
+def opened(root, split="train", **changes):
+  return volume_folder.load(config(root, **changes), split, 0)
