@@ -11,7 +11,8 @@ has that class. Nothing is registered. Further modules beside it are found, too:
   `read(module, arch, image_size)`, whose result has `notes` and `classes`;
   `settings(found)` (config keys), `state(found, template, method)`,
   `pushed(method, state)`, `described(found)` (a line), `config(found)` (for
-  what a checkpoint does not tell); and `SYSTEMS` (what it reads).
+  what a checkpoint does not tell); `SYSTEMS` (what it reads); and, where the
+  method has fixed classes, `CLASS_NAMES`.
 - `foreign_config` translates configs of other code: `recognised(keys)` of
   the architecture, `FILES` (name of a file -> function from its keys to ours),
   `matches(key, value)` for keys that need no setting, and `TEXT` of the config.

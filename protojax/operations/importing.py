@@ -20,7 +20,7 @@ from protojax import (
   typed,
 )
 from protojax.data import skipped
-from protojax.engine import workdir
+from protojax.engine import assets, workdir
 from protojax.engine.checkpoint import Checkpoints, Progress
 from protojax.prototypes.bank import bank_of
 from protojax.types import State, UserError
@@ -49,7 +49,9 @@ def run(args: argparse.Namespace) -> int:
     config = _config(base, name, reader.settings(found), args.data)
   if args.push and not _has_images(config):
     raise UserError("--push needs the training images: give --data=DIR")
-  names = _class_names(args, config, found.classes)
+  names = getattr(reader, "CLASS_NAMES", ())
+  if args.classes or not names:
+    names = _class_names(args, config, found.classes)
   method = methods.load(config, names)
   template = jax.eval_shape(method.init, parallel.init_key(config.seed))
   with _importing(file):
@@ -58,7 +60,8 @@ def run(args: argparse.Namespace) -> int:
     state = _pushed(method, state, reader)
   summary = getattr(reader, "summary", None)
   facts = _prototypes(state) if summary is None else summary(found)
-  _write(folder, config, names, state, {"imported_from": args.file, **facts})
+  facts = {"imported_from": args.file, **facts}
+  _write(folder, config, names, method, state, facts)
   printing.tell(
     f"written: {folder}, {reader.described(found)}",
     *_next(folder, args, method),
@@ -171,12 +174,15 @@ def _prototypes(state: State) -> dict[str, int]:
   return {"prototypes": len(alive), "alive": int(alive.sum())}
 
 
-def _write(folder, config, names, state: State, facts) -> None:
+def _write(folder, config, names, method: Any, state: State, facts) -> None:
   """Writes a finished run. The config comes first, the summary last."""
   workdir.claim(folder, config, methods.later)
   workdir.claim_classes(folder, names)
+  declared = getattr(method, "assets", {})
+  made = assets.of_stage(declared, folder, "import", state.assets)
   checkpoints = Checkpoints(folder)
-  checkpoints.save(Progress(finished=True), state, {})
+  progress = Progress(finished=True, assets=made)
+  checkpoints.save(progress, state.replace(assets={}), {})
   checkpoints.close()
   workdir.write_json(
     folder / "summary.json", {**facts, "class_names": list(names)}

@@ -183,11 +183,13 @@ class Module:
     attributes: numbers, text, and sequences of them. For a state dict: what the
       checkpoint holds beside it, with what is inside of objects there, such as
       "epoch" and "args.lr".
+    beside: tensors that the checkpoint holds beside a state dict.
   """
 
   kinds: dict[str, str]
   tensors: dict[str, np.ndarray]
   attributes: dict[str, Any]
+  beside: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
 
 
 def tensors(root: Any, wrappers: Sequence[str]) -> dict[str, np.ndarray]:
@@ -242,7 +244,9 @@ def module(root: Any, wrappers: Sequence[str]) -> Module:
   """
   whole, root = root, _unwrapped(root, wrappers)
   if not isinstance(root, pickled.Object):
-    return Module({}, tensors(root, ()), _beside(whole, root))
+    beside = _beside(whole, root)
+    found = tensors(root, ())
+    return Module({}, found, beside.attributes, beside.tensors)
   found = Module({}, {}, {})
   left = [("", _inside(root))]
   entries = 0
@@ -268,16 +272,16 @@ def module(root: Any, wrappers: Sequence[str]) -> Module:
   return found
 
 
-def _beside(whole: Any, state: Any) -> dict[str, Any]:
-  """Plain values in the checkpoint of a training script, by dotted names.
+def _beside(whole: Any, state: Any) -> Module:
+  """Values and tensors in the checkpoint of a training script, by dotted names.
 
   Args:
     whole: content of the file.
     state: the state dict in it, which is left out.
   """
-  if not isinstance(whole, dict) or whole is state:
-    return {}
   found = Module({}, {}, {})
+  if not isinstance(whole, dict) or whole is state:
+    return found
   for name, value in whole.items():
     inner = value.state if isinstance(value, pickled.Object) else value
     if inner is state:
@@ -286,7 +290,7 @@ def _beside(whole: Any, state: Any) -> dict[str, Any]:
       _take(found, _dotted("", name) + ".", inner)
     else:
       _take(found, "", {name: inner})
-  return found.attributes
+  return found
 
 
 def _inside(module: pickled.Object) -> pickled.Object:
