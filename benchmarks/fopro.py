@@ -2,11 +2,13 @@
 
 python benchmarks/fopro.py relation
 python benchmarks/fopro.py step
+python benchmarks/fopro.py operations
 
 relation: scores of a batch and 1,000 class prototypes, factored and with all
 pairs written out as in the authors' code. step: of FoPro and of plain training
 on the embedded digits. Each is measured in turns with the other; the table has
-medians and ratios to the first.
+medians and ratios to the first. operations: what both steps do, as XLA counts
+it; nothing is run.
 """
 
 import argparse
@@ -21,8 +23,8 @@ import jax.numpy as jnp
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from benchmarks import harness
-from configs import fopro_digits
+from benchmarks import harness, planned
+from configs import fopro_digits, fopro_folder
 from protojax import methods, parallel
 from protojax.engine import descent
 from protojax.methods.fopro import relation
@@ -73,6 +75,36 @@ def steps(args: argparse.Namespace) -> Iterator[harness.Row]:
   yield from harness.in_turns(runs, 32)
 
 
+def operations(args: argparse.Namespace) -> Iterator[harness.Row]:
+  """Operations of a step of the last stage and of one of cross entropy."""
+  del args
+  for module, variants in (
+    (fopro_digits, ""),
+    (fopro_folder, ""),
+    (fopro_folder, "fine"),
+    (fopro_folder, "large"),
+  ):
+    flops = {}
+    for stage, baseline in (("plain", "plain"), ("clean", "")):
+      changes = {"baseline": baseline}
+      config = planned.untrained(harness.changed(module, variants, 0, changes))
+      method = planned.load(config)
+      fit = next(s for s in method.stages() if s.name.startswith(stage))
+      flops[stage] = planned.of_step(method, fit).flops
+    name = f"{module.__name__.rpartition('.')[2]}:{variants}".rstrip(":")
+    yield {
+      "row": name,
+      "plain, GFLOP": _of_three(flops["plain"] / 1e9),
+      "FoPro, GFLOP": _of_three(flops["clean"] / 1e9),
+      "ratio": round(flops["clean"] / flops["plain"], 2),
+    }
+
+
+def _of_three(number: float) -> str:
+  """With three digits that count, such as "31,000"."""
+  return f"{float(f'{number:.3g}'):,g}"
+
+
 def _steps(method: Any, stage: str) -> Iterator[float]:
   """Seconds of each step of a stage."""
   fit = next(s for s in method.stages() if s.name == stage)
@@ -86,5 +118,5 @@ def _steps(method: Any, stage: str) -> Iterator[float]:
 
 
 if __name__ == "__main__":
-  made = {"relation": relations, "step": steps}
+  made = {"relation": relations, "step": steps, "operations": operations}
   harness.main(__doc__, made, "nothing")
