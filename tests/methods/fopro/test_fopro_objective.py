@@ -1,6 +1,7 @@
 """FoPro's losses against a naive twin, and what they may not touch."""
 
 import dataclasses
+import functools
 
 from flax import linen as nn
 import jax
@@ -52,7 +53,7 @@ def network():
 def state(network):
   """With prototypes of some temperatures."""
   rng = np.random.default_rng(0)
-  found = network.init(jax.random.key(0))
+  found = jax.jit(network.init)(jax.random.key(0))
   vectors = moving.unit(np.float32(rng.normal(size=(_K, _D))))
   made = found.memory["prototypes"]._replace(
     vectors=vectors, temperatures=jnp.array([0.1, 0.2, 0.05, 0.3])
@@ -89,18 +90,15 @@ def _objective(
   return Objective(network, settings, phase, weights)
 
 
+# One program compiles sooner than each of its operations.
+@functools.partial(jax.jit, static_argnames=("loss", "devices"))
 def _run(loss, params, state, batch, devices=1):
   """Terms and what is remembered, as `descent` has them of all devices."""
   now = Now(jax.random.key(0), jnp.int32(4), jnp.float32(0.5))
   split = jax.tree.map(lambda x: x.reshape(devices, -1, *x.shape[1:]), batch)
-
-  def step(params, split):
-    return jax.vmap(
-      lambda b: loss(params, state, b, now), axis_name=parallel.mapped.AXIS
-    )(split)
-
-  # One program compiles sooner than each of its operations.
-  terms, aux = jax.jit(step)(params, split)
+  terms, aux = jax.vmap(
+    lambda b: loss(params, state, b, now), axis_name=parallel.mapped.AXIS
+  )(split)
   values = {
     name: jnp.sum(t.total) / jnp.maximum(jnp.sum(t.count), 1e-9)
     for name, t in terms.items()
@@ -247,10 +245,17 @@ def test_before_prototypes_the_labels_are_learned_as_they_are(
 
 
 def _gradient(loss, state, batch, name):
-  def term(params):
-    return _run(loss, params, state, batch)[0][name]
+  """Of a term; and what is remembered."""
 
-  return jax.grad(term)(state.params)
+  @jax.jit
+  def both(params):
+    def term(params):
+      values, memory = _run(loss, params, state, batch)
+      return values[name], memory
+
+    return jax.grad(term, has_aux=True)(params)
+
+  return both(state.params)
 
 
 def _zero(tree):
@@ -259,12 +264,12 @@ def _zero(tree):
 
 @pytest.mark.slow
 def test_reconstruction_reaches_what_it_may(network, state, batch):
-  before = _gradient(
+  before, _ = _gradient(
     _objective(network, contrast=False), state, batch, "reconstruct"
   )
   assert _zero(before["backbone"])
   assert not _zero(before["projector"])
-  after = _gradient(_objective(network), state, batch, "reconstruct")
+  after, _ = _gradient(_objective(network), state, batch, "reconstruct")
   assert _zero(after["backbone"])
   assert _zero(after["projector"])
   assert not _zero(after["reconstructor"])
@@ -274,10 +279,9 @@ def test_alone_the_relation_trains_and_the_prototypes_move(
   network, state, batch
 ):
   loss = _objective(network, 1, relation=True, alone=True)
-  gradient = _gradient(loss, state, batch, "relation")
+  gradient, memory = _gradient(loss, state, batch, "relation")
   assert not _zero(gradient.pop("relation"))
   assert _zero(gradient)
-  _, memory = _run(loss, state.params, state, batch)
   prototypes = memory.pop("prototypes")
   assert np.any(prototypes.vectors != state.memory["prototypes"].vectors)
   for name, tree in memory.items():
@@ -298,28 +302,26 @@ def test_an_empty_clean_set_is_no_fault(network, state, batch):
   assert np.isfinite(memory["prototypes"].temperatures).all()
 
 
-def test_equal_similarities_give_the_logarithm_of_the_queue(
+def test_without_margin_and_density_losses_have_closed_forms(
   network, state, batch
 ):
-  here = np.float32(moving.unit(np.ones((1, _D))))
-  layers = jax.tree.map(jnp.zeros_like, state.params["projector"])
-  layers["last"]["bias"] = jnp.asarray(here[0])
-  queue = state.memory["queue"]._replace(rows=jnp.tile(here, (_Q, 1)))
-  found, _ = _run(
-    _objective(network),
-    {**state.params, "projector": layers},
-    state.replace(memory={**state.memory, "queue": queue}),
-    batch,
-  )
-  np.testing.assert_allclose(found["instance"], np.log(1 + _Q), rtol=1e-5)
-
-
-def test_a_margin_of_nothing_is_a_softmax_of_cosines(network, state, batch):
+  """A softmax of cosines; equal similarities give the log of the queue."""
   loss = _objective(network, margin=0.0, density=False)
   found, _ = _run(loss, state.params, state, batch)
   twin = _Twin(state, batch)
   expected = _entropy(twin.s / 0.1, twin.y).mean()
   np.testing.assert_allclose(found["prototype"], expected, rtol=1e-4)
+  here = np.float32(moving.unit(np.ones((1, _D))))
+  layers = jax.tree.map(jnp.zeros_like, state.params["projector"])
+  layers["last"]["bias"] = jnp.asarray(here[0])
+  queue = state.memory["queue"]._replace(rows=jnp.tile(here, (_Q, 1)))
+  found, _ = _run(
+    loss,
+    {**state.params, "projector": layers},
+    state.replace(memory={**state.memory, "queue": queue}),
+    batch,
+  )
+  np.testing.assert_allclose(found["instance"], np.log(1 + _Q), rtol=1e-5)
 
 
 def test_the_slow_encoder_follows(network, state):
