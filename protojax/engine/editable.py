@@ -4,19 +4,18 @@ The scores of images do not depend on which prototypes are alive. They are
 computed once, and then every edit is answered from them.
 """
 
-from collections.abc import Sequence
 import dataclasses
-from typing import Protocol
+from typing import Any, Protocol
 
 from jaxtyping import Bool, Float
 import numpy as np
 
 from protojax.data.stream import Stream
 from protojax.engine.cached import Cached, Function
-from protojax.engine.head_solver import Solver
+from protojax.engine.head_solver import Kept, Solver
 from protojax.prototypes.explainable import Explainable
 from protojax.prototypes.network import Network
-from protojax.types import ArrayLike, Batch, State, UserError
+from protojax.types import ArrayLike, State, UserError
 
 # Most bytes of the scores of a stream.
 _BYTES = 8 << 30
@@ -59,14 +58,23 @@ class Edits(Protocol):
     """
     ...
 
+  def kept(self, scores: Float[ArrayLike, "n p"], stream: Stream) -> Any:
+    """The training images' scores, as `solved` takes them.
+
+    Args:
+      scores: of all images of the stream.
+      stream: in source order, with labels.
+    """
+    ...
+
   def solved(
-    self, state: State, data: Sequence[Batch], forbidden: Bool[ArrayLike, "k p"]
+    self, state: State, kept: Any, forbidden: Bool[ArrayLike, "k p"]
   ) -> State:
     """The state with weights for the prototypes that are alive.
 
     Args:
       state: some of its prototypes may be dead.
-      data: training images with their "scores" and "label".
+      kept: from `kept`.
       forbidden: weights that must be 0.
 
     Raises:
@@ -130,11 +138,15 @@ class Editable:
     """The scores of all images of a stream, in its order."""
     return scores(self.network.score_rows, self.after, state, stream)
 
+  def kept(self, scores: Float[ArrayLike, "n p"], stream: Stream) -> Kept:
+    """The scores, with the head that was found first."""
+    return Kept(scores, stream)
+
   def solved(
-    self, state: State, data: Sequence[Batch], forbidden: Bool[ArrayLike, "k p"]
+    self, state: State, kept: Kept, forbidden: Bool[ArrayLike, "k p"]
   ) -> State:
     """The state with the best head for its living prototypes."""
-    return self.solver(state, data, forbidden)[0]
+    return self.solver(state, kept, forbidden)[0]
 
   def reference(self, state: State) -> None:
     """None: the prototypes imitate no other classifier."""

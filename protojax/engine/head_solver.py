@@ -3,17 +3,24 @@
 With fixed scores, cross entropy with its penalties is convex in the weights, so
 there is one best head for the prototypes that are alive. ProtoPNet's last stage
 asks for it, and a person who throws out prototypes does again.
+
+A dense head is first brought near by `convex`, and then to its last digits by
+`active_set`, so that it is the same wherever the search starts. Where there is
+a head that is near already, as before a removal, only the second is needed.
 """
 
 from collections.abc import Sequence
 import dataclasses
+import functools
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Bool
+from jaxtyping import Bool, Float
 import numpy as np
 
-from protojax.engine import convex
+from protojax.data.stream import Stream
+from protojax.engine import active_set, convex, score_point
 from protojax.losses import prototype as losses
 from protojax.prototypes import head as heads
 from protojax.prototypes.bank import bank_of
@@ -22,6 +29,57 @@ from protojax.types import Array, ArrayLike, Batch, PyTree, State, UserError
 # The residual that ends the search. Weights are then within 1e-3 of the best,
 # and the loss within 1e-8.
 TOLERANCE = 1e-5
+# The same for a dense head, whose logits are then within 1e-5 of the best.
+_FINE = 1e-7
+# Most rounds to get there; a search that starts near takes up to ten.
+_ROUNDS = 30
+# A head is near the best one if its residual is below this share of that at the
+# centre.
+_NEAR = 1e-2
+# Bytes of the logits of all images, above which a head is not refined.
+_BYTES = 2 << 30
+
+
+class Near(NamedTuple):
+  """A head that others are near.
+
+  Attributes:
+    point: of its weights.
+    first: the residual at the centre of the penalty.
+  """
+
+  point: score_point.Point
+  first: float
+
+
+class Kept:
+  """Scores of the training images, kept for one search after the other.
+
+  Attributes:
+    scores: float32 [n p].
+    data: the stream of the images, for their labels.
+    near: number of a block -> the best head of it that was found first. Later
+      searches start there.
+  """
+
+  def __init__(self, scores: Float[ArrayLike, "n p"], data: Stream) -> None:
+    """Copies nothing yet."""
+    self.scores, self.data = np.asarray(scores), data
+    self.near: dict[int, Near] = {}
+    self._blocks: dict[int, score_point.Scores] = {}
+
+  @functools.cached_property
+  def batches(self) -> Sequence[Batch]:
+    """On the devices: `convex.batches`."""
+    return convex.batches({"scores": self.scores}, self.data)
+
+  def block(self, number: int, of: int, classes: int) -> score_point.Scores:
+    """The scores of one of equally many prototypes, on the host."""
+    if number not in self._blocks:
+      chosen = np.split(self.scores, of, axis=1)[number]
+      labels = np.asarray(self.data.labels)
+      self._blocks[number] = score_point.kept(chosen, labels, classes)
+    return self._blocks[number]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,8 +109,8 @@ class Solver:
     ridge: factor of half the squared distance of the weights from +1 for the
       own class and 0 for others. Without it the weights to the own class could
       grow without end.
-    steps: most steps.
-    tolerance: the residual that ends the search; see `convex.Solution`.
+    steps: most steps of `convex`; a head that needs more is not refined.
+    tolerance: the residual that ends them; see `convex.Solution`.
   """
 
   classes: int
@@ -64,7 +122,7 @@ class Solver:
   def __call__(
     self,
     state: State,
-    data: Sequence[Batch],
+    kept: Kept,
     forbidden: Bool[ArrayLike, "k p"] | None = None,
   ) -> tuple[State, list[convex.Solution]]:
     """The state with the best head, and how each block was found.
@@ -73,7 +131,7 @@ class Solver:
 
     Args:
       state: its head, and which of its prototypes are alive.
-      data: `convex.batches` of the cached rows "scores" [b p].
+      kept: scores of the training images.
       forbidden: weights that must be 0; None: none must.
 
     Raises:
@@ -90,18 +148,64 @@ class Solver:
       alive = np.asarray(bank.alive) & own_block
       buffers = {"class_of": bank.class_of, "alive": alive}
       penalty = self._penalty(head, buffers, l1, forbidden)
-      solution = convex.solve(
-        ScoreLoss(self.classes),
-        head,
-        buffers,
-        data,
-        penalty,
-        self.steps,
-        self.tolerance,
-      )
+      if "weight" in head and 8 * self.classes * len(kept.data) <= _BYTES:
+        solution = self._dense(head, buffers, penalty, kept, number)
+      else:
+        solution = self._coarse(head, buffers, penalty, kept)
       head = solution.params
       found.append(solution)
     return state.replace(params={**state.params, "head": head}), found
+
+  def _coarse(
+    self, head: PyTree, buffers: PyTree, penalty: convex.Penalty, kept: Kept
+  ) -> convex.Solution:
+    loss = ScoreLoss(self.classes)
+    return convex.solve(
+      loss, head, buffers, kept.batches, penalty, self.steps, self.tolerance
+    )
+
+  def _dense(
+    self,
+    head: PyTree,
+    buffers: PyTree,
+    penalty: convex.Penalty,
+    kept: Kept,
+    number: int,
+  ) -> convex.Solution:
+    """The best weights [k p] of a block, from the nearest that are known."""
+    scores = kept.block(number, len(self.l1), self.classes)
+    width = len(scores.by_prototype)
+    own = slice(number * width, (number + 1) * width)
+    there = score_point.Penalty(
+      np.asarray(penalty.entries["weight"])[:, own] > 0,
+      np.asarray(penalty.l1["weight"], np.float64)[:, own],
+      np.asarray(penalty.centre["weight"], np.float64)[:, own],
+      penalty.ridge,
+    )
+    known = kept.near.get(number)
+    first = known.first if known else _first(scores, there)
+    start = known.point if known else _start(head, own, scores, there, first)
+    limit = _FINE * first
+
+    def refined(start: score_point.Point) -> tuple:
+      return active_set.solve(scores, start, there, limit, _ROUNDS)
+
+    found = refined(start) if start is not None else None
+    if found is None or found[1] > limit:
+      coarse = self._coarse(head, buffers, penalty, kept)
+      if coarse.residual > self.tolerance:
+        return coarse
+      weight = np.asarray(coarse.params["weight"], np.float64)[:, own]
+      found = refined(score_point.at(scores, weight * there.free))
+      if found[1] > self.tolerance * first:
+        return coarse
+    point, left, steps = found
+    kept.near.setdefault(number, Near(point, first))
+    weight = np.array(head["weight"], np.float32)
+    weight[:, own] = np.where(there.free, point.weight, weight[:, own])
+    loss = score_point.value(point, scores, there)
+    params = {**head, "weight": weight}
+    return convex.Solution(params, loss, steps, left / first)
 
   def _penalty(
     self,
@@ -122,6 +226,26 @@ class Solver:
       centre=centre,
       ridge=self.ridge,
     )
+
+
+def _first(scores: score_point.Scores, penalty: score_point.Penalty) -> float:
+  """The residual at the centre; 1 where there is nothing to search for."""
+  centre = score_point.at(scores, penalty.centre * penalty.free)
+  return float(score_point.residual(centre, penalty).max()) or 1.0
+
+
+def _start(
+  head: PyTree,
+  own: slice,
+  scores: score_point.Scores,
+  penalty: score_point.Penalty,
+  first: float,
+) -> score_point.Point | None:
+  """The point of the head, if it has little left."""
+  weight = np.asarray(head["weight"], np.float64)[:, own]
+  point = score_point.at(scores, weight * penalty.free)
+  near = score_point.residual(point, penalty).max() <= _NEAR * first
+  return point if near else None
 
 
 def without(head: PyTree, forbidden: Bool[ArrayLike, "k p"]) -> PyTree:

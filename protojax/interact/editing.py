@@ -16,12 +16,11 @@ import numpy as np
 
 from protojax import parallel
 from protojax.data.stream import Stream
-from protojax.engine import convex
 from protojax.interact.edits import Edit, Effect, Model, applied
 from protojax.prototypes import push
 from protojax.prototypes.bank import with_bank
 from protojax.prototypes.groups import CLASS
-from protojax.types import Batch, State
+from protojax.types import State
 
 _DIGITS = 16
 
@@ -114,13 +113,16 @@ class Editor:
     return self.edits.scores(self.state, self.judged)
 
   @functools.cached_property
-  def _data(self) -> Sequence[Batch]:
+  def _kept(self) -> Any:
     """The training images' scores, where the head is solved for."""
     if not self.edits.solves:
       return ()
     stream = self._training()
-    scores = self.edits.scores(self.state, stream)
-    return convex.batches({"scores": scores}, stream)
+    kept = self.edits.kept(self.edits.scores(self.state, stream), stream)
+    # Compiles the search, and finds the head that all others start near: so
+    # that they do not depend on what was asked before.
+    self.edits.solved(self.state, kept, self.model.forbidden)
+    return kept
 
   @functools.cached_property
   def before(self) -> Answers:
@@ -142,10 +144,7 @@ class Editor:
     Raises:
       UserError: there are no training images, or they take too much memory.
     """
-    _, _ = self.before, self.reference
-    if self.edits.solves:
-      # Compiles the search, and finds the head that others start near.
-      self.edits.solved(self.state, self._data, self.model.forbidden)
+    _, _, _ = self.before, self.reference, self._kept
 
   def check(self, edits: Sequence[Edit], where: str = "") -> Effect:
     """What is left after edits: `edits.applied`."""
@@ -173,7 +172,7 @@ class Editor:
       np.frombuffer(forbidden, bool).reshape(self.model.forbidden.shape),
     )
     state = self.without(effect)
-    state = self.edits.solved(state, self._data, effect.forbidden)
+    state = self.edits.solved(state, self._kept, effect.forbidden)
     return Edited(state, effect, self._answers(state))
 
   def without(self, effect: Effect) -> State:

@@ -48,7 +48,10 @@ class Edits:
     colours = np.stack(seen)[..., ::2].mean((1, 2)) / 255
     return np.float32(colours[:, [0, 0, 1, 1]])
 
-  def solved(self, state, data, forbidden):
+  def kept(self, scores, stream):
+    return scores, stream
+
+  def solved(self, state, kept, forbidden):
     self.asked += 1
     weight = np.where(forbidden, 0, _DOUBLED * state.params["head"]["weight"])
     return state.replace(params={**state.params, "head": {"weight": weight}})

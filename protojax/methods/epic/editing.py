@@ -54,15 +54,20 @@ class Channels:
     """The mean of each channel over the cells, for all images of a stream."""
     return editable.scores(self.network.score_rows, self.after, state, stream)
 
+  def kept(
+    self, scores: Float[ArrayLike, "n p"], stream: Stream
+  ) -> Sequence[Batch]:
+    """Batches of the scores, on the devices."""
+    return convex.batches({"scores": np.asarray(scores)}, stream)
+
   def solved(
-    self, state: State, data: Sequence[Batch], forbidden: Bool[ArrayLike, "k p"]
+    self, state: State, kept: Sequence[Batch], forbidden: Bool[ArrayLike, "k p"]
   ) -> State:
     """The state with 0 for forbidden weights, and the best probe with that.
 
     Args:
       state: some of its channels may be dead.
-      data: training images with their "scores" and "label"; not read if the
-        head is no probe.
+      kept: from `kept`; not read if the head is no probe.
       forbidden: weights that must be 0.
     """
     head = head_solver.without(state.params["head"], forbidden)
@@ -77,7 +82,7 @@ class Channels:
         _probe_loss,
         head,
         {"living": alive},
-        data,
+        kept,
         convex.Penalty(free, none, head, _RIDGE),
         _STEPS,
         head_solver.TOLERANCE,

@@ -11,10 +11,9 @@ from typing import Any
 import jax.numpy as jnp
 
 from protojax.data.stream import Stream
-from protojax.engine import convex
 from protojax.engine.cached import Cached
 from protojax.engine.editable import Editable
-from protojax.engine.head_solver import Solver
+from protojax.engine.head_solver import Kept, Solver
 from protojax.engine.stage import Pass
 from protojax.prototypes.network import Network
 from protojax.types import Metrics, State, UserError
@@ -91,7 +90,7 @@ def solve(
   )
   assert rows is not None, "`stage` has checked their size"
   solver = Solver(len(network.class_names), (l1,), ridge, steps)
-  state, (found,) = solver(state, convex.batches(rows, data))
+  state, (found,) = solver(state, Kept(rows["scores"], data))
   weights, entries = network.off_class(state.params, state)
   metrics = {
     "loss": found.loss,

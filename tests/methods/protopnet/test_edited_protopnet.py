@@ -95,7 +95,7 @@ def test_forbidden_for_all_classes_is_thrown_out(editor):
   effect = editor.check(_forbidden(names[0], _GONE))
   forbidden = effect.forbidden.copy()
   forbidden[:, _GONE] = True
-  gone = editor.edits.solved(editor.state, editor._data, forbidden)
+  gone = editor.edits.solved(editor.state, editor._kept, forbidden)
   expected = editor(_removed(_GONE)).state.params["head"]["weight"]
   weight = np.asarray(gone.params["head"]["weight"])
   assert_array_equal(weight[:, _GONE], 0)
@@ -109,7 +109,7 @@ def test_a_forbidden_weight_is_0_and_the_others_are_the_best(editor):
   edited = editor(_forbidden(name, 0))
   weight = np.float64(edited.state.params["head"]["weight"])
   assert weight[2, 0] == 0
-  (batch,) = editor._data
+  (batch,) = editor._kept.batches
   flat = {k: np.asarray(batch[k]).reshape(-1) for k in ("label", "valid")}
   scores = np.float64(np.asarray(batch["scores"]).reshape(-1, 6))
   scores, labels = scores[flat["valid"]], flat["label"][flat["valid"]]

@@ -37,7 +37,7 @@ def _alone(editor, weight, branch, alive):
   class_of = np.asarray(bank_of(state).class_of)[own]
   data = [
     {**batch, "scores": np.asarray(batch["scores"])[..., own]}
-    for batch in editor._data
+    for batch in editor._kept.batches
   ]
   to_own = np.arange(len(weight))[:, None] == class_of
   living = np.tile(alive[own], (len(weight), 1)).astype(np.float32)
@@ -70,7 +70,7 @@ def test_each_branch_is_solved_by_its_own_logits(editor):
     assert_allclose(weight[:, own], expected, atol=1e-4)
   # The branch that lost nothing has the head that it had without the edit.
   solved = editor.edits.solved(
-    editor.state, editor._data, editor.model.forbidden
+    editor.state, editor._kept, editor.model.forbidden
   ).params["head"]["weight"]
   _, other = np.split(np.arange(len(bank_of(editor.state).alive)), BOTH)
   assert_array_equal(weight[:, other], solved[:, other])
