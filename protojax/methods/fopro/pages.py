@@ -7,7 +7,14 @@ from typing import Any
 from jaxtyping import Int
 import numpy as np
 
-from protojax.explain.blocks import Block, Gallery, Note, Picture, Table
+from protojax.explain.blocks import (
+  Block,
+  Gallery,
+  Note,
+  Picture,
+  Sentence,
+  Table,
+)
 from protojax.methods.fopro import cleaning_list, web
 from protojax.methods.fopro.explanation import Exemplars, reason
 from protojax.methods.fopro.verdicts import Verdicts
@@ -39,9 +46,15 @@ def pages(method: Any, state: State, workdir: Path) -> Iterator[Page]:
         f" --config.cleaning.corrected={list_}; write yes under"
         " checked where an image shall be trusted as a few-shot image is."
       ),
+      Sentence(
+        "The vote is the share, 0 to 1, that classifier and prototypes give a"
+        " class; the relation, 0 to 1, says how well an image goes with the"
+        " prototype of its label. A label that neither speaks for is dropped,"
+        " or replaced where the vote for another class is large enough."
+      ),
+      _by_class(names, listed, found),
       *_shown("Dropped", ~found.kept, data, names, listed, found),
       *_shown("Relabelled", changed, data, names, listed, found),
-      _by_class(names, listed, found),
     ),
   )
 

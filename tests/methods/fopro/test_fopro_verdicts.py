@@ -8,7 +8,13 @@ import pytest
 from protojax import methods
 from protojax.configs import fopro_folder
 from protojax.engine.stage import Fit
-from protojax.methods.fopro import cleaning_list, explanation, starting, web
+from protojax.methods.fopro import (
+  cleaning_list,
+  explanation,
+  pages,
+  starting,
+  web,
+)
 from protojax.methods.fopro import verdicts as verdicts_lib
 from protojax.methods.fopro.verdicts import Verdicts
 from protojax.types import UserError
@@ -88,6 +94,15 @@ def test_a_verdict_has_its_reason():
     " largest vote is 0.60, for a.",
     "Kept as b: it is a few-shot image.",
   ]
+
+
+def test_the_page_counts_verdicts_by_class():
+  listed = cleaning_list.listed(_Source())
+  table = pages._by_class(("a", "b"), listed, _FOUND)
+  assert table.columns[1:] == (
+    *("web images", "kept", "relabelled", "dropped", "taken in"),
+  )
+  assert table.rows == (("a", 2, 1, 1, 0, 0), ("b", 2, 1, 0, 1, 1))
 
 
 @pytest.fixture
