@@ -11,12 +11,24 @@ QUESTION = "What does FoPro add on photographs with many wrong labels?"
 _FILE = "configs/fopro_folder.py"
 _HERE = {
   "data.root": "caltech101_web",
-  "data.image_size": 96,
-  "data.resize_size": 112,
+  # Small images and few epochs: a step of FoPro is nearly three of plain ones.
+  "data.image_size": 64,
+  "data.resize_size": 72,
   "queue.size": 256,
-  "queue.momentum": 0.99,
+  "queue.momentum": 0.95,
   "prototypes.momentum": 0.99,
-  "network.hidden": 512,
+  "network.hidden": 256,
+  "loss.alpha": 0.8,
+  "loss.auxiliary": 0.1,
+  "loss.prototype": 0.5,
+  "loss.instance": 0.2,
+  "stages.frozen": 0,
+  "stages.start": 2,
+  "stages.contrast": 1,
+  "stages.relate": 1,
+  "stages.clean": 2,
+  "stages.plan": 5,
+  "plain.epochs": 6,
   "optimizer.rate": 3e-4,
   "optimizer.relation": 1e-3,
 }
@@ -29,7 +41,7 @@ def _arm(shots: int, baseline: str = "") -> tuple[str, dict]:
 ARMS = {
   f"{name}, K = {shots}": _arm(shots, baseline)
   for shots in (1, 16)
-  for name, baseline in (("FoPro", ""), ("plain", "plain"), ("by loss", "loss"))
+  for name, baseline in (("plain", "plain"), ("FoPro", ""), ("by loss", "loss"))
 }
 
 FIGURES = {
