@@ -2,8 +2,9 @@
 
 At time t an image is `alpha clean + sigma noise`. A process gives alpha and
 sigma: `Flow` is the straight line of rectified flow, `Diffusion` the steps of
-DDPM. Every kind of prediction is a combination of clean image and noise, so
-that one formula turns each into every other. Times are of the order of 1000.
+DDPM, `LogSnr` the cosine schedule in continuous time. Every kind of prediction
+is a combination of clean image and noise, so that one formula turns each into
+every other. Times are of the order of 1000.
 """
 
 import dataclasses
@@ -17,9 +18,10 @@ import numpy as np
 
 from protojax.types import ArrayLike, UserError
 
-KINDS = ("noise", "v", "velocity")
+KINDS = ("noise", "v", "velocity", "clean")
 SCHEDULES = ("linear", "cosine", "scaled")
 _LONGEST = 1000.0
+_NOISIEST = 999.0
 # Of a step, the share of noise at most (Nichol & Dhariwal 2021).
 _MOST = 0.999
 
@@ -32,8 +34,8 @@ class Process(Protocol):
   def prediction(self) -> str:
     """What the network predicts, one of `KINDS`.
 
-    The noise; v = alpha noise - sigma clean (Salimans & Ho, 2022); or velocity
-    = noise - clean.
+    The noise; v = alpha noise - sigma clean (Salimans & Ho, 2022); velocity =
+    noise - clean; or the clean image.
     """
     ...
 
@@ -71,7 +73,7 @@ class Flow:
   shift: float = 1.0
 
   def __post_init__(self) -> None:
-    _require(self.prediction, KINDS[1:], "prediction of a flow")
+    _require(self.prediction, KINDS[1:3], "prediction of a flow")
 
   def scales(
     self, t: Float[ArrayLike, " b"]
@@ -111,7 +113,7 @@ class Diffusion:
   steps: int = 1000
 
   def __post_init__(self) -> None:
-    _require(self.prediction, KINDS, "prediction")
+    _require(self.prediction, KINDS[:3], "prediction")
     _require(self.schedule, SCHEDULES, "schedule")
 
   def scales(
@@ -160,6 +162,51 @@ class Diffusion:
     at = (np.arange(count + 1) / count + 0.008) / 1.008
     kept = np.cos(at * np.pi / 2) ** 2
     return np.minimum(1 - kept[1:] / kept[:-1], _MOST)
+
+
+@dataclasses.dataclass(frozen=True)
+class LogSnr:
+  """The cosine schedule by the logarithm of its signal-to-noise ratio.
+
+  log-SNR(t) = -log(cos(u)^-2 - 1) with u = (t/1000 + 0.0002) / 1.00025 pi/2, as
+  in DDP (Ji et al., 2023, 2303.17559), so that alpha = cos u and sigma = sin u.
+  There is some noise at 0 and some signal at 1000.
+
+  Attributes:
+    prediction: see `Process`.
+    least: the earliest time to train on.
+  """
+
+  prediction: str = "clean"
+  least: float = 0.0
+
+  def __post_init__(self) -> None:
+    _require(self.prediction, KINDS, "prediction")
+
+  def scales(
+    self, t: Float[ArrayLike, " b"]
+  ) -> tuple[Float[Array, " b"], Float[Array, " b"]]:
+    """Cosine and sine of the angle."""
+    angle = (jnp.asarray(t) / _LONGEST + 0.0002) / 1.00025 * jnp.pi / 2
+    return jnp.cos(angle), jnp.sin(angle)
+
+  def log_snr(self, t: Float[ArrayLike, " b"]) -> Float[Array, " b"]:
+    """2 log(alpha / sigma): 16 at 0, -13 at 999."""
+    alpha, sigma = self.scales(t)
+    return 2 * (jnp.log(alpha) - jnp.log(sigma))
+
+  def draw(self, keys: Key[Array, " b"]) -> Float[Array, " b"]:
+    """Times between the earliest and 999, all alike; they are not whole."""
+
+    def one(key):
+      return jax.random.uniform(key, (), minval=self.least, maxval=_NOISIEST)
+
+    return jax.vmap(one)(keys)
+
+  def times(self, steps: int) -> Float[np.ndarray, " n"]:
+    """From 999 to 0 in equal steps."""
+    spread = np.linspace(_NOISIEST, 0, _positive(steps) + 1)
+    return spread.astype(np.float32)
 
 
 class Estimate(NamedTuple):
@@ -246,7 +293,8 @@ def estimate(
   """Clean image and noise that a noisy image and a prediction stand for.
 
   Solves x = alpha clean + sigma noise, prediction = p clean + q noise. Where
-  alpha is 0, a prediction of the noise does not tell the clean image.
+  alpha is 0, a prediction of the noise does not tell the clean image, and where
+  sigma is 0, that of the clean image does not tell the noise.
 
   Args:
     process: of the network.
@@ -272,6 +320,7 @@ def _parts(kind, alpha, sigma):
     "noise": (nothing, one),
     "v": (-sigma, alpha),
     "velocity": (-one, one),
+    "clean": (one, nothing),
   }[kind]
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from protojax import parallel
 from protojax.diffusion import processes
-from protojax.diffusion.processes import Diffusion, Estimate, Flow
+from protojax.diffusion.processes import Diffusion, Estimate, Flow, LogSnr
 from protojax.types import UserError
 
 
@@ -75,13 +75,14 @@ def test_predictions_are_combinations_of_image_and_noise():
     return process.scales(t), x, found, back
 
   program = jax.jit(there_and_back, static_argnums=0)
-  for process in (Flow(), Diffusion(schedule="cosine")):
+  for process in (Flow(), Diffusion(schedule="cosine"), LogSnr()):
     scales, x, found, back = program(process, clean, noise, t)
     alpha, sigma = (np.asarray(s)[:, None, None, None] for s in scales)
     expected = {
       "noise": noise,
       "v": alpha * noise - sigma * clean,
       "velocity": noise - clean,
+      "clean": clean,
     }
     close = functools.partial(np.testing.assert_allclose, rtol=1e-4, atol=1e-5)
     close(x, alpha * clean + sigma * noise)
@@ -126,10 +127,39 @@ def test_times_to_train_on():
   assert np.abs(counts - 1000).max() < 4 * (4000 * 3 / 16) ** 0.5
 
 
+def test_the_cosine_schedule_by_its_log_snr():
+  t = np.float32([0, 500, 999])
+  u = (t / 1000 + 0.0002) / 1.00025 * np.pi / 2
+  expected = -np.log(np.cos(np.float64(u)) ** -2 - 1)
+  alpha, sigma = LogSnr().scales(t)
+  np.testing.assert_allclose(LogSnr().log_snr(t), expected, rtol=1e-3)
+  logistic = np.sqrt(1 / (1 + np.exp(-expected)))
+  np.testing.assert_allclose(alpha, logistic, atol=1e-5)
+  np.testing.assert_allclose(alpha**2 + sigma**2, 1, rtol=1e-6)
+  np.testing.assert_allclose(alpha, [1, 0.7071, 0.0016], atol=1e-4)
+  keys = jax.random.split(parallel.key(0), 200)
+  late = LogSnr(least=300).draw(keys)
+  assert late.min() >= 300
+  assert late.max() <= 999
+  np.testing.assert_allclose(LogSnr().times(3), [999, 666, 333, 0])
+
+
+def test_noisy_images_have_the_mean_and_variance_of_their_time():
+  """Of many draws, within five deviations of the estimates."""
+  clean, process = np.full((4000, 1, 1, 1), 0.5, np.float32), LogSnr()
+  t = np.full(4000, 700, np.float32)
+  noise = processes.normal(jax.random.split(parallel.key(0), 4000), 1, 1, 1)
+  x = np.asarray(processes.noisy(process, Estimate(clean, noise), t))
+  alpha, sigma = (float(s[0]) for s in process.scales(t))
+  assert abs(x.mean() - 0.5 * alpha) < 5 * sigma / 4000**0.5
+  assert abs(x.var() - sigma**2) < 5 * sigma**2 * (2 / 4000) ** 0.5
+
+
 @pytest.mark.parametrize(
   ("make", "told"),
   [
     (lambda: Flow("noise"), "prediction of a flow 'noise': choose from v, vel"),
+    (lambda: LogSnr("x"), "prediction 'x': choose from noise, v, velocity, cl"),
     (lambda: Diffusion("x"), "prediction 'x': choose from noise, v, velocity"),
     (lambda: Diffusion(schedule="x"), "schedule 'x': choose from linear"),
     (lambda: Diffusion(steps=10).times(11), "11 steps of a sampler; the proc"),
