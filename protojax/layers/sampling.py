@@ -1,4 +1,4 @@
-"""Reads maps between their cells: bilinear, zero outside."""
+"""Reads maps between their cells, and planes of classes at another size."""
 
 from collections.abc import Iterator
 
@@ -64,3 +64,13 @@ def corners(
       columns = share[:, 1] if dx else 1 - share[:, 1]
       at = jnp.where(inside, y * width + x, 0)
       yield at, jnp.where(inside, rows * columns, 0)
+
+
+def nearest(
+  planes: Int[Array, "b H W"], rows: int, columns: int
+) -> Int[Array, "b rows columns"]:
+  """Planes of classes at another size: the pixel in the middle of each cell."""
+  height, width = planes.shape[1:]
+  y = (2 * jnp.arange(rows) + 1) * height // (2 * rows)
+  x = (2 * jnp.arange(columns) + 1) * width // (2 * columns)
+  return planes[:, y][:, :, x]

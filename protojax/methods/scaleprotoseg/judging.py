@@ -10,8 +10,9 @@ from jaxtyping import Bool, Int
 import numpy as np
 
 from protojax import parallel
+from protojax.layers.sampling import nearest
 from protojax.methods.scaleprotoseg import grouping, losses
-from protojax.methods.scaleprotoseg.network import Network, nearest
+from protojax.methods.scaleprotoseg.network import Network
 from protojax.metrics import segmentation
 from protojax.metrics.segmentation import Counts
 from protojax.types import Array, Batch, Metrics, PyTree, State
@@ -67,7 +68,7 @@ def _step(network: Network, state: State, batch: Batch) -> dict[str, Array]:
     return {**found, "overlap": jnp.zeros((len(answers), 2))}
   distances = network.distances(state.params, features)
   b, h, w = distances.shape[:3]
-  labels = nearest(batch["mask"], h, w).reshape(b, 1, h * w)
+  labels = nearest(jnp.asarray(batch["mask"]), h, w).reshape(b, 1, h * w)
   alive = network.alive(state)
   each = jax.vmap(lambda d, y: jnp.stack(losses.diversity(d, y, alive)))
   flat = distances.reshape(b, 1, h * w, *distances.shape[3:])

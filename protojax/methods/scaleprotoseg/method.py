@@ -21,6 +21,7 @@ from protojax.engine.cached import Cached
 from protojax.engine.optimizer import adam, grouped
 from protojax.engine.stage import Fit, Pass, steps
 from protojax.engine.terms import Aux, Now, Term, penalty
+from protojax.layers.sampling import nearest
 from protojax.methods import image_data
 from protojax.methods.base import NO_ASSETS, Capabilities, splits
 from protojax.methods.scaleprotoseg import (
@@ -34,7 +35,7 @@ from protojax.methods.scaleprotoseg import (
   settings,
 )
 from protojax.methods.scaleprotoseg.aspp import Aspp
-from protojax.methods.scaleprotoseg.network import Network, nearest
+from protojax.methods.scaleprotoseg.network import Network
 from protojax.prototypes import start
 from protojax.prototypes.bank import with_bank
 from protojax.types import Array, ArrayLike, Batch, Metrics, PyTree, State
@@ -170,7 +171,7 @@ class Method:
     terms: dict[str, Term] = {}
     for number, features in enumerate(maps):
       suffix = f"_{number}" if number else ""
-      labels = nearest(batch["mask"], *features.shape[1:3])
+      labels = nearest(jnp.asarray(batch["mask"]), *features.shape[1:3])
       for name, term in self._of_map(params, state, features, labels).items():
         weight = term.weight / len(maps)
         terms[name + suffix] = term._replace(weight=weight)

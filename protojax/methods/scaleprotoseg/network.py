@@ -17,6 +17,7 @@ import jax.numpy as jnp
 from jaxtyping import Bool, Float, Int, UInt8
 
 from protojax.backbones.backbone import Backbone
+from protojax.layers.sampling import nearest
 from protojax.methods.scaleprotoseg import grouping
 from protojax.methods.scaleprotoseg.aspp import Aspp
 from protojax.prototypes import bank as bank_lib
@@ -315,7 +316,7 @@ class Network:
     found = {"features": self.embed(state, batch["image"])}
     if "mask" in batch:
       h, w = found["features"].shape[1:3]
-      found["cells"] = nearest(batch["mask"], h, w)
+      found["cells"] = nearest(jnp.asarray(batch["mask"]), h, w)
     return found
 
   @staticmethod
@@ -338,17 +339,6 @@ class Network:
     """The class of each pixel of images with these sides: logits, bilinear."""
     logits = _resized(self.logits(state, features), *sides)
     return jnp.argmax(logits, axis=-1).astype(jnp.int32)
-
-
-def nearest(
-  planes: Int[ArrayLike, "b H W"], rows: int, columns: int
-) -> Int[Array, "b rows columns"]:
-  """Planes of classes at another size: the pixel in the middle of each cell."""
-  planes = jnp.asarray(planes)
-  height, width = planes.shape[1:]
-  y = (2 * jnp.arange(rows) + 1) * height // (2 * rows)
-  x = (2 * jnp.arange(columns) + 1) * width // (2 * columns)
-  return planes[:, y][:, :, x]
 
 
 def scaled(
