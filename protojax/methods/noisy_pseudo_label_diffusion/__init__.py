@@ -1,0 +1,1 @@
+"""Label diffusion held by class prototypes, for wrong pseudo-labels."""
