@@ -29,6 +29,7 @@ _CONFIGS = (
   "inp_former_folder",
   "irca_folder",
   "neurogaze_distill_digits",
+  "noisy_pseudo_label_diffusion_folder",
   "patchct_folder",
   "pem_folder",
   "promoe_digits",

@@ -1,0 +1,285 @@
+"""Evidence of images and prototypes, as blocks for the report."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from protojax.data.source import printable
+from protojax.explain import blocks, dense_pictures
+from protojax.explain.request import Request
+from protojax.methods.noisy_pseudo_label_diffusion.network import Network
+from protojax.types import Picture
+
+# Cells around the one that is most similar, on each side of it.
+_AROUND = 2
+
+
+class Patch(NamedTuple):
+  """The cell of an image that is most similar to a prototype.
+
+  Attributes:
+    number: of the class.
+    index: of the image in its source.
+    cell: its number in the map, row by row.
+    cosine: of the two.
+  """
+
+  number: int
+  index: int
+  cell: int
+  cosine: float
+
+
+def image(
+  network: Network,
+  data: Any,
+  request: Request,
+  index: int,
+  row: Mapping[str, np.ndarray],
+) -> blocks.Explanation:
+  """The explanation of one image.
+
+  Args:
+    network: of the state.
+    data: the stream of the images.
+    request: what is asked for.
+    index: of the image in its source.
+    row: of `explanation.explained`.
+  """
+  example = data.examples([index])
+  pixels = np.asarray(example["image"][0])
+  truth = np.asarray(example["mask"][0]) if "mask" in example else None
+  names = network.class_names
+  drawn: list[blocks.Block] = [
+    dense_pictures.pictures(pixels, row["classes"], truth, names)
+  ]
+  drawn += _maps(row, pixels)
+  drawn += dense_pictures.legend(row["classes"], truth, names)
+  drawn += _steps(row, names)
+  drawn += _because(request, row, names)
+  title = printable(data.source.name(index))
+  if truth is not None and (truth != dense_pictures.VOID).any():
+    known = truth != dense_pictures.VOID
+    wrong = float((row["classes"] != truth)[known].mean())
+    title = f"{title}: {wrong:.0%} of the pixels are wrong"
+  return blocks.Explanation(
+    key=f"{request.split}-image-{index}",
+    title=title,
+    scope="local",
+    split=request.split,
+    subject=data.source.name(index),
+    group="Images",
+    blocks=tuple(drawn),
+  )
+
+
+def _maps(
+  row: Mapping[str, np.ndarray], pixels: Picture
+) -> Iterator[blocks.Block]:
+  """Where the seeds disagree, and how clear the nearest prototype is."""
+  picture = blocks.Picture(pixels)
+  yield blocks.Map(
+    np.asarray(row["disagreement"], np.float32),
+    0.0,
+    1.0,
+    "Disagreement of the seeds about each cell: 0, all noise maps lead to the"
+    " same answer",
+    over=picture,
+  )
+  yield blocks.Map(
+    np.asarray(row["margin"], np.float32),
+    0.0,
+    1.0,
+    "Cosine to the nearest prototype, less that to the second",
+    over=picture,
+  )
+
+
+def _steps(
+  row: Mapping[str, np.ndarray], names: Sequence[str]
+) -> Iterator[blocks.Block]:
+  """How the answer comes about, from noise to the last step."""
+  own, settled = row["own"], row["settled"]
+  at = np.arange(1, len(own) + 1, dtype=np.float64)
+  shown = [k for k in range(len(names)) if not np.isnan(own[:, k]).any()]
+  yield blocks.Curve(
+    tuple(
+      blocks.Series(names[k], at, np.asarray(own[:, k], np.float64))
+      for k in shown
+    ),
+    blocks.Axis("step of the sampler"),
+    blocks.Axis("cosine"),
+    "Mean cosine to its prototype of the cells that end as each class",
+  )
+  yield blocks.Table(
+    ("step", "cells settled", *(names[k] for k in shown)),
+    tuple(
+      (
+        number + 1,
+        float(settled[number]),
+        *(float(own[number, k]) for k in shown),
+      )
+      for number in range(len(own))
+    ),
+    "From noise to the answer",
+  )
+
+
+def _because(
+  request: Request, row: Mapping[str, np.ndarray], names: Sequence[str]
+) -> Iterator[blocks.Block]:
+  """Of each class that is said: its most similar cell, because of what."""
+  grey = bool(row["grey"])
+  had = request.preset.seen(grey)
+  rows = tuple(
+    (
+      name,
+      float((row["classes"] == k).mean()),
+      float((row["near"] == k).mean()),
+      float(row["similarity"][k]),
+      *(
+        float(x) if there else None
+        for x, there in zip(row["delta"][:, k], had, strict=True)
+      ),
+    )
+    for k, name in enumerate(names)
+    if (row["classes"] == k).any()
+  )
+  yield blocks.Sentence(
+    "The cosine of the cell that is most similar to the prototype of each class"
+    " said, and what it loses where the image is changed."
+  )
+  columns = "class", "share said", "nearest prototype", "cosine"
+  yield blocks.Table(
+    (*columns, *request.preset.names), rows, "Prototypes, and because of what"
+  )
+  if grey:
+    yield blocks.Note(
+      "Grey images have neither hue nor saturation, which are left out."
+    )
+
+
+def prototypes(
+  network: Network, data: Any, request: Request, found: Sequence[Patch]
+) -> Iterator[blocks.Explanation]:
+  """Each prototype, by the cells of labelled images nearest to it.
+
+  Args:
+    network: of the prototypes.
+    data: the training images.
+    request: "nearest" says how many cells are shown.
+    found: the best cell of each image and class.
+  """
+  for k, name in enumerate(network.class_names[: request.prototypes_shown]):
+    own = sorted(
+      (patch for patch in found if patch.number == k),
+      key=lambda patch: (-patch.cosine, patch.index),
+    )[: request.nearest]
+    images = data.examples([patch.index for patch in own])["image"]
+    gallery = tuple(
+      blocks.Picture(
+        _around(network, np.asarray(pixels), patch.cell),
+        f"{printable(data.source.name(patch.index))}: {patch.cosine:.3f}",
+      )
+      for patch, pixels in zip(own, images, strict=True)
+    )
+    yield blocks.Explanation(
+      key=f"{request.split}-prototype-{k}",
+      title=f"Prototype of {name}",
+      scope="global",
+      split=request.split,
+      subject=name,
+      group="Prototypes",
+      blocks=(
+        blocks.Sentence(
+          "A prototype is the mean direction of the cells of its class, and no"
+          " image. These cells of labelled images are the most similar to it,"
+          " one of each image, with their cosine."
+        ),
+        blocks.Gallery(gallery, "Nearest cells"),
+        blocks.Table(
+          ("image", "cell", "cosine"),
+          tuple(
+            (printable(data.source.name(p.index)), p.cell, p.cosine)
+            for p in own
+          ),
+          "Cells nearest to prototypes",
+        ),
+      ),
+    )
+
+
+def _around(network: Network, pixels: Picture, cell: int) -> Picture:
+  """A cell and some around it, as far as there is an image."""
+  rows, columns = network.grid
+  size = network.image_size
+  y, x = divmod(cell, columns)
+  top, left = max(y - _AROUND, 0), max(x - _AROUND, 0)
+  return pixels[
+    top * size // rows : (y + _AROUND + 1) * size // rows,
+    left * size // columns : (x + _AROUND + 1) * size // columns,
+  ]
+
+
+class Gathered:
+  """What all explained images say together."""
+
+  def __init__(self, network: Network, request: Request) -> None:
+    self.request = request
+    self.names = network.class_names
+    steps = network.steps if network.denoiser.noisy else 1
+    self.own = np.zeros((steps, len(self.names)))
+    self.images = np.zeros(len(self.names), int)
+    self.settled, self.apart, self.count = np.zeros(steps), 0.0, 0
+
+  def add(self, row: Mapping[str, np.ndarray]) -> None:
+    """Adds an image."""
+    there = ~np.isnan(row["own"]).any(axis=0)
+    self.own += np.nan_to_num(row["own"]) * there
+    self.images += there
+    self.settled += row["settled"]
+    self.apart += float(row["disagreement"].mean())
+    self.count += 1
+
+  def overview(self, vectors: np.ndarray) -> blocks.Explanation:
+    """Prototypes among each other, and means over the images.
+
+    Args:
+      vectors: of the prototypes.
+    """
+    own = self.own / np.maximum(self.images, 1)[None]
+    steps = len(own)
+    rows = tuple(
+      (
+        name,
+        int(self.images[k]),
+        *(float(own[t, k]) if self.images[k] else None for t in range(steps)),
+      )
+      for k, name in enumerate(self.names)
+    )
+    count = max(self.count, 1)
+    settled = ", ".join(f"{x:.1%}" for x in self.settled / count)
+    return blocks.Explanation(
+      key=f"{self.request.split}-overview",
+      title="Prototypes and the diffusion",
+      scope="overview",
+      split=self.request.split,
+      blocks=(
+        blocks.Sentence(
+          f"Cells that say after each step what they end as: {settled}. Mean"
+          f" disagreement of the seeds: {self.apart / count:.4f}."
+        ),
+        blocks.Table(
+          ("class", "images", *(f"step {t + 1}" for t in range(steps))),
+          rows,
+          "Mean cosine to the own prototype, by step",
+        ),
+        blocks.Matrix(
+          self.names,
+          self.names,
+          np.asarray(vectors @ vectors.T, np.float64),
+          "Cosines of the prototypes",
+        ),
+      ),
+    )

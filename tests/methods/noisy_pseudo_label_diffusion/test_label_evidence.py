@@ -1,0 +1,103 @@
+"""Evidence of cells, prototypes and steps, from rows that are made up."""
+
+import functools
+
+import jax
+import numpy as np
+from numpy.testing import assert_allclose
+import pytest
+
+from configs import noisy_pseudo_label_diffusion_folder as folder
+from protojax import methods, parallel
+from protojax.explain import blocks, documents
+from protojax.explain.request import Request
+from protojax.methods.noisy_pseudo_label_diffusion import (
+  cell_evidence,
+  explanation,
+)
+from protojax.modify import presets
+
+_PRESET = presets.load("contrast=0.45", "fast", "none")
+
+
+@pytest.fixture(scope="module")
+def method():
+  return methods.load(folder.get_config("debug"))
+
+
+@pytest.fixture(scope="module")
+def row(method):
+  """In the shapes of `explanation.explained`: grey, and without class 3."""
+  state = jax.eval_shape(method.init, parallel.init_key(0))
+  batch = next(method.stream("test").batches())
+  step = functools.partial(explanation.explained, method.network, _PRESET)
+  shapes = jax.eval_shape(step, state, batch)
+  rng = np.random.default_rng(0)
+  made = {
+    name: np.asarray(rng.uniform(0, 3, x.shape[1:]), x.dtype)
+    for name, x in shapes.items()
+  }
+  made["own"][:, 3] = np.nan
+  return {**made, "grey": np.bool_(True), "settled": np.float32([0.5, 1])}
+
+
+def _of(explanation, kind):
+  return [x for x in explanation.blocks if isinstance(x, kind)]
+
+
+def test_an_image_shows_disagreement_margins_and_steps(method, row):
+  data = method.stream("test")
+  found = cell_evidence.image(
+    method.network, data, Request(preset=_PRESET), 2, row
+  )
+  assert documents.from_json(documents.to_json(found)).key == found.key
+  apart, margin = _of(found, blocks.Map)
+  assert_allclose(apart.values, row["disagreement"])
+  assert_allclose(margin.values, row["margin"])
+  (curve,) = _of(found, blocks.Curve)
+  names = [line.name for line in curve.series]
+  assert method.network.class_names[3] not in names
+  assert_allclose(curve.series[0].y, row["own"][:, 0], rtol=1e-6)
+  *_, steps, because = _of(found, blocks.Table)
+  assert steps.columns == ("step", "cells settled", *names)
+  assert [line[:2] for line in steps.rows] == [(1, 0.5), (2, 1.0)]
+  assert because.columns[:4] == (
+    *("class", "share said", "nearest prototype", "cosine"),
+  )
+  assert {line[0] for line in because.rows} == {
+    method.network.class_names[k] for k in np.unique(row["classes"])
+  }
+  assert _of(found, blocks.Note)
+
+
+def test_a_prototype_is_shown_by_its_nearest_cells(method):
+  patches = [
+    cell_evidence.Patch(k, i, 16 * i + k, i / 10)
+    for k in range(6)
+    for i in range(8)
+  ]
+  found = list(
+    cell_evidence.prototypes(
+      method.network, method.stream("train"), Request(nearest=3), patches
+    )
+  )
+  assert len(found) == 6
+  (table,) = _of(found[2], blocks.Table)
+  assert [line[1:] for line in table.rows] == [
+    (16 * i + 2, i / 10) for i in (7, 6, 5)
+  ]
+  (gallery,) = _of(found[0], blocks.Gallery)
+  # At the left border: the cell and two to its right, of 4 pixels each.
+  assert gallery.pictures[0].image.shape == (20, 12, 3)
+
+
+def test_an_overview_has_means_and_the_cosines_of_prototypes(method, row):
+  gathered = cell_evidence.Gathered(method.network, Request())
+  gathered.add(row)
+  gathered.add({**row, "own": np.zeros_like(row["own"])})
+  found = gathered.overview(np.eye(6, 8, dtype=np.float32))
+  (table,) = _of(found, blocks.Table)
+  assert table.rows[3][1] == 1
+  assert_allclose(table.rows[0][2:], row["own"][:, 0] / 2, rtol=1e-6)
+  (matrix,) = _of(found, blocks.Matrix)
+  assert_allclose(matrix.values, np.eye(6))
