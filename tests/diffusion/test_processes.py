@@ -138,7 +138,7 @@ def test_the_cosine_schedule_by_its_log_snr():
   np.testing.assert_allclose(alpha**2 + sigma**2, 1, rtol=1e-6)
   np.testing.assert_allclose(alpha, [1, 0.7071, 0.0016], atol=1e-4)
   keys = jax.random.split(parallel.key(0), 200)
-  late = LogSnr(least=300).draw(keys)
+  late = LogSnr(least=300.0).draw(keys)
   assert late.min() >= 300
   assert late.max() <= 999
   np.testing.assert_allclose(LogSnr().times(3), [999, 666, 333, 0])
@@ -147,7 +147,7 @@ def test_the_cosine_schedule_by_its_log_snr():
 def test_noisy_images_have_the_mean_and_variance_of_their_time():
   """Of many draws, within five deviations of the estimates."""
   clean, process = np.full((4000, 1, 1, 1), 0.5, np.float32), LogSnr()
-  t = np.full(4000, 700, np.float32)
+  t = jnp.full(4000, 700.0)
   noise = processes.normal(jax.random.split(parallel.key(0), 4000), 1, 1, 1)
   x = np.asarray(processes.noisy(process, Estimate(clean, noise), t))
   alpha, sigma = (float(s[0]) for s in process.scales(t))
