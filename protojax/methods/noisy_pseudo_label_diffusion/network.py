@@ -246,7 +246,7 @@ class Network:
 def denoised(
   read: Any,
   clean: Any,
-  z: Float[Array, "b h w d"],
+  z: Float[ArrayLike, "b h w d"],
   steps: int,
   whole: bool = False,
 ) -> PyTree:
@@ -267,7 +267,7 @@ def denoised(
     z = samplers.step(PROCESS, lambda z, t: answer, z, start, end)
     return z, found
 
-  times = pairs(steps)
+  z, times = jnp.asarray(z), pairs(steps)
   if whole:
     return jax.lax.scan(move, z, jnp.asarray(times))[1]
   z, _ = jax.lax.scan(

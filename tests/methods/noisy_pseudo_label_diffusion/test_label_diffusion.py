@@ -13,8 +13,6 @@ from protojax.engine.terms import Now
 from protojax.types import UserError
 from tests import starts
 
-_NOW = Now(parallel.key(0), np.int32(0), np.float32(0.5))
-
 
 def _load(variants="debug", names=None, **keys):
   config = folder.get_config(variants).unlock()
@@ -58,7 +56,8 @@ def step(method, state):
 
   def total(params, teacher, batch):
     given = state.replace(memory={**state.memory, "teacher": teacher})
-    terms, aux = fit.loss(params, given, batch, _NOW)
+    now = Now(parallel.key(0), jnp.int32(0), jnp.float32(0.5))
+    terms, aux = fit.loss(params, given, batch, now)
     values = {n: t.total / jnp.maximum(t.count, 1) for n, t in terms.items()}
     loss = sum(terms[n].weight * value for n, value in values.items())
     return loss, (values, aux.memory["prototypes"])
@@ -150,11 +149,11 @@ def test_the_teacher_answers_at_the_end(method, state):
   passes = {s.name: s for s in method.stages() if isinstance(s, Pass)}
   teacher = jax.tree.map(lambda x: x + 1, state.memory["teacher"])
   given = state.replace(memory={**state.memory, "teacher": teacher})
-  found, _ = passes["average"].sweep(given, None)
+  found, _ = passes["average"].sweep(given, method.stream("train"))
   assert_array_equal(
     jax.tree.leaves(found.params)[0], jax.tree.leaves(teacher["params"])[0]
   )
-  again, metrics = passes["teacher"].sweep(given, None)
+  again, metrics = passes["teacher"].sweep(given, method.stream("train"))
   assert_array_equal(
     jax.tree.leaves(again.memory["teacher"]["params"])[0],
     jax.tree.leaves(state.params)[0],
