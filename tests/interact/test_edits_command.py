@@ -103,6 +103,7 @@ def test_the_new_run_is_the_edited_model(run, edited):
   assert config.to_dict() == loading.load(run)[2].to_dict()
 
 
+@pytest.mark.slow
 def test_the_list_of_an_edited_run_makes_it_again(run, edited, tmp_path):
   again = tmp_path / "again"
   assert _asked(run, edited / "edits.json", f"--save-as={again}") == 0
@@ -110,6 +111,7 @@ def test_the_list_of_an_edited_run_makes_it_again(run, edited, tmp_path):
   assert_array_equal(one.params["head"]["weight"], two.params["head"]["weight"])
 
 
+@pytest.mark.slow
 def test_edits_of_edits_are_kept_in_order(edited, tmp_path, capsys):
   forbid = {"edit": "forbid", "prototypes": [2], "class": "disc", "words": ""}
   path = _file(tmp_path, {"edits": [forbid]})
@@ -150,6 +152,7 @@ def test_figures_are_printed_and_nothing_is_saved(run, tmp_path, capsys):
   assert right == round(24 * found["accuracy"]["now"])
 
 
+@pytest.mark.slow
 def test_images_without_labels_are_judged_by_their_answers(
   run, tmp_path, capsys
 ):
@@ -164,6 +167,7 @@ def test_images_without_labels_are_judged_by_their_answers(
   assert found["accuracy"] is None
 
 
+@pytest.mark.slow
 def test_commands_open_an_edited_run(edited, tmp_path, capsys):
   image = tmp_path / "one.png"
   Image.fromarray(confounded.Confounded("test", 0)[0]["image"]).save(image)
@@ -212,6 +216,7 @@ def test_what_cannot_be_is_told_in_one_line(
   assert not (tmp_path / "new").exists()
 
 
+@pytest.mark.slow
 def test_where_nothing_can_be_written_is_told_in_one_line(
   run, edited, tmp_path, capsys
 ):
@@ -228,6 +233,7 @@ def test_where_nothing_can_be_written_is_told_in_one_line(
     assert told.lower() in said.lower()
 
 
+@pytest.mark.slow
 def test_flags_that_do_not_fit_are_refused(run, tmp_path, capsys):
   path = _file(tmp_path, {"edits": [_GONE]})
   assert main(["interact", f"--workdir={run}", f"--boxes={path}"]) == 2

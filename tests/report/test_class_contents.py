@@ -103,6 +103,7 @@ def test_every_name_is_escaped(page):
   assert any(HOSTILE in alt for alt in parsed.attributes("alt"))
 
 
+@pytest.mark.slow
 def test_every_name_is_escaped_in_a_folder(explained, tmp_path, monkeypatch):
   monkeypatch.setattr(class_pages, "_PROTOTYPES", 0)
   path = _write(tmp_path, *explained)
@@ -152,6 +153,7 @@ def test_what_it_says(explained, page):
   assert said.count("✓ right") == len(images) - wrong
 
 
+@pytest.mark.slow
 def test_images_alone(explained, tmp_path):
   prototypes, images, _ = explained
   bare = [

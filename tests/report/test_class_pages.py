@@ -71,6 +71,7 @@ def test_a_large_run_is_a_folder(run, tmp_path, large):
       assert (f"image-test-{e.index}" in places) == own
 
 
+@pytest.mark.slow
 def test_both_forms_say_the_same(run, tmp_path, monkeypatch):
   (one,) = _write(tmp_path / "one", *run)
   monkeypatch.setattr(page_files, "BYTES", 0)
@@ -95,6 +96,7 @@ def test_both_forms_say_the_same(run, tmp_path, monkeypatch):
     assert words in together
 
 
+@pytest.mark.slow
 def test_the_other_form_of_an_earlier_run_goes(run, tmp_path, monkeypatch):
   _write(tmp_path, *run)
   monkeypatch.setattr(class_pages, "_PROTOTYPES", 0)

@@ -158,6 +158,7 @@ def test_earlier_edits_stay(method, editor, make_state):
   assert later.digest != editor.digest
 
 
+@pytest.mark.slow
 def test_one_class_alone_takes_a_weight_of_its_own(make_method, make_state):
   method = make_method(**{"prototypes.head": "class_block", "last.ridge": 0.03})
   editor = Editor(

@@ -80,6 +80,7 @@ def test_each_branch_is_solved_by_its_own_logits(editor):
       jax.tree.map(assert_array_equal, group, editor.state.params[name])
 
 
+@pytest.mark.slow
 def test_answers_are_those_of_the_model(editor):
   method = made()
   edited = editor(
