@@ -216,7 +216,7 @@ VARIANTS = {
     "stages": {
       "frozen": 1,
       "start": 0,
-      "contrast": 1,
+      "contrast": 0,
       "relate": 1,
       "clean": 1,
       "plan": 3,

@@ -26,7 +26,7 @@ ARMS = {
   "adapters alone": _arm("lora"),
   "prototypes alone": _arm("prototypes"),
   "frozen, linear": _arm("linear"),
-  # More families in as many images.
+  # Two in place of six; none is held out for the threshold.
   "linear, 2 families": _arm(
     "linear", data_families=2, data_validation_fraction=0.0
   ),

@@ -198,7 +198,7 @@ def _load(**changes):
     ({"baseline": "co"}, "baseline='co': choose from '', 'plain', 'loss'"),
     ({"cleaning.mode": 4}, "cleaning.mode is 4; it must be"),
     ({"queue.size": 8}, "queue.size=8 is smaller than a batch"),
-    ({"stages.plan": 1}, "stages.plan=1 epochs, along which the rate falls"),
+    ({"stages.clean": 4}, "stages.plan=3 epochs, along which the rate falls"),
     ({"stages.relate": 0}, "asks the relation module"),
     ({"network.pooling": "max"}, "network.pooling='max': choose from"),
     ({"optimizer.name": "lion"}, "optimizer.name='lion': choose from"),
@@ -212,15 +212,20 @@ def test_settings_that_cannot_be_are_refused(changes, message):
 @pytest.mark.parametrize(
   ("changes", "expected"),
   [
-    ({}, ["frozen", "prototypes", "contrast", "relate", "clean"]),
+    ({}, ["frozen", "prototypes", "relate", "clean"]),
     (
-      {"stages.start": 2, "stages.plan": 4, "optimizer.late": 3},
+      {
+        "stages.start": 2,
+        "stages.contrast": 1,
+        "stages.plan": 4,
+        "optimizer.late": 3,
+      },
       ["frozen", "start", "prototypes", "contrast", "relate", "clean late"],
     ),
     ({"baseline": "loss"}, ["plain"]),
     (
       {"stages.clean": 2, "optimizer.late": 2, "mixup.epochs": 1},
-      ["frozen", "prototypes", "contrast", "relate", "clean", "clean late"],
+      ["frozen", "prototypes", "relate", "clean", "clean late"],
     ),
   ],
 )
