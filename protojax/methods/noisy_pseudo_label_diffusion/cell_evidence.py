@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from jaxtyping import UInt8
 import numpy as np
 
 from protojax.data.source import printable
@@ -210,7 +211,9 @@ def prototypes(
     )
 
 
-def _around(network: Network, pixels: Picture, cell: int) -> Picture:
+def _around(
+  network: Network, pixels: Picture, cell: int
+) -> UInt8[np.ndarray, "h w 3"]:
   """A cell and some around it, as far as there is an image."""
   rows, columns = network.grid
   size = network.image_size
