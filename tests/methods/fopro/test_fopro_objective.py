@@ -302,6 +302,7 @@ def test_an_empty_clean_set_is_no_fault(network, state, batch):
   assert np.isfinite(memory["prototypes"].temperatures).all()
 
 
+@pytest.mark.slow
 def test_without_margin_and_density_losses_have_closed_forms(
   network, state, batch
 ):

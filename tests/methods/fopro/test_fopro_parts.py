@@ -31,12 +31,13 @@ def _batch(size=40, classes=5, channels=7):
   return vectors, rows, labels.astype(np.int32), kept
 
 
+_averaged = jax.jit(moving.averaged, static_argnums=4)
+
+
 @pytest.mark.parametrize("momentum", [0.0, 0.5, 0.999])
 def test_prototypes_move_as_in_the_loop(momentum):
   vectors, rows, labels, kept = _batch()
-  found = jax.jit(moving.averaged, static_argnums=4)(
-    vectors, rows, labels, kept, momentum
-  )
+  found = _averaged(vectors, rows, labels, kept, momentum)
   expected = _looped(vectors, rows, labels, kept, momentum)
   np.testing.assert_allclose(found, expected, atol=1e-6)
   np.testing.assert_allclose(found[-1], vectors[-1], atol=1e-7)
@@ -45,8 +46,8 @@ def test_prototypes_move_as_in_the_loop(momentum):
 def test_the_order_of_other_classes_does_not_matter():
   vectors, rows, labels, kept = _batch()
   order = np.argsort(labels, kind="stable")  # Within a class it stays.
-  one = moving.averaged(vectors, rows, labels, kept, 0.9)
-  other = moving.averaged(vectors, rows[order], labels[order], kept[order], 0.9)
+  one = _averaged(vectors, rows, labels, kept, 0.5)
+  other = _averaged(vectors, rows[order], labels[order], kept[order], 0.5)
   np.testing.assert_allclose(one, other, atol=1e-6)
 
 

@@ -87,18 +87,19 @@ def _imported(module):
   config.update_from_flattened_dict(foreign.settings(found))
   method = methods.load(config, foreign.CLASS_NAMES)
   template = jax.eval_shape(method.init, parallel.init_key(0))
-  return method, foreign.state(found, template, method)
+  return method, template, foreign.state(found, template, method)
 
 
 @pytest.fixture(scope="module")
 def imported(module):
+  """The method, its template, and the state."""
   assert foreign.recognised(module)
   return _imported(module)
 
 
 def test_merged_adapters_are_those_of_their_layers(module, imported):
   """W + 32 / r B A in the place of each layer, read without adapters."""
-  method, state = imported
+  method, _, state = imported
   assert method.config.adapters.rank == _RANK
   assert method.config.data.image_size == 36
   assert method.config.backbone.normalise == "imagenet"
@@ -120,14 +121,14 @@ def test_merged_adapters_are_those_of_their_layers(module, imported):
   expected = load_backbone(_TOWER).convert(own)
   jax.tree.map(
     lambda x, y: np.testing.assert_allclose(x, y, rtol=1e-4, atol=1e-3),
-    method.network.encoder(state),
+    jax.jit(method.network.encoder)(state),
     expected,
   )
 
 
 def test_what_follows_the_encoder_is_theirs(module, imported):
   """Attention as PyTorch's: rows of one layer are queries, keys, values."""
-  _, state = imported
+  *_, state = imported
   rng, t = np.random.default_rng(1), module.tensors
   vectors = rng.normal(size=(5, _WIDTH))
   f = vectors @ t["foren_proj.weight"].T
@@ -148,13 +149,13 @@ def test_what_follows_the_encoder_is_theirs(module, imported):
   mixed = mixed + t["cross_attention.out_proj.bias"]
   expected = mixed @ t["fc.weight"][0]
   made = network.Network(load_backbone(_TOWER), 36, _D, _N, 4, None)
-  found = made.judged(state.params, np.float32(vectors))
+  found = jax.jit(made.judged)(state.params, np.float32(vectors))
   np.testing.assert_allclose(found.logit, expected, rtol=1e-4, atol=1e-4)
   np.testing.assert_array_equal(state.buffers["class_of"], [0] * 3 + [1] * 3)
 
 
 def test_the_encoder_is_an_asset_of_the_run(imported, tmp_path):
-  method, state = imported
+  method, _, state = imported
   numbers = assets.of_stage(method.assets, tmp_path, "import", state.assets)
   again = assets.found(method.assets, tmp_path, numbers, {})
   jax.tree.map(
@@ -177,12 +178,14 @@ def test_the_encoder_is_an_asset_of_the_run(imported, tmp_path):
     ),
   ],
 )
-def test_a_detector_that_does_not_fit_is_told(module, change, said):
+def test_a_detector_that_does_not_fit_is_told(module, imported, change, said):
   tensors = {
     k: x for k, x in {**module.tensors, **change}.items() if x is not None
   }
+  method, template, _ = imported
+  broken = pytorch.Module({}, tensors, {}, module.beside)
   with pytest.raises(UserError, match=said):
-    _imported(pytorch.Module({}, tensors, {}, module.beside))
+    foreign.state(foreign.read(broken, Path(), 0), template, method)
 
 
 def test_without_a_dictionary_there_is_no_detector(module, imported):
@@ -190,7 +193,7 @@ def test_without_a_dictionary_there_is_no_detector(module, imported):
   with pytest.raises(UserError, match="no dictionary of prototypes beside"):
     foreign.read(bare, Path(), 0)
   with pytest.raises(UserError, match="--push: a prototype of GAPL is a dir"):
-    foreign.pushed(*imported)
+    foreign.pushed(imported[0], imported[-1])
 
 
 @pytest.mark.slow

@@ -105,6 +105,7 @@ def test_pixels_are_normalised_as_asked():
   assert other.mean == (0.485, 0.456, 0.406)
 
 
+@pytest.mark.slow
 def test_losses_of_prototypes_sum_to_that_of_the_logit():
   method = _load()
   made = method.network
