@@ -24,7 +24,7 @@ from protojax.methods.noisy_pseudo_label_diffusion import (
   trust,
 )
 from protojax.methods.noisy_pseudo_label_diffusion.network import Network, Read
-from protojax.types import Array, Batch, PyTree, State
+from protojax.types import Array, ArrayLike, Batch, PyTree, State
 
 # Numbers that an image's key is folded with; 0 and 1 are the views'.
 _ALIGNED, _SEEDS, _WRONG = 2, 3, 4
@@ -275,7 +275,7 @@ class Objective:
     return Term(*found, self.settings.weights.pseudo * ramp)
 
   def _anchored(
-    self, rows: "Rows", prototypes: Array, known: int, ramp: Array
+    self, rows: "Rows", prototypes: ArrayLike, known: int, ramp: Array
   ) -> dict[str, Term]:
     """L_pc, L_cc and L_sep; the first `known` rows have a true class."""
     w, network = self.settings.weights, self.network
