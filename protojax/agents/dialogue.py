@@ -24,6 +24,7 @@ from protojax.agents import (
   policies,
   questions,
   scenes,
+  world,
 )
 from protojax.agents import graph as graphs
 from protojax.agents.facts import NO, YES, Place
@@ -36,20 +37,6 @@ from protojax.types import UserError
 Policy = Literal["ag1", "binary", "random", "none"]
 _VERSION = 1
 _TRAINING_SCENES = 20_000
-# Of every graph of the world, so that each policy is compiled once.
-_SIZES = beliefs.Sizes(
-  len(scenes.TYPES) + len(scenes.WHOLE),
-  len(scenes.ATTRIBUTES),
-  len(scenes.TYPES) * (len(scenes.TYPES) - 1) // 2,
-  max(
-    len(values)
-    for values in (
-      *scenes.ATTRIBUTES.values(),
-      *scenes.WHOLE.values(),
-      scenes.RELATIONS,
-    )
-  ),
-)
 _BY_ATTRIBUTE = jax.jit(policies.by_attribute, static_argnames="known")
 _BY_CANDIDATE = jax.jit(policies.by_candidate)
 _AT_RANDOM = jax.jit(policies.at_random)
@@ -130,10 +117,10 @@ class Dialogue:
         graph = facts.put(graph, place, dataclasses.replace(found, pinned=True))
       elif found is not None:
         graph = facts.change_entity(graph, place.entity, pinned=True)
-    chosen = self._chosen(beliefs.arrays(graph, _SIZES))
+    chosen = self._chosen(beliefs.arrays(graph, world.SIZES))
     if chosen == policies.NOTHING:
       return None
-    place, candidate = beliefs.place(graph, _SIZES, chosen)
+    place, candidate = beliefs.place(graph, world.SIZES, chosen)
     binary = self._policy == "binary"
     return questions.question(graph, place, candidate, binary)
 

@@ -125,12 +125,31 @@ def gains(
   weights = jnp.asarray(weights) / jnp.sum(jnp.asarray(weights))
   codes = jax.nn.one_hot(jnp.asarray(worlds), values)
   together = jnp.einsum("n,nfv,ngw->fvgw", weights, codes, codes)
-  alone = jnp.einsum("n,nfv->fv", weights, codes)
-  given = together / jnp.where(alone > 0, alone, 1.0)[..., None, None]
-  left = jnp.einsum(
-    "fv,fvg,g->f", alone, entropy(given), jnp.asarray(importance)
-  )
-  return jnp.sum(importance * entropy(alone)) - left
+  return gains_of(together, importance)
+
+
+def gains_of(
+  together: Float[ArrayLike, "f a f v"], importance: Float[ArrayLike, " f"]
+) -> Float[Array, " f"]:
+  """The same, from how probable two factors' values are together.
+
+  Args:
+    together: that the first factor, which is asked for, has the one value and
+      the second one the other. The first values of a are those of v. Others, of
+      the asked factor alone, are answers that it has no value: what has none
+      is not uncertain.
+    importance: of each factor.
+  """
+  together = jnp.asarray(together)
+  v = together.shape[-1]
+  now = jnp.einsum("fvfv->fv", together[:, :v])
+  before = jnp.sum(_surprise(now), -1) - _surprise(jnp.sum(now, -1))
+  after = jnp.sum(_surprise(together), -1) - _surprise(jnp.sum(together, -1))
+  return jnp.sum(importance * before) - jnp.sum(after, 1) @ importance
+
+
+def _surprise(p: Float[Array, "*b"]) -> Float[Array, "*b"]:
+  return -p * jnp.log(jnp.where(p > 0, p, 1.0))
 
 
 def all_known(beliefs: Beliefs, known: float = KNOWN) -> Bool[Array, ""]:

@@ -41,9 +41,9 @@ _GAP, _TRIES = 0.6, 40
 _SPREAD = 0.4
 # Scenes that the numbers of all scenes of a type count as, so that few scenes
 # do not make a belief certain.
-_PRIOR = 10.0
+PRIOR = 10.0
 # What is less probable is no candidate entity.
-_LEAST = 0.02
+LEAST = 0.02
 
 
 class Scenes(NamedTuple):
@@ -290,7 +290,7 @@ class Grammar:
       p = 1.0 if sure else _shrunk(there, agree, np.ones_like(agree))
       if told.get(Place(name)) == NO:
         p = 0.0
-      if p < _LEAST:
+      if p < LEAST:
         continue
       attributes = tuple(
         self._attribute(t, a, value, agree, facts)
@@ -359,8 +359,8 @@ def _shrunk(
   """Share of what is so among some scenes, drawn to that within more."""
   everywhere = np.broadcast_to(np.asarray(within), is_so.shape)
   before = (np.sum(is_so & everywhere) + 0.5) / (np.sum(everywhere) + 1.0)
-  found = np.sum(is_so & among) + _PRIOR * before
-  return float(found / (np.sum(among) + _PRIOR))
+  found = np.sum(is_so & among) + PRIOR * before
+  return float(found / (np.sum(among) + PRIOR))
 
 
 def _code(names: Sequence[str], name: str, what: str) -> int:

@@ -71,3 +71,34 @@ def test_another_file_in_its_place_is_told(chat, tmp_path):
   assert code == 2
   assert err.startswith("error: ")
   assert err.count("\n") == 1
+
+
+@pytest.mark.slow
+def test_agents_play_with_simulated_users(chat, tmp_path, capsys):
+  file = tmp_path / "curves.json"
+  flags = ["--policy=ag1,none", "--goals=4", "--seeds=2", "--turns=2"]
+  argv = ["selfplay", *flags, f"--json={file}"]
+  assert cli.run("agent", argv, "protojax agent") == 0
+  out, err = capsys.readouterr()
+  assert err == ""
+  assert "8 goals, simulated users" in out
+  assert f"written: {file}" in out
+  found = json.loads(file.read_text())["policies"]
+  mean = {name: found[name]["weighted"]["mean"] for name in ("ag1", "none")}
+  assert mean["ag1"][0] == pytest.approx(mean["none"][0], abs=1e-5)
+  assert mean["ag1"][2] < mean["none"][2]
+  row = next(x for x in out.splitlines() if x.startswith("ag1"))
+  assert row.split()[1] == f"{mean['ag1'][0]:.3f}"
+
+
+def test_what_cannot_be_asked_is_refused(capsys):
+  argv = ["chat", "--policy=ag1,eig"]
+  assert cli.run("agent", argv, "protojax agent") == 2
+  assert "chat takes one policy" in capsys.readouterr().err
+  for flag, says in (
+    ("--policy=ag3", "there is no policy 'ag3'"),
+    ("--wrong=2", "'2' is no number from 0 to 1"),
+  ):
+    with pytest.raises(SystemExit, match="2"):
+      cli.run("agent", ["selfplay", flag], "protojax agent")
+    assert says in capsys.readouterr().err
