@@ -18,6 +18,8 @@ from protojax.methods.noisy_pseudo_label_diffusion.network import (
   Network,
 )
 from protojax.metrics import segmentation
+from protojax.metrics import surfaces as surface_metrics
+from protojax.metrics.surfaces import Agreement
 from protojax.types import Array, Batch, Metrics, PyTree, State
 
 _BINS = 15
@@ -113,6 +115,58 @@ def of_classes(
 
 def _number(value: float) -> float | None:
   return None if np.isnan(value) else float(value)
+
+
+def surfaces(
+  network: Network, state: State, data: Any
+) -> Mapping[str, float | None]:
+  """How far edges lie from where they should be, in pixels of the network.
+
+  Returns:
+    "surface_pixels" and "hd95_pixels", means over the classes of each image
+    that are said and there, see `metrics.surfaces`; "missed", the share of the
+    classes of images that are only one of the two.
+  """
+  found = []
+  for batch, said in parallel.each(
+    functools.partial(_classes, network), state, data.batches()
+  ):
+    for i in np.flatnonzero(batch["valid"]):
+      found += distances(said[i], batch["mask"][i], network.classes)
+  both = [x for x in found if not x.missed]
+  return {
+    "surface_pixels": _mean([x.surface for x in both]),
+    "hd95_pixels": _mean([x.hd95 for x in both]),
+    "missed": _mean([float(x.missed) for x in found]),
+  }
+
+
+def distances(
+  said: Int[np.ndarray, "H W"], truth: Int[np.ndarray, "H W"], classes: int
+) -> list[Agreement]:
+  """The agreement about each class of an image that is said or there.
+
+  Args:
+    said: the answer.
+    truth: k and above is not known, and counts for neither.
+    classes: k.
+  """
+  said = np.where(truth < classes, said, truth)
+  return [
+    surface_metrics.agreement(
+      (said == k)[..., None], (truth == k)[..., None], (1.0, 1.0, 1.0)
+    )
+    for k in range(classes)
+    if (said == k).any() or (truth == k).any()
+  ]
+
+
+def _classes(network: Network, state: State, batch: Batch) -> Array:
+  return network.answers(state, batch)["classes"]
+
+
+def _mean(values: list[float]) -> float | None:
+  return float(np.mean(values)) if values else None
 
 
 def pseudo(

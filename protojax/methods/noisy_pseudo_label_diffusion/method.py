@@ -225,6 +225,7 @@ class Method:
     return {
       "headline": "miou",
       **judging.scores(found),
+      **judging.surfaces(network, state, self.stream("test")),
       "by_stage": {s["id"]: dict(s["metrics"]) for s in stages},
       "classes": judging.of_classes(network.class_names, found),
       "pseudo": judging.pseudo(

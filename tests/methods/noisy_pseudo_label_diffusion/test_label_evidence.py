@@ -8,7 +8,7 @@ from configs import noisy_pseudo_label_diffusion_folder as folder
 from protojax import methods
 from protojax.explain import blocks, documents
 from protojax.explain.request import Request
-from protojax.methods.noisy_pseudo_label_diffusion import cell_evidence
+from protojax.methods.noisy_pseudo_label_diffusion import cell_evidence, judging
 from protojax.modify import presets
 
 _PRESET = presets.load("contrast=0.45", "fast", "none")
@@ -91,6 +91,19 @@ def test_a_prototype_is_shown_by_its_nearest_cells(method):
   (gallery,) = _of(found[0], blocks.Gallery)
   # At the left border: the cell and two to its right, of 4 pixels each.
   assert gallery.pictures[0].image.shape == (20, 12, 3)
+
+
+def test_edges_are_measured_by_class_where_it_is_said_and_there():
+  truth = np.zeros((8, 8), np.int32)
+  truth[:, 4:], truth[0] = 1, 255
+  said = np.zeros((8, 8), np.int32)
+  said[:, 5:], said[0], said[1, 0] = 1, 2, 3
+  zero, one, three = judging.distances(said, truth, 4)
+  assert (zero.missed, one.missed, three.missed) == (False, False, True)
+  # The edge is a column too far to the right, the void row is left out.
+  assert one.hd95 == 1
+  assert 0 < one.surface < 1
+  assert_allclose(one.dice, 2 * 21 / (21 + 28))
 
 
 def test_an_overview_has_means_and_the_cosines_of_prototypes(method, row):
