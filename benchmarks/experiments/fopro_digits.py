@@ -1,4 +1,4 @@
-"""FoPro on the embedded web of digits: few-shot images, cleaning, ablations.
+"""FoPro on the embedded web of digits: few-shot images and cleaning.
 
 All arms of a seed see the same web and the same test images for as many
 passes; "plain" and "by loss" have the same few-shot images among the web's.
@@ -16,16 +16,13 @@ def _arm(**changes: object) -> tuple[str, dict]:
 
 
 ARMS = {
-  "FoPro, K = 1": _arm(),
   "plain, K = 1": _arm(baseline="plain"),
+  "FoPro, K = 1": _arm(),
   "by loss, K = 1": _arm(baseline="loss"),
-  "FoPro, K = 16": _arm(data_shots=16),
   "plain, K = 16": _arm(baseline="plain", data_shots=16),
+  "FoPro, K = 16": _arm(data_shots=16),
   "by loss, K = 16": _arm(baseline="loss", data_shots=16),
-  "FoPro, K = 0": _arm(data_shots=0),
-  "plain, K = 0": _arm(baseline="plain", data_shots=0),
   "FoPro, K = 1, nothing cleaned": _arm(cleaning_mode=0),
-  "FoPro, K = 1, prototypes of the web": _arm(prototypes_start="web"),
 }
 
 FIGURES = {
