@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key, UInt32
 
-from protojax.data import geometry, scanner, warps
+from protojax.data import geometry, photometric, scanner, warps
 from protojax.modify import corruptions
 from protojax.types import UserError
 
@@ -330,6 +330,10 @@ AUGMENTATIONS: dict[str, Augmentation] = {
   "flip": Augmentation(jax.random.bernoulli, _mirrored, warps.mirror),
   "crop": Augmentation(_box, geometry.crop, warps.zoom),
   "colour": Augmentation(_factors, _coloured, channels=(1, 3)),
+  # SSD's, for segments.
+  "photometric": Augmentation(
+    photometric.draw, photometric.changed, channels=(3,)
+  ),
   "rotate": _warped(_rotation),
   "skew": _warped(_skew),
   "shear": _warped(_shear),
