@@ -18,6 +18,7 @@ everything and runs on embedded images where no root is given.
 
 from ml_collections import ConfigDict
 
+from protojax.configs import masked
 from protojax.configs.variants import apply
 
 
@@ -37,31 +38,8 @@ def get_config(variants: str = "") -> ConfigDict:
       # "semantic": a segment is all of a class in an image; "panoptic": an
       # object is one of its own.
       "task": "semantic",
-      "data": {
-        "name": "mask_folder",
-        "root": "",
-        "train": "train",
-        "test": "test",
-        # Name of the folders of masks.
-        "masks": "masks",
-        # (): those of classes.txt.
-        "classes": (),
-        # Value of pixels of masks that have no class; -1: there is none.
-        "void": 255,
-        # Where a folder has no splits.
-        "test_fraction": 0.4,
-        "validation_fraction": 0.0,
-        # -1: the run's seed.
-        "split_seed": -1,
-        "crop": False,
-        # A multiple of the coarsest level's stride.
-        "image_size": 224,
-        "augment": "scale,flip,colour",
-        # See docs/data.md.
-        "resize": "squash",
-        "resize_size": 0,
-        "interpolation": "",
-      },
+      # image_size: a multiple of the coarsest level's stride.
+      "data": {**masked.FOLDER, "augment": "scale,flip,photometric"},
       # levels: the finest first, each at half the size of the one before.
       # train_norm: BatchNorm by the batch.
       "backbone": {

@@ -10,6 +10,7 @@ Rates, weights and the order of stages are those of the paper's code; the steps
 are fewer, in its ratio of one of the warm-up to ten of the joint stage.
 Variants: `:protoseg`, one scale, pruning and no groups; `:deeplab`, the paper's
 backbone and schedule, with --config.backbone.weights=FILE of a ResNet-101;
+`:em`, a U-Net from scratch, with the schedule for electron microscopy;
 `:plain`, a linear head on the same features, which explains nothing; and
 `:debug`, which shrinks everything and runs on embedded mosaics where no root is
 given.
@@ -17,6 +18,7 @@ given.
 
 from ml_collections import ConfigDict
 
+from protojax.configs import masked
 from protojax.configs.variants import apply
 
 
@@ -34,30 +36,10 @@ def get_config(variants: str = "") -> ConfigDict:
       # Pieces that a batch is computed in.
       "accumulate": 1,
       "data": {
-        "name": "mask_folder",
-        "root": "",
-        "train": "train",
-        "test": "test",
-        # Name of the folders of masks.
-        "masks": "masks",
-        # (): those of classes.txt.
-        "classes": (),
-        # Value of pixels of masks that have no class; -1: there is none.
-        "void": 255,
-        # Where a folder has no splits.
-        "test_fraction": 0.4,
-        "validation_fraction": 0.0,
-        # -1: the run's seed.
-        "split_seed": -1,
-        "crop": False,
-        "image_size": 224,
+        **masked.FOLDER,
         "augment": "scale,flip",
         # Of stages behind frozen features, too; else these are kept.
         "augment_frozen": False,
-        # See docs/data.md.
-        "resize": "squash",
-        "resize_size": 0,
-        "interpolation": "",
       },
       # levels: maps side by side, at the size of the first; (): the last map.
       # train_norm: BatchNorm by the batch in the first two stages.
@@ -132,6 +114,28 @@ VARIANTS = {
     "last": {"steps": 2_000},
     "group": {"steps": 2_000},
     "refine": {"steps": 30_000},
+  },
+  "em": {
+    "batch_size": 2,
+    "data": {"image_size": 512},
+    "backbone": {
+      "name": "unet",
+      "levels": (),
+      "pretrained": False,
+      "train_norm": True,
+    },
+    "aspp": {"rates": (6, 12, 18, 24)},
+    "loss": {"group_foreign": 1e-4},
+    "warm": {"steps": 0},
+    "joint": {
+      "steps": 10_000,
+      "backbone": 1e-4,
+      "aspp": 1e-4,
+      "prototypes": 1e-4,
+    },
+    "last": {"steps": 10_000},
+    "group": {"steps": 0},
+    "refine": {"steps": 10_000, "weights": 5e-5, "head": 5e-5},
   },
   "debug": {
     "batch_size": 6,

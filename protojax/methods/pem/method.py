@@ -17,6 +17,7 @@ import optax
 from protojax import backbones, parallel
 from protojax.data import stream as stream_lib
 from protojax.data.source import origin
+from protojax.engine.cached import Cached
 from protojax.engine.optimizer import grouped
 from protojax.engine.stage import Fit, Pass, steps
 from protojax.engine.terms import Aux, Now, Term
@@ -91,6 +92,23 @@ class Method:
       c.task == "panoptic",
     )
 
+  @property
+  def _moves(self) -> bool:
+    """Whether training moves the backbone, or the averages of its norms."""
+    return bool(self.config.train.backbone or self.config.backbone.train_norm)
+
+  @functools.cached_property
+  def _maps(self) -> Cached:
+    """Cached maps of a backbone that does not move, with what is asked for."""
+    return Cached(
+      self._mapped, lambda s: (s.params["backbone"], s.statistics["backbone"])
+    )
+
+  def _mapped(self, state: State, batch: Batch) -> Mapping[str, Any]:
+    maps, _ = self.network.maps(state.params, state.statistics, batch["image"])
+    truth = "segments" if self.network.panoptic else "mask"
+    return {"maps": maps, truth: batch[truth]}
+
   def stream(self, split: str) -> stream_lib.Stream:
     """The images of a split in source order."""
     return self.dataset.ordered(split)
@@ -112,6 +130,7 @@ class Method:
         self.dataset.shuffled(self.config.data.augment),
         self._optimizer(),
         steps(self.config.train.steps),
+        cached=None if self._moves else self._maps,
         accumulate=self.config.accumulate,
       )
 
@@ -157,14 +176,16 @@ class Method:
     A term is the sum over the predictions of a mean: over the queries, or over
     the segments of all images.
     """
-    c, network = self.config, self.network
-    found, statistics = network.forward(
-      params,
-      state.statistics,
-      batch["image"],
-      (c.backbone.train_norm, True),
-      now.key,
-    )
+    c, network, statistics = self.config, self.network, state.statistics
+    if "maps" in batch:
+      found, statistics = network.of_maps(
+        params, statistics, batch["maps"], True, now.key
+      )
+    else:
+      train = c.backbone.train_norm, True
+      found, statistics = network.forward(
+        params, statistics, batch["image"], train, now.key
+      )
     own = segments.of_batch(batch, len(network.class_names), network.panoptic)
     keys = parallel.example_keys(now.key, batch["index"], batch.get("draw"))
     sums = losses.of_predictions(

@@ -1,6 +1,6 @@
 """The network: image -> levels -> memory -> queries -> masks and classes."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 import dataclasses
 import functools
 from typing import Any
@@ -103,16 +103,38 @@ class Network:
         rest.
       key: of random tokens; None: always the same ones.
     """
-    maps, backbone = self.backbone.pyramid(
-      params["backbone"], statistics["backbone"], images, self.levels, train[0]
+    maps, backbone = self.maps(params, statistics, images, train[0])
+    found, moved = self.of_maps(params, statistics, maps, train[1], key)
+    return found, {**moved, "backbone": backbone}
+
+  def maps(
+    self,
+    params: PyTree,
+    statistics: PyTree,
+    images: UInt8[ArrayLike, "b H W 3"] | Float[ArrayLike, "b H W 3"],
+    train: bool = False,
+  ) -> tuple[tuple[Array, ...], PyTree]:
+    """The backbone's maps, the finest first, and its statistics."""
+    return self.backbone.pyramid(
+      params["backbone"], statistics["backbone"], images, self.levels, train
     )
-    moved = {"backbone": backbone}
+
+  def of_maps(
+    self,
+    params: PyTree,
+    statistics: PyTree,
+    maps: Sequence[Array],
+    train: bool = False,
+    key: Array | None = None,
+  ) -> tuple[Predictions, PyTree]:
+    """The predictions from the maps of the backbone; see `forward`."""
+    moved = dict(statistics)
     (features, memory), moved["pixels"] = self._applied(
-      "pixels", params, statistics, train[1], list(maps)
+      "pixels", params, statistics, train, list(maps)
     )
     key = parallel.key(0) if key is None else key
     found, moved["decoder"] = self._applied(
-      "decoder", params, statistics, train[1], features, memory, key=key
+      "decoder", params, statistics, train, features, memory, key=key
     )
     return found, moved
 
@@ -137,9 +159,7 @@ class Network:
   def _memory(
     self, params: PyTree, statistics: PyTree, images: ArrayLike
   ) -> tuple[Array, tuple[Array, ...]]:
-    maps, _ = self.backbone.pyramid(
-      params["backbone"], statistics["backbone"], images, self.levels
-    )
+    maps, _ = self.maps(params, statistics, images)
     return self._applied("pixels", params, statistics, False, list(maps))[0]
 
   def seen(

@@ -5,11 +5,10 @@ Porta et al., WACV 2025 (2409.09497), after its authors' code, and ProtoSeg
 and no groups. docs/scaleprotoseg.md says what is from where.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 import functools
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 from ml_collections import ConfigDict
 import numpy as np
@@ -32,6 +31,7 @@ from protojax.methods.scaleprotoseg import (
   part_scores,
   pixel_push,
   prune,
+  rates,
   settings,
 )
 from protojax.methods.scaleprotoseg.aspp import Aspp
@@ -79,6 +79,15 @@ class Method:
     """Cached features of whole splits, until the backbone changes."""
     return Cached(self.network.rows, self.network.embedder)
 
+  @functools.cached_property
+  def _maps(self) -> Cached:
+    """Cached maps of whole splits, for stages that do not move the backbone."""
+    return Cached(self._mapped, lambda s: (s.params["backbone"], s.statistics))
+
+  def _mapped(self, state: State, batch: Batch) -> Mapping[str, Any]:
+    maps, _ = self.network.maps(state.params, state.statistics, batch["image"])
+    return {"maps": maps, "mask": batch["mask"]}
+
   def stream(self, split: str) -> stream_lib.Stream:
     """The images of a split in source order."""
     return self.dataset.ordered(split)
@@ -113,12 +122,13 @@ class Method:
     if c.group.steps:
       yield self._frozen("sort", c.group, {"weights": c.group.weights})
     if c.refine.steps:
-      falls = functools.partial(self._falling, c.refine.steps)
-      rates = {
+      power = c.optimizer.power
+      falls = functools.partial(rates.falling, c.refine.steps, power=power)
+      of = {
         "weights": falls(c.refine.weights),
         "of_groups": falls(c.refine.head),
       }
-      yield self._frozen("refine", c.refine, rates)
+      yield self._frozen("refine", c.refine, of)
     yield Pass("threshold", self.threshold, train)
 
   # Learning prototypes.
@@ -128,26 +138,16 @@ class Method:
   ) -> dict[str, optax.GradientTransformation]:
     """An optimiser for each group of parameters that a stage moves."""
     decay = self.config.optimizer.weight_decay
+    power = self.config.optimizer.power
 
     def rule(name: str) -> optax.GradientTransformation:
       # A linear head has the rate of the prototypes, in whose place it stands.
       rate = c["prototypes" if name == "head" else name]
-      rate = self._falling(c.steps, rate) if falls else rate
+      rate = rates.falling(c.steps, rate, power) if falls else rate
       own = adam(rate, 0.0 if name == "prototypes" else decay)
-      return _convolutions(own) if name == "backbone" else own
+      return rates.convolutions(own) if name == "backbone" else own
 
     return {name: rule(name) for name in names if c.get(name, 1)}
-
-  def _falling(self, count: int, rate: float) -> optax.Schedule:
-    """rate (1 - step / count)^power, DeepLab's."""
-    power = self.config.optimizer.power
-
-    # Any: Optax's type of a count includes complex numbers.
-    def rate_at(step: Any) -> Any:
-      # Clipped: rounding makes it negative at the end, and the power nan.
-      return rate * jnp.maximum(1 - step / count, 0) ** power
-
-    return rate_at
 
   def _fit(self, name: str, c: Any, rules: Mapping[str, Any]) -> Fit:
     return Fit(
@@ -156,18 +156,27 @@ class Method:
       self.dataset.shuffled(self.config.data.augment),
       grouped(rules),
       steps(c.steps),
+      cached=None if self._moves(rules) else self._maps,
       accumulate=self.config.accumulate,
     )
+
+  def _moves(self, rules: Mapping[str, Any]) -> bool:
+    """Whether a stage moves the backbone, or the averages of its norms."""
+    return "backbone" in rules or self.config.backbone.train_norm
 
   def loss(
     self, params: PyTree, state: State, batch: Batch, now: Now
   ) -> tuple[dict[str, Term], Aux]:
     """Cross entropy of pixels and diversity, means over the image's sizes."""
     del now
-    train = self.config.backbone.train_norm
-    maps, statistics = self.network.features(
-      params, state.statistics, batch["image"], train
-    )
+    statistics = state.statistics
+    if "maps" in batch:
+      maps = self.network.of_maps(params, batch["maps"])
+    else:
+      train = self.config.backbone.train_norm
+      maps, statistics = self.network.features(
+        params, statistics, batch["image"], train
+      )
     terms: dict[str, Term] = {}
     for number, features in enumerate(maps):
       suffix = f"_{number}" if number else ""
@@ -199,11 +208,11 @@ class Method:
 
   # Behind frozen features: heads, and weights of groups.
 
-  def _frozen(self, name: str, c: Any, rates: Mapping[str, Any]) -> Fit:
+  def _frozen(self, name: str, c: Any, moved: Mapping[str, Any]) -> Fit:
     """A stage that moves some arrays of the head, by name."""
     augment = self.config.data.augment
-    rules = {key: adam(rate) for key, rate in rates.items()}
-    head = _by_path(rules, lambda path: path[-1])
+    rules = {key: adam(rate) for key, rate in moved.items()}
+    head = rates.by_path(rules, lambda path: path[-1])
     return Fit(
       name,
       self.loss_of_head if name == "last" else self.loss_of_groups,
@@ -354,31 +363,3 @@ class Method:
 def _with_weights(state: State, weights: Any) -> State:
   head = {**state.params["head"], "weights": weights}
   return state.replace(params={**state.params, "head": head})
-
-
-def _convolutions(
-  rule: optax.GradientTransformation,
-) -> optax.GradientTransformation:
-  """The rule for all but norms, which the authors' code never trains."""
-
-  def label(path: list[str]) -> str:
-    return "" if any("norm" in name for name in path) else "trained"
-
-  return _by_path({"trained": rule}, label)
-
-
-def _by_path(
-  rules: Mapping[str, optax.GradientTransformation],
-  label: Callable[[list[str]], str],
-) -> optax.GradientTransformation:
-  """A rule for each array, by the label of its path; without one, it rests."""
-
-  def labels(params: PyTree) -> PyTree:
-    def of(path: Any, leaf: Any) -> str:
-      del leaf
-      found = label([getattr(part, "key", "") for part in path])
-      return found if found in rules else "frozen"
-
-    return jax.tree_util.tree_map_with_path(of, params)
-
-  return optax.multi_transform({**rules, "frozen": optax.set_to_zero()}, labels)

@@ -5,7 +5,7 @@ branch for each scale, and a sigmoid. Each pixel of the map is compared with the
 prototypes of each scale. A head adds the activations up, or those of groups.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 import dataclasses
 import functools
 import math
@@ -173,25 +173,35 @@ class Network:
       images: pixels 0..255.
       train: BatchNorm normalises by the batch, and moves.
     """
+    maps, statistics = self.maps(params, statistics, images, train)
+    return self.of_maps(params, maps), statistics
+
+  def maps(
+    self,
+    params: PyTree,
+    statistics: PyTree,
+    images: UInt8[ArrayLike, "b H W 3"] | Float[ArrayLike, "b H W 3"],
+    train: bool = False,
+  ) -> tuple[tuple[Float[Array, "b h w c"], ...], PyTree]:
+    """The backbone's map of the image at each of its sizes; see `features`."""
     images = jnp.asarray(images, jnp.float32)
-    made, statistics = self._branches(params, statistics, images, train)
-    found = [made]
-    for size in self.sizes:
-      smaller = scaled(images, size)
-      made, statistics = self._branches(params, statistics, smaller, train)
-      found.append(made)
+    found = []
+    for seen in (images, *(scaled(images, size) for size in self.sizes)):
+      x, statistics = self._map(params, statistics, seen, train)
+      found.append(x)
+    return tuple(found), statistics
+
+  def of_maps(
+    self, params: PyTree, maps: Sequence[Float[Array, "b _ _ c"]]
+  ) -> tuple[Float[Array, "b _ _ s d"], ...]:
+    """Features of the maps of all sizes; see `features`."""
+    apply: Any = self.aspp.apply
+    found = [apply({"params": params["aspp"]}, x) for x in maps]
     if self.sizes:
       h, w = found[0].shape[1:3]
       whole = (_resized(x, h, w) for x in found)
       found.append(functools.reduce(jnp.maximum, whole))
-    return tuple(map(jax.nn.sigmoid, found)), statistics
-
-  def _branches(
-    self, params: PyTree, statistics: PyTree, images: Array, train: bool
-  ) -> tuple[Array, PyTree]:
-    x, statistics = self._map(params, statistics, images, train)
-    apply: Any = self.aspp.apply
-    return apply({"params": params["aspp"]}, x), statistics
+    return tuple(map(jax.nn.sigmoid, found))
 
   def _map(
     self, params: PyTree, statistics: PyTree, images: Array, train: bool

@@ -15,12 +15,17 @@ from protojax.methods.pem.method import _decayed
 from protojax.methods.pem.pixel_decoder import Gate, PixelDecoder
 from protojax.types import Box, State, UserError
 from tests import starts
+from tests.common import terms
 
 
 def _load(variants="debug", names=None, **keys):
   config = pem_folder.get_config(variants).unlock()
   config.update_from_flattened_dict(keys)
   return methods.load(config, names)
+
+
+def _fits(method):
+  return (stage for stage in method.stages() if isinstance(stage, Fit))
 
 
 def _sizes(tree):
@@ -73,13 +78,34 @@ def test_norms_and_embeddings_do_not_decay():
 
 
 def test_variants_change_what_they_say():
-  fits = [s for s in _load().stages() if isinstance(s, Fit)]
-  assert [fit.name for fit in fits] == ["train"]
+  assert [fit.name for fit in _fits(_load())] == ["train"]
   c = pem_folder.get_config("paper,panoptic")
   assert (c.decoder.queries, c.decoder.layers, c.loss.points) == (100, 6, 12544)
   assert c.data.name == "panoptic_folder"
   for kind in ("masked", "random"):
     assert _load(f"{kind},debug").network.decoder.kind == kind
+
+
+def test_a_backbone_at_rest_is_cached():
+  for keys in ({}, {"train.backbone": 0.0, "backbone.train_norm": True}):
+    assert next(_fits(_load(**keys))).cached is None
+  method = _load(**{"train.backbone": 0.0})
+  assert next(_fits(method)).cached is method._maps
+  state = jax.eval_shape(method.init, parallel.init_key(0))
+  layout = method.stream("train").layout()
+  rows = jax.eval_shape(method._mapped, state, layout)
+  assert set(rows) == {
+    "maps",
+    "segments" if method.network.panoptic else "mask",
+  }
+  found = jax.eval_shape(
+    lambda s, rows: method.loss(
+      s.params, s, {**rows, "index": np.arange(6)}, terms.now()
+    )[0],
+    state,
+    rows,
+  )
+  assert set(found) == {"classes", "masks", "dice"}
 
 
 @pytest.mark.parametrize(
