@@ -1,4 +1,4 @@
-"""Imports networks that the code of PEM has trained, with a ResNet-50.
+"""Imports networks that the code of PEM has trained: ResNet-50, STDC1, STDC2.
 
 github.com/NiccoloCavagnero/PEM saves detectron2's state dict under "model". It
 tells neither the size of images nor the names of the classes.
@@ -35,6 +35,16 @@ SYSTEMS = (
 _PIXELS, _DECODER = "sem_seg_head.pixel_decoder.", "sem_seg_head.predictor."
 _CROSS = "transformer_cross_attention_layers"
 _SIZE = 512
+# The last of its backbone's kernels -> our name of the backbone, its levels.
+_STAGES = tuple(f"stage_{i}" for i in (1, 2, 3, 4))
+_LATER = tuple(f"stage_{i}" for i in (2, 3, 4, 5))
+_BACKBONES = {
+  "res5.2.conv3": ("resnet50", _STAGES),
+  "features.7.conv_list.3.conv": ("stdc1", _LATER),
+  "features.13.conv_list.3.conv": ("stdc2", _LATER),
+}
+# What tells a deeper network from one of these.
+_DEEPER = "res4.6.conv3"
 # detectron2's names of a ResNet -> torchvision's, which our ResNets read.
 _RESNET = (
   (r"^stem\.conv1\.norm\.", "bn1."),
@@ -98,11 +108,15 @@ class Segmenter:
 
   Attributes:
     tensors: by their names.
+    backbone: its name here.
+    levels: the maps of it that are read.
     image_size: pixels on a side.
     notes: assumptions that were made, as sentences.
   """
 
   tensors: Mapping[str, np.ndarray]
+  backbone: str
+  levels: tuple[str, ...]
   image_size: int
   notes: tuple[str, ...]
 
@@ -133,22 +147,37 @@ def read(module: pytorch.Module, arch: Path, image_size: int) -> Segmenter:
     image_size: side of an image in pixels; 0 takes 512.
 
   Raises:
-    UserError: its backbone is no ResNet-50.
+    UserError: its backbone is none that PEM's code has.
   """
   del arch
   tensors = dict(prefixes.bare(module.tensors))
-  if "backbone.res4.5.conv3.weight" not in tensors:
-    raise UserError(
-      "its backbone is no ResNet-50 of detectron2 (backbone.res4.5.conv3), the"
-      " only one that is read"
-    )
+  backbone, levels = _backbone(tensors)
   size = image_size or _SIZE
   note = (
     f"the file tells neither the size of images, taken to be {size}"
     " (--image-size), nor which classes are things: the task is taken to be"
     " semantic"
   )
-  return Segmenter(tensors, size, (note,))
+  return Segmenter(tensors, backbone, levels, size, (note,))
+
+
+def _backbone(tensors: Mapping[str, np.ndarray]) -> tuple[str, tuple[str, ...]]:
+  """Name and levels of the backbone, told by the last of its kernels."""
+  there = {
+    found
+    for last, found in _BACKBONES.items()
+    if f"backbone.{last}.weight" in tensors
+  }
+  # STDC2 has all kernels of STDC1.
+  if ("stdc2", _LATER) in there:
+    there.discard(("stdc1", _LATER))
+  if len(there) != 1 or f"backbone.{_DEEPER}.weight" in tensors:
+    raise UserError(
+      "its backbone is not one of PEM's code: expected detectron2's ResNet-50"
+      " (backbone.res5.2.conv3 and no backbone.res4.6), STDC1 or STDC2"
+      " (backbone.features.7 or .13)"
+    )
+  return there.pop()
 
 
 def config(found: Segmenter) -> str:
@@ -164,7 +193,8 @@ def settings(found: Segmenter) -> dict[str, Any]:
   width = found.tensors[f"{_DECODER}transformer_ffn_layers.0.linear1.bias"]
   return {
     "data.image_size": found.image_size,
-    "backbone.name": "resnet50",
+    "backbone.name": found.backbone,
+    "backbone.levels": found.levels,
     "backbone.pretrained": False,
     "backbone.weights": "",
     "pixels.channels": pixels.shape[1],
@@ -182,7 +212,7 @@ def described(found: Segmenter) -> str:
   """In a line."""
   queries = len(found.tensors[f"{_DECODER}query_feat.weight"])
   return (
-    f"resnet50 with {queries} queries and {found.layers} layers,"
+    f"{found.backbone} with {queries} queries and {found.layers} layers,"
     f" {found.classes} classes, images of {found.image_size} pixels"
   )
 
@@ -193,6 +223,9 @@ def state(found: Segmenter, template: PyTree, method: Method) -> State:
   Raises:
     UserError: the arrays do not fit the template.
   """
+  own = _below(found.tensors, "backbone.")
+  if found.backbone == "resnet50":
+    own = _resnet(own)
   made = {
     "pixels": naming.convert(
       _pixels(_below(found.tensors, _PIXELS)),
@@ -204,9 +237,7 @@ def state(found: Segmenter, template: PyTree, method: Method) -> State:
       _wanted(template, "decoder"),
       (_OF_DECODER,),
     ),
-    "backbone": method.network.backbone.convert(
-      _resnet(_below(found.tensors, "backbone."))
-    ),
+    "backbone": method.network.backbone.convert(own),
   }
   params = {name: tree.pop("params") for name, tree in made.items()}
   things = np.zeros(found.classes, bool)

@@ -1,5 +1,6 @@
 """The names of the authors' checkpoints, and what is no network of theirs."""
 
+import functools
 from pathlib import Path
 import re
 
@@ -51,10 +52,43 @@ def _resnet(rng):
   return tensors
 
 
-def _pixels(rng):
+def _stdc(rng, blocks=(2, 2, 2)):
+  """Stem and blocks, numbered through; those of a stride once more."""
+  shapes = {"features.0": (32, 3, 3, 3), "features.1": (64, 32, 3, 3)}
+  found, width, number = {}, 64, 2
+  for stage, count in enumerate(blocks):
+    out = 256 * 2**stage
+    for block in range(count):
+      place = f"features.{number}"
+      half, quarter, eighth = out // 2, out // 4, out // 8
+      if not block:
+        found[f"{place}.avd_layer.0.weight"] = np.zeros((half, 1, 3, 3))
+        found |= _norm(f"{place}.avd_layer.1", half, rng)
+      shapes |= {
+        f"{place}.conv_list.0": (half, width, 1, 1),
+        f"{place}.conv_list.1": (quarter, half, 3, 3),
+        f"{place}.conv_list.2": (eighth, quarter, 3, 3),
+        f"{place}.conv_list.3": (eighth, eighth, 3, 3),
+      }
+      width, number = out, number + 1
+  for name, shape in shapes.items():
+    found[f"{name}.conv.weight"] = rng.normal(size=shape)
+    found |= _norm(f"{name}.bn", shape[0], rng)
+  again = {
+    f"x{2 ** (1 + int(name.split('.')[1]))}.0.0.{name.split('.', 2)[2]}": x
+    for name, x in found.items()
+    if int(name.split(".")[1]) < 2
+  }
+  return found | again
+
+
+def _pixels(rng, widths=(256, 512, 1024, 2048)):
   shapes = {
-    **{f"in_projections.{i}.conv": (8, 256 * 2**i, 1, 1) for i in range(4)},
-    "conv_avg.conv": (8, 2048, 1, 1),
+    **{
+      f"in_projections.{i}.conv": (8, width, 1, 1)
+      for i, width in enumerate(widths)
+    },
+    "conv_avg.conv": (8, widths[-1], 1, 1),
     "out.conv": (12, 8, 1, 1),
     **{f"csm.{i}.mlp.0.mlp.0": (4, 8, 1, 1) for i in range(4)},
     **{f"csm.{i}.mlp.0.mlp.3": (8, 4, 1, 1) for i in range(4)},
@@ -108,13 +142,12 @@ def _decoder(rng):
   }
 
 
-@pytest.fixture(scope="module")
-def module():
+def _module(backbone, widths):
   """What the file of a small network would hold."""
   rng = np.random.default_rng(0)
   parts = {
-    "backbone.": _resnet(rng),
-    "sem_seg_head.pixel_decoder.": _pixels(rng),
+    "backbone.": backbone(rng),
+    "sem_seg_head.pixel_decoder.": _pixels(rng, widths),
     "sem_seg_head.predictor.": _decoder(rng),
   }
   tensors = {
@@ -125,19 +158,30 @@ def module():
   return pytorch.Module({}, tensors, {})
 
 
-@pytest.mark.slow
-def test_every_tensor_finds_its_place(module):
-  assert foreign.recognised(module)
+@pytest.fixture(scope="module")
+def module():
+  """With a ResNet-50."""
+  return _module(_resnet, (256, 512, 1024, 2048))
+
+
+def _opened(module):
+  """What `import` makes of the file: method, state, and what is found."""
   found = foreign.read(module, Path(), 64)
-  assert "64" in found.notes[0]
-  assert foreign.config(found) == "pem_folder:paper"
   config = pem_folder.get_config("paper").unlock()
   config.update_from_flattened_dict(foreign.settings(found))
   config.decoder.heads = 4
   method = methods.load(config, tuple("abc"))
-  assert method.network.decoder.layers == 1
   template = jax.eval_shape(method.init, parallel.init_key(0))
-  state = foreign.state(found, template, method)
+  return method, foreign.state(found, template, method), found
+
+
+@pytest.mark.slow
+def test_every_tensor_finds_its_place(module):
+  assert foreign.recognised(module)
+  method, state, found = _opened(module)
+  assert "64" in found.notes[0]
+  assert foreign.config(found) == "pem_folder:paper"
+  assert method.network.decoder.layers == 1
   said = foreign.described(found)
   assert (
     said
@@ -169,12 +213,44 @@ def test_every_tensor_finds_its_place(module):
     foreign.pushed(method, state)
 
 
-def test_another_backbone_is_refused(module):
+@pytest.mark.slow
+@pytest.mark.parametrize(
+  ("name", "blocks"), [("stdc1", (2, 2, 2)), ("stdc2", (4, 5, 3))]
+)
+def test_a_network_with_stdc_finds_its_place(name, blocks):
+  backbone = functools.partial(_stdc, blocks=blocks)
+  module = _module(backbone, (64, 256, 512, 1024))
+  method, state, found = _opened(module)
+  assert method.config.backbone.name == name
+  assert foreign.described(found).startswith(f"{name} with 5 queries")
+  assert method.network.grids == ((2, 2),)
+  last = f"features.{1 + sum(blocks)}"
+  given, own = module.tensors, state.params["backbone"]
+  assert_array_equal(
+    own[f"stage_5_block_{blocks[-1] - 1}"]["conv_4"]["kernel"],
+    given[f"backbone.{last}.conv_list.3.conv.weight"].transpose(2, 3, 1, 0),
+  )
+  assert_array_equal(
+    state.statistics["backbone"]["batch_stats"]["stem_norm_1"]["var"],
+    given["backbone.features.0.bn.running_var"],
+  )
+  assert_array_equal(
+    state.params["pixels"]["level_3"]["conv"]["kernel"][0, 0],
+    given["sem_seg_head.pixel_decoder.in_projections.0.conv.weight"][
+      ..., 0, 0
+    ].T,
+  )
+
+
+@pytest.mark.parametrize("deeper", [False, True])
+def test_another_backbone_is_refused(module, deeper):
   tensors = {
     name: x
     for name, x in module.tensors.items()
-    if not re.match(r"backbone\.", name)
+    if deeper or not re.match(r"backbone\.", name)
   }
-  with pytest.raises(UserError, match="no ResNet-50 of detectron2"):
+  if deeper:
+    tensors["backbone.res4.6.conv3.weight"] = np.zeros((1, 1, 1, 1))
+  with pytest.raises(UserError, match="not one of PEM's code: expected"):
     foreign.read(pytorch.Module({}, tensors, {}), Path(), 0)
   assert not foreign.recognised(pytorch.Module({}, {}, {}))
