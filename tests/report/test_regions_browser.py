@@ -1,9 +1,9 @@
-"""The report of classes of pixels in a browser, wide and narrow."""
+"""The reports of classes of pixels and of segments, wide and narrow."""
 
 import numpy as np
 import pytest
 
-from configs import scaleprotoseg_folder
+from configs import pem_folder, scaleprotoseg_folder
 from protojax import methods, parallel
 from protojax.explain.request import Request
 from protojax.report.block_report import Report
@@ -12,23 +12,46 @@ from tests import starts
 pytestmark = pytest.mark.slow
 
 
-@pytest.fixture(scope="module")
-def page(tmp_path_factory):
-  """Report of a run with random weights on two mosaics."""
-  parallel.setup()
+def _of_prototypes():
+  """ScaleProtoSeg with random weights."""
   method = methods.load(scaleprotoseg_folder.get_config("debug"))
   state = starts.begun(method.init)
   state.buffers["grouped"] = np.ones((), bool)
   # So that pixels differ, and regions with them.
   state.params["aspp"] = {k: 300 * x for k, x in state.params["aspp"].items()}
+  return method, state
+
+
+def _of_segments():
+  """PEM with random weights."""
+  method = methods.load(pem_folder.get_config("panoptic,debug"))
+  state = starts.begun(method.init)
+  state.buffers["things"] = np.arange(13) < 10
+  # So that queries say a class, and have masks of their own.
+  head = state.params["decoder"]["head"]
+  head["classes"]["bias"] = np.eye(14)[3].astype(np.float32)
+  head["mask_2"]["kernel"] = 8 * head["mask_2"]["kernel"]
+  return method, state
+
+
+@pytest.fixture(
+  scope="module",
+  params=[("Region", _of_prototypes), ("Segment", _of_segments)],
+  ids=["prototypes", "segments"],
+)
+def page(request, tmp_path_factory):
+  """What its parts are called, and the report of two images."""
+  parallel.setup()
+  name, made = request.param
+  method, state = made()
   explains = method.capabilities.explains(method)
-  folder = tmp_path_factory.mktemp("pixels") / "explanations"
-  request = Request(split="test", limit=2, provenance=False)
+  folder = tmp_path_factory.mktemp(f"pixels-{name}") / "explanations"
+  asked = Request(split="test", limit=2, provenance=False)
   with Report(folder, folder.parent) as report:
-    for found in explains.explain(state, method.stream("test"), request):
+    for found in explains.explain(state, method.stream("test"), asked):
       report.add(found)
     report.finish()
-  return (folder / "report.html").as_uri()
+  return name, (folder / "report.html").as_uri()
 
 
 def _colours(browser, element):
@@ -48,7 +71,8 @@ def test_a_region_and_its_reason_light_up_together(page, browser, width):
   emulated = "Emulation.setFocusEmulationEnabled"
   browser.execute_cdp_cmd(emulated, {"enabled": True})
   try:
-    browser.get(page)
+    name, place = page
+    browser.get(place)
     found = browser.execute_script(
       "return document.documentElement.scrollWidth"
     )
@@ -59,7 +83,7 @@ def test_a_region_and_its_reason_light_up_together(page, browser, width):
     lines = figure.find_elements("css selector", "li")
     assert len(regions) == len(lines) > 1
     assert regions[0].get_attribute("aria-label") == lines[0].text
-    assert lines[0].text.startswith("Region 1, ")
+    assert lines[0].text.startswith(f"{name} 1, ")
     dark, plain = _colours(browser, regions[0]), _colours(browser, lines[0])
     # The list is reached without a mouse; a tap gives a region the focus.
     browser.execute_script("arguments[0].focus()", lines[0])

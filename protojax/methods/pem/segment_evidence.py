@@ -47,6 +47,8 @@ def image(
     dense_pictures.pictures(pixels, row["classes"], truth, names)
   ]
   drawn += _segments(network, row, shown, pixels)
+  if shown:
+    drawn.append(_pointed_at(network, request, row, shown, pixels))
   drawn += dense_pictures.legend(row["classes"], truth, names)
   drawn += _because(request, row, shown, names)
   drawn += _tokens(network, row, shown)
@@ -122,6 +124,46 @@ def _segments(
     " most similar tokens that its query has picked",
   )
   yield blocks.Gallery(tuple(patches), "Patches around the most similar tokens")
+
+
+def _pointed_at(
+  network: Network,
+  request: Request,
+  row: Mapping[str, np.ndarray],
+  shown: Sequence[int],
+  pixels: Picture,
+) -> blocks.Block:
+  """The segments with a sentence each: the token that spoke most for it."""
+  had = np.flatnonzero(request.preset.seen(bool(row["grey"])))
+  numbers = np.full(row["plane"].shape, np.nan)
+  texts = []
+  for n, q in enumerate(shown):
+    inside = row["plane"] == q + 1
+    numbers[inside] = n
+    layer, a = _best(row, q, 1)[0]
+    box = cell(network, layer, int(row["token"][q, layer, a]))
+    lost = row["delta"][:, q]
+    cause = had[np.argmax(lost[had])]
+    because = (
+      f"; without {request.preset.names[cause]} the similarity of all its"
+      f" tokens, {float(row['similarity'][q]):.2f}, loses"
+      f" {float(lost[cause]):.2f}"
+      if lost[cause] > 0
+      else ""
+    )
+    texts.append(
+      f"Segment {n + 1}, {network.class_names[int(row['kinds'][q])]},"
+      f" {inside.mean():.0%} of the image: of the tokens that its query has"
+      f" picked, that of layer {layer + 1}, head {a + 1} around"
+      f" x {(box.left + box.right) / 2:g}, y {(box.top + box.bottom) / 2:g} is"
+      f" most similar to it, {float(row['head'][q, layer, a]):.2f}{because}."
+    )
+  return blocks.Regions(
+    blocks.Picture(pixels, "Image"),
+    numbers,
+    tuple(texts),
+    "Point at a segment or its line, or tap it, for the reason of its class",
+  )
 
 
 def _best(
