@@ -1,12 +1,12 @@
-"""ScaleProtoSeg on small road frames, with the levels of EfficientNet-Lite0.
+"""ScaleProtoSeg and PEM on small road frames, on levels of EfficientNet-Lite0.
 
 The backbone rests, so that all arms read the same features, which are computed
-once for each run; `pem_camvid` has PEM on the same frames.
+once for each run; PEM reads a finer level, too.
 """
 
 from benchmarks import experiment
 
-QUESTION = "What do prototypes of pixels cost on road frames?"
+QUESTION = "What do prototypes and tokens cost on road frames?"
 
 _FILE = "configs/scaleprotoseg_folder.py"
 _CLASSES = (
@@ -14,7 +14,7 @@ _CLASSES = (
   *("fence", "car", "pedestrian", "cyclist"),
 )
 # Frames of 240 x 180 pixels become squares.
-_DATA = {
+_FRAMES = {
   "data.root": "camvid_small",
   "data.masks": "annot",
   "data.void": 11,
@@ -22,6 +22,9 @@ _DATA = {
   "data.image_size": 128,
   "data.augment": "",
   "batch_size": 8,
+}
+_DATA = {
+  **_FRAMES,
   "aspp.channels": 32,
   "warm.steps": 20,
   "warm.aspp": 2e-3,
@@ -43,6 +46,21 @@ ARMS = {
   "linear head": (f"{_FILE}:plain", _DATA),
   "ProtoSeg": (f"{_FILE}:protoseg", {**_DATA, "prototypes.per_class": 12}),
   "ScaleProtoSeg": (_FILE, _DATA),
+  "PEM": (
+    "configs/pem_folder.py",
+    {
+      **_FRAMES,
+      "train.steps": 300,
+      "train.rate": 2e-3,
+      "train.backbone": 0.0,
+      "decoder.queries": 30,
+      "decoder.channels": 128,
+      "decoder.width": 256,
+      "pixels.channels": 64,
+      "pixels.mask_channels": 64,
+      "loss.points": 512,
+    },
+  ),
 }
 
 FIGURES = {
