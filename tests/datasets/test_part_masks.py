@@ -7,7 +7,7 @@ from PIL import Image
 import pytest
 
 from protojax.data import objects, stream
-from protojax.datasets import cityscapes, mask_folder, part_masks
+from protojax.datasets import cityscapes, mask_folder, part_masks, voc2012
 from protojax.types import UserError
 
 _RNG = np.random.default_rng(0)
@@ -72,6 +72,25 @@ def test_panoptic_parts_hold_class_object_and_part(tmp_path):
   source = cityscapes.load(_config(tmp_path, test="val"), "test", 0)
   assert_array_equal(source.part_plane(0), [[0, 0], [0, 5]])
   assert_array_equal(source.part_plane(1), [[0, 4], [0, 0]])
+
+
+def test_pascals_parts_are_found_by_the_name_of_their_image(tmp_path):
+  """In the folder of whichever split; an image without them has none."""
+  home = tmp_path / "VOC2012"
+  lists = home / "ImageSets" / "Segmentation"
+  lists.mkdir(parents=True)
+  (lists / "val.txt").write_text("a\nb\n")
+  for name in "ab":
+    _save(home / f"JPEGImages/{name}.jpg", np.zeros((2, 3, 3), np.uint8))
+    mask = np.full((2, 3), 15, np.uint8)
+    _save(home / f"SegmentationClass/{name}.png", mask)
+  numbers = np.array([[15, 1_501, 1_500_102], [0, 1_500_203, 1_500_100]])
+  labels = home / "pascal_panoptic_parts_v2.0" / "labels"
+  _save(labels / "validation" / "b.tif", numbers.astype(np.int32))
+  _save(labels / "training" / "c.tif", numbers.astype(np.int32))
+  source = voc2012.load(_config(tmp_path, test="val"), "test", 0)
+  assert source.part_plane(0) is None
+  assert_array_equal(source.part_plane(1), [[0, 0, 2], [0, 3, 0]])
 
 
 def test_parts_of_another_size_or_in_colours_are_refused(tmp_path):
