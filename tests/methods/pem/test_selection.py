@@ -47,6 +47,18 @@ def test_chunks_change_nothing(given, chunk):
   assert_allclose(found.similarity, similarity, atol=1e-5)
 
 
+def test_tokens_may_change_places(given):
+  """Then only their numbers change."""
+  keys, queries, barred = given
+  order = np.random.default_rng(1).permutation(30)
+  expected = _PICKED(keys, queries, HEADS, barred, 64)
+  found = _PICKED(keys[:, order], queries, HEADS, barred[..., order], 64)
+  free = np.ones(barred.shape[:2], bool)
+  free[1, 2] = False  # Of no allowed token, it is the first.
+  assert_array_equal(order[found.token][free], expected.token[free])
+  assert_array_equal(found.similarity, expected.similarity)
+
+
 def test_no_similarities_of_all_tokens_are_held():
   """Never b h n q: no array of the program is as large."""
   shapes = [(1, 4096, 64), (1, 50, 64), (1, 50, 4096)]
