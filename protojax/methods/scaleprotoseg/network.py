@@ -182,7 +182,7 @@ class Network:
     statistics: PyTree,
     images: UInt8[ArrayLike, "b H W 3"] | Float[ArrayLike, "b H W 3"],
     train: bool = False,
-  ) -> tuple[tuple[Float[Array, "b h w c"], ...], PyTree]:
+  ) -> tuple[tuple[Float[Array, "b _ _ c"], ...], PyTree]:
     """The backbone's map of the image at each of its sizes; see `features`."""
     images = jnp.asarray(images, jnp.float32)
     found = []

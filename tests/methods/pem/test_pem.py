@@ -15,7 +15,6 @@ from protojax.methods.pem.method import _decayed
 from protojax.methods.pem.pixel_decoder import Gate, PixelDecoder
 from protojax.types import Box, State, UserError
 from tests import starts
-from tests.common import terms
 
 
 def _load(variants="debug", names=None, **keys):
@@ -98,14 +97,14 @@ def test_a_backbone_at_rest_is_cached():
     "maps",
     "segments" if method.network.panoptic else "mask",
   }
-  found = jax.eval_shape(
-    lambda s, rows: method.loss(
-      s.params, s, {**rows, "index": np.arange(6)}, terms.now()
-    )[0],
+  network = method.network
+  found, _ = jax.eval_shape(
+    lambda s, maps: network.of_maps(s.params, s.statistics, maps),
     state,
-    rows,
+    rows["maps"],
   )
-  assert set(found) == {"classes", "masks", "dice"}
+  seen = jax.eval_shape(network.seen, state, layout["image"])
+  assert found.masks.shape == seen.masks.shape
 
 
 @pytest.mark.parametrize(

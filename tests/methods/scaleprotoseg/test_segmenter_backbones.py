@@ -11,7 +11,7 @@ from protojax.engine import descent
 from protojax.engine.stage import Fit
 from protojax.prototypes import push
 from tests import starts
-from tests.common.terms import total
+from tests.common.terms import now, total
 
 
 def _load(variants="debug", **keys):
@@ -35,7 +35,7 @@ def test_cached_maps_give_the_loss_of_their_images():
   assert moving["joint"].cached is None
   rows = jax.jit(still._mapped)(state, batch)
   of = jax.jit(
-    lambda batch: total(still.loss(state.params, state, batch, None)[0])
+    lambda batch: total(still.loss(state.params, state, batch, now())[0])
   )
   known = {"index": batch["index"], "valid": batch["valid"]}
   assert_allclose(of({**known, **rows}), of(batch), rtol=1e-6)
