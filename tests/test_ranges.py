@@ -36,6 +36,7 @@ _CONFIGS = (
   "scaleprotoseg_folder",
   "protopnet_composites",
   "st_protopnet_composites",
+  "tcsa_uda_digits",
 )
 
 

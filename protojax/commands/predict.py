@@ -39,6 +39,10 @@ values are the classes in the order of the run's classes.json (255 where the
 model does not look), with a palette of their colours, and NAME-overlay.png. A
 model that tells objects apart writes panoptic/NAME.png and panoptic.json, too,
 as COCO-panoptic has them.
+
+A run on volumes takes NIfTI files and folders of DICOM series. Each slice has
+its rows, and --masks=DIR writes NAME.nii.gz for each volume, with the affine,
+the axes and the size of the file that was read.
 """
 
 import argparse

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 import dataclasses
 import functools
 import logging
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, NamedTuple
 
 from jaxtyping import Int32, Integer, Shaped, UInt8
 import numpy as np
@@ -84,7 +84,7 @@ class Slices:
   axis: int
   window: tuple[float, ...] = ()
   note: str = ""
-  skipped: ClassVar[tuple[tuple[str, str], ...]] = ()
+  skipped: tuple[tuple[str, str], ...] = ()
 
   def __post_init__(self) -> None:
     # For each source its own, so that volumes go when it goes.

@@ -1,6 +1,7 @@
 """Masks of predictions: an index PNG with a palette, and a colour overlay.
 
 Of a model that tells objects apart, `segment_files` writes the segments, too.
+Slices of volumes become volumes.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -14,7 +15,8 @@ from PIL import Image
 
 from protojax.data import palette
 from protojax.data.stream import Stream
-from protojax.operations import segment_files
+from protojax.datasets.slices import Slices
+from protojax.operations import segment_files, volume_masks
 from protojax.operations.segment_files import save
 from protojax.types import UserError
 
@@ -49,7 +51,16 @@ def writer(
   except OSError as error:
     raise UserError(f"--masks={folder}: {error.strerror}") from error
   segments = segment_files.Segments(path / "panoptic")
-  yield functools.partial(_write, path, set(), segments)
+  volumes = volume_masks.Volumes(path)
+  write = functools.partial(_write, path, set(), segments)
+
+  def each(stream: Stream, index: int, row: Mapping[str, np.ndarray]) -> None:
+    if isinstance(stream.source, Slices):
+      volumes.add(stream, stream.source, index, row)
+    else:
+      write(stream, index, row)
+
+  yield each
   segments.finish(names())
 
 

@@ -16,7 +16,7 @@ from protojax.datasets import files
 from protojax.engine import log, workdir
 from protojax.explain import familiarity
 from protojax.methods.base import needed
-from protojax.operations import mask_files
+from protojax.operations import mask_files, volume_masks
 from protojax.prototypes.bank import bank_of
 from protojax.types import State, UserError
 from protojax.writing import json_text, opened, require_apart
@@ -61,8 +61,13 @@ def run(args: argparse.Namespace) -> int:
     loading.image_size(config)  # Refuses a method without images first.
     if kind == "inspects":
       answers.threshold(state)  # Fails before the first line is written.
-    source = files.images(*args.paths)
-    require_apart(args.output, (*source.names, *(n for n, _ in source.skipped)))
+    source = volume_masks.opened(config, args.paths)
+    if source is None:
+      source = files.images(*args.paths)
+      given = (*source.names, *(n for n, _ in source.skipped))
+    else:
+      given = tuple(args.paths)
+    require_apart(args.output, given)
     # train.py writes this file last.
     if not (folder / "summary.json").exists():
       printing.tell(f"note: {folder} is not trained to its end")

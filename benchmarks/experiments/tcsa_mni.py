@@ -1,0 +1,26 @@
+"""TCSA-UDA's arms on the embedded brain, T1 to an inverted contrast."""
+
+QUESTION = "Do relations of words help a segmentation to another contrast?"
+
+_FILE = "configs/tcsa_uda_mni.py"
+
+ARMS = {
+  "source only": (f"{_FILE}:source", {}),
+  "+ adversary": (f"{_FILE}:adversarial", {}),
+  "+ centres": (f"{_FILE}:centres", {}),
+  "+ relations": (_FILE, {}),
+  "shuffled relations": (f"{_FILE}:shuffled", {}),
+  "the authors' detached loss": (f"{_FILE}:detached", {}),
+  "target with labels": (f"{_FILE}:bound", {}),
+}
+
+FIGURES = {
+  "Dice": "volumes.dice",
+  "surface distance, mm": "volumes.surface_mm",
+  "HD95, mm": "volumes.hd95_mm",
+  "Dice of pixels": "dice",
+  "Dice of the source": "source.dice",
+  "relation": "relation",
+}
+
+SEEDS = (0, 1, 2)

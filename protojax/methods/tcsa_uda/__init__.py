@@ -1,0 +1,1 @@
+"""TCSA-UDA: segmentation across scanners, by relations of words."""
