@@ -3,9 +3,9 @@
 from collections.abc import Iterator, Mapping
 import functools
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Integer, UInt8
 import numpy as np
 
 from protojax import parallel
@@ -95,12 +95,17 @@ def of_volumes(network: Network, state: State, data: Any) -> dict[str, Any]:
     return {}
   names, found = network.class_names, []
   rows = []
-  for name, answer, truth, spacing in answered(network, state, data, source):
-    kinds = range(1, len(names))
-    each = surfaces.of_volume(answer, truth, kinds, spacing, slices.VOID)
+  for volume in answered(network, state, data, source):
+    each = surfaces.of_volume(
+      volume.answer,
+      volume.truth,
+      range(1, len(names)),
+      volume.spacing,
+      slices.VOID,
+    )
     found.append(each)
     rows += [
-      {"volume": name, "structure": names[k], **_said(agreement)}
+      {"volume": volume.name, "structure": names[k], **_said(agreement)}
       for k, agreement in each.items()
     ]
   means = surfaces.summary(found, names)
@@ -110,10 +115,30 @@ def of_volumes(network: Network, state: State, data: Any) -> dict[str, Any]:
   }
 
 
+class Volume(NamedTuple):
+  """A volume, or a block of slices of one, and what is answered of it.
+
+  Attributes:
+    name: of the volume, with the slices of a block.
+    numbers: of its slices.
+    spacing: sides of a voxel in millimetres.
+    grey: what the network saw, at the volume's own size.
+    answer: class of each voxel.
+    truth: class of each voxel; `slices.VOID` is not known.
+  """
+
+  name: str
+  numbers: tuple[int, ...]
+  spacing: tuple[float, float, float]
+  grey: UInt8[np.ndarray, "x y z"]
+  answer: Integer[np.ndarray, "x y z"]
+  truth: Integer[np.ndarray, "x y z"]
+
+
 def answered(
   network: Network, state: State, data: Any, source: Slices
-) -> Iterator[tuple[str, np.ndarray, np.ndarray, tuple[float, ...]]]:
-  """Name, answer, truth and spacing of each volume or block of a stream.
+) -> Iterator[Volume]:
+  """Each volume or block of a stream.
 
   Args:
     network: of the state.
@@ -121,7 +146,7 @@ def answered(
     data: all slices of the source, in its order.
     source: of the slices.
   """
-  planes: dict[int, list[tuple[int, np.ndarray, np.ndarray]]] = {}
+  planes: dict[int, list[tuple[Any, ...]]] = {}
   step = functools.partial(_answers, network)
   for batch, rows in parallel.each(step, state, data.batches()):
     for i in np.flatnonzero(batch["valid"]):
@@ -129,21 +154,22 @@ def answered(
       example = source[index]
       frame = data.resizing.frame(example["image"].shape, data.image_size)
       answer = frame.at_own_size(rows[i], example["image"].shape, slices.VOID)
-      group = int(source.groups[index])
       number = source.places[index].number
-      planes.setdefault(group, []).append((number, answer, example["mask"]))
+      plane = number, example["image"][..., 0], answer, example["mask"]
+      planes.setdefault(int(source.groups[index]), []).append(plane)
   for group, found in planes.items():
     found.sort(key=lambda plane: plane[0])
+    numbers = tuple(plane[0] for plane in found)
     first = int(np.flatnonzero(source.groups == group)[0])
     study = source.places[first].study
     name = source.studies[study].name
     if len(source.studies) == 1:
-      name = f"{name}, slices {found[0][0]}-{found[-1][0]}"
-    answer, truth = (
+      name = f"{name}, slices {numbers[0]}-{numbers[-1]}"
+    each = (
       slices.stacked(np.stack([plane[n] for plane in found]), source.axis)
-      for n in (1, 2)
+      for n in (1, 2, 3)
     )
-    yield name, answer, truth, source.spacing(study)
+    yield Volume(name, numbers, source.spacing(study), *each)
 
 
 def _answers(network: Network, state: State, batch: Batch) -> Array:
