@@ -186,6 +186,6 @@ def _said(agreement: Agreement) -> dict[str, Any]:
   }
 
 
-def _number(value: float) -> float | None:
+def _number(value: float | int) -> float | None:
   """None for a number that there is not: JSON has none."""
   return None if math.isnan(value) else float(value)

@@ -1,17 +1,28 @@
 """Scores of volumes, and their page, of answers that are known."""
 
+import dataclasses
 import types
 
 import numpy as np
 import pytest
 
+from configs import tcsa_uda_folder
+from protojax import methods
 from protojax.data import stream as streams
 from protojax.methods.tcsa_uda import judging, pages
+from protojax.types import State
 from tests.datasets import volume_fakes as fakes
 
 pytest.importorskip("nibabel")
 
 NAMES = ("outside", "heart", "liver")
+STATE = State({}, {}, {})
+
+
+def network():
+  """Asked for its classes alone."""
+  found = methods.load(tcsa_uda_folder.get_config("debug")).network
+  return dataclasses.replace(found, class_names=NAMES)
 
 
 @pytest.fixture
@@ -34,8 +45,7 @@ def answering(tmp_path, monkeypatch):
 
 
 def measured(data):
-  network = types.SimpleNamespace(class_names=NAMES)
-  return judging.of_volumes(network, None, data)
+  return judging.of_volumes(network(), STATE, data)
 
 
 def test_right_answers_have_all_of_dice_and_no_distance(answering):
@@ -57,8 +67,7 @@ def test_what_is_never_answered_is_missed_and_has_no_distance(answering):
 def test_volumes_are_put_together_as_they_lie(answering):
   data = answering(lambda mask: mask)
   source = data.source
-  network = types.SimpleNamespace(class_names=NAMES)
-  for volume in judging.answered(network, None, data, source):
+  for volume in judging.answered(network(), STATE, data, source):
     whole = source.classes([s.name for s in source.studies].index(volume.name))
     np.testing.assert_array_equal(volume.truth, whole)
     np.testing.assert_array_equal(volume.answer, whole)
@@ -66,16 +75,14 @@ def test_volumes_are_put_together_as_they_lie(answering):
     assert volume.numbers == tuple(range(12))
 
 
-def test_the_page_has_a_slider_over_all_slices(answering):
+def test_the_page_has_a_slider_over_all_slices(answering, tmp_path):
   data = answering(lambda mask: mask)
-  method = types.SimpleNamespace(
-    stream=lambda split: data, network=types.SimpleNamespace(class_names=NAMES)
-  )
-  (page,) = pages.pages(method, None, None)
+  method = types.SimpleNamespace(stream=lambda split: data, network=network())
+  (page,) = pages.pages(method, STATE, tmp_path)
   assert page.html.count("<img ") == 2 * 12
   assert page.html.count('type="range" min="0" max="11"') == 2
   for name in NAMES:
     assert name in page.html
   photos = types.SimpleNamespace(source=types.SimpleNamespace())
   method.stream = lambda split: photos
-  assert list(pages.pages(method, None, None)) == []
+  assert list(pages.pages(method, STATE, tmp_path)) == []
