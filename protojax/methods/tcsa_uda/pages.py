@@ -6,6 +6,7 @@ import io
 from pathlib import Path
 from typing import Any
 
+from jaxtyping import UInt8
 from markupsafe import Markup
 import numpy as np
 from PIL import Image
@@ -75,7 +76,9 @@ def _volume(
   return {"name": volume.name, "slices": slices_of}
 
 
-def _true_shape(plane: Picture, high: float, wide: float) -> Picture:
+def _true_shape(
+  plane: Picture, high: float, wide: float
+) -> UInt8[np.ndarray, "h w 3"]:
   """A slice whose pixels are square in millimetres."""
   size = np.array([plane.shape[1] * wide, plane.shape[0] * high])
   width, height = np.rint(size * _HIGH / size.max()).astype(int).tolist()
