@@ -3,9 +3,10 @@
   python -m protojax import FILE.pth --output=DIR [--data=DIR --push]
 
 FILE.pth is a file that the code of ProtoPNet, EvalProtoPNet, ST-ProtoPNet,
-ProtoSeg or ScaleProtoSeg saves (a pickled module or a state dict), or CaBRNet's
-model_state.pth with model_arch.yml in the same folder. Nothing in it is
-executed, and PyTorch is not needed. DIR becomes the workdir of a run:
+ProtoSeg, ScaleProtoSeg, PEM, ProMoE, FoPro or GAPL saves (a pickled module or a
+state dict), or CaBRNet's model_state.pth with model_arch.yml in the same
+folder. Nothing in it is executed, and PyTorch is not needed. DIR becomes the
+workdir of a run:
 
   python -m protojax predict --workdir=DIR IMAGE...
   python explain.py --workdir=DIR --images=PATH --allow-stale
