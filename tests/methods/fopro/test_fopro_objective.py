@@ -325,6 +325,33 @@ def test_without_margin_and_density_losses_have_closed_forms(
   np.testing.assert_allclose(found["instance"], np.log(1 + _Q), rtol=1e-5)
 
 
+def test_mixed_images_are_weighed_by_the_class_of_each_label(
+  network, state, batch
+):
+  weights = np.array([1.0, 2.0, 0.5, 1.5], np.float32)
+  loss = plain.MixUp(network, 0.8, 1.0, weights)
+  now = Now(jax.random.key(0), jnp.int32(4), jnp.float32(0.5))
+
+  @jax.jit
+  def value(one, other):
+    pair = {"first": one, "second": other}
+    terms, _ = loss(state.params, state, pair, now)
+    return terms["mixed"].total / terms["mixed"].count
+
+  # The same images, so that the mixture is known; other labels.
+  one, twin = batch["weak"], _Twin(state, batch)
+  y = one["label"], (one["label"] + 1) % _K
+  own, other = (np.mean(_entropy(twin.logits, k) * weights[k]) for k in y)
+  share = jax.random.beta(jax.random.split(now.key)[0], 0.8, 0.8)
+  assert 0 < share < 1
+  np.testing.assert_allclose(value(one, one), own, rtol=1e-4)
+  np.testing.assert_allclose(
+    value(one, {**one, "label": y[1]}),
+    share * own + (1 - share) * other,
+    rtol=1e-4,
+  )
+
+
 def test_the_slow_encoder_follows(network, state):
   params = jax.tree.map(lambda x: x + 2, state.params)
   moved = _objective(network).follow(state.replace(params=params))
