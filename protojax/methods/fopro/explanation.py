@@ -25,7 +25,10 @@ from protojax.types import Array, Batch, PyTree, State, UserError
 # Images with pictures if no limit is asked for: beside prototypes, and alone.
 _SHOWN, _SHOWN_ALONE = 40, 1000
 _EXEMPLARS = 4
-_BECAUSE = "Because: loss when one characteristic of the image is changed"
+_BECAUSE = (
+  "Because: loss when one characteristic of the image is changed (identity:"
+  " none is)"
+)
 _NEAR = "Prototypes, by their cosine"
 
 

@@ -28,7 +28,10 @@ _POINTS = (
   "Prototypes, by their points for the verdict, and what of these is lost"
   " without each characteristic"
 )
-_BECAUSE = "Because: loss of the verdict's logit, one characteristic changed"
+_BECAUSE = (
+  "Because: loss of the verdict's logit, one characteristic changed (identity:"
+  " none is)"
+)
 
 
 def explain(
