@@ -203,6 +203,7 @@ def test_arms_have_their_terms():
     assert ("adversary" in state.params) == bool(wanted)
 
 
+@pytest.mark.slow
 def test_the_papers_network_has_its_parts():
   """ResNet-101, 2048-d centres, 256-d embeddings, two adversaries."""
   config = tcsa_uda_folder.get_config("paper")

@@ -83,6 +83,5 @@ def test_the_page_has_a_slider_over_all_slices(answering, tmp_path):
   assert page.html.count('type="range" min="0" max="11"') == 2
   for name in NAMES:
     assert name in page.html
-  photos = types.SimpleNamespace(source=types.SimpleNamespace())
-  method.stream = lambda split: photos
-  assert list(pages.pages(method, STATE, tmp_path)) == []
+  debug = methods.load(tcsa_uda_folder.get_config("debug"))
+  assert list(pages.pages(debug, STATE, tmp_path)) == []
