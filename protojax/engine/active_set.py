@@ -20,6 +20,8 @@ from protojax.engine.score_point import Penalty, Point, Scores, Vector
 _BEHIND, _FEW = 0.1, 0.25
 # Newton steps of a class at a visit, and rounds of a quadratic problem.
 _VISIT, _ROUNDS = 12, 30
+# Probabilities that moved by less than this share of the residual wait.
+_CUT = 1e-3
 # Share of a step below which it is taken although nothing is gained.
 _SHORTEST = 1e-3
 
@@ -41,9 +43,12 @@ def solve(
   """
   point = score_point.freed(start, scores, penalty)
   score_point.follow(point, scores, 0.0)
-  worst, number = 0.0, 0
+  worst, cut, number, last = 0.0, 0.0, 0, tolerance / 10
   for number in range(rounds + 1):
     by_class = score_point.residual(point, penalty)
+    if by_class.max() <= tolerance and cut > last:
+      score_point.follow(point, scores, last)
+      by_class = score_point.residual(point, penalty)
     worst = float(by_class.max())
     if worst <= tolerance or number == rounds:
       break
@@ -54,7 +59,8 @@ def solve(
         _visit(point, k, scores, penalty, enough)
     else:
       newton_step.take(point, scores, penalty)
-    score_point.follow(point, scores, tolerance / 10)
+    cut = max(last, _CUT * worst)
+    score_point.follow(point, scores, cut)
   return point, worst, number
 
 

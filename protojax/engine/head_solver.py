@@ -110,7 +110,8 @@ class Solver:
       own class and 0 for others. Without it the weights to the own class could
       grow without end.
     steps: most steps of `convex`; a head that needs more is not refined.
-    tolerance: the residual that ends them; see `convex.Solution`.
+    tolerance: the residual that ends them; see `convex.Solution`. A dense head
+      is refined from 1e-2 on.
   """
 
   classes: int
@@ -151,17 +152,22 @@ class Solver:
       if "weight" in head and 8 * self.classes * len(kept.data) <= _BYTES:
         solution = self._dense(head, buffers, penalty, kept, number)
       else:
-        solution = self._coarse(head, buffers, penalty, kept)
+        solution = self._coarse(head, buffers, penalty, kept, self.tolerance)
       head = solution.params
       found.append(solution)
     return state.replace(params={**state.params, "head": head}), found
 
   def _coarse(
-    self, head: PyTree, buffers: PyTree, penalty: convex.Penalty, kept: Kept
+    self,
+    head: PyTree,
+    buffers: PyTree,
+    penalty: convex.Penalty,
+    kept: Kept,
+    tolerance: float,
   ) -> convex.Solution:
     loss = ScoreLoss(self.classes)
     return convex.solve(
-      loss, head, buffers, kept.batches, penalty, self.steps, self.tolerance
+      loss, head, buffers, kept.batches, penalty, self.steps, tolerance
     )
 
   def _dense(
@@ -182,6 +188,7 @@ class Solver:
       np.asarray(penalty.centre["weight"], np.float64)[:, own],
       penalty.ridge,
     )
+    score_point.require_numbers(scores, there)
     known = kept.near.get(number)
     first = known.first if known else _first(scores, there)
     start = known.point if known else _start(head, own, scores, there, first)
@@ -190,22 +197,26 @@ class Solver:
     def refined(start: score_point.Point) -> tuple:
       return active_set.solve(scores, start, there, limit, _ROUNDS)
 
-    found = refined(start) if start is not None else None
-    if found is None or found[1] > limit:
-      coarse = self._coarse(head, buffers, penalty, kept)
-      if coarse.residual > self.tolerance:
+    found = None if start is None else refined(start)
+    steps = 0
+    for tolerance in (_NEAR, self.tolerance):
+      if found is not None and found[1] <= limit:
+        break
+      coarse = self._coarse(head, buffers, penalty, kept, tolerance)
+      if coarse.residual > tolerance:
         return coarse
+      steps += coarse.iterations
       weight = np.asarray(coarse.params["weight"], np.float64)[:, own]
       found = refined(score_point.at(scores, weight * there.free))
-      if found[1] > self.tolerance * first:
-        return coarse
-    point, left, steps = found
-    kept.near.setdefault(number, Near(point, first))
+    assert found is not None, "one of the two has been tried"
+    point, left, rounds = found
+    if left <= limit:
+      kept.near.setdefault(number, Near(point, first))
     weight = np.array(head["weight"], np.float32)
     weight[:, own] = np.where(there.free, point.weight, weight[:, own])
     loss = score_point.value(point, scores, there)
     params = {**head, "weight": weight}
-    return convex.Solution(params, loss, steps, left / first)
+    return convex.Solution(params, loss, steps + rounds, left / first)
 
   def _penalty(
     self,

@@ -24,7 +24,7 @@ from protojax.engine.score_point import (
 # the worst violation that they must have.
 _JOIN, _WORST = 40, 0.2
 # Images whose p (1 - p) is below it do not count in a Hessian.
-_LIGHT = 1e-7
+_LIGHT = 2e-5
 # Rounds of a quadratic problem.
 _ROUNDS = 30
 # Of conjugate gradients: what may be left, and most steps.
@@ -104,7 +104,7 @@ class _Blocks:
     self, point: Point, scores: Scores, penalty: Penalty, slope: Weights
   ) -> None:
     self._scores, self._ridge = scores, penalty.ridge
-    self._count = len(scores.labels)
+    self._count, self._enough = len(scores.labels), 0.0
     found, images, taken, factors = [], [], [], []
     for k, p in enumerate(point.probabilities):
       active = active_set(
@@ -146,9 +146,10 @@ class _Blocks:
     left = (-slope - self._product(step)) * moves
     near = self._near(left) * moves
     ahead, size = near, left @ near
-    enough = _LEFT**2 * size
+    # Of the first search: later ones only mend what weights at 0 changed.
+    self._enough = self._enough or float(_LEFT**2 * size)
     for _ in range(_STEPS):
-      if size <= enough:
+      if size <= self._enough:
         break
       curved = self._product(ahead) * moves
       length = size / (ahead @ curved)

@@ -14,6 +14,7 @@ from protojax.types import ArrayLike, UserError
 
 # Class probabilities below it count as this where their logarithm is taken.
 _TINY = 1e-300
+_AT_ONCE = 512  # images in float64
 
 Rows = Float[np.ndarray, "k n"]
 Weights = Float[np.ndarray, "k p"]
@@ -28,11 +29,13 @@ class Scores:
     by_prototype: float32 [p n].
     labels: [n].
     classes: k.
+    broken: [p], prototypes with a score that is no number; theirs are 0.
   """
 
   by_prototype: Float[np.ndarray, "p n"]
   labels: Int[np.ndarray, " n"]
   classes: int
+  broken: Bool[np.ndarray, " p"]
 
   @property
   def truth(self) -> Bool[np.ndarray, "k n"]:
@@ -43,18 +46,11 @@ class Scores:
 def kept(
   scores: Float[ArrayLike, "n p"], labels: Int[ArrayLike, " n"], classes: int
 ) -> Scores:
-  """Scores in the layout of the search.
-
-  Raises:
-    UserError: a score is not a number.
-  """
-  by_prototype = np.ascontiguousarray(np.asarray(scores, np.float32).T)
-  if not np.all(np.isfinite(by_prototype)):
-    raise UserError(
-      "the last layer cannot be solved: its loss is not a number. A score of a"
-      " training image is nan or far too large."
-    )
-  return Scores(by_prototype, np.maximum(labels, 0), classes)
+  """Scores in the layout of the search."""
+  by_prototype = np.array(np.asarray(scores).T, np.float32, order="C")
+  broken = np.any(~np.isfinite(by_prototype), axis=1)
+  by_prototype[broken] = 0
+  return Scores(by_prototype, np.maximum(labels, 0), classes, broken)
 
 
 class Penalty(NamedTuple):
@@ -102,11 +98,14 @@ class Point:
 def at(scores: Scores, weight: Weights) -> Point:
   """The point of these weights."""
   weight = np.asarray(weight, np.float64)
-  logits = np.zeros((scores.classes, len(scores.labels)))
   # In float64: float32 would round logits to some 1e-6 of their size.
-  for k, row in enumerate(weight):
-    used = np.flatnonzero(row)
-    logits[k] = row[used] @ scores.by_prototype[used]
+  logits = np.concatenate(
+    [
+      weight @ scores.by_prototype[:, i : i + _AT_ONCE].astype(np.float64)
+      for i in range(0, len(scores.labels), _AT_ONCE)
+    ],
+    axis=1,
+  )
   norm, probabilities = softmax(logits)
   left = probabilities - scores.truth
   slope = np.zeros_like(weight)
@@ -172,6 +171,19 @@ def value(point: Point, scores: Scores, penalty: Penalty) -> float:
     + np.sum(penalty.l1 * np.abs(point.weight * penalty.free))
     + penalty.ridge / 2 * np.sum(away**2)
   )
+
+
+def require_numbers(scores: Scores, penalty: Penalty) -> None:
+  """Refuses scores of free weights that are no numbers.
+
+  Raises:
+    UserError: there is one.
+  """
+  if np.any(penalty.free & scores.broken):
+    raise UserError(
+      "the last layer cannot be solved: its loss is not a number. A score of a"
+      " training image is nan or far too large."
+    )
 
 
 def freed(point: Point, scores: Scores, penalty: Penalty) -> Point:
