@@ -193,6 +193,24 @@ def whole(quick: bool) -> Iterator[ratios.Pair]:
     )
 
 
+def sides(quick: bool) -> Iterator[ratios.Pair]:
+  """Changes in two directions against changes in one."""
+  two, one = presets.TWO_SIDED, presets.BALANCED
+  passes = len(two.modifications), len(one.modifications)
+  pixels = images(_BATCH // 2 if quick else _BATCH)
+  for name, backbone in list(_NETWORKS.items())[:1]:
+    model, state = network(backbone)
+    yield ratios.Pair(
+      f"explanation, {passes[0]} passes of two_sided / {passes[1]}, {name}",
+      explainer(model, state, pixels, two),
+      explainer(model, state, pixels, one),
+      round(1.05 * passes[0] / passes[1], 2),
+      "lower",
+      ours_units=len(pixels),
+      other_units=len(pixels),
+    )
+
+
 def _require_equal(model: Network, state: State, reference: Any) -> None:
   """Local scores in mode "reference" are the script's, at odd sizes too."""
   preset = dataclasses.replace(presets.REFERENCE, mode="reference")
@@ -214,5 +232,6 @@ def _require_equal(model: Network, state: State, reference: Any) -> None:
 
 if __name__ == "__main__":
   ratios.main(
-    __doc__, {"forwards": forwards, "texture": texture, "whole": whole}
+    __doc__,
+    {"forwards": forwards, "texture": texture, "sides": sides, "whole": whole},
   )

@@ -84,7 +84,7 @@ class _Problem:
     return float(found.mean() + _L1 * (abs(weights) * counts).sum())
 
 
-def _drawn(classes: int, count: int, batch_size: int, rate: float) -> _Problem:
+def drawn(classes: int, count: int, batch_size: int, rate: float) -> _Problem:
   """Cosines of one patch an image and prototypes, all of them noisy."""
   rng = np.random.default_rng(0)
   labels = rng.integers(0, classes, count).astype(np.int32)
@@ -185,14 +185,14 @@ def _pair(problem: _Problem, row: str, ours: Any, other: Any) -> ratios.Pair:
 def small(quick: bool) -> Iterator[ratios.Pair]:
   """400 images of 12 classes, 120 prototypes."""
   del quick
-  problem = _drawn(12, 400, 32, 1e-3)
+  problem = drawn(12, 400, 32, 1e-3)
   yield _same_loss(problem)
   yield _converged(problem)
 
 
 def birds(quick: bool) -> Iterator[ratios.Pair]:
   """As many images, prototypes and classes as CUB-200-2011 has."""
-  yield _same_loss(_drawn(*((20, 600) if quick else (200, 5994)), 80, 1e-4))
+  yield _same_loss(drawn(*((20, 600) if quick else (200, 5994)), 80, 1e-4))
 
 
 if __name__ == "__main__":
