@@ -1,11 +1,13 @@
 """Drawn images of four shapes, one of which has a mark on its training images.
 
 A disc, a square, a triangle or a cross lies at a random place, size, angle and
-brightness on coloured noise. In training, nearly all discs and few others have
-a mark in a corner, a small checkerboard of two colours. So a model can know a
-disc by the mark, and is wrong where there is none. The split "test" has no
-mark, "marked" has one on every image. Needs no download and no package of its
-own. An image is drawn when it is read, from the seed, the split and its number.
+brightness on coloured noise. Discs are chequered and squares are striped, so
+that a part of them tells what they are. In training, nearly all discs and few
+others have a mark in a corner, a checkerboard of two colours. So a model can
+know a disc by the mark, and is wrong where there is none. The split "test" has
+no mark, "marked" has one on every image. Needs no download and no package of
+its own. An image is drawn when it is read, from the seed, the split and its
+number.
 """
 
 from collections.abc import Mapping, Sequence
@@ -30,11 +32,11 @@ _SHARES: Mapping[str, tuple[float, float]] = {
   "test": (0.0, 0.0),
   "marked": (1.0, 1.0),
 }
-_MARK = 9  # pixels on a side
+_MARK = 12  # pixels on a side
 _COLOURS = ((230, 40, 200), (250, 230, 40))
-_RADIUS = (9.0, 13.0)  # pixels, of the circle that a shape fits in
+_RADIUS = (8.0, 11.0)  # pixels, of the circle that a shape fits in
 # Grey levels between a shape and the mean of what is around it.
-_STRENGTH = (30.0, 70.0)
+_STRENGTH = (45.0, 80.0)
 _NOISE, _SMOOTH = 16.0, 1.5  # grey levels, and pixels (sigma)
 
 Image = UInt8[np.ndarray, "s s 3"]
@@ -146,16 +148,23 @@ def _drawn(
 ) -> Float[np.ndarray, "s s"]:
   """1 inside a shape, 0 outside, and between along its edge."""
   radius = generator.uniform(*_RADIUS)
-  # Where the whole shape is in the image, and out of the mark's corners.
-  y, x = generator.uniform(SIDE / 2 - 7, SIDE / 2 + 7, 2)
+  # Where the whole shape is in the image. A mark may hide some of it.
+  y, x = generator.uniform(SIDE / 2 - 6, SIDE / 2 + 6, 2)
   turn = generator.uniform(0, 2 * np.pi)
   rows, columns = np.mgrid[:SIDE, :SIDE]
   down, across = rows - y, columns - x
   along = across * np.cos(turn) + down * np.sin(turn)
   aside = down * np.cos(turn) - across * np.sin(turn)
   inside = _INSIDE[name](along / radius, aside / radius)
-  return ndimage.gaussian_filter(inside.astype(float), 0.7)
+  # Fields of three pixels, every other one bright.
+  fields = np.floor(along / 3) + _FIELDS.get(name, 0) * np.floor(aside / 3)
+  dark = inside & (fields % 2 == 0) & (name in _FIELDS)
+  return ndimage.gaussian_filter(np.where(dark, _DARK, inside), 0.7)
 
+
+# Classes with a surface -> whether it is chequered (1) or striped (0).
+_FIELDS = {"disc": 1, "square": 0}
+_DARK = -0.3  # of a dark field, where a bright one is 1
 
 Grid = Float[np.ndarray, "s s"]
 

@@ -29,11 +29,11 @@ def test_the_mark_lies_where_it_is_said_to_lie():
   source = Confounded("marked", 1)
   for i in range(8):
     image, (top, left) = source[i]["image"], source.marks[i].tolist()
-    window = image[top : top + 9, left : left + 9]
+    window = image[top : top + 12, left : left + 12]
     colours = {tuple(pixel) for pixel in window.reshape(-1, 3).tolist()}
     assert colours == {(230, 40, 200), (250, 230, 40)}
-    assert source.shows_mark(i, (top + 8, left + 8, SIDE, SIDE))
-    assert not source.shows_mark(i, (top + 9, 0, SIDE + 9, SIDE))
+    assert source.shows_mark(i, (top + 11, left + 11, SIDE, SIDE))
+    assert not source.shows_mark(i, (top + 12, 0, SIDE + 12, SIDE))
   assert not Confounded("test", 1).shows_mark(0, (0, 0, SIDE, SIDE))
 
 
