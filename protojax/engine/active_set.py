@@ -47,7 +47,7 @@ def solve(
   for number in range(rounds + 1):
     by_class = score_point.residual(point, penalty)
     if by_class.max() <= tolerance and cut > last:
-      score_point.follow(point, scores, last)
+      score_point.follow(point, scores, last, last)
       by_class = score_point.residual(point, penalty)
     worst = float(by_class.max())
     if worst <= tolerance or number == rounds:
@@ -60,7 +60,7 @@ def solve(
     else:
       newton_step.take(point, scores, penalty)
     cut = max(last, _CUT * worst)
-    score_point.follow(point, scores, cut)
+    score_point.follow(point, scores, cut, last)
   return point, worst, number
 
 

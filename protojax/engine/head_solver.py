@@ -30,7 +30,7 @@ from protojax.types import Array, ArrayLike, Batch, PyTree, State, UserError
 # and the loss within 1e-8.
 TOLERANCE = 1e-5
 # The same for a dense head, whose logits are then within 1e-5 of the best.
-_FINE = 1e-7
+_FINE = 1e-8
 # Most rounds to get there; a search that starts near takes up to ten.
 _ROUNDS = 30
 # A head is near the best one if its residual is below this share of that at the

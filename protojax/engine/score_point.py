@@ -14,7 +14,9 @@ from protojax.types import ArrayLike, UserError
 
 # Class probabilities below it count as this where their logarithm is taken.
 _TINY = 1e-300
-_AT_ONCE = 512  # images in float64
+_AT_ONCE = 512  # images, of which copies are made
+# Rounding error of a float32 product, as a share of the sum of its terms.
+_ROUNDING = 1e-6
 
 Rows = Float[np.ndarray, "k n"]
 Weights = Float[np.ndarray, "k p"]
@@ -122,22 +124,36 @@ def softmax(logits: Rows) -> tuple[Float[np.ndarray, " n"], Rows]:
   return np.log(total) + largest, powers / total
 
 
-def follow(point: Point, scores: Scores, cut: float) -> None:
-  """Brings the slope after the probabilities where they differ by `cut`."""
+def follow(
+  point: Point, scores: Scores, cut: float, rounding: float = 0.0
+) -> None:
+  """Brings the slope after the probabilities where they differ by `cut`.
+
+  Args:
+    point: is changed.
+    scores: with their labels.
+    cut: smaller differences wait.
+    rounding: what the slope may be wrong by; products are in float32 where
+      that is enough.
+  """
   left = point.probabilities - scores.truth
   moved = np.abs(left - point.left) > cut
   images = np.flatnonzero(moved.any(axis=0))
   classes = np.flatnonzero(moved.any(axis=1))
   if not len(images):
     return
-  if len(images) > moved.shape[1] / 2:
-    images = np.arange(moved.shape[1])
+  count = moved.shape[1]
+  if len(images) > count / 2:
+    images = np.arange(count)
   chosen = np.ix_(classes, images)
-  change = np.float32(left[chosen] - point.left[chosen])
-  taken = scores.by_prototype
-  if len(images) < moved.shape[1]:
-    taken = taken[:, images]
-  point.slope[classes] += np.float64(change @ taken.T) / moved.shape[1]
+  change = (left[chosen] - point.left[chosen]) / count
+  enough = _ROUNDING * np.abs(change).sum(axis=1).max() <= rounding
+  kind = np.float32 if enough else np.float64
+  for start in range(0, len(images), _AT_ONCE):
+    some = slice(start, start + _AT_ONCE)
+    taken = scores.by_prototype[:, images[some]].astype(kind)
+    found = change[:, some].astype(kind) @ taken.T
+    point.slope[classes] += found
   point.left[chosen] = left[chosen]
 
 

@@ -65,11 +65,11 @@ def _require_best(weight, problem, free, atol):
 @pytest.fixture(scope="module")
 def base(kept):
   start = score_point.at(kept, OWN.astype(float))
-  return active_set.solve(kept, start, _penalty(), 3e-9, 50)[0]
+  return active_set.solve(kept, start, _penalty(), 1e-10, 50)[0]
 
 
 def test_no_slope_is_left_at_the_solution(kept, base, problem):
-  assert score_point.residual(base, _penalty()).max() <= 3e-9
+  assert score_point.residual(base, _penalty()).max() <= 1e-10
   _require_best(base.weight, problem, np.ones(OWN.shape, bool), 1e-8)
   # What is kept beside the weights is what follows from them.
   anew = score_point.at(kept, base.weight)
@@ -87,8 +87,8 @@ def test_without_prototypes_the_search_goes_on_from_where_it_was(
   monkeypatch.setattr(
     active_set, "_visit", lambda *x: visited.append(x[1]) or visit(*x)
   )
-  found, left, rounds = active_set.solve(kept, base, _penalty(gone), 3e-9, 50)
-  assert left <= 3e-9
+  found, left, rounds = active_set.solve(kept, base, _penalty(gone), 1e-10, 50)
+  assert left <= 1e-10
   assert rounds < 20
   _require_best(found.weight, problem, _penalty(gone).free, 1e-8)
   assert_array_equal(base.weight, before)
@@ -130,7 +130,7 @@ def test_a_head_is_the_same_from_near_and_from_far(
     state, (solution,) = solver(
       _state(weight), head_solver.Kept(scores, stream)
     )
-    assert solution.residual <= 1e-7
+    assert solution.residual <= 1e-8
     found.append(np.asarray(state.params["head"]["weight"]))
     # The dead prototype keeps its weights.
     assert_array_equal(found[-1][:, GONE], np.float32(weight)[:, GONE])
