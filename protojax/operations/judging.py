@@ -36,11 +36,7 @@ def run(args: argparse.Namespace) -> int:
       folder holds other runs.
   """
   parallel.setup()
-  if args.planted and (args.by_branch or args.own_size or args.sanity):
-    raise UserError(
-      "--by-branch, --own-size and --sanity are for figures of --workdir and"
-      " --methods; --planted has none of them"
-    )
+  _require_used(args)
   try:
     content = _content(args)
   except compare.Stopped as stopped:
@@ -58,6 +54,17 @@ def run(args: argparse.Namespace) -> int:
     else:
       _say(printed_tables.markdown(content["methods"]))
   return 0
+
+
+def _require_used(args: argparse.Namespace) -> None:
+  """Refuses what only figures of runs have, where others are asked for."""
+  kinds = ("planted", "robustness", "generated")
+  kind = next((name for name in kinds if getattr(args, name)), "")
+  if kind and (args.by_branch or args.own_size or args.sanity):
+    raise UserError(
+      "--by-branch, --own-size and --sanity are for figures of --workdir and"
+      f" --methods; --{kind} has none of them"
+    )
 
 
 def _say(table: str) -> None:

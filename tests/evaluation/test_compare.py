@@ -156,8 +156,10 @@ def test_mistakes_say_what_to_do(tmp_path):
     _run("--methods=protopnet")
   with pytest.raises(UserError, match="--only=smell: choose from contrast"):
     _run("--planted", "--only=smell")
-  for flag in "--by-branch", "--own-size":
-    with pytest.raises(UserError, match="--planted has none of them"):
-      _run("--planted", flag)
+  for kind in "--planted", "--robustness", "--generated=images":
+    for flag in "--by-branch", "--own-size", "--sanity":
+      said = f"{kind.partition('=')[0]} has none of them"
+      with pytest.raises(UserError, match=said):
+        _run(kind, flag)
   with pytest.raises(UserError, match="holds no run"):
     _run(f"--workdir={tmp_path}")
