@@ -144,10 +144,11 @@ def unknown(setting: str, name: str, known: Iterable[str]) -> UserError:
   """
   known = sorted(known)
   near = difflib.get_close_matches(name, known, 1, cutoff=0.4)
-  hint = f" Did you mean {near[0]!r}?" if near else ""
+  # The hint comes first: there may be a hundred names.
+  hint = f". Did you mean {near[0]!r}? Expected" if near else "; expected"
   return UserError(
-    f"{setting} is {name!r}; expected one of {', '.join(known)}, or a module of"
-    f" your own, such as mypackage.mine.{hint}"
+    f"{setting} is {name!r}{hint} one of {', '.join(known)}, or a module of"
+    " your own, such as mypackage.mine."
   )
 
 

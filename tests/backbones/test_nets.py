@@ -74,7 +74,7 @@ def traced(name, size):
 
 
 def test_a_wrong_name_lists_the_right_ones():
-  with pytest.raises(UserError, match=r"lite0_head.*Did you mean 'convnet'"):
+  with pytest.raises(UserError, match=r"Did you mean 'convnet'.*lite0_head"):
     backbones.load("convnets")
   with pytest.raises(UserError, match=r"'float16': .* float32, bfloat16"):
     backbones.load("convnet", dtype="float16")

@@ -104,7 +104,7 @@ def test_a_data_set_of_ones_own(tmp_path, monkeypatch, capsys):
   assert "--config=birds.py" in capsys.readouterr().err
   for name, said in (
     ("my_birds.half", "does not declare PREPARES and WRITES and TRAINS"),
-    ("cub20", "DATA is 'cub20'; expected .* Did you mean 'cub200'"),
+    ("cub20", "DATA is 'cub20'. Did you mean 'cub200'. Expected"),
     ("photos", "DATA is 'photos'"),
   ):
     with pytest.raises(UserError, match=said):

@@ -89,6 +89,6 @@ def test_weights_are_never_negative():
 
 def test_wrong_name_lists_the_right_ones():
   with pytest.raises(
-    UserError, match=r"'logg'; expected one of cosine, linear, log, pro"
+    UserError, match=r"'logg'. Did .* Expected one of cosine, linear, log, pro"
   ):
     similarity.load("logg")
