@@ -3,6 +3,7 @@
 import ast
 import json
 from pathlib import Path
+import re
 
 import jax
 from ml_collections import ConfigDict
@@ -118,6 +119,21 @@ def test_no_file_of_a_list_is_left_out(loaded, photos, tmp_path):
   bad.write_bytes(b"no image")
   with pytest.raises(UserError, match=r"bad\.png cannot be read: "):
     loaded.predict([photos / "0.png", bad])
+
+
+def test_files_of_a_folder_that_are_left_out_are_said(
+  loaded, photos, tmp_path, caplog
+):
+  (tmp_path / "good.png").write_bytes((photos / "0.png").read_bytes())
+  (tmp_path / "bad.png").write_bytes(b"no image")
+  (tmp_path / "phone.heic").touch()
+  assert len(loaded.predict(tmp_path)) == 1
+  bad, phone = sorted(caplog.messages)
+  assert re.fullmatch(r"images: skipped .*bad\.png: .+", bad)
+  assert "phone.heic: .heic is not read" in phone
+  caplog.clear()
+  assert len(loaded.predict(photos)) == 3
+  assert not caplog.messages
 
 
 @pytest.mark.parametrize(

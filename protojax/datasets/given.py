@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 import dataclasses
+import logging
 import os
 from typing import Any
 
@@ -10,10 +11,12 @@ import numpy as np
 from PIL import Image
 
 from protojax.data import images as images_lib
+from protojax.data import skipped
 from protojax.data.source import Source
 from protojax.datasets import files
 from protojax.types import UserError
 
+_LOG = logging.getLogger(__name__)
 _KINDS = (
   "a path of a file, a folder or a pattern; a PIL image; uint8 pixels [H, W, 3]"
   " or [H, W], or a batch [b, H, W, 3]; or a list of these"
@@ -53,6 +56,8 @@ class Pictures:
 def source(images: Any) -> tuple[Source, bool]:
   """The images that a caller gives, and whether it is a single one.
 
+  What cannot be read in a folder, or of a pattern, is left out and said.
+
   Args:
     images: a path of a file, a folder or a pattern; a PIL image; uint8 pixels
       [H, W, 3] or [H, W], or a batch [b, H, W, 3]; or a list of these.
@@ -63,7 +68,8 @@ def source(images: Any) -> tuple[Source, bool]:
   """
   if isinstance(images, str | os.PathLike):
     path = os.fspath(images)
-    return files.images(path), os.path.isfile(os.path.expanduser(path))
+    found = files.images(path)
+    return _said(found), os.path.isfile(os.path.expanduser(path))
   if isinstance(images, Sequence | Iterable) and not _is_pixels(images):
     return _listed(list(images)), False
   found = _pictures(images)
@@ -96,12 +102,19 @@ def _listed(images: list) -> Source:
     # Of files, who asks expects an answer for each.
     if all(os.path.isfile(os.path.expanduser(path)) for path in named):
       return files.each(named)
-    return files.images(*named)
+    return _said(files.images(*named))
   if any(paths):
     raise UserError(
       "a list of paths and pictures: give the paths and the pictures apart"
     )
   return _named([pixels for image in images for pixels in _pictures(image)])
+
+
+def _said(found: Source) -> Source:
+  """The same, once it was told which files are left out."""
+  for line in skipped.report({"images": found}):
+    _LOG.warning("%s", line)
+  return found
 
 
 def _named(pixels: list[np.ndarray]) -> Pictures:
