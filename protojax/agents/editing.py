@@ -1,6 +1,5 @@
-"""What a user changes in a belief graph by hand, and how it is taken back."""
+"""What a user changes in a belief graph by hand: functions of a graph."""
 
-from collections.abc import Callable
 import dataclasses
 
 from protojax.agents import facts
@@ -9,39 +8,6 @@ from protojax.agents.facts import Place
 from protojax.agents.graph import Attribute, Candidate, Entity, Graph, Relation
 from protojax.shown import shown
 from protojax.types import UserError
-
-
-class Editor:
-  """A graph that is edited; every edit can be taken back, the last one first.
-
-  Attributes:
-    graph: as it is now.
-  """
-
-  def __init__(self, graph: Graph):
-    self.graph = graph
-    self._before: list[Graph] = []
-
-  def apply(self, edit: Callable[..., Graph], *args, **keywords) -> Graph:
-    """Makes an edit of this module, of `facts`, or of one's own.
-
-    A graph that it refuses stays as it was.
-    """
-    found = edit(self.graph, *args, **keywords)
-    self._before.append(self.graph)
-    self.graph = found
-    return found
-
-  def undo(self) -> Graph:
-    """Takes the last edit back.
-
-    Raises:
-      UserError: there is none.
-    """
-    if not self._before:
-      raise UserError("nothing was edited: there is nothing to take back")
-    self.graph = self._before.pop()
-    return self.graph
 
 
 def set_probability(
