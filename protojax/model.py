@@ -18,7 +18,7 @@ from protojax import __version__, hub, loading, methods, parallel, typed, why
 from protojax.data.source import Source
 from protojax.data.stream import Stream
 from protojax.datasets import given
-from protojax.explain import familiarity
+from protojax.explain import familiarity, prototypical
 from protojax.explain.request import Request
 from protojax.heat import maps
 from protojax.methods.base import able, needed
@@ -256,8 +256,8 @@ class Model:
         strengths, such as "contrast=0.2,0.45,0.7".
       heat: what heat maps of prototypes show: "upsampling", "receptive_field",
         "saliency", "smoothgrad", "integrated_gradients", "occlusion",
-        "grad_cam" or "prp". Detectors, and methods that explain in blocks,
-        have maps of their own.
+        "grad_cam" or "prp". Leave it out for detectors, and methods that
+        explain in blocks: they have maps of their own.
       allow_stale: explain prototypes that have changed since the last push.
 
     Returns:
@@ -269,6 +269,7 @@ class Model:
     """
     chosen, explains = presets.load(preset), needed(self.method, "explains")
     require_known("attribution", heat, maps.ATTRIBUTIONS)
+    prototypical.require_heat(explains, heat, self.config.method)
     if not allow_stale:
       loading.require_current(
         explains, self.state, self.folder, "allow_stale=True"

@@ -106,6 +106,8 @@ def test_what_has_no_such_answer_is_refused():
     model(_Odd(image_size=8)).explain(pixels, preset="loud")
   with pytest.raises(UserError, match="attribution: 'prq'; did you mean prp"):
     model(_Odd(image_size=8)).explain(pixels, heat="prq")
+  with pytest.raises(UserError, match=r"^heat=prp: odd draws maps of its own"):
+    model(_Odd(image_size=8)).explain(pixels, heat="prp")
   with pytest.raises(UserError, match="odd keeps no bank of prototypes"):
     model(_Odd()).bank  # noqa: B018
   with pytest.raises(UserError, match=r"type float64; .*255 \* x"):

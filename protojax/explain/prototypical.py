@@ -34,7 +34,7 @@ from protojax.modify import presets
 from protojax.prototypes import push
 from protojax.prototypes.bank import require_living
 from protojax.prototypes.explainable import Explainable
-from protojax.types import State
+from protojax.types import State, UserError
 
 # Images with a wrong class that are shown beside those of each class.
 _MISTAKES = 12
@@ -132,6 +132,24 @@ class Explainer:
     batches = self.method.stream("test").once().batches()
     found = classification.evaluate(self.method.predict, state, batches)
     return found["accuracy"]
+
+
+def require_heat(explains: Any, heat: str, method: str) -> None:
+  """Refuses a choice of heat maps, of a method that draws maps of its own.
+
+  Args:
+    explains: of the method.
+    heat: see `Request`.
+    method: its name.
+
+  Raises:
+    UserError: something else than the default is chosen, and has no effect.
+  """
+  if heat != Request.heat and not isinstance(explains, Explainer):
+    raise UserError(
+      f"--heat={heat}: {method} draws maps of its own; leave --heat out. It is"
+      " for methods whose prototypes are patches of training images."
+    )
 
 
 def explain(

@@ -21,6 +21,7 @@ from protojax.data import skipped
 from protojax.data import stream as stream_lib
 from protojax.datasets import files
 from protojax.engine import workdir
+from protojax.explain import prototypical
 from protojax.explain.request import Request
 from protojax.methods.base import needed
 from protojax.modify import presets
@@ -31,14 +32,15 @@ def run(args: argparse.Namespace) -> int:
   """Explains a run; writes WORKDIR/explanations.
 
   Raises:
-    UserError: there is no run, it cannot be explained, or its prototypes, its
-      data or the images are not as expected.
+    UserError: there is no run, it cannot be explained, or not as asked; or its
+      prototypes, its data or the images are not as expected.
   """
   parallel.setup(args.distributed)
   preset = presets.load(args.preset, args.mode, args.codec)
   place = Path(args.workdir or workdir.newest(Path("runs")))
   method, state, config = loading.load(place)
   explains = needed(method, "explains")
+  prototypical.require_heat(explains, args.heat, config.method)
   if not args.allow_stale:
     loading.require_current(explains, state, place, "--allow-stale")
   with loading.described_by(place, config):
