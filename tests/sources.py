@@ -87,6 +87,7 @@ def python_files() -> list[Path]:
   return sorted([*package, ROOT / "train.py", ROOT / "explain.py"])
 
 
+@functools.cache
 def tree(path: Path) -> ast.Module:
   return ast.parse(path.read_text(encoding="utf-8"), str(path))
 
@@ -99,14 +100,31 @@ def part(path: Path) -> str:
   return inside[1].removesuffix(".py")
 
 
+@functools.cache
+def nodes(tree: ast.Module) -> tuple[ast.AST, ...]:
+  """All nodes of a tree."""
+  return tuple(ast.walk(tree))
+
+
 def imports(tree: ast.Module) -> Iterator[str]:
   """Dotted names of all that is imported, at whatever depth of the code."""
-  for node in ast.walk(tree):
+  for node in nodes(tree):
     if isinstance(node, ast.Import):
       yield from (alias.name for alias in node.names)
     elif isinstance(node, ast.ImportFrom):
       module = "." * node.level + (node.module or "")
       yield from (f"{module}.{alias.name}" for alias in node.names)
+
+
+def dotted(node: ast.AST) -> str:
+  """A name with its attributes, such as "jax.lax.psum"; else ''."""
+  names = []
+  while isinstance(node, ast.Attribute):
+    names.append(node.attr)
+    node = node.value
+  if not isinstance(node, ast.Name):
+    return ""
+  return ".".join([node.id, *reversed(names)])
 
 
 def upward(part: str, tree: ast.Module, pages: bool = False) -> list[str]:
@@ -187,7 +205,7 @@ def by_name(tree: ast.Module) -> set[str]:
   prefixes |= {f"protojax.datasets.{name}" for name in data}
   texts = {
     node.value
-    for node in ast.walk(tree)
+    for node in nodes(tree)
     if isinstance(node, ast.Constant) and isinstance(node.value, str)
   }
   found = {
@@ -195,7 +213,7 @@ def by_name(tree: ast.Module) -> set[str]:
     for name in {*imports(tree), *texts}
     if any(f"{name}.".startswith(f"{prefix}.") for prefix in prefixes)
   }
-  for node in ast.walk(tree):
+  for node in nodes(tree):
     match node:
       case ast.Compare():
         sides = {text for side in ast.walk(node) for text in _text(side)}
@@ -257,9 +275,7 @@ def alone(modules: dict[str, set[str]]) -> set[str]:
 def of_devices(tree: ast.Module) -> set[str]:
   """What the code says of devices and processes through JAX."""
   said = {name for name in imports(tree) if name.startswith("jax.")}
-  for node in ast.walk(tree):
-    if isinstance(node, ast.Attribute):
-      said.add(ast.unparse(node))
+  said |= {dotted(n) for n in nodes(tree) if isinstance(n, ast.Attribute)}
   return {
     name
     for name in said
@@ -275,12 +291,12 @@ def of_bank(tree: ast.Module) -> list[str]:
   and `buffers["class_of"]` and the like.
   """
   found = []
-  for node in ast.walk(tree):
+  for node in nodes(tree):
     if isinstance(node, ast.Subscript):
       keys, inner = [_key(node.slice)], node.value
       if isinstance(inner, ast.Subscript):
         keys.append(_key(inner.slice))
-      name = ast.unparse(inner).split(".")[-1]
+      name = getattr(inner, "attr", getattr(inner, "id", ""))
       reaches = keys == ["prototypes"] * 2
       reaches |= name == "buffers" and keys[0] in _OF_BANK
       found += [ast.unparse(node)] * reaches

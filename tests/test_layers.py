@@ -256,15 +256,8 @@ _GUARDED = {
 
 def _called(tree: ast.Module) -> set[str]:
   """Names of what is called, with what they are attributes of."""
-  found = set()
-  for node in ast.walk(tree):
-    if isinstance(node, ast.Call):
-      name, place = "", node.func
-      while isinstance(place, ast.Attribute):
-        name, place = f".{place.attr}{name}", place.value
-      if isinstance(place, ast.Name):
-        found.add(place.id + name)
-  return found
+  nodes = sources.nodes(tree)
+  return {sources.dotted(n.func) for n in nodes if isinstance(n, ast.Call)}
 
 
 @of_every_part
