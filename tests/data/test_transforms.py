@@ -181,9 +181,9 @@ def test_what_images_go_through_on_the_web(image):
 
 def test_a_question_mark_is_half_of_the_time(image):
   for name in ("blur?", "bend?", "shift?"):
-    found = augmented(name, image, keys(200))
+    found = augmented(name, image, keys(64))
     kept = np.array([np.array_equal(one, image) for one in found])
-    assert 0.35 < kept.mean() < 0.65
+    assert 0.3 < kept.mean() < 0.7
     moves = transforms.draw(name, keys(1)[0]).moves
     assert len(moves) == (name != "blur?")
   with pytest.raises(UserError, match="no augmentation 'blurs\\?'"):

@@ -41,16 +41,17 @@ def test_equals_opencv_at_other_strengths(strength):
 
 
 def test_padded_images_with_the_windows_of_the_first_version():
-  sizes = np.array([PHOTOS[name].shape[:2] for name in PHOTOS])
+  photos = [PHOTOS[name] for name in PHOTOS if name != "tissue"]
+  sizes = np.array([photo.shape[:2] for photo in photos])
   padded = np.random.default_rng(1).integers(
-    0, 256, (len(sizes), 96, 96, 3), np.uint8
+    0, 256, (len(sizes), 64, 56, 3), np.uint8
   )
-  for image, photo in zip(padded, PHOTOS.values(), strict=True):
+  for image, photo in zip(padded, photos, strict=True):
     image[: photo.shape[0], : photo.shape[1]] = photo
   got = jax.jit(nlm.smooth, static_argnums=(1, 2, 3))(
     padded, 10.0, 11, 21, sizes
   )
-  for one, photo in zip(got, PHOTOS.values(), strict=True):
+  for one, photo in zip(got, photos, strict=True):
     height, width, _ = photo.shape
     expected = script.denoised(photo, 10, 11, 21)
     assert_array_equal(one[:height, :width], expected)
