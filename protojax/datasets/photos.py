@@ -113,7 +113,9 @@ def _crops(split: str) -> Iterator[tuple[str, dict]]:
     image = photograph(name)
     for i, (x, y, w, h) in enumerate(boxes(name, image, split)):
       content = io.BytesIO()
-      Image.fromarray(image[y : y + h, x : x + w]).save(content, "PNG")
+      crop = Image.fromarray(image[y : y + h, x : x + w])
+      # In less than half of the time, for 4 % of size.
+      crop.save(content, "PNG", compress_level=1)
       key = f"{name}-{split}-{i:02d}"
       yield key, {"image": content.getvalue(), "label": name, "name": key}
 
