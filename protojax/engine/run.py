@@ -256,7 +256,10 @@ class Run:
   ) -> Metrics:
     progress, name = self.progress, _optimizer_name(stage_id, stage)
     if name not in self.optimizers:
-      self.optimizers[name] = stage.optimizer.init(self.state.params)
+      # One program, which is kept for the next start: op by op, each shape
+      # would be compiled at every start.
+      begin = jax.jit(stage.optimizer.init)
+      self.optimizers[name] = begin(self.state.params)
     size = stage.batch_size
     task = self._bar.add_task(
       stage_id,
