@@ -8,6 +8,14 @@ import pytest
 from tests import sources
 
 
+@pytest.fixture(scope="module", autouse=True)
+def forgotten():
+  """Trees of all files are millions of objects: later tests go without them."""
+  yield
+  sources.tree.cache_clear()
+  sources.nodes.cache_clear()
+
+
 def test_every_part_has_its_place():
   package = sources.ROOT / "protojax"
   parts = {p.name for p in package.iterdir() if any(p.glob("*.py"))}

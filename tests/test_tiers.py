@@ -38,6 +38,14 @@ def _tree(path: Path) -> ast.Module:
   return ast.parse(path.read_text("utf-8"), str(path))
 
 
+@pytest.fixture(scope="module", autouse=True)
+def forgotten():
+  """Trees of all tests are millions of objects: later tests go without them."""
+  clear = _tree.cache_clear
+  yield
+  clear()
+
+
 @functools.cache
 def _starting(path: Path) -> frozenset[str]:
   """Names in a module whose use starts a process, by way of any helper.
