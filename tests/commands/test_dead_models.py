@@ -52,7 +52,11 @@ def _dead(folder, name):
     ("protopnet", "explain", ["--allow-stale", "--images=IMAGE"]),
     ("protopnet", "predict", ["IMAGE"]),
     ("protopnet", "export", ["--output=OUTPUT"]),
-    ("st_protopnet", "explain", ["--allow-stale", "--images=IMAGE"]),
+    # By what refuses the first, too.
+    pytest.param(
+      *("st_protopnet", "explain", ["--allow-stale", "--images=IMAGE"]),
+      marks=pytest.mark.slow,
+    ),
     ("csr", "interact", ["--images", "IMAGE"]),
   ],
 )
