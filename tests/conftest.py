@@ -1,6 +1,8 @@
 """Strict settings for every test, and small real inputs they share."""
 
+import contextlib
 import fcntl
+import functools
 import os
 from pathlib import Path
 import shutil
@@ -38,9 +40,11 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 # optimisations and the emitters that go through MLIR. An unknown flag aborts
 # the process, so only releases that were tried get it, as in `parallel`; those
 # after 0.10 have no other emitters. `.ci/run` compiles as a user does.
+# Split over threads, LLVM takes a third more of processor time.
 _QUICK = []
 if jax.__version__.startswith(("0.10.", "0.11.", "0.12.")):
   _QUICK.append("--xla_backend_optimization_level=0")
+  _QUICK.append("--xla_cpu_parallel_codegen_split_count=1")
 if jax.__version__.startswith("0.10."):
   _QUICK.append("--xla_cpu_use_fusion_emitters=false")
 os.environ.setdefault("XLA_FLAGS", " ".join(_QUICK))
@@ -99,6 +103,9 @@ class ArraySource:
     return f"image {i}"
 
 
+ARRAYS = ArraySource(60, 40, 3)
+
+
 @pytest.fixture
 def array_source():
   """The class itself, to be made with the sizes a test needs."""
@@ -134,13 +141,60 @@ def debug_run():
   The first worker that asks for it trains, others wait.
   """
   folder = SHARED / "debug"
-  with (SHARED / "lock").open("w") as lock:
-    fcntl.flock(lock, fcntl.LOCK_EX)
+  with _alone():
     if not (folder / "stdout.txt").exists():
       done = run_script("train.py", f"--config={DEBUG}", f"--workdir={folder}")
       assert done.returncode == 0, done.stderr
       (folder / "stdout.txt").write_text(done.stdout)
   return folder
+
+
+@pytest.fixture(scope="session")
+def train_arrays():
+  """`train_arrays(images)`: trains a run on images in memory from Python.
+
+  All workers share it: the first call trains, others find it finished. It is
+  that of docs/python.md, whose programs are then compiled already.
+  """
+
+  # Not above: types are checked in what is imported after this file.
+  import protojax as pj
+
+  def train(images=ARRAYS.images):
+    with _alone():
+      return pj.train(
+        "protopnet_folder:debug",
+        (images, ARRAYS.labels),
+        SHARED / "arrays",
+        class_names=["red", "green", "blue"],
+        **{"warm.epochs": 1, "joint.epochs": 0, "batch_size": 12},
+      )
+
+  return train
+
+
+@contextlib.contextmanager
+def _alone():
+  """One worker at a time."""
+  with (SHARED / "lock").open("w") as lock:
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def traced_once():
+  """The shapes of each backbone are found once: it takes up to a second."""
+  from protojax.weights import reading
+
+  found = functools.cache(reading.shapes)
+
+  def shapes(module, image_size=96):
+    # Containers of one's own, which may be changed.
+    return jax.tree.map(lambda leaf: leaf, found(module, image_size))
+
+  with pytest.MonkeyPatch.context() as patch:
+    patch.setattr(reading, "shapes", shapes)
+    yield
 
 
 @pytest.fixture(scope="session")
