@@ -19,9 +19,12 @@ def test_every_public_name_is_told():
 
 
 @pytest.mark.slow
-def test_the_blocks_run(debug_run, tmp_path, monkeypatch, capsys):
-  shutil.copytree(debug_run, tmp_path / "runs" / "protopnet_photos-debug")
-  Image.fromarray(skimage.data.coffee()).save(tmp_path / "photo.jpg")
+def test_the_blocks_run(train_arrays, tmp_path, monkeypatch, capsys):
+  """On a run of fewer images than the photographs, and a small photograph."""
+  run = train_arrays().folder
+  shutil.copytree(run, tmp_path / "runs" / "protopnet_photos-debug")
+  photo = Image.fromarray(skimage.data.coffee()).resize((90, 60))
+  photo.save(tmp_path / "photo.jpg")
   monkeypatch.chdir(tmp_path)
   names: dict = {}
   for block in re.findall(r"^```python\n(.*?)^```$", _TEXT, re.M | re.S):

@@ -4,6 +4,7 @@ import ast
 import importlib.util
 import json
 import re
+import shutil
 import subprocess
 import sys
 
@@ -57,7 +58,9 @@ def test_links_of_the_pages_lead_somewhere():
 
 
 @pytest.mark.slow
-def test_the_notebook_runs(tmp_path, monkeypatch):
+def test_the_notebook_runs(debug_run, tmp_path, monkeypatch):
+  """Its run is there already, so that its first call goes on where it ended."""
+  shutil.copytree(debug_run, tmp_path / "runs" / "notebook")
   monkeypatch.chdir(tmp_path)
   notebook = json.loads((_DOCS / "notebook.ipynb").read_text("utf-8"))
   names, shown = {}, []

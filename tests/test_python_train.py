@@ -11,7 +11,7 @@ import protojax as pj
 from protojax.__main__ import main
 from protojax.datasets import labelled, tfds
 from protojax.types import UserError
-from tests.conftest import ArraySource
+from tests.conftest import ARRAYS
 
 _PIXELS = np.random.default_rng(0).integers(0, 256, (10, 9, 7, 3), np.uint8)
 _LABELS = np.arange(10) % 2
@@ -219,23 +219,13 @@ def test_what_cannot_be_trained_is_said_first(
 
 
 @pytest.mark.slow
-def test_a_run_on_arrays_is_explained_and_continued(tmp_path, capsys):
-  data = ArraySource(60, 24, 3)
-  changes = {"warm.epochs": 1, "joint.epochs": 0, "batch_size": 12}
-  run = tmp_path / "run"
-  config = "protopnet_folder:debug"
-
-  def trained(images):
-    names = ["red", "green", "blue"]
-    return pj.train(
-      config, (images, data.labels), run, class_names=names, **changes
-    )
-
-  model = trained(data.images)
+def test_a_run_on_arrays_is_explained_and_continued(train_arrays, capsys):
+  model = train_arrays()
+  run = model.folder
   assert model.class_names == ("red", "green", "blue")
   assert isinstance(model.config, ConfigDict)
   assert model.config.warm.epochs == 1
-  assert model.predict(data.images[0]).label in model.class_names
+  assert model.predict(ARRAYS.images[0]).label in model.class_names
   assert model.prototypes[0].provenance.image.startswith("train-0000")
   flags = "--limit=6", "--format=json", "--preset=contrast=0.45"
   assert main(["explain", f"--workdir={run}", *flags]) == 0
@@ -244,7 +234,7 @@ def test_a_run_on_arrays_is_explained_and_continued(tmp_path, capsys):
   assert kinds.count("image") == 6
   assert kinds.count("prototype") == len(model.prototypes)
   capsys.readouterr()
-  trained(data.images)
+  train_arrays()
   assert "This run is finished" in capsys.readouterr().out
   with pytest.raises(UserError, match="holds other images"):
-    trained(data.images[::-1])
+    train_arrays(ARRAYS.images[::-1])

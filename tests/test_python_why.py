@@ -5,6 +5,7 @@ import html
 import json
 from pathlib import Path
 import re
+import shutil
 
 from ml_collections import ConfigDict
 import numpy as np
@@ -133,17 +134,18 @@ def _assert_same(found, wanted):
 
 
 @pytest.mark.slow
-def test_python_says_what_explain_says(debug_run, tmp_path, capsys):
+def test_python_says_what_explain_says(train_arrays, tmp_path, capsys):
+  run = shutil.copytree(train_arrays().folder, tmp_path / "arrays")
   photos = tmp_path / "photos"
   photos.mkdir()
   for name in ("astronaut", "rocket"):
     pixels = getattr(skimage.data, name)()
     Image.fromarray(pixels).resize((90, 60)).save(photos / f"{name}.png")
-  model = pj.load(debug_run)
+  model = pj.load(run)
   flags = "--preset=contrast=0.45", "--format=json"
-  assert main(["explain", f"--workdir={debug_run}", f"--images={photos}",
+  assert main(["explain", f"--workdir={run}", f"--images={photos}",
                *flags]) == 0  # fmt: skip
-  place = debug_run / "explanations" / "images" / "explanations.jsonl"
+  place = run / "explanations" / "images" / "explanations.jsonl"
   lines = [json.loads(line) for line in place.read_text().splitlines()]
   told = {line["image"]: line for line in lines if line["kind"] == "image"}
   found = model.explain(photos, preset="contrast=0.45")
