@@ -87,7 +87,7 @@ def load(data: Any, split: str, seed: int) -> Domain:
   return Domain(digit_scenes.load(data, split, drawn), domain)
 
 
-def shifted(grey: Float[np.ndarray, "s s"]) -> Float[np.ndarray, "s s"]:
+def shifted(grey: Float[np.ndarray, "h w"]) -> Float[np.ndarray, "h w"]:
   """Inverted, and blurred along both axes."""
   padded = np.pad(255 - grey, 1, mode="edge")
   rows = np.convolve(padded.ravel(), _BLUR, "same").reshape(padded.shape)
