@@ -2,8 +2,7 @@
 
 python train.py --config=configs/protopnet_confounded.py
 
-For editing. 0.453 of the test images, which have no mark, are recognised, and
-0.04 of the discs (seed 0); docs/interacting.md says what edits do to it.
+For editing: docs/interacting.md says what is known of it.
 
 Variant: `:debug` shrinks everything.
 """
