@@ -19,6 +19,9 @@ import optax
 
 from protojax import backbones
 from protojax.data import stream as stream_lib
+from protojax.data.source import Source
+from protojax.datasets.dataset import Dataset
+from protojax.datasets.unlabelled import Unlabelled
 from protojax.engine.optimizer import grouped
 from protojax.engine.stage import Fit, Pass, steps
 from protojax.methods import image_data
@@ -145,12 +148,22 @@ class Method:
   @functools.cached_property
   def _unlabelled(self) -> stream_lib.Stream:
     c = self.config
-    return self.dataset.shuffled(
+    return self._hidden.shuffled(
       order="unlabelled",
       rows=self._enough(self.rows.unlabelled, "unlabelled"),
       batch_size=c.unlabelled_batch_size,
       views={"weak": c.data.weak, "strong": c.data.strong},
     )
+
+  @functools.cached_property
+  def _hidden(self) -> Dataset:
+    """The training images without their masks."""
+
+    def opened(data: Any, split: str, seed: int) -> Source:
+      del data, seed
+      return Unlabelled(self.dataset.source(split))
+
+    return image_data.dataset(self.config, self.dataset.class_names, opened)
 
   def _enough(self, rows: np.ndarray, name: str) -> np.ndarray:
     """The rows, as often as fills a batch: few labels are the case here."""

@@ -1,6 +1,7 @@
 """The loss of both stages: labelled images alone, and with unlabelled ones.
 
-Of an unlabelled image nothing but its pixels is read; see `pixels_of`.
+Of an unlabelled image nothing but its pixels is read; see `pixels_of`. Its
+stream has no masks in the first place.
 """
 
 from collections.abc import Mapping

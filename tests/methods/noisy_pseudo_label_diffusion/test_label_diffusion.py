@@ -80,10 +80,20 @@ def step(method, state):
 def _with_masks(batch, value):
   """The same, with another mask for every unlabelled image."""
   views = {
-    view: {**given, "mask": np.full(given["mask"].shape, value, np.float32)}
+    view: {
+      **given,
+      "mask": np.full(given["image"].shape[:3], value, np.float32),
+    }
     for view, given in batch["unlabelled"].items()
   }
   return {**batch, "unlabelled": views}
+
+
+def test_the_stream_of_unlabelled_images_has_no_masks(batch):
+  assert "mask" in batch["labelled"]
+  assert set(batch["unlabelled"]) == {"weak", "strong"}
+  for view in batch["unlabelled"].values():
+    assert set(view) <= {"image", "index", "valid", "draw"}
 
 
 def test_no_term_sees_a_label_of_an_unlabelled_image(step, batch):
