@@ -13,7 +13,7 @@ from jaxtyping import Float
 from protojax.types import Array
 
 _WIDTH, _HEADS, _GROUPS = 256, 3, 8
-_OUT = 128
+CHANNELS = 128  # of what comes out
 _INNER = 512
 
 
@@ -53,10 +53,10 @@ class Conditioning(nn.Module):
     fused = fused + nn.Dense(_WIDTH, name="project")(inner)
     fused = nn.LayerNorm(name="norm_2")(fused)
     one = nn.relu(nn.Dense(_INNER, name="controller")(jnp.mean(fused, axis=1)))
-    kernel = nn.Dense(d * _OUT + _OUT, name="kernel")(one)
-    weights = kernel[:, : d * _OUT].reshape(-1, d, _OUT)
+    kernel = nn.Dense(d * CHANNELS + CHANNELS, name="kernel")(one)
+    weights = kernel[:, : d * CHANNELS].reshape(-1, d, CHANNELS)
     made = jnp.einsum("bhwd,bdo->bhwo", embedding, weights)
-    return made + kernel[:, None, None, d * _OUT :]
+    return made + kernel[:, None, None, d * CHANNELS :]
 
 
 def attended(

@@ -20,16 +20,14 @@ from jaxtyping import Float, Int, UInt8
 from protojax.backbones.backbone import Backbone
 from protojax.layers.conv import Conv
 from protojax.layers.norm import BatchNorm
-from protojax.methods.tcsa_uda import relations
+from protojax.methods.tcsa_uda import conditioning, relations
 from protojax.methods.tcsa_uda.adversary import Discriminator
-from protojax.methods.tcsa_uda.conditioning import Conditioning
 from protojax.prototypes import bank as bank_lib
 from protojax.prototypes.bank import Bank
 from protojax.types import Array, ArrayLike, Batch, PyTree, State
 
 # Points of training at which the centres' distances are kept.
 KEPT = 100
-_CONDITIONED = 128  # channels behind the convolution that words make
 
 
 @struct.dataclass
@@ -136,7 +134,7 @@ class Network:
   level: str
   auxiliary: Auxiliary
   adversary: Discriminator
-  conditioning: Conditioning | None
+  conditioning: conditioning.Conditioning | None
   words: Any
   class_names: tuple[str, ...]
   image_size: int
@@ -177,7 +175,7 @@ class Network:
     if self.conditioning is not None:
       made = self.conditioning.init(keys[2], v, x, jnp.asarray(self.words))
       params["conditioning"] = made["params"]
-      v = jnp.zeros((1, rows, columns, _CONDITIONED))
+      v = jnp.zeros((1, rows, columns, conditioning.CHANNELS))
     params["head"] = self.head.init(keys[3], v)["params"]
     maps = jnp.zeros((1, self.image_size, self.image_size, self.classes))
     if self.level:

@@ -6,11 +6,12 @@ that they share (TF-IDF), or by a sentence encoder. Nothing is downloaded.
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 import math
 import re
 from typing import Any, NamedTuple
 
+import jax
 from jaxtyping import Float
 import numpy as np
 
@@ -52,23 +53,30 @@ def of_config(
   Raises:
     UserError: a class has no text or row, or the file is not as expected.
   """
-  vectors, matrix, texts = None, None, ()
+  # A program that is being traced may be the first to ask.
+  with jax.ensure_compile_time_eval():
+    vectors, matrix, texts = _asked(c, class_names, mode, data)
+  if c.shuffled:
+    matrix, vectors = _shuffled(matrix, vectors)
+  return Words(matrix.astype(np.float32), vectors, texts)
+
+
+def _asked(
+  c: Any, class_names: Sequence[str], mode: str, data: Any
+) -> tuple[Any, Float[np.ndarray, "k k"], tuple[str, ...]]:
+  """Vectors, relations and texts, before any are exchanged."""
   if c.kind == "matrix":
-    matrix = _matrix(c.file, class_names)
-  elif c.kind == "strokes":
-    matrix = _strokes(class_names, data)
-  elif c.kind == "array":
+    return None, _matrix(c.file, class_names), ()
+  if c.kind == "strokes":
+    return None, _strokes(class_names, data), ()
+  texts: tuple[str, ...] = ()
+  if c.kind == "array":
     vectors = _array(c.file, class_names)
   else:
     texts = _texts(c.file, class_names)
     vectors = tfidf(texts) if c.kind == "tfidf" else _encoded(texts, c.weights)
-  if matrix is None:
-    matrix = np.asarray(
-      relations.of_vectors(np.asarray(vectors, np.float32), mode)
-    )
-  if c.shuffled:
-    matrix, vectors = _shuffled(matrix, vectors)
-  return Words(matrix.astype(np.float32), vectors, texts)
+  rows = np.asarray(vectors, np.float32)
+  return vectors, np.asarray(relations.of_vectors(rows, mode)), texts
 
 
 def tfidf(texts: Sequence[str]) -> Float[np.ndarray, "k t"]:
@@ -188,8 +196,3 @@ def _shuffled(
   order[[0, -1]] = order[[-1, 0]]
   matrix = matrix[np.ix_(order, order)]
   return matrix, None if vectors is None else vectors[order]
-
-
-def described(words: Words, class_names: Sequence[str]) -> Mapping[str, str]:
-  """Class -> its text; empty where there are no texts."""
-  return dict(zip(class_names, words.texts, strict=False))

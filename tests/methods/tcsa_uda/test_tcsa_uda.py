@@ -203,6 +203,20 @@ def test_arms_have_their_terms():
     assert ("adversary" in state.params) == bool(wanted)
 
 
+def test_words_can_make_a_convolution_of_each_image():
+  method = load(**{"text.kind": "tfidf", "text.conditioning": True})
+  state = jax.eval_shape(method.init, parallel.init_key(0))
+  kernel = state.params["conditioning"]["kernel"]["kernel"]
+  # From 8 channels to 128, and a bias.
+  assert kernel.shape == (512, 8 * 128 + 128)
+  assert state.params["head"]["hidden"]["kernel"].shape == (1, 1, 128, 8)
+  images = jax.ShapeDtypeStruct((2, 64, 64, 3), jnp.uint8)
+  found = jax.eval_shape(
+    lambda s, x: method.network.answers(s, {"image": x}), state, images
+  )
+  assert found["classes"].shape == (2, 64, 64)
+
+
 @pytest.mark.slow
 def test_the_papers_network_has_its_parts():
   """ResNet-101, 2048-d centres, 256-d embeddings, two adversaries."""
