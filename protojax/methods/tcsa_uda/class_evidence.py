@@ -169,7 +169,8 @@ def _matrices(
   caption = "Relations of the images: correlations of mean embeddings"
   yield blocks.Matrix(names, names, image, caption)
   yield blocks.Matrix(names, names, text, "Relations of the words")
-  if words.texts:
+  # Without texts of their own, classes are compared by their names.
+  if words.texts not in ((), names):
     yield blocks.pairs(
       dict(zip(names, words.texts, strict=True)),
       ("class", "text"),
