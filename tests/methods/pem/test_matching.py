@@ -80,7 +80,9 @@ def _by_hand(logits, masks, plane, classes, valid, skip=False):
   return (weight * nll).sum(), weight.sum(), *np.sum(pairs, axis=0)
 
 
-@pytest.mark.parametrize("skip", [False, True])
+@pytest.mark.parametrize(
+  "skip", [False, pytest.param(True, marks=pytest.mark.slow)]
+)
 def test_losses_at_all_pixels_are_those_of_plain_loops(skip):
   rng = np.random.default_rng(1)
   logits = rng.normal(size=(2, 2, 6, 4)).astype(np.float32)

@@ -90,21 +90,26 @@ def test_a_backbone_at_rest_is_cached():
     assert next(_fits(_load(**keys))).cached is None
   method = _load(**{"train.backbone": 0.0})
   assert next(_fits(method)).cached is method._maps
-  state = jax.eval_shape(method.init, parallel.init_key(0))
-  layout = method.stream("train").layout()
-  rows = jax.eval_shape(method._mapped, state, layout)
-  assert set(rows) == {
-    "maps",
-    "segments" if method.network.panoptic else "mask",
-  }
-  network = method.network
-  found, _ = jax.eval_shape(
-    lambda s, maps: network.of_maps(s.params, s.statistics, maps),
-    state,
-    rows["maps"],
+
+
+@pytest.mark.slow
+def test_cached_maps_lead_to_the_same_predictions():
+  method = _load(**{"train.backbone": 0.0})
+  network, state = method.network, starts.begun(method.init)
+  batch = next(method.stream("train").batches())
+  rows = jax.jit(method._mapped)(state, batch)
+  assert set(rows) == {"maps", "mask"}
+  found, _ = jax.jit(network.of_maps)(
+    state.params, state.statistics, rows["maps"]
   )
-  seen = jax.eval_shape(network.seen, state, layout["image"])
-  assert found.masks.shape == seen.masks.shape
+  expected = jax.jit(network.seen)(state, batch["image"])
+  assert_allclose(found.masks, expected.masks, rtol=1e-5, atol=1e-5)
+
+
+@pytest.fixture(scope="module")
+def network():
+  """Of two layers."""
+  return _load(names=("a", "b"), **{"decoder.layers": 2}).network
 
 
 @pytest.mark.parametrize(
@@ -133,7 +138,7 @@ def test_settings_that_cannot_be_are_refused(keys, message):
 
 def test_data_without_objects_are_refused():
   method = _load("panoptic,debug", **{"data.name": "texture_mosaics"})
-  state = jax.eval_shape(method.init, parallel.init_key(0))
+  state = State({}, {}, {})
   with pytest.raises(UserError, match="tells no objects of a class apart"):
     method.start(state, method.stream("train"))
 
@@ -177,14 +182,12 @@ def test_memory_comes_coarsest_first(deformable):
   assert not any("gate" in name for name in variables["params"])
 
 
-def test_a_place_is_a_cell_of_the_layers_map():
-  network = _load(names=("a", "b"), **{"decoder.layers": 2}).network
+def test_a_place_is_a_cell_of_the_layers_map(network):
   assert network.grids == ((8, 8), (8, 8))
   assert segment_evidence.cell(network, 0, 9) == Box(8, 8, 16, 16)
 
 
-def test_a_similarity_is_the_mean_of_cosines():
-  network = _load(names=("a", "b"), **{"decoder.layers": 2}).network
+def test_a_similarity_is_the_mean_of_cosines(network):
   rng = np.random.default_rng(0)
   keys = rng.normal(size=(2, 128, 16)).astype(np.float32)
   token = rng.integers(0, 64, (2, 8, 2, 2))
@@ -195,7 +198,9 @@ def test_a_similarity_is_the_mean_of_cosines():
     key = keys[b, 64 * layer + token[b, q, layer, a], part]
     expected[b, q] += key @ queries[b, q, layer, part] / 2
   place = {"token": jnp.asarray(token), "queries": jnp.asarray(queries)}
-  found = explanation.similarity(network, keys, place)
+  found = jax.jit(explanation.similarity, static_argnums=0)(
+    network, keys, place
+  )
   assert_allclose(found, expected, atol=1e-4)
 
 

@@ -179,6 +179,7 @@ def _decoder(kind, **keys):
   return module, variables, given
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["pem", "masked"])
 def test_queries_may_change_places(kind):
   module, variables, given = _decoder(kind)
