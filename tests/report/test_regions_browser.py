@@ -24,12 +24,14 @@ def _of_prototypes():
 
 def _of_segments():
   """PEM with random weights."""
-  method = methods.load(pem_folder.get_config("panoptic,debug"))
+  config = pem_folder.get_config("panoptic,debug").unlock()
+  config.found.overlap = 0.0
+  method = methods.load(config)
   state = starts.begun(method.init)
   state.buffers["things"] = np.arange(13) < 10
   # So that queries say a class, and have masks of their own.
   head = state.params["decoder"]["head"]
-  head["classes"]["bias"] = np.eye(14)[3].astype(np.float32)
+  head["classes"]["bias"] = 5 * np.eye(14, dtype=np.float32)[3]
   head["mask_2"]["kernel"] = 8 * head["mask_2"]["kernel"]
   return method, state
 

@@ -43,10 +43,12 @@ def test_cached_maps_give_the_loss_of_their_images():
   batch = next(method.stream("train").batches())
   rows = jax.jit(method._mapped)(state, batch)
   of = jax.jit(
-    lambda batch: total(method.loss(state.params, state, batch, now())[0])
+    lambda state, batch: total(
+      method.loss(state.params, state, batch, now())[0]
+    )
   )
   known = {"index": batch["index"], "valid": batch["valid"]}
-  assert_allclose(of({**known, **rows}), of(batch), rtol=1e-5)
+  assert_allclose(of(state, {**known, **rows}), of(state, batch), rtol=1e-5)
 
 
 def _of_u_net():
