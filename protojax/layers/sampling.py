@@ -5,6 +5,8 @@ from collections.abc import Iterator
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
+from protojax.types import ArrayLike
+
 
 def sampled(
   plane: Float[Array, "h w c"], places: Float[Array, "n 2"]
@@ -67,9 +69,10 @@ def corners(
 
 
 def nearest(
-  planes: Int[Array, "b H W"], rows: int, columns: int
+  planes: Int[ArrayLike, "b H W"], rows: int, columns: int
 ) -> Int[Array, "b rows columns"]:
   """Planes of classes at another size: the pixel in the middle of each cell."""
+  planes = jnp.asarray(planes)
   height, width = planes.shape[1:]
   y = (2 * jnp.arange(rows) + 1) * height // (2 * rows)
   x = (2 * jnp.arange(columns) + 1) * width // (2 * columns)
