@@ -29,7 +29,8 @@ from protojax.types import Array, ArrayLike, Batch, PyTree, State, UserError
 # The residual that ends the search. Weights are then within 1e-3 of the best,
 # and the loss within 1e-8.
 TOLERANCE = 1e-5
-# The same for a dense head, whose logits are then within 1e-5 of the best.
+# The same for a dense head. At 1e-7 logits of heads from two starts were 7e-5
+# apart (1,500 images, 50 classes).
 _FINE = 1e-8
 # Most rounds to get there; a search that starts near takes up to ten.
 _ROUNDS = 30
