@@ -55,7 +55,7 @@ class Why:
     Raises:
       UserError: there is no room, or no right to write.
     """
-    return _written(path, self._page())
+    return _written(path, self.as_html())
 
   def to_dict(self) -> dict[str, Any]:
     """The same in types that JSON has, as `explain --format=json` writes it.
@@ -64,11 +64,12 @@ class Why:
     """
     return documents.to_json(self.explanation)
 
-  def _page(self) -> str:
+  def as_html(self) -> str:
+    """The page that `to_html` writes."""
     return one_page.render(self._head, self.explanation, self.prototypes)
 
   def _repr_html_(self) -> str:
-    return _framed(self._page())
+    return _framed(self.as_html())
 
   def __repr__(self) -> str:
     return f"why {self.image}: {_said(self.explanation)}"

@@ -72,7 +72,7 @@ def test_of_an_image_and_its_prototypes():
   found, other = why.reasons(_class_evidence(), _HEAD)
   rows = [row.prototype for row in found.explanation.evidence if row.box]
   assert [e.prototype for e in found.prototypes] == rows
-  text = Page(found._page()).text
+  text = Page(found.as_html()).text
   for words in ("Scoring sheet", "Hue", "Texture", "Prototype 0", "points"):
     assert words.lower() in text.lower()
   best = other.explanation.predicted

@@ -60,12 +60,15 @@ def source(images: Any) -> tuple[Source, bool]:
 
   Args:
     images: a path of a file, a folder or a pattern; a PIL image; uint8 pixels
-      [H, W, 3] or [H, W], or a batch [b, H, W, 3]; or a list of these.
+      [H, W, 3] or [H, W], or a batch [b, H, W, 3]; a list of these; or
+      `Pictures`, which have names.
 
   Raises:
     UserError: it is something else, such as pixels between 0 and 1, or no image
       can be read.
   """
+  if isinstance(images, Pictures):
+    return images, False
   if isinstance(images, str | os.PathLike):
     path = os.fspath(images)
     found = files.images(path)

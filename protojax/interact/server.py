@@ -19,22 +19,24 @@ import http
 from http import server
 import io
 import ipaddress
-import json
 import secrets
 import socket
 import socketserver
 import sys
 import threading
 import time
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from types import MappingProxyType
+from typing import Any, Protocol, runtime_checkable
 
 from absl import logging
 
 from protojax import json_files
-from protojax.interact import view
+from protojax.interact import responses, view
+from protojax.interact.responses import Content
 from protojax.types import UserError
 
-# Most bytes of a request; the largest intervention has a hundredth of them.
+# Most bytes of a request, unless more are asked for; the largest intervention
+# has a hundredth of them.
 MOST_BYTES = 1 << 16
 # Seconds after which a silent connection is closed, and within which a request
 # must be here as a whole, and the response be taken.
@@ -43,14 +45,6 @@ _REQUEST_SECONDS = 10.0
 # Connections at a time, each with a thread. A browser opens six.
 MOST_CONNECTIONS = 32
 _BUSY = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n"
-
-
-class _Content(NamedTuple):
-  """The content of a response."""
-
-  type: str
-  body: bytes
-  policy: str = "default-src 'none'"
 
 
 @runtime_checkable
@@ -92,7 +86,13 @@ class Server(server.ThreadingHTTPServer):
   daemon_threads = True
 
   def __init__(
-    self, session: Session, title: str, host: str, port: int
+    self,
+    session: Session,
+    title: str,
+    host: str,
+    port: int,
+    most_bytes: int = MOST_BYTES,
+    documents: Mapping[str, Callable[[int], str]] = MappingProxyType({}),
   ) -> None:
     """Starts to listen.
 
@@ -101,6 +101,9 @@ class Server(server.ThreadingHTTPServer):
       title: of the run.
       host: a name or an address of this machine.
       port: 0 takes one that is free.
+      most_bytes: of a request.
+      documents: name -> (number in the path) -> HTML of a page that loads
+        nothing; the session's own page may show it in a frame.
 
     Raises:
       UserError: the port is in use, or the host is not this machine.
@@ -110,10 +113,21 @@ class Server(server.ThreadingHTTPServer):
     self._free = threading.BoundedSemaphore(MOST_CONNECTIONS)
     if ":" in host:
       self.address_family = socket.AF_INET6
-    self.gets: Mapping[str, Callable[[int], _Content]] = {
-      "": lambda _: _page(session, title),
-      **{name: _made(_json, find) for name, find in session.tables.items()},
-      **{name: _made(_jpeg, find) for name, find in session.pictures.items()},
+    self.most_bytes = most_bytes
+    self.gets: Mapping[str, Callable[[int], Content]] = {
+      "": lambda _: _page(session, title, bool(documents)),
+      **{
+        name: _made(responses.document, find)
+        for name, find in documents.items()
+      },
+      **{
+        name: _made(responses.json, find)
+        for name, find in session.tables.items()
+      },
+      **{
+        name: _made(responses.jpeg, find)
+        for name, find in session.pictures.items()
+      },
     }
     self.posts: Mapping[str, Callable[[Any], Any]] = session.posts
     try:
@@ -244,26 +258,28 @@ class _Handler(server.BaseHTTPRequestHandler):
   def do_POST(self) -> None:
     self._answer(self._post)
 
-  def _answer(self, find: Callable[[], _Content]) -> None:
+  def _answer(self, find: Callable[[], Content]) -> None:
     status = http.HTTPStatus.OK
     try:
       content = find()
     except _Refused as refused:
-      status, content = refused.status, _json({"error": str(refused)})
+      status, content = refused.status, responses.json({"error": str(refused)})
       # The request may have a body that was not read.
       self.close_connection = True
     except UserError as error:
       status = http.HTTPStatus.BAD_REQUEST
-      content = _json({"error": str(error)})
+      content = responses.json({"error": str(error)})
     except (ConnectionError, TimeoutError):
       raise
     except Exception:
       logging.exception("%s %s", self.command, self.path)
       status = http.HTTPStatus.INTERNAL_SERVER_ERROR
-      content = _json({"error": "this went wrong; the terminal says more"})
+      content = responses.json(
+        {"error": "this went wrong; the terminal says more"}
+      )
     self._send(status, content)
 
-  def _get(self) -> _Content:
+  def _get(self) -> Content:
     name, _, argument = self._asked().partition("/")
     if self.headers.get("Content-Length", "0") != "0":
       raise _Refused(http.HTTPStatus.BAD_REQUEST, "a GET has no body")
@@ -271,7 +287,7 @@ class _Handler(server.BaseHTTPRequestHandler):
       raise _Refused(http.HTTPStatus.NOT_FOUND, "there is no such page")
     return self.server.gets[name](int(argument or 0))
 
-  def _post(self) -> _Content:
+  def _post(self) -> Content:
     name = self._asked()
     if name not in self.server.posts:
       raise _Refused(http.HTTPStatus.NOT_FOUND, "there is no such page")
@@ -282,16 +298,16 @@ class _Handler(server.BaseHTTPRequestHandler):
     length = self.headers.get("Content-Length", "")
     if not length.isdecimal():
       raise _Refused(http.HTTPStatus.LENGTH_REQUIRED, "say the Content-Length")
-    if len(length) > 9 or int(length) > MOST_BYTES:
+    most = self.server.most_bytes
+    if len(length) > 9 or int(length) > most:
       raise _Refused(
-        http.HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
-        f"send at most {MOST_BYTES} bytes",
+        http.HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"send at most {most} bytes"
       )
     try:
       content = json_files.parsed(self.rfile.read(int(length)), Any)
     except UserError as error:
       raise UserError(f"what was sent {error}") from error
-    return _json(self.server.posts[name](content))
+    return responses.json(self.server.posts[name](content))
 
   def _asked(self) -> str:
     """The path behind the token, if the request is allowed."""
@@ -314,7 +330,7 @@ class _Handler(server.BaseHTTPRequestHandler):
       )
     return rest
 
-  def _send(self, status: http.HTTPStatus, content: _Content) -> None:
+  def _send(self, status: http.HTTPStatus, content: Content) -> None:
     self.send_response(status)
     for name, value in (
       ("Content-Type", content.type),
@@ -341,30 +357,15 @@ class _Handler(server.BaseHTTPRequestHandler):
 
 
 def _made(
-  make: Callable[[Any], _Content], find: Callable[[int], Any]
-) -> Callable[[int], _Content]:
+  make: Callable[[Any], Content], find: Callable[[int], Any]
+) -> Callable[[int], Content]:
   return lambda number: make(find(number))
 
 
-def _page(session: Session, title: str) -> _Content:
+def _page(session: Session, title: str, frames: bool) -> Content:
   nonce = secrets.token_urlsafe(16)
-  policy = (
-    f"default-src 'none'; script-src 'nonce-{nonce}'; connect-src 'self';"
-    " style-src 'unsafe-inline'; img-src 'self' data:; base-uri 'none';"
-    " form-action 'none'; frame-ancestors 'none'"
-  )
   text = view.page(session.template, title, session.facts(), nonce)
-  return _Content("text/html; charset=utf-8", text.encode(), policy)
-
-
-def _json(content: Any) -> _Content:
-  return _Content(
-    "application/json", json.dumps(content, allow_nan=False).encode()
-  )
-
-
-def _jpeg(content: bytes) -> _Content:
-  return _Content("image/jpeg", content)
+  return responses.page(text, nonce, frames)
 
 
 def _is_number(argument: str, name: str) -> bool:

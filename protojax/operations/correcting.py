@@ -1,14 +1,10 @@
 """Correcting: a page, or a file, by which a person corrects a model."""
 
 import argparse
-from collections.abc import Callable
-import ipaddress
 from pathlib import Path
-import signal
-import threading
 from typing import Any
 
-from protojax import loading, parallel, printing, signals
+from protojax import loading, parallel, printing
 from protojax.data import skipped
 from protojax.data.source import Source
 from protojax.datasets import files
@@ -16,10 +12,10 @@ from protojax.engine import workdir
 from protojax.interact import batch
 from protojax.interact.answers import Model
 from protojax.interact.atlas_images import Atlas
-from protojax.interact.server import Server
 from protojax.interact.session import Session
 from protojax.methods.base import able, needed
 from protojax.operations import editing
+from protojax.operations.serving import served
 from protojax.types import UserError
 from protojax.writing import opened, require_apart
 
@@ -70,40 +66,17 @@ def run(args: argparse.Namespace) -> int:
     printing.tell("compiling ...")
     session.opened(0)
 
-  stopped = _served(session, args, folder, begin, session.predict_all)
+  stopped = served(session, args, folder, begin, session.predict_all)
   printing.tell(f"{session.saved_count} interventions saved in {session.path}")
   return stopped
 
 
 def _edit_on_page(args: argparse.Namespace, folder: Path, *of_run: Any) -> int:
   session = editing.session(args, folder, *of_run)
-  stopped = _served(session, args, folder, session.ready)
+  stopped = served(session, args, folder, session.ready)
   for place in session.saved:
     printing.tell(f"saved: {place}")
   return stopped
-
-
-def _served(
-  session: Any,
-  args: argparse.Namespace,
-  folder: Path,
-  begin: Callable[[], Any],
-  meanwhile: Callable[[threading.Event], Any] = threading.Event.wait,
-) -> int:
-  """Serves a page until a signal; gives the exit code.
-
-  Args:
-    session: its content.
-    args: of the command.
-    folder: workdir of the run.
-    begin: called before the address is shown; may take its time.
-    meanwhile: runs in a thread beside; ends when the event is set.
-  """
-  title = folder.resolve().name
-  with Server(session, title, args.host, args.port) as server:
-    begin()
-    stopped = _serve(server, meanwhile)
-  return 0 if stopped == signal.SIGINT else 128 + stopped
 
 
 def _edits(args: argparse.Namespace, method) -> bool:
@@ -127,30 +100,3 @@ def _source(method, paths: list[str]) -> Source:
   for line in skipped.report({split: source}):
     printing.tell(line)
   return source
-
-
-def _serve(server: Server, meanwhile: Callable[[threading.Event], Any]) -> int:
-  """Serves the page until a signal, which is returned."""
-  if not _is_loopback(server.server_address[0]):
-    printing.tell(
-      "note: other machines can reach this page. Whoever has its address sees"
-      " the images and can save what is done there; nothing is encrypted."
-    )
-  printing.say(f"open {server.address} (Ctrl-C ends)")
-  stop = threading.Event()
-  beside = threading.Thread(target=meanwhile, args=(stop,))
-  beside.start()
-  stopped: int = signal.SIGINT
-  try:
-    server.serve_forever()
-  except KeyboardInterrupt as error:
-    printing.tell("")  # Ends the line on which the terminal shows ^C.
-    stopped = signals.taken(error)
-  finally:
-    stop.set()
-    beside.join()
-  return stopped
-
-
-def _is_loopback(address) -> bool:
-  return ipaddress.ip_address(str(address)).is_loopback

@@ -14,8 +14,9 @@ from protojax import loading
 from protojax.data import images
 from protojax.data import stream as stream_lib
 from protojax.data.resizing import SQUASH
+from protojax.interact.server import Server
 from protojax.methods.base import Capabilities
-from protojax.operations.correcting import Atlas, Model, Server, Session
+from protojax.operations.correcting import Atlas, Model, Session
 from protojax.prototypes.bank import (
   Provenance,
   bank_buffers,

@@ -11,7 +11,8 @@ from numpy.testing import assert_allclose
 import pytest
 
 from protojax.interact import saved
-from protojax.operations.correcting import Atlas, Model, Server, Session
+from protojax.interact.server import Server
+from protojax.operations.correcting import Atlas, Model, Session
 from tests.interact import interact_fakes as fakes
 
 _RIGHT, _SHIFT, _DELETE = "\ue014", "\ue008", "\ue017"

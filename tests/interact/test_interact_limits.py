@@ -92,7 +92,7 @@ def test_nobody_holds_a_thread_by_being_slow(server, monkeypatch, waits):
       found = link.recv(1)
   else:
     # Larger than what the system holds for a reader that does not read.
-    large = server_lib._Content("image/jpeg", bytes(50_000_000))
+    large = server_lib.Content("image/jpeg", bytes(50_000_000))
     monkeypatch.setitem(server.gets, "picture", lambda _: large)
     with socket.create_connection(server.server_address[:2], 300) as link:
       path = f"/{server.token}/picture/0"
