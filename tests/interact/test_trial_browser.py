@@ -1,6 +1,7 @@
 """The page of `protojax demo` as a person has it: in a browser, by keys."""
 
 import base64
+import contextlib
 import io
 import threading
 import time
@@ -62,8 +63,10 @@ def files(tmp_path):
 def _until(holds, seconds=120):
   end = time.monotonic() + seconds
   while time.monotonic() < end:
-    if holds():
-      return
+    # What is drawn anew meanwhile may be gone.
+    with contextlib.suppress(Exception):
+      if holds():
+        return
     time.sleep(0.02)
   assert holds()
 

@@ -211,3 +211,19 @@ def test_an_empty_report(tmp_path):
   _write(tmp_path / "found", [], ("html",))
   content = (tmp_path / "found" / "report.html").read_text("utf-8")
   assert_safe_and_whole(content)
+
+
+def test_of_many_some_are_open_at_a_time(tmp_path):
+  explained = [
+    block_fakes.explanation(f"image-{n}", group=group, blocks=_SHORT)
+    for group in ("birds", "fish")
+    for n in (range(4) if group == "birds" else range(4, 6))
+  ]
+  _write(tmp_path / "explanations", explained, ("html",))
+  content = (tmp_path / "explanations" / "report.html").read_text("utf-8")
+  assert_safe_and_whole(content)
+  folded = [a for tag, a in Page(content).tags if tag == "details"]
+  # Three at a time of a group, and one page of all groups is open.
+  assert [a["name"] for a in folded] == 3 * ["explanations"]
+  assert ["open" in a for a in folded] == [True, False, False]
+  assert content.count("Short.") == 6
