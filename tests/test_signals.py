@@ -111,7 +111,8 @@ def test_cleaning_up_is_not_disturbed(monkeypatch):
           time.sleep(0.001)
 
   assert cli.guarded(main) == 128 + signal.SIGTERM
-  assert all(asked)
+  # A seventh question may come when all is done.
+  assert all(asked[:6])
   assert signals._watch is None
 
 
