@@ -100,10 +100,20 @@ def important(because: Mapping[str, float]) -> str:
 
 
 def local_sentence(row: Evidence) -> str:
-  """Why this patch of the image looks like that prototype."""
+  """What costs this patch most of its similarity to that prototype."""
+  start = (
+    f"This patch has a similarity of {_word(row.similarity)} to prototype"
+    f" {row.prototype}"
+  )
+  # Names of a sweep over strengths are no characteristics.
+  found = _sorted(row.because)
+  if not found:
+    return f"{start}."
+  name, score = found[0]
+  if score <= 0:
+    return f"{start}; no change of a characteristic costs any of it."
   return (
-    f"Prototype {row.prototype} (similarity {_word(row.similarity)}) looks like"
-    f" this patch {reason(row.because, row.similarity)}."
+    f"{start}; {side(row.because, name)} costs most of it ({_word(score)})."
   )
 
 

@@ -69,16 +69,16 @@ def test_important_and_unimportant():
   )
 
 
-def test_sentences_of_figure_1():
+def test_a_local_sentence_says_what_costs_most():
   assert sentences.local_sentence(_row(PELICAN, 4.0)) == (
-    "Prototype 12 (similarity 4.00) looks like this patch mainly because of"
-    " hue (2.25), then shape (1.01); also texture (0.75) and saturation"
-    " (0.59); contrast hardly matters (0.06)."
+    "This patch has a similarity of 4.00 to prototype 12; hue costs most of it"
+    " (2.25)."
   )
-  assert sentences.local_sentence(_row(WATERTHRUSH, 1.0)) == (
-    "Prototype 12 (similarity 1.00) looks like this patch mainly because of"
-    " texture (0.29); also contrast (0.23), shape (0.18) and hue (0.08); it"
-    " would be even more similar without saturation (−0.08)."
+  assert sentences.local_sentence(_row({"hue": -0.1}, 1.0)).endswith(
+    "; no change of a characteristic costs any of it."
+  )
+  assert sentences.local_sentence(_row({"contrast 0.2": 0.1}, 1.0)) == (
+    "This patch has a similarity of 1.00 to prototype 12."
   )
 
 
