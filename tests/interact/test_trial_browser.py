@@ -2,6 +2,7 @@
 
 import base64
 import contextlib
+import dataclasses
 import io
 import threading
 import time
@@ -26,7 +27,8 @@ def _look(photo):
   (pixels,), (name,) = photo.pixels, photo.names
   rng = np.random.default_rng(int(pixels[0, 0, 0]))
   prototypes = [report_fakes.prototype(j, "cat", rng) for j in range(3)]
-  found = report_fakes.image(0, None, name, prototypes, rng)
+  found = report_fakes.image(0, None, "cat", prototypes, rng)
+  found = dataclasses.replace(found, image=name)
   points = tuple(
     {"prototype": r.prototype, "group": r.group, "points": r.points}
     for r in found.evidence
@@ -97,10 +99,14 @@ def test_photos_are_chosen_opened_and_compared(browser, session, files):
   first, second = _all(browser, ".history li")
   assert "2.png" in first.text
   assert "shown" in first.get_attribute("class")
-  _until(lambda: _in_frame(browser, "return inner.querySelector('h1')"))
+  _until(
+    lambda: _in_frame(browser, "return inner.querySelector('h1') !== null")
+  )
   title = _in_frame(browser, "return inner.querySelector('h1').textContent")
   assert title == "2.png"
-  _until(lambda: _in_frame(browser, "return inner.querySelector('dialog')"))
+  _until(
+    lambda: _in_frame(browser, "return inner.querySelector('dialog') !== null")
+  )
   # By keys alone.
   compare = _find(second, ".beside")
   compare.send_keys("\n")
