@@ -223,7 +223,7 @@ def test_of_many_some_are_open_at_a_time(tmp_path):
   content = (tmp_path / "explanations" / "report.html").read_text("utf-8")
   assert_safe_and_whole(content)
   folded = [a for tag, a in Page(content).tags if tag == "details"]
-  # Three at a time of a group, and one page of all groups is open.
+  # Two at a time of a group, and one page of all groups is open.
   assert [a["name"] for a in folded] == 3 * ["explanations"]
   assert ["open" in a for a in folded] == [True, False, False]
   assert content.count("Short.") == 6
