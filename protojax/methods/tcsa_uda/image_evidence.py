@@ -21,7 +21,7 @@ def image(
   data: Any,
   request: Request,
   index: int,
-  row: Mapping[str, np.ndarray],
+  row: Mapping[str, Any],
 ) -> blocks.Explanation:
   """The explanation of one image.
 
@@ -58,14 +58,14 @@ def image(
   )
 
 
-def answered(row: Mapping[str, np.ndarray], count: int) -> list[int]:
+def answered(row: Mapping[str, Any], count: int) -> list[int]:
   """Classes that cells are answered, the largest first."""
   sizes = np.bincount(row["cells"].ravel(), minlength=count)
   return [int(k) for k in np.argsort(-sizes, kind="stable") if sizes[k]]
 
 
 def _maps(
-  network: Network, row: Mapping[str, np.ndarray], pixels: Picture
+  network: Network, row: Mapping[str, Any], pixels: Picture
 ) -> Iterator[blocks.Block]:
   """Cosine of each cell to the prototypes of the classes answered."""
   names = network.class_names
@@ -86,7 +86,7 @@ def _maps(
 
 
 def _because(
-  network: Network, request: Request, row: Mapping[str, np.ndarray]
+  network: Network, request: Request, row: Mapping[str, Any]
 ) -> Iterator[blocks.Block]:
   """Of each class answered: its nearest cell, and because of what."""
   grey, names = bool(row["grey"]), network.class_names
@@ -144,7 +144,7 @@ class Gathered:
     self.losses = MeanLosses(request.preset, network.classes)
     self.agrees: list[float] = []
 
-  def add(self, row: Mapping[str, np.ndarray]) -> None:
+  def add(self, row: Mapping[str, Any]) -> None:
     """Adds an image."""
     there = np.bincount(row["cells"].ravel(), minlength=len(self.names)) > 0
     self.losses.add(row["delta"], bool(row["grey"]), there)
