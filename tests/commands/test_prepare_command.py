@@ -73,7 +73,14 @@ def test_help_lists_what_can_be_prepared():
   prepare.arguments(parser)
   listed = [line.split()[0] for line in parser.epilog.splitlines()[1:]]
   names = "anomaly", "cars196", "community_forensics", "cub200", "dogs"
-  assert listed == [*names, "folder", "latents", "segmentation", "slides"]
+  assert listed == [
+    *names,
+    "folder",
+    "latents",
+    "segmentation",
+    "slides",
+    "volumes",
+  ]
 
 
 def test_slides_need_a_backbone_and_others_take_none(tmp_path):

@@ -19,9 +19,12 @@ SIDES = np.array([HEIGHT, WIDTH, HEIGHT, WIDTH])
 # (top, left, bottom, right): one may leave the picture.
 BOXES = np.float32(np.array([[12, 12, 31, 32], [0, 2, 10, 14]]) / SIDES)
 # They move nothing, and the shape is no longer told from the rest by colour.
-_BLURRED = {"blur", "resample", "cutout"}
+_UNTOLD = {
+  *("blur", "resample", "cutout"),
+  *("photometric", "bias", "rician", "gamma"),
+}
 NAMES = (
-  *(name for name in transforms.AUGMENTATIONS if name not in _BLURRED),
+  *(name for name in transforms.AUGMENTATIONS if name not in _UNTOLD),
   *("rotate,flip", "crop,distort,rotate"),
 )
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import UInt8
 import numpy as np
 
 from protojax import parallel
@@ -87,7 +88,9 @@ def _nearest(
   )
 
 
-def _around(pixels: Picture, box: Box) -> tuple[Picture, Box]:
+def _around(
+  pixels: Picture, box: Box
+) -> tuple[UInt8[np.ndarray, "h w 3"], Box]:
   """A cell with its surroundings, and where it is in them."""
   size = len(pixels)
   reach = max(round(size * _AROUND), 2)
