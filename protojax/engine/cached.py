@@ -15,11 +15,11 @@ import numpy as np
 from protojax import parallel
 from protojax.data.stream import Stream
 from protojax.prototypes import push
-from protojax.types import Array, Batch, State
+from protojax.types import Batch, PyTree, State
 
-# (state, batch) -> name -> rows.
-Function = Callable[[State, Batch], Mapping[str, Array]]
-Rows = Mapping[str, np.ndarray]
+# (state, batch) -> name -> rows, or a tree of them.
+Function = Callable[[State, Batch], Mapping[str, PyTree]]
+Rows = Mapping[str, PyTree]
 
 # Rows of a stream that take more than this are computed at each use.
 _BYTES = 4 << 30
@@ -79,7 +79,7 @@ class Cached:
       self._found[key] = stream.source, digest, found
     return found
 
-  def of_batch(self, state: State, batch: Batch) -> Mapping[str, Array]:
+  def of_batch(self, state: State, batch: Batch) -> Mapping[str, PyTree]:
     """Rows of one batch, from its images."""
     if self._after is not None:
       batch = {**batch, **self._after.of_batch(state, batch)}
