@@ -67,7 +67,8 @@ def _print(found: dict[str, Curves], args: argparse.Namespace) -> None:
   )
   for title, field in _ROWS.items():
     heads = "".join(f"{f'turn {t}':>16}" for t in turns)
-    printing.say(f"{title}\n{'':10}{heads}")
+    printing.say(title)
+    printing.say(f"{'':10}{heads}")
     for policy, curves in found.items():
       mean, error = _mean(getattr(curves, field))
       cells = "".join(f"{mean[t]:9.3f} ±{error[t]:5.3f}" for t in turns)

@@ -83,6 +83,7 @@ def test_agents_play_with_simulated_users(chat, tmp_path, capsys):
   assert err == ""
   assert "8 goals, simulated users" in out
   assert f"written: {file}" in out
+  assert "\\" not in out.replace(str(file), "")
   found = json.loads(file.read_text())["policies"]
   mean = {name: found[name]["weighted"]["mean"] for name in ("ag1", "none")}
   assert mean["ag1"][0] == pytest.approx(mean["none"][0], abs=1e-5)
