@@ -34,7 +34,6 @@ _LOOKED_AT = 256
 _AT_ONCE = 50
 _E, _A, _R, _V = worlds.SIZES
 _T = _E - 2  # entities that may be missing
-_RELATIONS = _E + _E * _A * _V  # the first cell of a position
 
 
 class User(NamedTuple):

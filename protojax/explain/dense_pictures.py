@@ -7,7 +7,9 @@ from jaxtyping import Bool, Int
 import numpy as np
 
 from protojax.data import palette
+from protojax.data.source import printable
 from protojax.explain import blocks
+from protojax.explain.request import Request
 from protojax.types import Picture
 
 VOID = 255  # of pixels whose class is not known
@@ -99,3 +101,36 @@ def legend(
   if truth is not None:
     columns += "share true", "IoU"
   yield blocks.Table(columns, tuple(rows), "Classes in the image")
+
+
+def explanation(
+  request: Request,
+  index: int,
+  name: str,
+  classes: Int[np.ndarray, "H W"],
+  truth: Int[np.ndarray, "H W"] | None,
+  drawn: Sequence[blocks.Block],
+) -> blocks.Explanation:
+  """That of one image; its title says how much of the answer is wrong.
+
+  Args:
+    request: what is asked for.
+    index: of the image in its source.
+    name: of the image.
+    classes: the answer.
+    truth: as in `pictures`.
+    drawn: what is shown, in order.
+  """
+  title = printable(name)
+  if truth is not None and (truth != VOID).any():
+    wrong = float((classes != truth)[truth != VOID].mean())
+    title = f"{title}: {wrong:.0%} of the pixels are wrong"
+  return blocks.Explanation(
+    key=f"{request.split}-image-{index}",
+    title=title,
+    scope="local",
+    split=request.split,
+    subject=name,
+    group="Images",
+    blocks=tuple(drawn),
+  )

@@ -10,7 +10,6 @@ from typing import Any
 from jaxtyping import UInt8
 import numpy as np
 
-from protojax.data.source import printable
 from protojax.explain import blocks, dense_pictures
 from protojax.explain.request import Request
 from protojax.methods.pem import segments as segments_lib
@@ -52,19 +51,9 @@ def image(
   drawn += dense_pictures.legend(row["classes"], truth, names)
   drawn += _because(request, row, shown, names)
   drawn += _tokens(network, row, shown)
-  title = printable(data.source.name(index))
-  if truth is not None and (truth != dense_pictures.VOID).any():
-    known = truth != dense_pictures.VOID
-    wrong = float((row["classes"] != truth)[known].mean())
-    title = f"{title}: {wrong:.0%} of the pixels are wrong"
-  return blocks.Explanation(
-    key=f"{request.split}-image-{index}",
-    title=title,
-    scope="local",
-    split=request.split,
-    subject=data.source.name(index),
-    group="Images",
-    blocks=tuple(drawn),
+  name = data.source.name(index)
+  return dense_pictures.explanation(
+    request, index, name, row["classes"], truth, drawn
   )
 
 

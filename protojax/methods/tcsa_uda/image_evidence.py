@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 
-from protojax.data.source import printable
 from protojax.explain import blocks, dense_pictures, in_blocks
 from protojax.explain.in_blocks import MeanLosses
 from protojax.explain.request import Request
@@ -42,19 +41,9 @@ def image(
   drawn += dense_pictures.legend(row["classes"], truth, names)
   drawn += _maps(network, row, pixels)
   drawn += _because(network, request, row)
-  title = printable(data.source.name(index))
-  if truth is not None and (truth != dense_pictures.VOID).any():
-    known = truth != dense_pictures.VOID
-    wrong = float((row["classes"] != truth)[known].mean())
-    title = f"{title}: {wrong:.0%} of the pixels are wrong"
-  return blocks.Explanation(
-    key=f"{request.split}-image-{index}",
-    title=title,
-    scope="local",
-    split=request.split,
-    subject=data.source.name(index),
-    group="Images",
-    blocks=tuple(drawn),
+  name = data.source.name(index)
+  return dense_pictures.explanation(
+    request, index, name, row["classes"], truth, drawn
   )
 
 
