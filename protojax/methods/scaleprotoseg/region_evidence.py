@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from protojax.data.source import printable
 from protojax.explain import blocks, dense_pictures
 from protojax.explain.request import Request
 from protojax.methods.scaleprotoseg import regions as regions_lib
@@ -18,7 +17,6 @@ from protojax.methods.scaleprotoseg.regions import Regions
 from protojax.methods.scaleprotoseg.units import Unit, units_of
 from protojax.types import Picture, State
 
-_VOID = 255
 _MEMBERS = 3  # of a group, in the text of a region
 # Regions of an image whose similarity is shown as a map.
 _MAPS = 2
@@ -58,19 +56,9 @@ def image(
   drawn += _because(request, row, regions, names, pixels)
   drawn += _maps(row["heat"][:count], said, pixels, request.rows_shown)
   drawn += _reasons(network, state, row, regions, request)
-  title = printable(data.source.name(index))
-  if truth is not None and (truth != _VOID).any():
-    known = truth != _VOID
-    wrong = float((row["classes"] != truth)[known].mean())
-    title = f"{title}: {wrong:.0%} of the pixels are wrong"
-  return blocks.Explanation(
-    key=f"{request.split}-image-{index}",
-    title=title,
-    scope="local",
-    split=request.split,
-    subject=data.source.name(index),
-    group="Images",
-    blocks=tuple(drawn),
+  name = data.source.name(index)
+  return dense_pictures.explanation(
+    request, index, name, row["classes"], truth, drawn
   )
 
 
