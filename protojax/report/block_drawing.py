@@ -81,15 +81,21 @@ def picture(block: blocks.Picture, put: Put, name: str) -> Drawn:
 
 
 def map_(block: blocks.Map, put: Put, name: str) -> Drawn:
-  """A map over its picture, with its scale and the boxes of the picture."""
-  boxes = block.over.boxes if block.over is not None else ()
-  image = blocks.Picture(painted(block), block.caption, boxes)
-  of = block.over.image.shape if block.over is not None else None
+  """A map over its picture, with its scale and the boxes of the picture.
+
+  Without a picture the map itself is the picture, and no heat lies over it.
+  """
+  over, heat = block.over, None
+  if over is None:
+    over = blocks.Picture(painted(block))
+  else:
+    heat = put(f"{name}-heat", painted(block))
   low, high, unknown = _ends(block.values)
   return Drawn(
     "map",
     {
-      **_framed(image, put, name, of),
+      **_framed(dataclasses.replace(over, caption=block.caption), put, name),
+      "heat": heat,
       "low": number(block.low),
       "high": number(block.high),
       "unit": block.unit,
@@ -277,14 +283,13 @@ def _scale() -> UInt8[np.ndarray, "256 3"]:
   return colormap.heat(np.arange(256.0)[None, None])[0, 0]
 
 
-def _framed(
-  block: blocks.Picture, put: Put, name: str, of: tuple[int, ...] | None = None
-) -> dict[str, Any]:
-  """A picture file with its boxes, which are in pixels of a shape `of`."""
-  height, width = (of or block.image.shape)[:2]
+def _framed(block: blocks.Picture, put: Put, name: str) -> dict[str, Any]:
+  """A picture file with its boxes."""
+  height, width = block.image.shape[:2]
   labels = [frame.label for frame in block.boxes if frame.label]
   return {
     "file": put(name, block.image),
+    "heat": None,
     "caption": block.caption,
     "alt": ": ".join(filter(None, (block.caption, ", ".join(labels)))),
     "height": block.image.shape[0],

@@ -57,17 +57,23 @@ def test_a_map_has_its_own_scale(store):
   assert (found["low"], found["high"], found["unit"]) == ("0", "2", "mm")
 
 
-def test_a_map_lets_its_picture_through(store):
+def test_a_map_lies_over_its_picture(store):
   over = block_fakes.picture(16, 24)
   values = np.full((2, 3), np.nan, np.float32)
-  _draw(blocks.Map(values, 0.0, 1.0, over=over), store)
-  assert_array_equal(store["key/0"], over.image)
+  found = _draw(blocks.Map(values, 0.0, 1.0, over=over), store)
+  assert (found["file"].path, found["heat"].path) == (
+    "key/0.jpg",
+    "key/0-heat.jpg",
+  )
+  # Unknown places show the picture.
+  assert_array_equal(store["key/0-heat"], over.image)
   _draw(blocks.Map(np.zeros((2, 3), np.float32), 0.0, 1.0, over=over), store)
   lowest = block_drawing.painted(
     blocks.Map(np.zeros((1, 1), np.float32), 0.0, 1.0)
   )[0, 0]
   expected = (over.image.astype(float) + lowest) / 2
-  assert_allclose(store["key/0"], expected, atol=0.5)
+  assert_allclose(store["key/0-heat"], expected, atol=0.5)
+  assert_array_equal(store["key/0"], over.image)
 
 
 def test_columns_of_numbers_are_set_to_the_right(store):

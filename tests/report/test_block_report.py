@@ -17,6 +17,7 @@ from protojax.report.block_report import Report
 from tests.explain import block_fakes
 from tests.report import inspection_fakes, report_fakes
 from tests.report.page_reader import (
+  assert_safe,
   HOSTILE,
   Page,
   assert_folder_is_whole,
@@ -69,8 +70,9 @@ def test_every_block_is_on_the_page(written):
   classes = " ".join(page.attributes("class"))
   for name in ("heat", "matrix", "gallery", "curve", "warning"):
     assert name in classes
-  # Two pictures, two maps, a gallery of two, and regions, in two explanations.
-  assert len(page.attributes("src")) == 12
+  # Two pictures, two maps, one of them over a picture, a gallery of two, and
+  # regions, in two explanations.
+  assert len(page.attributes("src")) == 14
 
 
 def test_pictures_are_those_of_the_blocks(written):
@@ -150,7 +152,7 @@ def test_every_name_is_escaped(tmp_path):
     assert "<script>alert" not in content
     page = Page(content)
     assert f"Why {HOSTILE} is" in page.text
-    assert not page.scripts
+    assert_safe(content, page)
     assert not any(n.startswith("on") for _, a in page.tags for n in a)
 
 
