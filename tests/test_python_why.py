@@ -45,7 +45,7 @@ def _class_evidence():
   [
     (_class_evidence(), "Scoring sheet"),
     ([dataclasses.replace(e, image=HOSTILE, split="images", kind=None)
-      for e in inspection_fakes.inspections(2)], "How odd each place is"),
+      for e in inspection_fakes.inspections(2)], "The score of each place"),
     ([block_fakes.explanation(name=HOSTILE)], "Why"),
   ],
   ids=["class", "defect", "blocks"],

@@ -1,7 +1,7 @@
 """Inspections: explanations of anomalies as plain data, which `report` writes.
 
-An inspection says how odd an image is, where it is oddest, and which
-characteristics make it odd. It is for methods that give an anomaly map.
+An inspection says what the score of an image is, where it is highest, and which
+characteristics carry it. It is for methods that give an anomaly map.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -80,7 +80,7 @@ class Intrinsic:
 
 @dataclasses.dataclass(frozen=True)
 class Inspection:
-  """How odd an image is, where, and why.
+  """The score of an image, where it is highest, and why.
 
   Boxes are in pixels of the network's input, `size` x `size`.
 
@@ -156,6 +156,14 @@ class Inspection:
     if not self.worst_value > _ROUNDING:
       return {}
     return {name: phi / self.worst_value for name, phi in self.because.items()}
+
+  @property
+  def ratio(self) -> float:
+    """Width over height of what the picture shows, in the image itself."""
+    if self.original is None:
+      return 1.0
+    top, left, bottom, right = self.original.seen
+    return (right - left) / (bottom - top)
 
   @property
   def met(self) -> bool | None:

@@ -1,4 +1,4 @@
-"""The page of inspections: odd images, the worst first.
+"""The page of inspections: images by their score, the worst first.
 
 `defect_report` calls it. It makes pictures of the few images that are shown,
 and fills the template.

@@ -39,6 +39,13 @@ def swatch(number: int) -> str:
   return f"background:{name};color:{ink}"
 
 
+def small(picture: Picture) -> UInt8[np.ndarray, "height width 3"]:
+  """The image as it lies under a map, of at most `_SIDE` pixels."""
+  image = Image.fromarray(picture)
+  image.thumbnail((_SIDE, _SIDE), Image.Resampling.BOX)
+  return np.asarray(image)
+
+
 def heat(
   picture: Picture,
   anomaly_map: Float[np.ndarray, "rows columns"],
@@ -50,7 +57,7 @@ def heat(
   same in all images. Where the anomaly is small, the image is visible. If the
   threshold is not above zero, the map is scaled to its own range.
   """
-  picture = _at_most(picture)
+  picture = small(picture)
   height, width, _ = picture.shape
   low, high = 0.0, 2 * threshold
   if not high > 0:
@@ -71,7 +78,7 @@ def regions(
   picture: Picture, assignment: Int[np.ndarray, "h w"]
 ) -> UInt8[np.ndarray, "height width 3"]:
   """The image in grey, with every cell in the colour of its prototype."""
-  picture = _at_most(picture)
+  picture = small(picture)
   size = picture.shape[:2]
   grey = picture.astype(float) @ np.array([0.299, 0.587, 0.114])
   table = np.array([_rgb(name) for name in PALETTE])
@@ -142,13 +149,6 @@ def _runs(edges: Bool[np.ndarray, "h w"]) -> list[tuple[int, int, int]]:
   return list(
     zip(lines.tolist(), starts.tolist(), lengths.tolist(), strict=True)
   )
-
-
-def _at_most(picture: Picture) -> UInt8[np.ndarray, "height width 3"]:
-  """A picture of at most `_SIDE` pixels."""
-  image = Image.fromarray(picture)
-  image.thumbnail((_SIDE, _SIDE), Image.Resampling.BOX)
-  return np.asarray(image)
 
 
 def _scale() -> UInt8[np.ndarray, "levels 3"]:

@@ -47,7 +47,7 @@ _COLUMNS = (
 
 
 class Report(ReportFolder):
-  """Explanations of anomalies: how odd images are, where, and why."""
+  """Explanations of anomalies: scores of images, where they are highest, and why."""
 
   FILES = (
     "inspections.csv",
@@ -136,7 +136,7 @@ class Report(ReportFolder):
     for kind, counts in self.summary["by_kind"].items():
       found.add_row(kind, str(counts["images"]), str(counts["found"]))
     found.add_row("all", str(len(self._all)), str(self.summary["found"]))
-    shares = Table("anomaly lost without", "share", box=None, pad_edge=False)
+    shares = Table("score lost without", "share", box=None, pad_edge=False)
     for name, share in self.summary["because_shares"].items():
       shares.add_row(name, defect_sentences.percent(share))
     return [found, *([shares] if shares.row_count else [])]

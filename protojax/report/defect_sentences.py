@@ -23,22 +23,24 @@ from protojax.types import Box
 
 # Largest error of the control that may come from rounding.
 _CONTROL = 1e-3
+# Of a defect, from which on a normal region is said to cover it.
+_COVERS = 0.5
 # Screen readers read it aloud, but not a hyphen.
 _MINUS = "\N{MINUS SIGN}"
 
 SHARES = (
-  "A share says how much of the anomaly at the worst place is gone when one"
+  "A share says how much of the score of the worst place is gone when one"
   " characteristic of the whole image is changed. The shares need not add up"
   " to 100 %: the changes are not equally strong, they overlap, and a change"
-  " can make a place odder, which gives a share below zero."
+  " can raise the score of a place, which gives a share below zero."
 )
 ELSEWHERE = (
   "The prototypes are taken from the image itself. A defect that fills most"
   " of the image can become a prototype and then looks normal."
 )
 BOX = (
-  "The box marks the worst place of the anomaly map, not the outline of the"
-  " defect; other places of the image may be odd too."
+  "The box marks the place with the highest score, not the outline of the"
+  " defect; other places may have a high score, too."
 )
 
 SEEN = (
@@ -81,7 +83,7 @@ def labelled(e: Inspection) -> str:
 def place(e: Inspection) -> str:
   """Where the worst place is, and whether a defect is marked there."""
   if e.worst is None:
-    return "No place is odder than the others." + _hidden(e)
+    return "No place has a higher score than the others." + _hidden(e)
   found = f"The worst place is {where(e.worst, e.size)}"
   if e.original and not e.original.whole:
     found += " of what the network sees"
@@ -117,7 +119,7 @@ def carried(e: Inspection) -> str:
   """Which characteristics carry the anomaly of the worst place."""
   shares = e.shares
   if not shares:
-    return "There is no anomaly at its worst place."
+    return "The score of its worst place is 0."
   text = f"The score there ({figure(e.worst_value)}) {reason(shares)}."
   control = shares.get("identity", 0.0)
   if not abs(control) <= _CONTROL:
@@ -132,7 +134,7 @@ def reason(shares: Mapping[str, float]) -> str:
   """The clause "is carried mainly by contrast (62 %), also by shape (9 %)".
 
   At least a quarter is "mainly", at least a twentieth "also", less is "hardly",
-  and below minus a twentieth the place is odder without the characteristic.
+  and below minus a twentieth the score is higher without the characteristic.
   """
   mainly, also, hardly, against = sentences.weighed(shares, 1.0)
   clauses = []
@@ -150,7 +152,7 @@ def reason(shares: Mapping[str, float]) -> str:
     numbers = ", ".join(percent(share) for _, share in hardly)
     clauses.append(f"{names} {verb} ({numbers})")
   if against:
-    clauses.append(f"it would be odder without {_listed(against)}")
+    clauses.append(f"it would be higher without {_listed(against)}")
   return "; ".join(clauses)
 
 
@@ -169,6 +171,27 @@ def holds_the_worst(e: Inspection) -> int | None:
     int(left) : max(math.ceil(right), int(left) + 1),
   ]
   return int(np.bincount(own.ravel()).argmax()) if own.size else None
+
+
+def suspicion(e: Inspection, number: int) -> str:
+  """Why a prototype of an image may be the defect itself; "" if it need not.
+
+  That is so where its region covers half of the marked defect or, where none is
+  marked, holds the worst place of an image that is found defective.
+  """
+  if e.truth is not None and e.truth.any() and e.assignment is not None:
+    rows, columns = (
+      np.arange(side) * cells // side
+      for side, cells in zip(e.truth.shape, e.assignment.shape, strict=True)
+    )
+    inside = e.assignment[rows[:, None], columns[None]] == number
+    share = float(inside[e.truth].mean())
+    if share < _COVERS:
+      return ""
+    return f"covers {percent(share)} of the marked defect, as if it were normal"
+  if number != holds_the_worst(e):
+    return ""
+  return "the worst place is in it: what counts as normal may be the defect"
 
 
 def control(inspections: Iterable[Inspection]) -> str:

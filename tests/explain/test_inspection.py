@@ -141,3 +141,9 @@ def test_means_are_over_what_was_found_defective():
   shares = inspection.mean_because(some, shares=True)
   assert shares == pytest.approx({"hue": 0.25, "shape": 0.35})
   assert inspection.mean_because(some[2:]) == {}
+
+
+def test_a_picture_has_the_shape_of_what_it_shows():
+  original = inspection.Original((60, 90), Box(0, 0, 60, 90))
+  assert fakes.inspection().ratio == 1
+  assert fakes.inspection(original=original).ratio == 1.5

@@ -66,8 +66,8 @@ def test_the_worst_come_first(inspections, page):
   ordered = [e.image for e in inspection.worst_first(inspections)]
   parsed = Page(page)
   shown = [a["alt"] for tag, a in parsed.tags if tag == "img"]
-  shown = [alt for alt in shown if alt.startswith("Anomaly map of")]
-  assert [alt.split(". ")[0][15:] for alt in shown] == ordered
+  shown = [alt for alt in shown if alt.startswith("Scores of places of")]
+  assert [alt.split(". ")[0][20:] for alt in shown] == ordered
   assert parsed.attributes("id").index("found-defective") < parsed.attributes(
     "id"
   ).index("found-normal")
@@ -91,11 +91,19 @@ def test_counts_by_category_and_kind(inspections, page):
 
 def test_pictures(inspections, page):
   worst = inspection.worst_first(inspections)[0]
-  found = {a["alt"]: a["src"] for tag, a in Page(page).tags if tag == "img"}
+  seen = [a for tag, a in Page(page).tags if tag == "img"]
+  found = {a["alt"]: a["src"] for a in seen}
+  # The heat lies over the picture that comes before it.
+  place = next(n for n, a in enumerate(seen) if a["alt"].startswith("Scores"))
+  assert seen[place + 1]["class"] == "over"
+  found["heat"] = seen[place + 1]["src"]
   heat = pictures.heat(worst.picture, worst.anomaly_map, worst.threshold.value)
   wanted = {
     f"Image {worst.image}": worst.picture,
-    f"Anomaly map of {worst.image}. {text.place(worst)}": heat,
+    f"Scores of places of {worst.image}. {text.place(worst)}": pictures.small(
+      worst.picture
+    ),
+    "heat": heat,
     f"Image {worst.image} parted among its own prototypes": pictures.regions(
       worst.picture, worst.assignment
     ),
@@ -144,7 +152,7 @@ def test_numbers_alone_and_nothing_at_all(tmp_path):
   plain = fakes.inspection(because={}, worst=None)
   page = defect_page.render(Run("run"), [plain])
   assert_safe_and_whole(page)
-  assert "What carries the anomalies" not in Page(page).text
+  assert "What carries the scores" not in Page(page).text
   defect_page.write(tmp_path / "report.html", Run("run"), [])
   page = (tmp_path / "report.html").read_text("utf-8")
   assert_safe_and_whole(page)
@@ -157,8 +165,8 @@ def test_an_image_without_any_anomaly(inspections):
   page = defect_page.render(Run("run"), [flat, lost])
   assert_safe_and_whole(page)
   said = Page(page).text
-  assert "There is no anomaly at its worst place" in said
-  assert "No place is odder than the others." in said
+  assert "The score of its worst place is 0" in said
+  assert "No place has a higher score than the others." in said
   assert "score nan , threshold" in said
 
 

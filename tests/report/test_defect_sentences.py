@@ -18,7 +18,7 @@ def test_all_about_an_image():
     " at the upper right, 50 to 100 % from the left and 12 to 38 % from the"
     " top; some of the marked defect is in its box. The score there (0.500) is"
     " carried mainly by contrast (62 %) and shape (30 %); saturation and"
-    " texture hardly matter (4 %, 0 %); it would be odder without hue"
+    " texture hardly matter (4 %, 0 %); it would be higher without hue"
     " (−8 %). Its own 2 normal prototypes cover 75 % and 25 % of the image."
   )
 
@@ -27,10 +27,10 @@ def test_no_more_than_is_known():
   e = fakes.inspection(0.1, None, because={}, worst=None)
   assert text.sentence(e) == (
     "stain/003.png: normal. Score 0.100, threshold 0.250 (at most 5 % of"
-    " normal images score higher). No place is odder than the others."
+    " normal images score higher). No place has a higher score than the others."
   )
   flat = fakes.inspection(worst_value=0.0)
-  assert "no anomaly at its worst place" in text.carried(flat)
+  assert "score of its worst place is 0" in text.carried(flat)
 
 
 @pytest.mark.parametrize(
@@ -61,7 +61,7 @@ def test_the_verdict_is_judged(score, kind, said):
     ),
     (
       {"hue": -1.5, "texture": -0.2},
-      "is carried by none of the five characteristics; it would be odder"
+      "is carried by none of the five characteristics; it would be higher"
       " without texture (−20 %) and hue (−150 %)",
     ),
     # Neither of these is one of the five.
@@ -175,3 +175,18 @@ def test_the_document_begins_with_the_worst():
   names = [part.split(":")[0] for part in parts[3:7]]
   assert names == ["0.4.png", "0.3.png", "ok.png", "0.1.png"]
   assert parts[7:] == ["Mind this.\n"]
+
+
+def test_a_region_that_may_be_the_defect_is_told():
+  assignment = np.ones((4, 4), int)
+  assignment[:2] = 2
+  truth = np.zeros((8, 8), bool)
+  truth[:6, :4] = True  # two thirds of it in the region of prototype 2
+  marked = fakes.inspection(assignment=assignment, truth=truth)
+  assert text.suspicion(marked, 1) == ""
+  assert text.suspicion(marked, 2) == (
+    "covers 67 % of the marked defect, as if it were normal"
+  )
+  unmarked = fakes.inspection(assignment=assignment)
+  assert "may be the defect" in text.suspicion(unmarked, 2)
+  assert text.suspicion(unmarked, 1) == ""
