@@ -47,7 +47,7 @@ _COLUMNS = (
 
 
 class Report(ReportFolder):
-  """Explanations of anomalies: scores of images, where they are highest, and why."""
+  """Explanations of anomalies: scores, where they are highest, and why."""
 
   FILES = (
     "inspections.csv",

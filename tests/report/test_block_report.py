@@ -17,10 +17,10 @@ from protojax.report.block_report import Report
 from tests.explain import block_fakes
 from tests.report import inspection_fakes, report_fakes
 from tests.report.page_reader import (
-  assert_safe,
   HOSTILE,
   Page,
   assert_folder_is_whole,
+  assert_safe,
   assert_safe_and_whole,
 )
 
