@@ -17,7 +17,7 @@ from protojax import parallel
 from protojax.datasets import given
 from protojax.explain import importance as importance_lib
 from protojax.explain.importance import Local
-from protojax.modify import presets
+from protojax.modify import presets, sides
 from protojax.modify.presets import Preset
 from protojax.types import UserError
 
@@ -48,14 +48,15 @@ class Importance:
     several = len(self.images) > 1
     what = f"{len(self.images)} images" if several else self.images[0]
     means = {name: float(np.mean(x)) for name, x in self.because.items()}
+    # Of equal ones the first: a characteristic, and not one of its sides.
     most = max(means, key=lambda name: means[name])
-    return f"{what}: mostly {most} ({means[most]:.3g})"
+    return f"{what}: mostly {sides.had(means, most)} ({means[most]:.3g})"
 
 
 def importance(
   fn: Callable[[UInt8[np.ndarray, "b H W 3"]], Any],
   images: Any,
-  preset: str = "reference",
+  preset: str = presets.DEFAULT.name,
   batch_size: int = 32,
 ) -> Importance:
   """Which of hue, shape, texture, contrast and saturation a model looks at.

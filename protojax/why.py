@@ -16,7 +16,13 @@ import numpy as np
 from PIL import Image
 
 from protojax import typed
-from protojax.explain import documents, familiarity, merging, misleading
+from protojax.explain import (
+  documents,
+  familiarity,
+  merging,
+  misleading,
+  standings,
+)
 from protojax.explain.blocks import Explanation
 from protojax.explain.evidence import GlobalExplanation, LocalExplanation
 from protojax.explain.familiarity import Familiarity
@@ -223,7 +229,8 @@ class Prototypes(Sequence[Prototype]):
   @typed.from_python()
   def scored(self) -> Mapping[int, GlobalExplanation]:
     """All prototypes with scores; see `Prototype.because`."""
-    return {e.prototype: e for e in self._explains.scored(self._state)}
+    found = standings.mark(tuple(self._explains.scored(self._state)))
+    return {e.prototype: e for e in found}
 
   def known(self, number: int) -> GlobalExplanation:
     """A prototype with pictures and, if these are known, scores."""

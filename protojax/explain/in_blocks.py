@@ -6,7 +6,7 @@ own function `explain` goes through what is explained with `swept`.
 
 from collections.abc import Callable, Iterable, Iterator
 import dataclasses
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import jax
 from jaxtyping import Bool, Float
@@ -15,6 +15,7 @@ import numpy as np
 from protojax import parallel
 from protojax.explain import blocks, reference_mode
 from protojax.explain.request import Request
+from protojax.modify import sides
 from protojax.modify.presets import Preset
 from protojax.types import Batch, PyTree, State
 
@@ -93,6 +94,43 @@ class MeanLosses:
     return np.divide(
       self._sums, self.counts, out=unknown, where=self.counts > 0
     )
+
+
+class Cause(NamedTuple):
+  """The change that costs most, in words.
+
+  Attributes:
+    loss: what it costs.
+    because: the reason, such as "because of its grain".
+    changed: the change, such as "with its grain smoothed away".
+  """
+
+  loss: float
+  because: str
+  changed: str
+
+
+def cause(
+  preset: Preset, delta: Float[np.ndarray, " m"], grey: bool = False
+) -> Cause | None:
+  """What costs most, of what an image has; None if nothing costs anything.
+
+  Args:
+    preset: what was modified.
+    delta: what each modification costs.
+    grey: whether the image is a grey one.
+  """
+  controls = {m.name for m in preset.modifications if m.change == "identity"}
+  able = preset.seen(grey) & [n not in controls for n in preset.names]
+  lost = np.where(able, np.nan_to_num(delta), 0)
+  most = int(np.argmax(lost))
+  if not lost[most] > 0:
+    return None
+  name = preset.names[most]
+  scores = dict(zip(preset.names, lost.tolist(), strict=True))
+  return Cause(
+    scores[name], sides.because(scores, name), sides.changed(scores, name)
+  )
 
 
 def limit(request: Request, most: int) -> int:

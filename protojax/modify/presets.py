@@ -258,6 +258,8 @@ TWO_SIDED = Preset(
 PRESETS = {
   preset.name: preset for preset in (REFERENCE, BALANCED, V1, TWO_SIDED)
 }
+# Of sentences, and wherever none is named.
+DEFAULT = TWO_SIDED
 # Modification -> the characteristic that it is a side of.
 SIDES = {side: name for name, sides in TWO_SIDED.sides for side in sides}
 

@@ -97,7 +97,7 @@ def values(
     "ranked": [n for n in order if n in sentences.CHARACTERISTICS] or order,
     "splits": _splits(prototypes, images),
     "what_leads": (
-      "Stands out" if any(e.standings for e in alive) else "Rests most on"
+      "Stands out" if any(e.standings for e in alive) else "Loses most by"
     ),
     "groups": groups(prototypes, images),
     "scored": scored,

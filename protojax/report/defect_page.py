@@ -11,6 +11,7 @@ from typing import Any
 
 from protojax.explain import inspection
 from protojax.explain.inspection import Inspection, Intrinsic
+from protojax.modify import sides
 from protojax.report import (
   defect_pictures,
   defect_scores,
@@ -162,7 +163,7 @@ def _main_reason(e: Inspection) -> str:
     return ""
   name, share = max(own.items(), key=lambda item: item[1])
   return (
-    f"{name} {defect_sentences.percent(share)}"
+    f"{sides.had(e.shares, name)} {defect_sentences.percent(share)}"
     if share >= sentences.HARDLY
     else "none"
   )

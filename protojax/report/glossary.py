@@ -4,10 +4,11 @@ It is for readers who are new to prototypes. `sentences` has the texts that
 change with the numbers.
 """
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from typing import NamedTuple
 
 from protojax.explain.evidence import GlobalExplanation, Redundancy
+from protojax.modify import presets
 from protojax.types import Box
 
 # From this share of its nearest patches on, a prototype is called misleading.
@@ -38,6 +39,15 @@ CHANGES = {
   "contrast": "Light and dark are brought closer together.",
   "saturation": "Colours are made paler.",
   "brightness": "Everything is made darker.",
+}
+
+# The same of presets that change a characteristic in two directions.
+CHANGES_BOTH_WAYS = {
+  "hue": "All colours are turned along the colour circle, either way.",
+  "shape": "Outlines are bent, in long waves and in short ones.",
+  "texture": "Fine grain is smoothed away, and grain is added.",
+  "contrast": "Light and dark are brought closer together, and farther apart.",
+  "saturation": "Colours are made paler, and stronger.",
 }
 
 FLAGS = {
@@ -183,8 +193,15 @@ def merging(redundancy: Redundancy) -> str:
   )
 
 
-def change(name: str) -> str:
-  """How a modification changes images; empty if unknown."""
+def change(name: str, modified: Container[str]) -> str:
+  """How a modification changes images; empty if unknown.
+
+  Args:
+    name: of the modification.
+    modified: the names of all modifications of the preset.
+  """
+  if any(of == name and side in modified for side, of in presets.SIDES.items()):
+    return f"{CHANGES_BOTH_WAYS[name]} The score is the larger loss of the two."
   return CHANGES.get(name, "")
 
 

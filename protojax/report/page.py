@@ -20,8 +20,7 @@ import numpy as np
 from PIL import Image
 
 from protojax import printing
-from protojax.modify import presets
-from protojax.report import sentences
+from protojax.modify import presets, sides
 from protojax.types import Box, Picture
 
 _TEMPLATES = "protojax.report.templates"
@@ -212,7 +211,7 @@ _FILTERS: Mapping[str, Callable[..., str]] = {
   "span": span,
   "at": _at,
   "minus": _minus,
-  "side": sentences.side,
+  "side": sides.had,
   "signed": lambda x: _minus(f"{x:z.2f}"),
   "five": lambda x: _minus(f"{x:z.5f}"),
   "percent": lambda x: f"{x:.1%}",

@@ -14,7 +14,7 @@ from protojax.explain.evidence import (
   GlobalExplanation,
   LocalExplanation,
 )
-from protojax.modify import presets
+from protojax.modify import sides
 from protojax.modify.modification import CHARACTERISTICS
 from protojax.prototypes.groups import Note
 
@@ -31,8 +31,8 @@ COMPARE = (
   "Compare one characteristic between prototypes, not the characteristics of"
   " one prototype: the changes are not equally strong."
   " The sine warp (shape) makes jagged edges and counts in every model;"
-  " lower contrast also makes colours paler; texture means fine, weak grain"
-  " only."
+  " texture means fine, weak grain only; with the preset reference, lower"
+  " contrast also makes colours paler."
 )
 BRIGHTNESS = (
   "Brightness is not one of the five characteristics. It stands beside them"
@@ -51,17 +51,6 @@ FAST = (
   "The changes are made to images at the size of the network's input, not"
   " to the originals; scores of the two ways must not be mixed."
 )
-
-
-# Modification of the preset "two_sided" -> what an image has that loses by it.
-SIDES = {
-  "less contrast": "strong contrast",
-  "more contrast": "weak contrast",
-  "less saturation": "strong colours",
-  "more saturation": "pale colours",
-  "less texture": "grain",
-  "more texture": "smoothness",
-}
 
 
 class Weighed(NamedTuple):
@@ -112,103 +101,81 @@ def local_sentence(row: Evidence) -> str:
   name, score = found[0]
   if score <= 0:
     return f"{start}; no change of a characteristic costs any of it."
+  changed = sides.changed(row.because, name)
   return (
-    f"{start}; {side(row.because, name)} costs most of it ({_word(score)})."
+    f"{start}; it loses most {changed} ({_word(score)})"
+    f"{_reason(row.because, name)}."
   )
 
 
 def global_sentence(explained: GlobalExplanation, split: str) -> str:
-  """Why images of a split look like a prototype."""
+  """What costs images of a split most similarity, and what is unusual."""
   because = explained.because[split]
   if not math.isfinite(because.similarity):
     return f"No {split} image is like prototype {explained.prototype} at all."
-  if explained.standings:
-    return f"{_costs_most(explained, split)} {standing_out(explained)}"
-  return (
-    f"Over the {split} images, patches look like prototype"
-    f" {explained.prototype} (mean similarity {_word(because.similarity)})"
-    f" {reason(because.scores, because.similarity)}."
-  )
-
-
-def _costs_most(explained: GlobalExplanation, split: str) -> str:
-  """What costs most similarity, and whether it does for most prototypes."""
-  because = explained.because[split]
-  name, score = _sorted(because.scores)[0]
-  start = (
-    f"Over the {split} images, the similarity to prototype"
-    f" {explained.prototype} is {_word(because.similarity)} on average;"
-  )
-  if score <= 0:
-    return f"{start} no change of a characteristic costs any of it."
   said = (
-    f"{start} {side(because.scores, name)} costs most of it ({_word(score)})"
+    f"Over the {split} images, the similarity to prototype"
+    f" {explained.prototype} is {_word(because.similarity)} on average."
   )
-  if not explained.usual:
-    return f"{said}."
+  found = _sorted(because.scores)
+  if not found:
+    return said
+  if found[0][1] <= 0:
+    said += " No change of a characteristic costs any of it."
+  else:
+    said += f" {_costs_most(explained, because.scores, *found[0])}"
+  return f"{said} {standing_out(explained)}".rstrip()
+
+
+def _costs_most(
+  explained: GlobalExplanation,
+  scores: Mapping[str, float],
+  name: str,
+  score: float,
+) -> str:
+  """What costs most similarity, and whether it does for most prototypes."""
+  costs = f"costs most of it ({_word(score)}){_reason(scores, name)}"
   if name == explained.usual:
-    return f"{said}, as for most prototypes here."
-  return f"{said}, where for most prototypes here it is {explained.usual}."
+    return f"As for most prototypes here, {name} {costs}."
+  usual = f"; for most it is {explained.usual}" if explained.usual else ""
+  return f"{name.capitalize()} {costs}{usual}."
 
 
-def standing_out(explained: GlobalExplanation) -> str:
-  """What is unusual for a prototype among those of its model."""
+def standing_out(explained: GlobalExplanation, whose: str = "") -> str:
+  """What is unusual for a prototype among those of its model; "" if unknown.
+
+  Args:
+    explained: the prototype.
+    whose: it is in the sentence, such as " for the first of them".
+  """
+  if not explained.standings:
+    return ""
   if not explained.stands_out:
-    return "Nothing stands out among the prototypes of this model."
-  standing = explained.standings[explained.stands_out]
+    return f"Nothing stands out{whose} among the prototypes of this model."
+  name = explained.stands_out
+  standing = explained.standings[name]
   scores = list(explained.because.values())[-1].scores
   return (
-    f"What stands out is {side(scores, explained.stands_out)}: it costs more"
+    f"What stands out{whose} is {name}{_reason(scores, name)}: it costs more"
     f" than for {standing.percentile:.0f} % of the prototypes"
     f" ({standing.low:.0f} to {standing.high:.0f} % with other images of the"
     " kind)."
   )
 
 
-def reason(because: Mapping[str, float], similarity: float) -> str:
-  """The clause "mainly because of hue (2.25), ...; contrast hardly matters".
-
-  By shares of the similarity g: at least a quarter is "mainly", at least a
-  twentieth "also", less is "hardly", and below minus a twentieth the patch is
-  more similar without the characteristic.
-  """
-  mainly, also, hardly, against = weighed(because, max(abs(similarity), 1e-6))
-  clauses = []
-  if mainly:
-    clauses.append("mainly because of " + _chain(mainly))
-    if also:
-      clauses.append("also " + _listed(also))
-  elif also:
-    clauses.append("in part because of " + _listed(also))
-  else:
-    clauses.append("for no reason among the five characteristics")
-  if hardly and (mainly or also):
-    verb = "hardly matters" if len(hardly) == 1 else "hardly matter"
-    names = join([name for name, _ in hardly])
-    scores = ", ".join(_word(score) for _, score in hardly)
-    clauses.append(f"{names} {verb} ({scores})")
-  if against:
-    clauses.append("it would be even more similar without " + _listed(against))
-  return "; ".join(clauses)
-
-
-def side(because: Mapping[str, float], name: str) -> str:
-  """What a characteristic is in an image, such as "grain" or "smoothness".
-
-  By the direction of change that costs more similarity; the characteristic
-  itself if it was changed in one direction, or has no word for the other.
-  """
-  sides = [s for s, of in presets.SIDES.items() if of == name and s in because]
-  if not sides:
-    return name
-  return SIDES.get(max(sides, key=lambda s: because[s]), name)
+def _reason(scores: Mapping[str, float], name: str) -> str:
+  """The clause ", because it is smooth"; "" if no direction is known."""
+  if not sides.told(scores, name):
+    return ""
+  return f", {sides.because(scores, name)}"
 
 
 def weighed(because: Mapping[str, float], total: float) -> Weighed:
   """The five characteristics by their shares of a total."""
   found = Weighed([], [], [], [])
-  for name, score in _said(because):
+  for name, score in _sorted(because):
     share = score / total
+    name = sides.had(because, name)
     if share >= MAINLY:
       found.mainly.append((name, score))
     elif share >= HARDLY:
@@ -355,19 +322,6 @@ def _sorted(because: Mapping[str, float]) -> list[tuple[str, float]]:
   """The characteristics with their scores, the largest first."""
   own = [(name, because[name]) for name in CHARACTERISTICS if name in because]
   return sorted(own, key=lambda item: -item[1])
-
-
-def _said(because: Mapping[str, float]) -> list[tuple[str, float]]:
-  """The same in words: what has two sides is named by the larger one."""
-  return [(side(because, name), score) for name, score in _sorted(because)]
-
-
-def _chain(scores: list[tuple[str, float]]) -> str:
-  return ", then ".join(f"{name} ({_word(score)})" for name, score in scores)
-
-
-def _listed(scores: list[tuple[str, float]]) -> str:
-  return join([f"{name} ({_word(score)})" for name, score in scores])
 
 
 def _two(score: float) -> str:

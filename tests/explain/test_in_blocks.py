@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from protojax.explain.in_blocks import MeanLosses
+from protojax.explain.in_blocks import MeanLosses, cause
 from protojax.modify import presets
 
 PRESET = presets.load("reference", "fast", "none")
@@ -24,3 +24,17 @@ def test_grey_images_count_for_what_they_have():
   np.testing.assert_allclose(
     means[:, contrast], [delta[:, contrast, 0].mean(), delta[1, contrast, 1]]
   )
+
+
+def test_the_cause_is_what_an_image_has_and_loses_most_by():
+  names = list(presets.TWO_SIDED.names)
+  delta = np.full(len(names), 0.1)
+  delta[[names.index(n) for n in ("identity", "hue")]] = 0.9
+  delta[[names.index(n) for n in ("texture", "more texture")]] = 0.5
+  assert cause(presets.TWO_SIDED, delta) == (
+    *(0.9, "because of its hue"),
+    "with its hue changed",
+  )
+  grey = cause(presets.TWO_SIDED, delta, grey=True)
+  assert grey == (0.5, "because it is smooth", "with grain added")
+  assert cause(presets.TWO_SIDED, np.minimum(delta, 0) - 0.1) is None

@@ -78,14 +78,14 @@ def test_pruned_and_silent_prototypes_do_not_count():
 def test_both_sentences():
   found = standings.mark(_prototypes(_ramps(), 0.00625))
   assert sentences.global_sentence(found[40], "test") == (
-    "Over the test images, the similarity to prototype 40 is 1.00 on average;"
-    " shape costs most of it (0.90), as for most prototypes here. What stands"
+    "Over the test images, the similarity to prototype 40 is 1.00 on average."
+    " As for most prototypes here, shape costs most of it (0.90). What stands"
     " out is hue: it costs more than for 100 % of the prototypes (95 to 100 %"
     " with other images of the kind)."
   )
   scores = _ramps()
   scores[7] = 0.3, 0.15, 0.1
   found = standings.mark(_prototypes(scores))
-  assert "where for most prototypes here it is shape" in (
+  assert "Contrast costs most of it (0.30); for most it is shape." in (
     sentences.global_sentence(found[7], "test")
   )

@@ -9,6 +9,7 @@ from protojax.explain.evidence import (
   GlobalExplanation,
   GlobalScores,
   LocalExplanation,
+  Standing,
 )
 from protojax.report import sentences
 
@@ -46,6 +47,19 @@ def _row(because, similarity, **changes):
   return dataclasses.replace(row, **changes)
 
 
+def _prototype(because):
+  return GlobalExplanation(
+    prototype=7,
+    group="rose",
+    alive=True,
+    weight=1.5,
+    duplicate_of=None,
+    patch=None,
+    because={"test": GlobalScores(because, 4.0, 12)},
+    without_own={},
+  )
+
+
 def test_ranked_lists_of_figure_1():
   assert sentences.ranked(PELICAN) == (
     "Hue 2.2473, Shape 1.0077, Texture .7546, Saturation .5921, Contrast .0639"
@@ -71,8 +85,8 @@ def test_important_and_unimportant():
 
 def test_a_local_sentence_says_what_costs_most():
   assert sentences.local_sentence(_row(PELICAN, 4.0)) == (
-    "This patch has a similarity of 4.00 to prototype 12; hue costs most of it"
-    " (2.25)."
+    "This patch has a similarity of 4.00 to prototype 12; it loses most with"
+    " its hue changed (2.25)."
   )
   assert sentences.local_sentence(_row({"hue": -0.1}, 1.0)).endswith(
     "; no change of a characteristic costs any of it."
@@ -82,50 +96,21 @@ def test_a_local_sentence_says_what_costs_most():
   )
 
 
-@pytest.mark.parametrize(
-  ("because", "expected"),
-  [
-    ({"hue": 0.25}, "mainly because of hue (0.25)"),
-    ({"hue": 0.2499}, "in part because of hue (0.25)"),
-    (
-      {"hue": 0.1, "shape": 0.04, "texture": -0.001},
-      "in part because of hue (0.10); shape and texture hardly matter"
-      " (0.04, 0.00)",
-    ),
-    (
-      {"hue": 0.0, "brightness": 0.9},
-      "for no reason among the five characteristics",
-    ),
-    (
-      {"hue": -0.05},
-      "for no reason among the five characteristics; it would be even"
-      " more similar without hue (−0.05)",
-    ),
-  ],
-)
-def test_thresholds_are_shares_of_the_similarity(because, expected):
-  assert sentences.reason(because, 1.0) == expected
-  scaled = {name: 4 * score for name, score in because.items()}
-  assert sentences.reason(scaled, 4.0).split()[0] == expected.split()[0]
-
-
 def test_global_sentence():
-  explained = GlobalExplanation(
-    prototype=3,
-    group="",
-    alive=True,
-    weight=1.0,
-    duplicate_of=None,
-    patch=None,
-    without_own={},
+  explained = dataclasses.replace(
+    _prototype({}),
     because={
       "test": GlobalScores({"shape": 1.0}, 2.0, 9),
       "train": GlobalScores({"shape": float("nan")}, float("nan"), 9),
     },
   )
   assert sentences.global_sentence(explained, "test") == (
-    "Over the test images, patches look like prototype 3 (mean similarity"
-    " 2.00) mainly because of shape (1.00)."
+    "Over the test images, the similarity to prototype 7 is 2.00 on average."
+    " Shape costs most of it (1.00)."
+  )
+  none = _prototype({"shape": -0.1, "hue": 0.0})
+  assert sentences.global_sentence(none, "test").endswith(
+    "No change of a characteristic costs any of it."
   )
   assert "No train image" in sentences.global_sentence(explained, "train")
 
@@ -184,16 +169,8 @@ def test_document_says_all_there_is_to_read():
     evidence=(row,),
     others=2,
   )
-  prototype = GlobalExplanation(
-    prototype=7,
-    group="rose",
-    alive=True,
-    weight=1.5,
-    duplicate_of=None,
-    patch=None,
-    because={"test": GlobalScores(because, 4.0, 12)},
-    without_own={},
-    notes={"kind": "support", "boundary distance": 0.286},
+  prototype = dataclasses.replace(
+    _prototype(because), notes={"kind": "support", "boundary distance": 0.286}
   )
   dead = dataclasses.replace(prototype, prototype=8, alive=False)
   assert (
@@ -201,9 +178,8 @@ def test_document_says_all_there_is_to_read():
     == """\
 Prototype 7: rose
 kind support, boundary distance 0.29
-Over the test images, patches look like prototype 7 (mean similarity 4.00)\
- mainly because of hue (2.00); also shape (0.50); contrast and texture hardly\
- matter (0.10, 0.00); it would be even more similar without saturation (−0.20).
+Over the test images, the similarity to prototype 7 is 4.00 on average. Hue\
+ costs most of it (2.00).
 IMPORTANT
 1. hue 2.00000
 2. shape 0.50000
@@ -220,21 +196,39 @@ a.jpg: rose, probability 0.900, logit 7.25
   )
 
 
+SMOOTH = {
+  "identity": 0.0,
+  "texture": 0.5,
+  "less texture": 0.1,
+  "more texture": 0.5,
+  "saturation": 0.3,
+  "less saturation": 0.3,
+  "more saturation": -0.1,
+  "hue": 0.01,
+  "hue forward": 0.01,
+  "hue back": 0.0,
+}
+
+
 def test_words_keep_the_direction_of_a_side():
-  two = {
-    "identity": 0.0,
-    "texture": 0.5,
-    "less texture": 0.1,
-    "more texture": 0.5,
-    "saturation": 0.3,
-    "less saturation": 0.3,
-    "more saturation": -0.1,
-    "hue": 0.01,
-    "hue forward": 0.01,
-    "hue back": 0.0,
-  }
-  assert sentences.reason(two, 1.0) == (
-    "mainly because of smoothness (0.50), then strong colours (0.30);"
-    " hue hardly matters (0.01)"
+  assert sentences.local_sentence(_row(SMOOTH, 1.0)) == (
+    "This patch has a similarity of 1.00 to prototype 12; it loses most with"
+    " grain added (0.50), because it is smooth."
   )
-  assert sentences.side({"texture": 1.0}, "texture") == "texture"
+  found = sentences.weighed(SMOOTH, 1.0)
+  assert found.mainly == [("smoothness", 0.5), ("strong colours", 0.3)]
+  assert found.hardly == [("hue", 0.01)]
+  pale = {**SMOOTH, "saturation": 0.9, "more saturation": 0.9, "texture": 0.1}
+  explained = dataclasses.replace(
+    _prototype(pale),
+    usual="shape",
+    stands_out="saturation",
+    standings={"saturation": Standing(97.0, 91.0, 99.0)},
+  )
+  assert sentences.global_sentence(explained, "test") == (
+    "Over the test images, the similarity to prototype 7 is 4.00 on average."
+    " Saturation costs most of it (0.90), because it is pale; for most it is"
+    " shape. What stands out is saturation, because it is pale: it costs more"
+    " than for 97 % of the prototypes (91 to 99 % with other images of the"
+    " kind)."
+  )

@@ -293,13 +293,12 @@ def _prototypes(
 def _because(preset: Preset, row: PyTree) -> Iterator[blocks.Block]:
   known = _known(preset, row, row["delta"])
   z = float(row["logit"])
-  losses = [0.0 if x is None else x for x in known]
-  most = int(np.argmax(losses))
-  if losses[most] > 0:
+  cause = in_blocks.cause(preset, row["delta"], bool(row["grey"]))
+  if cause:
     yield blocks.Sentence(
-      f"It is called {Network.class_names[int(z > 0)]} mostly because of its"
-      f" {preset.names[most]}: without it the logit of the verdict,"
-      f" {abs(z):.2f}, loses {losses[most]:.2f}."
+      f"It is called {Network.class_names[int(z > 0)]} mostly {cause.because}:"
+      f" {cause.changed} the logit of the verdict, {abs(z):.2f}, loses"
+      f" {cause.loss:.2f}."
     )
   yield blocks.Table(
     ("characteristic", "loss"),

@@ -169,13 +169,12 @@ class Images:
 
   def _because(self, delta: np.ndarray) -> str:
     """Which characteristic the similarity rests on most, in a sentence."""
-    most = int(np.argmax(np.nan_to_num(delta)))
-    if not delta[most] > 0:
+    cause = in_blocks.cause(self.request.preset, delta)
+    if cause is None:
       return ""
-    name = self.request.preset.names[most]
     return (
-      f" That is so mostly because of its {name}: without it the cosine falls"
-      f" by {delta[most]:.2f}."
+      f" That is so mostly {cause.because}: {cause.changed} the cosine falls by"
+      f" {cause.loss:.2f}."
     )
 
   def _source(self, cell: int) -> str | None:

@@ -10,7 +10,7 @@ from typing import Any
 from jaxtyping import UInt8
 import numpy as np
 
-from protojax.explain import blocks, dense_pictures
+from protojax.explain import blocks, dense_pictures, in_blocks
 from protojax.explain.request import Request
 from protojax.methods.pem import segments as segments_lib
 from protojax.methods.pem.network import Network
@@ -123,7 +123,6 @@ def _pointed_at(
   pixels: Picture,
 ) -> blocks.Block:
   """The segments with a sentence each: the token that spoke most for it."""
-  had = np.flatnonzero(request.preset.seen(bool(row["grey"])))
   numbers = np.full(row["plane"].shape, np.nan)
   texts = []
   for n, q in enumerate(shown):
@@ -131,13 +130,13 @@ def _pointed_at(
     numbers[inside] = n
     layer, a = _best(row, q, 1)[0]
     box = cell(network, layer, int(row["token"][q, layer, a]))
-    lost = row["delta"][:, q]
-    cause = had[np.argmax(lost[had])]
+    cause = in_blocks.cause(
+      request.preset, row["delta"][:, q], bool(row["grey"])
+    )
     because = (
-      f"; without {request.preset.names[cause]} the similarity of all its"
-      f" tokens, {float(row['similarity'][q]):.2f}, loses"
-      f" {float(lost[cause]):.2f}"
-      if lost[cause] > 0
+      f"; {cause.changed} the similarity of all its tokens,"
+      f" {float(row['similarity'][q]):.2f}, loses {cause.loss:.2f}"
+      if cause
       else ""
     )
     texts.append(

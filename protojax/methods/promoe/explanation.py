@@ -184,7 +184,8 @@ class Experts:
     nearest = delta[order].mean(axis=0)
     every = delta[own].mean(axis=0) if own.any() else np.zeros_like(nearest)
     names = request.preset.names
-    most = int(nearest[1:].argmax()) + 1 if len(names) > 1 else 0
+    cause = in_blocks.cause(request.preset, nearest)
+    falls = f" Its similarity falls most {cause.changed}." if cause else ""
     ranked = [
       data.source.class_names[k] for k in np.argsort(-usage)[:3] if usage[k]
     ]
@@ -198,8 +199,7 @@ class Experts:
       blocks=(
         blocks.Sentence(
           f"Expert {expert + 1} has {load:.1%} of the patches. Classes that"
-          f" send it most of theirs: {classes}. Its similarity falls most with"
-          f" {names[most]}."
+          f" send it most of theirs: {classes}.{falls}"
         ),
         blocks.Gallery(tuple(pictures), "Nearest real patches"),
         blocks.Table(

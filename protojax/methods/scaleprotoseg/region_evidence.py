@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from protojax.explain import blocks, dense_pictures
+from protojax.explain import blocks, dense_pictures, in_blocks
 from protojax.explain.request import Request
 from protojax.methods.scaleprotoseg import regions as regions_lib
 from protojax.methods.scaleprotoseg.network import Network
@@ -100,15 +100,13 @@ def _pointed_at(
     if k < 0:
       continue
     share = float((regions.cells == n).mean())
-    lost = row["delta"][:, n]
-    had = np.flatnonzero(request.preset.seen(grey))
-    cause = had[np.argmax(lost[had])]
+    cause = in_blocks.cause(request.preset, row["delta"][:, n], grey)
     added = row["points"][n][: len(units[k])]
     unit, points = units[k][int(np.argmax(added))], float(np.max(added))
     because = (
-      f"; without {request.preset.names[cause]} its similarity of"
-      f" {float(row['similarity'][n]):.2f} loses {float(lost[cause]):.2f}"
-      if lost[cause] > 0
+      f"; {cause.changed} its similarity of"
+      f" {float(row['similarity'][n]):.2f} loses {cause.loss:.2f}"
+      if cause
       else ""
     )
     first = Unit(unit.name, unit.members[:_MEMBERS])

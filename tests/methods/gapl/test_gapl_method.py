@@ -144,8 +144,8 @@ def test_an_image_is_explained_with_its_verdict():
   )
   sentence, because = explanation._because(_PRESET, row)
   assert sentence.text == (
-    "It is called generated mostly because of its contrast 0.45: without it the"
-    " logit of the verdict, 2.00, loses 0.50."
+    "It is called generated mostly because of its contrast: with its contrast"
+    " changed the logit of the verdict, 2.00, loses 0.50."
   )
   assert isinstance(because, blocks.Table)
   assert because.rows == (("identity", 0.0), ("contrast 0.45", 0.5))
