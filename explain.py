@@ -3,7 +3,7 @@
 python explain.py
 python explain.py --workdir=DIR --scope=global --split=train
 python explain.py --images='holiday/*.jpg'
-python explain.py --preset=balanced --format=html,csv,json
+python explain.py --preset=reference --format=html,csv,json
 
 Says which of hue, shape, texture, contrast and saturation makes images look
 like the prototypes, or anomalous, and writes WORKDIR/explanations/report.html

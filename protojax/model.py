@@ -243,7 +243,7 @@ class Model:
   def explain(
     self,
     images: Any,
-    preset: str = "reference",
+    preset: str = presets.DEFAULT.name,
     heat: str = "upsampling",
     allow_stale: bool = False,
   ) -> Any:
@@ -251,8 +251,8 @@ class Model:
 
     Args:
       images: as `predict` takes them. Pictures of all of them are in memory.
-      preset: what is changed, and how far: "reference", "balanced",
-        "two_sided", "v1", a JSON file, or one characteristic at several
+      preset: what is changed, and how far: "two_sided", "reference",
+        "balanced", "v1", a JSON file, or one characteristic at several
         strengths, such as "contrast=0.2,0.45,0.7".
       heat: what heat maps of prototypes show: "upsampling", "receptive_field",
         "saliency", "smoothgrad", "integrated_gradients", "occlusion",

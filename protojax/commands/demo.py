@@ -21,8 +21,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
   cli.add_workdir(parser)
   parser.add_argument(
     "--preset",
-    default="reference",
-    help="what is changed in a photo, and how far, as for explain; reference by"
+    default="two_sided",
+    help="what is changed in a photo, and how far, as for explain; two_sided by"
     " default",
   )
   parser.add_argument(

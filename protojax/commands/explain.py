@@ -3,7 +3,7 @@
   python explain.py
   python explain.py --workdir=DIR --scope=global --split=train
   python explain.py --images='holiday/*.jpg'
-  python explain.py --preset=balanced --format=html,csv,json
+  python explain.py --preset=reference --format=html,csv,json
 
 Says which of hue, shape, texture, contrast and saturation makes images look
 like the prototypes, or anomalous. Writes WORKDIR/explanations/report.html and
@@ -86,12 +86,13 @@ def _of_images(parser: argparse.ArgumentParser) -> None:
 def _of_explanations(parser: argparse.ArgumentParser) -> None:
   parser.add_argument(
     "--preset",
-    default="reference",
+    default="two_sided",
     type=cli.at_home,
     metavar="NAME",
-    help="what is modified and how strongly: reference (the default), balanced,"
-    " two_sided, v1, a JSON file of your own, or one characteristic at several"
-    " strengths, such as contrast=0.2,0.45,0.7",
+    help="what is modified and how strongly: two_sided (the default: every"
+    " characteristic in two directions), reference (as the paper), balanced,"
+    " v1, a JSON file of your own, or one characteristic at several strengths,"
+    " such as contrast=0.2,0.45,0.7",
   )
   parser.add_argument(
     "--mode",

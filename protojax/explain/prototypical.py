@@ -97,9 +97,7 @@ class Explainer:
     if self.check is not None:
       self.check(state)
     training = functools.partial(self.method.stream, "train")
-    context = Context(
-      self.network, state, training(), "train", presets.REFERENCE
-    )
+    context = Context(self.network, state, training(), "train", presets.DEFAULT)
     (found,) = prototype_evidence.of_prototypes(
       context,
       [number],

@@ -40,7 +40,7 @@ class Request:
 
   split: str = "test"
   scope: str = "both"
-  preset: Preset = presets.REFERENCE
+  preset: Preset = presets.DEFAULT
   heat: str = "upsampling"
   limit: int | None = None
   top: int = MOST_ROWS

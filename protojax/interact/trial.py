@@ -23,6 +23,7 @@ from protojax.interact.intervention import mapping
 from protojax.interact.session import SMALL, jpeg
 from protojax.methods.base import able, needed
 from protojax.model import Model
+from protojax.modify import presets
 from protojax.types import UserError
 
 # Of the file of one photo, in bytes, and of the request that brings it: base64
@@ -163,7 +164,7 @@ class Trial:
 
 
 def looking(
-  model: Model, preset: str = "reference", allow_stale: bool = False
+  model: Model, preset: str = presets.DEFAULT.name, allow_stale: bool = False
 ) -> Callable[[Pictures], Seen]:
   """What makes the report of a photo, by what a method can do.
 

@@ -53,7 +53,7 @@ class ReportFolder(abc.ABC):
     self,
     folder: Path,
     run: Path,
-    preset: Preset = presets.REFERENCE,
+    preset: Preset = presets.DEFAULT,
     formats: Sequence[str] = ("html", "csv"),
     notes: Mapping[str, str] | None = None,
     pages: special_pages.MakePages | None = None,

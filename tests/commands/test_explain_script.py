@@ -101,7 +101,7 @@ def test_everything_is_written(run):
   assert local.image.nunique() == 24
   summary = json.loads((folder / "summary.json").read_text())
   assert summary["images"] == 48
-  assert summary["preset"]["name"] == "reference"
+  assert summary["preset"]["name"] == "two_sided"
   assert summary["preset"]["mode"] == "fast"
   # Of fewer than 20 living prototypes none stands out for anything.
   enough = prototypes.alive.sum() >= standings.LEAST

@@ -17,7 +17,7 @@ import pytest
 from protojax.__main__ import main
 from protojax.datasets import anomalies
 from protojax.engine.checkpoint import Checkpoints
-from protojax.modify.presets import REFERENCE
+from protojax.modify.presets import DEFAULT
 from tests.conftest import ROOT
 from tests.datasets import anomaly_fakes as fakes
 
@@ -211,14 +211,14 @@ def test_explanations_are_written(run, done):
     "seen_box",
     "hidden",
     "worst_value",
-    *REFERENCE.names,
+    *DEFAULT.names,
   )
   threshold = summary(run)["threshold"]["value"]
   for row in found:
     assert row["split"] == "test"
     assert row["image"].startswith(f"{row['category']}/test/{row['kind']}-")
     assert float(row["identity"]) == 0
-    assert any(float(row[name]) != 0 for name in REFERENCE.names)
+    assert any(float(row[name]) != 0 for name in DEFAULT.names)
     np.testing.assert_allclose(float(row["threshold"]), threshold, rtol=1e-5)
     defective = float(row["score"]) > float(row["threshold"])
     assert int(row["defective"]) == defective

@@ -74,6 +74,15 @@ def test_help_names_all_choices(name, argument, choices):
   assert tuple(action.choices) == tuple(choices)
 
 
+@pytest.mark.parametrize("name", ["explain", "demo"])
+def test_the_default_is_that_of_sentences(name):
+  (action,) = (a for a in _declared(name) if a.dest == "preset")
+  assert action.default == presets.DEFAULT.name
+  assert f"{action.default} (the default" in action.help or (
+    f"{action.default} by default" in " ".join(action.help.split())
+  )
+
+
 def test_help_names_the_images_that_are_judged():
   (action,) = (a for a in _declared("evaluate") if a.dest == "images")
   assert action.default == measure.IMAGES

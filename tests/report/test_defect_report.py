@@ -36,7 +36,7 @@ def some():
 
 
 def test_the_table(some, tmp_path):
-  _write(tmp_path / "found", some)
+  _write(tmp_path / "found", some, preset=REFERENCE)
   table = pandas.read_csv(tmp_path / "found" / "inspections.csv")
   assert list(table.columns) == [
     *("image", "split", "category", "kind", "score", "threshold"),
