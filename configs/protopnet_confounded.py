@@ -2,7 +2,9 @@
 
 python train.py --config=configs/protopnet_confounded.py
 
-For editing: docs/interacting.md says what is known of it.
+Test accuracy 0.828 (seed 0), 0.600 on discs, whose mark is gone there, after
+26 seconds of processor time; 0.902 and 0.880 once the prototypes of the mark
+are thrown out (docs/interacting.md).
 
 Variant: `:debug` shrinks everything.
 """
