@@ -20,6 +20,7 @@ from protojax.explain import documents
 from protojax.explain.evidence import GlobalExplanation, LocalExplanation
 from protojax.methods.base import Capabilities
 from protojax.model import Model
+from protojax.modify import presets
 from protojax.report import page
 from protojax.types import State, UserError
 from tests.explain import block_fakes
@@ -159,9 +160,7 @@ def test_python_says_what_explain_says(train_arrays, tmp_path, capsys):
   assert living.provenance.index == taken.image[living.number]
   assert living.provenance.cell == taken.cell[living.number]
   assert living.picture.size == (104, 104)
-  assert set(living.because) == {
-    *("contrast", "saturation", "hue", "shape", "texture", "brightness")
-  }
+  assert set(living.because) == set(presets.DEFAULT.names) - {"identity"}
   assert_safe_and_whole(living._page())
   assert (
     living.to_dict()["because"]["train"]["scores"]["hue"]
