@@ -68,6 +68,8 @@ def get_config(variants: str = "") -> ConfigDict:
       # is what is scored.
       "target": {"root": "", "domain": "target", "window": ()},
       # widths: of a U-Net, in place of the one named; (): the one named.
+      # norm_by_domain: averages of BatchNorm for each domain; those of the
+      # target answer.
       "backbone": {
         "name": "unet",
         "widths": (),
@@ -75,6 +77,7 @@ def get_config(variants: str = "") -> ConfigDict:
         "weights": "",
         "dtype": "float32",
         "remat": False,
+        "norm_by_domain": False,
       },
       # Convolutions before the embedding, and its channels. norm: "batch" or
       # "group", also of a U-Net of other widths.
@@ -104,6 +107,9 @@ def get_config(variants: str = "") -> ConfigDict:
         "detached": False,
       },
       "prototypes": {"weight": 1.0, "decay": 0.01},
+      # Of the target: small where most views agree, large elsewhere; 0: none.
+      # views: of each kind, photometric and Fourier's; each costs a pass.
+      "entropy": {"weight": 0.0, "views": 5},
       # kind: "tfidf" or "encoder" of the texts of a JSON (without one, of the
       # classes' names), "array", "matrix" or "strokes". conditioning: a
       # convolution that the words make.
@@ -115,9 +121,15 @@ def get_config(variants: str = "") -> ConfigDict:
         "conditioning": False,
       },
       # Optimiser steps of the stages. ramp: share of the second one in which
-      # relations and centres come to their weights.
+      # relations, centres and entropy come to their weights. confidence: cells
+      # of the target with a lower probability count for no class.
       "warm": {"steps": 2_000},
-      "adapt": {"steps": 8_000, "ramp": 0.125, "patience": 0},
+      "adapt": {
+        "steps": 8_000,
+        "ramp": 0.125,
+        "confidence": 0.0,
+        "patience": 0,
+      },
       # others: times the rate for what stands behind the backbone.
       "optimizer": {
         "kind": "adamw",

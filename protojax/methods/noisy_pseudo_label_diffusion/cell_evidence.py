@@ -1,6 +1,6 @@
 """Evidence of images and prototypes, as blocks for the report."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from jaxtyping import UInt8
@@ -235,11 +235,14 @@ class Gathered:
     self.apart += float(row["disagreement"].mean())
     self.count += 1
 
-  def overview(self, vectors: np.ndarray) -> blocks.Explanation:
+  def overview(
+    self, vectors: np.ndarray, more: Iterable[blocks.Block] = ()
+  ) -> blocks.Explanation:
     """Prototypes among each other, and means over the images.
 
     Args:
       vectors: of the prototypes.
+      more: stands at the end.
     """
     own = self.own / np.maximum(self.images, 1)[None]
     steps = len(own)
@@ -274,5 +277,6 @@ class Gathered:
           np.asarray(vectors @ vectors.T, np.float64),
           "Cosines of the prototypes",
         ),
+        *more,
       ),
     )

@@ -16,7 +16,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from protojax import parallel
-from protojax.explain import blocks, in_blocks
+from protojax.data.source import origin
+from protojax.explain import blocks, in_blocks, volume_answers
 from protojax.explain.importance import of_batch
 from protojax.explain.request import Request
 from protojax.methods.noisy_pseudo_label_diffusion import (
@@ -89,7 +90,21 @@ class Explainer:
       rows = self.method.rows.labelled
       best = closest(network, state, train, rows)
       yield from cell_evidence.prototypes(network, train, request, best)
-      yield gathered.overview(vectors)
+      more = of_volumes(network, state, data)
+      yield gathered.overview(vectors, more)
+
+
+def of_volumes(
+  network: Network, state: State, data: Any
+) -> Iterator[blocks.Block]:
+  """Dice and distances of the structures of volumes, if there are any."""
+  if note := getattr(origin(data.source)[0], "note", ""):
+    yield blocks.Note(note)
+  if "mask" not in data.layout():
+    return
+  names = network.class_names
+  if found := volume_answers.scores(network.answers, names, state, data):
+    yield volume_answers.table(found)
 
 
 def explained(

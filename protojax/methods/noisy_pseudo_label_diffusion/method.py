@@ -24,6 +24,7 @@ from protojax.datasets.dataset import Dataset
 from protojax.datasets.unlabelled import Unlabelled
 from protojax.engine.optimizer import grouped
 from protojax.engine.stage import Fit, Pass, steps
+from protojax.explain import volume_answers
 from protojax.methods import image_data
 from protojax.methods.base import NO_ASSETS, Capabilities, splits
 from protojax.methods.noisy_pseudo_label_diffusion import (
@@ -239,6 +240,9 @@ class Method:
       "headline": "miou",
       **judging.scores(found),
       **judging.surfaces(network, state, self.stream("test")),
+      **volume_answers.scores(
+        network.answers, network.class_names, state, self.stream("test")
+      ),
       "by_stage": {s["id"]: dict(s["metrics"]) for s in stages},
       "classes": judging.of_classes(network.class_names, found),
       "pseudo": judging.pseudo(

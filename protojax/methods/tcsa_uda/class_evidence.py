@@ -11,7 +11,7 @@ import numpy as np
 
 from protojax import parallel
 from protojax.data.source import origin, printable
-from protojax.explain import blocks
+from protojax.explain import blocks, volume_answers
 from protojax.explain.request import Request
 from protojax.methods.tcsa_uda import judging, relations, shared
 from protojax.methods.tcsa_uda.image_evidence import Gathered, cell
@@ -19,10 +19,6 @@ from protojax.methods.tcsa_uda.network import KEPT, Network
 from protojax.methods.tcsa_uda.words import Words
 from protojax.types import Array, Batch, Box, Picture, State
 
-_COLUMNS = (
-  *("volume", "structure", "Dice", "IoU", "surface", "HD95"),
-  "missed",
-)
 _AROUND = 1 / 6  # of the image's side, on each side of a cell
 
 
@@ -37,7 +33,7 @@ def classes(
     train: the labelled images of the source.
     request: "nearest" says how many are shown.
   """
-  step = functools.partial(_best, network)
+  step, state = functools.partial(_best, network), network.of_source(state)
   found: list[list[tuple[float, int, int]]] = [[] for _ in network.class_names]
   for batch, rows in parallel.each(step, state, train.batches()):
     for i in np.flatnonzero(batch["valid"]):
@@ -208,17 +204,15 @@ def _structures(
   """Dice and distances of the structures of volumes, or Dice of pixels."""
   if "mask" not in data.layout():
     return
-  found = judging.of_volumes(network, state, data)
+  names = network.class_names
+  found = volume_answers.scores(network.answers, names, state, data)
   if not found:
     counts = judging.counted(network, state, data)
-    rows = zip(network.class_names, judging.dices(counts.pairs), strict=True)
+    rows = zip(names, judging.dices(counts.pairs), strict=True)
     yield blocks.Table(
       ("class", "Dice"),
       tuple((n, None if np.isnan(x) else float(x)) for n, x in rows),
       "Dice of all pixels",
     )
     return
-  rows = tuple(tuple(row.values()) for row in found["by_volume"])
-  yield blocks.Table(
-    _COLUMNS, rows, "Structures of each volume, distances in mm"
-  )
+  yield volume_answers.table(found)

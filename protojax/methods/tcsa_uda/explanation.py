@@ -68,11 +68,12 @@ class Explainer:
       request: "heat" and "allow_changed" have no effect.
     """
     network: Network = self.method.network
+    domain = state if request.split == "test" else network.of_source(state)
     count = min(in_blocks.limit(request, _SHOWN), len(data))
     step = functools.partial(explained, network, request.preset)
     gathered = image_evidence.Gathered(network, request)
     batches = in_blocks.images(data, request, count)
-    for batch, rows in parallel.each(step, state, batches):
+    for batch, rows in parallel.each(step, domain, batches):
       taken = np.flatnonzero(batch["valid"])
       for i in taken:
         row = {name: x[i] for name, x in rows.items()}
@@ -86,7 +87,7 @@ class Explainer:
       yield from class_evidence.classes(network, state, train, request)
       words = self.method.words
       yield class_evidence.overview(
-        network, state, data, request, gathered, words
+        network, domain, data, request, gathered, words
       )
 
 

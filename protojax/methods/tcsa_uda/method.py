@@ -18,6 +18,7 @@ from protojax.backbones import unet
 from protojax.data import stream as stream_lib
 from protojax.engine.optimizer import grouped
 from protojax.engine.stage import Fit, Pass, steps
+from protojax.explain import volume_answers
 from protojax.methods import image_data
 from protojax.methods.base import NO_ASSETS, Capabilities, splits
 from protojax.methods.tcsa_uda import (
@@ -88,6 +89,7 @@ class Method:
       names,
       c.data.image_size,
       bool(c.adversary.weight),
+      c.backbone.norm_by_domain,
     )
 
   def stream(self, split: str) -> stream_lib.Stream:
@@ -173,6 +175,9 @@ class Method:
     target.require_classes(data.source, self.target.source("test"))
     if (b.pretrained or b.weights) and not self.config.init_from:
       state = start.pretrained(state, self.network.backbone, b.name, b.weights)
+      if self.network.apart:
+        both = {k: state.statistics[k] for k in ("backbone", "decoder")}
+        state = state.replace(statistics={**both, "source": both})
     return state, {}
 
   def share(
@@ -190,6 +195,8 @@ class Method:
 
   def evaluate(self, state: State, split: str) -> Metrics:
     """IoU and Dice of pixels; see `judging.measure`."""
+    if split != "test":
+      state = self.network.of_source(state)
     return judging.measure(self.network, state, self.stream(split))
 
   def summary(
@@ -202,7 +209,11 @@ class Method:
       "headline": "dice",
       **stages[-1]["metrics"],
       "by_stage": {s["id"]: dict(s["metrics"]) for s in stages},
-      "source": dict(judging.measure(self.network, state, source)),
+      "source": dict(
+        judging.measure(self.network, self.network.of_source(state), source)
+      ),
       **judging.of_relations(self.network, state, test, self.words.relations),
-      **judging.of_volumes(self.network, state, test),
+      **volume_answers.scores(
+        self.network.answers, self.network.class_names, state, test
+      ),
     }

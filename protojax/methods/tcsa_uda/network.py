@@ -126,6 +126,8 @@ class Network:
     class_names: index = class of a pixel.
     image_size: pixels on a side.
     adversarial: whether there are adversaries.
+    apart: whether BatchNorm has averages of each domain. Those of the source
+      are in `statistics["source"]`, and those of the target answer.
   """
 
   backbone: Backbone
@@ -139,6 +141,7 @@ class Network:
   class_names: tuple[str, ...]
   image_size: int
   adversarial: bool
+  apart: bool = False
 
   @property
   def classes(self) -> int:
@@ -187,6 +190,8 @@ class Network:
       if self.level:
         params["auxiliary_adversary"] = self._adversary(keys[6], maps)
     k, d = self.classes, self.channels
+    if self.apart:
+      statistics["source"] = dict(statistics)
     params["prototypes"] = bank_lib.bank_params(jnp.zeros((k, 1, 1, d)))
     buffers = bank_lib.bank_buffers(jnp.arange(k))
     return State(params, statistics, buffers, memory=self.memory())
@@ -238,6 +243,35 @@ class Network:
     logits = self.logits(params, embedding, features)
     found = Seen(features, embedding, logits, auxiliary)
     return found, {"backbone": kept, "decoder": decoded}
+
+  def see_both(
+    self,
+    params: PyTree,
+    statistics: PyTree,
+    source: Float[Array, "b H W 3"],
+    target: Float[Array, "c H W 3"],
+  ) -> tuple[Seen, PyTree]:
+    """The source's images, then the target's, as training sees them.
+
+    Args:
+      params: of the network.
+      statistics: of BatchNorm, which move.
+      source: pixels 0..255.
+      target: the same.
+    """
+    if not self.apart:
+      both = jnp.concatenate([source, target])
+      return self.see(params, statistics, both, True)
+    first, own = self.see(params, statistics["source"], source, True)
+    second, moved = self.see(params, statistics, target, True)
+    seen = jax.tree.map(lambda *x: jnp.concatenate(x), first, second)
+    return seen, {**moved, "source": own}
+
+  def of_source(self, state: State) -> State:
+    """The state that answers images of the source."""
+    if not self.apart:
+      return state
+    return state.replace(statistics=state.statistics["source"])
 
   def _decoded(
     self, params: PyTree, statistics: PyTree, features: Array, train: bool

@@ -1,9 +1,9 @@
 """What a step of training minimises: one loss for all, gradients held apart.
 
-Source and target go through the network as one batch. The segmentation's terms
-see the adversaries' parameters as constants, and the adversaries' terms see the
-answers as constants, so that one gradient trains both and neither reaches the
-other.
+Source and target go through the network as one batch, or apart where BatchNorm
+has averages of each domain. The segmentation's terms see the adversaries'
+parameters as constants, and the adversaries' terms see the answers as
+constants, so that one gradient trains both and neither reaches the other.
 """
 
 from collections.abc import Mapping
@@ -12,11 +12,12 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Float, Int
 import numpy as np
 
 from protojax import parallel
 from protojax.engine.terms import Aux, Now, Term, of_whole_batch
-from protojax.methods.tcsa_uda import adversary, losses, relations
+from protojax.methods.tcsa_uda import adversary, losses, relations, selective
 from protojax.methods.tcsa_uda.network import (
   KEPT,
   Network,
@@ -36,8 +37,8 @@ class Objective:
 
   Attributes:
     network: that is trained.
-    c: the run's config, whose groups relations, prototypes, adversary and
-      auxiliary hold the weights.
+    c: the run's config, whose groups relations, prototypes, entropy, adversary
+      and auxiliary hold the weights.
     words: relations of the classes' words.
     adapts: False in the warm-up, where the adversary sees probabilities and
       nothing is aligned.
@@ -53,22 +54,25 @@ class Objective:
   ) -> tuple[dict[str, Term], Aux]:
     """Terms of a batch of source and target; see `Loss`."""
     source, target = batch["source"], batch["target"]
-    images = jnp.concatenate(
-      [jnp.asarray(b["image"], jnp.float32) for b in (source, target)]
-    )
-    seen, statistics = self.network.see(params, state.statistics, images, True)
+    images = [jnp.asarray(b["image"], jnp.float32) for b in (source, target)]
+    seen, statistics = self.network.see_both(params, state.statistics, *images)
     count = len(source["image"])
     labels = jnp.asarray(source["mask"])
-    terms = self._segmentation(seen, labels, count)
+    terms = self.segmentation(seen, labels, count)
     terms |= self._adversaries(params, seen, count, labels.shape[1:])
+    if self.adapts and self.c.entropy.weight:
+      keys = parallel.example_keys(now.key, target["index"], target.get("draw"))
+      value = self._selective(params, state, seen.logits[count:], images, keys)
+      terms["selective"] = Term(*value, self._ramp(now) * self.c.entropy.weight)
     aligned, memory, metrics = self._aligned(seen, labels, count, state, now)
     return {**terms, **aligned}, Aux(statistics, memory, metrics)
 
   # Labelled pixels of the source.
 
-  def _segmentation(
+  def segmentation(
     self, seen: Seen, labels: Array, count: int
   ) -> dict[str, Term]:
+    """Terms of the first `count` images, which have labels."""
     sides, k = labels.shape[1:], self.network.classes
     weights = losses.class_weights(labels, k)
     made = [("", seen.logits, 1.0)]
@@ -111,6 +115,23 @@ class Objective:
   def _judged(self, params: PyTree, maps: Array) -> Array:
     return adversary.judged(self.network.adversary, params, maps)
 
+  # Entropy.
+
+  def _selective(
+    self,
+    params: PyTree,
+    state: State,
+    logits: Array,
+    images: list[Array],
+    keys: Array,
+  ) -> tuple[Array, int]:
+    """Entropy of the target's cells, by whether views of them agree."""
+    source, target = images
+    shown = selective.views(target, source, keys, self.c.entropy.views)
+    found, _ = self.network.see(_constant(params), state.statistics, shown)
+    own, seen = (jnp.argmax(x, axis=-1) for x in (logits, found.logits))
+    return selective.entropy(logits, selective.agreed(own, seen))
+
   # Relations and centres.
 
   def _aligned(
@@ -118,12 +139,9 @@ class Objective:
   ) -> tuple[dict[str, Term], PyTree, Mapping[str, Term]]:
     c, k = self.c, self.network.classes
     rows, columns = seen.embedding.shape[1:3]
-    # Of the target the answers stand for labels, as they are.
-    guessed = jnp.argmax(_constant(seen.logits[count:]), axis=-1)
-    cells = {
-      "source": nearest(labels, rows, columns),
-      "target": guessed.astype(jnp.int32),
-    }
+    # Of the target the answers stand for labels.
+    guessed = confident(_constant(seen.logits[count:]), c.adapt.confidence)
+    cells = {"source": nearest(labels, rows, columns), "target": guessed}
     parts = {"source": slice(None, count), "target": slice(count, None)}
     memory = dict(state.memory)
     ramp = self._ramp(now)
@@ -176,6 +194,15 @@ class Objective:
     place = jnp.minimum(done * KEPT // total, KEPT - 1)
     row = jnp.where(known, _constant(each), -1.0)
     return jnp.asarray(kept).at[place].set(row)
+
+
+def confident(
+  logits: Float[Array, "b h w k"], least: float
+) -> Int[Array, "b h w"]:
+  """The answer of each cell; -1 where its probability is below `least`."""
+  p = jnp.max(jax.nn.softmax(logits, axis=-1), axis=-1)
+  answers = jnp.argmax(logits, axis=-1).astype(jnp.int32)
+  return jnp.where(p >= least, answers, -1)
 
 
 def _constant(tree: PyTree) -> PyTree:

@@ -13,6 +13,9 @@ _RANGES = {
   "warm.steps": _STEPS,
   "adapt.steps": _STEPS,
   "adapt.ramp": ranges.SHARE,
+  "adapt.confidence": ranges.SHARE,
+  "entropy.weight": ranges.WEIGHT,
+  "entropy.views": ranges.whole(1, 64),
   "adapt.patience": ranges.EPOCHS,
   "decoder.widths": ranges.CHANNELS,
   "decoder.channels": ranges.CHANNELS,
@@ -54,6 +57,11 @@ def require(config: ConfigDict) -> None:
   ):
     if value not in known:
       raise UserError(f"--config.{key}={value!r}: choose {', '.join(known)}")
+  if config.backbone.norm_by_domain and config.decoder.norm != "batch":
+    raise UserError(
+      "--config.backbone.norm_by_domain is of BatchNorm, and"
+      f" --config.decoder.norm={config.decoder.norm}: choose batch"
+    )
   if config.text.kind in ("array", "matrix") and not config.text.file:
     raise UserError(
       f"--config.text.kind={config.text.kind} needs a file: give it with"

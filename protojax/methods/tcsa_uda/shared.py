@@ -34,7 +34,7 @@ def prototypes(
     The state, and "alike": the mean over classes of the cosine of the two
     domains' directions, where both have the class.
   """
-  own, there = directions(network, state, source)
+  own, there = directions(network, network.of_source(state), source)
   other, answered = directions(network, state, target)
   both = there & answered
   cosine = np.sum(own * other, axis=1)
