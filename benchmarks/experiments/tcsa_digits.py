@@ -3,18 +3,28 @@
 QUESTION = "Do relations of strokes help where there are 45 pairs of classes?"
 
 _FILE = "configs/tcsa_uda_digits.py"
+_SMALL = {
+  "warm.steps": 60,
+  "adapt.steps": 240,
+  "data.train": "train:200",
+  "data.test": "test:60",
+}
 
 ARMS = {
-  "source only": (f"{_FILE}:source", {}),
-  "without relations": (f"{_FILE}:centres", {}),
-  "with relations": (_FILE, {}),
-  "shuffled relations": (f"{_FILE}:shuffled", {}),
+  name: (f"{_FILE}{variant}", _SMALL)
+  for name, variant in {
+    "source only": ":source",
+    "without relations": ":centres",
+    "with relations": "",
+    "shuffled relations": ":shuffled",
+  }.items()
 }
 
 FIGURES = {
   "Dice": "dice",
   "mIoU": "miou",
   "Dice of the source": "source.dice",
+  "distance of centres": "centres",
   "relation": "relation",
 }
 

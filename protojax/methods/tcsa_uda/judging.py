@@ -52,6 +52,15 @@ def dices(pairs: Int[ArrayLike, "k k"]) -> Float[np.ndarray, " k"]:
   return 2 * iou / (1 + iou)
 
 
+def of_centres(state: State) -> dict[str, float]:
+  """ "centres": L_proto at the end of training; nothing without any."""
+  history = np.asarray(state.memory["history"])
+  known = np.flatnonzero((history >= 0).any(axis=1))
+  if not len(known):
+    return {}
+  return {"centres": float(np.maximum(history[known[-1]], 0).sum())}
+
+
 def of_relations(
   network: Network, state: State, data: Any, words: Float[np.ndarray, "k k"]
 ) -> Mapping[str, Any]:

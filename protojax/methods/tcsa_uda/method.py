@@ -212,6 +212,7 @@ class Method:
       "source": dict(
         judging.measure(self.network, self.network.of_source(state), source)
       ),
+      **judging.of_centres(state),
       **judging.of_relations(self.network, state, test, self.words.relations),
       **volume_answers.scores(
         self.network.answers, self.network.class_names, state, test

@@ -10,8 +10,14 @@ import numpy as np
 import pytest
 
 from protojax import parallel
-from protojax.methods.tcsa_uda import adversary, conditioning, losses, words
-from protojax.types import UserError
+from protojax.methods.tcsa_uda import (
+  adversary,
+  conditioning,
+  judging,
+  losses,
+  words,
+)
+from protojax.types import State, UserError
 
 
 def test_self_information_of_certain_and_of_equal_answers():
@@ -194,3 +200,12 @@ def test_relations_of_strokes_are_for_digits():
   np.testing.assert_allclose(np.diagonal(found), 1, atol=1e-6)
   with pytest.raises(UserError, match="is for the data set digit_domains"):
     of_config(kind="strokes")
+
+
+def test_the_distance_of_centres_is_the_last_that_is_known():
+  history = np.full((5, 3), -1.0)
+  history[1] = 4
+  history[3] = 0.5, -1, 2
+  state = State({}, {}, {}, memory={"history": history})
+  assert judging.of_centres(state) == {"centres": 2.5}
+  assert not judging.of_centres(state.replace(memory={"history": history[:1]}))
