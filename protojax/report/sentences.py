@@ -6,6 +6,7 @@ in sentences, without brightness and the identity control.
 """
 
 from collections.abc import Iterable, Mapping
+import dataclasses
 import math
 from typing import NamedTuple
 
@@ -109,8 +110,13 @@ def local_sentence(row: Evidence) -> str:
 
 
 def global_sentence(explained: GlobalExplanation, split: str) -> str:
-  """What costs images of a split most similarity, and what is unusual."""
+  """What costs images of a split most similarity, and what is unusual.
+
+  Prototypes are compared over the last split, and only there it is said.
+  """
   because = explained.because[split]
+  if split != list(explained.because)[-1]:
+    explained = dataclasses.replace(explained, standings={}, usual="")
   if not math.isfinite(because.similarity):
     return f"No {split} image is like prototype {explained.prototype} at all."
   said = (

@@ -232,3 +232,9 @@ def test_words_keep_the_direction_of_a_side():
     " than for 97 % of the prototypes (91 to 99 % with other images of the"
     " kind)."
   )
+  # Over the last split alone.
+  both = {"train": GlobalScores(pale, 4.0, 12), **explained.because}
+  explained = dataclasses.replace(explained, because=both)
+  assert sentences.global_sentence(explained, "train").endswith(
+    "average. Saturation costs most of it (0.90), because it is pale."
+  )
