@@ -3,6 +3,8 @@
 A mosaic has regions as those of `texture_mosaics`. Each shows a patch of a
 photograph in which one characteristic is set to a level, as in `planted`: the
 level is the class of its pixels. So what is said of a region can be checked.
+Of contrast and saturation there is every second level, since a part of a patch
+differs from the whole of it by more than one.
 A mosaic is made when it is read, from the seed, the split and its number.
 """
 
@@ -18,6 +20,9 @@ from protojax.datasets import planted, texture_mosaics
 
 # What is declared of a data set; see `protojax.datasets`.
 FIELDS: Mapping[str, Field] = {"image": Pixels(), "mask": Classes()}
+
+# Of the levels of `planted`, how many steps from one to the next.
+_STEPS: Mapping[str, int] = {"contrast": 2, "saturation": 2}
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -46,14 +51,14 @@ class PlantedMosaics:
       [self.seed, texture_mosaics.SPLITS.index(self.split), int(i)]
     )
     low, high = texture_mosaics.REGIONS
-    levels = len(self.class_names)
+    levels, step = len(self.class_names), _STEPS.get(self.characteristic, 1)
     count = min(int(generator.integers(low, high + 1)), levels)
     classes = generator.choice(levels, count, replace=False)
     region = texture_mosaics.regions(count, generator)
     patches = np.stack(
       [
         planted.planted(self.characteristic, self.split, int(k), generator)
-        for k in classes
+        for k in step * classes
       ]
     )
     image = np.take_along_axis(patches, region[None, :, :, None], axis=0)[0]
@@ -66,7 +71,8 @@ class PlantedMosaics:
   @property
   def class_names(self) -> tuple[str, ...]:
     """The characteristic with each of its levels, such as "hue 60"."""
-    levels = planted.LEVELS[self.characteristic]
+    step = _STEPS.get(self.characteristic, 1)
+    levels = planted.LEVELS[self.characteristic][::step]
     return tuple(f"{self.characteristic} {level}" for level in levels)
 
   @property

@@ -4,14 +4,14 @@ Of a run on `datasets.planted_mosaics` the largest regions of test images are
 explained, and those that show their class are counted.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from protojax import loading
-from protojax.explain.blocks import Table
+from protojax.explain.blocks import Explanation, Table
 from protojax.explain.request import Request
 from protojax.methods.base import needed
 from protojax.modify import presets
@@ -31,9 +31,10 @@ def measure(folder: Path, images: int = IMAGES) -> Mapping[str, Any]:
     images: of the test split, explained.
 
   Returns:
-    What `evaluate` gives, "shares" (characteristic -> its mean share of what a
-    region's similarity loses) and "first", the share of regions that lose most
-    by the planted characteristic. A region that loses nothing is left out.
+    What `evaluate` gives, "regions", how many are explained, "shares"
+    (characteristic -> its mean share of what a region's similarity loses) and
+    "first", the share of regions that lose most by the planted characteristic.
+    A region that loses nothing is left out; without any, both are None.
   """
   method, state, config = loading.load(folder)
   explains = needed(method, "explains")
@@ -41,19 +42,35 @@ def measure(folder: Path, images: int = IMAGES) -> Mapping[str, Any]:
   request = Request(
     split="test", scope="local", preset=presets.BALANCED, limit=images
   )
-  names = CHARACTERISTICS
-  lost = []
-  for found in explains.explain(state, stream, request):
+  found = counted(
+    explains.explain(state, stream, request), config.data.characteristic
+  )
+  return {**method.evaluate(state, "test"), **found}
+
+
+def counted(
+  explanations: Iterable[Explanation], cause: str
+) -> Mapping[str, Any]:
+  """The figures of `measure` that explanations give.
+
+  Args:
+    explanations: of images, each with a table of its regions.
+    cause: the planted characteristic.
+  """
+  names, lost = CHARACTERISTICS, []
+  for found in explanations:
     for block in found.blocks:
       if isinstance(block, Table) and _COLUMN in block.caption:
         columns = [block.columns.index(name) for name in names]
         lost += [[row[c] or 0.0 for c in columns] for row in block.rows]
-  values = np.maximum(np.array(lost, float), 0)
+  values = np.maximum(np.array(lost, float).reshape(-1, len(names)), 0)
   values = values[values.sum(axis=1) > 0]
+  if not len(values):
+    nothing = dict.fromkeys(names)
+    return {"regions": len(lost), "shares": nothing, "first": None}
   shares = values / values.sum(axis=1, keepdims=True)
-  cause = names.index(config.data.characteristic)
   return {
-    **method.evaluate(state, "test"),
+    "regions": len(lost),
     "shares": dict(zip(names, shares.mean(axis=0).tolist(), strict=True)),
-    "first": float(np.mean(values.argmax(axis=1) == cause)),
+    "first": float(np.mean(values.argmax(axis=1) == names.index(cause))),
   }

@@ -203,16 +203,20 @@ def test_mosaics_show_their_classes_and_share_no_half():
     texture_mosaics.load(ConfigDict({"train": "train:0"}), "train", 0)
 
 
-@pytest.mark.parametrize("name", ["hue", "texture"])
+@pytest.mark.parametrize("name", ["hue", "texture", "contrast"])
 def test_planted_mosaics_show_the_levels_of_one_characteristic(name):
   """Pixels of a planted hue have it, but for those without a colour."""
   config = ConfigDict({"train": "train:4", "characteristic": name})
   source = planted_mosaics.load(config, "train", 0)
-  levels = planted.LEVELS[name]
+  levels = planted.LEVELS[name][:: 2 if name == "contrast" else 1]
   assert source.class_names == tuple(f"{name} {level}" for level in levels)
   for i in range(4):
     example = source[i]
     assert_array_equal(example["image"], source[i]["image"])
+    if name == "contrast":
+      luma = example["image"] @ np.array([0.299, 0.587, 0.114])
+      spread = [luma[example["mask"] == k].std() for k in range(3)]
+      assert spread[0] > spread[2]
     for k in np.unique(example["mask"]):
       inside = example["mask"] == k
       if name != "hue":
