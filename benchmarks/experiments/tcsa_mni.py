@@ -3,19 +3,15 @@
 QUESTION = "Do relations of words help a segmentation to another contrast?"
 
 _FILE = "configs/tcsa_uda_mni.py"
-_SMALL = {"warm.steps": 40, "adapt.steps": 160}
 
 ARMS = {
-  name: (f"{_FILE}{variant}", _SMALL)
-  for name, variant in {
-    "source only": ":source",
-    "+ adversary": ":adversarial",
-    "+ centres": ":centres",
-    "+ relations": "",
-    "shuffled relations": ":shuffled",
-    "the authors' detached loss": ":detached",
-    "target with labels": ":bound",
-  }.items()
+  "source only": (f"{_FILE}:source", {}),
+  "+ adversary": (f"{_FILE}:adversarial", {}),
+  "+ centres": (f"{_FILE}:centres", {}),
+  "+ relations": (_FILE, {}),
+  "shuffled relations": (f"{_FILE}:shuffled", {}),
+  "the authors' detached loss": (f"{_FILE}:detached", {}),
+  "target with labels": (f"{_FILE}:bound", {}),
 }
 
 FIGURES = {
@@ -24,7 +20,6 @@ FIGURES = {
   "HD95, mm": "volumes.hd95_mm",
   "Dice of pixels": "dice",
   "Dice of the source": "source.dice",
-  "distance of centres": "centres",
   "relation": "relation",
 }
 
