@@ -13,6 +13,7 @@ import numpy as np
 from protojax.data.places import Places
 from protojax.data.resizing import Frame
 from protojax.data.stream import Stream
+from protojax.types import Box
 
 
 @runtime_checkable
@@ -76,6 +77,13 @@ def masks(
   frames = [stream.kept.frame(int(i)) for i in indices]
   pairs = zip(known, frames, strict=True)
   return np.stack([_covered(p, f, f.size, f.size) for p, f in pairs])
+
+
+def share(mask: Bool[np.ndarray, "S S"], box: Box) -> float | None:
+  """The share of a box that a mask covers; None if the mask is empty."""
+  if not mask.any():
+    return None
+  return float(mask[box.top : box.bottom, box.left : box.right].mean())
 
 
 def own_mask(stream: Stream, index: int) -> Bool[np.ndarray, "H W"] | None:

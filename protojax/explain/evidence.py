@@ -174,6 +174,8 @@ class Patch:
     original_box: the box in pixels of the image before it was resized for the
       network.
     ratio: see `LocalExplanation`.
+    on_object: share of the box on what the data mark as an object; None where
+      nothing is marked.
   """
 
   image: str
@@ -187,6 +189,7 @@ class Patch:
   crop: Crop | None = None
   original_box: Box | None = None
   ratio: float = 1.0
+  on_object: float | None = None
 
 
 class Interval(NamedTuple):

@@ -12,6 +12,7 @@ from jaxtyping import Int
 import numpy as np
 
 from protojax.data import images as images_lib
+from protojax.data import objects
 from protojax.explain.context import Context
 from protojax.explain.crop_differences import resized
 from protojax.explain.evidence import Crop, Neighbour, Patch
@@ -83,6 +84,7 @@ def of_prototypes(
         field=heat_maps.field(cell),
         original_box=frame.original(box, whole),
         ratio=ratio(stream, index),
+        on_object=_on_object(stream, index, box),
         picture=image if show else None,
         heat=heat if show else None,
         crop=crop(image, box),
@@ -171,6 +173,14 @@ def _pictures(
     for j, (box, _) in zip(near, seen, strict=True):
       pictures[j, index] = image, box
   return pictures
+
+
+def _on_object(stream: Any, index: int, box: Box) -> float | None:
+  """The share of a box on the marked objects of an image; None if unknown."""
+  if not isinstance(stream.source, objects.Boxed):
+    return None
+  found = objects.masks(stream, [index])
+  return None if found is None else objects.share(found[0], box)
 
 
 def _is(image: Picture | None, content: Any) -> bool:

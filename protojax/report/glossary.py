@@ -7,12 +7,14 @@ change with the numbers.
 from collections.abc import Container, Mapping
 from typing import NamedTuple
 
-from protojax.explain.evidence import GlobalExplanation, Redundancy
+from protojax.explain.evidence import GlobalExplanation, Patch, Redundancy
 from protojax.modify import presets
-from protojax.types import Box
 
 # From this share of its nearest patches on, a prototype is called misleading.
 MISLEADING = 0.5
+
+# With less of its box on an object, a prototype looks at the background.
+_OBJECT = 0.25
 
 # Kind of the groups -> what the prototypes are, and what their scores are.
 PROTOTYPES = {
@@ -161,23 +163,33 @@ def flags(e: GlobalExplanation) -> dict[str, str]:
   return found
 
 
-def at_border(box: Box, side: int) -> str:
-  """Whether a prototype looks at the edge of its image, in words; "" if not.
+def where(patch: Patch, side: int) -> str:
+  """Whether a prototype looks at its object or past it; "" if unknown.
 
-  There the network sees its own padding, and seldom the object.
+  Where no object is marked, a prototype at the border is told: there the
+  network sees its own padding, and seldom the object.
 
   Args:
-    box: of the prototype, in pixels of the network's input.
-    side: of that input.
+    patch: of the prototype.
+    side: of the network's input, in pixels.
   """
+  if patch.on_object is not None:
+    share = f"{100 * patch.on_object:.0f} % of its box"
+    if patch.on_object < _OBJECT:
+      return f"It looks at the background: {share} is on a marked object."
+    return f"{share[0].upper()}{share[1:]} is on a marked object."
+  top, left, bottom, right = patch.box
   near = side / 32
-  rows = (box.top <= near) + (box.bottom >= side - near)
-  columns = (box.left <= near) + (box.right >= side - near)
-  if rows == 1 and columns == 1:
-    return "looks at a corner of its image"
-  if rows + columns:
-    return "looks at the edge of its image"
-  return ""
+  rows = (top <= near) + (bottom >= side - near)
+  columns = (left <= near) + (right >= side - near)
+  if not rows + columns:
+    return ""
+  place = "a corner" if rows == 1 and columns == 1 else "the edge"
+  away = min(top, left, side - bottom, side - right) / side
+  distance = (
+    f"is {100 * away:.0f} % of the side away from" if away else "touches"
+  )
+  return f"It looks at {place} of its image: its box {distance} the border."
 
 
 def merging(redundancy: Redundancy) -> str:

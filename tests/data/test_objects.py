@@ -7,6 +7,7 @@ from protojax.data import objects
 from protojax.data import stream as stream_lib
 from protojax.data.places import Places
 from protojax.data.resizing import SQUASH, Resizing
+from protojax.types import Box
 from tests.conftest import ArraySource
 
 
@@ -91,3 +92,10 @@ def test_masks_at_the_size_of_the_image():
     assert_array_equal(mask, np.tile(expected, (20, 1)))
   unknown = stream_lib.ordered(ArraySource(1, 16), 16, 1)
   assert objects.own_mask(unknown, 0) is None
+
+
+def test_the_share_of_a_box_on_the_object():
+  mask = np.zeros((8, 8), bool)
+  assert objects.share(mask, Box(0, 0, 4, 4)) is None
+  mask[2:, 2:] = True
+  assert objects.share(mask, Box(0, 0, 4, 4)) == 0.25
