@@ -156,6 +156,17 @@ def test_every_name_is_escaped(tmp_path):
     assert not any(n.startswith("on") for _, a in page.tags for n in a)
 
 
+def test_overviews_of_one_title_are_told_apart_by_their_split(tmp_path):
+  found = [
+    dataclasses.replace(block_fakes.explanation(s, "overview"), split=s)
+    for s in ("train", "test")
+  ]
+  _write(tmp_path / "found", found, ("html",))
+  said = Page((tmp_path / "found" / "report.html").read_text("utf-8")).text
+  for split in ("train", "test"):
+    assert f"The whole split ({split})" in said
+
+
 def test_files_of_an_earlier_run_go(tmp_path):
   table = blocks.Table(("a",), ((1,),), "Old")
   old = [block_fakes.explanation("a", blocks=(table, block_fakes.picture()))]
