@@ -41,11 +41,13 @@ class Picture:
     image: its pixels; the sides may differ.
     caption: the text below it.
     boxes: framed places.
+    stretch: width over height at which a pixel is shown; see `shapes`.
   """
 
   image: UInt8[np.ndarray, "H W 3"]
   caption: str = ""
   boxes: tuple[Frame, ...] = ()
+  stretch: float = 1.0
 
 
 @dataclasses.dataclass(frozen=True)

@@ -8,7 +8,7 @@ import numpy as np
 
 from protojax.data import palette
 from protojax.data.source import printable
-from protojax.explain import blocks
+from protojax.explain import blocks, shapes
 from protojax.explain.request import Request
 from protojax.types import Picture
 
@@ -105,8 +105,8 @@ def legend(
 
 def explanation(
   request: Request,
+  data: Any,
   index: int,
-  name: str,
   classes: Int[np.ndarray, "H W"],
   truth: Int[np.ndarray, "H W"] | None,
   drawn: Sequence[blocks.Block],
@@ -115,17 +115,18 @@ def explanation(
 
   Args:
     request: what is asked for.
+    data: the stream of the images.
     index: of the image in its source.
-    name: of the image.
     classes: the answer.
     truth: as in `pictures`.
     drawn: what is shown, in order.
   """
+  name = data.source.name(index)
   title = printable(name)
   if truth is not None and (truth != VOID).any():
     wrong = float((classes != truth)[truth != VOID].mean())
     title = f"{title}: {wrong:.0%} of the pixels are wrong"
-  return blocks.Explanation(
+  found = blocks.Explanation(
     key=f"{request.split}-image-{index}",
     title=title,
     scope="local",
@@ -134,3 +135,4 @@ def explanation(
     group="Images",
     blocks=tuple(drawn),
   )
+  return shapes.of_image(found, data, index)

@@ -13,6 +13,7 @@ import numpy as np
 
 from protojax.data import images as images_lib
 from protojax.data import objects
+from protojax.explain import shapes
 from protojax.explain.context import Context
 from protojax.explain.crop_differences import resized
 from protojax.explain.evidence import Crop, Neighbour, Patch
@@ -83,7 +84,7 @@ def of_prototypes(
         box=box,
         field=heat_maps.field(cell),
         original_box=frame.original(box, whole),
-        ratio=ratio(stream, index),
+        ratio=shapes.ratio(stream, index),
         on_object=_on_object(stream, index, box),
         picture=image if show else None,
         heat=heat if show else None,
@@ -130,7 +131,7 @@ def nearest(
       box=box,
       picture=picture,
       crop=crop(picture, box),
-      ratio=ratio(context.stream, index),
+      ratio=shapes.ratio(context.stream, index),
     )
 
   return {
@@ -139,19 +140,6 @@ def nearest(
     )
     for j in wanted
   }
-
-
-def ratio(stream: Any, index: int) -> float:
-  """Width over height of what a network sees of an image, in the image.
-
-  Args:
-    stream: of the images.
-    index: position of the image in its source.
-  """
-  whole, size = stream.source[index]["image"].shape, stream.image_size
-  frame = stream.resizing.frame(whole, size)
-  seen = frame.original(Box(0, 0, size, size), whole)
-  return (seen.right - seen.left) / (seen.bottom - seen.top)
 
 
 def crop(image: Picture, box: Box) -> Crop:

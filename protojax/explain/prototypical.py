@@ -18,6 +18,7 @@ from protojax.explain import (
   patches,
   prototype_evidence,
   reference_mode,
+  shapes,
 )
 from protojax.explain.context import Context
 from protojax.explain.evidence import (
@@ -293,7 +294,7 @@ def _with_pictures(
   return dataclasses.replace(
     explained,
     picture=image,
-    ratio=patches.ratio(context.stream, explained.index),
+    ratio=shapes.ratio(context.stream, explained.index),
     evidence=pictured,
   )
 

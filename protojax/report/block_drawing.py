@@ -17,6 +17,7 @@ from protojax.explain import blocks
 from protojax.explain.picture_file import PictureFile
 from protojax.heat import colormap
 from protojax.report import plots
+from protojax.report.block_text import UNKNOWN, cell, number, signed
 from protojax.types import Picture
 
 # (name of a file, picture) -> the file.
@@ -31,7 +32,6 @@ ROWS = 200
 _DASHES = ("", "7 4", "2 3", "10 3 2 3", "1 5", "12 5")
 # A label stands above its box if this share of the picture is free there.
 _ROOM = 0.1
-_UNKNOWN = "\N{EN DASH}"
 # Of an explanation, beside its blocks.
 _FIELDS = tuple(
   f.name for f in dataclasses.fields(blocks.Explanation) if f.name != "blocks"
@@ -61,7 +61,11 @@ def explanation(found: blocks.Explanation, put: Put) -> dict[str, Any]:
   drawn = [
     draw(block, put, f"{found.key}/{n}") for n, block in enumerate(found.blocks)
   ]
-  return {**{f: getattr(found, f) for f in _FIELDS}, "blocks": drawn}
+  label = found.title
+  if found.subject and found.subject.lower() not in label.lower():
+    label = f"{found.subject}: {label}"
+  fields = {f: getattr(found, f) for f in _FIELDS}
+  return {**fields, "label": label, "blocks": drawn}
 
 
 def draw(block: blocks.Block, put: Put, name: str) -> Drawn:
@@ -207,12 +211,12 @@ def regions(block: blocks.Regions, put: Put, name: str) -> Drawn:
 
 def sentence(block: blocks.Sentence, put: Put, name: str) -> Drawn:
   """A paragraph."""
-  return Drawn("sentence", {"text": block.text})
+  return Drawn("sentence", {"text": signed(block.text)})
 
 
 def note(block: blocks.Note, put: Put, name: str) -> Drawn:
   """A remark in a frame."""
-  return Drawn("note", {"text": block.text, "level": block.level})
+  return Drawn("note", {"text": signed(block.text), "level": block.level})
 
 
 _KINDS: Mapping[type, Callable[..., Drawn]] = {
@@ -252,23 +256,6 @@ def painted(block: blocks.Map) -> UInt8[np.ndarray, "H W 3"]:
   return _mixed(under, colours, shown, 0.5 if block.over else 1.0)
 
 
-def number(value: float | int) -> str:
-  """A number to four figures, with a minus sign."""
-  if not math.isfinite(value):
-    return _UNKNOWN
-  text = f"{value:,}" if isinstance(value, int) else f"{value:.4g}"
-  return text.replace("-", "\N{MINUS SIGN}")
-
-
-def cell(value: blocks.Cell) -> str:
-  """A cell of a table as text."""
-  if value is None:
-    return _UNKNOWN
-  if isinstance(value, bool | np.bool_):
-    return "yes" if value else "no"
-  return value if isinstance(value, str) else number(value)
-
-
 def _mixed(
   under: Float[np.ndarray, "H W 3"],
   colours: UInt8[np.ndarray, "H W 3"],
@@ -290,10 +277,12 @@ def _framed(block: blocks.Picture, put: Put, name: str) -> dict[str, Any]:
   return {
     "file": put(name, block.image),
     "heat": None,
-    "caption": block.caption,
-    "alt": ": ".join(filter(None, (block.caption, ", ".join(labels)))),
+    "caption": signed(block.caption),
+    "alt": signed(": ".join(filter(None, (block.caption, ", ".join(labels))))),
     "height": block.image.shape[0],
     "width": block.image.shape[1],
+    "ratio": block.stretch * block.image.shape[1] / block.image.shape[0],
+    "stretch": block.stretch,
     "frames": [
       {
         "label": frame.label,
@@ -316,7 +305,7 @@ def _ends(values: np.ndarray) -> tuple[str, str, bool]:
   """The lowest and the highest value as text, and whether none is known."""
   known = values[np.isfinite(values)]
   if not known.size:
-    return _UNKNOWN, _UNKNOWN, True
+    return UNKNOWN, UNKNOWN, True
   return number(float(known.min())), number(float(known.max())), False
 
 

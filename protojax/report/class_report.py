@@ -196,7 +196,7 @@ class Report(ReportFolder):
       alive = sum(e.alive for e in prototypes)
       copies = sum(e.duplicate_of is not None for e in prototypes)
       facts.append(("Prototypes alive", f"{alive} of {len(prototypes)}"))
-      facts.append(("Duplicates", str(copies)))
+      facts.append(("Duplicate prototypes", str(copies)))
     return facts
 
   def _tables(self) -> list[Table]:

@@ -138,3 +138,10 @@ def test_a_gallery_keeps_every_picture(store):
   pictures = tuple(block_fakes.picture(seed=n) for n in range(3))
   _draw(blocks.Gallery(pictures, "all"), store)
   assert list(store) == ["key/0-0", "key/0-1", "key/0-2"]
+
+
+def test_a_title_without_its_subject_gets_it_in_lists(store):
+  found = block_fakes.explanation(title="real, 97 %", subject="a.png")
+  assert block_drawing.explanation(found, store)["label"] == "a.png: real, 97 %"
+  found = block_fakes.explanation(title="A.png: real", subject="a.png")
+  assert block_drawing.explanation(found, store)["label"] == "A.png: real"

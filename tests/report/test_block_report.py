@@ -164,7 +164,7 @@ def test_overviews_of_one_title_are_told_apart_by_their_split(tmp_path):
   _write(tmp_path / "found", found, ("html",))
   said = Page((tmp_path / "found" / "report.html").read_text("utf-8")).text
   for split in ("train", "test"):
-    assert f"The whole split ({split})" in said
+    assert f"Image wing ({split})" in said
 
 
 def test_files_of_an_earlier_run_go(tmp_path):
@@ -240,3 +240,16 @@ def test_of_many_some_are_open_at_a_time(tmp_path):
   assert [a["name"] for a in folded] == 3 * ["explanations"]
   assert ["open" in a for a in folded] == [True, False, False]
   assert content.count("Short.") == 6
+
+
+def test_of_very_many_forty_are_listed_at_a_time(tmp_path):
+  explained = [
+    block_fakes.explanation(f"image-{n}", blocks=_SHORT) for n in range(90)
+  ]
+  _write(tmp_path / "explanations", explained, ("html",))
+  content = (tmp_path / "explanations" / "report.html").read_text("utf-8")
+  folded = [a for tag, a in Page(content).tags if tag == "details"]
+  listed = ["open" in a for a in folded if a["name"] == "many"]
+  assert listed == [True, False, False]
+  opened = ["open" in a for a in folded if a["name"] == "explanations"]
+  assert opened == [True, *44 * [False]]

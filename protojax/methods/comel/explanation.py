@@ -32,6 +32,14 @@ _MOST, _TILES, _ROWS = 200, 4, 10
 # Bags with more instances are shown without a picture under their map.
 _DRAWN = 4096
 _MINUS = "z\N{MINUS SIGN}"
+_MEANINGS = blocks.Sentence(
+  "p is how positive an instance is, 0 to 1; attention is its share in the"
+  f" answer. z+ and {_MINUS} are the bag's prototypes of positive and of other"
+  f" instances: the columns to z+ and to {_MINUS} are distances to them, and q"
+  f" is near 1 where z+ is much nearer, near 0 where {_MINUS} is. A pseudo label"
+  " is what training would take the instance for; there is none where that is"
+  " unsure."
+)
 _NO_PICTURES = (
   "The bags hold no pictures of their instances, so that nothing can be said"
   " about what makes these similar."
@@ -111,6 +119,7 @@ def _one(
       *_answers(bag, names),
       _map(bag),
       *_exemplars(bag),
+      _MEANINGS,
       _instances(bag),
       *_because(bag, because),
     ),

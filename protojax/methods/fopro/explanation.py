@@ -13,7 +13,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from protojax.explain import blocks, in_blocks
+from protojax.explain import blocks, in_blocks, shapes
 from protojax.explain.importance import of_batch
 from protojax.explain.request import Request
 from protojax.methods.fopro import web
@@ -106,7 +106,11 @@ class Exemplars:
     images = self._data.examples(own)["image"]
     name = self._data.source.name
     pictures = (
-      blocks.Picture(np.asarray(image), name(int(i)))
+      blocks.Picture(
+        np.asarray(image),
+        name(int(i)),
+        stretch=shapes.ratio(self._data, int(i)),
+      )
       for image, i in zip(images, own, strict=True)
     )
     return blocks.Gallery(tuple(pictures), what)
@@ -162,7 +166,11 @@ def _image(
   names, answer = model.class_names, int(row["answer"])
   index, label = int(one["index"]), int(one["label"])
   image = np.asarray(data.examples([index])["image"][0])
-  drawn: list[blocks.Block] = [blocks.Picture(image, data.source.name(index))]
+  drawn: list[blocks.Block] = [
+    blocks.Picture(
+      image, data.source.name(index), stretch=shapes.ratio(data, index)
+    )
+  ]
   if label >= 0:
     level = "note" if label == answer else "warning"
     drawn.append(blocks.Note(f"Its label is {names[label]}.", level))
@@ -285,7 +293,9 @@ class _Gathered:
       images = data.examples(indices)["image"]
       pictures = tuple(
         blocks.Picture(
-          np.asarray(image), f"{data.source.name(index)}: {-cosine:.3f}"
+          np.asarray(image),
+          f"{data.source.name(index)}: {-cosine:.3f}",
+          stretch=shapes.ratio(data, index),
         )
         for image, (cosine, index) in zip(images, self._near[k], strict=True)
       )

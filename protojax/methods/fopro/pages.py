@@ -7,6 +7,7 @@ from typing import Any
 from jaxtyping import Int
 import numpy as np
 
+from protojax.explain import shapes
 from protojax.explain.blocks import (
   Block,
   Gallery,
@@ -79,6 +80,7 @@ def _shown(
     Picture(
       np.asarray(image),
       f"{data.source.name(int(i))}. {reason(names, listed, found, int(i))}",
+      stretch=shapes.ratio(data, int(i)),
     )
     for image, i in zip(images, first, strict=True)
   )

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from jaxtyping import Float
 import numpy as np
 
-from protojax.explain import blocks, in_blocks
+from protojax.explain import blocks, in_blocks, shapes
 from protojax.explain.importance import of_batch
 from protojax.explain.request import Request
 from protojax.methods.gapl.network import Network
@@ -145,7 +145,11 @@ class _Gathered:
       ranked = sorted(best, reverse=True)
       images = data.examples([-index for _, index in ranked])["image"]
       gallery = tuple(
-        blocks.Picture(image, f"{data.source.name(-index)}: {weight:.3f}")
+        blocks.Picture(
+          image,
+          f"{data.source.name(-index)}: {weight:.3f}",
+          stretch=shapes.ratio(data, -index),
+        )
         for (weight, index), image in zip(ranked, images, strict=True)
       )
       yield blocks.Explanation(
@@ -174,7 +178,9 @@ class _Gathered:
       )
     )
     return blocks.Table(
-      ("verdict", "mean attention", "mean points for it"), rows, "Use"
+      ("verdict", "mean attention", "mean points for it"),
+      rows,
+      "How much images of each verdict attend to it, and what it adds",
     )
 
   def overview(self) -> blocks.Explanation:
@@ -205,6 +211,15 @@ class _Gathered:
     ]
     if self._best:
       half = len(self._best) // 2
+      drawn.append(
+        blocks.Sentence(
+          f"A prototype is a direction of features: {half} were found on real"
+          f" images, {len(self._best) - half} on generated ones. An image"
+          " spreads its attention, 1 in all, over them; points are what each"
+          " adds to the logit. The verdict is generated where the logit is"
+          " above 0."
+        )
+      )
       mass = self._attention[:, half:].sum(axis=1)
       rows = tuple(
         (name, int(n), float(m / n) if n else None)
@@ -216,7 +231,7 @@ class _Gathered:
         blocks.Table(
           ("verdict", "images", "attention on directions of generated images"),
           rows,
-          "Block mass",
+          "Attention on one kind of direction, as a share of all",
         )
       )
     return blocks.Explanation(
@@ -254,7 +269,7 @@ def _image(
     drawn.append(in_blocks.GREY)
   if model.count:
     drawn += _prototypes(request.preset, row, request.top)
-  return blocks.Explanation(
+  found = blocks.Explanation(
     key=f"{request.split}-image-{index}",
     title=title,
     scope="local",
@@ -263,6 +278,7 @@ def _image(
     group="Images",
     blocks=tuple(drawn),
   )
+  return shapes.of_image(found, data, index)
 
 
 def _prototypes(

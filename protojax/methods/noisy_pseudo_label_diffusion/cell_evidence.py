@@ -7,7 +7,7 @@ from jaxtyping import UInt8
 import numpy as np
 
 from protojax.data.source import printable
-from protojax.explain import blocks, dense_pictures
+from protojax.explain import blocks, dense_pictures, shapes
 from protojax.explain.request import Request
 from protojax.methods.noisy_pseudo_label_diffusion.network import Network
 from protojax.types import Picture
@@ -59,9 +59,8 @@ def image(
   drawn += dense_pictures.legend(row["classes"], truth, names)
   drawn += _steps(row, names)
   drawn += _because(request, row, names)
-  name = data.source.name(index)
   return dense_pictures.explanation(
-    request, index, name, row["classes"], truth, drawn
+    request, data, index, row["classes"], truth, drawn
   )
 
 
@@ -172,6 +171,7 @@ def prototypes(
       blocks.Picture(
         _around(network, np.asarray(pixels), patch.cell),
         f"{printable(data.source.name(patch.index))}: {patch.cosine:.3f}",
+        stretch=shapes.ratio(data, patch.index),
       )
       for patch, pixels in zip(own, images, strict=True)
     )

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 from jaxtyping import Int
 import numpy as np
 
-from protojax.explain import blocks, in_blocks
+from protojax.explain import blocks, in_blocks, shapes
 from protojax.explain.importance import of_batch
 from protojax.explain.request import Request
 from protojax.methods.patchct import pictures, transport
@@ -175,7 +175,11 @@ class Gathered:
     images = data.examples([-index for _, index, _ in best])["image"]
     for (cosine, index, cell), image in zip(best, images, strict=True):
       caption = f"{data.source.name(-index)}: {cosine:.3f}"
-      shown.append(pictures.patch(image, cell, self._model.grid, caption))
+      shown.append(
+        pictures.patch(
+          image, cell, self._model.grid, caption, shapes.ratio(data, -index)
+        )
+      )
     yield blocks.Gallery(
       tuple(shown), "Patches most similar to the label, each of another image"
     )
@@ -210,8 +214,10 @@ class Gathered:
     drawn: list[blocks.Block] = [
       blocks.Sentence(
         "A label is a vector, and a patch speaks for the label that it is most"
-        " similar to. Importance is the similarity that the best patch loses"
-        " when one characteristic of the image is changed."
+        " similar to. Each label said is matched with patches: it spreads over"
+        " them, 1 in all, most on those that are like it. Importance is the"
+        " similarity that the best patch loses when one characteristic of the"
+        " image is changed."
       ),
       blocks.Table(("label", "images with it", "said of"), rows, "Labels"),
       blocks.Matrix(
@@ -257,12 +263,12 @@ def _image(
   if said:
     drawn += pictures.segmentation(image, row["segments"], said, names, model)
   for k in listed[: request.rows_shown]:
-    caption = f"{names[k]}: where it sends its mass"
+    caption = f"{names[k]}: the patches that it is matched with"
     drawn.append(pictures.plan(image, row["plan"][:, k], caption, model))
   drawn.append(_because(request.preset, row, listed, names, labels))
   if row["grey"]:
     drawn.append(in_blocks.GREY)
-  return blocks.Explanation(
+  found = blocks.Explanation(
     key=f"{request.split}-image-{index}",
     title=title,
     scope="local",
@@ -271,6 +277,7 @@ def _image(
     group="Images",
     blocks=tuple(drawn),
   )
+  return shapes.of_image(found, data, index)
 
 
 def _told(

@@ -33,7 +33,7 @@ def cell_box(cell: int, grid: tuple[int, int], size: int) -> Box:
 
 
 def patch(
-  image: Picture, cell: int, grid: tuple[int, int], caption: str
+  image: Picture, cell: int, grid: tuple[int, int], caption: str, stretch: float
 ) -> blocks.Picture:
   """A patch, framed, with its neighbours."""
   size = len(image)
@@ -45,7 +45,7 @@ def patch(
     box.top - top, box.left - left, box.bottom - top, box.right - left
   )
   return blocks.Picture(
-    np.ascontiguousarray(shown), caption, (blocks.Frame(moved),)
+    np.ascontiguousarray(shown), caption, (blocks.Frame(moved),), stretch
   )
 
 
@@ -70,7 +70,7 @@ def plan(
   values = np.asarray(mass, np.float32).reshape(model.grid)
   high = max(float(values.max()), 1e-9)
   over = blocks.Picture(image)
-  return blocks.Map(values, 0.0, high, caption, "share of its mass", over)
+  return blocks.Map(values, 0.0, high, caption, "share of the label", over)
 
 
 def segmentation(
@@ -97,6 +97,8 @@ def segmentation(
     table.append((names[k], colour, float((segments == k).mean())))
   yield blocks.Picture(
     np.rint(painted).astype(np.uint8),
-    "Where each patch sends most of its mass; grey: to no label that is said",
+    "The label that each patch is matched with most; grey: none that is said",
   )
-  yield blocks.Table(("label", "colour", "patches"), tuple(table), "Segments")
+  yield blocks.Table(
+    ("label", "colour", "share of the patches"), tuple(table), "Segments"
+  )

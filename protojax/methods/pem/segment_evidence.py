@@ -51,9 +51,8 @@ def image(
   drawn += dense_pictures.legend(row["classes"], truth, names)
   drawn += _because(request, row, shown, names)
   drawn += _tokens(network, row, shown)
-  name = data.source.name(index)
   return dense_pictures.explanation(
-    request, index, name, row["classes"], truth, drawn
+    request, data, index, row["classes"], truth, drawn
   )
 
 

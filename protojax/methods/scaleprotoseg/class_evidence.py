@@ -7,7 +7,7 @@ import jax
 import numpy as np
 
 from protojax.data import images as images_lib
-from protojax.explain import blocks
+from protojax.explain import blocks, shapes
 from protojax.explain.request import Request
 from protojax.methods.scaleprotoseg import judging, region_evidence
 from protojax.methods.scaleprotoseg import regions as regions_lib
@@ -131,7 +131,8 @@ def _sources(
   for p, image in zip(pushed, pixels, strict=True):
     caption = f"prototype {p}, scale {_scale(network, p)}"
     cell = int(bank.provenance.cell[p])
-    pictures.append(region_evidence.patch(image, cell, network, caption))
+    wide = shapes.ratio(stream, int(bank.provenance.image[p]))
+    pictures.append(region_evidence.patch(image, cell, network, caption, wide))
     content = bank.provenance.content[p]
     changed += not np.array_equal(images_lib.digest(image), content)
   yield blocks.Gallery(
@@ -155,6 +156,7 @@ def _nearest(
         int(found.place[p]),
         network,
         f"prototype {p}: {found.best[p]:.2f}",
+        shapes.ratio(data, int(found.image[p])),
       )
       for p, image in zip(prototypes, images, strict=True)
     ),

@@ -56,9 +56,8 @@ def image(
   drawn += _because(request, row, regions, names, pixels)
   drawn += _maps(row["heat"][:count], said, pixels, request.rows_shown)
   drawn += _reasons(network, state, row, regions, request)
-  name = data.source.name(index)
   return dense_pictures.explanation(
-    request, index, name, row["classes"], truth, drawn
+    request, data, index, row["classes"], truth, drawn
   )
 
 
@@ -215,7 +214,7 @@ def _reasons(
 
 
 def patch(
-  pixels: Picture, cell: int, network: Network, caption: str
+  pixels: Picture, cell: int, network: Network, caption: str, stretch: float
 ) -> blocks.Picture:
   """An image with the box of one cell framed."""
   rows, columns = network.grid
@@ -223,4 +222,4 @@ def patch(
   cells = np.arange(rows * columns).reshape(rows, columns)
   marked = Regions(np.where(cells == cell, 0, -1), np.zeros(1, np.int32))
   frame = blocks.Frame(regions_lib.box(marked, 0, size))
-  return blocks.Picture(pixels, caption, (frame,))
+  return blocks.Picture(pixels, caption, (frame,), stretch)

@@ -11,7 +11,7 @@ import numpy as np
 
 from protojax import parallel
 from protojax.data.source import origin, printable
-from protojax.explain import blocks, volume_answers
+from protojax.explain import blocks, shapes, volume_answers
 from protojax.explain.request import Request
 from protojax.methods.tcsa_uda import judging, relations, shared
 from protojax.methods.tcsa_uda.image_evidence import Gathered, cell
@@ -69,7 +69,12 @@ def _nearest(
     name = printable(train.source.name(index))
     crop, frame = _around(np.asarray(pixels), box)
     pictures.append(
-      blocks.Picture(crop, f"{name}: {cosine:.3f}", (blocks.Frame(frame),))
+      blocks.Picture(
+        crop,
+        f"{name}: {cosine:.3f}",
+        (blocks.Frame(frame),),
+        shapes.ratio(train, index),
+      )
     )
     y, x = (box.top + box.bottom) / 2, (box.left + box.right) / 2
     rows.append((name, x, y, cosine))

@@ -41,9 +41,8 @@ def image(
   drawn += dense_pictures.legend(row["classes"], truth, names)
   drawn += _maps(network, row, pixels)
   drawn += _because(network, request, row)
-  name = data.source.name(index)
   return dense_pictures.explanation(
-    request, index, name, row["classes"], truth, drawn
+    request, data, index, row["classes"], truth, drawn
   )
 
 
