@@ -1,16 +1,17 @@
 """Pictures of a square in the shape of what was squashed into it."""
 
+import types
+
 import numpy as np
 
-from protojax.data import stream as stream_lib
+from protojax.data.resizing import SQUASH
 from protojax.explain import blocks, shapes
-from tests.conftest import ArraySource
 from tests.explain import block_fakes
 
 
 def test_all_pictures_of_an_image_get_its_shape():
-  images = np.zeros((1, 20, 30, 3), np.uint8)
-  stream = stream_lib.Stream(ArraySource(images, np.zeros(1, int)), 16, 1)
+  source = [{"image": np.zeros((20, 30, 3), np.uint8)}]
+  stream = types.SimpleNamespace(source=source, image_size=16, resizing=SQUASH)
   assert shapes.ratio(stream, 0) == 1.5
   made = block_fakes.explanation()
   found = shapes.of_image(made, stream, 0)
