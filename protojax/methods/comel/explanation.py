@@ -36,9 +36,9 @@ _MEANINGS = blocks.Sentence(
   "p is how positive an instance is, 0 to 1; attention is its share in the"
   f" answer. z+ and {_MINUS} are the bag's prototypes of positive and of other"
   f" instances: the columns to z+ and to {_MINUS} are distances to them, and q"
-  f" is near 1 where z+ is much nearer, near 0 where {_MINUS} is. A pseudo label"
-  " is what training would take the instance for; there is none where that is"
-  " unsure."
+  f" is near 1 where z+ is much nearer, near 0 where {_MINUS} is. A pseudo"
+  " label is what training would take the instance for; there is none where"
+  " that is unsure."
 )
 _NO_PICTURES = (
   "The bags hold no pictures of their instances, so that nothing can be said"
