@@ -102,7 +102,9 @@ class Report(ReportFolder):
       "run": run if single else run.down(),
       "single": single,
       "lead": self._lead(),
-      "overviews": [e for e in self._found if e["scope"] == "overview"],
+      "overviews": _told_apart(
+        [e for e in self._found if e["scope"] == "overview"]
+      ),
       "groups": self._groups(single),
     }
     if not single:
@@ -131,7 +133,7 @@ class Report(ReportFolder):
     return [
       _Group(
         name or "Not grouped" if len(found) > 1 else name or "All",
-        of,
+        _told_apart(of),
         f"#group-{n}" if single else f"group-{n}.html",
       )
       for n, (name, of) in enumerate(found.items())
@@ -142,6 +144,17 @@ class Report(ReportFolder):
     for scope, count in self._scopes.items():
       table.add_row(scope, str(count))
     return [table] if self._scopes else []
+
+
+def _told_apart(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
+  """The same, their labels with the split where two would be alike."""
+  counts = Counter(e["label"] for e in found)
+  return [
+    {**e, "label": f"{e['label']} ({e['split']})"}
+    if e["split"] and counts[e["label"]] > 1
+    else e
+    for e in found
+  ]
 
 
 def _folder(values: dict[str, Any]) -> Iterator[tuple[str, str]]:

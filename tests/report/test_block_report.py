@@ -156,15 +156,18 @@ def test_every_name_is_escaped(tmp_path):
     assert not any(n.startswith("on") for _, a in page.tags for n in a)
 
 
-def test_overviews_of_one_title_are_told_apart_by_their_split(tmp_path):
+def test_what_has_one_title_is_told_apart_by_its_split(tmp_path):
   found = [
-    dataclasses.replace(block_fakes.explanation(s, "overview"), split=s)
-    for s in ("train", "test")
+    dataclasses.replace(
+      block_fakes.explanation(f"{scope}-{s}", scope, blocks=_SHORT), split=s
+    )
+    for scope in ("overview", "global")
+    for s in ("train", "test", "other", "more")
   ]
   _write(tmp_path / "found", found, ("html",))
   said = Page((tmp_path / "found" / "report.html").read_text("utf-8")).text
   for split in ("train", "test"):
-    assert f"Image wing ({split})" in said
+    assert said.count(f"Image wing ({split})") == 2
 
 
 def test_files_of_an_earlier_run_go(tmp_path):
