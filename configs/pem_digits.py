@@ -6,7 +6,8 @@ Three to six scanned digits on brick, grass or gravel, which hide one another:
 ten classes of objects and three of stuff; 600 scenes to train on and 150 to
 test on. The network is that of the mosaics of textures.
 
-Variants are those of `pem_folder.py`.
+Variants are those of `pem_folder.py`, and `:alike`, where all digits are of one
+class, so that they need only be told apart from one another.
 """
 
 from ml_collections import ConfigDict
@@ -24,6 +25,10 @@ def get_config(variants: str = "") -> ConfigDict:
     test="test:150",
     # A mirrored digit is none.
     augment="colour",
+    alike=False,
   )
   config.train.update(steps=1500)
-  return apply(config, variants, pem_folder.VARIANTS)
+  return apply(config, variants, VARIANTS)
+
+
+VARIANTS = {**pem_folder.VARIANTS, "alike": {"data": {"alike": True}}}

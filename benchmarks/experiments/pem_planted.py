@@ -5,12 +5,12 @@ from protojax.modify.modification import CHARACTERISTICS
 
 QUESTION = "Are a segment's tokens similar because of what makes its class?"
 
-# So that a run takes a minute of one core. Of so few steps a class is seldom
+# So that a run takes a minute and a half of one core. Of so few steps a class is seldom
 # as sure as `found.score` asks for.
 _STEPS = {
-  "data.train": "train:200",
+  "data.train": "train:300",
   "data.test": "test:60",
-  "train.steps": 350,
+  "train.steps": 450,
   "train.rate": 1e-3,
   "loss.points": 256,
   "found.score": 0.5,

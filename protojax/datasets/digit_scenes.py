@@ -1,8 +1,8 @@
 """Embedded scenes of digits on textures, with the exact mask of each object.
 
 Three to six scanned digits, 16 to 28 pixels high, hide one another before one
-or two photographs (brick, grass, gravel): ten classes of things and three of
-stuff. Training and test scenes share no scan; their textures are cut from the
+or two photographs (brick, grass, gravel): ten classes of things, or with
+`data.alike` a single one, and three of stuff. Training and test scenes share no scan; their textures are cut from the
 left and the right halves. Needs scikit-image and scikit-learn (the `demo`
 extra). A scene is made when it is read, from the seed, the split and its
 number.
@@ -53,26 +53,36 @@ class Scenes:
     count: of scenes.
     scans: the digits of the split.
     seed: of all randomness.
-    things: which classes are objects.
+    alike: whether all digits are of one class.
   """
 
   split: str
   count: int
   scans: Digits
   seed: int
-  class_names: ClassVar[tuple[str, ...]] = CLASS_NAMES
-  things: ClassVar[tuple[bool, ...]] = tuple(n in _THINGS for n in CLASS_NAMES)
+  alike: bool = False
   skipped: ClassVar[tuple[tuple[str, str], ...]] = ()
   fields: ClassVar[Mapping[str, Field]] = FIELDS
 
   def __len__(self) -> int:
     return self.count
 
+  @property
+  def class_names(self) -> tuple[str, ...]:
+    """Digits, then textures."""
+    return ("digit", *_TEXTURES) if self.alike else CLASS_NAMES
+
+  @property
+  def things(self) -> tuple[bool, ...]:
+    """Which classes are objects."""
+    return tuple(n not in _TEXTURES for n in self.class_names)
+
   def __getitem__(self, i: int) -> dict:
     generator = np.random.default_rng(
       [self.seed, _SPLITS.index(self.split), int(i)]
     )
-    image, stuff = _ground(self.split, generator)
+    image, ground = _ground(self.split, generator)
+    stuff = ground + len(self.class_names) - len(_TEXTURES)
     number, classes = np.full((SIDE, SIDE), -1), []
     low, high = _COUNT
     for n in range(int(generator.integers(low, high + 1))):
@@ -85,7 +95,7 @@ class Scenes:
       ink = generator.uniform(*_INK)
       image[place] = share * ink + (1 - share) * image[place]
       number[place][cover > _COVERED] = n
-      classes.append(int(self.scans.labels[scan]))
+      classes.append(0 if self.alike else int(self.scans.labels[scan]))
     mask = np.where(number < 0, stuff, np.array(classes)[number])
     masks = [number == n for n in range(len(classes))]
     for k in np.unique(stuff):
@@ -116,7 +126,8 @@ def load(data: Any, split: str, seed: int) -> Scenes:
   """Opens the training or test split that a config names.
 
   Args:
-    data: `train` and `test`, with a number of scenes: "train:600".
+    data: `train` and `test`, with a number of scenes: "train:600"; and `alike`,
+      False if it is not there.
     split: "train" or "test".
     seed: of all randomness.
 
@@ -131,13 +142,14 @@ def load(data: Any, split: str, seed: int) -> Scenes:
     )
   for texture in _TEXTURES:
     photos.photograph(texture)  # A missing package is reported first.
-  return Scenes(name, int(count), digits.load(data, name, seed), seed)
+  scans = digits.load(data, name, seed)
+  return Scenes(name, int(count), scans, seed, bool(data.get("alike", False)))
 
 
 def _ground(
   split: str, generator: np.random.Generator
 ) -> tuple[np.ndarray, Int[np.ndarray, "s s"]]:
-  """One or two textures on both sides of a line, and the class of each pixel.
+  """One or two textures on both sides of a line, and the number of each pixel's.
 
   The image is of floats, 0..255.
   """
@@ -151,7 +163,7 @@ def _ground(
     y * np.sin(angle) + x * np.cos(angle) > offset
   )
   image = np.where(second[..., None], crops[1], crops[0]).astype(float)
-  return image, len(_THINGS) + np.where(second, two[1], two[0])
+  return image, np.where(second, two[1], two[0])
 
 
 def _crop(

@@ -117,9 +117,13 @@ def test_a_png_of_another_size_is_refused(tmp_path):
     panoptic_folder.load(data, "train", 0)
 
 
-def test_scenes_are_of_whole_segments():
-  train = digit_scenes.load(ConfigDict(_DATA), "train", 0)
-  test = digit_scenes.load(ConfigDict(_DATA), "test", 0)
+@pytest.mark.parametrize("things", [10, 1])
+def test_scenes_are_of_whole_segments(things):
+  data = ConfigDict({**_DATA, "alike": things == 1})
+  train = digit_scenes.load(data, "train", 0)
+  test = digit_scenes.load(data, "test", 0)
+  assert train.things == (True,) * things + (False,) * 3
+  assert len(train.class_names) == things + 3
   assert not set(train.scans.numbers) & set(test.scans.numbers)
   for source in (train, test):
     for i in range(len(source)):
@@ -130,7 +134,7 @@ def test_scenes_are_of_whole_segments():
       assert_array_equal(masks.sum(axis=0), 1)
       assert masks.any((1, 2)).all()
       assert_array_equal(classes[masks.argmax(axis=0)], example["mask"])
-      stuff = classes[classes >= 10]
+      stuff = classes[classes >= things]
       assert len(set(stuff)) == len(stuff)
   assert_array_equal(train[0]["image"], train[0]["image"])
   with pytest.raises(UserError, match="how many scenes, as in train:600"):
