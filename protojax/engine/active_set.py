@@ -27,7 +27,12 @@ _SHORTEST = 1e-3
 
 
 def solve(
-  scores: Scores, start: Point, penalty: Penalty, tolerance: float, rounds: int
+  scores: Scores,
+  start: Point,
+  penalty: Penalty,
+  tolerance: float,
+  rounds: int,
+  alone: bool = False,
 ) -> tuple[Point, float, int]:
   """The weights with the smallest mean cross entropy plus penalty.
 
@@ -37,6 +42,8 @@ def solve(
     penalty: makes the minimum unique.
     tolerance: of `residual`; ends the search.
     rounds: most rounds.
+    alone: only visit classes one by one: the search ends where many are behind,
+      which is soon, and before the last digits.
 
   Returns:
     The point, its largest residual, and the number of rounds.
@@ -57,6 +64,8 @@ def solve(
       enough = max(tolerance / 2, worst * _BEHIND / 5)
       for k in behind.tolist():
         _visit(point, k, scores, penalty, enough)
+    elif alone:
+      break
     else:
       newton_step.take(point, scores, penalty)
     cut = max(last, _CUT * worst)

@@ -82,6 +82,19 @@ class Edits(Protocol):
     """
     ...
 
+  def nearly(
+    self, state: State, kept: Any, forbidden: Bool[ArrayLike, "k p"]
+  ) -> tuple[State, float]:
+    """The same sooner, with weights near to these, and what is left to do.
+
+    Args and errors are those of `solved`.
+
+    Returns:
+      The state, and the share of the search that is left; 0 if it is that of
+      `solved`.
+    """
+    ...
+
   def reference(
     self, state: State
   ) -> tuple[Float[ArrayLike, "k p"], Float[ArrayLike, " k"]] | None:
@@ -147,6 +160,12 @@ class Editable:
   ) -> State:
     """The state with the best head for its living prototypes."""
     return self.solver(state, kept, forbidden)[0]
+
+  def nearly(
+    self, state: State, kept: Kept, forbidden: Bool[ArrayLike, "k p"]
+  ) -> tuple[State, float]:
+    """The state with a head near the best one, and what is left."""
+    return self.solver.nearly(state, kept, forbidden)
 
   def reference(self, state: State) -> None:
     """None: the prototypes imitate no other classifier."""

@@ -140,6 +140,38 @@ class Solver:
       UserError: weights are forbidden in a head that does not have one for each
         class and prototype, or a score is not a number.
     """
+    return self._solved(state, kept, forbidden, alone=False)
+
+  def nearly(
+    self,
+    state: State,
+    kept: Kept,
+    forbidden: Bool[ArrayLike, "k p"] | None = None,
+  ) -> tuple[State, float]:
+    """The state with a head near the best one, which is found sooner.
+
+    Visits the classes that are far from their best weights, one by one, from
+    the best head that was found first. Where there is none, or classes share
+    weights, this is the best head.
+
+    Args and errors are those of a call.
+
+    Returns:
+      The state, and what is left of the residual, as a share of that at the
+      centre of the penalty; 0 if it is the best head.
+    """
+    state, found = self._solved(state, kept, forbidden, alone=True)
+    left = max(one.residual for one in found)
+    dense = "weight" in state.params["head"]
+    return state, left if dense and left > _FINE else 0.0
+
+  def _solved(
+    self,
+    state: State,
+    kept: Kept,
+    forbidden: Bool[ArrayLike, "k p"] | None,
+    alone: bool,
+  ) -> tuple[State, list[convex.Solution]]:
     head, found = state.params["head"], []
     if forbidden is not None and np.any(forbidden):
       head = without(head, forbidden)
@@ -151,7 +183,7 @@ class Solver:
       buffers = {"class_of": bank.class_of, "alive": alive}
       penalty = self._penalty(head, buffers, l1, forbidden)
       if "weight" in head and 8 * self.classes * len(kept.data) <= _BYTES:
-        solution = self._dense(head, buffers, penalty, kept, number)
+        solution = self._dense(head, buffers, penalty, kept, number, alone)
       else:
         solution = self._coarse(head, buffers, penalty, kept, self.tolerance)
       head = solution.params
@@ -178,6 +210,7 @@ class Solver:
     penalty: convex.Penalty,
     kept: Kept,
     number: int,
+    alone: bool,
   ) -> convex.Solution:
     """The best weights [k p] of a block, from the nearest that are known."""
     scores = kept.block(number, len(self.l1), self.classes)
@@ -195,13 +228,15 @@ class Solver:
     start = known.point if known else _start(head, own, scores, there, first)
     limit = _FINE * first
 
+    alone = alone and known is not None
+
     def refined(start: score_point.Point) -> tuple:
-      return active_set.solve(scores, start, there, limit, _ROUNDS)
+      return active_set.solve(scores, start, there, limit, _ROUNDS, alone)
 
     found = None if start is None else refined(start)
     steps = 0
     for tolerance in (_NEAR, self.tolerance):
-      if found is not None and found[1] <= limit:
+      if found is not None and (alone or found[1] <= limit):
         break
       coarse = self._coarse(head, buffers, penalty, kept, tolerance)
       if coarse.residual > tolerance:

@@ -20,6 +20,7 @@ from protojax.interact import edits as edits_lib
 from protojax.interact.atlas_images import Atlas
 from protojax.interact.editing import Edited, Editor
 from protojax.interact.session import LARGE, SMALL, jpeg
+from protojax.shown import shown
 from protojax.types import UserError
 
 # Images with another answer that the page gets.
@@ -130,18 +131,24 @@ class EditSession:
     """What edits do.
 
     Args:
-      content: JSON, as `edited_run.parse` reads it.
+      content: JSON, as `edited_run.parse` reads it, and "nearly": whether to
+        answer sooner, by a head that is near the best one.
 
     Returns:
       The figures of `edited_run.figures`, with the number of changed images as
-      "changes"; the "weights" of all prototypes to their classes; and the
-      "seconds" that it took.
+      "changes"; the "weights" of all prototypes to their classes; the "seconds"
+      that it took; and what is "left" of the search, 0 if it is at its end.
 
     Raises:
       UserError: an edit cannot be.
     """
     began = time.monotonic()
-    _, edited = self._edited(content)
+    nearly = False
+    if isinstance(content, Mapping) and "nearly" in content:
+      content = dict(content)
+      if not isinstance(nearly := content.pop("nearly"), bool):
+        raise UserError(f"nearly is {shown(nearly)}; it must be true or false")
+    _, edited = self._edited(content, nearly)
     found = edited_run.figures(self.editor, edited)
     weights, _ = self.editor.points(edited)
     return {
@@ -150,13 +157,16 @@ class EditSession:
       "changed": found["changed"][:_MOST_CHANGED],
       "weights": self._own(weights),
       "seconds": round(time.monotonic() - began, 3),
+      "left": edited.left,
     }
 
-  def _edited(self, content: Any) -> tuple[edited_run.Asked, Edited]:
+  def _edited(
+    self, content: Any, nearly: bool = False
+  ) -> tuple[edited_run.Asked, Edited]:
     asked = edited_run.parse(content)
     edited_run.require_same_model(asked, self.editor, "what was sent")
     with self._working:
-      return asked, self.editor(asked.edits)
+      return asked, self.editor(asked.edits, nearly=nearly)
 
   def save(self, content: Any) -> dict[str, Any]:
     """Saves the edited model as a new run.

@@ -47,11 +47,13 @@ class Edited:
     state: of the model.
     effect: which prototypes are alive, and which weights must be 0.
     answers: to the judged images.
+    left: what is left of the search for its head, as `Edits.nearly` tells it.
   """
 
   state: State
   effect: Effect
   answers: Answers
+  left: float = 0.0
 
 
 class Editor:
@@ -150,12 +152,15 @@ class Editor:
     """What is left after edits: `edits.applied`."""
     return applied(edits, self.model, where)
 
-  def __call__(self, edits: Sequence[Edit], where: str = "") -> Edited:
+  def __call__(
+    self, edits: Sequence[Edit], where: str = "", nearly: bool = False
+  ) -> Edited:
     """The model after edits; without any, as it is.
 
     Args:
       edits: in order.
       where: start of messages about mistakes, such as the name of a file.
+      nearly: answer sooner, by a head that is near the best one.
 
     Raises:
       UserError: an edit cannot be, or the head cannot be solved for.
@@ -164,16 +169,20 @@ class Editor:
     if not edits:
       return Edited(self.state, effect, self.before)
     # Reasons and words do not change an answer.
-    return self._edited(effect.alive.tobytes(), effect.forbidden.tobytes())
+    found = effect.alive.tobytes(), effect.forbidden.tobytes()
+    return self._edited(*found, nearly)
 
-  def _edit(self, alive: bytes, forbidden: bytes) -> Edited:
+  def _edit(self, alive: bytes, forbidden: bytes, nearly: bool) -> Edited:
     effect = Effect(
       np.frombuffer(alive, bool),
       np.frombuffer(forbidden, bool).reshape(self.model.forbidden.shape),
     )
-    state = self.without(effect)
-    state = self.edits.solved(state, self._kept, effect.forbidden)
-    return Edited(state, effect, self._answers(state))
+    state, left = self.without(effect), 0.0
+    if nearly:
+      state, left = self.edits.nearly(state, self._kept, effect.forbidden)
+    else:
+      state = self.edits.solved(state, self._kept, effect.forbidden)
+    return Edited(state, effect, self._answers(state), left)
 
   def without(self, effect: Effect) -> State:
     """The state whose other prototypes are dead; its head is as before."""

@@ -139,6 +139,33 @@ def test_a_head_is_the_same_from_near_and_from_far(
   assert_allclose(one, two, atol=1e-5)
 
 
+def test_a_head_that_is_near_comes_from_visits_alone(
+  array_source, problem, monkeypatch
+):
+  scores, labels = problem
+  solver = head_solver.Solver(CLASSES, (L1,), RIDGE, 2000)
+  kept = head_solver.Kept(scores, _stream(array_source, labels))
+  whole = _state(OWN)
+  whole.buffers["alive"] = np.ones(len(CLASS_OF), bool)
+  # Nothing is known: the best head.
+  whole, left = solver.nearly(whole, kept)
+  assert left == 0
+  gone = whole.replace(buffers=_state(OWN).buffers)
+  best, _ = solver(gone, kept)
+  with monkeypatch.context() as patch:
+    patch.setattr(active_set.newton_step, "take", None)
+    near, left = solver.nearly(gone, kept)
+  assert 1e-8 < left < 1e-2
+  alive = np.arange(len(CLASS_OF)) != GONE
+  logits = [
+    np.float64(scores) @ (np.asarray(s.params["head"]["weight"]) * alive).T
+    for s in (whole, near, best)
+  ]
+  before, now, end = logits
+  assert np.abs(now - end).max() < np.abs(before - end).max() / 5
+  assert_array_equal(now.argmax(1), end.argmax(1))
+
+
 def test_steps_that_run_out_leave_a_head_that_is_not_refined(
   array_source, problem
 ):

@@ -56,6 +56,12 @@ class Edits:
     weight = np.where(forbidden, 0, _DOUBLED * state.params["head"]["weight"])
     return state.replace(params={**state.params, "head": {"weight": weight}})
 
+  def nearly(self, state, kept, forbidden):
+    # As many again are left to double.
+    weight = np.where(forbidden, 0, state.params["head"]["weight"])
+    params = {**state.params, "head": {"weight": weight}}
+    return state.replace(params=params), 0.5
+
 
 class Method(fakes.Method):
   """The same images as of `interact_fakes`, with a head of four prototypes."""

@@ -71,6 +71,8 @@ def test_the_page_needs_nothing_from_elsewhere(server):
     (400, "edit", {"body": {"edits": [], "folder": "/tmp/x"}}),
     (400, "edit", {"body": {"edits": [_GONE], "model": "0123"}}),
     (400, "edit", {"body": {"edits": [], "author": 3}}),
+    (400, "edit", {"body": {"edits": [], "nearly": 1}}),
+    (400, "save", {"body": {"edits": [_GONE], "nearly": True}}),
     (400, "save", {"body": {"edits": []}}),
     (400, "save", {"body": {"edits": [{**_GONE, "prototypes": [9]}]}}),
   ],
@@ -123,6 +125,17 @@ def test_an_edit_is_answered_and_undone(server, session):
   assert session.editor.edits.asked == asked
   again = _post(server, "edit", {"edits": []})
   assert {**again, "seconds": 0} == {**nothing, "seconds": 0}
+
+
+def test_an_edit_is_answered_sooner_by_a_head_that_is_near(server):
+  soon = _post(server, "edit", {"edits": [_GONE], "nearly": True})
+  assert soon["weights"] == [0, 1, 3, 2]
+  assert soon["left"] == 0.5
+  found = _post(server, "edit", {"edits": [_GONE], "nearly": False})
+  assert found["weights"] == [0, 2, 6, 4]
+  assert found["left"] == 0
+  nothing = _post(server, "edit", {"edits": [], "nearly": True})
+  assert nothing["left"] == 0
 
 
 def test_a_classifier_that_came_trained_shows_the_agreement(tmp_path):
