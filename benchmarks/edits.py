@@ -53,9 +53,7 @@ def main() -> None:
   harness.tell(rows, args.json)
 
 
-def _rows(
-  problem: Any, compare: bool, removed: int
-) -> Iterator[harness.Row]:
+def _rows(problem: Any, compare: bool, removed: int) -> Iterator[harness.Row]:
   ordered = stream.ordered(problem, 1, 1024)
   solver = head_solver.Solver(problem.classes, (_L1,), _RIDGE, _STEPS)
   kept = head_solver.Kept(problem.scores, ordered)
