@@ -178,14 +178,15 @@ def _held_out(
   root: str, found: Sequence[_Image], data: Any, seed: int
 ) -> set[str]:
   """Names of the generators to test on."""
-  names = sorted(
-    {i.generator for i in found if i.generator.lower() != data.real.lower()}
-  )
+  every = {i.generator for i in found}
+  # Where the root itself is the one generator's folder, its name is "".
+  shared = data.real.lower()
+  names = sorted(n for n in every if not shared or n.lower() != shared)
   if len(names) < 2:
     raise UserError(
-      f"{root} has a single generator, {names[0] or root!r}, and none can be"
-      f" held out to test on: give folders {data.train} and {data.test}, or"
-      " test images with --config.data.test_root=DIR"
+      f"{root} has a single generator, {next(iter(names), '') or root!r}, and"
+      f" none can be held out to test on: give folders {data.train} and"
+      f" {data.test}, or test images with --config.data.test_root=DIR"
     )
   if unknown := sorted(set(data.held_out) - set(names)):
     raise UserError(

@@ -122,6 +122,12 @@ def test_generators_share_a_folder_of_real_images(make_folder, opened):
       "generator 'b' in .* has no generated image",
     ),
     (_pairs("a"), {}, "has a single generator, 'a', and none can be held out"),
+    (
+      {"real/1.png": 1, "AI/1.png": 2},
+      {},
+      "has a single generator, '/.*', and",
+    ),
+    ({"x/1.png": 1}, {"real": "x"}, "has a single generator, '/.*', and none"),
     (_pairs("a", "b"), {"held_out": ("z",)}, "held_out names 'z'; .* has a, b"),
     (_pairs("a", "b"), {"held_out": ("a", "b")}, "names all generators"),
     (_pairs("a", "b"), {"test_fraction": 0.0}, "leaves a split empty"),
