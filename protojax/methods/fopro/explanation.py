@@ -60,7 +60,7 @@ def explain(
     index = int(one["index"])
     found.add(index, row)
     if number in places:
-      drawn = _image(model, data, request, one, row, shots)
+      drawn = _image(model, data, request, one, row, shots, judged is not None)
       yield _explained(model, data, request, index, row, drawn, judged)
   if not alone:
     yield from found.prototypes(data, shots)
@@ -161,6 +161,7 @@ def _image(
   one: PyTree,
   row: PyTree,
   shots: Exemplars,
+  judged: bool,
 ) -> list[blocks.Block]:
   """One image: the picture, because of what, and the prototypes near it."""
   names, answer = model.class_names, int(row["answer"])
@@ -171,7 +172,7 @@ def _image(
       image, data.source.name(index), stretch=shapes.ratio(data, index)
     )
   ]
-  if label >= 0:
+  if label >= 0 and not judged:  # A verdict names the label.
     level = "note" if label == answer else "warning"
     drawn.append(blocks.Note(f"Its label is {names[label]}.", level))
   able = request.preset.seen(bool(row["grey"]))
@@ -196,7 +197,9 @@ def _image(
   drawn.append(
     blocks.Table(
       ("prototype of", "cosine", "relation", "probability"),
-      tuple((names[k], *(float(x[k]) for x in columns)) for k in order),
+      tuple(
+        (names[k], *(round(float(x[k]), 4) for x in columns)) for k in order
+      ),
       _NEAR,
     )
   )
@@ -327,10 +330,20 @@ class _Gathered:
 
   def overview(self) -> blocks.Explanation:
     """What answers rest on, by class."""
-    rows = tuple(
-      (name, int(self._images[k]), *means)
-      for k, name in enumerate(self._names)
-      for means in self._means(k)
+    means = [list(self._means(k)) for k in range(len(self._names))]
+    tables = (
+      blocks.Table(
+        ("class", "images", *(name for name, *_ in means[0][1:])),
+        tuple(
+          (name, int(images), *(row[1 + value] for row in own[1:]))
+          for name, images, own in zip(
+            self._names, self._images, means, strict=True
+          )
+        ),
+        f"Loss of {what} when one characteristic of the image is changed, mean"
+        " over the images with this answer",
+      )
+      for value, what in ((1, "the logit"), (0, "the cosine"))
     )
     return blocks.Explanation(
       key=f"{self._request.split}-overview",
@@ -343,16 +356,6 @@ class _Gathered:
           " the answer's class says how much the image is like the few-shot"
           " images of the class."
         ),
-        blocks.Table(
-          (
-            "class",
-            "images",
-            "characteristic",
-            "loss of cosine",
-            "loss of logit",
-          ),
-          rows,
-          f"{_BECAUSE}, mean over images",
-        ),
+        *tables,
       ),
     )

@@ -43,9 +43,9 @@ def pages(method: Any, state: State, workdir: Path) -> Iterator[Page]:
     " the worst first.",
     (
       Note(
-        f"All lines are in {list_}. Correct it and train again with"
-        f" --config.cleaning.corrected={list_}; write yes under"
-        " checked where an image shall be trusted as a few-shot image is."
+        f"All lines are in {list_}. Correct them, write yes under checked where"
+        " an image shall be trusted as a few-shot image is, and train again:"
+        " give the file to the key cleaning.corrected of the config."
       ),
       Sentence(
         "The vote is the share, 0 to 1, that classifier and prototypes give a"

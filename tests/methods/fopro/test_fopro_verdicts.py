@@ -8,6 +8,7 @@ import pytest
 from protojax import methods
 from protojax.configs import fopro_folder
 from protojax.engine.stage import Fit
+from protojax.explain.request import Request
 from protojax.methods.fopro import (
   cleaning_list,
   explanation,
@@ -103,6 +104,30 @@ def test_the_page_counts_verdicts_by_class():
     *("web images", "kept", "relabelled", "dropped", "taken in"),
   )
   assert table.rows == (("a", 2, 1, 1, 0, 0), ("b", 2, 1, 0, 1, 1))
+
+
+def test_the_overview_has_a_row_for_each_class():
+  """A grey image has no hue, and does not count for it."""
+  request = Request()
+  names = request.preset.names
+  gathered = explanation._Gathered(("a", "b"), request)
+  hue = names.index("hue")
+  for index, (loss, grey) in enumerate(((2.0, False), (4.0, True))):
+    delta = np.full((len(names), 2), [0.1, 1.0]) * loss
+    row = {"answer": 1, "grey": grey, "delta": delta, "cosines": [0.2, 0.3]}
+    gathered.add(index, row)
+  _, logit, cosine = gathered.overview().blocks
+  assert logit.columns == ("class", "images", *names[1:])
+  expected = [3.0] * len(names)
+  for n in range(len(names)):
+    if not request.preset.seen(True)[n]:
+      expected[n] = 2.0
+  assert expected[hue] == 2.0
+  assert logit.rows == (
+    ("a", 0, *[None] * len(names[1:])),
+    ("b", 2, *expected[1:]),
+  )
+  np.testing.assert_allclose(cosine.rows[1][2:], np.array(expected[1:]) / 10)
 
 
 @pytest.fixture
