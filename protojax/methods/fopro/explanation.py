@@ -318,7 +318,7 @@ class _Gathered:
         scope="global",
         split=self._request.split,
         subject=f"prototype of {name}",
-        group="Prototypes",
+        group=f"Prototypes ({self._request.split})",
         blocks=tuple(drawn),
       )
 

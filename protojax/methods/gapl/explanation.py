@@ -158,7 +158,7 @@ class _Gathered:
         scope="global",
         split=self._request.split,
         subject=f"prototype {j}",
-        group=f"Directions of {group} images",
+        group=f"Directions of {group} images ({self._request.split})",
         blocks=(
           blocks.Gallery(gallery, "Images that attend to it most"),
           self._use(j),
@@ -185,16 +185,17 @@ class _Gathered:
 
   def overview(self) -> blocks.Explanation:
     """What verdicts rest on, over all images."""
-    names = self._request.preset.names
     because = tuple(
-      (verdict, name, float(mean) if n else None, int(n))
-      for verdict, means, counts in zip(
-        Network.class_names,
-        self._losses.means,
-        self._losses.counts,
+      (
+        name,
+        *(float(m) if n else None for m, n in zip(of, counts, strict=True)),
+      )
+      for name, of, counts in zip(
+        self._request.preset.names,
+        self._losses.means.T,
+        self._losses.counts.T,
         strict=True,
       )
-      for name, mean, n in zip(names, means, counts, strict=True)
     )
     drawn: list[blocks.Block] = [
       blocks.Sentence(
@@ -204,9 +205,9 @@ class _Gathered:
         " that loses most by hue or contrast may rest on style."
       ),
       blocks.Table(
-        ("verdict", "characteristic", "importance", "images"),
+        ("characteristic", *(f"called {n}" for n in Network.class_names)),
         because,
-        f"{_BECAUSE}, mean over images",
+        f"{_BECAUSE}, mean over images that can be changed so",
       ),
     ]
     if self._best:

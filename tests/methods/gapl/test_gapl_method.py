@@ -10,6 +10,7 @@ from protojax import methods, parallel
 from protojax.configs import gapl_folder
 from protojax.engine.stage import Fit
 from protojax.explain import blocks
+from protojax.explain.request import Request
 from protojax.methods.gapl import explanation, network
 from protojax.modify import presets
 from protojax.types import UserError
@@ -150,3 +151,16 @@ def test_an_image_is_explained_with_its_verdict():
   assert isinstance(because, blocks.Table)
   assert because.rows == (("identity", 0.0), ("contrast 0.45", 0.5))
   assert network.CLASS_NAMES == ("real", "generated")
+
+
+def test_the_overview_has_a_column_for_each_verdict():
+  gathered = explanation._Gathered(0, Request(preset=_PRESET))
+  for index, (logit, loss) in enumerate(((2.0, 0.5), (1.0, 0.7))):
+    row = {"logit": logit, "delta": np.array([0.0, loss]), "grey": False}
+    gathered.add(index, row)
+  _, table = gathered.overview().blocks
+  assert table.columns == ("characteristic", "called real", "called generated")
+  assert table.rows == (
+    ("identity", None, 0.0),
+    ("contrast 0.45", None, pytest.approx(0.6)),
+  )
