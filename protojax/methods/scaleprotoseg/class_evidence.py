@@ -20,6 +20,16 @@ from protojax.types import State
 
 # Classes that are compared in a matrix, and images in the list of the worst.
 _COMPARED, _WORST = 30, 20
+# Names of figures, as a reader takes them.
+_WORDS = {
+  "miou": "IoU (what answer and truth share of both), mean over the classes",
+  "boundary_iou": "the same along boundaries",
+  "pixel_accuracy": "share of pixels that are right",
+  "class_accuracy": "the same, mean over the classes",
+  "used": "that answers rest on",
+  "used_per_class": "the same for a class, mean",
+  "prototypes_per_group": "in a group, mean",
+}
 
 
 class Gathered:
@@ -236,7 +246,12 @@ def overview(
       " it the most points. A group is a weighted mean of log similarities."
     ),
     blocks.pairs(
-      judging.of_prototypes(network, state), ("what", "number"), "Prototypes"
+      {
+        _WORDS.get(name, name): number
+        for name, number in judging.of_prototypes(network, state).items()
+      },
+      ("what", "number"),
+      "Prototypes",
     ),
   ]
   if found.counts is not None:
@@ -244,7 +259,7 @@ def overview(
     worst = found.worst_first(_WORST)
     drawn.append(
       blocks.Table(
-        ("image", "share wrong"),
+        ("image", "share of its pixels that are wrong"),
         tuple((data.source.name(i), found.wrong[i]) for i in worst),
         "Worst images",
       )
@@ -260,7 +275,7 @@ def overview(
 
 def _judged(counts: Counts, names: tuple[str, ...]) -> Iterator[blocks.Block]:
   scores = {
-    name: None if np.isnan(value) else value
+    _WORDS.get(name, name): None if np.isnan(value) else value
     for name, value in segmentation.scores(counts).items()
   }
   yield blocks.pairs(scores, ("metric", "value"), "Over all images")
