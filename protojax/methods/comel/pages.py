@@ -41,8 +41,8 @@ def pages(method: Any, state: State, workdir: Path) -> Iterator[Page]:
     "maps",
     "Maps of bags",
     "Where the positive instances of some test bags lie: the redder, the more"
-    " positive. Turn the wheel or press the buttons to come nearer, drag to"
-    " move.",
+    " positive. Turn the wheel or press the buttons to come nearer, drag or"
+    " press the arrow keys to move.",
     html=Markup(template.render(maps=maps, side=_SIDE)),
   )
 
