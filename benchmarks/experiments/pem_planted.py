@@ -5,8 +5,8 @@ from protojax.modify.modification import CHARACTERISTICS
 
 QUESTION = "Are a segment's tokens similar because of what makes its class?"
 
-# So that a run takes a minute and a half of one core. Of so few steps a class is seldom
-# as sure as `found.score` asks for.
+# So that a run takes a minute and a half of one core. After so few steps few
+# segments have a class as probable as `found.score` asks for by default.
 _STEPS = {
   "data.train": "train:300",
   "data.test": "test:60",
