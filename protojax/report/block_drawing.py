@@ -32,6 +32,8 @@ ROWS = 200
 _DASHES = ("", "7 4", "2 3", "10 3 2 3", "1 5", "12 5")
 # A label stands above its box if this share of the picture is free there.
 _ROOM = 0.1
+# Sides of a picture of one colour, at most, as legends have them.
+_COLOUR = 24
 # Of an explanation, beside its blocks.
 _FIELDS = tuple(
   f.name for f in dataclasses.fields(blocks.Explanation) if f.name != "blocks"
@@ -179,16 +181,22 @@ def matrix(block: blocks.Matrix, put: Put, name: str) -> Drawn:
 
 
 def gallery(block: blocks.Gallery, put: Put, name: str) -> Drawn:
-  """Pictures side by side."""
+  """Pictures side by side; small ones of one colour beside their names."""
   return Drawn(
     "gallery",
     {
       "caption": block.caption,
+      "colours": all(_is_colour(one.image) for one in block.pictures),
       "pictures": [
         _framed(one, put, f"{name}-{n}") for n, one in enumerate(block.pictures)
       ],
     },
   )
+
+
+def _is_colour(image: Picture) -> bool:
+  small = max(image.shape[:2]) <= _COLOUR
+  return small and bool((image == image[:1, :1]).all())
 
 
 def regions(block: blocks.Regions, put: Put, name: str) -> Drawn:

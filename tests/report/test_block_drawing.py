@@ -145,3 +145,12 @@ def test_a_title_without_its_subject_gets_it_in_lists(store):
   assert block_drawing.explanation(found, store)["label"] == "a.png: real, 97 %"
   found = block_fakes.explanation(title="A.png: real", subject="a.png")
   assert block_drawing.explanation(found, store)["label"] == "A.png: real"
+
+
+def test_a_legend_is_a_gallery_of_small_pictures_of_one_colour(store):
+  red = blocks.Picture(np.full((24, 24, 3), (200, 0, 0), np.uint8), "red")
+  drawn = block_fakes.picture(20, 24)
+  assert _draw(blocks.Gallery((red, red)), store)["colours"]
+  assert not _draw(blocks.Gallery((red, drawn)), store)["colours"]
+  large = blocks.Picture(red.image.repeat(2, axis=0), "red")
+  assert not _draw(blocks.Gallery((large,)), store)["colours"]

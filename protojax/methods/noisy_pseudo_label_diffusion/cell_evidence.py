@@ -3,14 +3,13 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from jaxtyping import UInt8
 import numpy as np
 
 from protojax.data.source import printable
 from protojax.explain import blocks, dense_pictures, shapes
 from protojax.explain.request import Request
 from protojax.methods.noisy_pseudo_label_diffusion.network import Network
-from protojax.types import Picture
+from protojax.types import Box, Picture
 
 # Cells around the one that is most similar, on each side of it.
 _AROUND = 2
@@ -168,8 +167,10 @@ def prototypes(
     )[: request.nearest]
     images = data.examples([patch.index for patch in own])["image"]
     gallery = tuple(
-      blocks.Picture(
-        _around(network, np.asarray(pixels), patch.cell),
+      _around(
+        network,
+        np.asarray(pixels),
+        patch.cell,
         f"{printable(data.source.name(patch.index))}: {patch.cosine:.3f}",
         stretch=shapes.ratio(data, patch.index),
       )
@@ -188,11 +189,15 @@ def prototypes(
           " image. These cells of labelled images are the most similar to it,"
           " one of each image, with their cosine."
         ),
-        blocks.Gallery(gallery, "Nearest cells"),
+        blocks.Gallery(gallery, "Nearest cells, in frames"),
         blocks.Table(
-          ("image", "cell", "cosine"),
+          ("image", "x", "y", "cosine"),
           tuple(
-            (printable(data.source.name(p.index)), p.cell, p.cosine)
+            (
+              printable(data.source.name(p.index)),
+              *_middle(network, p.cell),
+              p.cosine,
+            )
             for p in own
           ),
           "Cells nearest to prototypes",
@@ -202,17 +207,31 @@ def prototypes(
 
 
 def _around(
-  network: Network, pixels: Picture, cell: int
-) -> UInt8[np.ndarray, "h w 3"]:
-  """A cell and some around it, as far as there is an image."""
-  rows, columns = network.grid
+  network: Network, pixels: Picture, cell: int, caption: str
+) -> blocks.Picture:
+  """A cell in a frame, with as many around it as fit; all have one size."""
   size = network.image_size
+  spans = []
+  for place, count in zip(
+    divmod(cell, network.grid[1]), network.grid, strict=True
+  ):
+    wide = min(2 * _AROUND + 1, count)
+    first = min(max(place - _AROUND, 0), count - wide)
+    edges = (first, first + wide, place, place + 1)
+    begin, end, *own = (x * size // count for x in edges)
+    spans.append((begin, end, own[0] - begin, own[1] - begin))
+  (top, bottom, *y), (left, right, *x) = spans
+  box = Box(y[0], x[0], y[1], x[1])
+  crop = pixels[top:bottom, left:right]
+  return blocks.Picture(crop, caption, (blocks.Frame(box),))
+
+
+def _middle(network: Network, cell: int) -> tuple[float, float]:
+  """x and y of the middle of a cell in pixels."""
+  rows, columns = network.grid
   y, x = divmod(cell, columns)
-  top, left = max(y - _AROUND, 0), max(x - _AROUND, 0)
-  return pixels[
-    top * size // rows : (y + _AROUND + 1) * size // rows,
-    left * size // columns : (x + _AROUND + 1) * size // columns,
-  ]
+  size = network.image_size
+  return (x + 0.5) * size / columns, (y + 0.5) * size / rows
 
 
 class Gathered:

@@ -86,11 +86,12 @@ def test_a_prototype_is_shown_by_its_nearest_cells(method):
   assert len(found) == 6
   (table,) = _of(found[2], blocks.Table)
   assert [line[1:] for line in table.rows] == [
-    (16 * i + 2, i / 10) for i in (7, 6, 5)
+    (10, 4 * i + 2, i / 10) for i in (7, 6, 5)
   ]
   (gallery,) = _of(found[0], blocks.Gallery)
-  # At the left border: the cell and two to its right, of 4 pixels each.
-  assert gallery.pictures[0].image.shape == (20, 12, 3)
+  # At the left border: five cells of 4 pixels, of which the first one counts.
+  assert gallery.pictures[0].image.shape == (20, 20, 3)
+  assert gallery.pictures[0].boxes[0].box == (8, 0, 12, 4)
 
 
 def test_edges_are_measured_by_class_where_it_is_said_and_there():

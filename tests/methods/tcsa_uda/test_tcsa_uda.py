@@ -203,6 +203,74 @@ def test_arms_have_their_terms():
     assert ("adversary" in state.params) == bool(wanted)
 
 
+def test_each_domain_can_have_averages_of_its_own():
+  """Those of the source move by its images alone, and answer for it alone."""
+  keys = {"data.image_size": 16, "backbone.widths": (4,), "adversary.layers": 1}
+  method = load(
+    **keys,
+    **{
+      "auxiliary.level": "",
+      "adversary.weight": 0.0,
+      "decoder.norm": "batch",
+      "backbone.norm_by_domain": True,
+    },
+  )
+  network = method.network
+  state = jax.device_get(jax.jit(method.init)(parallel.init_key(0)))
+  images = np.random.default_rng(0).uniform(0, 255, (2, 2, 16, 16, 3))
+  source, target = np.float32(images)
+
+  def step(state, batch):
+    seen, found = network.see_both(
+      state.params, state.statistics, batch["source"], batch["target"]
+    )
+    return seen.logits, found
+
+  program = parallel.pmap(step, in_axes=(None, 0), out_axes=(0, None))
+  batch = parallel.shard({"source": source, "target": target})
+  _, moved = jax.device_get(program(state, batch))
+  own = moved.pop("source")
+  before = state.statistics["backbone"]
+  for after, other in ((own, moved), (moved, own)):
+    means = [jax.tree.leaves(x["backbone"]) for x in (after, other)]
+    assert any((a != b).any() for a, b in zip(*means, strict=True))
+    pairs = zip(means[0], jax.tree.leaves(before), strict=True)
+    assert any((a != b).any() for a, b in pairs)
+  after = state.replace(statistics={**moved, "source": own})
+  assert network.of_source(after).statistics is own
+  # With the same images for both, both move alike.
+  _, moved = jax.device_get(
+    program(state, parallel.shard({"source": source, "target": source}))
+  )
+  own = moved.pop("source")
+  for a, b in zip(*map(jax.tree.leaves, (own, moved)), strict=True):
+    np.testing.assert_allclose(a, b, rtol=1e-6)
+
+
+def test_selective_entropy_is_a_term_of_the_second_stage():
+  method = load(
+    **{
+      "data.image_size": 16,
+      "backbone.widths": (4,),
+      "auxiliary.level": "",
+      "adversary.weight": 0.0,
+      "entropy.weight": 0.5,
+      "entropy.views": 1,
+    }
+  )
+  state = jax.eval_shape(method.init, parallel.init_key(0))
+  now = Now(jax.random.key(0), jnp.int32(0), jnp.float32(0.5))
+  (_, fit) = fits(method)
+  batch = {n: next(s.batches(0, 1)) for n, s in fit.streams.items()}
+  one = jax.tree.map(lambda x: np.asarray(x)[None], batch)
+  mapped = jax.vmap(
+    lambda s, b: parallel.pmean(fit.loss(s.params, s, b, now)[0]),
+    in_axes=(None, 0),
+    axis_name=parallel.mapped.AXIS,
+  )
+  assert "selective" in jax.eval_shape(mapped, state, one)
+
+
 def test_words_can_make_a_convolution_of_each_image():
   method = load(**{"text.kind": "tfidf", "text.conditioning": True})
   state = jax.eval_shape(method.init, parallel.init_key(0))
@@ -253,6 +321,7 @@ def test_the_papers_network_has_its_parts():
       {"text.kind": "strokes", "text.conditioning": True},
       "conditioning needs vectors of words",
     ),
+    ({"backbone.norm_by_domain": True}, "norm=group: choose batch"),
     ({"optimizer.kind": "adam"}, "choose adamw, sgd"),
     ({"adapt.patience": 3}, "needs images to validate on"),
     ({"adapt.ramp": 2.0}, "adapt.ramp is 2.0"),
