@@ -207,7 +207,7 @@ def prototypes(
 
 
 def _around(
-  network: Network, pixels: Picture, cell: int, caption: str
+  network: Network, pixels: Picture, cell: int, caption: str, stretch: float
 ) -> blocks.Picture:
   """A cell in a frame, with as many around it as fit; all have one size."""
   size = network.image_size
@@ -223,7 +223,7 @@ def _around(
   (top, bottom, *y), (left, right, *x) = spans
   box = Box(y[0], x[0], y[1], x[1])
   crop = pixels[top:bottom, left:right]
-  return blocks.Picture(crop, caption, (blocks.Frame(box),))
+  return blocks.Picture(crop, caption, (blocks.Frame(box),), stretch)
 
 
 def _middle(network: Network, cell: int) -> tuple[float, float]:
