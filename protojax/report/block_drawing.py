@@ -67,7 +67,8 @@ def explanation(found: blocks.Explanation, put: Put) -> dict[str, Any]:
   if found.subject and found.subject.lower() not in label.lower():
     label = f"{found.subject}: {label}"
   fields = {f: getattr(found, f) for f in _FIELDS}
-  return {**fields, "label": label, "blocks": drawn}
+  fields["title"] = signed(found.title)
+  return {**fields, "label": signed(label), "blocks": drawn}
 
 
 def draw(block: blocks.Block, put: Put, name: str) -> Drawn:
@@ -171,9 +172,9 @@ def matrix(block: blocks.Matrix, put: Put, name: str) -> Drawn:
     {
       "caption": block.caption,
       "unit": block.unit,
-      "columns": block.columns,
+      "columns": [signed(name) for name in block.columns],
       "rows": [
-        (name, [(cell(v), v < 0, _shade(v, most)) for v in row])
+        (signed(name), [(cell(v), v < 0, _shade(v, most)) for v in row])
         for name, row in zip(block.rows, block.values.tolist(), strict=True)
       ],
     },

@@ -22,6 +22,7 @@ from protojax.report import (
   page_files,
 )
 from protojax.report.block_tables import BlockTables
+from protojax.report.block_text import signed
 from protojax.report.pictures import Pictures
 from protojax.report.report_folder import ReportFolder
 from protojax.types import Picture
@@ -132,7 +133,7 @@ class Report(ReportFolder):
         found.setdefault(e["group"], []).append(e)
     return [
       _Group(
-        name or "Not grouped" if len(found) > 1 else name or "All",
+        signed(name) or _unnamed(of, len(found)),
         _told_apart(of),
         f"#group-{n}" if single else f"group-{n}.html",
       )
@@ -144,6 +145,13 @@ class Report(ReportFolder):
     for scope, count in self._scopes.items():
       table.add_row(scope, str(count))
     return [table] if self._scopes else []
+
+
+def _unnamed(found: Sequence[dict[str, Any]], groups: int) -> str:
+  """The name of what has no group, among so many groups."""
+  if all(e["scope"] == "global" for e in found):
+    return "Parts of the model"
+  return "Not grouped" if groups > 1 else "All"
 
 
 def _told_apart(found: list[dict[str, Any]]) -> list[dict[str, Any]]:

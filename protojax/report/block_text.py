@@ -33,4 +33,4 @@ def cell(value: blocks.Cell) -> str:
     return UNKNOWN
   if isinstance(value, bool | np.bool_):
     return "yes" if value else "no"
-  return value if isinstance(value, str) else number(value)
+  return signed(value) if isinstance(value, str) else number(value)

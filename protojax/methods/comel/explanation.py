@@ -118,8 +118,8 @@ def _one(
       blocks.Sentence(_verdict(bag, names[said], label)),
       *_answers(bag, names),
       _map(bag),
-      *_exemplars(bag),
       _MEANINGS,
+      *_exemplars(bag),
       _instances(bag),
       *_because(bag, because),
     ),
@@ -278,11 +278,15 @@ def _because(bag: Bag, because: Because) -> Iterator[blocks.Block]:
     yield blocks.Note(_NO_EMBEDDER)
     return
   similarity, delta, left_out = because.of(bag, tiles)
+  yield blocks.Sentence(
+    "What the similarity of these instances to z+ loses when their picture is"
+    " changed:"
+  )
   yield _scores(rows, similarity, delta)
   if left_out:
     yield blocks.Note(
-      f"The pictures are grey: {', '.join(left_out)} cannot change in them and"
-      " are left out."
+      f"The pictures are grey: {' and '.join(left_out)} cannot change in them"
+      " and are left out."
     )
 
 

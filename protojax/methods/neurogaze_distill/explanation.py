@@ -289,7 +289,7 @@ def overview(
     ]  # fmt: skip
   return blocks.Explanation(
     key=f"overview-{request.split}",
-    title=request.split,
+    title=f"The {request.split} images together",
     scope="overview",
     split=request.split,
     blocks=tuple(found),

@@ -149,7 +149,7 @@ class Experts:
         blocks.Table(
           ("expert", "share of the patches"),
           tuple(zip(self._names, map(float, load), strict=True)),
-          "Load",
+          "Share of the patches that each expert has",
         ),
         blocks.Matrix(
           tuple(names), self._names, usage, "Share of each class's patches"
@@ -254,7 +254,8 @@ def _nothing(net: MixtureNetwork, split: str) -> blocks.Explanation:
 
 
 def _class(data: Stream, label: int) -> str:
-  return data.source.class_names[label] if label >= 0 else "unknown"
+  known = data.source.class_names[label] if label >= 0 else "unknown class"
+  return f"Images of {known}"
 
 
 def _stacked(rows: list[dict[str, Any]]) -> dict[str, np.ndarray]:
