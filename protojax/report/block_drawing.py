@@ -211,7 +211,7 @@ def regions(block: blocks.Regions, put: Put, name: str) -> Drawn:
       "rows": rows,
       "columns": columns,
       "regions": [
-        (text, _outline(block.numbers == n))
+        (signed(text), _outline(block.numbers == n))
         for n, text in enumerate(block.texts)
       ],
     },

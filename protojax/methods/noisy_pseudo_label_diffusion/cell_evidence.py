@@ -282,8 +282,10 @@ class Gathered:
       split=self.request.split,
       blocks=(
         blocks.Sentence(
-          f"Cells that say after each step what they end as: {settled}. Mean"
-          f" disagreement of the seeds: {self.apart / count:.4f}."
+          "The answer is made from noise in steps. Share of the cells that have"
+          f" their final class after each step: {settled}. Mean disagreement of"
+          f" the seeds, from 0 (every noise leads to the same answer) to 1:"
+          f" {self.apart / count:.4f}."
         ),
         blocks.Table(
           ("class", "images", *(f"step {t + 1}" for t in range(steps))),
