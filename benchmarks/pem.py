@@ -3,9 +3,10 @@
 python benchmarks/pem.py [--quick]
 
 One layer, 100 queries, 256 channels and 8 heads, an image, forward: processor
-time, which counts no waiting on busy cores, and the operations that XLA counts in the compiled program; of PEM-CA, in the
-one that compares all tokens at a time, since XLA counts a loop once. A token is
-in the mask of a query or not, half of each.
+time, which counts no waiting on busy cores, and the operations that XLA counts
+in the compiled program; of PEM-CA, in the one that compares all tokens at a
+time, since XLA counts a loop once. A token is in the mask of a query or not,
+half of each.
 """
 
 from collections.abc import Iterator

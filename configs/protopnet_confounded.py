@@ -2,9 +2,9 @@
 
 python train.py --config=configs/protopnet_confounded.py
 
-Test accuracy 0.810, and 0.652 on discs, whose mark is gone there, means of seeds
-0 to 4 after some 26 seconds of processor time each. Once the prototypes of the mark
-are thrown out it is 0.855 and 0.888 (docs/interacting.md).
+Test accuracy 0.810, and 0.652 on discs, whose mark is gone there, means of
+seeds 0 to 4 after some 26 seconds of processor time each. Once the prototypes
+of the mark are thrown out it is 0.855 and 0.888 (docs/interacting.md).
 
 Variant: `:debug` shrinks everything.
 """

@@ -2,10 +2,10 @@
 
 Three to six scanned digits, 16 to 28 pixels high, hide one another before one
 or two photographs (brick, grass, gravel): ten classes of things, or with
-`data.alike` a single one, and three of stuff. Training and test scenes share no scan; their textures are cut from the
-left and the right halves. Needs scikit-image and scikit-learn (the `demo`
-extra). A scene is made when it is read, from the seed, the split and its
-number.
+`data.alike` a single one, and three of stuff. Training and test scenes share no
+scan; their textures are cut from the left and the right halves. Needs
+scikit-image and scikit-learn (the `demo` extra). A scene is made when it is
+read, from the seed, the split and its number.
 """
 
 from collections.abc import Mapping
@@ -149,7 +149,7 @@ def load(data: Any, split: str, seed: int) -> Scenes:
 def _ground(
   split: str, generator: np.random.Generator
 ) -> tuple[np.ndarray, Int[np.ndarray, "s s"]]:
-  """One or two textures on both sides of a line, and the number of each pixel's.
+  """One or two textures beside a line, and the number of each pixel's.
 
   The image is of floats, 0..255.
   """
