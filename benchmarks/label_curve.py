@@ -27,7 +27,7 @@ TO = experiments.ROOT / "docs" / "label_diffusion_curve.svg"
 _COLOURS = {"full": "#0072b2", "no anchors": "#d55e00", "plain": "#009e73"}
 _FLOOR = "labelled images alone"
 _WIDE, _HIGH = 640, 360
-_LEFT, _RIGHT, _TOP, _BOTTOM = 60, 500, 20, 310
+_LEFT, _RIGHT, _TOP, _BOTTOM = 60, 500, 34, 310
 _GREY = "#777"
 
 # Share of wrong regions in percent -> Dice of each seed.
@@ -126,7 +126,7 @@ def _axes(low: float, high: float, most: int, place: Place) -> list[str]:
   middle = (_LEFT + _RIGHT) / 2
   parts.append(
     f'<text x="{middle}" y="{_BOTTOM + 40}" text-anchor="middle">regions of'
-    f' pseudo-labels made wrong</text><text x="{_LEFT - 45}" y="{_TOP - 6}">'
+    f' pseudo-labels made wrong</text><text x="{_LEFT - 45}" y="{_TOP - 16}">'
     "Dice</text>"
   )
   return parts

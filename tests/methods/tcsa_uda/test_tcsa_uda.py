@@ -47,21 +47,20 @@ def sizes(tree):
 TERMS = ("telling", "fooling", "relation", "centres")
 
 
+# Of a network that compiles soon, with all parts.
+SMALL = {
+  "batch_size": 2,
+  "data.image_size": 32,
+  "backbone.widths": (4, 8),
+  "auxiliary.level": "up_1",
+  "adversary.layers": 1,
+}
+
+
 @pytest.fixture(scope="module")
 def gradients():
-  """Of some terms, by name: the largest gradient of each group.
-
-  The network is small, so that it compiles soon.
-  """
-  method = load(
-    **{
-      "batch_size": 2,
-      "data.image_size": 32,
-      "backbone.widths": (4, 8),
-      "auxiliary.level": "up_1",
-      "adversary.layers": 1,
-    }
-  )
+  """Of some terms, by name: the largest gradient of each group."""
+  method = load(**SMALL)
   objective = Objective(
     method.network, method.config, method.words.relations, True
   )
@@ -163,7 +162,7 @@ def test_no_label_of_the_target_enters_training(tmp_path, monkeypatch):
 @pytest.mark.slow
 def test_training_moves_what_it_should():
   """Two steps: all but the prototypes, and the centres are kept."""
-  method = load()
+  method = load(**SMALL)
   _, fit = fits(method)
   state = jax.device_get(jax.jit(method.init)(parallel.init_key(0)))
   short = dataclasses.replace(fit, length=stages.steps(2))
