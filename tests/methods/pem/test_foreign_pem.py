@@ -10,7 +10,7 @@ from numpy.testing import assert_array_equal
 import pytest
 
 from configs import pem_folder
-from protojax import methods, parallel
+from protojax import backbones, methods, parallel
 from protojax.methods.pem import foreign
 from protojax.types import UserError
 from protojax.weights import pytorch
@@ -214,21 +214,16 @@ def test_every_tensor_finds_its_place(module):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-  ("name", "blocks"), [("stdc1", (2, 2, 2)), ("stdc2", (4, 5, 3))]
-)
-def test_a_network_with_stdc_finds_its_place(name, blocks):
-  backbone = functools.partial(_stdc, blocks=blocks)
-  module = _module(backbone, (64, 256, 512, 1024))
+def test_a_network_with_stdc_finds_its_place():
+  module = _module(_stdc, (64, 256, 512, 1024))
   method, state, found = _opened(module)
-  assert method.config.backbone.name == name
-  assert foreign.described(found).startswith(f"{name} with 5 queries")
-  assert method.network.grids == ((2, 2),)
-  last = f"features.{1 + sum(blocks)}"
+  assert method.config.backbone.name == "stdc1"
+  assert foreign.described(found).startswith("stdc1 with 5 queries")
+  assert method.network.levels[-1] == "stage_5"
   given, own = module.tensors, state.params["backbone"]
   assert_array_equal(
-    own[f"stage_5_block_{blocks[-1] - 1}"]["conv_4"]["kernel"],
-    given[f"backbone.{last}.conv_list.3.conv.weight"].transpose(2, 3, 1, 0),
+    own["stage_5_block_1"]["conv_4"]["kernel"],
+    given["backbone.features.7.conv_list.3.conv.weight"].transpose(2, 3, 1, 0),
   )
   assert_array_equal(
     state.statistics["backbone"]["batch_stats"]["stem_norm_1"]["var"],
@@ -240,6 +235,21 @@ def test_a_network_with_stdc_finds_its_place(name, blocks):
       ..., 0, 0
     ].T,
   )
+
+
+@pytest.mark.slow
+def test_stdc2_is_told_from_stdc1_by_its_blocks():
+  """It has all kernels of the smaller one, and more."""
+  blocks = functools.partial(_stdc, blocks=(4, 5, 3))
+  module = _module(blocks, (64, 256, 512, 1024))
+  found = foreign.read(module, Path(), 64)
+  assert foreign.described(found).startswith("stdc2 with 5 queries")
+  told = foreign.settings(found)
+  assert told["backbone.name"] == "stdc2"
+  backbone = backbones.load("stdc2", "float32", remat=False)
+  own = foreign._below(found.tensors, "backbone.")
+  kernels = backbone.convert(own)["params"]
+  assert kernels["stage_5_block_2"]["conv_4"]["kernel"].shape[2:] == (128, 128)
 
 
 @pytest.mark.parametrize("deeper", [False, True])

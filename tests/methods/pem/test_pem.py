@@ -100,12 +100,15 @@ def test_cached_maps_lead_to_the_same_predictions():
   method = _load(**{"train.backbone": 0.0})
   network, state = method.network, starts.begun(method.init)
   batch = next(method.stream("train").batches())
-  rows = jax.jit(method._mapped)(state, batch)
-  assert set(rows) == {"maps", "mask"}
-  found, _ = jax.jit(network.of_maps)(
-    state.params, state.statistics, rows["maps"]
-  )
-  expected = jax.jit(network.seen)(state, batch["image"])
+
+  @jax.jit
+  def both(state, batch):
+    rows = method._mapped(state, batch)
+    assert set(rows) == {"maps", "mask"}
+    found, _ = network.of_maps(state.params, state.statistics, rows["maps"])
+    return found, network.seen(state, batch["image"])
+
+  found, expected = both(state, batch)
   assert_allclose(found.masks, expected.masks, rtol=1e-5, atol=1e-5)
 
 
