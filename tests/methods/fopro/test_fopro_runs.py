@@ -92,6 +92,11 @@ def test_mix_up_follows_the_verdicts_and_the_gap_is_told(run):
 
 
 def test_a_corrected_list_is_learned_from(root, run, tmp_path):
+  """Without few-shot images: prototypes are of the web.
+
+  Behind bilinear pooling and one layer, as in a B-CNN; images have fewer pixels
+  than the square that is cut out of them.
+  """
   folder, _, rows = run
   web = [row for row in rows if not row["few_shot"]]
   web[0] |= {"verdict": "dropped"}
@@ -105,40 +110,26 @@ def test_a_corrected_list_is_learned_from(root, run, tmp_path):
     root,
     tmp_path / "again",
     **{
-      "baseline": "plain",
-      "cleaning.corrected": path,
-      "data.validation_fraction": 0.2,
-    },
-  )
-  assert "relabelled" in summary
-  found = {row["image"]: row for row in again}
-  assert found.keys() == {row["image"] for row in rows}
-  taught = found[web[1]["image"]]
-  assert taught["given_label"] == taught["label"] == "red"
-  assert taught["few_shot"] == "yes"
-  assert found[web[2]["image"]]["given_label"] == web[2]["given_label"]
-  assert (folder / "cleaning.csv").read_text() != path.read_text()
-
-
-def test_without_few_shot_images_prototypes_are_of_the_web(root, tmp_path):
-  """Behind bilinear pooling and one layer, as in a B-CNN.
-
-  Images have fewer pixels than the square that is cut out of them.
-  """
-  summary, rows = _run(
-    root,
-    tmp_path,
-    **{
       **_NONE,
       "stages.contrast": 1,
+      "cleaning.corrected": path,
       "data.shots": 0,
-      "network.pooling": "bilinear",
-      "network.hidden": 0,
+      "data.validation_fraction": 0.2,
       "data.image_size": 24,
       "data.resize": "aspect",
       "data.resize_size": 28,
+      "network.pooling": "bilinear",
+      "network.hidden": 0,
     },
   )
-  assert not any(row["few_shot"] for row in rows)
+  assert "relabelled" in summary
   assert -1 <= summary["metrics"]["prototype_cosine"] <= 1
   assert np.isfinite(summary["metrics"]["cross_entropy"])
+  found = {row["image"]: row for row in again}
+  assert found.keys() == {row["image"] for row in web}
+  taught = found.pop(web[1]["image"])
+  assert taught["given_label"] == taught["label"] == "red"
+  assert taught["few_shot"] == "yes"
+  assert not any(row["few_shot"] for row in found.values())
+  assert found[web[2]["image"]]["given_label"] == web[2]["given_label"]
+  assert (folder / "cleaning.csv").read_text() != path.read_text()
