@@ -13,9 +13,11 @@ from typing import NamedTuple, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Key
+from jaxtyping import Array, Float, Int, Key
 import numpy as np
+from scipy import special
 
+from protojax import parallel
 from protojax.types import ArrayLike, UserError
 
 KINDS = ("noise", "v", "velocity", "clean")
@@ -209,6 +211,22 @@ class LogSnr:
     return spread.astype(np.float32)
 
 
+def grid(process: Process, count: int) -> Float[np.ndarray, " g"]:
+  """Times that a loss is evaluated at: even quantiles of those of training.
+
+  Args:
+    process: of the network.
+    count: number of times.
+  """
+  at = (np.arange(count) + 0.5) / count
+  if isinstance(process, Flow):
+    sigma = special.expit(process.mean + process.deviation * special.ndtri(at))
+    return (_LONGEST * sigma).astype(np.float32)
+  if isinstance(process, Diffusion):
+    return np.floor(at * process.steps).astype(np.float32)
+  raise ValueError(f"no grid of times for {type(process).__name__}")
+
+
 class Estimate(NamedTuple):
   """What a noisy image is thought to be made of.
 
@@ -253,6 +271,30 @@ def noised(
   return Noised(
     noisy(process, both, t), t, predicted(process, process.prediction, both, t)
   )
+
+
+def fixed(
+  process: Process,
+  clean: Float[Array, "b h w c"],
+  index: Int[Array, " b"],
+  t: Float[ArrayLike, ""],
+  number: Int[ArrayLike, ""],
+) -> Noised:
+  """Examples with noise that is always the same, to evaluate on.
+
+  Args:
+    process: of the network.
+    clean: images or latents.
+    index: of the examples.
+    t: one time for all of them.
+    number: of the noise; an example has its own for each number.
+  """
+  key = jax.random.fold_in(parallel.key(0), number)
+  keys = parallel.example_keys(key, index)
+  both = Estimate(clean, normal(keys, *clean.shape[1:]))
+  times = jnp.full(len(clean), t, jnp.float32)
+  target = predicted(process, process.prediction, both, times)
+  return Noised(noisy(process, both, times), times, target)
 
 
 def normal(keys: Key[Array, " b"], *shape: int) -> Float[Array, "b h w c"]:

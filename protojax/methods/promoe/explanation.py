@@ -15,11 +15,11 @@ from jaxtyping import Float, Int, UInt8
 import numpy as np
 
 from protojax.data.stream import Stream
+from protojax.diffusion.space import Pixels
 from protojax.explain import blocks, in_blocks
 from protojax.explain.request import Request
 from protojax.methods.promoe import view as view_lib
 from protojax.methods.promoe.network import MixtureNetwork
-from protojax.methods.promoe.space import Pixels
 from protojax.methods.promoe.view import View
 from protojax.modify.presets import Preset
 from protojax.types import Box, State

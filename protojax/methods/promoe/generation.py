@@ -1,10 +1,6 @@
-"""Draws images from the averaged weights of ProMoE, each by a key of its own.
+"""Draws images from the averaged weights of ProMoE; see `diffusion.drawing`."""
 
-The images of a draw are numbered. Noise depends on the key and the number, so
-that images do not depend on how many are made together, or on the devices.
-"""
-
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 import functools
 from typing import Any
 
@@ -13,8 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Int, UInt8
 import numpy as np
 
-from protojax import parallel
-from protojax.diffusion import guidance, processes, samplers
+from protojax.diffusion import drawing, guidance, samplers
 from protojax.diffusion.processes import Flow
 from protojax.methods.promoe import statistics
 from protojax.methods.promoe.network import MixtureNetwork, average
@@ -69,36 +64,21 @@ class Generator:
 
   def _drawn(self, function, state, conditions, key, count, start):
     method, net = self._method, self._method.network
-    steps, weight = _numbers(method.config.sample, conditions)
+    sampler = drawing.numbers(method.config.sample, conditions, _KNOWN, "class")
     label = _labels(conditions, self.class_names, count, start)
-    step = functools.partial(function, net, steps, weight)
     given = {
       "weights": average(state),
       "assets": state.assets,
       "key": np.asarray(jax.random.key_data(key)),
     }
-    index = np.arange(start, start + count, dtype=np.int32)
-    size = parallel.whole_batch(min(method.config.batch_size, count))
-    found = [
-      jax.tree.map(lambda x, valid=batch["valid"]: x[valid], rows)
-      for batch, rows in parallel.each(
-        step, given, _batches(index, label, size)
-      )
-    ]
-    return {k: np.concatenate([f[k] for f in found]) for k in found[0]}
-
-
-def _batches(
-  index: Int[np.ndarray, " n"], label: Int[np.ndarray, " n"], size: int
-) -> Iterator[Batch]:
-  for first in range(0, len(index), size):
-    own = slice(first, first + size)
-    missing = size - len(index[own])
-    yield {
-      "index": np.pad(index[own], (0, missing), mode="edge"),
-      "label": np.pad(label[own], (0, missing), mode="edge"),
-      "valid": np.arange(size) < size - missing,
-    }
+    return drawing.numbered(
+      functools.partial(function, net, sampler.steps, sampler.guidance),
+      given,
+      {"label": label},
+      start,
+      count,
+      method.config.batch_size,
+    )
 
 
 def _images(
@@ -143,11 +123,7 @@ def _traced(
 
 def _begun(net: MixtureNetwork, weight: float, given: PyTree, batch: Batch):
   """The guided network, noise of each example, and keys for more."""
-  key = parallel.key_of(given["key"])
-  keys = parallel.example_keys(key, batch["index"])
-  first, more = jnp.moveaxis(jax.vmap(jax.random.split)(keys), 1, 0)
-  side, channels = net.space.side, net.space.channels
-  x = processes.normal(first, side, side, channels)
+  x, more = drawing.begun(net.space, given["key"], batch["index"])
   label = jnp.asarray(batch["label"])
 
   def network(x: Array, t: Array, label: Array) -> Array:
@@ -155,29 +131,6 @@ def _begun(net: MixtureNetwork, weight: float, given: PyTree, batch: Batch):
 
   null = jnp.full_like(label, net.null)
   return guidance.guided(network, label, null, weight), x, more
-
-
-def _numbers(sample: Any, conditions: Mapping[str, Any]) -> tuple[int, float]:
-  """Steps of the sampler and weight of the label.
-
-  Raises:
-    UserError: a condition is unknown, or out of range.
-  """
-  if unknown := sorted(set(conditions) - set(_KNOWN)):
-    raise UserError(
-      f"no condition {', '.join(unknown)}: images are drawn by"
-      f" {', '.join(_KNOWN)}"
-    )
-  steps = int(conditions.get("steps", sample.steps))
-  weight = float(conditions.get("guidance", sample.guidance))
-  if steps < 1:
-    raise UserError(f"{steps} steps of a sampler: take 1 or more")
-  if not 0 <= weight < np.inf:
-    raise UserError(
-      f"guidance {weight:g}: give 1 (no guidance), more, or from 0 (the class"
-      " is ignored) to 1 (it counts less)"
-    )
-  return steps, weight
 
 
 def _labels(

@@ -21,7 +21,9 @@ from protojax.data import stream as stream_lib
 from protojax.datasets import latent_files
 from protojax.datasets.dataset import Dataset
 from protojax.diffusion import autoencoder_file, processes
+from protojax.diffusion import settings as diffusion
 from protojax.diffusion.autoencoder import Autoencoder
+from protojax.diffusion.space import Latents, Pixels, Space
 from protojax.engine import memory
 from protojax.engine.assets import Asset
 from protojax.engine.optimizer import grouped
@@ -33,7 +35,6 @@ from protojax.methods.promoe import network as network_lib
 from protojax.methods.promoe.explanation import EXPLAINER
 from protojax.methods.promoe.generation import Generator
 from protojax.methods.promoe.network import MixtureNetwork, average
-from protojax.methods.promoe.space import Latents, Pixels, Space
 from protojax.types import Array, ArrayLike, Batch, Metrics, PyTree, State
 
 # Sums over examples and times that metrics are made of.
@@ -66,7 +67,7 @@ class Method:
     return MixtureNetwork(
       settings.network(c, classes, shards),
       rule,
-      settings.process(c),
+      diffusion.process(c),
       self._space,
     )
 
@@ -263,7 +264,7 @@ class Method:
 
   @functools.cached_property
   def _times(self) -> np.ndarray:
-    return settings.grid(self.network.process, self.config.evaluation.times)
+    return processes.grid(self.network.process, self.config.evaluation.times)
 
   def evaluate(self, state: State, split: str) -> Metrics:
     """Loss of the averaged weights on a fixed grid, and the routing.

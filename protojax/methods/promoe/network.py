@@ -6,16 +6,14 @@ Training, sampling, evaluation and explanations go through `MixtureNetwork`.
 import dataclasses
 from typing import Any, NamedTuple
 
-import jax
 import jax.numpy as jnp
 from jaxtyping import Float, Int
 
-from protojax import parallel
 from protojax.diffusion import processes
-from protojax.diffusion.processes import Estimate, Process
+from protojax.diffusion.processes import Process
+from protojax.diffusion.space import Space
 from protojax.diffusion.transformer import DiT
 from protojax.methods.promoe.routing import Rule
-from protojax.methods.promoe.space import Space
 from protojax.types import Array, ArrayLike, Batch, PyTree, State
 
 
@@ -123,21 +121,13 @@ class MixtureNetwork:
       t: one time for all of them.
       number: of the noise; an example has its own for each number.
     """
-    clean = self.space.clean(batch)
-    key = jax.random.fold_in(parallel.key(0), number)
-    keys = parallel.example_keys(key, batch["index"])
-    both = Estimate(clean, processes.normal(keys, *clean.shape[1:]))
-    times = jnp.full(len(clean), t, jnp.float32)
-    x = processes.noisy(self.process, both, times)
-    answer = self.apply(params, x, times, self.known(batch["label"]))
-    target = processes.predicted(
-      self.process, self.process.prediction, both, times
+    given = processes.fixed(
+      self.process, self.space.clean(batch), batch["index"], t, number
     )
-    return Seen(
-      answer,
-      processes.squared_error(answer.prediction, target),
-      jnp.mean(target**2, axis=(1, 2, 3)),
-    )
+    label = self.known(batch["label"])
+    answer = self.apply(params, given.x, given.t, label)
+    error = processes.squared_error(answer.prediction, given.target)
+    return Seen(answer, error, jnp.mean(given.target**2, axis=(1, 2, 3)))
 
 
 def average(state: State) -> PyTree:

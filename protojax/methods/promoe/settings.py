@@ -4,23 +4,17 @@ import functools
 from typing import Any, NamedTuple
 
 from flax import linen as nn
-from jaxtyping import Float
 from ml_collections import ConfigDict
-import numpy as np
-from scipy import special
 
 from protojax import parallel, ranges
-from protojax.diffusion import transformer
-from protojax.diffusion.processes import Diffusion, Flow, Process
+from protojax.diffusion import settings as diffusion
 from protojax.diffusion.transformer import DiT, FeedForward
 from protojax.methods.promoe import experts, routing
 from protojax.methods.promoe.mixture import Mixture
 from protojax.methods.promoe.routing import Rule
 from protojax.types import UserError
 
-PROCESSES = ("flow", "ddpm")
 SPACES = ("pixels", "latents")
-DTYPES = ("float32", "bfloat16")
 
 
 class Routing(NamedTuple):
@@ -64,14 +58,7 @@ ROUTINGS = {
 
 # Of the config's numbers; see also `ranges.EVERYWHERE`.
 RANGES = {
-  "steps": ranges.whole(0, 2**31 - 1),
-  "drop": ranges.Range(0.0, 1.0, below=True),
-  "space.channels": ranges.whole(1, 64),
-  "network.channels": ranges.CHANNELS,
-  "network.depth": ranges.whole(1, 1_000),
-  "network.heads": ranges.COUNT,
-  "network.patch": ranges.whole(1, 64),
-  "network.ratio": ranges.Range(0.0, 64.0, above=True),
+  **diffusion.RANGES,
   "moe.experts": ranges.COUNT,
   "moe.top_k": ranges.COUNT,
   "moe.every": ranges.whole(1, 100),
@@ -80,15 +67,7 @@ RANGES = {
   "loss.contrast": ranges.WEIGHT,
   # Below 0: that of the routing.
   "loss.balance": ranges.Range(-1.0, 1e6),
-  "optimizer.rate": ranges.RATE,
-  "optimizer.weight_decay": ranges.DECAY,
-  "optimizer.clip_norm": ranges.WEIGHT,
-  # With 1 the average would stay as the network began.
-  "optimizer.average": ranges.Range(0.0, 1.0, below=True),
   "optimizer.centroids": ranges.SHARE,
-  "sample.steps": ranges.whole(1, 100_000),
-  "sample.guidance": ranges.Range(0.0, 1e3),
-  "evaluation.times": ranges.whole(1, 1_000),
   # From the last mixture backwards below 0.
   "explanation.layer": ranges.whole(-1_000, 1_000),
   "explanation.time": ranges.Range(0.0, 1000.0),
@@ -107,38 +86,21 @@ def require(config: ConfigDict) -> None:
     ("moe.choice", routing.CHOICES),
     ("moe.activation", routing.ACTIVATIONS),
     ("moe.strategy", experts.STRATEGIES),
-    ("process.kind", PROCESSES),
     ("space.kind", SPACES),
-    ("network.dtype", DTYPES),
-    ("network.size", ("", *transformer.SIZES)),
   ):
-    group, name = key.split(".")
-    if config[group][name] not in known:
-      raise UserError(
-        f"--config.{key}={config[group][name]!r}: choose from"
-        f" {', '.join(map(repr, known))}"
-      )
-  m, n = config.moe, config.network
+    diffusion.require_choice(config, key, known)
+  diffusion.require_transformer(config)
+  m = config.moe
   if m.top_k > m.experts:
     raise UserError(
       f"--config.moe.top_k={m.top_k} is more than --config.moe.experts="
       f"{m.experts}: a token goes to different experts"
     )
-  channels, depth, heads = size(n)
+  depth = diffusion.size(config.network).depth
   if depth % m.every:
     raise UserError(
       f"--config.network.depth={depth} does not divide by --config.moe.every="
       f"{m.every}: blocks come in groups of so many"
-    )
-  if channels % 4 or channels % heads:
-    raise UserError(
-      f"--config.network.channels={channels} must be a multiple of 4 and of"
-      f" --config.network.heads={heads}"
-    )
-  if config.data.image_size % n.patch:
-    raise UserError(
-      f"--config.data.image_size={config.data.image_size} does not divide into"
-      f" patches of --config.network.patch={n.patch}"
     )
   _require_space(config)
   _require_mixtures(config)
@@ -161,7 +123,7 @@ def _require_space(config: ConfigDict) -> None:
 
 def _require_mixtures(config: ConfigDict) -> None:
   m, n, layer = config.moe, config.network, config.explanation.layer
-  channels, depth, _ = size(n)
+  channels, depth, _ = diffusion.size(n)
   units = int(channels * n.ratio)
   if units < m.top_k + 1:
     raise UserError(
@@ -187,13 +149,6 @@ def _require_shards(config: ConfigDict) -> None:
       f" --config.moe.experts={config.moe.experts + devices - count % devices},"
       " or another strategy"
     )
-
-
-def size(n: ConfigDict) -> tuple[int, int, int]:
-  """Channels, depth and heads: of the paper's size, or the config's own."""
-  if n.size:
-    return transformer.SIZES[n.size]
-  return n.channels, n.depth, n.heads
 
 
 def chosen(config: ConfigDict) -> Routing:
@@ -232,7 +187,7 @@ def network(config: ConfigDict, classes: int, shards: int = 1) -> DiT:
     shards: devices that experts are spread over; 1: each has all of them.
   """
   n, m = config.network, config.moe
-  channels, depth, heads = size(n)
+  channels, depth, heads = diffusion.size(n)
   dense = functools.partial(FeedForward, n.ratio, n.dtype)
   feed_forwards: tuple[Any, ...] = (dense,) * m.every
   if chosen(config).router:
@@ -255,7 +210,7 @@ def network(config: ConfigDict, classes: int, shards: int = 1) -> DiT:
 
 def _mixture(config: ConfigDict, classes: int, shards: int) -> nn.Module:
   m, found, n = config.moe, chosen(config), config.network
-  channels, _, _ = size(n)
+  channels, _, _ = diffusion.size(n)
   width = int(channels * n.ratio) // (m.top_k + found.shared)
   spread = m.strategy == "capacity"
   return Mixture(
@@ -268,23 +223,3 @@ def _mixture(config: ConfigDict, classes: int, shards: int) -> nn.Module:
     shards,
     n.dtype,
   )
-
-
-def process(config: ConfigDict) -> Process:
-  """From images to noise."""
-  p = config.process
-  return Flow() if p.kind == "flow" else Diffusion(schedule=p.schedule)
-
-
-def grid(found: Process, count: int) -> Float[np.ndarray, " g"]:
-  """Times that the loss is evaluated at: even quantiles of those of training.
-
-  Args:
-    found: the process.
-    count: number of times.
-  """
-  at = (np.arange(count) + 0.5) / count
-  if isinstance(found, Flow):
-    sigma = special.expit(found.mean + found.deviation * special.ndtri(at))
-    return (1000 * sigma).astype(np.float32)
-  return np.floor(at * 1000).astype(np.float32)

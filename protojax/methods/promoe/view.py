@@ -14,10 +14,10 @@ from jaxtyping import Array, Float, Int, UInt8
 from protojax import parallel
 from protojax.diffusion import processes
 from protojax.diffusion.processes import Estimate
+from protojax.diffusion.space import Pixels
 from protojax.explain.importance import of_batch
 from protojax.methods.promoe import statistics
 from protojax.methods.promoe.network import MixtureNetwork, average
-from protojax.methods.promoe.space import Pixels
 from protojax.modify.presets import Preset
 from protojax.types import ArrayLike, Batch, PyTree, State
 

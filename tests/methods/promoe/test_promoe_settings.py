@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from protojax.configs import promoe_folder
+from protojax.diffusion import processes
 from protojax.diffusion.processes import Diffusion, Flow
 from protojax.methods.promoe import settings
 from protojax.methods.promoe.method import Method
@@ -100,7 +101,7 @@ def test_times_of_evaluation_are_quantiles_of_those_of_training():
   keys = jax.random.split(jax.random.key(0), 4000)
   for process in (Flow(), Diffusion()):
     drawn = np.asarray(process.draw(keys))
-    grid = settings.grid(process, 4)
+    grid = processes.grid(process, 4)
     below = (drawn[:, None] < grid).mean(0)
     np.testing.assert_allclose(below, [1 / 8, 3 / 8, 5 / 8, 7 / 8], atol=0.03)
     assert (np.diff(grid) > 0).all()

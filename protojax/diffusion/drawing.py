@@ -1,0 +1,131 @@
+"""Numbered images: each by a key of its own, a batch at a time.
+
+The images of a draw are numbered. What is drawn for one depends on the key and
+its number, so that images do not depend on how many are made together, or on
+the devices.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Float, Key
+import numpy as np
+
+from protojax import parallel
+from protojax.diffusion import processes
+from protojax.diffusion.space import Space
+from protojax.types import Array, Batch, PyTree, UserError
+
+
+class Begun(NamedTuple):
+  """Where images begin.
+
+  Attributes:
+    noise: of each image.
+    keys: of each, for what is drawn later.
+  """
+
+  noise: Float[Array, "b h w c"]
+  keys: Key[Array, " b"]
+
+
+def begun(space: Space, key: Array, index: Array) -> Begun:
+  """Noise of images; inside a step.
+
+  Args:
+    space: of the images.
+    key: data of the key of the draw.
+    index: numbers of the images [b].
+  """
+  keys = parallel.example_keys(parallel.key_of(key), index)
+  first, more = jnp.moveaxis(jax.vmap(jax.random.split)(keys), 1, 0)
+  noise = processes.normal(first, space.side, space.side, space.channels)
+  return Begun(noise, more)
+
+
+def numbered(
+  step: Callable[[PyTree, Batch], dict[str, Array]],
+  given: PyTree,
+  conditions: PyTree,
+  start: int,
+  count: int,
+  size: int,
+) -> dict[str, np.ndarray]:
+  """Rows of the images `start` to `start + count - 1` of a draw.
+
+  Args:
+    step: (given, batch) -> rows by name. A batch holds the conditions, "index"
+      (the images' numbers) and "valid".
+    given: the same for all images.
+    conditions: a tree of arrays by name, with an image as first axis.
+    start, count: see above.
+    size: images that are made at once, at most.
+  """
+  size = parallel.whole_batch(min(size, count))
+  index = np.arange(start, start + count, dtype=np.int32)
+  found = [
+    jax.tree.map(lambda x, valid=batch["valid"]: x[valid], rows)
+    for batch, rows in parallel.each(
+      step, given, _batches({**conditions, "index": index}, count, size)
+    )
+  ]
+  return {k: np.concatenate([f[k] for f in found]) for k in found[0]}
+
+
+def _batches(rows: PyTree, count: int, size: int) -> Iterator[Batch]:
+  for first in range(0, count, size):
+    there = min(size, count - first)
+
+    def cut(x: np.ndarray, first: int = first, there: int = there) -> Any:
+      pad = [(0, size - there)] + [(0, 0)] * (x.ndim - 1)
+      return np.pad(x[first : first + there], pad, mode="edge")
+
+    yield {**jax.tree.map(cut, rows), "valid": np.arange(size) < there}
+
+
+class Numbers(NamedTuple):
+  """Of a sampler.
+
+  Attributes:
+    steps: of each image.
+    guidance: weight of the condition, 1 for none.
+  """
+
+  steps: int
+  guidance: float
+
+
+def numbers(
+  sample: Any,
+  conditions: Mapping[str, Any],
+  known: Sequence[str],
+  condition: str,
+) -> Numbers:
+  """Steps and guidance: as asked for, else as the config says.
+
+  Args:
+    sample: the config's `steps` and `guidance`.
+    conditions: what was asked for.
+    known: all that can be.
+    condition: what images are guided to, for messages.
+
+  Raises:
+    UserError: a condition is unknown, or out of range.
+  """
+  if unknown := sorted(set(conditions) - set(known)):
+    raise UserError(
+      f"no condition {', '.join(unknown)}: images are drawn by"
+      f" {', '.join(known)}"
+    )
+  steps = int(conditions.get("steps", sample.steps))
+  weight = float(conditions.get("guidance", sample.guidance))
+  if steps < 1:
+    raise UserError(f"{steps} steps of a sampler: take 1 or more")
+  if not 0 <= weight < np.inf:
+    raise UserError(
+      f"guidance {weight:g}: give 1 (no guidance), more, or from 0 (the"
+      f" {condition} is ignored) to 1 (it counts less)"
+    )
+  return Numbers(steps, weight)
