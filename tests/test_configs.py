@@ -37,6 +37,7 @@ EMBEDDED = (
   "planted_mosaics",
   "digit_domains",
   "mni",
+  "captioned_scenes",
 )
 RECIPES = ("protopnet_cub200", "protopnet_cars196", "protopnet_dogs")
 

@@ -136,6 +136,8 @@ def test_a_data_set_is_a_module():
     "bags",
     "boxes",
     "brats",
+    "captioned_folder",
+    "captioned_scenes",
     "cityscapes",
     "coco",
     "coco_stuff",

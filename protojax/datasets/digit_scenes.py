@@ -10,7 +10,6 @@ read, from the seed, the split and its number.
 
 from collections.abc import Mapping
 import dataclasses
-import functools
 from typing import Any, ClassVar
 
 from jaxtyping import Bool, Int, UInt8
@@ -18,7 +17,7 @@ import numpy as np
 from PIL import Image
 
 from protojax.data.fields import Classes, Field, Instances, Pixels
-from protojax.datasets import digits, photos
+from protojax.datasets import digits, photographs
 from protojax.datasets.digits import Digits
 from protojax.types import UserError
 
@@ -141,7 +140,7 @@ def load(data: Any, split: str, seed: int) -> Scenes:
       " scenes, as in train:600"
     )
   for texture in _TEXTURES:
-    photos.photograph(texture)  # A missing package is reported first.
+    photographs.photograph(texture)  # A missing package is reported first.
   scans = digits.load(data, name, seed)
   return Scenes(name, int(count), scans, seed, bool(data.get("alike", False)))
 
@@ -154,7 +153,9 @@ def _ground(
   The image is of floats, 0..255.
   """
   two = generator.choice(len(_TEXTURES), 2, replace=False)
-  crops = [_crop(split, _TEXTURES[k], generator) for k in two]
+  crops = [
+    photographs.half_crop(_TEXTURES[k], split, SIDE, generator) for k in two
+  ]
   y, x = np.indices((SIDE, SIDE)) + 0.5 - SIDE / 2
   angle = generator.uniform(0, 2 * np.pi)
   # Beyond a third of the side from the middle, most lines miss the scene.
@@ -164,20 +165,6 @@ def _ground(
   )
   image = np.where(second[..., None], crops[1], crops[0]).astype(float)
   return image, np.where(second, two[1], two[0])
-
-
-def _crop(
-  split: str, texture: str, generator: np.random.Generator
-) -> UInt8[np.ndarray, "s s 3"]:
-  whole = _photograph(texture)
-  height, width, _ = whole.shape
-  left, right = (0, width // 2) if split == "train" else (width // 2, width)
-  y = int(generator.integers(0, height - SIDE + 1))
-  x = int(generator.integers(left, right - SIDE + 1))
-  return whole[y : y + SIDE, x : x + SIDE]
-
-
-_photograph = functools.cache(photos.photograph)
 
 
 def _grown(

@@ -1,5 +1,6 @@
 """Photographs of scikit-image and scikit-learn (the `demo` extra)."""
 
+import functools
 import importlib.util
 from pathlib import Path
 
@@ -54,3 +55,25 @@ def photograph(name: str) -> UInt8[np.ndarray, "H W 3"]:
       f"this {package} does not hold {path.name} ({e}): install the 'demo'"
       " extra's version, python -m pip install --upgrade 'protojax[demo]'"
     ) from e
+
+
+def half_crop(
+  name: str, split: str, side: int, generator: np.random.Generator
+) -> UInt8[np.ndarray, "s s 3"]:
+  """A square of a photograph, of its left half to train on, or its right one.
+
+  Args:
+    name: of the photograph.
+    split: "train", or another name for the right half.
+    side: in pixels.
+    generator: draws the place.
+  """
+  whole = _kept(name)
+  height, width, _ = whole.shape
+  left, right = (0, width // 2) if split == "train" else (width // 2, width)
+  y = int(generator.integers(0, height - side + 1))
+  x = int(generator.integers(left, right - side + 1))
+  return whole[y : y + side, x : x + side]
+
+
+_kept = functools.cache(photograph)
