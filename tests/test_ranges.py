@@ -37,6 +37,7 @@ _CONFIGS = (
   "protopnet_composites",
   "st_protopnet_composites",
   "tcsa_uda_digits",
+  "text_to_image_scenes",
 )
 
 

@@ -2,16 +2,20 @@
 
   python -m protojax sample --workdir=DIR --number=N --seed=S
   python -m protojax sample --workdir=DIR --class=NAME --guidance=1.5
+  python -m protojax sample --workdir=DIR --prompt="a red cup" --number=N
 
 writes into WORKDIR/samples: images/000000.png and so on, grid.png with the
 first of them, and samples.npz for evaluators of others. It has `arr_0`, uint8
 [N H W 3], and `arr_1`, the labels. `evaluate --generated` compares the images
 with real ones.
 
-Classes come in turns, so that all have the same number of images. An image
-depends on the seed and on its number alone: a larger --number leaves the first
-ones as they are, on any number of devices. What stands in the folder is not
-made again, so an interrupted command goes on.
+Classes come in turns, so that all have the same number of images. A model that
+draws by texts has no classes: without --prompt it draws by the captions of test
+images in turns, and prompts.txt has the text of each image.
+
+An image depends on the seed and on its number alone: a larger --number leaves
+the first ones as they are, on any number of devices. What stands in the folder
+is not made again, so an interrupted command goes on.
 """
 
 import argparse
@@ -48,12 +52,18 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     help="of all images; by default all classes in turns",
   )
   parser.add_argument(
+    "--prompt",
+    default="",
+    metavar="TEXT",
+    help="what all images show, of a model that draws by texts",
+  )
+  parser.add_argument(
     "--guidance",
     type=_guidance,
     metavar="W",
-    help="how strongly images show their class; as in the run's config by"
-    " default. 1: as the model has learned; more: clearer and less varied; 0:"
-    " not at all",
+    help="how strongly images show their class or text; as in the run's config"
+    " by default. 1: as the model has learned; more: clearer and less varied;"
+    " 0: not at all",
   )
   parser.add_argument(
     "--steps",

@@ -4,12 +4,13 @@ FOLDER/sampling.json      what the images were made with
 FOLDER/images/000000.png  image 0, and so on
 FOLDER/grid.png           the first images side by side
 FOLDER/samples.npz        all of them as arrays, for evaluators of others
+FOLDER/prompts.txt        the text of each image, a line each, of a text model
 """
 
 from collections.abc import Sequence
 import math
 from pathlib import Path
-from typing import TypedDict
+from typing import NotRequired, TypedDict
 import zipfile
 
 from jaxtyping import Int, UInt8
@@ -23,7 +24,7 @@ from protojax.types import UserError
 from protojax.writing import replacing
 
 IMAGES, RECIPE = "images", "sampling.json"
-GRID, ARRAYS = "grid.png", "samples.npz"
+GRID, ARRAYS, PROMPTS = "grid.png", "samples.npz", "prompts.txt"
 
 # Most columns with a class each, and most images of a grid.
 _COLUMNS, _CELLS = 16, 100
@@ -36,6 +37,7 @@ _FLAGS = {
   "guidance": "--guidance",
   "steps": "--steps",
   "only_class": "--class",
+  "prompt": "--prompt",
 }
 
 
@@ -48,6 +50,8 @@ class Recipe(TypedDict):
   guidance: float | None
   steps: int | None
   only_class: str | None
+  # Not in folders that were filled before models drew by texts.
+  prompt: NotRequired[str | None]
   classes: list[str]
 
 
@@ -68,9 +72,10 @@ def claim(folder: Path, recipe: Recipe) -> None:
     )
   found = json_files.read_json(path, Recipe, _WAY_OUT)
   different = [
-    f"{_FLAGS.get(name, name)}: {_said(found[name])} there, {_said(wanted)} now"
+    f"{_FLAGS.get(name, name)}: {_said(found.get(name))} there, {_said(wanted)}"
+    " now"
     for name, wanted in recipe.items()
-    if found[name] != wanted
+    if found.get(name) != wanted
   ]
   if different:
     raise UserError(
@@ -185,6 +190,12 @@ def write_arrays(
       with archive.open(_member("arr_1"), "w") as member:
         _header(member, np.int64, (number,))
         member.write(np.asarray(labels, np.int64).tobytes())
+
+
+def write_prompts(folder: Path, texts: Sequence[str]) -> None:
+  """Writes the text of each image, a line each."""
+  with replacing(folder / PROMPTS) as file:
+    file.writelines(" ".join(text.split()) + "\n" for text in texts)
 
 
 def _member(name: str) -> zipfile.ZipInfo:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from flax import linen as nn
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 
 class Block(nn.Module):
@@ -28,18 +28,25 @@ class Block(nn.Module):
 
   @nn.compact
   def __call__(
-    self, x: Float[Array, "b l d"], train: bool = False
+    self,
+    x: Float[Array, "b l d"],
+    train: bool = False,
+    valid: Bool[Array, "b l"] | None = None,
   ) -> Float[Array, "b l d"]:
-    """`train` changes nothing."""
-    x = x + self._scaled(self._attention(self.norm(x, "norm_1")), "gamma_1")
+    """`train` changes nothing; nobody sees a token that is not valid."""
+    y = self._attention(self.norm(x, "norm_1"), valid)
+    x = x + self._scaled(y, "gamma_1")
     return x + self._scaled(self._mlp(self.norm(x, "norm_2")), "gamma_2")
 
-  def _attention(self, x):
+  def _attention(self, x, valid):
     batch, count, channels = x.shape
     qkv = nn.Dense(3 * channels, dtype=x.dtype, name="qkv")(x)
     shape = (batch, count, 3, self.heads, channels // self.heads)
     query, key, value = jnp.moveaxis(qkv.reshape(shape), 2, 0)
-    y = jax.nn.dot_product_attention(query, key, value, is_causal=self.causal)
+    mask = None if valid is None else valid[:, None, None]
+    y = jax.nn.dot_product_attention(
+      query, key, value, mask=mask, is_causal=self.causal
+    )
     return nn.Dense(channels, dtype=x.dtype, name="out")(y.reshape(x.shape))
 
   def _mlp(self, x):

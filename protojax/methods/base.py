@@ -18,6 +18,7 @@ from protojax.engine.editable import Edits
 from protojax.engine.stage import Fit, Pass
 from protojax.explain.inspection import Threshold
 from protojax.explain.request import Request
+from protojax.methods.generating import Generates
 from protojax.prototypes.explainable import Explainable
 from protojax.prototypes.groups import Groups
 from protojax.types import Array, ArrayLike, Batch, Metrics, State, UserError
@@ -180,60 +181,6 @@ class Intervenes(Protocol):
       (to the logit of the predicted class) [b c], "best" [b c], the prototype
       that gives each concept its score, and "maps" [b h w c], its similarity
       times the importance.
-    """
-    ...
-
-
-class Generates(Protocol):
-  """A method that makes images.
-
-  Image i of a draw depends on the state, its conditions, the key and i alone:
-  not on how many are made together, or on how many devices.
-  """
-
-  @property
-  def class_names(self) -> tuple[str, ...]:
-    """What an image can be asked to show; index = "label" of the conditions."""
-    ...
-
-  def generate(
-    self,
-    state: State,
-    conditions: Mapping[str, Any],
-    key: Array,
-    count: int,
-    start: int = 0,
-  ) -> UInt8[ArrayLike, "count H W c"]:
-    """New images, the numbers `start` to `start + count - 1` of a draw.
-
-    Args:
-      state: of the method.
-      conditions: what the images shall show, by name; what is not there is as
-        the run's config says. "label": a class, or one for each image; without
-        it, the classes take turns. "guidance": weight of the label, 1 for none.
-        "steps": of the sampler.
-      key: of the randomness; the same key gives the same images.
-      count: number of images.
-      start: the number of the first one.
-
-    Raises:
-      UserError: there is no such class, or a number is out of range.
-    """
-    ...
-
-  def traced(
-    self,
-    state: State,
-    conditions: Mapping[str, Any],
-    key: Array,
-    count: int,
-    start: int = 0,
-  ) -> tuple[UInt8[ArrayLike, "count H W c"], Mapping[str, ArrayLike]]:
-    """`generate`, and which prototype acted where.
-
-    Returns:
-      The images, and arrays by name with the image as first axis; empty for a
-      method without prototypes.
     """
     ...
 

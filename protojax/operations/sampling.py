@@ -20,6 +20,7 @@ from protojax.engine import log, workdir
 from protojax.engine.checkpoint import flatten
 from protojax.evaluation import sample_folder
 from protojax.methods.base import needed
+from protojax.methods.generating import Illustrates
 from protojax.shown import shown
 from protojax.types import State, UserError
 
@@ -40,7 +41,13 @@ def run(args: argparse.Namespace) -> int:
   generates = needed(method, "generates")
   names = tuple(generates.class_names)
   only = _label(args.class_name, names) if args.class_name else None
-  _check_guidance(args.guidance, names)
+  if args.prompt and not isinstance(generates, Illustrates):
+    raise UserError(
+      f"--prompt is {shown(args.prompt)}: the model of this run draws by"
+      f" {'classes' if names else 'nothing that is said'}, not by texts; leave"
+      " it out"
+    )
+  _check_guidance(args.guidance, names or isinstance(generates, Illustrates))
   if not (folder / "summary.json").exists():
     printing.tell(f"note: {folder} is not trained to its end")
   output = Path(args.output) if args.output else folder / "samples"
@@ -52,6 +59,7 @@ def run(args: argparse.Namespace) -> int:
     "guidance": args.guidance,
     "steps": args.steps,
     "only_class": None if only is None else names[only],
+    "prompt": args.prompt or None,
     "classes": list(names),
   }
   if parallel.is_primary():
@@ -78,6 +86,9 @@ def run(args: argparse.Namespace) -> int:
     sample_folder.write_grid(output, number, turns)
     labels = _labels(number, only, names)
     sample_folder.write_arrays(output, number, labels)
+    if isinstance(generates, Illustrates):
+      texts = generates.texts(args.prompt or None, number)
+      sample_folder.write_prompts(output, texts)
   parallel.say(f"{output}: {number} images, with grid.png and samples.npz")
   return 0
 
@@ -111,6 +122,8 @@ def _draw(
   for name in ("guidance", "steps"):
     if getattr(args, name) is not None:
       conditions[name] = getattr(args, name)
+  if args.prompt:
+    conditions["prompt"] = args.prompt
   key = parallel.key(args.seed)
   images = generates.generate(state, conditions, key, count, start)
   images = np.asarray(images)
@@ -153,21 +166,26 @@ def _label(name: str, names: tuple[str, ...]) -> int:
   )
 
 
-def _check_guidance(guidance: float | None, names: tuple[str, ...]) -> None:
+def _check_guidance(guidance: float | None, guides: object) -> None:
   """Says what a guidance below 1 does.
 
+  Args:
+    guidance: as typed.
+    guides: true if there are classes or texts to guide to.
+
   Raises:
-    UserError: there are no classes to guide to.
+    UserError: there is nothing to guide to.
   """
   if guidance is None:
     return
-  if guidance != 1 and not names:
+  if guidance != 1 and not guides:
     raise UserError(
       f"--guidance={guidance:g} strengthens the class of an image, and the"
       " model of this run has no classes; leave it out"
     )
   if guidance < 1:
-    does = "show their class less" if guidance else "do not show their class"
+    what = "what they were asked for"
+    does = f"show {what} less" if guidance else f"do not show {what}"
     printing.tell(
       f"note: --guidance={guidance:g} is below 1: images {does}; 1 is the model"
       " as it has learned"

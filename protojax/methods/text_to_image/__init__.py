@@ -1,0 +1,1 @@
+"""Images from texts: the model that other methods steer."""

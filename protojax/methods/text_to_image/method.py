@@ -1,0 +1,170 @@
+"""A small diffusion model that draws what a text says.
+
+A transformer (DiT, Peebles & Xie 2023) whose blocks look at the words of a
+caption (as in PixArt, Chen et al. 2024), which a tower of two blocks reads.
+Both are trained from the start on images with captions. It has no prototypes:
+other methods steer it by theirs, and read its attention to each word.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from ml_collections import ConfigDict
+import numpy as np
+import optax
+
+from protojax import parallel
+from protojax.data import stream as stream_lib
+from protojax.datasets.dataset import Dataset
+from protojax.diffusion import processes
+from protojax.engine import memory
+from protojax.engine.optimizer import grouped
+from protojax.engine.stage import Fit, steps
+from protojax.engine.terms import Aux, Now, Term
+from protojax.methods.base import NO_ASSETS, Capabilities, splits
+from protojax.methods.text_to_image import captions, settings
+from protojax.methods.text_to_image.generation import Generator
+from protojax.methods.text_to_image.network import TextNetwork, average, unsaid
+from protojax.text.vocabulary import Vocabulary
+from protojax.types import Array, Batch, Metrics, PyTree, State
+
+# Sums over examples and times that metrics are made of.
+_TOTALS = ("loss", "target", "count")
+
+
+class Method:
+  """A text-to-image model; see `configs/text_to_image_scenes.py`."""
+
+  capabilities = Capabilities(generates=Generator)
+  assets = NO_ASSETS
+
+  def __init__(
+    self, config: ConfigDict, class_names: tuple[str, ...] | None = None
+  ) -> None:
+    settings.require(config)
+    self.config = config
+    self.splits = splits(config.data.validation_fraction, patience=0)
+    text = config.text
+    self.dataset = Dataset(
+      config.data,
+      config.seed,
+      config.batch_size,
+      class_names,
+      captions.opening(text.length, text.words, class_names),
+    )
+
+  @functools.cached_property
+  def vocabulary(self) -> Vocabulary:
+    """The words that the model knows."""
+    return Vocabulary(self.dataset.class_names, self.config.text.length)
+
+  @functools.cached_property
+  def network(self) -> TextNetwork:
+    """The layers."""
+    return settings.network(self.config, len(self.vocabulary.words))
+
+  def stream(self, split: str) -> stream_lib.Stream:
+    """The images of a split in source order, with their captions."""
+    return self.dataset.ordered(split)
+
+  # The algorithm.
+
+  def init(self, key: Array) -> State:
+    """A random start."""
+    return self.network.init(key)
+
+  def stages(self) -> Iterator[Fit]:
+    """One stage of gradient descent."""
+    c, o = self.config, self.config.optimizer
+    rule = optax.adamw(o.rate, weight_decay=o.weight_decay)
+    yield Fit(
+      "train",
+      self.loss,
+      self.dataset.shuffled(c.data.augment),
+      grouped({"network": rule, "text": rule}, o.clip_norm),
+      steps(c.steps),
+      after_step=self.follow,
+    )
+
+  def loss(
+    self, params: PyTree, state: State, batch: Batch, now: Now
+  ) -> tuple[dict[str, Term], Aux]:
+    """The squared error of the prediction; some captions are left out."""
+    del state
+    net = self.network
+    keys = parallel.example_keys(now.key, batch["index"], batch.get("draw"))
+    for_drop, for_noise = jnp.moveaxis(jax.vmap(jax.random.split)(keys), 1, 0)
+    drawn = processes.noised(net.process, net.space.clean(batch), for_noise)
+    drop = jax.vmap(jax.random.uniform)(for_drop) < self.config.drop
+    text = net.read(params, unsaid(batch["caption"], drop))
+    found = net.apply(params, drawn.x, drawn.t, text)
+    error = processes.squared_error(found, drawn.target)
+    return {"diffusion": Term(jnp.sum(error), len(error))}, Aux()
+
+  def follow(self, state: State) -> State:
+    """The averaged weights follow."""
+    decay = self.config.optimizer.average
+    moved = memory.ema(average(state), state.params, decay)
+    return state.replace(memory={**state.memory, "average": moved})
+
+  # For the commands.
+
+  def predict(self, state: State, batch: Batch) -> Mapping[str, Array]:
+    """ "loss" [b] of the averaged weights on the fixed grid of times."""
+    net, weights = self.network, average(state)
+    text = net.read(weights, batch["caption"])
+
+    def at(number: Array, t: Array) -> tuple[Array, Array]:
+      given = processes.fixed(
+        net.process, net.space.clean(batch), batch["index"], t, number
+      )
+      found = net.apply(weights, given.x, given.t, text)
+      error = processes.squared_error(found, given.target)
+      return error, jnp.mean(given.target**2, axis=(1, 2, 3))
+
+    times = self._times
+    found = jax.lax.map(lambda x: at(*x), (jnp.arange(len(times)), times))
+    error, target = (jnp.mean(x, axis=0) for x in found)
+    return {"loss": error, "target": target}
+
+  @functools.cached_property
+  def _times(self) -> np.ndarray:
+    return processes.grid(self.network.process, self.config.evaluation.times)
+
+  def evaluate(self, state: State, split: str) -> Metrics:
+    """Loss of the averaged weights on a fixed grid of times.
+
+    "loss" is the mean over times and examples, each with its own noise; "gain"
+    the mean square of what is to be predicted over that of the error, 1 for a
+    network that predicts nothing.
+    """
+    nothing: dict[str, Any] = dict.fromkeys(_TOTALS, np.float32(0))
+    found = parallel.fold(
+      self._measure, state, nothing, self.stream(split).batches()
+    )
+    total = {name: float(np.sum(x)) for name, x in found.items()}
+    return {
+      "loss": total["loss"] / total["count"],
+      "gain": total["target"] / total["loss"],
+    }
+
+  def _measure(self, state: State, carry: PyTree, batch: Batch) -> PyTree:
+    rows = self.predict(state, batch)
+    rows = {**rows, "count": jnp.ones_like(rows["loss"])}
+    valid = jnp.asarray(batch["valid"])
+    sums = {k: jnp.sum(jnp.where(valid, x, 0)) for k, x in rows.items()}
+    return jax.tree.map(jnp.add, carry, sums)
+
+  def summary(
+    self, state: State, stages: Sequence[Mapping[str, Any]]
+  ) -> Mapping[str, Any]:
+    """Loss and gain, and the words."""
+    del state
+    return {
+      "headline": "gain",
+      **stages[-1]["metrics"],
+      "class_names": list(self.vocabulary.words),
+    }
