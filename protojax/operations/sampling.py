@@ -184,11 +184,10 @@ def _check_guidance(guidance: float | None, guides: object) -> None:
       " model of this run has no classes; leave it out"
     )
   if guidance < 1:
-    what = "what they were asked for"
-    does = f"show {what} less" if guidance else f"do not show {what}"
+    does = "show less" if guidance else "show nothing"
     printing.tell(
-      f"note: --guidance={guidance:g} is below 1: images {does}; 1 is the model"
-      " as it has learned"
+      f"note: --guidance={guidance:g} is below 1: images {does} of their class"
+      " or text; 1 is the model as it has learned"
     )
 
 

@@ -142,7 +142,10 @@ def test_an_interrupted_command_goes_on(run, made, tmp_path):
 
 def test_one_class_and_guidance(run, tmp_path, capsys):
   middle = COLOURS.mean(0)
-  for guidance, said in ((0, "do not show"), (0.5, "show their class less")):
+  for guidance, said in (
+    (0, "show nothing of their"),
+    (0.5, "show less of their class"),
+  ):
     output = tmp_path / f"{guidance}"
     arguments = ["--number=8", "--class=square", f"--guidance={guidance}"]
     assert sample(run, output, *arguments) == 0
