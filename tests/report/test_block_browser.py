@@ -73,3 +73,23 @@ def test_boxes_lie_on_their_pictures(folder, browser):
 def test_axe_finds_nothing_serious(folder, browser, name):
   browser.get((folder / name).as_uri())
   assert not accessibility.serious(browser)
+
+
+def test_heat_fades_and_a_key_shows_a_picture_large(folder, browser):
+  browser.get((folder / "report.html").as_uri())
+  opacity = (
+    "return getComputedStyle(document.querySelector('.heated .over')).opacity"
+  )
+  assert browser.execute_script(opacity) == "1"
+  browser.execute_script(
+    "const slider = document.querySelector('.heat-slider');"
+    "slider.value = 0; slider.dispatchEvent(new Event('input'))"
+  )
+  assert browser.execute_script(opacity) == "0"
+  button = browser.find_element("css selector", ".view .enlarge")
+  assert button.get_attribute("aria-label").startswith("Show large: ")
+  button.send_keys("\n")
+  large = "dialog.large[open] .view img"
+  assert browser.find_element("css selector", large).is_displayed()
+  browser.switch_to.active_element.send_keys("\ue00c")  # escape
+  assert not browser.find_elements("css selector", large)
