@@ -45,9 +45,9 @@ class Classified:
       None of a method without prototypes.
     similarities: of each prototype to the part of the image most like it, [p].
     cells: that part: for most methods its row-major index in the grid, [p].
-    familiarity: percentile of its best similarity among the images that the
-      model knows; None of runs that have not stored these, see
-      `explain.familiarity`.
+    familiarity: percentile of its best similarity (of channels, its largest
+      logit) among the images that the model knows; None of runs that have not
+      stored these, see `explain.familiarity`.
   """
 
   image: str
@@ -342,7 +342,7 @@ def _classified(
   percentile = None
   if known is not None:
     alive = np.asarray(bank_of(state).alive)
-    percentile = known.percentile(float(row["similarities"][alive].max()))
+    percentile = known.of_row(row, alive)
   return Classified(
     name,
     _shares(classifies.class_names, row),

@@ -1,6 +1,6 @@
 """Metrics of a model's decisions over all images, and of its sizes."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 import functools
 from typing import Any, NamedTuple
 
@@ -105,7 +105,7 @@ def measure(
     found["accuracy"] = mean(right[labelled].astype(np.float32))
     found["calibration_error"] = _one(error, int(labelled.sum()))
   if known is not None:
-    found["unfamiliar"] = mean(_unfamiliar(known, rows["best"]))
+    found["unfamiliar"] = mean(_unfamiliar(known, rows))
   if outliers is not None:
     others = gathered(
       functools.partial(_decided, model), state, outliers.batches()
@@ -117,7 +117,7 @@ def measure(
     best = rows["best"], others["best"]
     found["outlier_auroc_best"] = _one(metrics.outlier_auroc(*best), count)
     if known is not None:
-      found["unfamiliar_outliers"] = mean(_unfamiliar(known, others["best"]))
+      found["unfamiliar_outliers"] = mean(_unfamiliar(known, others))
   return found
 
 
@@ -155,9 +155,12 @@ def _decided(
 
 
 def _unfamiliar(
-  known: Familiarity, best: Float[np.ndarray, " n"]
+  known: Familiarity, rows: Mapping[str, np.ndarray]
 ) -> Float[np.ndarray, " n"]:
   """1 for each image that is called unfamiliar, else 0."""
+  best = rows["best"]
+  if known.by == familiarity.LOGIT:
+    best = rows["logits"].max(axis=1)
   told = [familiarity.unfamiliar(known.percentile(x)) for x in best.tolist()]
   return np.array(told, np.float32)
 

@@ -13,13 +13,18 @@ Training images cannot be the known ones. A model is fitted to them, so they are
 more similar to its prototypes than new images of the same classes, even without
 the prototypes that were taken from them: by their 5 %, a ProtoPNet of twelve
 classes of Caltech-101 at 96 pixels called 27 % of its test images unfamiliar.
+
+Channels of a network, as EPIC's, are no likenesses: the largest of them was
+higher for images of other things (AUROC 0.15). Of these the largest logit says
+how familiar an image is (0.94).
 """
 
+from collections.abc import Mapping
 import dataclasses
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any, NotRequired, TypedDict
 
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 import numpy as np
 
 from protojax import json_files, parallel
@@ -28,6 +33,8 @@ from protojax.prototypes.bank import bank_of
 from protojax.types import State
 from protojax.writing import json_text, replacing
 
+# What says how familiar an image is.
+SIMILARITY, LOGIT = "best similarity", "largest logit"
 # An image below this percentile is unlike those that the model knows.
 UNFAMILIAR = 5.0
 # Images of a split that are looked at, evenly chosen.
@@ -40,6 +47,7 @@ class _Stored(TypedDict):
   best: list[float]
   others: int
   others_unfamiliar: float
+  by: NotRequired[str]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,12 +59,20 @@ class Familiarity:
     best: their best similarities, ascending.
     others: number of test images that are not among them.
     others_unfamiliar: the share of those that is called unfamiliar.
+    by: `SIMILARITY` or `LOGIT`, which then stands in `best`.
   """
 
   split: str
   best: Float[np.ndarray, " n"]
   others: int = 0
   others_unfamiliar: float = 0.0
+  by: str = SIMILARITY
+
+  def of_row(
+    self, row: Mapping[str, Any], alive: Bool[np.ndarray, " p"]
+  ) -> float:
+    """The percentile of an image, by its row of a method's `predict`."""
+    return self.percentile(float(_values(row, alive, self.by)))
 
   def percentile(self, best: float) -> float:
     """The percentile of an image, above 0 to 100; see above."""
@@ -82,7 +98,7 @@ def unfamiliar(percentile: float | None) -> bool:
 def sentence(percentile: float, best: float, known: Familiarity) -> str:
   """What is said of an image that is unfamiliar."""
   return (
-    f"Unlike the images the model knows: its best similarity, {best:.2f}, is"
+    f"Unlike the images the model knows: its {known.by}, {best:.2f}, is"
     f" less than that of {100 - percentile:.0f} % of the {known.split} images."
     f" {known.promise()}"
   )
@@ -94,12 +110,16 @@ def of_image(
   """The explanation with how familiar its image is, as far as it is known."""
   if known is None or explained.best is None:
     return explained
-  found = known.percentile(explained.best)
-  said = sentence(found, explained.best, known) if unfamiliar(found) else ""
+  logit = known.by == LOGIT
+  best = explained.predicted.logit if logit else explained.best
+  found = known.percentile(best)
+  said = sentence(found, best, known) if unfamiliar(found) else ""
   return dataclasses.replace(explained, familiarity=found, unfamiliar=said)
 
 
-def measure(method: Any, state: State) -> Familiarity | None:
+def measure(
+  method: Any, state: State, by: str = SIMILARITY
+) -> Familiarity | None:
   """The best similarities of a method's validation or test images.
 
   None if its `predict` gives no "similarities" [b p].
@@ -107,17 +127,18 @@ def measure(method: Any, state: State) -> Familiarity | None:
   Args:
     method: of the run.
     state: of the method.
+    by: see `Familiarity`.
   """
-  test = best(method, state, method.stream("test"))
+  test = best(method, state, method.stream("test"), by)
   if "validation" in method.splits:
     split, others = "validation", test
-    known = best(method, state, method.stream(split))
+    known = best(method, state, method.stream(split), by)
   else:
     split, known = "test", None if test is None else test[::2]
     others = None if test is None else test[1::2]
   if known is None or others is None:
     return None
-  found = Familiarity(split, np.sort(known))
+  found = Familiarity(split, np.sort(known), by=by)
   below = [unfamiliar(found.percentile(x)) for x in others.tolist()]
   return dataclasses.replace(
     found,
@@ -127,7 +148,7 @@ def measure(method: Any, state: State) -> Familiarity | None:
 
 
 def best(
-  method: Any, state: State, stream: Any
+  method: Any, state: State, stream: Any, by: str = SIMILARITY
 ) -> Float[np.ndarray, " n"] | None:
   """The best similarity of each image, evenly chosen, to living prototypes.
 
@@ -137,15 +158,22 @@ def best(
     method: see `measure`.
     state: of the method.
     stream: images, in the order of their source.
+    by: see `Familiarity`.
   """
   alive = np.asarray(parallel.to_host(bank_of(state).alive))
   found = []
   for batch, rows in parallel.each(method.predict, state, stream.spread(MOST)):
     if "similarities" not in rows:
       return None
-    similar = np.where(alive[None], rows["similarities"], -np.inf).max(axis=1)
-    found.append(similar[batch["valid"].astype(bool)])
+    found.append(_values(rows, alive, by)[batch["valid"].astype(bool)])
   return np.concatenate(found).astype(float) if found else np.zeros(0)
+
+
+def _values(rows: Mapping[str, Any], alive: Any, by: str) -> Any:
+  """The best similarity, or the largest logit, of each row [...]."""
+  if by == LOGIT:
+    return np.asarray(rows["logits"]).max(axis=-1)
+  return np.asarray(rows["similarities"])[..., alive].max(axis=-1)
 
 
 def write(folder: Path, found: Familiarity) -> None:
@@ -174,4 +202,5 @@ def read(folder: Path) -> Familiarity | None:
     np.sort(np.array(stored["best"], float)),
     stored["others"],
     stored["others_unfamiliar"],
+    stored.get("by", SIMILARITY),
   )

@@ -126,8 +126,7 @@ def _classified(classifies, state, row, top, known) -> dict[str, Any]:
   best, percentile = int(np.argmax(shares)), None
   if known is not None:
     alive = np.asarray(bank_of(state).alive)
-    percentile = known.percentile(float(row["similarities"][alive].max()))
-    percentile = _number(np.float32(percentile))
+    percentile = _number(np.float32(known.of_row(row, alive)))
   return {
     "class": names[best],
     "probability": _number(shares[best]),

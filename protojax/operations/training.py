@@ -23,6 +23,7 @@ from protojax.engine import adopt, plan, plan_tables, seeds, summary, workdir
 from protojax.engine.run import Interrupted, Run
 from protojax.explain import familiarity
 from protojax.methods.base import able
+from protojax.prototypes.groups import FAVOURITE
 from protojax.types import UserError
 
 
@@ -168,7 +169,9 @@ def _trained(
     results.write(method, state, folder)
   if _by_likeness(method):
     # All processes compute it; one writes.
-    known = familiarity.measure(method, state)
+    channels = able(method, "classifies").groups.kind == FAVOURITE
+    by = familiarity.LOGIT if channels else familiarity.SIMILARITY
+    known = familiarity.measure(method, state, by)
     if known is not None and parallel.is_primary():
       familiarity.write(folder, known)
   outcome = summary.write(

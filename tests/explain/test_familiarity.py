@@ -3,6 +3,7 @@
 import dataclasses
 import types
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -69,6 +70,28 @@ def test_known_are_the_validation_images_or_every_other_test_image():
   assert found.others_unfamiliar == np.mean(told)
 
 
+def test_of_channels_the_largest_logit_says_it():
+  model, state = fakes.trained()
+  method = _method(model, train=None, test=model.train)
+  method.predict = lambda state, batch: {
+    "similarities": -jnp.outer(batch["index"], jnp.ones(6)),
+    "logits": jnp.outer(batch["index"], jnp.array([1.0, 2.0])),
+  }
+  found = familiarity.measure(method, state, familiarity.LOGIT)
+  count = len(model.train)
+  np.testing.assert_array_equal(found.best, 2 * np.arange(count)[::2])
+  row = {"logits": np.array([-5.0, -2.0]), "similarities": np.full(6, 1e3)}
+  assert found.of_row(row, np.ones(6, bool)) == 100 / (1 + len(found.best))
+  image = dataclasses.replace(report_fakes.run()[1][0], best=1e3)
+  low = dataclasses.replace(found, best=image.predicted.logit + 1 + found.best)
+  told = familiarity.of_image(image, low).unfamiliar
+  logit = f"{image.predicted.logit:.2f}"
+  assert told == "" or f"its largest logit, {logit}, is less" in told
+  assert familiarity.of_image(image, low).familiarity == pytest.approx(
+    100 / (1 + len(found.best))
+  )
+
+
 def test_a_method_without_similarities_has_none():
   model, state = fakes.trained()
   method = _method(model, train=None, test=model.train)
@@ -78,7 +101,8 @@ def test_a_method_without_similarities_has_none():
 
 def test_it_is_stored_and_read(tmp_path):
   assert familiarity.read(tmp_path) is None
-  found = Familiarity("test", np.array([0.25, 0.5]), 7, 0.125)
+  best = np.array([0.25, 0.5])
+  found = Familiarity("test", best, 7, 0.125, familiarity.LOGIT)
   familiarity.write(tmp_path, found)
   again = familiarity.read(tmp_path)
   for name, value in dataclasses.asdict(found).items():
