@@ -8,8 +8,13 @@ from configs import noisy_pseudo_label_diffusion_folder as folder
 from protojax import methods
 from protojax.explain import blocks, documents
 from protojax.explain.request import Request
-from protojax.methods.noisy_pseudo_label_diffusion import cell_evidence, judging
+from protojax.methods.noisy_pseudo_label_diffusion import (
+  cell_evidence,
+  explanation,
+  judging,
+)
 from protojax.modify import presets
+from protojax.types import State
 
 _PRESET = presets.load("contrast=0.45", "fast", "none")
 
@@ -117,3 +122,23 @@ def test_an_overview_has_means_and_the_cosines_of_prototypes(method, row):
   assert_allclose(table.rows[0][2:], row["own"][:, 0] / 2, rtol=1e-6)
   (matrix,) = _of(found, blocks.Matrix)
   assert_allclose(matrix.values, np.eye(6))
+
+
+def test_structures_of_volumes_are_told_where_there_are_some(
+  method, monkeypatch
+):
+  network, data, state = (
+    method.network,
+    method.stream("test"),
+    State({}, {}, {}),
+  )
+  assert not list(explanation.of_volumes(network, state, data))
+  row = {
+    **{"volume": "a", "structure": "liver", "dice": 0.5, "iou": 0.3},
+    **{"surface_mm": 1.5, "hd95_mm": 4.0, "missed": False},
+  }
+  scores = {"by_volume": [row] * 2}
+  monkeypatch.setattr(explanation.volume_answers, "scores", lambda *_: scores)
+  (table,) = explanation.of_volumes(network, state, data)
+  assert table.columns[-3:] == ("surface", "HD95", "missed")
+  assert table.rows == (tuple(row.values()),) * 2
