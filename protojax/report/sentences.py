@@ -263,7 +263,7 @@ class ScoringSheet(NamedTuple):
 
   Attributes:
     factor: that the weights multiply: "similarity", or "score" if it differs.
-    rows: the listed prototypes.
+    rows: the listed prototypes; of the runner-up, those that have points.
     others: points of all other prototypes together.
     spoken: how many of these have points of this class.
     silent: how many have none, to two decimals.
@@ -284,7 +284,8 @@ def scoring_sheet(explained: LocalExplanation, answer: int = 0) -> ScoringSheet:
   """The points of the predicted class (answer 0) or the runner-up (1).
 
   The row of the others gets the error of rounding, so that the column adds up
-  as printed. If there are no others, the first row gets it.
+  as printed. If there are no others, the first row gets it. The rows are those
+  that carry the answer; of the runner-up, those without points are counted.
   """
   weights = [
     row.runner_up_weight if answer else row.weight for row in explained.evidence
@@ -310,14 +311,18 @@ def scoring_sheet(explained: LocalExplanation, answer: int = 0) -> ScoringSheet:
       explained.evidence, weights, hundredths, strict=True
     )
   )
-  # It is known for the answer alone.
-  silent = 0 if answer else explained.silent
+  # Of the others it is known for the answer alone.
+  silent, others_silent = explained.silent, explained.silent
+  if answer:
+    spoken = tuple(r for r, n in zip(rows, hundredths, strict=True) if n)
+    silent, others_silent = len(rows) - len(spoken), 0
+    rows = spoken
   own = all(row.score == row.similarity for row in explained.evidence)
   return ScoringSheet(
     "similarity" if own else "score",
     rows,
     _two(others / 100),
-    explained.others - silent,
+    explained.others - others_silent,
     silent,
     _two(bias / 100) if bias else None,
     _two(logit / 100),

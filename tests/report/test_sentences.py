@@ -146,6 +146,31 @@ def test_points_as_printed_sum_to_the_logit(others, answer, bias):
     assert_allclose(explained.other_points, 0.777 if others else 0, atol=1e-9)
 
 
+def test_a_runner_up_has_no_rows_without_points():
+  rows = (
+    _row({}, 2.0, weight=1.5, points=3.0, runner_up_weight=0.0),
+    _row({}, 1.0, weight=1.0, points=1.0, runner_up_weight=0.7),
+    _row({}, 0.5, weight=1.0, points=0.5, runner_up_weight=0.001),
+  )
+  explained = LocalExplanation(
+    image="",
+    index=0,
+    split="test",
+    label=None,
+    answers=(Answer("a", 5.0, 0.9), Answer("b", 1.0, 0.1)),
+    evidence=rows,
+    others=4,
+    silent=3,
+  )
+  found = sentences.scoring_sheet(explained, 1)
+  assert [(r.product, r.points) for r in found.rows] == [
+    ("1.00 × 0.70", "0.70")
+  ]
+  assert (found.silent, found.spoken, found.others) == (2, 4, "0.30")
+  found = sentences.scoring_sheet(explained)
+  assert (len(found.rows), found.silent, found.spoken) == (3, 3, 1)
+
+
 def test_document_says_all_there_is_to_read():
   names = ("contrast", "saturation", "hue", "shape", "texture")
   because = dict(zip(names, (0.1, -0.2, 2.0, 0.5, 0.0), strict=True))
