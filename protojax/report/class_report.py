@@ -71,7 +71,8 @@ class Report(ReportFolder):
     self._in_use: dict[tuple[int, str], float] = {}
     self._add_row: Callable[[LocalExplanation], None] | None = None
     self._known = familiarity.read(self.run)
-    self._unfamiliar = 0
+    # Images whose familiarity is known, and those of them that are unfamiliar.
+    self._judged = self._unfamiliar = 0
 
   def __enter__(self) -> "Report":
     super().__enter__()
@@ -92,6 +93,7 @@ class Report(ReportFolder):
 
   def _add_image(self, explained: LocalExplanation) -> None:
     explained = familiarity.of_image(explained, self._known)
+    self._judged += explained.familiarity is not None
     self._unfamiliar += bool(explained.unfamiliar)
     if "csv" in self.formats:
       if self._add_row is None:
@@ -190,8 +192,9 @@ class Report(ReportFolder):
       right = sum(n for (a, b), n in self._answers.items() if a == b)
       share = right / self._answers.total()
       facts.append(("Recognised of these", f"{share:.1%}"))
-    if self._known is not None and self.images:
-      facts.append(("Unlike what it knows", f"{self._unfamiliar:,}"))
+    if self._judged:
+      said = f"{self._unfamiliar:,} of {self._judged:,}"
+      facts.append(("Images called unfamiliar", said))
     if any(e.because for e in prototypes):
       alive = sum(e.alive for e in prototypes)
       copies = sum(e.duplicate_of is not None for e in prototypes)
