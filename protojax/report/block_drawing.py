@@ -16,8 +16,8 @@ from PIL import Image
 from protojax.explain import blocks
 from protojax.explain.picture_file import PictureFile
 from protojax.heat import colormap
-from protojax.report import plots
-from protojax.report.block_text import UNKNOWN, cell, number, signed
+from protojax.report import block_sides, plots
+from protojax.report.block_text import UNKNOWN, number, signed
 from protojax.types import Picture
 
 # (name of a file, picture) -> the file.
@@ -113,6 +113,8 @@ def map_(block: blocks.Map, put: Put, name: str) -> Drawn:
 
 def table(block: blocks.Table, put: Put, name: str) -> Drawn:
   """The first rows of a table; columns of numbers are set to the right."""
+  first = block.rows[:ROWS]
+  shown, rows = block_sides.of_table(block.columns, first)
   kinds = zip(*block.rows, strict=True)
   numeric = [
     all(x is None or _is_number(x) for x in column) for column in kinds
@@ -121,12 +123,13 @@ def table(block: blocks.Table, put: Put, name: str) -> Drawn:
     "table",
     {
       "caption": block.caption,
-      "columns": list(zip(block.columns, numeric, strict=True)),
+      "columns": [(block.columns[i], numeric[i]) for i in shown],
       "rows": [
-        list(zip(map(cell, row), numeric, strict=True))
-        for row in block.rows[:ROWS]
+        [(text, numeric[i]) for text, i in zip(row, shown, strict=True)]
+        for row in rows
       ],
-      "count": len(block.rows),
+      # Rows of sides are not missed.
+      "count": len(block.rows) - len(first) + len(rows),
     },
   )
 
@@ -167,14 +170,24 @@ def matrix(block: blocks.Matrix, put: Put, name: str) -> Drawn:
   """A table whose cells are shaded by their share of the largest value."""
   known = np.abs(block.values[np.isfinite(block.values)])
   most = float(known.max()) if known.size else 0.0
+  shown = block_sides.columns(block.columns)
+
+  def cells(row: list[float]) -> list[tuple[str, bool, str]]:
+    values = (row[i] for i in shown)
+    texts = block_sides.texts(block.columns, row)
+    return [
+      (text, v < 0, _shade(v, most))
+      for text, v in zip(texts, values, strict=True)
+    ]
+
   return Drawn(
     "matrix",
     {
       "caption": block.caption,
       "unit": block.unit,
-      "columns": [signed(name) for name in block.columns],
+      "columns": [signed(block.columns[i]) for i in shown],
       "rows": [
-        (signed(name), [(cell(v), v < 0, _shade(v, most)) for v in row])
+        (signed(name), cells(row))
         for name, row in zip(block.rows, block.values.tolist(), strict=True)
       ],
     },

@@ -92,6 +92,41 @@ def test_columns_of_numbers_are_set_to_the_right(store):
   assert _draw(blocks.Table(("a",), ()), store)["columns"] == [("a", False)]
 
 
+def test_a_characteristic_is_told_with_its_direction_and_without_its_sides(
+  store,
+):
+  names = "identity", "texture", "hue", "less texture", "more texture"
+  names = *names, "hue forward", "hue back"
+  rows = (0.0, 0.3, 0.1, 0.1, 0.3, 0.1, 0.0), (0, 0.2, None, 0.2, -0.1, None, 0)
+  found = _draw(blocks.Table(("class", *names), (("a", *rows[0]),)), store)
+  assert [n for n, _ in found["columns"]] == [
+    "class",
+    "identity",
+    "texture",
+    "hue",
+  ]
+  assert [t for t, _ in found["rows"][0]] == [
+    "a",
+    "0",
+    "0.3, smoothness",
+    "0.1",
+  ]
+  turned = blocks.Table(
+    ("characteristic", "x", "y"), tuple(zip(names, *rows, strict=True))
+  )
+  found = _draw(turned, store)
+  assert [[t for t, _ in row] for row in found["rows"]] == [
+    ["identity", "0", "0"],
+    ["texture", "0.3, smoothness", "0.2, grain"],
+    ["hue", "0.1", "\N{EN DASH}"],
+  ]
+  assert found["count"] == 3
+  matrix = blocks.Matrix(("a",), names, np.array(rows[:1]))
+  found = _draw(matrix, store)
+  assert found["columns"] == ["identity", "texture", "hue"]
+  assert [t for t, *_ in found["rows"][0][1]] == ["0", "0.3, smoothness", "0.1"]
+
+
 def test_a_long_table_is_cut(store, monkeypatch):
   monkeypatch.setattr(block_drawing, "ROWS", 2)
   found = _draw(blocks.Table(("a",), ((1,), (2,), (3,))), store)
