@@ -4,6 +4,7 @@ import functools
 
 import jax
 import numpy as np
+from PIL import Image
 import pytest
 
 from protojax import methods, parallel
@@ -104,6 +105,39 @@ def test_pixels_are_normalised_as_asked():
   )
   assert plain.mean == (0.5, 0.5, 0.5)
   assert other.mean == (0.485, 0.456, 0.406)
+
+
+def test_images_smaller_than_the_crop_are_enlarged(tmp_path):
+  """Nothing is filled in around them, whichever way they are varied."""
+  for generator in ("a", "b"):
+    for kind, grey in (("real", 90), ("fake", 170)):
+      for n in range(2):
+        file = tmp_path / generator / kind / f"{n}.png"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (20 + n, 9), (grey, grey, grey)).save(file)
+  method = _load(
+    **{
+      "data.name": "generators",
+      "data.root": str(tmp_path),
+      "data.train": "train",
+      "data.test": "test",
+      "data.held_out": ("b",),
+      "data.augment": "crop,flip",
+      "data.resize": "aspect",
+      "data.resize_size": 36,
+      "batch_size": 4,
+    }
+  )
+  fit = next(s for s in method.stages() if s.name == "adapt")
+  assert isinstance(fit, Fit)
+  (batch,) = fit.data.batches(0, 1)
+  varied = fit.data.varied(batch, jax.random.key(0))
+  (ordered,) = method.stream("test").batches()
+  for found in (varied, ordered):
+    images = np.asarray(found["image"])
+    assert images.shape == (4, 32, 32, 3)
+    for image, label in zip(images, found["label"], strict=True):
+      np.testing.assert_allclose(image, 170 if label else 90, atol=2)
 
 
 @pytest.mark.slow
