@@ -110,15 +110,47 @@ def measure(
     others = gathered(
       functools.partial(_decided, model), state, outliers.batches()
     )
-    largest = rows["logits"].max(axis=1), others["logits"].max(axis=1)
-    count = len(largest[0]) + len(largest[1])
-    found["outlier_auroc"] = _one(metrics.outlier_auroc(*largest), count)
-    found["abstention"] = _one(metrics.abstention(*largest), count)
+    found |= _apart(rows["logits"], others["logits"])
+    count = len(rows["logits"]) + len(others["logits"])
     best = rows["best"], others["best"]
     found["outlier_auroc_best"] = _one(metrics.outlier_auroc(*best), count)
     if known is not None:
       found["unfamiliar_outliers"] = mean(_unfamiliar(known, others))
   return found
+
+
+def apart(
+  predict: Callable[[State, Batch], Mapping[str, Any]],
+  state: State,
+  stream: Any,
+  outliers: Any,
+) -> dict[str, Mean]:
+  """How the largest logit tells images of no class from those of a stream.
+
+  Args:
+    predict: of a method; its rows have "logits" [b k], else there is no figure.
+    state: of the method.
+    stream: images of the classes.
+    outliers: a stream of images of no class.
+  """
+
+  def logits(state: State, batch: Batch) -> dict[str, Any]:
+    rows = predict(state, batch)
+    return {name: rows[name] for name in ("logits",) if name in rows}
+
+  known, others = (
+    gathered(logits, state, images.batches()) for images in (stream, outliers)
+  )
+  return _apart(known["logits"], others["logits"]) if "logits" in known else {}
+
+
+def _apart(known: np.ndarray, others: np.ndarray) -> dict[str, Mean]:
+  """How the largest of the logits [n k] of images tells others [m k]."""
+  largest, count = (known.max(axis=1), others.max(axis=1)), len(known)
+  return {
+    "outlier_auroc": _one(metrics.outlier_auroc(*largest), count + len(others)),
+    "abstention": _one(metrics.abstention(*largest), count + len(others)),
+  }
 
 
 def gathered(

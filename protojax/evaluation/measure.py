@@ -123,8 +123,9 @@ def measure(
   """All metrics of a finished run that apply, by name, over its test images.
 
   Of a method that gives several labels, or that classifies without comparing
-  patches with prototypes, they are those of its `evaluate`. Of one that gives
-  each pixel a class they are those of its `summary`.
+  patches with prototypes, they are those of its `evaluate`; of the latter also
+  how its largest logit tells outliers. Of one that gives each pixel a class
+  they are those of its `summary`.
 
   Args:
     folder: of the run.
@@ -148,8 +149,12 @@ def measure(
   classifies = able(method, "classifies") is not None
   if able(method, "tags") is not None or (alone and classifies):
     with loading.described_by(folder, config):
-      count = len(method.stream("test"))
-    return _means(method.evaluate(state, "test"), FIGURES, count)
+      stream = method.stream("test")
+    found = _means(method.evaluate(state, "test"), FIGURES, len(stream))
+    if outliers and classifies:
+      others = _opened(outliers, config)
+      found |= decisions.apart(method.predict, state, stream, others)
+    return found
   model = recipes.explainable(method)
   if not np.any(model.bank(state).alive):
     printing.tell(
@@ -158,16 +163,7 @@ def measure(
     )
   with loading.described_by(folder, config):
     stream = method.stream("test")
-  others = None
-  if outliers:
-    source = files.images(outliers)
-    batch = loading.batch_size(config, len(source))
-    others = stream_lib.ordered(
-      source,
-      loading.image_size(config),
-      batch,
-      resizing=loading.resizing(config),
-    )
+  others = _opened(outliers, config) if outliers else None
   found = {
     **decisions.measure(model, state, stream, others, familiarity.read(folder)),
     **explanations.measure(
@@ -175,6 +171,14 @@ def measure(
     ),
   }
   return {name: found[name] for name in FIGURES if name in found}
+
+
+def _opened(folder: str, config: ConfigDict) -> stream_lib.Stream:
+  """Images of no class, as the images of the run are."""
+  source = files.images(folder)
+  batch = loading.batch_size(config, len(source))
+  size, resizing = loading.image_size(config), loading.resizing(config)
+  return stream_lib.ordered(source, size, batch, resizing=resizing)
 
 
 def _segmented(

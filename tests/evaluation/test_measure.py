@@ -92,6 +92,25 @@ def test_decisions_by_hand(trained):
   assert_allclose(found["uniqueness"].value, 10 / 11)
 
 
+@pytest.mark.parametrize("name", ["logits", "score"])
+def test_outliers_by_the_logits_of_any_classifier(name, trained):
+  """The largest logit is the mean of the image."""
+
+  def predict(state, batch):
+    del state
+    found = jnp.mean(batch["image"], axis=(1, 2, 3))
+    return {name: jnp.stack([found, found - 1000], axis=1)}
+
+  dark, light = _Source(6), _Source(4)
+  dark.images, light.images = np.zeros_like(dark.images), light.images * 0 + 99
+  found = decisions.apart(predict, trained[1], _stream(light), _stream(dark))
+  if name == "score":
+    assert not found
+  else:
+    assert (found["outlier_auroc"].value, found["abstention"].value) == (1, 1)
+    assert found["outlier_auroc"].count == 10
+
+
 def test_what_does_not_apply_is_absent(trained):
   model, state = trained
   found = decisions.measure(model, state, _stream(_Source(classes=2)))

@@ -125,10 +125,12 @@ def test_verdicts_on_corrupted_images_are_judged(
 
 
 def test_verdicts_are_judged(run, tmp_path):
-  _, workdir = run
+  root, workdir = run
   path = tmp_path / "found.json"
-  assert main(["evaluate", f"--workdir={workdir}", f"--json={path}"]) == 0
+  arguments = f"--workdir={workdir}", f"--ood={root}/c", f"--json={path}"
+  assert main(["evaluate", *arguments]) == 0
   found = json.loads(path.read_text())["methods"]["gapl"]
+  assert 0 < found["outlier_auroc"]["mean"] < 1
   summary = json.loads((workdir / "summary.json").read_text())
   for name in ("accuracy", "ap", "worst_generator"):
     assert found[name]["mean"] == pytest.approx(summary["metrics"][name])
