@@ -130,6 +130,7 @@ VARIANTS = {
       "test": "test:8",
       "image_size": 64,
       "resize_size": 0,
+      "augment": "flip",
     },
     "backbone": {
       "name": "convnet",
