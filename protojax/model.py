@@ -24,7 +24,7 @@ from protojax.heat import maps
 from protojax.methods.base import able, needed
 from protojax.modify import presets
 from protojax.modify.modification import require_known
-from protojax.prototypes.bank import Bank, bank_of
+from protojax.prototypes.bank import Bank
 from protojax.report import page
 from protojax.types import PyTree, State, UserError
 from protojax.why import Prototypes
@@ -45,7 +45,7 @@ class Classified:
       None of a method without prototypes.
     similarities: of each prototype to the part of the image most like it, [p].
     cells: that part: for most methods its row-major index in the grid, [p].
-    familiarity: percentile of its best similarity (of channels, its largest
+    familiarity: percentile of its best similarity (without one, its largest
       logit) among the images that the model knows; None of runs that have not
       stored these, see `explain.familiarity`.
   """
@@ -341,8 +341,7 @@ def _classified(
 ) -> Any:
   percentile = None
   if known is not None:
-    alive = np.asarray(bank_of(state).alive)
-    percentile = known.of_row(row, alive)
+    percentile = known.of_row(row, state)
   return Classified(
     name,
     _shares(classifies.class_names, row),

@@ -124,6 +124,7 @@ def apart(
   state: State,
   stream: Any,
   outliers: Any,
+  known: Familiarity | None = None,
 ) -> dict[str, Mean]:
   """How the largest logit tells images of no class from those of a stream.
 
@@ -132,16 +133,23 @@ def apart(
     state: of the method.
     stream: images of the classes.
     outliers: a stream of images of no class.
+    known: the images that the model knows, by their largest logit.
   """
 
   def logits(state: State, batch: Batch) -> dict[str, Any]:
     rows = predict(state, batch)
     return {name: rows[name] for name in ("logits",) if name in rows}
 
-  known, others = (
+  own, others = (
     gathered(logits, state, images.batches()) for images in (stream, outliers)
   )
-  return _apart(known["logits"], others["logits"]) if "logits" in known else {}
+  if "logits" not in own:
+    return {}
+  found = _apart(own["logits"], others["logits"])
+  if known is not None:
+    found["unfamiliar"] = mean(_unfamiliar(known, own))
+    found["unfamiliar_outliers"] = mean(_unfamiliar(known, others))
+  return found
 
 
 def _apart(known: np.ndarray, others: np.ndarray) -> dict[str, Mean]:
@@ -190,9 +198,8 @@ def _unfamiliar(
   known: Familiarity, rows: Mapping[str, np.ndarray]
 ) -> Float[np.ndarray, " n"]:
   """1 for each image that is called unfamiliar, else 0."""
-  best = rows["best"]
-  if known.by == familiarity.LOGIT:
-    best = rows["logits"].max(axis=1)
+  by_logit = known.by == familiarity.LOGIT
+  best = rows["logits"].max(axis=1) if by_logit else rows["best"]
   told = [familiarity.unfamiliar(known.percentile(x)) for x in best.tolist()]
   return np.array(told, np.float32)
 

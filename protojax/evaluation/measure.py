@@ -153,7 +153,8 @@ def measure(
     found = _means(method.evaluate(state, "test"), FIGURES, len(stream))
     if outliers and classifies:
       others = _opened(outliers, config)
-      found |= decisions.apart(method.predict, state, stream, others)
+      known = familiarity.read(folder)
+      found |= decisions.apart(method.predict, state, stream, others, known)
     return found
   model = recipes.explainable(method)
   if not np.any(model.bank(state).alive):

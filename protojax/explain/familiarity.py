@@ -16,7 +16,9 @@ classes of Caltech-101 at 96 pixels called 27 % of its test images unfamiliar.
 
 Channels of a network, as EPIC's, are no likenesses: the largest of them was
 higher for images of other things (AUROC 0.15). Of these the largest logit says
-how familiar an image is (0.94).
+how familiar an image is (0.94), and of classifiers that compare no part of an
+image with a prototype. An answer of one number beside a logit of 0 says nothing
+of it: its largest logit is 0 for all images of one class, however strange.
 """
 
 from collections.abc import Mapping
@@ -68,11 +70,9 @@ class Familiarity:
   others_unfamiliar: float = 0.0
   by: str = SIMILARITY
 
-  def of_row(
-    self, row: Mapping[str, Any], alive: Bool[np.ndarray, " p"]
-  ) -> float:
+  def of_row(self, row: Mapping[str, Any], state: State) -> float:
     """The percentile of an image, by its row of a method's `predict`."""
-    return self.percentile(float(_values(row, alive, self.by)))
+    return self.percentile(float(_values(row, _alive(state, self.by), self.by)))
 
   def percentile(self, best: float) -> float:
     """The percentile of an image, above 0 to 100; see above."""
@@ -122,7 +122,8 @@ def measure(
 ) -> Familiarity | None:
   """The best similarities of a method's validation or test images.
 
-  None if its `predict` gives no "similarities" [b p].
+  None if its `predict` gives no "similarities" [b p], or no "logits" [b k] that
+  say how familiar an image is; see above.
 
   Args:
     method: of the run.
@@ -152,7 +153,7 @@ def best(
 ) -> Float[np.ndarray, " n"] | None:
   """The best similarity of each image, evenly chosen, to living prototypes.
 
-  None if the method gives no similarities.
+  None if the method gives none; see `measure`.
 
   Args:
     method: see `measure`.
@@ -160,13 +161,29 @@ def best(
     stream: images, in the order of their source.
     by: see `Familiarity`.
   """
-  alive = np.asarray(parallel.to_host(bank_of(state).alive))
-  found = []
+  alive, name = _alive(state, by), "logits" if by == LOGIT else "similarities"
+  found, one_number = [], by == LOGIT
   for batch, rows in parallel.each(method.predict, state, stream.spread(MOST)):
-    if "similarities" not in rows:
+    if name not in rows:
       return None
-    found.append(_values(rows, alive, by)[batch["valid"].astype(bool)])
-  return np.concatenate(found).astype(float) if found else np.zeros(0)
+    valid = batch["valid"].astype(bool)
+    one_number = one_number and _one_number(np.asarray(rows[name])[valid])
+    found.append(_values(rows, alive, by)[valid])
+  if not found:
+    return np.zeros(0)
+  return None if one_number else np.concatenate(found).astype(float)
+
+
+def _one_number(logits: Float[np.ndarray, "b k"]) -> bool:
+  """Whether the answer is one number: of two logits one is always 0."""
+  return logits.shape[1] == 2 and not logits.any(axis=0).all()
+
+
+def _alive(state: State, by: str) -> Bool[np.ndarray, " p"] | None:
+  """Which prototypes are alive; None where logits are asked for."""
+  if by == LOGIT:
+    return None
+  return np.asarray(parallel.to_host(bank_of(state).alive))
 
 
 def _values(rows: Mapping[str, Any], alive: Any, by: str) -> Any:

@@ -125,8 +125,7 @@ def _classified(classifies, state, row, top, known) -> dict[str, Any]:
   names, shares = classifies.class_names, row["probabilities"]
   best, percentile = int(np.argmax(shares)), None
   if known is not None:
-    alive = np.asarray(bank_of(state).alive)
-    percentile = _number(np.float32(known.of_row(row, alive)))
+    percentile = _number(np.float32(known.of_row(row, state)))
   return {
     "class": names[best],
     "probability": _number(shares[best]),

@@ -167,11 +167,10 @@ def _trained(
   results = methods.beside(config.method, "results")
   if results is not None and parallel.is_primary():
     results.write(method, state, folder)
-  if _by_likeness(method):
+  images = "image_size" in (config.get("data") or {})
+  if images and able(method, "classifies") is not None:
     # All processes compute it; one writes.
-    channels = able(method, "classifies").groups.kind == FAVOURITE
-    by = familiarity.LOGIT if channels else familiarity.SIMILARITY
-    known = familiarity.measure(method, state, by)
+    known = familiarity.measure(method, state, _familiar_by(method))
     if known is not None and parallel.is_primary():
       familiarity.write(folder, known)
   outcome = summary.write(
@@ -184,14 +183,13 @@ def _trained(
   return 0
 
 
-def _by_likeness(method: Any) -> bool:
-  """Whether a method classifies by likeness of patches to prototypes."""
+def _familiar_by(method: Any) -> str:
+  """What says how familiar an image is to a method that classifies."""
   explains = able(method, "explains")
-  return (
-    able(method, "classifies") is not None
-    and explains is not None
-    and explains.network is not None
-  )
+  if explains is None or explains.network is None:
+    return familiarity.LOGIT  # No part of an image is compared with prototypes.
+  channels = able(method, "classifies").groups.kind == FAVOURITE
+  return familiarity.LOGIT if channels else familiarity.SIMILARITY
 
 
 def _settings(config: ConfigDict) -> dict[str, Any]:

@@ -103,12 +103,17 @@ def test_outliers_by_the_logits_of_any_classifier(name, trained):
 
   dark, light = _Source(6), _Source(4)
   dark.images, light.images = np.zeros_like(dark.images), light.images * 0 + 99
-  found = decisions.apart(predict, trained[1], _stream(light), _stream(dark))
+  known = familiarity.Familiarity("test", np.full(99, 50.0), by="largest logit")
+  given = trained[1], _stream(light), _stream(dark)
+  found = decisions.apart(predict, *given, known)
   if name == "score":
     assert not found
   else:
     assert (found["outlier_auroc"].value, found["abstention"].value) == (1, 1)
     assert found["outlier_auroc"].count == 10
+    assert found["unfamiliar"].value == 0
+    assert found["unfamiliar_outliers"].value == 1
+    assert "unfamiliar" not in decisions.apart(predict, *given)
 
 
 def test_what_does_not_apply_is_absent(trained):

@@ -81,7 +81,7 @@ def test_of_channels_the_largest_logit_says_it():
   count = len(model.train)
   np.testing.assert_array_equal(found.best, 2 * np.arange(count)[::2])
   row = {"logits": np.array([-5.0, -2.0]), "similarities": np.full(6, 1e3)}
-  assert found.of_row(row, np.ones(6, bool)) == 100 / (1 + len(found.best))
+  assert found.of_row(row, state) == 100 / (1 + len(found.best))
   image = dataclasses.replace(report_fakes.run()[1][0], best=1e3)
   low = dataclasses.replace(found, best=image.predicted.logit + 1 + found.best)
   told = familiarity.of_image(image, low).unfamiliar
@@ -92,11 +92,39 @@ def test_of_channels_the_largest_logit_says_it():
   )
 
 
-def test_a_method_without_similarities_has_none():
+def test_a_method_without_similarities_goes_by_its_logits():
   model, state = fakes.trained()
   method = _method(model, train=None, test=model.train)
-  method.predict = lambda state, batch: {"logits": batch["index"][:, None]}
+  method.predict = lambda state, batch: {
+    "logits": 1.0 * batch["index"][:, None]
+  }
   assert familiarity.measure(method, state) is None
+  bare = state.replace(params={}, buffers={})  # No bank is needed.
+  found = familiarity.measure(method, bare, familiarity.LOGIT)
+  wanted = np.arange(len(model.train))[::2]
+  np.testing.assert_array_equal(found.best, wanted)
+  percentile = found.of_row({"logits": np.array([-1.0])}, bare)
+  assert percentile == 100 / (1 + len(wanted))
+  method.predict = lambda state, batch: {"score": batch["index"]}
+  assert familiarity.measure(method, bare, familiarity.LOGIT) is None
+
+
+def test_an_answer_of_one_number_has_none():
+  model, state = fakes.trained()
+  method = _method(model, train=None, test=model.train)
+
+  def predict(shift):
+    def rows(state, batch):
+      z = batch["index"] - 3.0
+      return {"logits": jnp.stack([jnp.zeros_like(z) + shift, z], axis=1)}
+
+    return rows
+
+  method.predict = predict(0.0)
+  assert familiarity.measure(method, state, familiarity.LOGIT) is None
+  method.predict = predict(0.5)
+  found = familiarity.measure(method, state, familiarity.LOGIT)
+  assert found.best[0] == 0.5
 
 
 def test_it_is_stored_and_read(tmp_path):

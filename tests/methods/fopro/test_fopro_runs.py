@@ -7,7 +7,9 @@ import numpy as np
 from PIL import Image
 import pytest
 
+import protojax
 from protojax.__main__ import main
+from protojax.explain import familiarity
 
 pytestmark = pytest.mark.slow
 
@@ -89,6 +91,29 @@ def test_mix_up_follows_the_verdicts_and_the_gap_is_told(run):
   # Six of the 30 web images are held out; six are few-shot images.
   assert len(rows) == 24 + 6
   assert sum(row["few_shot"] == "yes" for row in rows) == 6
+
+
+def test_its_largest_logit_says_how_familiar_an_image_is(root, run, capsys):
+  workdir, *_ = run
+  known = familiarity.read(workdir)
+  assert (known.split, known.by, known.others) == (
+    "validation",
+    "largest logit",
+    6,
+  )
+  path = root / "test" / "red" / "0.png"
+  capsys.readouterr()
+  arguments = f"--workdir={workdir}", str(path), "--format=json"
+  assert main(["predict", *arguments]) == 0
+  (told,) = json.loads(capsys.readouterr().out)
+  assert 0 < told["familiarity"] <= 100
+  assert told["unfamiliar"] == (told["familiarity"] < familiarity.UNFAMILIAR)
+  found = protojax.load(workdir).predict(path)
+  assert found.familiarity == pytest.approx(told["familiarity"])
+  judged, others = workdir / "judged.json", root / "clean"
+  arguments = f"--workdir={workdir}", f"--ood={others}", f"--json={judged}"
+  assert main(["evaluate", *arguments]) == 0
+  assert "unfamiliar_outliers" in judged.read_text()
 
 
 def test_a_corrected_list_is_learned_from(root, run, tmp_path):

@@ -57,6 +57,7 @@ def test_a_run_tells_generated_images_of_another_generator(run):
   assert summary["metrics"]["ap"] > 0.95
   assert summary["metrics"]["accuracy_held_out"] > 0.8
   assert list(summary["by_generator"]) == ["c"]
+  assert not (workdir / "familiarity.json").exists()
   assert 0 < summary["threshold"] < 1
 
 

@@ -9,7 +9,7 @@ import pytest
 from protojax import methods, parallel
 from protojax.configs import neurogaze_distill_folder
 from protojax.engine import assets, descent
-from protojax.explain import blocks, in_blocks
+from protojax.explain import blocks, familiarity, in_blocks
 from protojax.explain.request import Request
 from protojax.methods.neurogaze_distill import (
   data_card,
@@ -121,6 +121,19 @@ def test_an_answer_reads_no_prototype(trained):
   )
   found = jax.eval_shape(method.predict, bare, {"image": batch["image"]})
   assert found["logits"].shape == (len(batch["image"]), 8)
+
+
+def test_the_largest_logit_says_how_familiar_an_image_is(trained):
+  method, _, after, _ = trained
+  known = familiarity.measure(method, after, familiarity.LOGIT)
+  batch = next(method.stream("test").batches())
+  rows = jax.jit(method.predict)(after, {"image": batch["image"]})
+  first = {"logits": np.asarray(rows["logits"][0])}
+  wanted = (1 + np.sum(known.best <= first["logits"].max())) / (
+    1 + len(known.best)
+  )
+  assert 0 < known.of_row(first, after) <= 100
+  np.testing.assert_allclose(known.of_row(first, after), 100 * wanted)
 
 
 def test_each_cell_has_its_nearest_training_images(trained):
