@@ -130,7 +130,6 @@ VARIANTS = {
       "test": "test:8",
       "image_size": 64,
       "resize_size": 0,
-      "augment": "flip",
     },
     "backbone": {
       "name": "convnet",
