@@ -283,6 +283,7 @@ class Model:
       limit=len(source),
       shown_unlabelled=len(source),
       allow_changed=allow_stale,
+      known=self._known,
     )
     stream = self._stream(source)
     found = why.reasons(

@@ -30,6 +30,7 @@ from jaxtyping import Bool, Float
 import numpy as np
 
 from protojax import json_files, parallel
+from protojax.explain.blocks import Note
 from protojax.explain.evidence import LocalExplanation
 from protojax.prototypes.bank import bank_of
 from protojax.types import State
@@ -102,6 +103,23 @@ def sentence(percentile: float, best: float, known: Familiarity) -> str:
     f" less than that of {100 - percentile:.0f} % of the {known.split} images."
     f" {known.promise()}"
   )
+
+
+def notes(value: float, known: Familiarity | None) -> list[Note]:
+  """What an explanation in blocks says of an image, as far as it is known.
+
+  Args:
+    value: the image's best similarity, or its largest logit: what `known` has.
+    known: the images that the model knows.
+  """
+  if known is None:
+    return []
+  found = known.percentile(value)
+  if unfamiliar(found):
+    return [Note(sentence(found, value, known), "warning")]
+  return [
+    Note(f"More familiar than {found:.0f} % of the images the model knows.")
+  ]
 
 
 def of_image(

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 import dataclasses
 
+from protojax.explain.familiarity import Familiarity
 from protojax.modify import presets
 from protojax.modify.presets import Preset
 
@@ -35,6 +36,8 @@ class Request:
     provenance: give the patches that prototypes were pushed to; once is enough
       for several splits.
     allow_changed: explain even if the images of the prototypes have changed.
+    known: the images that the model knows, to say how familiar others are; of
+      explanations in blocks.
     progress: called with the number of images of each batch that is done.
   """
 
@@ -52,4 +55,5 @@ class Request:
   nearest: int = 5
   provenance: bool = True
   allow_changed: bool = False
+  known: Familiarity | None = None
   progress: Callable[[int], None] = _ignored

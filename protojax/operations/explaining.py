@@ -21,7 +21,7 @@ from protojax.data import skipped
 from protojax.data import stream as stream_lib
 from protojax.datasets import files
 from protojax.engine import workdir
-from protojax.explain import prototypical
+from protojax.explain import familiarity, prototypical
 from protojax.explain.request import Request
 from protojax.methods.base import needed
 from protojax.modify import presets
@@ -76,6 +76,7 @@ def run(args: argparse.Namespace) -> int:
         keep_all="npz" in args.format,
         provenance=split == tasks[0][0],
         allow_changed=args.allow_stale,
+        known=familiarity.read(place),
         progress=advance,
       )
       for explained in explains.explain(state, stream, request):

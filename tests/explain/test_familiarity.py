@@ -34,6 +34,17 @@ def test_of_images_like_the_known_ones_one_in_twenty_is_unfamiliar():
   assert abs(np.mean(told) - 0.04) < 0.01
 
 
+def test_explanations_in_blocks_say_it_in_a_note():
+  known = Familiarity("test", np.arange(99.0), by=familiarity.LOGIT)
+  (low,), (high,) = (familiarity.notes(x, known) for x in (2.0, 70.0))
+  assert (low.level, high.level) == ("warning", "note")
+  assert low.text.startswith(
+    "Unlike the images the model knows: its largest logit, 2.00, is less than"
+  )
+  assert high.text == "More familiar than 72 % of the images the model knows."
+  assert familiarity.notes(2.0, None) == []
+
+
 def _method(model, **streams):
   def predict(state, batch):
     similarity, _ = model.nearest(state, model.features(batch["image"]))

@@ -13,7 +13,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from protojax.explain import blocks, in_blocks, shapes
+from protojax.explain import blocks, familiarity, in_blocks, shapes
 from protojax.explain.importance import of_batch
 from protojax.explain.request import Request
 from protojax.methods.fopro import web
@@ -147,6 +147,7 @@ def _step(
   return {
     "delta": local.delta,
     "answer": local.place[:, 0],
+    "logit": jnp.max(found.logits, axis=1),
     "probabilities": shares / jnp.sum(shares, axis=1, keepdims=True),
     "cosines": found.cosines,
     "relations": found.relations,
@@ -175,6 +176,7 @@ def _image(
   if label >= 0 and not judged:  # A verdict names the label.
     level = "note" if label == answer else "warning"
     drawn.append(blocks.Note(f"Its label is {names[label]}.", level))
+  drawn += familiarity.notes(float(row["logit"]), request.known)
   able = request.preset.seen(bool(row["grey"]))
   drawn.append(
     blocks.Table(

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from protojax.data.stream import Stream
-from protojax.explain import blocks, in_blocks
+from protojax.explain import blocks, familiarity, in_blocks
 from protojax.explain.importance import of_batch
 from protojax.explain.request import Request
 from protojax.methods.neurogaze_distill import bank_asset, data_card
@@ -61,8 +61,12 @@ def _rows(
 ) -> Mapping[str, Array]:
   """Answers and, with a tau, cosines, q_stu and the importance of each cell."""
   found = network.answers(state, batch)
+  answer = {
+    "probabilities": found["probabilities"],
+    "logit": jnp.max(found["logits"], axis=1),
+  }
   if not tau:
-    return {"probabilities": found["probabilities"]}
+    return answer
   local, _ = of_batch(
     functools.partial(network.nearest, state),
     functools.partial(network.at, state),
@@ -72,7 +76,7 @@ def _rows(
   )
   powers = jnp.exp((local.similarity - 1) / tau)
   return {
-    "probabilities": found["probabilities"],
+    **answer,
     "cosines": local.similarity,
     "q": powers / jnp.sum(powers, axis=1, keepdims=True),
     "delta": local.delta,
@@ -113,6 +117,7 @@ class Images:
         "answers",
       ),
     ]
+    found += familiarity.notes(float(row["logit"]), self.request.known)
     if self.bank is not None:
       found += self._place(row)
     else:

@@ -110,6 +110,8 @@ def test_its_largest_logit_says_how_familiar_an_image_is(root, run, capsys):
   assert told["unfamiliar"] == (told["familiarity"] < familiarity.UNFAMILIAR)
   found = protojax.load(workdir).predict(path)
   assert found.familiarity == pytest.approx(told["familiarity"])
+  why = protojax.load(workdir).explain(path)
+  assert why.as_html().count("images the model knows") == 1
   judged, others = workdir / "judged.json", root / "clean"
   arguments = f"--workdir={workdir}", f"--ood={others}", f"--json={judged}"
   assert main(["evaluate", *arguments]) == 0

@@ -152,7 +152,8 @@ def test_each_cell_has_its_nearest_training_images(trained):
 def test_cells_name_both_numbers_and_grey_images_have_no_hue(trained):
   method, _, after, _ = trained
   preset = presets.load("hue=0.1", "fast", "none")
-  request = Request(preset=preset, limit=2)
+  known = familiarity.measure(method, after, familiarity.LOGIT)
+  request = Request(preset=preset, limit=2, known=known)
   explained = list(
     method.capabilities.explains(method).explain(
       after, method.stream("test"), request
@@ -165,6 +166,8 @@ def test_cells_name_both_numbers_and_grey_images_have_no_hue(trained):
   hue = preset.names.index("hue 0.1")
   assert overview.blocks[0] == blocks.Note(data_card.TEXT, "warning")
   assert in_blocks.GREY in image.blocks  # The digits are grey.
+  notes = [b for b in image.blocks if isinstance(b, blocks.Note)]
+  assert sum("images the model knows" in note.text for note in notes) == 1
   (sentence,) = (b for b in image.blocks if isinstance(b, blocks.Sentence))
   assert sentence.text.count("valence ") == sentence.text.count("arousal ") == 2
   (matrix,) = (b for b in overview.blocks if isinstance(b, blocks.Matrix))
