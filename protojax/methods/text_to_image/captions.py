@@ -5,13 +5,14 @@ import dataclasses
 from typing import Any
 
 from jaxtyping import Int
+from ml_collections import ConfigDict
 import numpy as np
 
 from protojax.data import fields as fields_lib
 from protojax.data.fields import Field, Tokens
 from protojax.data.source import Source, origin
 from protojax.datasets import dataset
-from protojax.datasets.dataset import Open
+from protojax.datasets.dataset import Dataset
 from protojax.text import vocabulary
 from protojax.text.vocabulary import Vocabulary
 from protojax.types import UserError
@@ -70,27 +71,46 @@ class Captioned:
     return self.plain.name(i)
 
 
-def opening(length: int, most: int, words: tuple[str, ...] | None) -> Open:
-  """Opens splits with captions.
+class CaptionedDataset(Dataset):
+  """A data set whose examples have captions; see `dataset.Dataset`."""
 
-  Args:
-    length: the most tokens of a caption.
-    most: words that are counted in training captions, where the data set does
-      not say its words.
-    words: of a trained run; None: those of the data.
-  """
+  def __init__(self, config: ConfigDict, words: tuple[str, ...] | None) -> None:
+    """Opens nothing yet.
 
-  def open_split(data: Any, split: str, seed: int) -> Captioned:
+    Args:
+      config: of the run.
+      words: of a trained run; None: those of the data.
+    """
+    self._text, self._words = config.text, words
+    super().__init__(
+      config.data, config.seed, config.batch_size, words, self._opened
+    )
+
+  def source(self, split: str) -> Source:
+    """The examples of a split.
+
+    To plan a run without its data, as many words are taken as a run knows at
+    most.
+
+    Raises:
+      UserError: they are not there, or have no captions.
+    """
+    found = super().source(split)
+    if not isinstance(found, Captioned):
+      words = tuple(f"word {k}" for k in range(self._text.words))
+      found = Captioned(found, Vocabulary(words, self._text.length))
+      self.sources[split] = found
+    return found
+
+  def _opened(self, data: Any, split: str, seed: int) -> Captioned:
     plain = _texts(dataset.open_split(data, split, seed), data.name)
-    known = words
+    known = self._words
     if known is None:
       train = plain
       if split != "train":
         train = _texts(dataset.open_split(data, "train", seed), data.name)
-      known = _words(train, most)
-    return Captioned(plain, Vocabulary(known, length))
-
-  return open_split
+      known = _words(train, self._text.words)
+    return Captioned(plain, Vocabulary(known, self._text.length))
 
 
 def _words(source: Source, most: int) -> tuple[str, ...]:

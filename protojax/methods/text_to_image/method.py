@@ -18,7 +18,6 @@ import optax
 
 from protojax import parallel
 from protojax.data import stream as stream_lib
-from protojax.datasets.dataset import Dataset
 from protojax.diffusion import processes
 from protojax.engine import memory
 from protojax.engine.optimizer import grouped
@@ -47,14 +46,7 @@ class Method:
     settings.require(config)
     self.config = config
     self.splits = splits(config.data.validation_fraction, patience=0)
-    text = config.text
-    self.dataset = Dataset(
-      config.data,
-      config.seed,
-      config.batch_size,
-      class_names,
-      captions.opening(text.length, text.words, class_names),
-    )
+    self.dataset = captions.CaptionedDataset(config, class_names)
 
   @functools.cached_property
   def vocabulary(self) -> Vocabulary:
