@@ -132,6 +132,7 @@ def test_edits_of_edits_are_kept_in_order(edited, tmp_path, capsys):
   assert "prototype 1 does not count any more" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_figures_are_printed_and_nothing_is_saved(run, tmp_path, capsys):
   path = _file(tmp_path, {"edits": [_GONE]})
   assert _asked(run, path) == 0

@@ -58,6 +58,7 @@ def _alone(editor, weight, branch, alive):
   return found.params["weight"], own
 
 
+@pytest.mark.slow
 def test_each_branch_is_solved_by_its_own_logits(editor):
   removed = edits_lib.parse(
     [{"edit": "remove", "prototypes": [_GONE], "reason": "background"}]
