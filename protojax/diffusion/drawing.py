@@ -5,18 +5,22 @@ its number, so that images do not depend on how many are made together, or on
 the devices.
 """
 
+import abc
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+import functools
+from typing import Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Float, Key
+from jaxtyping import Float, Key, UInt8
 import numpy as np
 
 from protojax import parallel
-from protojax.diffusion import processes
+from protojax.diffusion import processes, samplers
+from protojax.diffusion.processes import Flow, Process
+from protojax.diffusion.samplers import Predict
 from protojax.diffusion.space import Space
-from protojax.types import Array, Batch, PyTree, UserError
+from protojax.types import Array, Batch, PyTree, State, UserError
 
 
 class Begun(NamedTuple):
@@ -129,3 +133,88 @@ def numbers(
       f" {condition} is ignored) to 1 (it counts less)"
     )
   return Numbers(steps, weight)
+
+
+class Generator(abc.ABC):
+  """Makes numbered images with a method; see `methods.generating.Generates`.
+
+  A method's own has `known`, the conditions that can be asked for; `condition`,
+  what images are guided to; `images` and `ways`, functions (network, steps,
+  guidance, given, batch) -> rows of a batch, of images and of what `traced`
+  tells; and `asked`.
+  """
+
+  known: ClassVar[tuple[str, ...]]
+  condition: ClassVar[str]
+  images: ClassVar[Callable[..., dict[str, Array]]]
+  ways: ClassVar[Callable[..., dict[str, Array]]]
+
+  def __init__(self, method: Any) -> None:
+    self._method = method
+
+  @abc.abstractmethod
+  def asked(
+    self, conditions: Mapping[str, Any], count: int, start: int
+  ) -> PyTree:
+    """What a batch holds of the conditions, an image as first axis.
+
+    Raises:
+      UserError: an image cannot be drawn so.
+    """
+
+  def generate(
+    self,
+    state: State,
+    conditions: Mapping[str, Any],
+    key: Array,
+    count: int,
+    start: int = 0,
+  ) -> UInt8[np.ndarray, "count H W 3"]:
+    """Images; see `methods.generating.Generates`."""
+    images = type(self).images
+    return self._drawn(images, state, conditions, key, count, start)["images"]
+
+  def traced(
+    self,
+    state: State,
+    conditions: Mapping[str, Any],
+    key: Array,
+    count: int,
+    start: int = 0,
+  ) -> tuple[UInt8[np.ndarray, "count H W 3"], Mapping[str, np.ndarray]]:
+    """Images, and the other rows of `ways`."""
+    ways = type(self).ways
+    found = self._drawn(ways, state, conditions, key, count, start)
+    return found.pop("images"), found
+
+  def _drawn(self, function, state, conditions, key, count, start):
+    method = self._method
+    sampler = numbers(
+      method.config.sample, conditions, self.known, self.condition
+    )
+    asked = self.asked(conditions, count, start)
+    given = {
+      "weights": state.memory["average"],
+      "assets": state.assets,
+      "key": np.asarray(jax.random.key_data(key)),
+    }
+    return numbered(
+      functools.partial(
+        function, method.network, sampler.steps, sampler.guidance
+      ),
+      given,
+      asked,
+      start,
+      count,
+      method.config.batch_size,
+    )
+
+
+def sampled(
+  process: Process, predict: Predict, start: Begun, steps: int
+) -> Float[Array, "b h w c"]:
+  """Images of noise: along a flow, or by DDPM's steps."""
+  times = process.times(steps)
+  if isinstance(process, Flow):
+    return samplers.follow(process, predict, start.noise, times)
+  return samplers.ancestral(process, predict, start.noise, times, start.keys)

@@ -50,6 +50,7 @@ def run(args: argparse.Namespace) -> int:
   folder = place / "explanations" / ("images" if args.images else "")
   parallel.say(f"explaining {place} on {parallel.describe()}")
 
+  known = familiarity.read(place)
   write = report_lib.load(explains.report)
   notes = methods.notes(config.method)
   pages = methods.pages(config.method, method, state, place)
@@ -76,7 +77,7 @@ def run(args: argparse.Namespace) -> int:
         keep_all="npz" in args.format,
         provenance=split == tasks[0][0],
         allow_changed=args.allow_stale,
-        known=familiarity.read(place),
+        known=known,
         progress=advance,
       )
       for explained in explains.explain(state, stream, request):

@@ -1,104 +1,16 @@
 """Draws images from texts; see `diffusion.drawing`."""
 
 from collections.abc import Mapping
-import functools
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import UInt8
-import numpy as np
 
 from protojax.diffusion import drawing, guidance, samplers
-from protojax.diffusion.processes import Flow
 from protojax.diffusion.transformer import Text
 from protojax.methods.text_to_image import captions
-from protojax.methods.text_to_image.network import TextNetwork, average, unsaid
-from protojax.types import Array, Batch, PyTree, State, UserError
-
-_KNOWN = ("prompt", "guidance", "steps")
-
-
-class Generator:
-  """Makes images with a method; see `base.Generates`."""
-
-  class_names = ()
-
-  def __init__(self, method: Any) -> None:
-    self._method = method
-
-  def generate(
-    self,
-    state: State,
-    conditions: Mapping[str, Any],
-    key: Array,
-    count: int,
-    start: int = 0,
-  ) -> UInt8[np.ndarray, "count H W 3"]:
-    """Images by text; see `base.Generates`.
-
-    "prompt" is a text, or one for each image; without it, images are drawn by
-    the captions of test images in turns.
-    """
-    return self._drawn(_images, state, conditions, key, count, start)["images"]
-
-  def traced(
-    self,
-    state: State,
-    conditions: Mapping[str, Any],
-    key: Array,
-    count: int,
-    start: int = 0,
-  ) -> tuple[UInt8[np.ndarray, "count H W 3"], Mapping[str, np.ndarray]]:
-    """Images, and where each word was looked at.
-
-    Returns:
-      The images; and "words" [count l h w], by how much each of the h x w
-      tokens of an image looked at each of the l words of its text, mean over
-      heads, blocks and steps. The sum over words is 1.
-    """
-    found = self._drawn(_traced, state, conditions, key, count, start)
-    return found.pop("images"), found
-
-  def _drawn(self, function, state, conditions, key, count, start):
-    method, net = self._method, self._method.network
-    sampler = drawing.numbers(method.config.sample, conditions, _KNOWN, "text")
-    texts = self.texts(conditions.get("prompt"), count, start)
-    given = {
-      "weights": average(state),
-      "assets": state.assets,
-      "key": np.asarray(jax.random.key_data(key)),
-    }
-    return drawing.numbered(
-      functools.partial(function, net, sampler.steps, sampler.guidance),
-      given,
-      {"caption": captions.tokens(texts, method.vocabulary)},
-      start,
-      count,
-      method.config.batch_size,
-    )
-
-  def texts(self, prompt: Any, count: int, start: int = 0) -> list[str]:
-    """The text of each image of a draw.
-
-    Args:
-      prompt: of all, one for each, or None: captions of test images in turns.
-      count, start: see `generate`.
-
-    Raises:
-      UserError: there is not one for each image.
-    """
-    if prompt is None:
-      source = self._method.dataset.source("test")
-      numbers = range(start, start + count)
-      return [source.caption(i % len(source)) for i in numbers]
-    if isinstance(prompt, str):
-      return [prompt] * count
-    if len(prompt) != count:
-      raise UserError(
-        f"{len(prompt)} prompts for {count} images: give one for each"
-      )
-    return list(prompt)
+from protojax.methods.text_to_image.network import TextNetwork, unsaid
+from protojax.types import Array, Batch, PyTree, UserError
 
 
 def _images(
@@ -107,18 +19,19 @@ def _images(
   """Rows of a batch: "images"."""
   begun = drawing.begun(net.space, given["key"], batch["index"])
   predict, _ = _guided(net, weight, given, batch)
-  times = net.process.times(steps)
-  if isinstance(net.process, Flow):
-    x = samplers.follow(net.process, predict, begun.noise, times)
-  else:
-    x = samplers.ancestral(net.process, predict, begun.noise, times, begun.keys)
+  x = drawing.sampled(net.process, predict, begun, steps)
   return {"images": net.space.images(given["assets"], x)}
 
 
 def _traced(
   net: TextNetwork, steps: int, weight: float, given: PyTree, batch: Batch
 ) -> dict[str, Array]:
-  """Rows of a batch: "images", "words"; the steps are DDIM's."""
+  """Rows of a batch: "images", "words"; the steps are DDIM's.
+
+  "words" [count l h w]: by how much each of the h x w tokens of an image looked
+  at each of the l words of its text, mean over heads, blocks and steps. The sum
+  over words is 1.
+  """
   x = drawing.begun(net.space, given["key"], batch["index"]).noise
   predict, text = _guided(net, weight, given, batch)
   times = jnp.asarray(net.process.times(steps))
@@ -154,3 +67,46 @@ def _guided(
     return net.apply(given["weights"], x, t, Text(*text))
 
   return guidance.guided(network, tuple(said), tuple(null), weight), said
+
+
+class Generator(drawing.Generator):
+  """Makes images by text; see `drawing.Generator`.
+
+  "prompt" is a text, or one for each image; without it, images are drawn by the
+  captions of test images in turns.
+  """
+
+  class_names = ()
+  known = ("prompt", "guidance", "steps")
+  condition = "text"
+  images = _images
+  ways = _traced
+
+  def asked(
+    self, conditions: Mapping[str, Any], count: int, start: int
+  ) -> PyTree:
+    """The text of each image as tokens; see `drawing.Generator`."""
+    texts = self.texts(conditions.get("prompt"), count, start)
+    return {"caption": captions.tokens(texts, self._method.vocabulary)}
+
+  def texts(self, prompt: Any, count: int, start: int = 0) -> list[str]:
+    """The text of each image of a draw.
+
+    Args:
+      prompt: of all, one for each, or None: captions of test images in turns.
+      count, start: see `generate`.
+
+    Raises:
+      UserError: there is not one for each image.
+    """
+    if prompt is None:
+      source = self._method.dataset.source("test")
+      numbers = range(start, start + count)
+      return [source.caption(i % len(source)) for i in numbers]
+    if isinstance(prompt, str):
+      return [prompt] * count
+    if len(prompt) != count:
+      raise UserError(
+        f"{len(prompt)} prompts for {count} images: give one for each"
+      )
+    return list(prompt)
