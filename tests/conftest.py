@@ -226,6 +226,7 @@ def browser(tmp_path_factory):
   webdriver = pytest.importorskip(
     "selenium.webdriver", reason="drives a browser by selenium"
   )
+  wait = pytest.importorskip("selenium.webdriver.support.wait")
   chromium = shutil.which("chromium") or shutil.which("google-chrome")
   driver = shutil.which("chromedriver")
   if not (chromium and driver):
@@ -244,6 +245,18 @@ def browser(tmp_path_factory):
   # A page whose work is not saved asks before it is left.
   options.set_capability("unhandledPromptBehavior", "accept")
   service = webdriver.ChromeService(driver, log_output=subprocess.DEVNULL)
-  browser = webdriver.Chrome(options=options, service=service)
+
+  class Patient(webdriver.Chrome):
+    """Has read a page to its end when `get` returns, however fast it is."""
+
+    def get(self, url):
+      super().get(url)
+      wait.WebDriverWait(self, 60).until(
+        lambda browser: (
+          browser.execute_script("return document.readyState") == "complete"
+        )
+      )
+
+  browser = Patient(options=options, service=service)
   yield browser
   browser.quit()
