@@ -13,6 +13,7 @@ from ml_collections import ConfigDict
 from protojax import methods
 from protojax.data.splits import SPLITS
 from protojax.data.stream import Stream
+from protojax.diffusion.guidable import GuidableDiffusion
 from protojax.engine.assets import Asset
 from protojax.engine.editable import Edits
 from protojax.engine.stage import Fit, Pass
@@ -39,6 +40,7 @@ _VERBS = {
   "intervenes": "take corrections of a person",
   "edits": "let a person throw out prototypes",
   "generates": "generate images",
+  "guidable": "draw by texts so that it can be steered",
   "simulates": "simulate",
 }
 
@@ -218,6 +220,7 @@ class Capabilities:
     intervenes: answers anew after a person's correction: `Intervenes`.
     edits: answers anew without some of its prototypes: `Edits`.
     generates: makes images: `Generates`.
+    guidable: makes images of texts, and can be steered: `GuidableDiffusion`.
     simulates: says what would happen: `Simulates`.
   """
 
@@ -230,6 +233,7 @@ class Capabilities:
   intervenes: Callable[[Any], Intervenes] | None = None
   edits: Callable[[Any], Edits] | None = None
   generates: Callable[[Any], Generates] | None = None
+  guidable: Callable[[Any], GuidableDiffusion] | None = None
   simulates: Callable[[Any], Simulates] | None = None
 
 

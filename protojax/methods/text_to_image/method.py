@@ -26,6 +26,7 @@ from protojax.engine.terms import Aux, Now, Term
 from protojax.methods.base import NO_ASSETS, Capabilities, splits
 from protojax.methods.text_to_image import captions, settings
 from protojax.methods.text_to_image.generation import Generator
+from protojax.methods.text_to_image.guidable_network import GuidableNetwork
 from protojax.methods.text_to_image.network import TextNetwork, average, unsaid
 from protojax.text.vocabulary import Vocabulary
 from protojax.types import Array, Batch, Metrics, PyTree, State
@@ -37,7 +38,7 @@ _TOTALS = ("loss", "target", "count")
 class Method:
   """A text-to-image model; see `configs/text_to_image_scenes.py`."""
 
-  capabilities = Capabilities(generates=Generator)
+  capabilities = Capabilities(generates=Generator, guidable=GuidableNetwork)
   assets = NO_ASSETS
 
   def __init__(

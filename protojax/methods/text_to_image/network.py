@@ -4,7 +4,6 @@ Training, sampling and the methods that steer the model go through
 `TextNetwork`.
 """
 
-from collections.abc import Mapping
 import dataclasses
 from typing import Any
 
@@ -12,14 +11,12 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Bool, Float, Int
 
+from protojax.diffusion.guidable import Caption
 from protojax.diffusion.processes import Process
 from protojax.diffusion.space import Space
 from protojax.diffusion.transformer import DiT, Text, captured
 from protojax.text.small import SmallTower
 from protojax.types import Array, ArrayLike, PyTree, State
-
-# Captions as numbers: {"tokens": int [b l], "valid": bool [b l]}.
-Caption = Mapping[str, ArrayLike]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
