@@ -4,9 +4,8 @@ QUESTION = "Do relations of strokes help where there are 45 pairs of classes?"
 
 _FILE = "configs/tcsa_uda_digits.py"
 _SMALL = {
-  "warm.steps": 60,
-  "adapt.steps": 240,
-  "data.train": "train:200",
+  "warm.steps": 300,
+  "adapt.steps": 600,
   "data.test": "test:60",
 }
 
