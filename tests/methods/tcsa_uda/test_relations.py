@@ -150,7 +150,8 @@ def test_the_gradient_reaches_the_features_but_in_the_detached_mode(
     found, after = relations.compared(means, text, memory, mode, 0.5, detached)
     return found, after
 
-  gradient, after = jax.grad(value, has_aux=True)(jnp.float32(rows(1)))
+  slope = jax.jit(jax.grad(value, has_aux=True))
+  gradient, after = slope(jnp.float32(rows(1)))
   assert np.any(np.asarray(gradient) != 0) != detached
   assert np.isfinite(gradient).all()
   # The memory moves in every mode, and has no gradient itself.

@@ -25,7 +25,8 @@ def images():
 def test_views_change_what_they_should(images):
   target, source = images
   keys = jax.random.split(jax.random.key(0), 2)
-  found = np.asarray(selective.views(target, source, keys, 2))
+  views = jax.jit(selective.views, static_argnums=3)
+  found = np.asarray(views(target, source, keys, 2))
   assert found.shape == (8, 16, 16, 3)
   assert found.min() >= 0
   assert found.max() <= 255
@@ -62,9 +63,10 @@ def test_entropy_is_drawn_down_where_firm_and_up_elsewhere():
   p = np.asarray(jax.nn.softmax(logits))
   each = -(p * np.log(p)).sum(-1) / math.log(3)
   firm = jnp.asarray([[[True, False]]])
-  (total, count), gradient = jax.value_and_grad(
+  slope = jax.value_and_grad(
     lambda x: selective.entropy(x, firm), has_aux=True
-  )(logits)
+  )
+  (total, count), gradient = jax.jit(slope)(logits)
   np.testing.assert_allclose(total, each[0, 0, 0] - each[0, 0, 1], atol=1e-5)
   assert count == 2
   moved = np.asarray(jax.nn.softmax(logits - gradient))
