@@ -3,11 +3,7 @@
 QUESTION = "Do relations of strokes help where there are 45 pairs of classes?"
 
 _FILE = "configs/tcsa_uda_digits.py"
-_SMALL = {
-  "warm.steps": 300,
-  "adapt.steps": 600,
-  "data.test": "test:60",
-}
+_SMALL = {"warm.steps": 300, "adapt.steps": 600, "data.test": "test:60"}
 
 ARMS = {
   name: (f"{_FILE}{variant}", _SMALL)

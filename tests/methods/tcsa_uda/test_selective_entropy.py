@@ -63,9 +63,7 @@ def test_entropy_is_drawn_down_where_firm_and_up_elsewhere():
   p = np.asarray(jax.nn.softmax(logits))
   each = -(p * np.log(p)).sum(-1) / math.log(3)
   firm = jnp.asarray([[[True, False]]])
-  slope = jax.value_and_grad(
-    lambda x: selective.entropy(x, firm), has_aux=True
-  )
+  slope = jax.value_and_grad(lambda x: selective.entropy(x, firm), has_aux=True)
   (total, count), gradient = jax.jit(slope)(logits)
   np.testing.assert_allclose(total, each[0, 0, 0] - each[0, 0, 1], atol=1e-5)
   assert count == 2

@@ -274,9 +274,7 @@ def test_selective_entropy_is_a_term_of_the_second_stage():
 
 
 def test_words_can_make_a_convolution_of_each_image():
-  method = load(
-    **SMALL, **{"text.kind": "tfidf", "text.conditioning": True}
-  )
+  method = load(**SMALL, **{"text.kind": "tfidf", "text.conditioning": True})
   state = jax.eval_shape(method.init, parallel.init_key(0))
   kernel = state.params["conditioning"]["kernel"]["kernel"]
   # From 8 channels to 128, and a bias.
