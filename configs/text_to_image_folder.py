@@ -64,7 +64,9 @@ def get_config(variants: str = "") -> ConfigDict:
         "blocks": 2,
         "heads": 4,
       },
-      # size: S, B, L or XL of DiT; '': channels, depth and heads.
+      # size: S, B, L or XL of DiT; '': channels, depth and heads. variance: of
+      # clean images in [-1, 1], which a guess from the noisy image alone is
+      # made with, that the network corrects; 0: no such guess.
       "network": {
         "size": "",
         "channels": 256,
@@ -76,12 +78,16 @@ def get_config(variants: str = "") -> ConfigDict:
         "dtype": "float32",
         "remat": False,
         "unroll": 1,
+        "variance": 0.0,
       },
       # "flow" predicts velocity; "ddpm" noise, by a schedule (linear, cosine).
       "process": {"kind": "flow", "schedule": "linear"},
-      # average: decay of the averaged weights.
+      # cosine: the rate falls to 0 along a cosine, after `warmup` steps in
+      # which it rises. average: decay of the averaged weights.
       "optimizer": {
         "rate": 3e-4,
+        "cosine": False,
+        "warmup": 0,
         "weight_decay": 0.01,
         "clip_norm": 1.0,
         "average": 0.999,

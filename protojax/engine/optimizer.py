@@ -223,6 +223,19 @@ def in_turn(
   return optax.GradientTransformation(init, update)
 
 
+def scheduled(config: Any, steps: int) -> Rate:
+  """The rate of a config's group "optimizer": constant, or `warmup_cosine`.
+
+  Args:
+    config: `rate`; `cosine`, whether it falls; and `warmup`, the steps in which
+      it rises before.
+    steps: of the stage.
+  """
+  if not config.cosine:
+    return config.rate
+  return warmup_cosine(config.rate, config.warmup, steps)
+
+
 def grouped(
   groups: Mapping[str, Rate | optax.GradientTransformation],
   clip_norm: float = 0.0,

@@ -20,7 +20,7 @@ from protojax import parallel
 from protojax.data import stream as stream_lib
 from protojax.diffusion import processes
 from protojax.engine import memory
-from protojax.engine.optimizer import grouped
+from protojax.engine.optimizer import grouped, scheduled
 from protojax.engine.stage import Fit, steps
 from protojax.engine.terms import Aux, Now, Term
 from protojax.methods.base import NO_ASSETS, Capabilities, splits
@@ -72,7 +72,8 @@ class Method:
   def stages(self) -> Iterator[Fit]:
     """One stage of gradient descent."""
     c, o = self.config, self.config.optimizer
-    rule = optax.adamw(o.rate, weight_decay=o.weight_decay)
+    rate = scheduled(o, c.steps)
+    rule = optax.adamw(rate, weight_decay=o.weight_decay)
     yield Fit(
       "train",
       self.loss,

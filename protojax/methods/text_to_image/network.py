@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Bool, Float, Int
 
+from protojax.diffusion import preconditioning
 from protojax.diffusion.guidable import Caption
 from protojax.diffusion.processes import Process
 from protojax.diffusion.space import Space
@@ -28,12 +29,14 @@ class TextNetwork:
     tower: tokens -> their states.
     process: what is noise, and what is predicted.
     space: what the network sees of an image.
+    variance: of clean images, for `preconditioning`; 0: none.
   """
 
   transformer: DiT
   tower: SmallTower
   process: Process
   space: Space
+  variance: float = 0.0
 
   @property
   def grid(self) -> tuple[int, int]:
@@ -87,7 +90,7 @@ class TextNetwork:
     """
     call: Any = self.transformer.apply
     out, _ = call({"params": params["network"]}, x, t, _no_class(x), text)
-    return out[..., : x.shape[-1]]
+    return self._whole(x, t, out)
 
   def seen(
     self,
@@ -112,7 +115,13 @@ class TextNetwork:
     (out, _), kept = call(
       variables, x, t, _no_class(x), text, mutable=list(captures)
     )
-    return out[..., : x.shape[-1]], captured(kept)
+    return self._whole(x, t, out), captured(kept)
+
+  def _whole(self, x: Array, t: Array, out: Array) -> Array:
+    """The prediction of what the transformer gave."""
+    return preconditioning.conditioned(
+      self.process, x, t, out[..., : x.shape[-1]], self.variance
+    )
 
 
 def unsaid(caption: Caption, drop: Bool[ArrayLike, " b"]) -> dict[str, Array]:

@@ -14,6 +14,8 @@ from protojax.types import UserError
 RANGES = {
   **diffusion.RANGES,
   "network.unroll": ranges.whole(1, 1_000),
+  "network.variance": ranges.Range(0.0, 1e3),
+  "optimizer.warmup": ranges.whole(0, 2**31 - 1),
   "text.length": ranges.whole(2, 10_000),
   "text.words": ranges.whole(1, 10_000_000),
   "text.channels": ranges.CHANNELS,
@@ -68,4 +70,6 @@ def network(config: ConfigDict, words: int) -> TextNetwork:
   # One more: where each text begins.
   tower = SmallTower(words + 1, t.length, t.channels, t.blocks, t.heads)
   space = Pixels(config.data.image_size, config.space.channels)
-  return TextNetwork(transformer, tower, diffusion.process(config), space)
+  return TextNetwork(
+    transformer, tower, diffusion.process(config), space, n.variance
+  )

@@ -1,0 +1,7 @@
+"""Settings that runs before them were written without."""
+
+LATER = {
+  "network.variance": 0.0,
+  "optimizer.cosine": False,
+  "optimizer.warmup": 0,
+}
