@@ -33,6 +33,11 @@ writes images with masks, of any layout that is read, as one plain folder.
   python -m protojax prepare volumes --source=DIR --output=DIR
 
 does the same of volumes, as NIfTI files.
+
+  python -m protojax prepare compositional --source=DIR --output=DIR
+
+keeps the best of candidates: images of texts with masks of their things (see
+protojax.datasets.compositional).
 """
 
 import argparse

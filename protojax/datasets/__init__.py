@@ -11,7 +11,8 @@ a user's own module. What such a module declares is what it can do:
   records. It comes with `PREPARES` (a line of help), `WRITES` (the name of the
   TFDS data set that is written) and `TRAINS` (the config that trains on it,
   one of ours by its name, and further flags). With `ENCODES = True` it takes a
-  `latent_files.Encoder`, too.
+  `latent_files.Encoder`, too; with `DIVIDES = True` a function from a text to
+  what each of its pairs of attributes and noun says.
 - `PUBLISHED`: how many "classes", "train" and "test" images its authors count;
   a plan of a run goes by them where the images are not there (`stand_in`).
 - `BOXED = True`: images have boxes, and `load` cuts to them if `data.crop`.

@@ -13,6 +13,7 @@ from protojax.datasets.slide_bags import Embedder
 from protojax.diffusion import autoencoder_file, flips
 from protojax.engine import log
 from protojax.prototypes import start
+from protojax.text import pairs
 from protojax.types import UserError
 
 _NAMED = 10  # Lines that are printed of each kind of note.
@@ -31,6 +32,8 @@ def run(args: argparse.Namespace) -> int:
   module = datasets.find(args.data, "prepare", "DATA")
   given: tuple = _encoder(args, getattr(module, "ENCODES", False))
   given += _embedder(args, getattr(module, "EMBEDS", False))
+  if getattr(module, "DIVIDES", False):
+    given += (pairs.of_text,)
   # While it is imported, imports of other threads fail: those of the bar would.
   import tensorflow_datasets  # noqa: F401
 
