@@ -38,6 +38,7 @@ _CONFIGS = (
   "st_protopnet_composites",
   "tcsa_uda_digits",
   "text_to_image_scenes",
+  "vsc_scenes",
 )
 
 

@@ -1,0 +1,1 @@
+"""VSC: each thing of a text is drawn alone, seen, and told to the drawing."""
