@@ -27,14 +27,14 @@ _SPLITS = ("test", "unseen")
 _THINGS = (1, 2, 3)
 
 
-def _scenes(split: str, things: int, number: int) -> captioned_scenes.Scenes:
+def scenes(split: str, things: int, number: int) -> captioned_scenes.Scenes:
+  """Scenes to judge by, of another seed than those that a run is tested on."""
   data = {
     "test": f"{split}:{number}",
     "things": (things, things),
     "weather": False,
     "held_out": True,
   }
-  # Of another seed than those that a run is evaluated on.
   return captioned_scenes.load(ConfigDict(data), "test", seed=10_000)
 
 
@@ -58,7 +58,7 @@ def main() -> None:
   rows = []
   for split in _SPLITS:
     for things in _THINGS:
-      source = _scenes(split, things, args.number)
+      source = scenes(split, things, args.number)
       texts = list(source.captions)
       conditions = {**asked, "prompt": texts}
       images = generates.generate(
