@@ -142,6 +142,7 @@ def test_a_data_set_is_a_module():
     "coco",
     "coco_stuff",
     "composites",
+    "compositional",
     "confounded",
     "digit_bags",
     "digit_canvases",
