@@ -155,6 +155,7 @@ def test_a_data_set_is_a_module():
     "folder",
     "frames_folder",
     "generators",
+    "kitti",
     "latents",
     "mask_folder",
     "measured_digits",
