@@ -22,7 +22,8 @@ LEVELS = (
   ("data",),
   ("datasets", "weights"),
   ("layers",),
-  ("backbones", "text", "diffusion"),
+  ("backbones", "text"),
+  ("diffusion",),
   ("prototypes", "losses", "metrics"),
   ("engine", "heat"),
   ("explain",),
@@ -46,7 +47,7 @@ _SHARED = ("prototypes", "losses", "engine", "heat", "explain", "report")
 # Module -> why it stays though one method alone reaches it; five at most.
 ALONE: dict[str, str] = {}
 # Folders -> folders that may lie in them.
-_INNER = {"methods": None, "report": {"templates"}}
+_INNER = {"methods": None, "report": {"templates"}, "diffusion": {"stable"}}
 
 # Names that tell of devices and processes; `parallel` alone has them.
 _OF_DEVICES = frozenset(

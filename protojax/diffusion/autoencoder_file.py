@@ -50,13 +50,20 @@ def read(
     UserError: the file cannot be read or is of another network; lists the
       tensors that are missing, superfluous or misshapen.
   """
-  tensors = prefixes.bare(reading.read(path))
+  return made(reading.read(path), path, dtype)
+
+
+def made(
+  tensors: Tensors, path: str | Path, dtype: type = jnp.float32
+) -> tuple[Autoencoder, PyTree]:
+  """The autoencoder of tensors that were read of `path`; see `read`."""
+  tensors = prefixes.bare(tensors)
   module = _module(Path(path), tensors, dtype)
   side = 2 * module.stride
   images = jax.ShapeDtypeStruct((1, side, side, 3), jnp.float32)
   template = jax.eval_shape(module.init, jax.random.key(0), images)
   try:
-    return module, convert(tensors, template, _LAYOUTS)
+    return module, convert(tensors, template, LAYOUTS)
   except UserError as error:
     raise UserError(f"{path}: {error}") from error
 
@@ -140,7 +147,7 @@ _RULES = (
   ("attention/norm", "attentions.0.group_norm"),
 )
 _LOOKED = ("query", "key", "value")
-_LAYOUTS = (
+LAYOUTS = (
   Layout(
     "diffusers",
     naming(

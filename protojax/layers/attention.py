@@ -25,6 +25,7 @@ class Attention(nn.Module):
     qk_norm: whether queries and keys are normalised by head (LayerNorm).
     zero: whether the output starts at zero.
     others: whether tokens look at given ones in place of one another.
+    bias: whether queries, keys and values have one; the output has.
     kept: collections for the keys, [b m d] with the heads side by side, and for
       the weights, [b l m], mean over the heads.
     dtype: type of computation; parameters are float32.
@@ -34,6 +35,7 @@ class Attention(nn.Module):
   qk_norm: bool = False
   zero: bool = False
   others: bool = False
+  bias: bool = True
   kept: tuple[str, str] = ("keys", "attention")
   dtype: Any = jnp.float32
 
@@ -78,10 +80,10 @@ class Attention(nn.Module):
     """Query, key and value, each [b l heads c]."""
     channels = x.shape[-1]
     if not self.others:
-      qkv = self._dense(3 * channels, "qkv")(x)
+      qkv = self._dense(3 * channels, "qkv", bias=self.bias)(x)
       return self._by_head(qkv, 3)
-    query = self._dense(channels, "query")(x)
-    key_value = self._dense(2 * channels, "key_value")(others)
+    query = self._dense(channels, "query", bias=self.bias)(x)
+    key_value = self._dense(2 * channels, "key_value", bias=self.bias)(others)
     return *self._by_head(query, 1), *self._by_head(key_value, 2)
 
   def _by_head(self, x, parts):
@@ -89,8 +91,10 @@ class Attention(nn.Module):
     shape = (batch, count, parts, self.heads, width // parts // self.heads)
     return tuple(jnp.moveaxis(x.reshape(shape), 2, 0))
 
-  def _dense(self, channels, name, start=_XAVIER):
-    return nn.Dense(channels, dtype=self.dtype, kernel_init=start, name=name)
+  def _dense(self, channels, name, start=_XAVIER, bias=True):
+    return nn.Dense(
+      channels, bias, dtype=self.dtype, kernel_init=start, name=name
+    )
 
   def _asked(self, collection):
     return not self.is_initializing() and self.is_mutable_collection(collection)

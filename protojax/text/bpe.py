@@ -12,11 +12,12 @@ import gzip
 import html
 import itertools
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 import unicodedata
 import zlib
 
 from protojax import json_files, text_files
+from protojax.shown import shown
 from protojax.text.encoder import Tokens, padded, require_length
 from protojax.types import UserError
 from protojax.writing import first_line
@@ -29,6 +30,18 @@ _CONTRACTIONS = ("'s", "'t", "'re", "'ve", "'m", "'ll", "'d")
 _MERGES = 49_152 - 256 - 2
 # Bytes of the text behind the .gz of OpenAI: 3.2 million.
 _MOST_BYTES = 64 << 20
+
+
+class _Model(TypedDict):
+  """Of a tokenizer.json."""
+
+  vocab: dict[str, int]
+
+
+class _Tokenizer(TypedDict):
+  """A tokenizer.json."""
+
+  model: _Model
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -172,7 +185,43 @@ def read(path: str | Path, most: int) -> BytePairs:
   Raises:
     UserError: the file cannot be read, or holds no merges.
   """
-  path = Path(path)
+  return from_merges(_merges(Path(path)), most)
+
+
+def read_folder(folder: str | Path, most: int) -> BytePairs:
+  """The tokeniser of a folder of Hugging Face, with its own order of pieces.
+
+  Args:
+    folder: with vocab.json and merges.txt, or with tokenizer.json.
+    most: tokens of a prompt.
+
+  Raises:
+    UserError: a file is missing or cannot be read; or the vocabulary lacks a
+      piece that the merges make.
+  """
+  path = Path(folder) / "vocab.json"
+  if path.exists():
+    rows = json_files.read_json(path, dict[str, int])
+    merges = _merges(path.with_name("merges.txt"))
+  else:
+    path = path.with_name("tokenizer.json")
+    if not path.exists():
+      raise UserError(
+        f"{folder} has neither vocab.json nor tokenizer.json; expected the"
+        " tokeniser of CLIP"
+      )
+    model = json_files.read_json(path, _Tokenizer)["model"]
+    rows, merges = model["vocab"], _merges(path)
+  usual = from_merges(merges, most)
+  if lacks := sorted(set(usual.rows) - set(rows)):
+    raise UserError(
+      f"{path} lacks {len(lacks)} pieces of CLIP's vocabulary, such as"
+      f" {shown(lacks[0])}; expected the tokeniser of CLIP"
+    )
+  return dataclasses.replace(usual, rows=rows)
+
+
+def _merges(path: Path) -> list[tuple[str, str]]:
   if path.suffix == ".json":
     content = json_files.read_json(path, dict[str, Any])
     model = content.get("model")
@@ -192,7 +241,7 @@ def read(path: str | Path, most: int) -> BytePairs:
       )
   if not pairs:
     raise UserError(f"{path} is no vocabulary of CLIP: it has no merges")
-  return from_merges([(a, b) for a, b in pairs], most)
+  return [(a, b) for a, b in pairs]
 
 
 def _unpacked(path: Path) -> str:

@@ -7,17 +7,17 @@ behind a norm and a projection into the space of the images.
 
 from collections.abc import Sequence
 import functools
-from typing import NamedTuple, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 from flax import linen as nn
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Int
+from jaxtyping import Array, Bool, Float, Int
 
 from protojax.layers.norm import layer_norm
 from protojax.layers.transformer import Block
 from protojax.text import bpe
 from protojax.text.encoder import States, TextEncoder, last
-from protojax.types import UserError
+from protojax.types import PyTree, UserError
 from protojax.weights.clip import openai_names
 from protojax.weights.naming import Layout, Tensors, naming
 
@@ -78,9 +78,11 @@ class ClipText(nn.Module):
     width: of a state.
     blocks: number of blocks.
     heads: of attention.
-    channels: of the space that is shared with images.
+    channels: of the space that is shared with images; 0: the tower has no
+      projection into one, and `States.final` is the state of the end.
     words: rows of the vocabulary.
     length: most tokens of a prompt.
+    quick_gelu: see `Block`; open_clip's larger towers have the exact GELU.
   """
 
   width: int
@@ -89,6 +91,7 @@ class ClipText(nn.Module):
   channels: int
   words: int = _WORDS
   length: int = _LENGTH
+  quick_gelu: bool = True
 
   @nn.compact
   def __call__(self, ids: Int[Array, "n l"], valid: Bool[Array, "n l"]):
@@ -101,15 +104,27 @@ class ClipText(nn.Module):
     found = []
     for i in range(1, self.blocks + 1):
       block = Block(
-        self.heads, False, True, norm, causal=True, name=f"layer_{i}"
+        self.heads, False, self.quick_gelu, norm, causal=True, name=f"layer_{i}"
       )
       x = block(x)
       found.append(x)
     pooled = jnp.stack([last(y, valid) for y in found])
     end = norm(pooled[-1], "norm")
+    if not self.channels:
+      return States(jnp.stack(found), pooled, end)
     shape = (self.width, self.channels)
     projection = self.param("projection", normal(self.width**-0.5), shape)
     return States(jnp.stack(found), pooled, end @ projection)
+
+
+def normed(
+  params: PyTree, states: Float[Array, "n l w"]
+) -> Float[Array, "n l w"]:
+  """States of tokens behind the norm that stands at the tower's end."""
+  norm: Any = nn.LayerNorm(
+    _EPSILON, dtype=states.dtype, use_fast_variance=False
+  ).apply
+  return norm({"params": params["norm"]}, states)
 
 
 def _text_alone(tensors: Tensors) -> Tensors:
