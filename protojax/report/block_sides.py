@@ -29,7 +29,8 @@ def texts(names: Sequence[str], values: Sequence[Cell]) -> list[str]:
   losses = {
     name: float(value)
     for name, value in zip(names, values, strict=True)
-    if isinstance(value, int | float) and not math.isnan(value)
+    # A whole number, such as one of images, is no loss.
+    if isinstance(value, float) and not math.isnan(value)
   }
   return [_text(losses, names[i], values[i]) for i in columns(names)]
 

@@ -192,4 +192,4 @@ def test_many_cards_are_in_pages_of_which_one_is_open(tmp_path):
     for tag, a in Page(path.read_text("utf-8")).tags
     if tag == "details" and a.get("name") == "prototypes-0"
   ]
-  assert ["open" in a for a in details] == [True, *7 * [False]]
+  assert ["open" in a for a in details] == [True, *9 * [False]]

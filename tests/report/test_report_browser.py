@@ -10,6 +10,21 @@ from tests.report import report_fakes as fakes
 
 _CLASSES, _EACH = 200, 10
 _RUN = page.Run("run", [("Images", "9")], {"after_prune": 0.9}, {"hue": 0.1})
+_HEIGHT = "return document.documentElement.scrollHeight"
+# Heights with each part of a class opened alone, and what it lies in.
+_OPENED = """
+const all = [...document.querySelectorAll("details")];
+const were = all.map((one) => one.open);
+return all.filter((one) => one.closest(".of-class")).map((one) => {
+  for (let at = one; at; at = at.parentElement.closest("details"))
+    at.open = true;
+  const height = document.documentElement.scrollHeight;
+  // Twice: one that opens closes another of its name.
+  for (let time = 0; time < 2; time++)
+    all.forEach((each, n) => { each.open = were[n]; });
+  return height;
+});
+"""
 
 # All tests are slow: the large report is made once.
 pytestmark = pytest.mark.slow
@@ -165,20 +180,35 @@ def test_axe_finds_nothing_serious(browser, tmp_path):
   assert not accessibility.serious(browser)
 
 
-@pytest.mark.parametrize("name", ["index.html", "class-123.html"])
-def test_no_page_is_long(run, browser, name):
+@pytest.fixture
+def desk(browser):
+  """The browser, 1280 pixels wide."""
   browser.execute_cdp_cmd(
     "Emulation.setDeviceMetricsOverride",
     {"width": 1280, "height": 900, "deviceScaleFactor": 1, "mobile": False},
   )
-  try:
-    browser.get((run[0].parent / name).as_uri())
-    height = browser.execute_script(
-      "return document.documentElement.scrollHeight"
-    )
-  finally:
-    browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
-  assert height <= 12_000
+  yield browser
+  browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
+@pytest.mark.parametrize("name", ["index.html", "class-123.html"])
+def test_no_page_is_long(run, desk, name):
+  desk.get((run[0].parent / name).as_uri())
+  assert desk.execute_script(_HEIGHT) <= 12_000
+
+
+def test_a_section_that_is_opened_adds_little(desk, tmp_path):
+  """Of the one page of a whole run, where it would make it too long."""
+  prototypes, images, overviews = fakes.run(2, 5)
+  with Pictures(tmp_path) as pictures:
+    (path,) = class_pages.write(pictures, _RUN, prototypes, images, overviews)
+  desk.get(path.as_uri())
+  closed, opened = desk.execute_script(_HEIGHT), desk.execute_script(_OPENED)
+  assert closed < max(opened) <= closed + 3_500
+  second = "#image-test-1"
+  desk.get(path.as_uri() + second)
+  assert _find(desk, f"{second} table").is_displayed()
+  assert not _find(desk, "#image-test-0 table").is_displayed()
 
 
 def test_heat_is_on_a_slider_and_pictures_are_shown_large(run, browser):
