@@ -38,6 +38,7 @@ EMBEDDED = (
   "digit_domains",
   "mni",
   "captioned_scenes",
+  "driving_scenes",
 )
 RECIPES = ("protopnet_cub200", "protopnet_cars196", "protopnet_dogs")
 

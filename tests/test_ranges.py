@@ -20,6 +20,7 @@ _HUGE = 10**25
 # They have all keys of all configs.
 _CONFIGS = (
   "comel_digits",
+  "drivegen_scenes",
   "csr_composites",
   "csr_bccd",
   "epic_composites",

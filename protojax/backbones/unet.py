@@ -3,7 +3,7 @@
 Ronneberger et al. (MICCAI 2015), with padded convolutions and a norm after
 each. An encoder halves the map from level to level; a decoder doubles it and
 puts the encoder's map of the same size beside it. `made` builds one of any
-width and number of levels; three have names. "unet_small" has GroupNorm, which
+width and number of levels; four have names. "unet_small" has GroupNorm, which
 knows no batch and so has the same answer for images of two scanners side by
 side; the others have BatchNorm.
 """
@@ -29,6 +29,8 @@ _NETS: dict[str, tuple[tuple[int, ...], Norm, int]] = {
   "unet_small": ((16, 32, 64, 128), "group", 0),
   # Its map has a cell for 4 x 4 pixels.
   "unet_stride4": ((32, 64, 128, 256, 512), "batch", 2),
+  # The same for images of 64 pixels.
+  "unet_small_stride4": ((8, 16, 32, 64), "batch", 2),
 }
 NAMES = tuple(_NETS)
 

@@ -40,6 +40,15 @@ model does not look), with a palette of their colours, and NAME-overlay.png. A
 model that tells objects apart writes panoptic/NAME.png and panoptic.json, too,
 as COCO-panoptic has them.
 
+For a model that finds objects, the columns are
+
+  image,class,score,top,left,bottom,right
+
+with one row for each object, its box in shares of the image. --labels=DIR
+writes label_2/NAME.txt for each image, as KITTI has its results, and
+pictures/NAME.png. Places in space are known of images in a folder beside one
+with their cameras, as training/image_2 and training/calib.
+
 A run on volumes takes NIfTI files and folders of DICOM series. Each slice has
 its rows, and --masks=DIR writes NAME.nii.gz for each volume, with the affine,
 the axes and the size of the file that was read.
@@ -87,6 +96,14 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     type=cli.path,
     metavar="DIR",
     help="write the class of each pixel as index PNG and colour overlay to DIR",
+  )
+  parser.add_argument(
+    "--labels",
+    default="",
+    type=cli.path,
+    metavar="DIR",
+    help="write the objects of each image to DIR, as KITTI's label file and in"
+    " a picture",
   )
 
 

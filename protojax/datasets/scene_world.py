@@ -187,10 +187,10 @@ def _outline(name: str, side: int) -> Bool[np.ndarray, "s s"]:
 
 
 def weathered(
-  canvas: Float[np.ndarray, "S S 3"],
+  canvas: Float[np.ndarray, "H W 3"],
   condition: int,
   generator: np.random.Generator,
-) -> Float[np.ndarray, "S S 3"]:
+) -> Float[np.ndarray, "H W 3"]:
   """A scene in a condition: flakes, a veil, or darkness."""
   name = CONDITIONS[condition]
   if name == "snow":

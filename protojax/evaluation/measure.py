@@ -72,8 +72,15 @@ _SEGMENTED = {
   "used_per_class": Figure("prototypes in use for a class", "lower"),
   "prototypes_per_group": Figure("prototypes of a group", "lower"),
 }
+# Of methods that find objects.
+_LOCATED = {
+  f"ap_{view}{end}": Figure(f"AP {view}{words}", "higher")
+  for end, words in (("", ""), ("_shifted", ", conditions but clear"))
+  for view in ("2d", "bev", "3d")
+}
 FIGURES = {
   **_TAGGED,
+  **_LOCATED,
   **_SEGMENTED,
   "accuracy": Figure("accuracy", "higher"),
   **_DETECTED,
@@ -122,10 +129,10 @@ def measure(
 ) -> dict[str, Mean]:
   """All metrics of a finished run that apply, by name, over its test images.
 
-  Of a method that gives several labels, or that classifies without comparing
-  patches with prototypes, they are those of its `evaluate`; of the latter also
-  how its largest logit tells outliers. Of one that gives each pixel a class
-  they are those of its `summary`.
+  Of a method that gives several labels or boxes, or that classifies without
+  comparing patches with prototypes, they are those of its `evaluate`; of the
+  last also how its largest logit tells outliers. Of one that gives each pixel a
+  class they are those of its `summary`.
 
   Args:
     folder: of the run.
@@ -147,7 +154,8 @@ def measure(
   explains = able(method, "explains")
   alone = explains is not None and explains.network is None
   classifies = able(method, "classifies") is not None
-  if able(method, "tags") is not None or (alone and classifies):
+  listed = any(able(method, name) for name in ("tags", "localises"))
+  if listed or (alone and classifies):
     with loading.described_by(folder, config):
       stream = method.stream("test")
     found = _means(method.evaluate(state, "test"), FIGURES, len(stream))

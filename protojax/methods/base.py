@@ -11,6 +11,7 @@ from jaxtyping import Bool, Float, UInt8
 from ml_collections import ConfigDict
 
 from protojax import methods
+from protojax.data.cuboids import Cuboids
 from protojax.data.splits import SPLITS
 from protojax.data.stream import Stream
 from protojax.diffusion.guidable import GuidableDiffusion
@@ -107,6 +108,28 @@ class Localises(Protocol):
   @property
   def class_names(self) -> tuple[str, ...]:
     """The classes of objects; index = class of a box."""
+    ...
+
+  @property
+  def image_size(self) -> int:
+    """Side of the network's input in pixels."""
+    ...
+
+  def objects(
+    self,
+    row: Mapping[str, ArrayLike],
+    camera: Float[ArrayLike, "3 4"] | None,
+    shape: tuple[int, int],
+    least: float,
+  ) -> Cuboids:
+    """What was found in an image, in its pixels and in space.
+
+    Args:
+      row: of `predict`, of one image.
+      camera: projection matrix to its pixels; None where it is not known.
+      shape: its height and width.
+      least: score of an answer.
+    """
     ...
 
 

@@ -16,7 +16,7 @@ from protojax.datasets import files
 from protojax.engine import log, workdir
 from protojax.explain import familiarity
 from protojax.methods.base import needed
-from protojax.operations import mask_files, volume_masks
+from protojax.operations import label_files, mask_files, volume_masks
 from protojax.prototypes.bank import bank_of
 from protojax.types import State, UserError
 from protojax.writing import json_text, opened, require_apart
@@ -35,6 +35,9 @@ _CLASSIFIED = (
 _TAGGED = ("image", "label", "probability", "rank", "present")
 _DETECTED = ("image", "score", "threshold", "defective")
 _SEGMENTED = ("image", "class", "share")
+_LOCATED = ("image", "class", "score", "top", "left", "bottom", "right")
+# Score of an object that is said.
+_FOUND = 0.3
 
 
 def run(args: argparse.Namespace) -> int:
@@ -47,7 +50,8 @@ def run(args: argparse.Namespace) -> int:
   parallel.setup()
   # Asked for at the end, when the run is loaded.
   masked = mask_files.writer(args.masks, lambda: answers.class_names)
-  with opened(args.output) as file, masked as masks:
+  labelled = label_files.writer(args.labels, lambda: answers, _FOUND)
+  with opened(args.output) as file, masked as masks, labelled as labels:
     folder = Path(args.workdir or workdir.newest(Path("runs")))
     method, state, config = loading.load(folder)
     answers = needed(method, *_ANSWERS)
@@ -56,6 +60,10 @@ def run(args: argparse.Namespace) -> int:
     if args.masks and kind != "segments":
       raise UserError(
         f"--masks={args.masks}: {config.method} gives no class to each pixel"
+      )
+    if args.labels and kind != "localises":
+      raise UserError(
+        f"--labels={args.labels}: {config.method} finds no objects in boxes"
       )
     describe, columns, as_rows = _ANSWERS[kind]
     loading.image_size(config)  # Refuses a method without images first.
@@ -80,7 +88,7 @@ def run(args: argparse.Namespace) -> int:
     if kind == "classifies":
       known = familiarity.read(folder)
       describe = functools.partial(describe, known=known)
-    found = predictions(method, state, stream, describe, masks)
+    found = predictions(method, state, stream, describe, masks or labels)
     found = _one_by_one(found, len(source))
     found = _with_a_word(found, known)
     if args.format == "json":
@@ -179,6 +187,21 @@ def _segmented(segments, state, row, top) -> dict[str, Any]:
   }
 
 
+def _located(localises, state, row, top) -> dict[str, Any]:
+  del state, top
+  boxes = row["boxes"] / localises.image_size
+  return {
+    "objects": [
+      {
+        "class": localises.class_names[int(row["classes"][i])],
+        "score": _number(row["scores"][i]),
+        "box": [_number(x) for x in boxes[i]],
+      }
+      for i in np.flatnonzero(row["scores"] >= _FOUND)
+    ]
+  }
+
+
 def _prototypes(row, state, names, top) -> list[dict[str, Any]]:
   if "points" not in row:
     return []
@@ -225,6 +248,11 @@ def _segmented_rows(one: dict[str, Any]) -> Iterator[tuple]:
     yield one["image"], name, share
 
 
+def _located_rows(one: dict[str, Any]) -> Iterator[tuple]:
+  for found in one["objects"]:
+    yield (one["image"], found["class"], found["score"], *found["box"])
+
+
 def _with_a_word(
   found: Iterable[dict[str, Any]], known: familiarity.Familiarity | None
 ) -> Iterator[dict[str, Any]]:
@@ -256,4 +284,5 @@ _ANSWERS = {
   "tags": (_tagged, _TAGGED, _tagged_rows),
   "inspects": (_detected, _DETECTED, _detected_rows),
   "segments": (_segmented, _SEGMENTED, _segmented_rows),
+  "localises": (_located, _LOCATED, _located_rows),
 }
