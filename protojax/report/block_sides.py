@@ -44,12 +44,14 @@ def of_table(
     names: of all columns.
     rows: of as many cells.
   """
-  first = [str(row[0]) for row in rows] if names else []
-  if len(columns(first)) < len(first):
-    by_column = [texts(first, column) for column in zip(*rows, strict=True)]
-    return list(range(len(names))), [
-      list(row) for row in zip(*by_column, strict=True)
-    ]
+  for named in range(len(names)):
+    down = [str(row[named]) for row in rows]
+    unique = len(set(down)) == len(down)
+    if unique and len(columns(down)) < len(down):
+      by_column = [texts(down, column) for column in zip(*rows, strict=True)]
+      return list(range(len(names))), [
+        list(row) for row in zip(*by_column, strict=True)
+      ]
   return columns(names), [texts(names, row) for row in rows]
 
 

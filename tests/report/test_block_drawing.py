@@ -112,14 +112,14 @@ def test_a_characteristic_is_told_with_its_direction_and_without_its_sides(
     "0.1",
   ]
   turned = blocks.Table(
-    ("characteristic", "x", "y", "images"),
-    tuple(zip(names, *rows, [9] * len(names), strict=True)),
+    ("class", "characteristic", "x", "y", "images"),
+    tuple(zip("aaaaaaa", names, *rows, [9] * len(names), strict=True)),
   )
   found = _draw(turned, store)
   assert [[t for t, _ in row] for row in found["rows"]] == [
-    ["identity", "0", "0", "9"],
-    ["texture", "0.3, smoothness", "0.2, grain", "9"],
-    ["hue", "0.1", "\N{EN DASH}", "9"],
+    ["a", "identity", "0", "0", "9"],
+    ["a", "texture", "0.3, smoothness", "0.2, grain", "9"],
+    ["a", "hue", "0.1", "\N{EN DASH}", "9"],
   ]
   assert found["count"] == 3
   matrix = blocks.Matrix(("a",), names, np.array(rows[:1]))
