@@ -17,7 +17,7 @@ import numpy as np
 from protojax.explain.importance import importance
 from protojax.methods.comel.network import Network
 from protojax.modify.modification import Modification
-from protojax.modify.presets import Preset
+from protojax.modify.presets import SIDES, Preset
 from protojax.types import Array, ArrayLike, PyTree, State
 
 _EXACT = jax.lax.Precision.HIGHEST
@@ -68,7 +68,10 @@ class Because:
     """
     grey = bool((tiles == tiles[..., :1]).all())
     chosen = self._preset.of_grey() if grey else self._preset
-    left_out = tuple(n for n in self._preset.names if n not in chosen.names)
+    names = self._preset.names
+    # Not each direction of a change beside its name.
+    wanted = [name for name in names if SIDES.get(name) not in names]
+    left_out = tuple(name for name in wanted if name not in chosen.names)
     # A power of two, so that few shapes are compiled.
     count = len(bag)
     short = (1 << max(count - 1, 0).bit_length()) - count

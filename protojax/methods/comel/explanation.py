@@ -23,7 +23,6 @@ from protojax.explain.blocks import Cell
 from protojax.explain.request import Request
 from protojax.methods.comel import mosaic
 from protojax.methods.comel.because import Because
-from protojax.modify import presets
 from protojax.prototypes import start
 from protojax.prototypes.groups import CLASS, Groups
 from protojax.types import PyTree, State
@@ -285,10 +284,8 @@ def _because(bag: Bag, because: Because) -> Iterator[blocks.Block]:
   )
   yield _scores(rows, similarity, delta)
   if left_out:
-    # Not each direction of a change: its name says it.
-    names = [name for name in left_out if name not in presets.SIDES]
     yield blocks.Note(
-      f"The pictures are grey: {' and '.join(names)} cannot change in them"
+      f"The pictures are grey: {' and '.join(left_out)} cannot change in them"
       " and are left out."
     )
 
