@@ -3,6 +3,7 @@
   python -m protojax sample --workdir=DIR --number=N --seed=S
   python -m protojax sample --workdir=DIR --class=NAME --guidance=1.5
   python -m protojax sample --workdir=DIR --prompt="a red cup" --number=N
+  python -m protojax sample --base=DIR --prompt="a red cup" --output=DIR2
 
 writes into WORKDIR/samples: images/000000.png and so on, grid.png with the
 first of them, and samples.npz for evaluators of others. It has `arr_0`, uint8
@@ -11,7 +12,8 @@ with real ones.
 
 Classes come in turns, so that all have the same number of images. A model that
 draws by texts has no classes: without --prompt it draws by the captions of test
-images in turns, and prompts.txt has the text of each image.
+images in turns, and prompts.txt has the text of each image. --base draws with a
+Stable Diffusion 1.x or 2.x that you have as a folder of diffusers.
 
 An image depends on the seed and on its number alone: a larger --number leaves
 the first ones as they are, on any number of devices. What stands in the folder
@@ -30,6 +32,14 @@ _MOST_GUIDANCE = 100.0
 def arguments(parser: argparse.ArgumentParser) -> None:
   """Declares what the command takes."""
   cli.add_workdir(parser)
+  parser.add_argument(
+    "--base",
+    default="",
+    type=cli.path,
+    metavar="DIR",
+    help="folder of diffusers to draw with, in place of a run; with --prompt"
+    " and --output",
+  )
   parser.add_argument(
     "--number",
     default=100,
@@ -77,7 +87,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     type=cli.whole_number(1, 1_000_000),
     metavar="B",
     help="images that are made at once, on all devices; that of training by"
-    " default",
+    " default, one on each device with --base",
   )
   parser.add_argument(
     "--output",

@@ -135,6 +135,25 @@ def numbers(
   return Numbers(steps, weight)
 
 
+def texts(prompt: str | Sequence[str], count: int) -> list[str]:
+  """The text of each image.
+
+  Args:
+    prompt: one for all, or one for each.
+    count: number of images.
+
+  Raises:
+    UserError: there is not one for each.
+  """
+  if isinstance(prompt, str):
+    return [prompt] * count
+  if len(prompt) != count:
+    raise UserError(
+      f"{len(prompt)} prompts for {count} images: give one for each"
+    )
+  return list(prompt)
+
+
 class Generator(abc.ABC):
   """Makes numbered images with a method; see `methods.generating.Generates`.
 

@@ -10,12 +10,14 @@ import difflib
 import functools
 import hashlib
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from protojax import loading, parallel, printing
 from protojax.console import Console
+from protojax.diffusion.stable import base
+from protojax.diffusion.stable.drawing import Generator
 from protojax.engine import log, workdir
 from protojax.engine.checkpoint import flatten
 from protojax.evaluation import sample_folder
@@ -28,6 +30,24 @@ from protojax.types import State, UserError
 _LISTED = 20
 
 
+class _Drawn(NamedTuple):
+  """What images are drawn with, and where to.
+
+  Attributes:
+    generates: see `Generates`.
+    state: of the model.
+    method: its name.
+    output: folder of the images.
+    size: images that are made at once.
+  """
+
+  generates: Any
+  state: State
+  method: str
+  output: Path
+  size: int
+
+
 def run(args: argparse.Namespace) -> int:
   """Writes the images that do not stand yet, the grid, and the arrays.
 
@@ -36,9 +56,8 @@ def run(args: argparse.Namespace) -> int:
       the folder has images that were made with others.
   """
   parallel.setup()
-  folder = Path(args.workdir or workdir.newest(Path("runs")))
-  method, state, config = loading.load(folder)
-  generates = needed(method, "generates")
+  drawn = _of_base(args) if args.base else _of_run(args)
+  generates, state = drawn.generates, drawn.state
   names = tuple(generates.class_names)
   only = _label(args.class_name, names) if args.class_name else None
   if args.prompt and not isinstance(generates, Illustrates):
@@ -48,12 +67,9 @@ def run(args: argparse.Namespace) -> int:
       " it out"
     )
   _check_guidance(args.guidance, names or isinstance(generates, Illustrates))
-  if not (folder / "summary.json").exists():
-    printing.tell(f"note: {folder} is not trained to its end")
-  output = Path(args.output) if args.output else folder / "samples"
-  number = args.number
+  output, number = drawn.output, args.number
   recipe: sample_folder.Recipe = {
-    "method": config.method,
+    "method": drawn.method,
     "checkpoint": _digest(state),
     "seed": args.seed,
     "guidance": args.guidance,
@@ -67,9 +83,7 @@ def run(args: argparse.Namespace) -> int:
   standing = sample_folder.standing(output, number)
   if standing:
     printing.tell(f"note: {len(standing)} of {number} images stand already")
-  size = parallel.whole_batch(
-    args.batch_size or loading.batch_size(config, number)
-  )
+  size = drawn.size
   draw = functools.partial(_draw, generates, parallel.replicate(state), args)
   with log.bar(Console(stderr=True)) as bar:
     done = len(standing)
@@ -91,6 +105,45 @@ def run(args: argparse.Namespace) -> int:
       sample_folder.write_prompts(output, texts)
   parallel.say(f"{output}: {number} images, with grid.png and samples.npz")
   return 0
+
+
+def _of_run(args: argparse.Namespace) -> _Drawn:
+  """A trained run."""
+  folder = Path(args.workdir or workdir.newest(Path("runs")))
+  method, state, config = loading.load(folder)
+  generates = needed(method, "generates")
+  if not (folder / "summary.json").exists():
+    printing.tell(f"note: {folder} is not trained to its end")
+  size = args.batch_size or loading.batch_size(config, args.number)
+  output = Path(args.output) if args.output else folder / "samples"
+  return _Drawn(
+    generates, state, config.method, output, parallel.whole_batch(size)
+  )
+
+
+def _of_base(args: argparse.Namespace) -> _Drawn:
+  """A folder of diffusers.
+
+  Raises:
+    UserError: it is of another model, or an argument is missing or too much.
+  """
+  if args.workdir:
+    raise UserError(
+      "--workdir is a run that was trained here, and --base a folder of"
+      " diffusers: give one of them"
+    )
+  for name, value in (("prompt", args.prompt), ("output", args.output)):
+    if not value:
+      raise UserError(f"--base needs --{name}, too")
+  model, weights = base.load(args.base)
+  size = parallel.whole_batch(args.batch_size or 1)
+  return _Drawn(
+    Generator(model, size),
+    State(weights, {}, {}),
+    "stable_diffusion",
+    Path(args.output),
+    size,
+  )
 
 
 def _starts(number: int, size: int, standing: Collection[int]) -> Iterator[int]:

@@ -10,7 +10,7 @@ from protojax.diffusion import drawing, guidance, samplers
 from protojax.diffusion.transformer import Text
 from protojax.methods.text_to_image import captions
 from protojax.methods.text_to_image.network import TextNetwork, unsaid
-from protojax.types import Array, Batch, PyTree, UserError
+from protojax.types import Array, Batch, PyTree
 
 
 def _images(
@@ -103,10 +103,4 @@ class Generator(drawing.Generator):
       source = self._method.dataset.source("test")
       numbers = range(start, start + count)
       return [source.caption(i % len(source)) for i in numbers]
-    if isinstance(prompt, str):
-      return [prompt] * count
-    if len(prompt) != count:
-      raise UserError(
-        f"{len(prompt)} prompts for {count} images: give one for each"
-      )
-    return list(prompt)
+    return drawing.texts(prompt, count)
