@@ -9,7 +9,7 @@ import dataclasses
 import functools
 import json
 from pathlib import Path
-from typing import Literal, NamedTuple, TypedDict
+from typing import Literal, NamedTuple, TypedDict, get_args
 
 import jax
 from jaxtyping import UInt8
@@ -35,7 +35,8 @@ from protojax.shown import shown
 from protojax.types import UserError
 
 Policy = Literal["ag1", "binary", "random", "none"]
-_VERSION = 1
+POLICIES: tuple[Policy, ...] = get_args(Policy)
+VERSION = 1  # of the file of a dialogue
 _TRAINING_SCENES = 20_000
 _BY_ATTRIBUTE = jax.jit(policies.by_attribute, static_argnames="known")
 _BY_CANDIDATE = jax.jit(policies.by_candidate)
@@ -110,32 +111,15 @@ class Dialogue:
   def ask(self) -> Question | None:
     """The question that is worth most; None if nothing is left to ask."""
     now = self._states[-1]
-    graph = now.belief
-    for place in now.passed:
-      found = facts.unknown(graph, place)
-      if found is not None and place.name:
-        graph = facts.put(graph, place, dataclasses.replace(found, pinned=True))
-      elif found is not None:
-        graph = facts.change_entity(graph, place.entity, pinned=True)
-    chosen = self._chosen(beliefs.arrays(graph, world.SIZES))
+    graph = facts.closed(now.belief, now.passed)
+    numbers = beliefs.arrays(graph, world.SIZES)
+    count = len(self._states)
+    chosen = scores(self._policy, numbers, self._known, self._seed, count)
     if chosen == policies.NOTHING:
       return None
     place, candidate = beliefs.place(graph, world.SIZES, chosen)
     binary = self._policy == "binary"
     return questions.question(graph, place, candidate, binary)
-
-  def _chosen(self, numbers: beliefs.Beliefs) -> int:
-    match self._policy:
-      case "none":
-        return policies.NOTHING
-      case "binary":
-        found = _BY_CANDIDATE(numbers)
-      case "random":
-        key = jax.random.fold_in(jax.random.key(self._seed), len(self._states))
-        found = _AT_RANDOM(numbers, key)
-      case _:
-        found = _BY_ATTRIBUTE(numbers, known=self._known)
-    return int(found.question)
 
   def answer(self, question: Question, text: str) -> None:
     """Takes an answer: pinned at once, and merged into the prompt.
@@ -229,7 +213,11 @@ class Dialogue:
     self._states.pop()
 
   def generate(self, count: int, seed: int) -> UInt8[np.ndarray, "n S S 3"]:
-    """Pictures of scenes that agree with what was said.
+    """Pictures of the scenes of `drawn`."""
+    return painting.paint(self.drawn(count, seed))
+
+  def drawn(self, count: int, seed: int) -> Scenes:
+    """Scenes that agree with what was said.
 
     What was not said is as in training scenes that agree with as much of it as
     any. Attributes are then as was said, or drawn with the probabilities that
@@ -252,13 +240,13 @@ class Dialogue:
         names = [c.name for c in one.candidates]
         shares = [c.probability for c in one.candidates]
         _set(drawn, place, rng.choice(names, count, p=shares).tolist())
-    return painting.paint(drawn)
+    return drawn
 
   def save(self, path: str | Path) -> None:
     """Writes the dialogue as JSON; an edit before it cannot be undone after."""
     now = self._states[-1]
     content = {
-      "version": _VERSION,
+      "version": VERSION,
       "policy": self._policy,
       "facts": [[*f.place, f.value, f.holds] for f in now.facts],
       "passed": [list(place) for place in sorted(now.passed)],
@@ -267,6 +255,31 @@ class Dialogue:
     }
     with writing.replacing(Path(path)) as file:
       file.write(writing.json_text(content, indent=1))
+
+
+def scores(
+  policy: str, numbers: beliefs.Beliefs, known: float, seed: int, count: int
+) -> int:
+  """The question of a policy that looks at the belief alone.
+
+  Args:
+    policy: of `Policy`.
+    numbers: the belief.
+    known: what is so probable is not asked for.
+    seed: of random questions.
+    count: of what was said before, so that they are others each time.
+  """
+  match policy:
+    case "none":
+      return policies.NOTHING
+    case "binary":
+      found = _BY_CANDIDATE(numbers)
+    case "random":
+      key = jax.random.fold_in(jax.random.key(seed), count)
+      found = _AT_RANDOM(numbers, key)
+    case _:
+      found = _BY_ATTRIBUTE(numbers, known=known)
+  return int(found.question)
 
 
 class _Saved(TypedDict):
@@ -285,10 +298,10 @@ def load(path: str | Path, grammar: Grammar | None = None) -> Dialogue:
     UserError: it is no dialogue, or one of another version.
   """
   found: _Saved = json_files.read_json(path, _Saved, "it is no dialogue")
-  if found["version"] != _VERSION:
+  if found["version"] != VERSION:
     raise UserError(
       f"{path} is a dialogue of version {found['version']}; this release reads"
-      f" version {_VERSION}"
+      f" version {VERSION}"
     )
   made = Dialogue("", grammar, found["policy"])
   try:

@@ -1,5 +1,6 @@
 """What a user changes in a belief graph by hand: functions of a graph."""
 
+from collections.abc import Callable
 import dataclasses
 
 from protojax.agents import facts
@@ -167,6 +168,41 @@ def rename(graph: Graph, entity: str, name: str) -> Graph:
 def sure(name: str, importance: float, value: str) -> Attribute:
   """An attribute that a user adds: one candidate, pinned."""
   return Attribute(name, importance, (Candidate(value, 1.0),), pinned=True)
+
+
+Edit = Callable[[Graph], Graph]
+_NAMED: dict[str, tuple[Callable[..., Graph], tuple[type, ...]]] = {
+  "pin": (facts.pin, (str,)),
+  "set_probability": (set_probability, (str, float)),
+  "set_importance": (set_importance, (float,)),
+  "remove_candidate": (remove_candidate, (str,)),
+  "remove": (remove, ()),
+}
+
+
+def by_name(name: str, place: Place, *values: str | float) -> Edit:
+  """An edit that is called by its name, as a page or a file has it.
+
+  Args:
+    name: of a function here.
+    place: in the graph.
+    *values: what else the function takes.
+
+  Raises:
+    UserError: there is no such edit, or it takes other values.
+  """
+  if name not in _NAMED:
+    raise UserError(
+      f"there is no edit {shown(name)}; there are: {', '.join(_NAMED)}"
+    )
+  change, kinds = _NAMED[name]
+  given = [type(value) for value in values]
+  if given != [float if kind is float else str for kind in kinds]:
+    raise UserError(
+      f"the edit {name} takes {len(kinds)} values:"
+      f" {', '.join('a number' if k is float else 'a text' for k in kinds)}"
+    )
+  return lambda graph: change(graph, place, *values)
 
 
 def _entity(graph: Graph, name: str) -> Entity:

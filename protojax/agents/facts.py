@@ -4,7 +4,7 @@ A fact is stronger than any parse: it is pinned at once, and survives when the
 graph is read anew from the prompt.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 import dataclasses
 from typing import NamedTuple
 
@@ -163,6 +163,17 @@ def change_entity(graph: Graph, name: str, **changes) -> Graph:
     for e in graph.entities
   )
   return dataclasses.replace(graph, entities=entities)
+
+
+def closed(graph: Graph, passed: Iterable[Place]) -> Graph:
+  """The graph in which some places are not asked for, whatever is believed."""
+  for place in passed:
+    found = unknown(graph, place)
+    if found is not None and place.name:
+      graph = put(graph, place, dataclasses.replace(found, pinned=True))
+    elif found is not None:
+      graph = change_entity(graph, place.entity, pinned=True)
+  return graph
 
 
 def remember(parsed: Graph, before: Graph) -> Graph:

@@ -51,7 +51,7 @@ def question(
     value = one.candidates[candidate].name
     return Question(
       place,
-      f"Is {_thing(place)} {language.said(place, value)}?",
+      f"Is {_thing(graph, place)} {language.said(place, value)}?",
       (YES, NO),
       value,
     )
@@ -59,7 +59,7 @@ def question(
   options = tuple(c.name for c in likely)
   if place.second:
     text = f"Where is the {place.entity}, seen from the {place.second}?"
-  elif place.entity in WHOLE:
+  elif _of_whole(graph, place):
     text = f"Which {place.name} has the picture?"
   else:
     text = f"Which {place.name} has the {place.entity}?"
@@ -79,8 +79,7 @@ def answered(asked: Question, text: str) -> tuple[Fact | None, Read]:
   if not asked.value:
     own = next((f for f in found.facts if f.place == asked.place), None)
     return own, found
-  words = re.findall(r"[\w'-]+", text.casefold())
-  said = next((word in _YES for word in words if word in _YES | _NO), None)
+  said = yes_or_no(text)
   unknown = tuple(w for w in found.unknown if w not in _YES | _NO)
   found = Read(found.facts, unknown)
   if said is None:
@@ -90,10 +89,21 @@ def answered(asked: Question, text: str) -> tuple[Fact | None, Read]:
   return Fact(asked.place, asked.value, said), found
 
 
+def yes_or_no(text: str) -> bool | None:
+  """Which of the two an answer says first; None if neither."""
+  words = re.findall(r"[\w'-]+", text.casefold())
+  return next((word in _YES for word in words if word in _YES | _NO), None)
+
+
 def is_no_matter(text: str) -> bool:
   """Whether a user does not know, or does not mind."""
   return bool(_NO_MATTER.search(text.casefold()))
 
 
-def _thing(place: Place) -> str:
-  return f"the {place.name if place.entity in WHOLE else place.entity}"
+def _thing(graph: Graph, place: Place) -> str:
+  return f"the {place.name if _of_whole(graph, place) else place.entity}"
+
+
+def _of_whole(graph: Graph, place: Place) -> bool:
+  entity = graph.entity(place.entity)
+  return entity is not None and entity.kind == "background"

@@ -4,112 +4,204 @@ import argparse
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 import sys
+from typing import NamedTuple, NotRequired, TypedDict
 
 from PIL import Image
 
-from protojax import printing
-from protojax.agents import dialogue, facts
+from protojax import json_files, printing
+from protojax.agents import dialogue, facts, prompted
+from protojax.agents import trace as traces
 from protojax.agents.dialogue import Dialogue
 from protojax.agents.questions import Question
+from protojax.agents.trace import Begun, Spoken, Trace
 from protojax.errors import UserError
+from protojax.operations import providing
+from protojax.operations.providing import Models
 from protojax.writing import replacing
 
-_ENLARGED = 4  # pixels for each pixel of a picture
+HELD = (
+  "{file} holds a dialogue already: leave --prompt out to go on with it, or"
+  " name another --output"
+)
+_SMALL, _ENLARGED = 64, 4  # pixels of a side; and for each of its pixels
 _MOST = 4  # candidates that a line of the belief lists
+
+
+class _Chat(NamedTuple):
+  spoken: Spoken
+  trace: Trace
+  lines: Iterator[str]
+  args: argparse.Namespace
+  folder: Path
 
 
 def run(args: argparse.Namespace) -> int:
   """Goes on with the dialogue of a folder, or begins one.
 
   Raises:
-    UserError: the folder holds something else, or `--prompt` names nothing of
-      this world.
+    UserError: the folder holds something else, `--prompt` names nothing of
+      this world, or a model does not answer.
   """
   folder = Path(args.output)
   folder.mkdir(parents=True, exist_ok=True)
   lines = (line.strip() for line in sys.stdin)
+  models = None
+  if args.llm:
+    models = providing.models(args, printing.say, lambda: next(lines, None))
   file = folder / "dialogue.json"
+  trace = Trace(folder / "trace.jsonl")
   if file.exists():
     if args.prompt:
-      raise UserError(
-        f"{file} holds a dialogue already: leave --prompt out to go on with it,"
-        " or name another --output"
-      )
-    spoken = dialogue.load(file)
+      raise UserError(HELD.format(file=file))
+    spoken = loaded(file, models)
     printing.say(f"going on with {file}")
   else:
-    printing.say("Scenes of an embedded world; no language model reads.")
+    printing.say(_greeting(models))
     prompt = args.prompt or _asked("What shall the picture show?", lines)
     if prompt is None:
       return 0
-    spoken = Dialogue(prompt, policy=args.policy, seed=args.seed)
+    spoken = begun(how(args, models, prompt), models)
     _tell_unknown(spoken)
     spoken.save(file)
+    trace.begin(spoken, how(args, models, prompt))
   printing.say(f"So far: {spoken.prompt or 'nothing'}.")
-  _talk(spoken, lines, args, folder)
+  _talk(_Chat(spoken, trace, lines, args, folder))
+  if models is not None:
+    printing.say(f"{models.usage}.")
   return 0
 
 
-def _talk(
-  spoken: Dialogue, lines: Iterator[str], args: argparse.Namespace, folder: Path
-) -> None:
+def how(args: argparse.Namespace, models: Models | None, prompt: str) -> Begun:
+  """How a dialogue begins."""
+  return {
+    "version": traces.VERSION,
+    "llm": models.parser.llm.name if models else "",
+    "images": models.images.name if models and models.images else "",
+    "policy": args.policy,
+    "seed": args.seed,
+    "prompt": prompt,
+  }
+
+
+def begun(begin: Begun, models: Models | None) -> Spoken:
+  """A dialogue at its beginning.
+
+  Raises:
+    UserError: a model does not answer, or there is no such policy.
+  """
+  policy, seed = begin["policy"], begin["seed"]
+  if models is None:
+    offline = {str(name): name for name in dialogue.POLICIES}
+    if policy not in offline:
+      raise UserError(f"without a model there is no policy {policy!r}")
+    return Dialogue(begin["prompt"], policy=offline[policy], seed=seed)
+  return prompted.PromptedDialogue(
+    begin["prompt"], models.parser, models.images, policy, seed=seed
+  )
+
+
+class _Named(TypedDict):
+  llm: NotRequired[str]
+
+
+def loaded(file: Path, models: Models | None) -> Spoken:
+  """The dialogue of a file.
+
+  Raises:
+    UserError: it is none, or one with other models.
+  """
+  held = json_files.read_json(file, _Named, "it is no dialogue").get("llm", "")
+  if bool(held) != (models is not None):
+    of = f"with {held}: name it by --llm" if held else "without --llm"
+    raise UserError(
+      f"{file} is a dialogue {of}, or name another --output for this one"
+    )
+  if models is None:
+    return dialogue.load(file)
+  return prompted.load(file, models.parser, models.images)
+
+
+def _greeting(models: Models | None) -> str:
+  if models is None:
+    return "Scenes of an embedded world; no language model reads."
+  return (
+    f"What you say is sent to {models.parser.llm.name}, which reads, and asks."
+  )
+
+
+def _talk(chat: _Chat) -> None:
   """Until the user ends it; every turn is saved."""
+  file = chat.folder / "dialogue.json"
   while True:
-    question = spoken.ask()
-    if question is None:
-      text = "Nothing is left to ask. paint, say more, or quit?"
+    question = None
+    try:
+      question = chat.spoken.ask()
+    except UserError as error:
+      printing.say(str(error))
+      text = (
+        "There is no question. Return asks again; paint, say more, or quit?"
+      )
     else:
-      text = f"{question.text} ({', '.join(question.options)})"
-    said = _asked(text, lines)
+      text = "Nothing is left to ask. paint, say more, or quit?"
+    if question is not None:
+      options = f" ({', '.join(question.options)})" if question.options else ""
+      text = f"{question.text}{options}"
+    said = _asked(text, chat.lines)
     if said is None or said.casefold() in ("quit", "exit"):
       break
     try:
-      _take(spoken, question, said, args, folder)
+      _take(chat, question, said)
     except UserError as error:
       printing.say(str(error))
-    spoken.save(folder / "dialogue.json")
-  printing.say(f"{folder / 'dialogue.json'}: the same command goes on.")
+    chat.spoken.save(file)
+  printing.say(f"{file}: the same command goes on.")
 
 
-def _take(
-  spoken: Dialogue,
-  question: Question | None,
-  said: str,
-  args: argparse.Namespace,
-  folder: Path,
-) -> None:
+def _take(chat: _Chat, question: Question | None, said: str) -> None:
+  spoken, trace = chat.spoken, chat.trace
   match said.casefold():
     case "":
       return
     case "paint":
-      _paint(spoken, args, folder)
+      _paint(chat)
       return
     case "belief":
       printing.say(*_listed(spoken))
       return
     case "undo":
       spoken.undo()
+      trace.undone(spoken)
     case _:
       if question is None:
         spoken.say(said)
+        trace.said(spoken, said)
       else:
         spoken.answer(question, said)
+        trace.answered(spoken, question, said)
   _tell_unknown(spoken)
   printing.say(f"So far: {spoken.prompt or 'nothing'}.")
 
 
-def _paint(spoken: Dialogue, args: argparse.Namespace, folder: Path) -> None:
-  pictures = spoken.generate(args.pictures, args.seed)
-  for number, picture in enumerate(pictures):
+def _paint(chat: _Chat) -> None:
+  spoken, seed = chat.spoken, chat.args.seed
+  pictures = spoken.generate(chat.args.pictures, seed)
+  write(pictures, chat.folder, len(spoken.turns))
+  chat.trace.painted(spoken, pictures, seed)
+
+
+def write(pictures, folder: Path, number: int) -> None:
+  """Writes pictures as PNG files, small ones enlarged; tells their names."""
+  for i, picture in enumerate(pictures):
     image = Image.fromarray(picture)
-    size = [_ENLARGED * side for side in image.size]
-    path = folder / f"{len(spoken.turns):02d}-{number:02d}.png"
+    times = _ENLARGED if image.width <= _SMALL else 1
+    size = [times * side for side in image.size]
+    path = folder / f"{number:02d}-{i:02d}.png"
     with replacing(path, "wb") as file:
       image.resize(size, Image.Resampling.NEAREST).save(file, "PNG")
     printing.say(str(path))
 
 
-def _listed(spoken: Dialogue) -> Iterable[str]:
+def _listed(spoken: Spoken) -> Iterable[str]:
   """A line for each unknown: what it is, and its likeliest values."""
   for place in facts.places(spoken.belief):
     one = facts.require(spoken.belief, place)
@@ -119,7 +211,7 @@ def _listed(spoken: Dialogue) -> Iterable[str]:
     yield f"  {name}: {values}{' (said)' if one.pinned else ''}"
 
 
-def _tell_unknown(spoken: Dialogue) -> None:
+def _tell_unknown(spoken: Spoken) -> None:
   if spoken.unknown:
     printing.say(f"Not understood: {', '.join(spoken.unknown)}.")
 

@@ -9,6 +9,7 @@ import pytest
 
 from protojax import cli
 from protojax.agents import dialogue, scenes
+from tests.agents.provider_stub import KEY, says, serving
 
 
 @pytest.fixture
@@ -73,6 +74,95 @@ def test_another_file_in_its_place_is_told(chat, tmp_path):
   assert err.count("\n") == 1
 
 
+def test_a_dialogue_is_replayed_to_the_same_pictures(chat, tmp_path, capsys):
+  """Bit for bit; and what was changed in the trace is found."""
+  chat("a red coin", "I don't know", "paint", "undo", "no cat", "paint")
+  trace = tmp_path / "said" / "trace.jsonl"
+  steps = [json.loads(x)["do"] for x in trace.read_text().splitlines()]
+  assert steps == ["begin", "answer", "paint", "undo", "answer", "paint"]
+  argv = ["replay", f"--trace={trace}", f"--output={tmp_path}"]
+  assert cli.run("agent", argv, "protojax agent") == 0
+  assert "6 steps, 8 pictures: all as before\n" in capsys.readouterr().out
+  for number in range(4):
+    first = tmp_path / "said" / f"01-{number:02d}.png"
+    again = tmp_path / "replayed" / f"06-{number:02d}.png"
+    assert first.read_bytes() == again.read_bytes()
+  lines = trace.read_text().splitlines()
+  step = json.loads(lines[-1])
+  step["pictures"][0] = step["pictures"][1]
+  trace.write_text("\n".join([*lines[:-1], json.dumps(step)]) + "\n")
+  assert cli.run("agent", argv, "protojax agent") == 1
+  assert "line 6, paint: came out otherwise" in capsys.readouterr().err
+  for change, message in (
+    (
+      {"do": "begin", "begun": {**json.loads(lines[0])["begun"], "version": 2}},
+      "a trace of version 2; this release reads version 1",
+    ),
+    ({"do": "undo", "begun": None}, "it is no trace"),
+  ):
+    trace.write_text(json.dumps({**json.loads(lines[0]), **change}) + "\n")
+    assert cli.run("agent", argv, "protojax agent") == 2
+    assert message in capsys.readouterr().err
+
+
+def test_a_dialogue_by_a_model_is_recorded_and_replayed(chat, tmp_path, capsys):
+  """The second time no model answers."""
+  begin = "a coin and a cup"
+  model = ["--llm=embedded", "--policy=belief-prompted", "--pictures=1"]
+  code, out, err = chat(begin, "red", "paint", "hm", flags=model)
+  assert (code, err) == (0, "")
+  assert "What you say is sent to embedded" in out
+  assert "red" in out.split("So far: ")[-1]
+  assert "'hm' does not answer" in out
+  assert "0 requests" in out
+  said = tmp_path / "said"
+  argv = ["replay", f"--trace={said / 'trace.jsonl'}", f"--output={tmp_path}"]
+  assert cli.run("agent", argv, "protojax agent") == 0
+  assert "3 steps, 1 pictures: all as before\n" in capsys.readouterr().out
+  (said / "dialogue.json").unlink()
+  (said / "answers.jsonl").rename(tmp_path / "kept.jsonl")
+  kept = ["--llm=recorded", f"--recording={tmp_path / 'kept.jsonl'}", model[1]]
+  _, again, _ = chat(begin, "red", flags=kept)
+  assert again.split("\n")[1:4] == out.split("\n")[1:4]
+  code, _, err = chat(flags=[])
+  assert code == 2
+  assert "is a dialogue with embedded: name it by --llm" in err
+  code, _, err = chat("a temple", flags=[*kept, f"--output={tmp_path / 'new'}"])
+  assert code == 2
+  assert "has no answer of embedded" in err
+
+
+def test_models_that_do_not_answer(chat, tmp_path, monkeypatch):
+  """One line; the dialogue so far is there."""
+  monkeypatch.setenv("OPENAI_API_KEY", KEY)
+  with serving(says("Gladly!")) as (base, _):
+    flags = ["--llm=openai_http", f"--base-url={base}", "--model=m"]
+    code, out, err = chat("a coin", flags=flags)
+    assert code == 2
+    assert err.startswith(
+      "error: openai_http m was asked twice, and its answer"
+    )
+    assert err.count("\n") == 1
+  chat("a coin", flags=["--llm=embedded", "--policy=principle-prompted"])
+  before = (tmp_path / "said" / "dialogue.json").read_bytes()
+  code, out, err = chat("red", "", "quit", flags=[*flags, "--timeout=0.5"])
+  assert (code, err) == (0, "")
+  assert out.count("does not answer: connection refused") == 4
+  found = json.loads((tmp_path / "said" / "dialogue.json").read_text())
+  assert found["belief"] == json.loads(before)["belief"]
+  for file in (tmp_path / "said").iterdir():
+    assert KEY not in file.read_text()
+  assert KEY not in out
+  for flags, message in (
+    (["--llm=gemini"], "--llm=gemini needs --model=NAME"),
+    (["--llm=recorded"], "needs --recording=FILE"),
+    (["--llm=gemini", "--policy=eig"], "chat takes no policy eig there"),
+  ):
+    code, _, err = chat(flags=flags)
+    assert code == 2
+    assert message in err
+
+
 @pytest.mark.slow
 def test_agents_play_with_simulated_users(chat, tmp_path, capsys):
   file = tmp_path / "curves.json"
@@ -96,10 +186,44 @@ def test_what_cannot_be_asked_is_refused(capsys):
   argv = ["chat", "--policy=ag1,eig"]
   assert cli.run("agent", argv, "protojax agent") == 2
   assert "chat takes one policy" in capsys.readouterr().err
-  for flag, says in (
+  for flag, message in (
     ("--policy=ag3", "there is no policy 'ag3'"),
     ("--wrong=2", "'2' is no number from 0 to 1"),
   ):
     with pytest.raises(SystemExit, match="2"):
       cli.run("agent", ["selfplay", flag], "protojax agent")
-    assert says in capsys.readouterr().err
+    assert message in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_models_play_about_captions(chat, tmp_path, capsys):
+  """Without a model's answers the second time, and with the same figures."""
+  goals = tmp_path / "goals.json"
+  goal = {
+    "short_description": "a coin",
+    "long_description": "a red coin, a small cup, white background",
+  }
+  goals.write_text(json.dumps([goal, {**goal, "long_description": "a coin"}]))
+  out = tmp_path / "played"
+  flags = [f"--goals-file={goals}", f"--output={out}", "--turns=2"]
+  flags += ["--policy=ag1,principle-prompted", "--at-once=1"]
+  found = []
+  for name in "embedded", "recorded":
+    file = tmp_path / f"{name}.json"
+    argv = ["selfplay", f"--llm={name}", *flags, f"--json={file}"]
+    argv += [f"--recording={out / 'answers.jsonl'}"]
+    assert cli.run("agent", argv, "protojax agent") == 0
+    found.append(json.loads(file.read_text()))
+  assert found[0]["policies"] == found[1]["policies"]
+  mean = found[0]["policies"]["ag1"]["unweighted"]["mean"]
+  assert mean[0] > mean[1] > 0
+  assert (
+    "answers for users: none of them is a person" in capsys.readouterr().out
+  )
+  assert {p.name for p in out.glob("*-*.jsonl")} == {
+    f"{policy}-{n:04d}.jsonl"
+    for policy in ("ag1", "principle-prompted")
+    for n in range(2)
+  }
+  assert cli.run("agent", ["selfplay", "--llm=human"], "protojax agent") == 2
+  assert "needs both --llm and --goals-file" in capsys.readouterr().err

@@ -1,0 +1,210 @@
+"""Models behind a server that speaks the protocol of OpenAI.
+
+Many programs that run models speak it. Chat completions, images, embeddings;
+of a JSON schema, of log-probabilities and of a seed only as much as the server
+knows.
+"""
+
+import base64
+from collections.abc import Mapping, Sequence
+import dataclasses
+import math
+from typing import Any, TypedDict
+
+from jaxtyping import Float, UInt8
+import numpy as np
+
+from protojax.agents import pictures
+from protojax.agents.graph import Graph
+from protojax.agents.providers import Message
+from protojax.agents.remote import Remote
+from protojax.agents.replies import checked, unit
+from protojax.types import UserError
+
+KEY_VARIABLE = "OPENAI_API_KEY"
+BASE_URL = "https://api.openai.com/v1"
+
+
+class _Text(TypedDict):
+  content: str | None
+
+
+class _Choice(TypedDict):
+  message: _Text
+
+
+class _Completion(TypedDict):
+  choices: list[_Choice]
+
+
+class _Image(TypedDict):
+  b64_json: str
+
+
+class _Images(TypedDict):
+  data: list[_Image]
+
+
+class _Vector(TypedDict):
+  embedding: list[float]
+
+
+class _Vectors(TypedDict):
+  data: list[_Vector]
+
+
+def remote(base_url: str, **limits: Any) -> Remote:
+  """A server; limits are those of `Remote`."""
+  return Remote(base_url or BASE_URL, KEY_VARIABLE, **limits)
+
+
+@dataclasses.dataclass(frozen=True)
+class LLM:
+  """Language, by chat completions."""
+
+  remote: Remote
+  model: str
+
+  @property
+  def name(self) -> str:
+    """Of provider and model."""
+    return f"openai_http {self.model}"
+
+  def generate(
+    self,
+    messages: Sequence[Message],
+    *,
+    json_schema: Mapping[str, Any] | None = None,
+    temperature: float = 0.0,
+    seed: int = 0,
+    n: int = 1,
+  ) -> list[str]:
+    """See `providers.LLMProvider`."""
+    content = {"model": self.model, "messages": list(messages)}
+    form = {"name": "answer", "schema": json_schema, "strict": True}
+    optional: dict[str, Any] = {"temperature": temperature}
+    if json_schema is not None:
+      optional["response_format"] = {"type": "json_schema", "json_schema": form}
+    # Not every server makes several at once.
+    return [
+      self._one(content, {**optional, "seed": seed + i}) for i in range(n)
+    ]
+
+  def _one(
+    self, content: Mapping[str, Any], optional: Mapping[str, Any]
+  ) -> str:
+    found = self.remote.post("chat/completions", content, optional)
+    _count(self.remote, found)
+    choices = checked(self.name, found, _Completion)["choices"]
+    text = choices[0]["message"]["content"] if choices else None
+    if not text:
+      raise UserError(f"{self.name} answers nothing")
+    return text
+
+
+@dataclasses.dataclass(frozen=True)
+class Images:
+  """Pictures, by the endpoint of images."""
+
+  remote: Remote
+  model: str
+
+  @property
+  def name(self) -> str:
+    """Of provider and model."""
+    return f"openai_http {self.model}"
+
+  def generate(
+    self, prompt: str | Graph, n: int, seed: int, size: int
+  ) -> UInt8[np.ndarray, "n S S 3"]:
+    """See `providers.ImageProvider`; the protocol has no seed."""
+    text = prompt.prompt if isinstance(prompt, Graph) else prompt
+    content = {"model": self.model, "prompt": text, "n": n}
+    optional = {"size": f"{size}x{size}", "response_format": "b64_json"}
+    found = self.remote.post("images/generations", content, optional)
+    self.remote.usage.add(pictures=n)
+    data = checked(self.name, found, _Images)["data"]
+    return pictures.decoded(self.name, [x["b64_json"] for x in data], n, size)
+
+
+@dataclasses.dataclass(frozen=True)
+class VQA:
+  """Yes or no, by the probabilities of the first word, where there are any."""
+
+  remote: Remote
+  model: str
+
+  @property
+  def name(self) -> str:
+    """Of provider and model."""
+    return f"openai_http {self.model}"
+
+  def p_yes(
+    self, images: UInt8[np.ndarray, "n H W 3"], texts: Sequence[str]
+  ) -> Float[np.ndarray, " n"]:
+    """See `providers.VQAProvider`."""
+    both = zip(images, texts, strict=True)
+    return np.array([self._one(image, text) for image, text in both], float)
+
+  def _one(self, image: np.ndarray, text: str) -> float:
+    png = base64.b64encode(pictures.png(image)).decode("ascii")
+    parts = [
+      {
+        "type": "image_url",
+        "image_url": {"url": f"data:image/png;base64,{png}"},
+      },
+      {"type": "text", "text": pictures.question(text)},
+    ]
+    content = {
+      "model": self.model,
+      "messages": [{"role": "user", "content": parts}],
+    }
+    optional = {"logprobs": True, "top_logprobs": 5, "max_tokens": 1}
+    found = self.remote.post("chat/completions", content, optional)
+    _count(self.remote, found)
+    choices = checked(self.name, found, _Completion)["choices"]
+    if not choices:
+      raise UserError(f"{self.name} answers nothing")
+    likely = _likely(found["choices"][0].get("logprobs"))
+    said = choices[0]["message"]["content"] or ""
+    return pictures.yes(self.name, likely or {said: 1.0})
+
+
+@dataclasses.dataclass(frozen=True)
+class Embed:
+  """Vectors of texts."""
+
+  remote: Remote
+  model: str
+
+  @property
+  def name(self) -> str:
+    """Of provider and model."""
+    return f"openai_http {self.model}"
+
+  def text(self, texts: Sequence[str]) -> Float[np.ndarray, "n d"]:
+    """See `providers.EmbedProvider`."""
+    content = {"model": self.model, "input": list(texts)}
+    found = self.remote.post("embeddings", content)
+    _count(self.remote, found)
+    data = checked(self.name, found, _Vectors)["data"]
+    return unit(self.name, [x["embedding"] for x in data], len(texts))
+
+
+def _likely(logprobs: Any) -> dict[str, float]:
+  """Probabilities of the words that may come first; {} where none are told."""
+  try:
+    first = logprobs["content"][0]["top_logprobs"]
+    return {str(x["token"]): math.exp(float(x["logprob"])) for x in first}
+  except (LookupError, TypeError, ValueError, OverflowError):
+    return {}
+
+
+def _count(remote: Remote, found: Mapping[str, Any]) -> None:
+  usage = found.get("usage")
+  if isinstance(usage, dict):
+    into, out = (
+      value if isinstance(value := usage.get(name), int) else 0
+      for name in ("prompt_tokens", "completion_tokens")
+    )
+    remote.usage.add(words_in=into, words_out=out)
