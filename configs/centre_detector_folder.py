@@ -102,8 +102,7 @@ VARIANTS = {
     "data": {
       "name": "driving_scenes",
       "root": "",
-      "train": "train:16",
-      "test": "test:4",
+      "scenes": (16, 4),
       "conditions": ("clear",),
       "test_conditions": ("clear", "fog"),
       "added": "",

@@ -27,8 +27,8 @@ def get_config(variants: str = "") -> ConfigDict:
   config.update(batch_size=32, steps=1500)
   config.data.update(
     name="driving_scenes",
-    train="train:600",
-    test="test:200",
+    # To train and to test on.
+    scenes=(600, 200),
     conditions=("clear",),
     test_conditions=_CONDITIONS,
     # The world of every seed.

@@ -23,8 +23,8 @@ def get_config(variants: str = "") -> ConfigDict:
   config.steps = 6000
   config.data.update(
     name="driving_scenes",
-    train="train:4000",
-    test="test:40",
+    # To train and to test on.
+    scenes=(4000, 40),
     conditions=_CONDITIONS,
     test_conditions=_CONDITIONS,
     added="",
@@ -42,8 +42,5 @@ def get_config(variants: str = "") -> ConfigDict:
 _DEBUG = text_to_image_folder.VARIANTS["debug"]
 VARIANTS = {
   **text_to_image_folder.VARIANTS,
-  "debug": {
-    **_DEBUG,
-    "data": {"train": "train:8", "test": "test:4", "image_size": 32},
-  },
+  "debug": {**_DEBUG, "data": {"scenes": (8, 4)}},
 }

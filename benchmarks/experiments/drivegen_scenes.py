@@ -11,12 +11,7 @@ QUESTION = (
 )
 
 _FILE = "configs/drivegen_scenes.py"
-_SMALL = {
-  "steps": 300,
-  "batch_size": 16,
-  "data.train": "train:300",
-  "data.test": "test:60",
-}
+_SMALL = {"steps": 300, "batch_size": 16, "data.scenes": (300, 60)}
 
 ARMS = {
   "clear": (_FILE, _SMALL),

@@ -20,7 +20,7 @@ from typing import Any, ClassVar, NamedTuple
 from jaxtyping import Float, Int
 import numpy as np
 
-from protojax import writing
+from protojax import ranges, writing
 from protojax.data import images as images_lib
 from protojax.data.cuboids import Cuboids
 from protojax.data.fields import Field
@@ -35,6 +35,7 @@ WRITES = "kitti"
 TRAINS = "centre_detector_folder"
 
 _SPLITS = ("train", "test")
+_COUNT = ranges.whole(1, 1_000_000)
 
 
 class Written(NamedTuple):
@@ -160,23 +161,24 @@ def load(data: Any, split: str, seed: int) -> Scenes:
   """Opens the training or test split that a config names.
 
   Args:
-    data: `train` and `test`, with a number of scenes: "train:600", "test:100";
-      `conditions` and `test_conditions`, those that each scene is shown in;
-      `added`, folders of images of the training scenes, as `generate` makes
-      them of what `prepare` wrote: by the numbers of scenes; see `kitti.added`.
+    data: `scenes`, how many to train and to test on; `conditions` and
+      `test_conditions`, those that each scene is shown in; `added`, folders of
+      images of the training scenes, as `generate` makes them of what `prepare`
+      wrote: by the numbers of scenes; see `kitti.added`.
     split: "train" or "test".
     seed: of all randomness.
 
   Raises:
-    UserError: there is no such split or condition, or a package is not
-      installed.
+    UserError: there are no so many scenes or no such condition, or a package is
+      not installed.
   """
-  name, _, count = data[split].partition(":")
-  if name != split or not (count.isdecimal() and 0 < int(count) < 10**6):
+  _COUNT.require("data.scenes", tuple(data.scenes))
+  if len(data.scenes) != len(_SPLITS):
     raise UserError(
-      f"--config.data.{split}={data[split]!r}: give {split} and how many"
-      f" scenes, as in {split}:600"
+      f"--config.data.scenes={tuple(data.scenes)}: give how many scenes to"
+      " train and to test on, such as (600, 200)"
     )
+  count = data.scenes[_SPLITS.index(split)]
   key = "conditions" if split == "train" else "test_conditions"
   conditions = tuple(data[key])
   unknown = [name for name in conditions if name not in CONDITIONS]
@@ -186,14 +188,14 @@ def load(data: Any, split: str, seed: int) -> Scenes:
     )
   photographs.photograph("brick")  # A missing package is reported first.
   if split == "test":
-    return Scenes(name, int(count), seed, conditions)
-  numbers = {f"{i:06d}": i for i in range(int(count))}
+    return Scenes(split, count, seed, conditions)
+  numbers = {f"{i:06d}": i for i in range(count)}
   places = kitti.added(data.added, data.root, "", set(numbers))
   more = tuple(
     (path, numbers[os.path.splitext(os.path.basename(path))[0]], condition)
     for path, _, _, condition in places
   )
-  return Scenes(name, int(count), seed, conditions, more)
+  return Scenes(split, count, seed, conditions, more)
 
 
 def prepare(

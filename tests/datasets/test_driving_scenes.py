@@ -90,14 +90,14 @@ def test_written_scenes_are_read_as_kitti(tmp_path):
 @pytest.mark.parametrize(
   ("key", "value", "said"),
   [
-    ("train", "train", "give train and how many scenes"),
-    ("train", "test:5", "give train and how many scenes"),
+    ("scenes", (5,), "give how many scenes to train and to test on"),
+    ("scenes", (0, 5), r"config.data.scenes is \(0, 5\); each must be"),
     ("conditions", ("rain",), "choose from clear, snow, fog, night, noise"),
     ("conditions", (), "choose from clear"),
   ],
 )
 def test_splits_and_conditions_that_there_are_not(key, value, said):
-  data = ml_collections.ConfigDict({"train": "train:5", "test": "test:2"})
+  data = ml_collections.ConfigDict({"scenes": (5, 2)})
   data.update(conditions=("clear",), test_conditions=("clear",))
   data.update(added="", root="")
   data[key] = value
