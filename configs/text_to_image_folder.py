@@ -66,7 +66,8 @@ def get_config(variants: str = "") -> ConfigDict:
       },
       # size: S, B, L or XL of DiT; '': channels, depth and heads. variance: of
       # clean images in [-1, 1], which a guess from the noisy image alone is
-      # made with, that the network corrects; 0: no such guess.
+      # made with, that the network corrects; 0: no such guess. refine: channels
+      # of a pixel for two convolutions at the end; 0: none.
       "network": {
         "size": "",
         "channels": 256,
@@ -79,6 +80,7 @@ def get_config(variants: str = "") -> ConfigDict:
         "remat": False,
         "unroll": 1,
         "variance": 0.0,
+        "refine": 0,
       },
       # "flow" predicts velocity; "ddpm" noise, by a schedule (linear, cosine).
       "process": {"kind": "flow", "schedule": "linear"},

@@ -33,7 +33,9 @@ def get_config(variants: str = "") -> ConfigDict:
     held_out=True,
   )
   config.text.update(length=20, channels=64)
-  config.network.update(channels=96, depth=4, patch=4, unroll=4, variance=0.2)
+  config.network.update(
+    channels=96, depth=4, patch=4, unroll=4, variance=0.2, refine=16
+  )
   config.optimizer.update(rate=1e-3, cosine=True, warmup=200, average=0.998)
   config.sample.update(steps=25)
   return apply(config, variants, VARIANTS)

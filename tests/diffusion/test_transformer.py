@@ -185,6 +185,37 @@ def test_starts_at_zero_and_keeps_types():
   assert not np.array_equal(kernel[0], kernel[1])
 
 
+def _convolved(x, layer):
+  """A convolution of 3 x 3 in NumPy, with zeros around."""
+  kernel, bias = (np.asarray(layer[k], float) for k in ("kernel", "bias"))
+  h, w = x.shape[1:3]
+  wide = np.pad(x, [(0, 0), (1, 1), (1, 1), (0, 0)])
+  parts = [
+    wide[:, i : i + h, j : j + w] @ kernel[i, j]
+    for i in range(3)
+    for j in range(3)
+  ]
+  return sum(parts) + bias
+
+
+def test_the_convolutions_at_the_end_equal_their_twin():
+  """Without them, two channels of a pixel are the output itself."""
+  x, t, label = map(jnp.asarray, _inputs()[:3])
+  fine, plain = (DiT(8, 1, 2, classes=3, refine=k) for k in (2, 0))
+  shapes = jax.eval_shape(fine.init, jax.random.key(0), x, t, label)["params"]
+  rng = np.random.default_rng(4)
+  params = jax.tree.map(
+    lambda x: np.float32(0.3 * rng.normal(size=x.shape)), shapes
+  )
+  found, _ = fine.apply({"params": params}, x, t, label)
+  first, second = params.pop("refine_1"), params.pop("refine_2")
+  pixels, _ = plain.apply({"params": params}, x, t, label)
+  inner = _convolved(np.concatenate([pixels, x], axis=-1), first)
+  cubic = np.sqrt(2 / np.pi) * (inner + 0.044715 * inner**3)
+  expected = _convolved(inner * (1 + np.tanh(cubic)) / 2, second)
+  np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+
+
 @pytest.mark.parametrize(
   ("name", "millions"),
   [("S", 32.96), ("B", 130.51), ("L", 458.10), ("XL", 675.13)],

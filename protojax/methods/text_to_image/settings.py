@@ -14,6 +14,7 @@ from protojax.types import UserError
 RANGES = {
   **diffusion.RANGES,
   "network.unroll": ranges.whole(1, 1_000),
+  "network.refine": ranges.whole(0, 8_192),
   "network.variance": ranges.Range(0.0, 1e3),
   "optimizer.warmup": ranges.whole(0, 2**31 - 1),
   "text.length": ranges.whole(2, 10_000),
@@ -66,6 +67,7 @@ def network(config: ConfigDict, words: int) -> TextNetwork:
     dtype=n.dtype,
     remat=n.remat,
     unroll=n.unroll,
+    refine=n.refine,
   )
   # One more: where each text begins.
   tower = SmallTower(words + 1, t.length, t.channels, t.blocks, t.heads)

@@ -11,7 +11,7 @@ from typing import Any
 from flax import linen as nn
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, Num
 
 from protojax.diffusion.pixels import signed
 from protojax.layers.conv import Conv
@@ -32,7 +32,7 @@ class Lower(nn.Module):
 
   @nn.compact
   def __call__(
-    self, images: Float[ArrayLike, "b H W 3"]
+    self, images: Num[ArrayLike, "b H W 3"]
   ) -> Float[Array, "b h w c"]:
     """Of images with pixels 0 to 255."""
     x: Any = signed(images)

@@ -171,7 +171,9 @@ def _top(
   return np.kron(looked >= limit, np.ones((factor, factor), bool))
 
 
-def _large(image: UInt8[np.ndarray, "H W 3"]) -> UInt8[np.ndarray, "H W 3"]:
+def _large(
+  image: UInt8[np.ndarray, "H W 3"],
+) -> UInt8[np.ndarray, "tall wide 3"]:
   """An image with larger pixels."""
   factor = -(-_SIDE // len(image))
   return np.repeat(np.repeat(image, factor, axis=0), factor, axis=1)

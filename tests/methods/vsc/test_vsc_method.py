@@ -68,11 +68,18 @@ def drawn(method, state):
   return generates.generate(own, SMALL, parallel.key(5), 3)
 
 
+def _assert_same(found, expected):
+  """But for the rounding of another program."""
+  apart = np.abs(found.astype(int) - expected)
+  assert apart.max() <= 1
+  assert (apart > 0).mean() < 1e-3
+
+
 @pytest.mark.slow
 def test_a_fusion_that_begins_draws_as_the_base(method, state, drawn):
   generates = needed(method, "generates")
   found = generates.generate(state, SMALL, parallel.key(5), 3)
-  np.testing.assert_array_equal(found, drawn)
+  _assert_same(found, drawn)
 
 
 @pytest.mark.slow
@@ -80,12 +87,12 @@ def test_what_is_told_changes_its_images_alone(method, state, drawn):
   generates = needed(method, "generates")
   trained = _trained(state)
   found = generates.generate(trained, SMALL, parallel.key(5), 3)
-  np.testing.assert_array_equal(found[1], drawn[1])
+  _assert_same(found[1], drawn[1])
   assert (found[0] != drawn[0]).mean() > 0.1
   assert (found[2] != drawn[2]).mean() > 0.1
   nothing = {**SMALL, "pairs": np.zeros((1, 2), bool)}
   silent = generates.generate(trained, nothing, parallel.key(5), 3)
-  np.testing.assert_array_equal(silent, drawn)
+  _assert_same(silent, drawn)
   key = parallel.key(5)
   references = generates.references(trained, SMALL, key, 3)
   said = ["a blue striped cat", "a red cup", "an orange wheel"]
@@ -118,11 +125,11 @@ def test_what_is_frozen_does_not_move(method, state, variant):
   now = Now(parallel.key(0), jnp.int32(0), jnp.float32(0))
   state = _trained(state)
 
-  def loss(params):
-    terms, _ = own.loss(params, state, batch, now)
+  def loss(params, given):
+    terms, _ = own.loss(params, state, given, now)
     return sum(t.weight * t.total / t.count for t in terms.values())
 
-  slope = jax.jit(jax.grad(loss))(state.params)
+  slope = jax.jit(jax.grad(loss))(state.params, batch)
   *_, stage = own.stages()
   moments = stage.optimizer.init(state.params)
   moved, _ = stage.optimizer.update(slope, moments, state.params)
