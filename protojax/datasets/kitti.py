@@ -129,8 +129,11 @@ def load(data: Any, split: str, seed: int) -> Frames:
   places = [(frames[stem], *_beside(base, base, stem), "") for stem in listed]
   if split == "train":
     places += added(data.added, root, base, set(listed))
-  bad = image_check.unreadable(root, [place[0] for place in places])
-  kept = tuple(place for place in places if place[0] not in bad)
+  # Added images may lie anywhere, so that all are told by their whole paths.
+  whole = [os.path.abspath(place[0]) for place in places]
+  bad = image_check.unreadable(os.path.abspath(root), whole)
+  pairs = zip(places, whole, strict=True)
+  kept = tuple(place for place, path in pairs if path not in bad)
   if not kept:
     raise UserError(f"{base} has no readable image")
   _require_texts(kept)

@@ -114,6 +114,16 @@ def test_frames_become_batches(root):
   assert train.objects(0).kinds[-1] == "DontCare"
 
 
+def test_a_folder_is_read_from_where_it_is_typed(root, monkeypatch):
+  monkeypatch.chdir(root.parent)
+  (root / "training" / "image_2" / "000003.png").write_bytes(b"junk")
+  found = kitti.load(_config(root.name), "train", 0)
+  assert len(found) == 1
+  ((name, why),) = found.skipped
+  assert name.endswith("000003.png")
+  assert why
+
+
 def test_boxes_outside_the_image_are_left_out_and_others_cut():
   objects = kitti_labels.parsed(LABELS, "hand")
   boxes = np.array([[-5, -5, 10, 10], [70, 5, 80, 9], [0, 0, 1, 1], [0] * 4])
