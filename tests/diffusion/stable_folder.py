@@ -141,6 +141,8 @@ def write_tokenizer(folder, most=LENGTH):
   special = {"bos_token": begin, "eos_token": end, "unk_token": end}
   special["pad_token"] = {"content": "!"}
   write_json(folder / "special_tokens_map.json", special)
+  kind = {"model_max_length": most, "tokenizer_class": "CLIPTokenizer"}
+  write_json(folder / "tokenizer_config.json", kind)
   return rows
 
 

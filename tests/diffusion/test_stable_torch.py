@@ -14,7 +14,10 @@ from protojax.diffusion.autoencoder import Autoencoder
 from protojax.diffusion.stable import base, schedule, tower, unet_file
 from protojax.text import clip
 from protojax.weights.naming import convert
+from tests.backbones.test_goldens import projected
 from tests.diffusion import published, stable_folder
+from tests.diffusion.test_stable import GOLDENS
+from tests.diffusion.test_stable import TEXTS as TEXTS_OF_GOLDENS
 
 torch = pytest.importorskip("torch")
 diffusers = pytest.importorskip("diffusers")
@@ -86,7 +89,7 @@ def pair(request, tmp_path_factory):
   of_unet, of_text, kind = VERSIONS[request.param]
   folder = tmp_path_factory.mktemp("stable")
   torch.manual_seed(0)
-  words = stable_folder.write_tokenizer(folder / "tokenizer")
+  words = stable_folder.write_tokenizer(folder / "tokenizer", 77)
   text = transformers.CLIPTextModel(
     transformers.CLIPTextConfig(vocab_size=len(words), **OF_TEXT, **of_text)
   )
@@ -130,6 +133,45 @@ def close(name, found, expected):
 
 
 TEXTS = ["a red cup, 12 cats", "", "snow"]
+
+
+def filled(part, tensors):
+  part.load_state_dict({k: torch.from_numpy(x) for k, x in tensors.items()})
+  return part.eval()
+
+
+@torch.no_grad()
+def test_goldens(tmp_path):
+  """The numbers of `test_stable` are those of diffusers and transformers."""
+  settings = dict(stable_folder.UNET)
+  del settings["_class_name"]
+  unet = filled(
+    diffusers.UNet2DConditionModel(**settings, use_linear_projection=True),
+    stable_folder.unet_tensors(),
+  )
+  keys = []
+  block = unet.up_blocks[1].attentions[0].transformer_blocks[0]
+  block.attn1.to_k.register_forward_hook(
+    lambda module, given, out: keys.append(out)
+  )
+  x, t, text = stable_folder.given()
+  out = unet(first(x), torch.from_numpy(t), torch.from_numpy(text)).sample
+  text = transformers.CLIPTextModel(
+    transformers.CLIPTextConfig(**stable_folder.TOWER)
+  )
+  # Names of before transformers 5 have a prefix.
+  prefix = next(iter(text.state_dict())).partition("embeddings.")[0]
+  text = filled(text, stable_folder.tower_tensors(prefix))
+  stable_folder.write_tokenizer(tmp_path)
+  ids = tower.read_words(tmp_path, stable_folder.LENGTH)(TEXTS_OF_GOLDENS)
+  for name, found in (
+    ("unet", out.permute(0, 2, 3, 1)),
+    ("keys", keys[0]),
+    ("text", text(torch.from_numpy(ids).long())[0]),
+  ):
+    np.testing.assert_allclose(
+      projected(found.numpy()), GOLDENS[name], atol=1e-5
+    )
 
 
 @torch.no_grad()
