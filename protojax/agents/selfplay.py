@@ -140,10 +140,15 @@ def _curves(world, goals, policy, turns, seed, user, learned):
   goal = jnp.asarray(worlds.cells(goals))
   keys = jax.random.split(jax.random.key(seed), len(goal))
   found = learned if learned is not None else np.zeros(_FEATURES, np.float32)
-  features, *curves = jax.device_get(
-    _played(world, goal, keys, user, np.float32(found), policy, turns)
+  # Where nothing is asked, all stays as it was after the first prompt.
+  played = 0 if policy == "none" else turns
+  features, asked, *figures = jax.device_get(
+    _played(world, goal, keys, user, np.float32(found), policy, played)
   )
-  return Curves(*curves), features
+  left = (0, 0), (0, turns - played)
+  asked = np.pad(asked, left, constant_values=NOTHING)
+  figures = [np.pad(x, left, mode="edge") for x in figures]
+  return Curves(asked, *figures), features
 
 
 @functools.partial(jax.jit, static_argnames=("policy", "turns"))

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from protojax.agents import scenes
+from protojax.agents import trace as traces
 from protojax.agents.dialogue import Dialogue
 from protojax.agents.trace import Trace
 from protojax.interact.asking import Asking
@@ -23,6 +24,17 @@ def made(grammar, tmp_path):
   file = tmp_path / "dialogue.json"
   spoken = Dialogue("a red coin and a cup", grammar)
   trace = Trace(tmp_path / "trace.jsonl")
+  trace.begin(
+    spoken,
+    {
+      "version": traces.VERSION,
+      "llm": "",
+      "images": "",
+      "policy": "ag1",
+      "seed": 0,
+      "prompt": "a red coin and a cup",
+    },
+  )
   return Asking(spoken, trace, lambda: spoken.save(file), 0), file
 
 
@@ -31,7 +43,7 @@ def entity(state, name):
   return next(e for e in every if e["name"] == name)
 
 
-def test_a_dialogue_on_a_page(made):
+def test_a_dialogue_on_a_page(made, grammar):
   """What is done is saved and in the trace, step by step."""
   session, file = made
   state = session.state()
@@ -54,9 +66,13 @@ def test_a_dialogue_on_a_page(made):
   # A whole number is a number, too.
   session.edit({"edit": "set_importance", "place": size, "values": [1]})
   assert session.undo({})["belief"] == moved["belief"]
-  steps = (file.parent / "trace.jsonl").read_text().splitlines()
-  done = [json.loads(step)["do"] for step in steps]
-  assert done == ["answer", "edit", "edit", "undo"]
+  # Done again, edits too, it comes out the same.
+  path = file.parent / "trace.jsonl"
+  again = list(
+    traces.replayed(path, lambda begun: Dialogue(begun["prompt"], grammar))
+  )
+  assert [x.do for x in again] == ["begin", "answer", "edit", "edit", "undo"]
+  assert all(x.same for x in again)
 
 
 def test_pictures_say_what_they_show(made, monkeypatch):

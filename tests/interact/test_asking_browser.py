@@ -70,7 +70,6 @@ def test_a_dialogue_is_held_edited_and_painted(browser, page):
   _until(lambda: len(_all(browser, ".history b")) == 2)
   _find(browser, "[name=text]").send_keys("hm\n")
   _until(lambda: "does not answer" in _find(browser, "#message").text)
-  assert _find(browser, "#unknown").text == "Not understood: hm."
   _find(browser, "[name=pass]").click()
   _until(lambda: len(_all(browser, ".history b")) == 3)
   # A node is chosen by keys; a slider is moved; "only" pins.
