@@ -2,6 +2,7 @@
 
 import jax
 import jax.numpy as jnp
+from ml_collections import ConfigDict
 import numpy as np
 import optax
 import pytest
@@ -12,6 +13,7 @@ from protojax.engine.optimizer import (
   drops_at,
   grouped,
   in_turn,
+  scheduled,
   stable_adamw,
   step_decay,
   warmup_cosine,
@@ -148,6 +150,16 @@ def test_stable_adamw_follows_a_schedule_and_counts_in_its_state():
   assert np.abs(second).min() > 0
   assert state.count == 2
   assert state.count.dtype == np.int32
+
+
+def test_a_config_says_whether_its_rate_falls():
+  group = ConfigDict({"rate": 1e-3, "cosine": False, "warmup": 10})
+  assert scheduled(group, 50) == 1e-3
+  group.cosine = True
+  rate = scheduled(group, 50)
+  np.testing.assert_allclose(
+    [rate(0), rate(10), rate(30), rate(50)], [0, 1e-3, 5e-4, 0], atol=1e-9
+  )
 
 
 def test_warmup_cosine_has_its_three_points():
