@@ -1,6 +1,9 @@
 """DriveGEN on embedded scenes: objects that stay, and conditions that come.
 
 python benchmarks/drivegen.py RUN [--number N] [--steps T] [--arms NAME,NAME]
+  [--conditions NAME,NAME] [--guidance W] [--grid FILE]
+
+A comma in the name of an arm is typed as ";".
 
 RUN is a run of configs/text_to_image_scenes.py:weather. Clear scenes of two
 things are drawn in snow, fog and night, and judged by what knows nothing of the
@@ -38,22 +41,21 @@ from protojax.methods.base import needed
 # Name -> weight of keys, weight of boxes, region.
 ARMS: Mapping[str, tuple[float, float, str]] = {
   "none": (0, 0, "both"),
-  "keys 10": (10, 0, "both"),
-  "keys 30": (30, 0, "both"),
   "keys 100": (100, 0, "both"),
-  "boxes 1": (0, 1, "both"),
+  "keys 1000": (1000, 0, "both"),
+  "keys 3000": (3000, 0, "both"),
   "boxes 4": (0, 4, "both"),
   "boxes 16": (0, 16, "both"),
-  "both 30, 1": (30, 1, "both"),
-  "both 30, 4": (30, 4, "both"),
-  "both 30, 16": (30, 16, "both"),
-  "keys 30, cross": (30, 0, "cross"),
-  "keys 30, layout": (30, 0, "layout"),
-  "keys 30, inside": (30, 0, "inside"),
-  "keys 30, everywhere": (30, 0, "none"),
+  "boxes 64": (0, 64, "both"),
+  "both 1000, 4": (1000, 4, "both"),
+  "both 1000, 16": (1000, 16, "both"),
+  "both 1000, 64": (1000, 64, "both"),
+  "keys 1000, cross": (1000, 0, "cross"),
+  "keys 1000, layout": (1000, 0, "layout"),
+  "keys 1000, inside": (1000, 0, "inside"),
+  "keys 1000, everywhere": (1000, 0, "none"),
 }
 FIGURES = ("thing", "type", "agreement", "condition")
-_ASKED = (1, 2, 3)  # conditions but clear
 _LEARNED = 300  # scenes that the classifier of conditions learns from
 _GREY = 128
 
@@ -212,12 +214,8 @@ class Steered:
     self, semantic: float, shallow: float, region: str, condition: int
   ) -> np.ndarray:
     """The scenes in a condition, uint8 [n S S 3]."""
-    settings = dataclasses.replace(
-      self._settings,
-      region=region,
-      semantic=float(semantic > 0),
-      shallow=float(shallow > 0),
-    )
+    # One program for all weights, 0 too.
+    settings = dataclasses.replace(self._settings, region=region)
     if settings not in self._programs:
       self._programs[settings] = jax.jit(
         functools.partial(self._drawn, settings)
@@ -228,7 +226,7 @@ class Steered:
       self._texts(condition),
       self._objects,
       Strength(jnp.float32(semantic), jnp.float32(shallow)),
-      self._basis if semantic else None,
+      self._basis,
     )
     return np.asarray(pixels.as_bytes(found))
 
@@ -271,6 +269,7 @@ def measured(
   steps: int,
   guidance: float,
   arms: Sequence[str] = tuple(ARMS),
+  asked: Sequence[str] = CONDITIONS[1:],
   grid: Path | None = None,
 ) -> dict[str, dict[str, float]]:
   """Arm -> its figures, means over conditions; "real" is of real scenes.
@@ -281,6 +280,7 @@ def measured(
     number: of scenes.
     steps, guidance: of the sampler.
     arms: names of `ARMS`.
+    asked: conditions.
     grid: PNG to write, of the first scenes: a row an arm.
   """
   del data
@@ -288,12 +288,13 @@ def measured(
   w = world(number, seed=10_000)
   settings = Settings(steps=steps, guidance=guidance)
   steered = Steered(run, w, settings)
-  found = {"real": _means([judged(w, real(w.scenes, c), c) for c in _ASKED])}
-  rows = [w.images, *(real(w.scenes, c) for c in _ASKED)]
+  codes = [CONDITIONS.index(name) for name in asked]
+  found = {"real": _means([judged(w, real(w.scenes, c), c) for c in codes])}
+  rows = [w.images, *(real(w.scenes, c) for c in codes)]
   for arm in arms:
     began = time.process_time()
-    drawn = [steered.draw(*ARMS[arm], c) for c in _ASKED]
-    of_each = [judged(w, x, c) for x, c in zip(drawn, _ASKED, strict=True)]
+    drawn = [steered.draw(*ARMS[arm], c) for c in codes]
+    of_each = [judged(w, x, c) for x, c in zip(drawn, codes, strict=True)]
     found[arm] = _means(of_each)
     spent = time.process_time() - began
     shown = ", ".join(f"{k} {x:.3f}" for k, x in found[arm].items())
@@ -326,11 +327,19 @@ def main() -> None:
   parser.add_argument("--steps", type=int, default=20)
   parser.add_argument("--guidance", type=float, default=3.0)
   parser.add_argument("--arms", default=",".join(ARMS).replace(", ", "; "))
+  parser.add_argument("--conditions", default=",".join(CONDITIONS[1:]))
   parser.add_argument("--grid", type=Path, help="PNG of the first images")
   args = parser.parse_args()
   arms = [name.strip().replace("; ", ", ") for name in args.arms.split(",")]
   found = measured(
-    args.run, Path(), args.number, args.steps, args.guidance, arms, args.grid
+    args.run,
+    Path(),
+    args.number,
+    args.steps,
+    args.guidance,
+    arms,
+    args.conditions.split(","),
+    args.grid,
   )
   printing.say(f"| arm | {' | '.join(FIGURES)} |")
   printing.say("|---" * (len(FIGURES) + 1) + "|")
