@@ -28,7 +28,8 @@ WIDTH, HEIGHT = 600, 220
 _SIDE = 256
 # A page shows so many rows of a table; CSV holds all.
 ROWS = 200
-# Lines are told apart by their dashes, too.
+# Lines are told apart by six colours and their dashes.
+_COLOURS = 6
 _DASHES = ("", "7 4", "2 3", "10 3 2 3", "1 5", "12 5")
 # A label stands above its box if this share of the picture is free there.
 _ROOM = 0.1
@@ -148,8 +149,8 @@ def curve(block: blocks.Curve, put: Put, name: str) -> Drawn:
         "name": line.name,
         "path": _path(x, y),
         "dots": _dots(x, y),
-        "number": n % 6,
-        "dash": _DASHES[n % len(_DASHES)],
+        "number": n % _COLOURS,
+        "dash": _DASHES[(n + n // _COLOURS) % len(_DASHES)],
         "description": f"{len(line.y)} points, from {low} to {high}",
       }
     )

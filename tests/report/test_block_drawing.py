@@ -150,6 +150,14 @@ def test_a_curve_fills_its_frame_and_breaks_where_unknown(store):
   assert (220.0, "0") in found["y_ticks"]
 
 
+def test_no_two_lines_of_a_curve_look_alike(store):
+  x = np.arange(2.0)
+  series = tuple(blocks.Series(str(n), x, x + n) for n in range(36))
+  axis = blocks.Axis("x")
+  lines = _draw(blocks.Curve(series, axis, axis), store)["lines"]
+  assert len({(line["number"], line["dash"]) for line in lines}) == 36
+
+
 @pytest.mark.parametrize("values", [[], [np.nan], [3.0], [3.0, 3.0], [0.0]])
 def test_curves_of_few_points(store, values):
   y = np.array(values, float)
