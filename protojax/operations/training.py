@@ -130,10 +130,8 @@ def _trained(
     )
     return 0
 
-  class_names = None
-  classes = loading.named(method)
-  if classes is not None:
-    class_names = classes.class_names
+  class_names = _names(method)
+  if class_names is not None:
     workdir.claim_classes(folder, class_names)
   parallel.say(f"{config.method} in {folder} on {parallel.describe()}")
   # Held to the end: streams of a split share decoded images while one is alive.
@@ -181,6 +179,15 @@ def _trained(
     if explain:
       printing.say("", f"Next: {explain}")
   return 0
+
+
+def _names(method: Any) -> tuple[str, ...] | None:
+  """What a run keeps to be loaded without its data: its classes, or words."""
+  classes = loading.named(method)
+  if classes is not None:
+    return classes.class_names
+  vocabulary = getattr(method, "vocabulary", None)
+  return None if vocabulary is None else vocabulary.words
 
 
 def _familiar_by(method: Any) -> str:

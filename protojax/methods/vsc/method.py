@@ -48,6 +48,7 @@ from protojax.methods.vsc.generation import Generator
 from protojax.methods.vsc.network import SearchNetwork, Seen, average
 from protojax.methods.vsc.pairing import Paired, Placed
 from protojax.methods.vsc.references import References
+from protojax.text.vocabulary import Vocabulary
 from protojax.types import Array, Batch, Metrics, PyTree, State
 
 # Sums over examples and times that metrics are made of.
@@ -91,6 +92,11 @@ class Method:
   def model(self) -> GuidableDiffusion:
     """The base, as it is steered."""
     return self._base.model
+
+  @property
+  def vocabulary(self) -> Vocabulary:
+    """The words that the base knows."""
+    return self._base.method.vocabulary
 
   @property
   def base_generates(self) -> Any:
@@ -343,7 +349,7 @@ class Method:
     return {
       "headline": "gain",
       **stages[-1]["metrics"],
-      "class_names": list(self._base.method.vocabulary.words),
+      "class_names": list(self.vocabulary.words),
     }
 
 

@@ -176,6 +176,13 @@ def test_no_base_at_all_is_refused(tmp_path):
     methods.load(_config(base=str(tmp_path / "none")))
 
 
+def test_a_run_needs_its_base_no_more(tmp_path):
+  """Its words and the base's weights lie beside it."""
+  words = "a", "red", "cup"
+  method = methods.load(_config(base=str(tmp_path / "none")), words)
+  assert method.vocabulary.words == words
+
+
 @pytest.mark.parametrize(
   ("key", "value", "message"),
   [
