@@ -93,6 +93,7 @@ def made(run, data, tmp_path_factory):
   return output
 
 
+@pytest.mark.slow
 def test_images_keep_their_size_and_labels_their_bytes(made, data):
   for condition in ("snow", "fog"):
     for name in ("000300", "000301"):
@@ -106,6 +107,7 @@ def test_images_keep_their_size_and_labels_their_bytes(made, data):
     assert not (made / condition / "image_2" / "000302.png").exists()
 
 
+@pytest.mark.slow
 def test_conditions_draw_different_images(made):
   one, other = (
     np.asarray(Image.open(made / c / "image_2" / "000300.png"))
@@ -114,6 +116,7 @@ def test_conditions_draw_different_images(made):
   assert (one != other).any()
 
 
+@pytest.mark.slow
 def test_the_report_shows_source_result_masks_and_figures(made):
   page = (made / "report" / "report.html").read_text(encoding="utf-8")
   for words in (
@@ -128,6 +131,7 @@ def test_the_report_shows_source_result_masks_and_figures(made):
   assert "000301 in snow" not in page  # --shown=1
 
 
+@pytest.mark.slow
 def test_what_stands_is_not_made_again(run, data, made, capsys):
   kept = made / "snow" / "image_2" / "000301.png"
   lost = made / "fog" / "image_2" / "000300.png"
@@ -140,6 +144,7 @@ def test_what_stands_is_not_made_again(run, data, made, capsys):
   assert lost.read_bytes() == content
 
 
+@pytest.mark.slow
 def test_a_folder_of_other_settings_is_refused(run, data, made, capsys):
   assert generate(run, data, made, "--semantic=5") == cli.EXIT_USER_ERROR
   said = capsys.readouterr().err

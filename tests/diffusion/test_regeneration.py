@@ -62,7 +62,11 @@ def _drawn(
 
 @pytest.mark.parametrize(
   "process",
-  [Diffusion(schedule="scaled"), Diffusion("v"), Flow()],
+  [
+    Diffusion(schedule="scaled"),
+    pytest.param(Diffusion("v"), marks=pytest.mark.slow),
+    pytest.param(Flow(), marks=pytest.mark.slow),
+  ],
   ids=["noise", "v", "flow"],
 )
 def test_an_inversion_is_undone_the_better_the_more_steps(process):
@@ -104,6 +108,7 @@ def test_without_weights_it_is_plain_sampling(kept):
   np.testing.assert_allclose(found.x, _plain(settings, path), atol=1e-6)
 
 
+@pytest.mark.slow
 def test_two_passes_draw_what_one_does():
   path, found = _drawn(SMALL)
   basis = regeneration.extracted(
@@ -115,6 +120,7 @@ def test_two_passes_draw_what_one_does():
   np.testing.assert_array_equal(found.trace.region, again.trace.region)
 
 
+@pytest.mark.slow
 def test_followed_axes_do_as_well_as_exact_ones():
   path, exact = _drawn(SMALL, semantic=30.0)
   _, followed = _drawn(dataclasses.replace(SMALL, exact=False), semantic=30.0)
@@ -152,6 +158,7 @@ def test_a_step_descends_a_quadratic_loss():
   assert jnp.sum((held - 1) ** 2) < jnp.sum((free - 1) ** 2)
 
 
+@pytest.mark.slow
 def test_strong_boxes_hold_the_example_and_the_code_would_go_beyond():
   path, found = _drawn(SMALL, semantic=0.0, shallow=1e4)
   cells = steered_toy.objects().cells[0]
@@ -165,6 +172,7 @@ def test_strong_boxes_hold_the_example_and_the_code_would_go_beyond():
   assert np.abs(beyond.x).max() > 100
 
 
+@pytest.mark.slow
 def test_the_gradient_of_the_loss_of_keys_is_that_of_differences():
   model = Toy()
   x, example = (steered_toy.images(1, seed) for seed in (1, 2))
@@ -206,12 +214,14 @@ def test_the_gradient_of_the_loss_of_keys_is_that_of_differences():
   assert float(loss(example)) < 1e-10
 
 
+@pytest.mark.slow
 def test_padding_of_boxes_changes_nothing():
   _, found = _drawn(SMALL)
   _, more = _drawn(SMALL, objects=steered_toy.objects(most=6))
   np.testing.assert_allclose(found.x, more.x, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_an_image_is_drawn_alike_beside_others():
   _, both = _drawn(SMALL, count=2)
   _, one = _drawn(SMALL, count=1)
