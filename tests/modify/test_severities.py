@@ -25,9 +25,12 @@ def image():
   return x.astype(np.float32)
 
 
+_plasma = jax.jit(weather.plasma, static_argnums=(1, 2, 3))
+
+
 def _changed(name, severity, image, seed=0):
   numbers = tuple(map(float, severities.STRENGTHS[name][severity - 1]))
-  change = functools.partial(severities._changed, name, numbers, 1.0)
+  change = jax.jit(functools.partial(severities._changed, name, numbers, 1.0))
   return np.asarray(change(jnp.asarray(image), jax.random.key(seed)))
 
 
@@ -42,6 +45,8 @@ def test_images_of_any_size_are_corrupted_one_by_one(name):
   found = np.asarray(call(images, keys))
   assert (found.shape, found.dtype) == (images.shape, np.uint8)
   assert np.any(found != images)
+  if name in ("snow", "frost", "brightness"):
+    assert found.mean() > images.mean()
   turned = np.asarray(call(images[::-1], keys[::-1]))
   np.testing.assert_array_equal(found, turned[::-1])
 
@@ -123,20 +128,16 @@ def test_zoom_is_that_of_scipy(height, factor):
   np.testing.assert_allclose(found, expected, atol=1e-4)
 
 
-def test_weather_is_bright_and_clouds_fill_their_range(image):
-  clouds = np.asarray(weather.plasma(jax.random.key(0), 32, 32, 2.0))
+def test_fog_is_clouds_that_fill_their_range(image):
+  clouds = np.asarray(_plasma(jax.random.key(0), 16, 16, 1.4))
   assert (clouds.min(), clouds.max()) == (0, 1)
-  rough = np.asarray(weather.plasma(jax.random.key(0), 32, 32, 1.2))
-
-  def detail(x):
-    return np.abs(np.diff(x, axis=0)).mean()
-
-  assert detail(rough) > 1.5 * detail(clouds)
-  for name in ("snow", "frost"):
-    assert _changed(name, 1, image).mean() > image.mean()
-  foggy = _changed("fog", 5, image)
-  assert foggy.std() < image.std()
-  assert foggy.max() <= 1
+  # Fewer levels of clouds compile sooner.
+  small, most = image[:16, :16], image[:16, :16].max()
+  np.testing.assert_allclose(
+    _changed("fog", 5, small),
+    (small + 3 * clouds[..., None]) * most / (most + 3),
+    atol=1e-4,
+  )
 
 
 def test_clouds_are_those_of_squares_and_diamonds():
@@ -171,7 +172,7 @@ def test_clouds_are_those_of_squares_and_diamonds():
           grid[row, column] = sum(near) / 4 + noise[which, i, j]
     wibble /= decay**2
   expected = (grid - grid.min()) / (grid.max() - grid.min())
-  found = weather.plasma(key, side, side, decay)
+  found = _plasma(key, side, side, decay)
   np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
