@@ -13,7 +13,7 @@ _FILE = "configs/noisy_pseudo_label_diffusion_mni.py"
 _SMALL = {
   "train.steps": 200,
   "unlabelled_batch_size": 4,
-  "data.image_size": 96,
+  "data.image_size": 64,
   "backbone.name": "unet_small",
 }
 _KINDS = {"full": "", "no anchors": ":unanchored", "plain": ":plain"}
