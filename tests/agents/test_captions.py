@@ -48,6 +48,7 @@ def steps_of(file):
   return [json.loads(line) for line in file.read_text().splitlines()]
 
 
+@pytest.mark.slow
 def test_an_agent_gets_to_know_a_caption(grammar, tmp_path):
   """More is known of the goal after each answer; without questions nothing."""
   found = play(grammar, tmp_path, "ag1", 3)

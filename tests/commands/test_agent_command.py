@@ -105,6 +105,7 @@ def test_a_dialogue_is_replayed_to_the_same_pictures(chat, tmp_path, capsys):
     assert message in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_dialogue_by_a_model_is_recorded_and_replayed(chat, tmp_path, capsys):
   """The second time no model answers."""
   begin = "a coin and a cup"
