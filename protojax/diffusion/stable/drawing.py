@@ -113,7 +113,12 @@ def _images(
   model: StableDiffusion, steps: int, weight: float, given: PyTree, batch: Batch
 ) -> dict[str, Array]:
   """Rows of a batch: "images"."""
-  x, _, predict = _begun(model, weight, given, batch)
+  x, said, null = _begun(model, given, batch)
+
+  def network(x: Array, t: Array, text: Any) -> Array:
+    return model.predict(given["weights"], x, t, Text(*text))
+
+  predict = guidance.guided(network, tuple(said), tuple(null), weight)
   x = samplers.follow(model.process, predict, x, model.times(steps))
   return {"images": pixels.as_bytes(model.decoded(given["weights"], x))}
 
@@ -122,20 +127,30 @@ def _traced(
   model: StableDiffusion, steps: int, weight: float, given: PyTree, batch: Batch
 ) -> dict[str, Array]:
   """Rows of a batch: "images", "words"."""
-  x, text, predict = _begun(model, weight, given, batch)
-  _, h, w, _ = x.shape
+  x, said, null = _begun(model, given, batch)
+  count, h, w, _ = x.shape
   grid = model.grid(h, w, model.steered)
   times = jnp.asarray(model.times(steps))
+  # Both halves of guidance in one forward, which tells what one looked at.
+  both = Text(*map(jnp.concatenate, zip(said, null, strict=True)))
 
   def move(carry: tuple, at: tuple) -> tuple[tuple, None]:
     x, words = carry
     start, end = at
-    t = jnp.full(len(x), start)
-    _, kept = model.seen(given["weights"], x, t, text, model.steered)
-    words = words + jnp.mean(kept.words, axis=0)
-    return (samplers.step(model.process, predict, x, start, end), words), None
+    found, kept = model.seen(
+      given["weights"],
+      jnp.concatenate([x, x]),
+      jnp.full(2 * count, start),
+      both,
+      model.steered,
+    )
+    conditional, other = jnp.split(found, 2)
+    found = other + weight * (conditional - other)
+    words = words + jnp.mean(kept.words[:, :count], axis=0)
+    x = samplers.step(model.process, lambda *_: found, x, start, end)
+    return (x, words), None
 
-  count, tokens = text.valid.shape
+  tokens = said.valid.shape[1]
   nothing = jnp.zeros((count, grid[0] * grid[1], tokens))
   (x, words), _ = jax.lax.scan(move, (x, nothing), (times[:-1], times[1:]))
   words = jnp.moveaxis(words / steps, 2, 1).reshape(count, tokens, *grid)
@@ -144,18 +159,13 @@ def _traced(
 
 
 def _begun(
-  model: StableDiffusion, weight: float, given: PyTree, batch: Batch
-) -> tuple[Array, Text, samplers.Predict]:
-  """Noise, the text of each image, and the guided network."""
+  model: StableDiffusion, given: PyTree, batch: Batch
+) -> tuple[Array, Text, Text]:
+  """Noise, the text of each image, and what stands for none."""
   space = Latents(model.side // model.stride, model.unet.latent)
   noise = drawing.begun(space, given["key"], batch["index"]).noise
   said, null = (
     model.read(given["weights"], {"tokens": batch[name]})
     for name in ("said", "null")
   )
-
-  def network(x: Array, t: Array, text: Any) -> Array:
-    return model.predict(given["weights"], x, t, Text(*text))
-
-  predict = guidance.guided(network, tuple(said), tuple(null), weight)
-  return noise, said, predict
+  return noise, said, null
