@@ -100,10 +100,12 @@ def test_as_a_user_types_it(tmp_path, capsys, monkeypatch):
     f"--config={config}",
     "--config.data.root=road",
     "--config.data.added=conditions",
+    "--config.evaluation.corruptions=contrast:5",
     "--workdir=run",
   )
   summary = json.loads((tmp_path / "run" / "summary.json").read_text())
   assert summary["headline"] == "ap_3d"
+  assert summary["ap_2d_contrast_5"] >= 0
   said = typed(
     "predict", "--workdir=run", "road/training/image_2", "--labels=out"
   )
