@@ -4,12 +4,12 @@ Of the embedded world alone: sentences are read by a lexicon, and unknowns are
 believed as often as training scenes have them.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 import dataclasses
 import functools
 import json
 from pathlib import Path
-from typing import Literal, NamedTuple, TypedDict, get_args
+from typing import Literal, TypedDict, get_args
 
 import jax
 from jaxtyping import UInt8
@@ -28,7 +28,7 @@ from protojax.agents import (
 )
 from protojax.agents import graph as graphs
 from protojax.agents.facts import NO, YES, Place
-from protojax.agents.graph import Graph
+from protojax.agents.history import History, State, Turn
 from protojax.agents.questions import Question
 from protojax.agents.scenes import Fact, Grammar, Scenes
 from protojax.shown import shown
@@ -43,24 +43,12 @@ _BY_CANDIDATE = jax.jit(policies.by_candidate)
 _AT_RANDOM = jax.jit(policies.at_random)
 
 
-class Turn(NamedTuple):
-  """A question and its answer, in words."""
-
-  question: str
-  answer: str
-
-
-@dataclasses.dataclass(frozen=True)
-class _State:
-  """All of a dialogue at one time; an edit or an answer makes another."""
-
-  belief: Graph
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _State(State):
   facts: tuple[Fact, ...]
-  passed: frozenset[Place] = frozenset()
-  turns: tuple[Turn, ...] = ()
 
 
-class Dialogue:
+class Dialogue(History[_State]):
   """One user's dialogue.
 
   Attributes:
@@ -91,22 +79,8 @@ class Dialogue:
     said = language.read(prompt)
     self.unknown = said.unknown
     text = language.say(said.facts)
-    self._states = [_State(self._grammar.belief(said.facts, text), said.facts)]
-
-  @property
-  def belief(self) -> Graph:
-    """What is believed now."""
-    return self._states[-1].belief
-
-  @property
-  def prompt(self) -> str:
-    """All that was said, in one sentence."""
-    return self.belief.prompt
-
-  @property
-  def turns(self) -> tuple[Turn, ...]:
-    """Questions and answers so far."""
-    return self._states[-1].turns
+    belief = self._grammar.belief(said.facts, text)
+    super().__init__(_State(belief=belief, facts=said.facts))
 
   def ask(self) -> Question | None:
     """The question that is worth most; None if nothing is left to ask."""
@@ -194,23 +168,9 @@ class Dialogue:
       if fact.holds and facts.unknown(belief, fact.place) is not None:
         belief = facts.pin(belief, fact.place, fact.value)
     belief = dataclasses.replace(belief, prompt=parsed.prompt)
-    self._states.append(_State(belief, merged, now.passed, turns))
-
-  def edit(self, change: Callable[..., Graph], *args, **keywords) -> None:
-    """Changes the belief by a function of `editing` or `facts`."""
-    now = self._states[-1]
-    belief = change(now.belief, *args, **keywords)
-    self._states.append(dataclasses.replace(now, belief=belief))
-
-  def undo(self) -> None:
-    """Takes the last answer or edit back.
-
-    Raises:
-      UserError: there is none.
-    """
-    if len(self._states) == 1:
-      raise UserError("nothing was said or edited: there is nothing to undo")
-    self._states.pop()
+    self._states.append(
+      dataclasses.replace(now, belief=belief, facts=merged, turns=turns)
+    )
 
   def generate(self, count: int, seed: int) -> UInt8[np.ndarray, "n S S 3"]:
     """Pictures of the scenes of `drawn`."""
@@ -315,7 +275,7 @@ def load(path: str | Path, grammar: Grammar | None = None) -> Dialogue:
     raise UserError(f"{path} is no dialogue: a fact is cut short") from error
   belief = graphs.from_json(json.dumps(found["belief"]))
   made._grammar.agreeing(told)
-  made._states = [_State(belief, told, passed, turns)]
+  made._states = [_State(belief=belief, facts=told, passed=passed, turns=turns)]
   return made
 
 

@@ -59,9 +59,7 @@ def remote(base_url: str, **limits: Any) -> Remote:
 
 
 @dataclasses.dataclass(frozen=True)
-class LLM:
-  """Language, by chat completions."""
-
+class _Model:
   remote: Remote
   model: str
 
@@ -69,6 +67,11 @@ class LLM:
   def name(self) -> str:
     """Of provider and model."""
     return f"openai_http {self.model}"
+
+
+@dataclasses.dataclass(frozen=True)
+class LLM(_Model):
+  """Language, by chat completions."""
 
   def generate(
     self,
@@ -103,16 +106,8 @@ class LLM:
 
 
 @dataclasses.dataclass(frozen=True)
-class Images:
+class Images(_Model):
   """Pictures, by the endpoint of images."""
-
-  remote: Remote
-  model: str
-
-  @property
-  def name(self) -> str:
-    """Of provider and model."""
-    return f"openai_http {self.model}"
 
   def generate(
     self, prompt: str | Graph, n: int, seed: int, size: int
@@ -128,16 +123,8 @@ class Images:
 
 
 @dataclasses.dataclass(frozen=True)
-class VQA:
+class VQA(_Model):
   """Yes or no, by the probabilities of the first word, where there are any."""
-
-  remote: Remote
-  model: str
-
-  @property
-  def name(self) -> str:
-    """Of provider and model."""
-    return f"openai_http {self.model}"
 
   def p_yes(
     self, images: UInt8[np.ndarray, "n H W 3"], texts: Sequence[str]
@@ -171,16 +158,8 @@ class VQA:
 
 
 @dataclasses.dataclass(frozen=True)
-class Embed:
+class Embed(_Model):
   """Vectors of texts."""
-
-  remote: Remote
-  model: str
-
-  @property
-  def name(self) -> str:
-    """Of provider and model."""
-    return f"openai_http {self.model}"
 
   def text(self, texts: Sequence[str]) -> Float[np.ndarray, "n d"]:
     """See `providers.EmbedProvider`."""

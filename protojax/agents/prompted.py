@@ -5,7 +5,6 @@ language does here for whatever a user describes: it reads the description,
 words the question, and works the answer in.
 """
 
-from collections.abc import Callable
 import dataclasses
 import json
 from pathlib import Path
@@ -19,9 +18,10 @@ from protojax.agents import beliefs, editing, facts, policies, prompting
 from protojax.agents import graph as graphs
 from protojax.agents import questions as worded
 from protojax.agents.beliefs import Sizes
-from protojax.agents.dialogue import VERSION, Turn, scores
+from protojax.agents.dialogue import VERSION, scores
 from protojax.agents.facts import NO, YES, Place
 from protojax.agents.graph import Attribute, Entity, Graph, Relation
+from protojax.agents.history import History, State, Turn
 from protojax.agents.parsing import Parser
 from protojax.agents.providers import ImageProvider
 from protojax.agents.questions import Question
@@ -38,21 +38,16 @@ SIDE = 512  # of a picture, in pixels
 _STATED = 1.0  # importance of what a user names and no parse has
 
 
-@dataclasses.dataclass(frozen=True)
-class _State:
-  """All of a dialogue at one time; an edit or an answer makes another."""
-
-  belief: Graph
-  passed: frozenset[Place] = frozenset()
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _State(State):
   denied: tuple[tuple[Place, str], ...] = ()
-  turns: tuple[Turn, ...] = ()
 
 
 class NoAnswer(UserError):
   """A text in which the model finds no answer."""
 
 
-class PromptedDialogue:
+class PromptedDialogue(History[_State]):
   """One user's dialogue; what fails changes nothing.
 
   Attributes:
@@ -89,23 +84,8 @@ class PromptedDialogue:
     self._images = images
     self._policy: Policy = policy
     self._known, self._seed = known, seed
-    self._states = [begun or _State(parser.graph(prompt))]
+    super().__init__(begun or _State(belief=parser.graph(prompt)))
     self._question: tuple[_State, Question | None] | None = None
-
-  @property
-  def belief(self) -> Graph:
-    """What is believed now."""
-    return self._states[-1].belief
-
-  @property
-  def prompt(self) -> str:
-    """All that was said."""
-    return self.belief.prompt
-
-  @property
-  def turns(self) -> tuple[Turn, ...]:
-    """Questions and answers so far."""
-    return self._states[-1].turns
 
   def ask(self) -> Question | None:
     """The question that is worth most; None if nothing is left to ask.
@@ -218,23 +198,9 @@ class PromptedDialogue:
     for place, value in denied:
       belief = _without(belief, place, value)
     belief = dataclasses.replace(belief, prompt=description)
-    self._states.append(_State(belief, now.passed, denied, turns))
-
-  def edit(self, change: Callable[..., Graph], *args, **keywords) -> None:
-    """Changes the belief by a function of `editing` or `facts`."""
-    now = self._states[-1]
-    belief = change(now.belief, *args, **keywords)
-    self._states.append(dataclasses.replace(now, belief=belief))
-
-  def undo(self) -> None:
-    """Takes the last answer or edit back.
-
-    Raises:
-      UserError: there is none.
-    """
-    if len(self._states) == 1:
-      raise UserError("nothing was said or edited: there is nothing to undo")
-    self._states.pop()
+    self._states.append(
+      dataclasses.replace(now, belief=belief, denied=denied, turns=turns)
+    )
 
   def generate(self, count: int, seed: int) -> UInt8[np.ndarray, "n S S 3"]:
     """Pictures of what was said.
@@ -294,11 +260,12 @@ def load(
     )
   found: _Saved = json_files.read_json(path, _Saved, way_out)
   try:
+    denied = tuple((Place(*names), value) for *names, value in found["denied"])
     begun = _State(
-      graphs.from_json(json.dumps(found["belief"])),
-      frozenset(Place(*names) for names in found["passed"]),
-      tuple((Place(a, b, c), value) for a, b, c, value in found["denied"]),
-      tuple(Turn(*both) for both in found["turns"]),
+      belief=graphs.from_json(json.dumps(found["belief"])),
+      passed=frozenset(Place(*names) for names in found["passed"]),
+      denied=denied,
+      turns=tuple(Turn(*both) for both in found["turns"]),
     )
   except (TypeError, ValueError) as error:
     raise UserError(f"{path} is no dialogue: a fact is cut short") from error

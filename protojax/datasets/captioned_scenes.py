@@ -16,6 +16,7 @@ import numpy as np
 
 from protojax.data.fields import Field, Instances, Pixels
 from protojax.datasets import photographs, scene_world
+from protojax.datasets.captions import Captions
 from protojax.datasets.scene_world import Scene
 from protojax.types import UserError
 
@@ -84,7 +85,7 @@ class Scenes:
   @property
   def captions(self) -> Sequence[str]:
     """What each scene shows."""
-    return _Captions(self)
+    return Captions(self.count, lambda i: scene_world.caption(self.scene(i)))
 
   @property
   def labels(self) -> Int[np.ndarray, " n"]:
@@ -94,23 +95,6 @@ class Scenes:
   def name(self, i: int) -> str:
     """Split and number."""
     return f"{self.split}-{int(i):05d}"
-
-
-class _Captions(Sequence[str]):
-  """Captions of scenes, each made when it is read."""
-
-  def __init__(self, scenes: Scenes) -> None:
-    self._scenes = scenes
-
-  def __len__(self) -> int:
-    return len(self._scenes)
-
-  def __getitem__(self, i: Any) -> Any:
-    if isinstance(i, slice):
-      return [self[j] for j in range(*i.indices(len(self)))]
-    if not 0 <= i < len(self):
-      raise IndexError(i)
-    return scene_world.caption(self._scenes.scene(i))
 
 
 def load(data: Any, split: str, seed: int) -> Scenes:

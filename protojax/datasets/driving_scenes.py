@@ -25,6 +25,7 @@ from protojax.data import images as images_lib
 from protojax.data.cuboids import Cuboids
 from protojax.data.fields import Field
 from protojax.datasets import driving, driving_world, kitti, photographs
+from protojax.datasets.captions import Captions
 from protojax.datasets.driving_world import CAMERA, CONDITIONS, Scene
 from protojax.types import UserError
 
@@ -126,7 +127,11 @@ class Scenes:
   @property
   def captions(self) -> Sequence[str]:
     """What each example shows."""
-    return _Captions(self)
+
+    def caption(i: int) -> str:
+      return driving_world.caption(self.objects(i).kinds, self.condition(i))
+
+    return Captions(len(self), caption)
 
   @functools.cached_property
   def labels(self) -> Int[np.ndarray, " n"]:
@@ -137,24 +142,6 @@ class Scenes:
     """Split, number and condition."""
     made = "-added" if i >= self._own else ""
     return f"{self.split}-{self._number(i):05d}-{self.condition(i)}{made}"
-
-
-class _Captions(Sequence[str]):
-  """Captions of examples, each made when it is read."""
-
-  def __init__(self, scenes: Scenes) -> None:
-    self._scenes = scenes
-
-  def __len__(self) -> int:
-    return len(self._scenes)
-
-  def __getitem__(self, i: Any) -> Any:
-    if isinstance(i, slice):
-      return [self[j] for j in range(*i.indices(len(self)))]
-    if not 0 <= i < len(self):
-      raise IndexError(i)
-    objects = self._scenes.objects(i)
-    return driving_world.caption(objects.kinds, self._scenes.condition(i))
 
 
 def load(data: Any, split: str, seed: int) -> Scenes:

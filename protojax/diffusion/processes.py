@@ -7,6 +7,7 @@ is a combination of clean image and noise, so that one formula turns each into
 every other. Times are of the order of 1000.
 """
 
+import abc
 import dataclasses
 import functools
 from typing import NamedTuple, Protocol, runtime_checkable
@@ -96,11 +97,40 @@ class Flow:
     return (_LONGEST * sigma).astype(np.float32)
 
 
-@dataclasses.dataclass(frozen=True)
-class Diffusion:
-  """DDPM's steps: sigma^2 = 1 - alpha^2, by a schedule (Ho et al., 2020).
+class WholeTimes(abc.ABC):
+  """A process of whole times: 0 and more are noisy, and -1 is clean."""
 
-  The whole times 0 to steps - 1 are noisy, and -1 is clean.
+  @property
+  @abc.abstractmethod
+  def table(self) -> Float[np.ndarray, "2 times"]:
+    """Alpha and sigma by time, from that of -1."""
+
+  def scales(
+    self, t: Float[ArrayLike, " b"]
+  ) -> tuple[Float[Array, " b"], Float[Array, " b"]]:
+    """Square roots of the product of (1 - share of noise), and of the rest."""
+    signal, noise = jnp.asarray(self.table, jnp.float32)
+    at = jnp.round(jnp.asarray(t)).astype(jnp.int32) + 1
+    return signal[at], noise[at]
+
+  def draw(self, keys: Key[Array, " b"]) -> Float[Array, " b"]:
+    """Whole times, all alike."""
+
+    def one(key):
+      return jax.random.randint(key, (), 0, self.table.shape[1] - 1)
+
+    return jax.vmap(one)(keys).astype(jnp.float32)
+
+
+def table(shares: Float[np.ndarray, " n"]) -> Float[np.ndarray, "2 n+1"]:
+  """Alpha and sigma from that without noise, of the share of each step."""
+  kept = np.cumprod(np.concatenate([[1], 1 - shares]))
+  return np.sqrt(np.stack([kept, 1 - kept]))
+
+
+@dataclasses.dataclass(frozen=True)
+class Diffusion(WholeTimes):
+  """DDPM's steps: sigma^2 = 1 - alpha^2, by a schedule (Ho et al., 2020).
 
   Attributes:
     prediction: see `Process`.
@@ -118,22 +148,6 @@ class Diffusion:
     _require(self.prediction, KINDS[:3], "prediction")
     _require(self.schedule, SCHEDULES, "schedule")
 
-  def scales(
-    self, t: Float[ArrayLike, " b"]
-  ) -> tuple[Float[Array, " b"], Float[Array, " b"]]:
-    """Square roots of the product of (1 - share of noise), and of the rest."""
-    signal, noise = jnp.asarray(self._table, jnp.float32)
-    at = jnp.round(jnp.asarray(t)).astype(jnp.int32) + 1
-    return signal[at], noise[at]
-
-  def draw(self, keys: Key[Array, " b"]) -> Float[Array, " b"]:
-    """Whole times, all alike."""
-
-    def one(key):
-      return jax.random.randint(key, (), 0, self.steps)
-
-    return jax.vmap(one)(keys).astype(jnp.float32)
-
   def times(self, steps: int) -> Float[np.ndarray, " n"]:
     """From the last time to 0, evenly spread and rounded, and then -1.
 
@@ -149,10 +163,9 @@ class Diffusion:
     return np.append(spread, -1).astype(np.float32)
 
   @functools.cached_property
-  def _table(self) -> np.ndarray:
-    """Alpha and sigma by time, [2 steps+1], from that of -1."""
-    kept = np.cumprod(np.concatenate([[1], 1 - self._shares()]))
-    return np.sqrt(np.stack([kept, 1 - kept]))
+  def table(self) -> Float[np.ndarray, "2 times"]:
+    """See `WholeTimes`."""
+    return table(self._shares())
 
   def _shares(self) -> np.ndarray:
     """The share of noise in each step, beta."""

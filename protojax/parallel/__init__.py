@@ -31,7 +31,7 @@ from protojax.parallel.mapped import (  # noqa: F401
   psum,
   scatter_sum,
 )
-from protojax.parallel.passes import Sweep, each, fold  # noqa: F401
+from protojax.parallel.passes import Sweep, each, fold, summed  # noqa: F401
 from protojax.parallel.processes import (  # noqa: F401
   any_process,
   is_primary,

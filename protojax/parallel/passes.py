@@ -1,11 +1,20 @@
 """Runs a step over a stream of batches, on all devices."""
 
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import (
+  Callable,
+  Collection,
+  Iterable,
+  Iterator,
+  Mapping,
+  Sequence,
+)
 import functools
 from typing import Any
 
 import jax
 from jax.experimental import multihost_utils
+import jax.numpy as jnp
+from jaxtyping import Array
 import numpy as np
 
 from protojax.parallel import arrays
@@ -110,6 +119,23 @@ def fold(
   return sweep.carry()
 
 
+def summed(
+  function: Callable[[PyTree, Batch], Mapping[str, Array]],
+  state: PyTree,
+  batches: Iterable[Batch],
+  names: Sequence[str],
+) -> dict[str, float]:
+  """Sums of rows over the examples that are no padding; see `each`.
+
+  Returns:
+    The sum of each of some rows [b]; and "count", the number of examples.
+  """
+  nothing = dict.fromkeys((*names, "count"), np.float32(0))
+  add = functools.partial(_add, function)
+  found = fold(add, state, nothing, batches)
+  return {name: float(np.sum(x)) for name, x in found.items()}
+
+
 def each(
   function: Callable[[PyTree, Batch], PyTree],
   state: PyTree,
@@ -137,6 +163,20 @@ def _whole(batch: Batch) -> Batch:
 def _fixed(adapter: Callable[..., Any], step: Callable[..., Any]) -> Any:
   function, arguments, keywords = with_arguments(step)
   return functools.partial(adapter, function, arguments, keywords)
+
+
+def _add(
+  function: Callable[[PyTree, Batch], Mapping[str, Array]],
+  state: PyTree,
+  carry: dict[str, Array],
+  batch: Batch,
+) -> dict[str, Array]:
+  valid = jnp.asarray(batch["valid"])
+  rows = {**function(state, batch), "count": jnp.ones(valid.shape)}
+  return {
+    name: total + jnp.sum(jnp.where(valid, rows[name], 0))
+    for name, total in carry.items()
+  }
 
 
 def _without_rows(

@@ -1,8 +1,6 @@
 """The page of `agent page` as a person has it: in a browser, by keys."""
 
-import contextlib
 import threading
-import time
 
 import pytest
 
@@ -12,6 +10,7 @@ from protojax.agents.trace import Trace
 from protojax.interact.asking import Asking
 from protojax.interact.server import Server
 from tests import accessibility
+from tests.interact.in_browser import find, find_all, until
 
 pytestmark = pytest.mark.slow
 
@@ -32,70 +31,51 @@ def page(browser, grammar, tmp_path):
     thread.start()
     browser.set_window_size(1280, 1000)
     browser.get(server.address)
-    _until(lambda: _all(browser, "#graph .node"))
+    until(lambda: find_all(browser, "#graph .node"))
     yield session
     browser.get("about:blank")
     server.shutdown()
     thread.join()
 
 
-def _until(holds, seconds=120):
-  end = time.monotonic() + seconds
-  while time.monotonic() < end:
-    # What is drawn anew meanwhile may be gone.
-    with contextlib.suppress(Exception):
-      if holds():
-        return
-    time.sleep(0.02)
-  assert holds()
-
-
-def _find(browser, selector):
-  return browser.find_element("css selector", selector)
-
-
-def _all(browser, selector):
-  return browser.find_elements("css selector", selector)
-
-
 def test_a_dialogue_is_held_edited_and_painted(browser, page):
-  asked = _find(browser, "#question").text
-  options = [button.text for button in _all(browser, ".options button")]
+  asked = find(browser, "#question").text
+  options = [button.text for button in find_all(browser, ".options button")]
   assert options == page.state()["question"]["options"]
   # By a click, by a key, and by words.
-  _all(browser, ".options button")[0].click()
-  _until(lambda: _find(browser, "#question").text != asked)
-  assert [x.text for x in _all(browser, ".history b")] == options[:1]
-  _find(browser, "body").send_keys("2")
-  _until(lambda: len(_all(browser, ".history b")) == 2)
-  _find(browser, "[name=text]").send_keys("hm\n")
-  _until(lambda: "does not answer" in _find(browser, "#message").text)
-  _find(browser, "[name=pass]").click()
-  _until(lambda: len(_all(browser, ".history b")) == 3)
+  find_all(browser, ".options button")[0].click()
+  until(lambda: find(browser, "#question").text != asked)
+  assert [x.text for x in find_all(browser, ".history b")] == options[:1]
+  find(browser, "body").send_keys("2")
+  until(lambda: len(find_all(browser, ".history b")) == 2)
+  find(browser, "[name=text]").send_keys("hm\n")
+  until(lambda: "does not answer" in find(browser, "#message").text)
+  find(browser, "[name=pass]").click()
+  until(lambda: len(find_all(browser, ".history b")) == 3)
   # A node is chosen by keys; a slider is moved; "only" pins.
-  node = _find(browser, '[data-entity="cup"]')
+  node = find(browser, '[data-entity="cup"]')
   browser.execute_script("arguments[0].focus()", node)
   browser.switch_to.active_element.send_keys("\n")
-  _until(lambda: _find(browser, "#node h3").text == "cup")
-  slider = _find(browser, "#p-cup---yes")
+  until(lambda: find(browser, "#node h3").text == "cup")
+  slider = find(browser, "#p-cup---yes")
   slider.send_keys("\ue012")  # to the left
-  _until(lambda: page.state()["belief"]["all_entities"][1]["probability"] < 1)
+  until(lambda: page.state()["belief"]["all_entities"][1]["probability"] < 1)
   assert browser.switch_to.active_element.get_attribute("id") == "p-cup---yes"
-  _find(browser, "#p-cup-texture--dotted ~ button").click()
-  _until(
+  find(browser, "#p-cup-texture--dotted ~ button").click()
+  until(
     lambda: (
-      _find(browser, "#p-cup-texture--dotted").get_attribute("value") == "100"
+      find(browser, "#p-cup-texture--dotted").get_attribute("value") == "100"
     )
   )
-  _find(browser, "[name=undo]").click()
-  _until(lambda: len(_all(browser, "[id^=p-cup-texture]")) == 3)
+  find(browser, "[name=undo]").click()
+  until(lambda: len(find_all(browser, "[id^=p-cup-texture]")) == 3)
   # Pictures say what they show, and mark it in the belief.
-  _find(browser, "#paint button").click()
-  _until(lambda: len(_all(browser, ".painted img")) == 4)
-  assert "coin" in _find(browser, ".painted .says").text
-  _find(browser, ".painted button").click()
-  _until(lambda: _all(browser, ".value.shown"))
-  assert _find(browser, ".painted button").get_attribute("aria-pressed") == (
+  find(browser, "#paint button").click()
+  until(lambda: len(find_all(browser, ".painted img")) == 4)
+  assert "coin" in find(browser, ".painted .says").text
+  find(browser, ".painted button").click()
+  until(lambda: find_all(browser, ".value.shown"))
+  assert find(browser, ".painted button").get_attribute("aria-pressed") == (
     "true"
   )
   sent = browser.get_log("browser")
@@ -105,8 +85,8 @@ def test_a_dialogue_is_held_edited_and_painted(browser, page):
 
 @pytest.mark.parametrize("width", [390, 800])
 def test_a_phone_and_the_dark(browser, page, width):
-  _find(browser, "#paint button").click()
-  _until(lambda: _all(browser, ".painted img"))
+  find(browser, "#paint button").click()
+  until(lambda: find_all(browser, ".painted img"))
   browser.execute_cdp_cmd(
     "Emulation.setDeviceMetricsOverride",
     {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": True},
@@ -121,6 +101,6 @@ def test_a_phone_and_the_dark(browser, page, width):
 
 
 def test_axe_finds_nothing_serious(browser, page):
-  _find(browser, "#paint button").click()
-  _until(lambda: _all(browser, ".painted img"))
+  find(browser, "#paint button").click()
+  until(lambda: find_all(browser, ".painted img"))
   assert not accessibility.serious(browser)

@@ -1,14 +1,13 @@
 """The page of edits as a person has it: in a browser, by mouse and by keys."""
 
-import contextlib
 import json
-import time
 
 import pytest
 
 from protojax.interact import edited_run
 from tests.interact import edit_fakes
 from tests.interact import interact_fakes as fakes
+from tests.interact.in_browser import find, find_all, until
 
 _SPACE, _ENTER, _TAB = "\ue00d", "\ue007", "\ue004"
 
@@ -23,7 +22,7 @@ def page(browser, tmp_path):
   with fakes.serving(session) as server:
     browser.set_window_size(1280, 1000)
     browser.get(server.address)
-    _until(lambda: _find(browser, "#effect tbody tr"))
+    until(lambda: find(browser, "#effect tbody tr"))
     yield session
     browser.get("about:blank")
   assert not [
@@ -31,76 +30,57 @@ def page(browser, tmp_path):
   ]
 
 
-def _until(holds, seconds=120):
-  """Waits until something holds; what is drawn anew meanwhile may be gone."""
-  end = time.monotonic() + seconds
-  while time.monotonic() < end:
-    with contextlib.suppress(Exception):
-      if holds():
-        return
-    time.sleep(0.02)
-  assert holds()
-
-
-def _find(browser, selector):
-  return browser.find_element("css selector", selector)
-
-
-def _all(browser, selector):
-  return browser.find_elements("css selector", selector)
-
-
 def _said(browser):
-  return [item.text for item in _all(browser, "#said li")]
+  return [item.text for item in find_all(browser, "#said li")]
 
 
 def _box(browser, number):
-  return _find(browser, f"#prototypes input[value='{number}']")
+  return find(browser, f"#prototypes input[value='{number}']")
 
 
 def test_prototypes_are_thrown_out_and_come_back(page, browser):
-  assert len(_all(browser, "#prototypes .list li")) == 4
-  _until(lambda: _all(browser, "#prototypes .list img"))
-  before = _find(browser, ".verdict").text
+  assert len(find_all(browser, "#prototypes .list li")) == 4
+  until(lambda: find_all(browser, "#prototypes .list img"))
+  before = find(browser, ".verdict").text
   _box(browser, 0).click()
-  _find(browser, ".tools [name=words]").send_keys("<i>the tag</i>")
-  _find(browser, "button[value=confounded]").click()
-  _until(lambda: _said(browser) == ["Thrown out as confounded: prototype 0"])
+  find(browser, ".tools [name=words]").send_keys("<i>the tag</i>")
+  find(browser, "button[value=confounded]").click()
+  until(lambda: _said(browser) == ["Thrown out as confounded: prototype 0"])
   found = page.edit(
     {"edits": [{"edit": "remove", "prototypes": [0], "reason": "wrong"}]}
   )
   assert f"{found['changes']} of 6 answers change" in (
-    _find(browser, ".verdict").text
+    find(browser, ".verdict").text
   )
-  assert len(_all(browser, "#changed li")) == found["changes"]
+  assert len(find_all(browser, "#changed li")) == found["changes"]
   # What an author says stays text, and can be changed.
-  words = _find(browser, "#said input")
+  words = find(browser, "#said input")
   assert words.get_attribute("value") == "<i>the tag</i>"
   assert not _box(browser, 0).is_enabled()
-  assert "4.00 → 0.00" in _find(browser, ".gone").text
-  _find(browser, "#undo").click()
-  _until(lambda: not _said(browser))
-  assert _find(browser, ".verdict").text == before
-  _find(browser, "#redo").click()
-  _until(lambda: len(_said(browser)) == 1)
+  assert "4.00 → 0.00" in find(browser, ".gone").text
+  find(browser, "#undo").click()
+  until(lambda: not _said(browser))
+  assert find(browser, ".verdict").text == before
+  find(browser, "#redo").click()
+  until(lambda: len(_said(browser)) == 1)
 
 
 def test_all_is_done_by_keys(page, browser):
   box = _box(browser, 2)
   box.send_keys(_SPACE)
   _box(browser, 3).send_keys(_SPACE)
-  _find(browser, "[name=merge]").send_keys(_ENTER)
-  _until(lambda: _said(browser) == ["Merged into 2: prototype 3"])
+  find(browser, "[name=merge]").send_keys(_ENTER)
+  until(lambda: _said(browser) == ["Merged into 2: prototype 3"])
   _box(browser, 0).send_keys(_SPACE)
-  _find(browser, "[name=class]").send_keys("<b>cold")
-  _find(browser, "[name=forbid]").send_keys(_SPACE)
-  _until(lambda: len(_said(browser)) == 2)
+  find(browser, "[name=class]").send_keys("<b>cold")
+  find(browser, "[name=forbid]").send_keys(_SPACE)
+  until(lambda: len(_said(browser)) == 2)
   assert _said(browser)[1] == "Not for <b>cold</b>: prototype 0"
-  _find(browser, "#undo").send_keys(_ENTER)
-  _until(lambda: len(_said(browser)) == 1)
+  find(browser, "#undo").send_keys(_ENTER)
+  until(lambda: len(_said(browser)) == 1)
   # From field to field by the tabulator, each with a name.
   fields = "input, button, select, a[href], [tabindex='0']"
-  for field in _all(browser, fields):
+  for field in find_all(browser, fields):
     named = field.accessible_name
     assert named or not field.is_displayed(), field.get_attribute("outerHTML")
 
@@ -108,26 +88,26 @@ def test_all_is_done_by_keys(page, browser):
 def test_what_cannot_be_is_said_and_nothing_is_lost(page, browser):
   _box(browser, 0).click()
   _box(browser, 1).click()
-  _find(browser, "button[value=wrong]").click()
-  _until(lambda: "without a prototype" in _find(browser, "#message").text)
+  find(browser, "button[value=wrong]").click()
+  until(lambda: "without a prototype" in find(browser, "#message").text)
   assert not _said(browser)
   assert _box(browser, 1).is_selected()
   _box(browser, 1).click()
-  _find(browser, "button[value=wrong]").click()
-  _until(lambda: len(_said(browser)) == 1)
-  assert not _find(browser, "#message").text
+  find(browser, "button[value=wrong]").click()
+  until(lambda: len(_said(browser)) == 1)
+  assert not find(browser, "#message").text
 
 
 def test_a_run_is_saved_with_the_words(page, browser, monkeypatch):
   saved = []
   monkeypatch.setattr(edited_run, "save", lambda *given: saved.append(given))
-  assert not _find(browser, "[name=save]").is_enabled()
+  assert not find(browser, "[name=save]").is_enabled()
   _box(browser, 1).click()
-  _find(browser, "button[value=background]").click()
-  _until(lambda: len(_said(browser)) == 1)
-  _find(browser, "#said input").send_keys("leaves")
-  _find(browser, "[name=author]").send_keys("Jo", _ENTER)
-  _until(lambda: "run-edited" in _find(browser, "#saving output").text)
+  find(browser, "button[value=background]").click()
+  until(lambda: len(_said(browser)) == 1)
+  find(browser, "#said input").send_keys("leaves")
+  find(browser, "[name=author]").send_keys("Jo", _ENTER)
+  until(lambda: "run-edited" in find(browser, "#saving output").text)
   ((folder, parent, _, _, asked, _),) = saved
   assert (folder.name, parent) == ("run-edited", page.folder)
   assert asked.author == "Jo"

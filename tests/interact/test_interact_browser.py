@@ -2,9 +2,7 @@
 and by keys.
 """
 
-import contextlib
 import threading
-import time
 
 import numpy as np
 from numpy.testing import assert_allclose
@@ -14,6 +12,7 @@ from protojax.interact import saved
 from protojax.interact.server import Server
 from protojax.operations.correcting import Atlas, Model, Session
 from tests.interact import interact_fakes as fakes
+from tests.interact.in_browser import find, find_all, until
 
 _RIGHT, _SHIFT, _DELETE = "\ue014", "\ue008", "\ue017"
 _ALL = "\ue009a\ue000"  # control and a
@@ -38,7 +37,7 @@ def page(browser, tmp_path):
     thread.start()
     browser.set_window_size(1500, 1100)
     browser.get(server.address)
-    _until(lambda: _verdict(browser))
+    until(lambda: _verdict(browser))
     yield session
     browser.get("about:blank")
     server.shutdown()
@@ -46,41 +45,22 @@ def page(browser, tmp_path):
   assert not browser.get_log("browser")
 
 
-def _until(holds, seconds=120):
-  """Waits until something holds; what is drawn anew meanwhile may be gone."""
-  end = time.monotonic() + seconds
-  while time.monotonic() < end:
-    with contextlib.suppress(Exception):
-      if holds():
-        return
-    time.sleep(0.02)
-  assert holds()
-
-
-def _find(browser, selector):
-  return browser.find_element("css selector", selector)
-
-
-def _all(browser, selector):
-  return browser.find_elements("css selector", selector)
-
-
 def _verdict(browser):
-  return _find(browser, ".verdict").text
+  return find(browser, ".verdict").text
 
 
 def _shares(browser):
   """Percent of each class, before and now."""
   rows = {}
-  for row in _all(browser, "#answer tbody tr"):
-    name = _find(row, "th").text
-    cells = [cell.text for cell in _all(row, "td.num")]
+  for row in find_all(browser, "#answer tbody tr"):
+    name = find(row, "th").text
+    cells = [cell.text for cell in find_all(row, "td.num")]
     rows[name] = [float(cell.removesuffix(" %")) for cell in cells]
   return np.array([rows[name] for name in fakes.CLASSES])
 
 
 def _shown(browser):
-  items = _all(browser, ".list li")
+  items = find_all(browser, ".list li")
   return [n for n, item in enumerate(items) if item.is_displayed()]
 
 
@@ -88,7 +68,7 @@ def _draw(browser, top, left, bottom, right):
   """Draws a box with the mouse, in pixels of an image of 20 x 40."""
   from selenium.webdriver.common.action_chains import ActionChains
 
-  stage = _find(browser, "#stage")
+  stage = find(browser, "#stage")
   width, height = stage.size["width"], stage.size["height"]
 
   def at(y, x):
@@ -103,15 +83,15 @@ def _draw(browser, top, left, bottom, right):
 
 def _numbers(browser, n=0):
   """Top, left, bottom and right of a box, as its line says."""
-  line = _all(browser, "#boxes li")[n]
-  return [float(x.get_property("value")) for x in _all(line, "input")]
+  line = find_all(browser, "#boxes li")[n]
+  return [float(x.get_property("value")) for x in find_all(line, "input")]
 
 
 def test_the_mouse_changes_the_answer_at_once(page, browser):
   image = page.source.images[0]
   assert _verdict(browser).startswith("warm, ")
   _draw(browser, 11, 21, 19, 39)
-  _until(lambda: _verdict(browser).startswith("The answer stays"))
+  until(lambda: _verdict(browser).startswith("The answer stays"))
   box = _numbers(browser)
   assert_allclose(box, (11, 21, 19, 39), atol=0.2)
   before, after = fakes.naive(image), fakes.naive(image, [box])
@@ -119,36 +99,36 @@ def test_the_mouse_changes_the_answer_at_once(page, browser):
     _shares(browser), 100 * np.stack([before, after], axis=1), atol=0.06
   )
   # The slider: the rest counts for nothing.
-  slider = _find(browser, "[name=alpha]")
+  slider = find(browser, "[name=alpha]")
   for _ in range(10):
     slider.send_keys("\ue012")  # arrow left
-  _until(lambda: _verdict(browser).startswith("The answer changes"))
+  until(lambda: _verdict(browser).startswith("The answer changes"))
   after = fakes.naive(image, [box], alpha=0.0)
-  _until(lambda: np.allclose(_shares(browser)[:, 1], 100 * after, atol=0.06))
-  assert _find(browser, "#answer tr.first th").text == "<b>cold</b>"
+  until(lambda: np.allclose(_shares(browser)[:, 1], 100 * after, atol=0.06))
+  assert find(browser, "#answer tr.first th").text == "<b>cold</b>"
 
 
 def test_not_there_wins_and_a_click_draws_nothing(page, browser):
   image = page.source.images[0]
-  _find(browser, "[name=kind][value=ignore]").click()
+  find(browser, "[name=kind][value=ignore]").click()
   _draw(browser, 0.5, 0.5, 10.5, 20.5)
-  _until(lambda: "changes" in _verdict(browser))
+  until(lambda: "changes" in _verdict(browser))
   box = _numbers(browser)
   after = fakes.naive(image, ignore=[box])
   assert_allclose(_shares(browser)[:, 1], 100 * after, atol=0.06)
-  _find(browser, "#stage").click()
-  assert len(_all(browser, "#boxes li")) == 1
-  _find(browser, "[name=reset]").click()
-  _until(lambda: _verdict(browser).startswith("warm, "))
-  assert not _all(browser, "#stage button")
+  find(browser, "#stage").click()
+  assert len(find_all(browser, "#boxes li")) == 1
+  find(browser, "[name=reset]").click()
+  until(lambda: _verdict(browser).startswith("warm, "))
+  assert not find_all(browser, "#stage button")
 
 
 def test_all_of_it_by_keys(page, browser):
   image = page.source.images[1]
-  _all(browser, ".list button")[1].send_keys("\n")
-  _until(lambda: _find(browser, "#name").text == page.source.name(1))
-  _find(browser, "[name=kind]").send_keys(_RIGHT)  # not here
-  _find(browser, "[name=add]").send_keys("\n")
+  find_all(browser, ".list button")[1].send_keys("\n")
+  until(lambda: find(browser, "#name").text == page.source.name(1))
+  find(browser, "[name=kind]").send_keys(_RIGHT)  # not here
+  find(browser, "[name=add]").send_keys("\n")
   assert _numbers(browser) == [5, 10, 15, 30]
   box = browser.switch_to.active_element
   assert box.get_attribute("aria-label") == "Do not look here, box 1"
@@ -156,33 +136,33 @@ def test_all_of_it_by_keys(page, browser):
     box.send_keys(keys)
   assert _numbers(browser) == [4, 12, 13, 33]
   assert browser.switch_to.active_element == box
-  top = _find(browser, "#boxes input")
+  top = find(browser, "#boxes input")
   top.send_keys(_ALL + "0\t")
-  _until(lambda: "→" in _verdict(browser))
+  until(lambda: "→" in _verdict(browser))
   after = fakes.naive(image, ignore=[(0, 12, 13, 33)])
-  _until(lambda: np.allclose(_shares(browser)[:, 1], 100 * after, atol=0.06))
+  until(lambda: np.allclose(_shares(browser)[:, 1], 100 * after, atol=0.06))
   # A number that makes no box is taken back.
   top.send_keys(_ALL + "19\t")
   assert _numbers(browser) == [0, 12, 13, 33]
   box.send_keys(_DELETE)
-  _until(lambda: "→" not in _verdict(browser))
+  until(lambda: "→" not in _verdict(browser))
   focused = browser.switch_to.active_element
   assert focused.get_attribute("name") == "add"
 
 
 def test_concepts_are_rejected_and_shown(page, browser):
   image = page.source.images[0]
-  red, blue = _all(browser, ".concept")
-  assert [_find(x, "h3").text for x in (red, blue)] == list(fakes.CONCEPTS)
-  _find(red, "input").send_keys(" ")
-  _until(lambda: "changes" in _verdict(browser))
+  red, blue = find_all(browser, ".concept")
+  assert [find(x, "h3").text for x in (red, blue)] == list(fakes.CONCEPTS)
+  find(red, "input").send_keys(" ")
+  until(lambda: "changes" in _verdict(browser))
   after = fakes.naive(image, rejected=["red"])
   assert_allclose(_shares(browser)[:, 1], 100 * after, atol=0.06)
-  assert "→ 0.00" in _find(red, ".figures").text
+  assert "→ 0.00" in find(red, ".figures").text
   # The heat map of blue is brightest in the lower right.
-  _find(blue, "button").click()
-  assert _find(blue, "button").get_attribute("aria-pressed") == "true"
-  scale = _find(browser, "#scale").text
+  find(blue, "button").click()
+  assert find(blue, "button").get_attribute("aria-pressed") == "true"
+  scale = find(browser, "#scale").text
   assert scale.startswith('Where it sees bl"ue: from 0.0')
   pixels = browser.execute_script(
     "const canvas = document.querySelector('#stage canvas');"
@@ -195,50 +175,50 @@ def test_concepts_are_rejected_and_shown(page, browser):
   assert colours[3, 3, 0] > 100  # red
   assert colours[0, 0, 2] > 100  # blue
   # Its prototype is the last image, its cell the last one.
-  picture = _find(blue, ".view img")
+  picture = find(blue, ".view img")
   assert picture.get_attribute("alt").startswith("Training image <i>5</i>.png")
-  _until(lambda: picture.get_property("naturalWidth") == 40)
-  cell = _find(blue, ".view b").get_attribute("style")
+  until(lambda: picture.get_property("naturalWidth") == 40)
+  cell = find(blue, ".view b").get_attribute("style")
   assert "left: 75%; top: 75%" in cell.replace("top: 75%; left: 75%", cell)
 
 
 def test_what_is_saved_survives_the_page(page, browser):
-  _find(browser, ".concept input").click()
-  _until(lambda: _all(browser, ".mark")[0].text == "not saved")
-  _find(browser, "[name=save]").click()
-  _until(lambda: _find(browser, "[name=state]").text == "Saved; 1 in all.")
-  assert _all(browser, ".mark")[0].text == "saved"
+  find(browser, ".concept input").click()
+  until(lambda: find_all(browser, ".mark")[0].text == "not saved")
+  find(browser, "[name=save]").click()
+  until(lambda: find(browser, "[name=state]").text == "Saved; 1 in all.")
+  assert find_all(browser, ".mark")[0].text == "saved"
   (kept,) = saved.read(page.path)
   assert kept["rejected"] == ["red"]
   assert kept["after"]["class"] == "<b>cold</b>"
   # What is not saved waits on the page while another image is open.
   _draw(browser, 2, 2, 18, 18)
-  _all(browser, ".list button")[2].click()
-  _until(lambda: _find(browser, "#name").text == page.source.name(2))
-  _all(browser, ".list button")[0].click()
-  _until(lambda: _all(browser, "#boxes li"))
+  find_all(browser, ".list button")[2].click()
+  until(lambda: find(browser, "#name").text == page.source.name(2))
+  find_all(browser, ".list button")[0].click()
+  until(lambda: find_all(browser, "#boxes li"))
   browser.refresh()
-  _until(lambda: "→" in _verdict(browser))
+  until(lambda: "→" in _verdict(browser))
   assert browser.current_url.endswith("#image-0")
-  assert _find(browser, ".concept input").is_selected()
-  assert not _all(browser, "#boxes li")
-  _find(browser, "[name=reset]").click()
-  _find(browser, "[name=save]").click()
-  _until(lambda: "0 in all" in _find(browser, "[name=state]").text)
+  assert find(browser, ".concept input").is_selected()
+  assert not find_all(browser, "#boxes li")
+  find(browser, "[name=reset]").click()
+  find(browser, "[name=save]").click()
+  until(lambda: "0 in all" in find(browser, "[name=state]").text)
   assert saved.read(page.path) == []
 
 
 def test_the_list_is_narrowed(page, browser):
   margins = np.array([row["margin"] for row in page.images(0)["rows"]])
   assert _shown(browser) == list(range(6))
-  _find(browser, "[name=unsure]").click()
+  find(browser, "[name=unsure]").click()
   unsure = np.flatnonzero(margins < 0.3).tolist()
   assert 0 < len(unsure) < 6
   assert _shown(browser) == unsure
   count = f"{len(unsure)} of 6 shown"
-  assert _find(browser, ".filters output").text == count
-  _find(browser, "[name=unsure]").click()
-  _find(browser, "[name=words]").send_keys("COLD 5")
+  assert find(browser, ".filters output").text == count
+  find(browser, "[name=unsure]").click()
+  find(browser, "[name=words]").send_keys("COLD 5")
   assert _shown(browser) == [5]
   # Wrong ones say what they are.
   wrong = [
@@ -246,7 +226,7 @@ def test_the_list_is_narrowed(page, browser):
     for n, row in enumerate(page.images(0)["rows"])
     if row["class"] != row["label"]
   ]
-  _find(browser, "[name=words]").clear()
+  find(browser, "[name=words]").clear()
   chips = browser.execute_script(
     "return [...document.querySelectorAll('.list li')]"
     ".map((item) => item.querySelectorAll('.bad').length)"
@@ -257,9 +237,9 @@ def test_the_list_is_narrowed(page, browser):
 def test_what_goes_wrong_is_said(page, browser, monkeypatch):
   monkeypatch.setattr(page, "model", None)
   monkeypatch.setattr("absl.logging.exception", lambda *words: None)
-  _find(browser, ".concept input").click()
-  message = _find(browser, "#message")
-  _until(lambda: "went wrong" in message.text)
+  find(browser, ".concept input").click()
+  message = find(browser, "#message")
+  until(lambda: "went wrong" in message.text)
   browser.get_log("browser")  # The status is logged; that is as it should be.
 
 
@@ -273,7 +253,7 @@ def test_a_phone_and_the_dark(page, browser, width):
   browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [scheme]})
   try:
     browser.refresh()
-    _until(lambda: _verdict(browser))
+    until(lambda: _verdict(browser))
     found, colour = browser.execute_script(
       "return [document.documentElement.scrollWidth,"
       " getComputedStyle(document.body).backgroundColor]"
@@ -299,13 +279,13 @@ def test_everything_has_a_name(page, browser):
 def test_points_of_a_concept_are_shown_before_and_now(page, browser):
   """With as many digits as it takes to see that they differ."""
   before = page.opened(0)["answer"]["concepts"]
-  _find(browser, ".concept input").click()
+  find(browser, ".concept input").click()
   asked = {"image": 0, "rejected": [fakes.CONCEPTS[0]]}
   now = page.intervene(asked)["concepts"]
-  _until(lambda: _all(browser, ".concept.rejected"))
-  _until(lambda: "0.00" in _find(browser, ".concept .figures").text)
+  until(lambda: find_all(browser, ".concept.rejected"))
+  until(lambda: "0.00" in find(browser, ".concept .figures").text)
   for card, was, its in zip(
-    _all(browser, ".concept .figures"), before, now, strict=True
+    find_all(browser, ".concept .figures"), before, now, strict=True
   ):
     shown = card.text.partition("points ")[2].replace("−", "-").split(" → ")
     assert_allclose(

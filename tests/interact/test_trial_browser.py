@@ -1,11 +1,9 @@
 """The page of `protojax demo` as a person has it: in a browser, by keys."""
 
 import base64
-import contextlib
 import dataclasses
 import io
 import threading
-import time
 
 import numpy as np
 from PIL import Image
@@ -16,6 +14,7 @@ from protojax.interact.server import Server
 from protojax.interact.trial import Seen, Trial
 from protojax.report import one_page, page
 from tests import accessibility
+from tests.interact.in_browser import find, find_all, until
 from tests.report import report_fakes
 from tests.report.page_reader import HOSTILE
 
@@ -62,25 +61,6 @@ def files(tmp_path):
   return [*paths, tmp_path / "<b>.png"]
 
 
-def _until(holds, seconds=120):
-  end = time.monotonic() + seconds
-  while time.monotonic() < end:
-    # What is drawn anew meanwhile may be gone.
-    with contextlib.suppress(Exception):
-      if holds():
-        return
-    time.sleep(0.02)
-  assert holds()
-
-
-def _find(browser, selector):
-  return browser.find_element("css selector", selector)
-
-
-def _all(browser, selector):
-  return browser.find_elements("css selector", selector)
-
-
 def _in_frame(browser, script):
   return browser.execute_script(
     f"const inner = document.querySelector('iframe').contentDocument; {script}"
@@ -88,38 +68,36 @@ def _in_frame(browser, script):
 
 
 def test_photos_are_chosen_opened_and_compared(browser, session, files):
-  chosen = _find(browser, "input[type=file]")
+  chosen = find(browser, "input[type=file]")
   chosen.send_keys("\n".join(map(str, files)))
-  _until(lambda: len(_all(browser, ".history li")) == 2)
-  message = _find(browser, "#message")
-  _until(lambda: "<b>.png cannot be shown: not an image" in message.text)
+  until(lambda: len(find_all(browser, ".history li")) == 2)
+  message = find(browser, "#message")
+  until(lambda: "<b>.png cannot be shown: not an image" in message.text)
   browser.get_log("browser")  # The status is logged; that is as it should be.
-  assert len(_all(browser, "iframe")) == 1
+  assert len(find_all(browser, "iframe")) == 1
   # The newest is open and stands first; its report has its own script.
-  first, second = _all(browser, ".history li")
+  first, second = find_all(browser, ".history li")
   assert "2.png" in first.text
   assert "shown" in first.get_attribute("class")
-  _until(
-    lambda: _in_frame(browser, "return inner.querySelector('h1') !== null")
-  )
+  until(lambda: _in_frame(browser, "return inner.querySelector('h1') !== null"))
   title = _in_frame(browser, "return inner.querySelector('h1').textContent")
   assert title == "2.png"
-  _until(
+  until(
     lambda: _in_frame(browser, "return inner.querySelector('dialog') !== null")
   )
   # By keys alone.
-  compare = _find(second, ".beside")
+  compare = find(second, ".beside")
   compare.send_keys("\n")
-  assert len(_all(browser, "iframe")) == 2
-  rows = _all(browser, "#both tbody tr")
+  assert len(find_all(browser, "iframe")) == 2
+  rows = find_all(browser, "#both tbody tr")
   assert rows
-  assert len(_all(browser, "#both thead th")) == 3
-  assert _find(browser, "#both").is_displayed()
-  _find(second, "button").send_keys("\n")
-  assert len(_all(browser, "iframe")) == 1
-  assert not _find(browser, "#both").is_displayed()
+  assert len(find_all(browser, "#both thead th")) == 3
+  assert find(browser, "#both").is_displayed()
+  find(second, "button").send_keys("\n")
+  assert len(find_all(browser, "iframe")) == 1
+  assert not find(browser, "#both").is_displayed()
   browser.refresh()
-  _until(lambda: len(_all(browser, ".history li")) == 2)
+  until(lambda: len(find_all(browser, ".history li")) == 2)
   assert not browser.get_log("browser")
 
 
@@ -133,22 +111,22 @@ def test_a_photo_is_dropped(browser, session):
     "dispatchEvent(new DragEvent('drop', {dataTransfer: data}));",
     list(file.getvalue()),
   )
-  _until(lambda: _all(browser, ".history li"))
-  assert "dropped.png" in _find(browser, ".history li").text
+  until(lambda: find_all(browser, ".history li"))
+  assert "dropped.png" in find(browser, ".history li").text
 
 
 def test_a_large_photo_is_not_sent(browser, session, files, monkeypatch):
   browser.execute_script("facts.most_bytes = 2 ** 4")
-  _find(browser, "input[type=file]").send_keys(str(files[0]))
-  message = _find(browser, "#message")
-  _until(lambda: "at most" in message.text)
+  find(browser, "input[type=file]").send_keys(str(files[0]))
+  message = find(browser, "#message")
+  until(lambda: "at most" in message.text)
   assert session.photos(0) == {"photos": []}
 
 
 @pytest.mark.parametrize("width", [390, 800])
 def test_a_phone_and_the_dark(browser, session, files, width):
-  _find(browser, "input[type=file]").send_keys(str(files[0]))
-  _until(lambda: _all(browser, "iframe"))
+  find(browser, "input[type=file]").send_keys(str(files[0]))
+  until(lambda: find_all(browser, "iframe"))
   browser.execute_cdp_cmd(
     "Emulation.setDeviceMetricsOverride",
     {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": True},
@@ -168,18 +146,18 @@ def test_a_phone_and_the_dark(browser, session, files, width):
 
 
 def test_axe_finds_nothing_serious(browser, session, files):
-  _find(browser, "input[type=file]").send_keys("\n".join(map(str, files[:2])))
-  _until(lambda: len(_all(browser, ".history li")) == 2)
-  _find(browser, ".history li:last-child .beside").click()
-  _until(lambda: len(_all(browser, "iframe")) == 2)
+  find(browser, "input[type=file]").send_keys("\n".join(map(str, files[:2])))
+  until(lambda: len(find_all(browser, ".history li")) == 2)
+  find(browser, ".history li:last-child .beside").click()
+  until(lambda: len(find_all(browser, "iframe")) == 2)
   assert not accessibility.serious(browser)
 
 
 def test_names_are_text(browser, session, tmp_path):
   session.add({"name": HOSTILE, "image": _base64(tmp_path)})
   browser.refresh()
-  _until(lambda: _all(browser, ".history li"))
-  assert HOSTILE in _find(browser, ".history b").get_attribute("textContent")
+  until(lambda: find_all(browser, ".history li"))
+  assert HOSTILE in find(browser, ".history b").get_attribute("textContent")
   assert not browser.get_log("browser")
 
 

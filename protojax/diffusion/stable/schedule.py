@@ -8,13 +8,12 @@ import functools
 from pathlib import Path
 from typing import NotRequired, TypedDict
 
-import jax
-import jax.numpy as jnp
-from jaxtyping import Array, Float, Key
+from jaxtyping import Float
 import numpy as np
 
 from protojax import json_files
-from protojax.types import ArrayLike, UserError
+from protojax.diffusion import processes
+from protojax.types import UserError
 
 _PREDICTIONS = {"epsilon": "noise", "v_prediction": "v"}
 _SCHEDULES = ("scaled_linear", "linear")
@@ -41,10 +40,8 @@ class _Config(TypedDict):
 
 
 @dataclasses.dataclass(frozen=True)
-class Schedule:
+class Schedule(processes.WholeTimes):
   """The process of a Stable Diffusion: a `processes.Process`.
-
-  The whole times 0 to steps - 1 are noisy, and -1 is clean.
 
   Attributes:
     prediction: "noise" or "v".
@@ -66,22 +63,6 @@ class Schedule:
   offset: int = 1
   clean: bool = False
 
-  def scales(
-    self, t: Float[ArrayLike, " b"]
-  ) -> tuple[Float[Array, " b"], Float[Array, " b"]]:
-    """Square roots of the product of (1 - share of noise), and of the rest."""
-    signal, noise = jnp.asarray(self._table, jnp.float32)
-    at = jnp.round(jnp.asarray(t)).astype(jnp.int32) + 1
-    return signal[at], noise[at]
-
-  def draw(self, keys: Key[Array, " b"]) -> Float[Array, " b"]:
-    """Whole times, all alike."""
-
-    def one(key):
-      return jax.random.randint(key, (), 0, self.steps)
-
-    return jax.vmap(one)(keys).astype(jnp.float32)
-
   def times(self, steps: int) -> Float[np.ndarray, " n"]:
     """From noise down to the end: steps + 1 times.
 
@@ -100,14 +81,13 @@ class Schedule:
     return np.append(times, -1 if self.clean else 0).astype(np.float32)
 
   @functools.cached_property
-  def _table(self) -> np.ndarray:
-    """Alpha and sigma by time, [2 steps+1], from that of -1."""
+  def table(self) -> Float[np.ndarray, "2 times"]:
+    """See `processes.WholeTimes`."""
     if self.scaled:
       shares = np.linspace(self.first**0.5, self.last**0.5, self.steps) ** 2
     else:
       shares = np.linspace(self.first, self.last, self.steps)
-    kept = np.cumprod(np.concatenate([[1], 1 - shares]))
-    return np.sqrt(np.stack([kept, 1 - kept]))
+    return processes.table(shares)
 
 
 def read(path: str | Path) -> Schedule:

@@ -32,7 +32,7 @@ from protojax.text.vocabulary import Vocabulary
 from protojax.types import Array, Batch, Metrics, PyTree, State
 
 # Sums over examples and times that metrics are made of.
-_TOTALS = ("loss", "target", "count")
+_TOTALS = ("loss", "target")
 
 
 class Method:
@@ -135,22 +135,12 @@ class Method:
     the mean square of what is to be predicted over that of the error, 1 for a
     network that predicts nothing.
     """
-    nothing: dict[str, Any] = dict.fromkeys(_TOTALS, np.float32(0))
-    found = parallel.fold(
-      self._measure, state, nothing, self.stream(split).batches()
-    )
-    total = {name: float(np.sum(x)) for name, x in found.items()}
+    batches = self.stream(split).batches()
+    total = parallel.summed(self.predict, state, batches, _TOTALS)
     return {
       "loss": total["loss"] / total["count"],
       "gain": total["target"] / total["loss"],
     }
-
-  def _measure(self, state: State, carry: PyTree, batch: Batch) -> PyTree:
-    rows = self.predict(state, batch)
-    rows = {**rows, "count": jnp.ones_like(rows["loss"])}
-    valid = jnp.asarray(batch["valid"])
-    sums = {k: jnp.sum(jnp.where(valid, x, 0)) for k, x in rows.items()}
-    return jax.tree.map(jnp.add, carry, sums)
 
   def summary(
     self, state: State, stages: Sequence[Mapping[str, Any]]
