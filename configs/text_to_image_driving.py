@@ -33,8 +33,10 @@ def get_config(variants: str = "") -> ConfigDict:
     resize="squash",
   )
   config.text.update(length=16, channels=64)
-  config.network.update(channels=96, depth=4, patch=4, unroll=4)
-  config.optimizer.update(rate=1e-3, average=0.998)
+  config.network.update(
+    channels=96, depth=4, patch=4, unroll=4, variance=0.2, refine=16
+  )
+  config.optimizer.update(rate=1e-3, cosine=True, warmup=200, average=0.998)
   config.sample.update(steps=25)
   return apply(config, variants, VARIANTS)
 

@@ -38,6 +38,7 @@ _CONFIGS = (
   "protopnet_composites",
   "st_protopnet_composites",
   "tcsa_uda_digits",
+  "text_to_image_driving",
   "text_to_image_scenes",
   "vsc_scenes",
 )

@@ -7,6 +7,7 @@ field is a line of the user's, its value as JSON.
 import json
 from typing import Any, Literal, TypedDict
 
+from protojax import json_files
 from protojax.agents.providers import Message
 
 MOST_ENTITIES, MOST_ATTRIBUTES, MOST_CANDIDATES = 8, 5, 5
@@ -168,4 +169,4 @@ def fields(message: Message) -> dict[str, Any]:
   """Those of a request."""
   first, _, _ = message["content"].partition("\n\n")
   found = (line.partition(": ") for line in first.split("\n"))
-  return {name: json.loads(value) for name, _, value in found}
+  return {name: json_files.parsed(value, Any) for name, _, value in found}

@@ -173,7 +173,7 @@ def replayed(
         raise UserError(
           f"{path}, line {number} lacks what {step['do']!r} needs: {error}"
         ) from error
-    belief = json.loads(json.dumps(graphs.to_json(spoken.belief)))
+    belief = json_files.parsed(json.dumps(graphs.to_json(spoken.belief)), Any)
     same = step["prompt"] == spoken.prompt and step["belief"] == belief
     if pictures is not None:
       same &= step.get("pictures") == [digest(picture) for picture in pictures]

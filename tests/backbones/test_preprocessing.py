@@ -24,6 +24,7 @@ _NEVER_TRAINED = (
   "convnet_local",
   "unet",
   "unet_small",
+  "unet_small_stride4",
   "unet_stride4",
   "vit_mini_patch4",
 )

@@ -72,9 +72,14 @@ def test_help_lists_what_can_be_prepared():
   parser = argparse.ArgumentParser()
   prepare.arguments(parser)
   listed = [line.split()[0] for line in parser.epilog.splitlines()[1:]]
-  names = "anomaly", "cars196", "community_forensics", "cub200", "dogs"
   assert listed == [
-    *names,
+    "anomaly",
+    "cars196",
+    "community_forensics",
+    "compositional",
+    "cub200",
+    "dogs",
+    "driving_scenes",
     "folder",
     "latents",
     "segmentation",
