@@ -11,6 +11,7 @@ import pytest
 
 from protojax.datasets import layouts
 from protojax.engine import log, seeds, workdir
+from protojax.evaluation import regenerated_folder
 from protojax.explain import blocks, documents
 from protojax.interact import intervention, saved
 from protojax.modify import presets
@@ -83,6 +84,21 @@ def _summary(path):
   seeds.write(path.parent / "both", [other, path.parent])
 
 
+_RECIPE = {
+  "checkpoint": "a",
+  "images": "image_2",
+  "labels": "label_2",
+  "size": [32, 64],
+  "settings": {"steps": 20, "region": "both", "shallow": 1.0, "names": ["a"]},
+  "prompts": {"snow": "a car in the snow"},
+  "objects": ["Car"],
+}
+
+
+def _recipe(path):
+  regenerated_folder.claim(path.parent, _RECIPE)
+
+
 _IMAGE = {"anomaly_class": "OK", "image_path": "a/1.png"}
 _CRACK = {"anomaly_class": "crack", "image_path": "a/2.png", "mask_path": "m"}
 # Name -> reader, file, right content.
@@ -137,6 +153,7 @@ _READERS = {
       "joint": {"rates": [0.1, 0.2], "drops": []},
     },
   ),
+  "recipe": (_recipe, "regenerating.json", _RECIPE),
   "classes": (_classes, "classes.json", ["cat", "dog", "a b"]),
   "summary": (
     _summary,
