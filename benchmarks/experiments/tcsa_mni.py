@@ -3,6 +3,7 @@
 QUESTION = "Do relations of words help a segmentation to another contrast?"
 
 _FILE = "configs/tcsa_uda_mni.py"
+_BATCH_NORM = {"decoder.norm": "batch"}
 
 ARMS = {
   "source only": (f"{_FILE}:source", {}),
@@ -11,6 +12,15 @@ ARMS = {
   "+ relations": (_FILE, {}),
   "shuffled relations": (f"{_FILE}:shuffled", {}),
   "the authors' detached loss": (f"{_FILE}:detached", {}),
+  "+ adversary, selective entropy": (
+    f"{_FILE}:adversarial",
+    {"entropy.weight": 0.1, "entropy.views": 2},
+  ),
+  "source only, BatchNorm": (f"{_FILE}:source", _BATCH_NORM),
+  "source only, BatchNorm of each domain": (
+    f"{_FILE}:source",
+    {**_BATCH_NORM, "backbone.norm_by_domain": True},
+  ),
   "target with labels": (f"{_FILE}:bound", {}),
 }
 
