@@ -46,6 +46,9 @@ _QUICK = []
 if jax.__version__.startswith(("0.10.", "0.11.", "0.12.")):
   _QUICK.append("--xla_backend_optimization_level=0")
   _QUICK.append("--xla_cpu_parallel_codegen_split_count=1")
+  # Where devices wait longer than this for each other the process is aborted;
+  # 40 seconds, as it is by default, have been too few on a busy machine.
+  _QUICK.append("--xla_cpu_collective_call_terminate_timeout_seconds=300")
 if jax.__version__.startswith("0.10."):
   _QUICK.append("--xla_cpu_use_fusion_emitters=false")
 os.environ.setdefault("XLA_FLAGS", " ".join(_QUICK))
