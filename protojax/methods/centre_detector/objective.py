@@ -138,8 +138,7 @@ class Objective:
     wanted = targets(batch, (h, w), len(net.class_names), net.typical)
     logits, found = net.parts(rows)
     real = jnp.asarray(batch["valid"])[:, None, None, None]
-    # A batch without objects has a mean, too.
-    count = jnp.sum(wanted.valid) + 1e-3
+    count = jnp.sum(wanted.valid)
     heat = jnp.sum(jnp.where(real, focal(logits, wanted.heat), 0))
     terms = {"heat": Term(heat, count)}
     for name, target in wanted.parts.items():
