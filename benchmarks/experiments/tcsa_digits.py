@@ -22,4 +22,4 @@ FIGURES = {
   "relation": "relation",
 }
 
-SEEDS = (0,)
+SEEDS = (0, 1, 2)
