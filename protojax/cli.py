@@ -12,6 +12,7 @@ from collections.abc import Callable
 import errno
 import importlib
 import importlib.util
+import math
 import os
 import pkgutil
 from typing import Any, NoReturn
@@ -164,6 +165,23 @@ def whole_number(least: int, most: int = 10**9) -> Callable[[str], int]:
         f"{shown(text)} is not a whole number from {least} to {most:,}"
       )
     return int(text)
+
+  return read
+
+
+def number(most: float) -> Callable[[str], float]:
+  """The `type` of an argument that is a number from 0 to `most`."""
+
+  def read(text: str) -> float:
+    try:
+      value = float(text)
+    except ValueError:
+      value = math.nan
+    if not 0 <= value <= most:
+      raise argparse.ArgumentTypeError(
+        f"{shown(text)} is not a number from 0 to {most:g}"
+      )
+    return value
 
   return read
 

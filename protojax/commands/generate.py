@@ -22,7 +22,6 @@ below are those of the authors' code, for Stable Diffusion.
 """
 
 import argparse
-import math
 
 from protojax import cli
 from protojax.shown import shown
@@ -86,7 +85,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
       f"--{name}",
       default=default,
-      type=_number(most),
+      type=cli.number(most),
       metavar="W",
       help=f"{what}; {default:g} by default",
     )
@@ -139,21 +138,6 @@ def _size(text: str) -> tuple[int, int]:
       f"{shown(text)} is no size: give height and width, such as 368x1240"
     )
   return int(sides[0]), int(sides[1])
-
-
-def _number(most: float):
-  def read(text: str) -> float:
-    try:
-      value = float(text)
-    except ValueError:
-      value = math.nan
-    if not 0 <= value <= most:
-      raise argparse.ArgumentTypeError(
-        f"{shown(text)} is not a number from 0 to {most:g}"
-      )
-    return value
-
-  return read
 
 
 def run(args: argparse.Namespace) -> int:

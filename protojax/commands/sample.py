@@ -21,10 +21,8 @@ is not made again, so an interrupted command goes on.
 """
 
 import argparse
-import math
 
 from protojax import cli
-from protojax.shown import shown
 
 _MOST_GUIDANCE = 100.0
 
@@ -69,7 +67,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
   )
   parser.add_argument(
     "--guidance",
-    type=_guidance,
+    type=cli.number(_MOST_GUIDANCE),
     metavar="W",
     help="how strongly images show their class or text; as in the run's config"
     " by default. 1: as the model has learned; more: clearer and less varied;"
@@ -96,18 +94,6 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     metavar="DIR2",
     help="folder to write to; WORKDIR/samples by default",
   )
-
-
-def _guidance(text: str) -> float:
-  try:
-    value = float(text)
-  except ValueError:
-    value = math.nan
-  if not 0 <= value <= _MOST_GUIDANCE:
-    raise argparse.ArgumentTypeError(
-      f"{shown(text)} is not a number from 0 to {_MOST_GUIDANCE:g}"
-    )
-  return value
 
 
 def run(args: argparse.Namespace) -> int:
