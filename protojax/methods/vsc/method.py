@@ -22,6 +22,7 @@ import optax
 from protojax import parallel
 from protojax.data import stream as stream_lib
 from protojax.datasets.dataset import Dataset
+from protojax.datasets.stand_in import StandIn
 from protojax.diffusion import pixels, processes
 from protojax.diffusion.drawing import Numbers
 from protojax.diffusion.guidable import GuidableDiffusion
@@ -73,7 +74,9 @@ class Method:
 
   def _opened(self, data: Any, split: str, seed: int) -> Paired:
     del data, seed
-    plain = self._base.method.dataset.source(split)
+    captioned = self._base.method.dataset
+    captioned.stand_in = self.dataset.stand_in
+    plain = captioned.source(split)
     c = self.config
     if c.localisation.weight:
       pairing.require_masks(plain)
@@ -81,12 +84,16 @@ class Method:
 
   @functools.cached_property
   def sayings(self) -> Mapping[str, int]:
-    """All things with attributes that captions say, numbered."""
+    """All things with attributes that captions say, numbered.
+
+    To plan a run without its data, as many are taken as a run draws at most.
+    """
     plain = self._base.method.dataset
-    return pairing.sayings(
-      (plain.source(split) for split in self.splits),
-      self.config.references.most,
-    )
+    sources = [plain.source(split) for split in self.splits]
+    most = self.config.references.most
+    if any(isinstance(source.plain, StandIn) for source in sources):
+      return {f"thing {k}": k for k in range(most)}
+    return pairing.sayings(sources, most)
 
   @property
   def model(self) -> GuidableDiffusion:
