@@ -5,13 +5,14 @@ python benchmarks/drivegen.py RUN [--number N] [--steps T] [--arms NAME,NAME]
 
 A comma in the name of an arm is typed as ";".
 
-RUN is a run of configs/text_to_image_scenes.py:weather. Clear scenes of two
-things are drawn in snow, fog and night, and judged by what knows nothing of the
-model: each box by the judge of scenes (`evaluation.scene_scores`), when the
-condition is taken off by its formula; what is outside of the boxes by a
-classifier that has learned the conditions from real scenes. Both are asked of
-real scenes in these conditions, too. `agreement` is that of the report of
-`generate`.
+RUN is a run of configs/text_to_image_scenes.py:weather; its seed draws the
+scenes. Clear ones of two things are drawn in snow, fog and night, and judged by
+what knows nothing of the model: each box by the judge of scenes
+(`evaluation.scene_scores`), when the condition is taken off by its formula;
+what is outside of the boxes by a classifier that has learned the conditions
+from real scenes. Both are asked of real scenes in these conditions, too.
+`agreement` is that of the report of `generate`. benchmarks/experiments has the
+same as an experiment, drivegen_weather.
 """
 
 import argparse
@@ -34,28 +35,57 @@ from protojax import loading, parallel, printing
 from protojax.datasets import captioned_scenes, scene_world
 from protojax.datasets.scene_world import CONDITIONS, SIDE
 from protojax.diffusion import pixels, regeneration, regions
+from protojax.diffusion.guidable import GuidableDiffusion
 from protojax.diffusion.steering import Settings, Strength, Texts
 from protojax.evaluation import held_objects, scene_scores
 from protojax.methods.base import needed
+from protojax.types import PyTree
 
-# Name -> weight of keys, weight of boxes, region.
-ARMS: Mapping[str, tuple[float, float, str]] = {
-  "none": (0, 0, "both"),
-  "keys 100": (100, 0, "both"),
-  "keys 1000": (1000, 0, "both"),
-  "keys 3000": (3000, 0, "both"),
-  "boxes 4": (0, 4, "both"),
-  "boxes 16": (0, 16, "both"),
-  "boxes 64": (0, 64, "both"),
-  "both 1000, 4": (1000, 4, "both"),
-  "both 1000, 16": (1000, 16, "both"),
-  "both 1000, 64": (1000, 64, "both"),
-  "keys 1000, cross": (1000, 0, "cross"),
-  "keys 1000, layout": (1000, 0, "layout"),
-  "keys 1000, inside": (1000, 0, "inside"),
-  "keys 1000, everywhere": (1000, 0, "none"),
+
+class Arm(NamedTuple):
+  """How scenes are held.
+
+  Attributes:
+    keys, boxes: weights of the losses.
+    region: where keys count.
+    share: of the guidance that is asked for.
+  """
+
+  keys: float = 0
+  boxes: float = 0
+  region: str = "both"
+  share: float = 1
+
+
+ARMS: Mapping[str, Arm] = {
+  "none": Arm(),
+  "none, half of the guidance": Arm(share=1 / 2),
+  "none, a quarter of the guidance": Arm(share=1 / 4),
+  "keys 100": Arm(100),
+  "keys 300": Arm(300),
+  "keys 1000": Arm(1000),
+  "keys 3000": Arm(3000),
+  "boxes 4": Arm(0, 4),
+  "boxes 16": Arm(0, 16),
+  "boxes 64": Arm(0, 64),
+  "both 300, 4": Arm(300, 4),
+  "both 300, 16": Arm(300, 16),
+  "both 1000, 16": Arm(1000, 16),
+  "both 1000, 64": Arm(1000, 64),
+  "keys 300, cross": Arm(300, 0, "cross"),
+  "keys 300, layout": Arm(300, 0, "layout"),
+  "keys 300, inside": Arm(300, 0, "inside"),
+  "keys 300, everywhere": Arm(300, 0, "none"),
+  "keys 1000, cross": Arm(1000, 0, "cross"),
+  "keys 1000, layout": Arm(1000, 0, "layout"),
+  "keys 1000, inside": Arm(1000, 0, "inside"),
+  "keys 1000, everywhere": Arm(1000, 0, "none"),
 }
+REAL = "real"
 FIGURES = ("thing", "type", "agreement", "condition")
+# Seeds of scenes that no run is trained or tested on: to draw, and to learn
+# the conditions from.
+_SEED, _OTHERS = 10_000, 20_000
 _LEARNED = 300  # scenes that the classifier of conditions learns from
 _GREY = 128
 
@@ -160,7 +190,7 @@ def classifier() -> Any:
   from sklearn.pipeline import make_pipeline
   from sklearn.preprocessing import StandardScaler
 
-  w = world(_LEARNED, seed=20_000)
+  w = world(_LEARNED, seed=_OTHERS)
   features, labels = [], []
   for condition in range(len(CONDITIONS)):
     features.append(_features(real(w.scenes, condition), w.boxes))
@@ -190,32 +220,37 @@ def judged(w: World, images: np.ndarray, condition: int) -> dict[str, float]:
 class Steered:
   """A model that redraws scenes with any weights; noise is found once."""
 
-  def __init__(self, run: Path, w: World, settings: Settings) -> None:
-    method, state, _ = loading.load(run)
-    self._model = needed(method, "guidable")
-    self._weights = self._model.weights(state)
-    self._w, self._settings = w, settings
+  def __init__(
+    self, model: GuidableDiffusion, weights: PyTree, w: World, s: Settings
+  ) -> None:
+    self._model, self._weights, self._w, self._settings = model, weights, w, s
     self._example = self._read(w.captions)
     self._path = jax.jit(
       lambda weights, images, text: regeneration.inverted(
-        self._model, weights, images, text, settings.steps
+        model, weights, images, text, s.steps
       )
-    )(self._weights, pixels.signed(w.images), self._example)
+    )(weights, pixels.signed(w.images), self._example)
     self._objects = self._boxes()
     self._programs: dict = {}
-    texts = self._texts(0)
-    self._basis = jax.jit(
-      lambda weights, noise, texts: regeneration.extracted(
-        self._model, weights, noise, texts, settings
-      )
-    )(self._weights, self._path[0], texts)
 
-  def draw(
-    self, semantic: float, shallow: float, region: str, condition: int
-  ) -> np.ndarray:
+  @functools.cached_property
+  def _basis(self):
+    return jax.jit(
+      lambda weights, noise, texts: regeneration.extracted(
+        self._model, weights, noise, texts, self._settings
+      )
+    )(self._weights, self._path[0], self._texts(0))
+
+  def draw(self, arm: Arm, condition: int) -> np.ndarray:
     """The scenes in a condition, uint8 [n S S 3]."""
-    # One program for all weights, 0 too.
-    settings = dataclasses.replace(self._settings, region=region)
+    s = self._settings
+    # One program for all weights of a region; without keys, a shorter one.
+    settings = dataclasses.replace(
+      s,
+      region=arm.region,
+      semantic=s.semantic if arm.keys else 0,
+      guidance=s.guidance * arm.share,
+    )
     if settings not in self._programs:
       self._programs[settings] = jax.jit(
         functools.partial(self._drawn, settings)
@@ -225,8 +260,8 @@ class Steered:
       self._path,
       self._texts(condition),
       self._objects,
-      Strength(jnp.float32(semantic), jnp.float32(shallow)),
-      self._basis,
+      Strength(jnp.float32(arm.keys), jnp.float32(arm.boxes)),
+      self._basis if arm.keys else None,
     )
     return np.asarray(pixels.as_bytes(found))
 
@@ -272,10 +307,10 @@ def measured(
   asked: Sequence[str] = CONDITIONS[1:],
   grid: Path | None = None,
 ) -> dict[str, dict[str, float]]:
-  """Arm -> its figures, means over conditions; "real" is of real scenes.
+  """Arm -> its figures, means over conditions; `REAL` is of real scenes.
 
   Args:
-    run: of the base.
+    run: of the base; its seed draws the scenes.
     data: not read.
     number: of scenes.
     steps, guidance: of the sampler.
@@ -285,20 +320,22 @@ def measured(
   """
   del data
   parallel.setup()
-  w = world(number, seed=10_000)
+  method, state, config = loading.load(run)
+  model = needed(method, "guidable")
+  w = world(number, _SEED + config.seed)
   settings = Settings(steps=steps, guidance=guidance)
-  steered = Steered(run, w, settings)
+  steered = Steered(model, model.weights(state), w, settings)
   codes = [CONDITIONS.index(name) for name in asked]
-  found = {"real": _means([judged(w, real(w.scenes, c), c) for c in codes])}
+  found = {REAL: _means([judged(w, real(w.scenes, c), c) for c in codes])}
   rows = [w.images, *(real(w.scenes, c) for c in codes)]
   for arm in arms:
     began = time.process_time()
-    drawn = [steered.draw(*ARMS[arm], c) for c in codes]
+    drawn = [steered.draw(ARMS[arm], c) for c in codes]
     of_each = [judged(w, x, c) for x, c in zip(drawn, codes, strict=True)]
     found[arm] = _means(of_each)
     spent = time.process_time() - began
     shown = ", ".join(f"{k} {x:.3f}" for k, x in found[arm].items())
-    printing.tell(f"{arm}: {shown}; {spent:.0f} s of processor")
+    printing.tell(f"{arm}: {shown}; {spent:.1f} s of processor")
     rows += drawn
   if grid is not None:
     _write(grid, rows)

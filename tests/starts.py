@@ -3,7 +3,10 @@
 import jax
 import numpy as np
 
-from protojax import parallel
+from protojax import methods, parallel
+from protojax.engine import workdir
+from protojax.engine.checkpoint import Checkpoints, Progress
+from protojax.types import State
 
 
 def begun(init, *given):
@@ -36,3 +39,23 @@ def begun(init, *given):
   return tree.unflatten(
     [value(x, kernel) for (_, x), kernel in zip(leaves, drawn, strict=True)]
   )
+
+
+def averaged(method):
+  """A state of a model that images are drawn with: all weights are random."""
+  rng = np.random.default_rng(0)
+  shapes = jax.eval_shape(method.init, parallel.init_key(0))
+  weights = jax.tree.map(
+    lambda x: np.float32(0.1 * rng.normal(size=x.shape)), shapes.params
+  )
+  return State(weights, {}, {}, {"average": weights})
+
+
+def ended(folder, method, state):
+  """The folder as a run that has ended with a state; gives it."""
+  workdir.claim(folder, method.config, methods.later)
+  workdir.claim_classes(folder, method.dataset.class_names)
+  checkpoints = Checkpoints(folder)
+  checkpoints.save(Progress(finished=True), state, {})
+  checkpoints.close()
+  return folder

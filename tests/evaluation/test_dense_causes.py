@@ -5,8 +5,6 @@ import pytest
 
 from configs import scaleprotoseg_planted
 from protojax import methods
-from protojax.engine import workdir
-from protojax.engine.checkpoint import Checkpoints, Progress
 from protojax.evaluation import dense_causes
 from protojax.explain.blocks import Explanation, Table
 from tests import starts
@@ -42,11 +40,7 @@ def test_shares_are_those_of_the_regions(tmp_path):
   method = methods.load(config)
   assert method.dataset.class_names[1] == "contrast 0.25"
   state = starts.begun(method.init)
-  workdir.claim(tmp_path / "run", config, methods.later)
-  workdir.claim_classes(tmp_path / "run", method.dataset.class_names)
-  checkpoints = Checkpoints(tmp_path / "run")
-  checkpoints.save(Progress(finished=True), state, {})
-  checkpoints.close()
+  starts.ended(tmp_path / "run", method, state)
   found = dense_causes.measure(tmp_path / "run", 4)
   names = {"hue", "shape", "texture", "contrast", "saturation"}
   assert set(found["shares"]) == names
