@@ -12,6 +12,8 @@ and, where a run's summary.json does not say it all,
   MEASURE   (folder of the run, folder of the data sets, **SETTINGS) -> what
             FIGURES are places in; None: the arm has no such figure
   SETTINGS  what the figures rest on beside the config
+  BEFORE    (arm, folder of the data sets): makes what the arm is trained on,
+            where it does not stand; called before each run
   TABLE     {arm: {seed: figures}} -> rows of the table; by default a row for
             each arm, with means and deviations (of a sample) over the seeds
 
@@ -60,6 +62,11 @@ def summary(workdir: Path, data: Path) -> Mapping[str, Any]:
   """What a run says of itself at its end."""
   del data
   return json.loads((workdir / "summary.json").read_text())
+
+
+def nothing(arm: str, data: Path) -> None:
+  """Makes nothing: all that an arm is trained on is there."""
+  del arm, data
 
 
 def means(found: Found) -> Iterator[harness.Row]:
@@ -134,6 +141,7 @@ class Experiment:
   seeds: Sequence[int]
   measure: Callable[..., Mapping[str, Any]] = summary
   settings: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+  before: Callable[[str, Path], None] = nothing
   table: Callable[[Found], Iterable[harness.Row]] = means
 
   def arguments(self, arm: str, seed: int, data: Path = Path()) -> list[str]:

@@ -62,6 +62,7 @@ def run(
         continue
       print(f"{experiment.name}: {arm}, seed {seed}", flush=True)
       workdir, began = runs / f"{experiment.name}-{digest}", time.monotonic()
+      experiment.before(arm, data)
       arguments = experiment.arguments(arm, seed, data)
       if status := train([*arguments, f"--workdir={workdir}"]):
         sys.exit(status)

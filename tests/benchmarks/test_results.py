@@ -248,3 +248,18 @@ def test_an_arm_may_lack_a_figure(experiment, tmp_path):
   rows = list(lines.table(lacking, found))
   assert [row["accuracy"] for row in rows] == ["", ""]
   assert rows[0]["second loss"] != ""
+
+
+def test_what_an_arm_needs_is_made_before_its_run_alone(experiment, tmp_path):
+  made, trainer = [], Trainer()
+
+  def before(arm, data):
+    made.append((arm, data, len(trainer.calls)))
+
+  needing = dataclasses.replace(experiment, before=before)
+  found = _run(needing, tmp_path, trainer)
+  data = tmp_path / "data"
+  arms = [(arm, data) for _ in experiment.seeds for arm in experiment.arms]
+  assert made == [(*arm, n) for n, arm in enumerate(arms)]
+  assert _run(needing, tmp_path, trainer) == found
+  assert len(made) == len(arms)
