@@ -110,7 +110,8 @@ def proto_kd_loss(
   """KL(q_pro || q_stu), q_stu = softmax(s / tau) (L_proto).
 
   Both are summed over cells with the same prototype before they are compared:
-  no feature can tell such cells apart.
+  no feature can tell such cells apart. Their similarities are one number, so
+  that the sum of q_stu is one of them times their count.
 
   Args:
     similarities: s, of the student's feature to each prototype.
@@ -118,22 +119,22 @@ def proto_kd_loss(
     roots: the first cell with the same prototype: `GridBank.roots`.
     tau: temperature of the similarities.
   """
-  logits = jnp.asarray(similarities, jnp.float32) / tau
-  same = jnp.asarray(roots)[:, None] == jnp.arange(logits.shape[1])[None]
-  wanted = pooled(targets, roots)
-  log_q = jax.nn.log_softmax(logits)
-  # log of the sum of q_stu over the cells of a root; a cell that is no root
-  # has no summand, and no target either.
-  shared = jnp.where(same[None], log_q[:, :, None], -1e9)
-  return _kl(wanted, jax.nn.logsumexp(shared, axis=1))
+  logits, roots = (
+    jnp.asarray(similarities, jnp.float32) / tau,
+    jnp.asarray(roots),
+  )
+  cells = jax.ops.segment_sum(jnp.ones(len(roots)), roots, len(roots))
+  log_q = jax.nn.log_softmax(logits) + jnp.log(cells[roots])[None]
+  # Where a cell is no root there is no target, so that it does not count.
+  return _kl(pooled(targets, roots), log_q)
 
 
 def pooled(
   q: Float[ArrayLike, "b p"], roots: Int[ArrayLike, " p"]
 ) -> Float[jax.Array, "b p"]:
   """Sums over the cells with one prototype, at the first of them."""
-  same = jax.nn.one_hot(roots, np.shape(q)[1])
-  return jnp.matmul(q, same, precision=distance.PRECISION)
+  columns = jnp.asarray(q).T
+  return jax.ops.segment_sum(columns, jnp.asarray(roots), len(columns)).T
 
 
 def proto_targets(
