@@ -74,26 +74,28 @@ def once(
   Returns:
     The files that stay, in the order given, and (path, reason) of the others.
   """
-  paths, top = list(paths), os.path.realpath(root)
+  top = os.path.realpath(root)
   # Of each folder once: a link among a million files is not looked for again.
-  folders = set(map(_dirname, paths))
-  where = {folder: os.path.realpath(folder) for folder in folders}
-  real = {
-    path: os.path.realpath(path)
-    if os.path.islink(path)
-    else os.path.join(where[_dirname(path)], os.path.basename(path))
-    for path in paths
-  }
-  first: dict[str, str] = {}
+  homes: dict[str, tuple[str, bool]] = {}
+  found = []
   for path in paths:
-    if os.path.join(top, below(path, root)) == real[path]:
-      first[real[path]] = path
-  for path in paths:
-    first.setdefault(real[path], path)
-  lost = [path for path in paths if first[real[path]] != path]
-  return [path for path in paths if first[real[path]] == path], [
-    (path, f"leads to {first[real[path]]}, which is read already")
-    for path in lost
+    folder = path[: path.rfind(os.sep) + 1]
+    if folder not in homes:
+      place = os.path.realpath(folder)
+      named = os.path.normpath(os.path.join(top, below(folder, root)))
+      homes[folder] = os.path.join(place, ""), named == place
+    home, plain = homes[folder]
+    if os.path.islink(path):
+      found.append((path, os.path.realpath(path), False))
+    else:
+      found.append((path, home + path[len(folder) :], plain))
+  first = {real: path for path, real, plain in found if plain}
+  for path, real, _ in found:
+    first.setdefault(real, path)
+  lost = [(path, real) for path, real, _ in found if first[real] != path]
+  return [path for path, real, _ in found if first[real] == path], [
+    (path, f"leads to {first[real]}, which is read already")
+    for path, real in lost
   ]
 
 
@@ -107,7 +109,7 @@ def below(path: str, root: str) -> str:
     path: of a file or folder, without "." or ".." behind the root.
     root: the folder.
   """
-  start = os.path.join(root, "")
+  start = root if root.endswith(os.sep) or not root else root + os.sep
   if path.startswith(start) and len(path) > len(start):
     return path[len(start) :]
   return os.path.relpath(path, root)
@@ -174,7 +176,9 @@ class _Walking:
     for entry in found:
       if is_hidden(entry.name) and not self._hidden:
         continue
-      if entry.is_dir(follow_symlinks=False):
+      if entry.is_file(follow_symlinks=False):
+        self.files.append(entry.path)
+      elif entry.is_dir(follow_symlinks=False):
         real.append(entry.path)
         self.folders.append(entry.path)
       elif _safely(entry.is_dir):
@@ -185,10 +189,6 @@ class _Walking:
       else:
         self.skipped.append((entry.path, _why(entry.path)))
     return real
-
-
-def _dirname(path: str) -> str:
-  return os.path.dirname(path) or os.curdir
 
 
 def _identity(folder: str) -> tuple[int, int]:
