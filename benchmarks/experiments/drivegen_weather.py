@@ -37,7 +37,7 @@ FIGURES = {
 SEEDS = (0, 1, 2)
 
 # See `drivegen.measured`.
-SETTINGS = {"number": 12, "steps": 16, "guidance": 8.0}
+SETTINGS = {"number": 24, "steps": 16, "guidance": 8.0}
 
 MEASURE = drivegen.measured
 
