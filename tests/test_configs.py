@@ -39,6 +39,7 @@ EMBEDDED = (
   "mni",
   "captioned_scenes",
   "driving_scenes",
+  "dialogue_scenes",
 )
 RECIPES = ("protopnet_cub200", "protopnet_cars196", "protopnet_dogs")
 

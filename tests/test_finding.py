@@ -144,6 +144,7 @@ def test_a_data_set_is_a_module():
     "composites",
     "compositional",
     "confounded",
+    "dialogue_scenes",
     "digit_bags",
     "digit_canvases",
     "digit_domains",
