@@ -33,6 +33,7 @@ _CONFIGS = (
   "noisy_pseudo_label_diffusion_folder",
   "patchct_folder",
   "pem_folder",
+  "proactive_agents_scenes",
   "promoe_digits",
   "scaleprotoseg_folder",
   "protopnet_composites",

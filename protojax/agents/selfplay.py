@@ -139,7 +139,7 @@ def _curves(world, goals, policy, turns, seed, user, learned):
   """`Curves`, and features of what was asked [g s x]."""
   goal = jnp.asarray(worlds.cells(goals))
   keys = jax.random.split(jax.random.key(seed), len(goal))
-  found = learned if learned is not None else np.zeros(_FEATURES, np.float32)
+  found = learned if learned is not None else np.zeros(FEATURES, np.float32)
   # Where nothing is asked, all stays as it was after the first prompt.
   played = 0 if policy == "none" else turns
   features, asked, *figures = jax.device_get(
@@ -281,7 +281,7 @@ def _features(world: World, belief: Beliefs) -> Float[Array, "u x"]:
   return jnp.concatenate([jnp.stack([*numbers, most], -1), kinds], -1)
 
 
-_FEATURES = 10
+FEATURES = 10
 
 
 def _by_attribute(now: _Now) -> Array:

@@ -36,9 +36,15 @@ PRESET = presets.load("contrast=0.45", "fast", "none")
 
 def load(name: str) -> Any:
   """The method, shrunk, on embedded data; by a dotted name, a toy."""
-  place = f"{name}.config" if "." in name else f"configs.{name}_folder"
+  place = f"{name}.config" if "." in name else _config(name)
   module = importlib.import_module(place)
   return methods.load(module.get_config("debug"))
+
+
+def _config(name: str) -> str:
+  """Of a method of ours; one that is of an embedded world has no folder."""
+  kind = "folder" if Path(f"configs/{name}_folder.py").exists() else "scenes"
+  return f"configs.{name}_{kind}"
 
 
 def resume(method: Any, folder: Path) -> State:

@@ -1,0 +1,1 @@
+"""Proactive agents of the embedded world: what of them is trained."""
