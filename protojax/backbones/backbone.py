@@ -120,10 +120,10 @@ class Backbone:
       blank: gives zeros, for weights that will be loaded: random weights of a
         deep network take half a minute to compile.
     """
-    image = jnp.zeros((1, image_size, image_size, 3))
     if not blank:
+      image = jnp.zeros((1, image_size, image_size, 3))
       return dict(self.module.init(key, image))
-    shapes = jax.eval_shape(self.module.init, key, image)
+    shapes = reading.shapes(self.module, image_size)
     return dict(jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes))
 
   def convert(self, tensors: Tensors) -> PyTree:
@@ -150,10 +150,7 @@ class Backbone:
 
   def grid(self, image_size: int) -> tuple[int, int]:
     """Rows and columns of the map of a square image of `image_size` pixels."""
-    image = jax.ShapeDtypeStruct((1, image_size, image_size, 3), jnp.float32)
-    features, _ = jax.eval_shape(
-      self.module.init_with_output, jax.random.key(0), image
-    )
+    features, _ = reading.traced(self.module, image_size)
     return features.shape[1], features.shape[2]
 
   def features(

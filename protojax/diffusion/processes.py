@@ -16,7 +16,6 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key
 import numpy as np
-from scipy import special
 
 from protojax import parallel
 from protojax.types import ArrayLike, UserError
@@ -233,6 +232,8 @@ def grid(process: Process, count: int) -> Float[np.ndarray, " g"]:
   """
   at = (np.arange(count) + 0.5) / count
   if isinstance(process, Flow):
+    from scipy import special  # Here: every command would import it.
+
     sigma = special.expit(process.mean + process.deviation * special.ndtri(at))
     return (_LONGEST * sigma).astype(np.float32)
   if isinstance(process, Diffusion):

@@ -17,7 +17,6 @@ from jaxtyping import Float, Int, Num
 
 from protojax.layers.conv import on_cpu
 from protojax.prototypes import distance
-from protojax.prototypes import kernel as kernels
 from protojax.prototypes.similarity import Similarity
 from protojax.types import ArrayLike
 
@@ -76,6 +75,9 @@ def nearest(
   windows, flat = _laid_out(features, prototypes, similarity)
   given = jax.lax.stop_gradient((windows, flat))
   if kernel == "pallas":
+    # Here: Pallas takes a tenth of a second.
+    from protojax.prototypes import kernel as kernels
+
     cells = kernels.nearest_cells(*given, similarity.offset(given[0]))
   else:
     cells = _tiled(one, tile, *given)

@@ -7,6 +7,7 @@ and gives tensors by name. `convert` puts them where a module expects them.
 from collections.abc import Callable, Iterator, Mapping
 import contextlib
 import dataclasses
+import functools
 import hashlib
 import importlib.util
 import mmap
@@ -190,14 +191,25 @@ def _check(data: mmap.mmap, sha256: str | None) -> None:
     )
 
 
+@functools.cache
+def traced(module: nn.Module, image_size: int) -> tuple[PyTree, PyTree]:
+  """Shapes of a backbone's map of an image, and of its variables.
+
+  Nothing is computed. A deep network takes a second, and several ask for the
+  same one when a run begins.
+  """
+  key = jax.eval_shape(jax.random.key, 0)
+  image = jax.ShapeDtypeStruct((1, image_size, image_size, 3), jnp.float32)
+  return jax.eval_shape(module.init_with_output, key, image)
+
+
 def shapes(module: nn.Module, image_size: int = 96) -> PyTree:
   """Shapes of a backbone's variables; computes nothing.
 
   They do not depend on the size of images, which must be above 74 for an
   Inception.
   """
-  images = jax.ShapeDtypeStruct((1, image_size, image_size, 3), jnp.float32)
-  return jax.eval_shape(module.init, jax.random.key(0), images)
+  return traced(module, image_size)[1]
 
 
 def convert(
