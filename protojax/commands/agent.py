@@ -38,6 +38,12 @@ bit.
 lets agents ask simulated users who know the picture they want, and tells how
 well the agents know it after each turn. Without --llm it is all of the embedded
 world; with it, goals are the captions of --goals-file.
+
+  python -m protojax agent selfplay --workdir=DIR
+
+takes beliefs and the policy "learned" from a run that was trained with
+configs/proactive_agents_scenes.py, and lets its network judge what would be
+painted after each turn. So do chat, page and replay.
 """
 
 import argparse
@@ -129,6 +135,14 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     metavar="FILE",
     help="of selfplay: where the curves are written to",
   )
+  parser.add_argument(
+    "--workdir",
+    default="",
+    type=cli.path,
+    metavar="DIR",
+    help="a run of configs/proactive_agents_scenes.py, whose network judges"
+    " pictures of the embedded world; by default none does",
+  )
   _of_models(parser)
   parser.add_argument(
     "--host",
@@ -218,7 +232,13 @@ def _share(text: str) -> float:
 
 
 def run(args: argparse.Namespace) -> int:
-  """Runs the command."""
+  """Runs the command.
+
+  Raises:
+    UserError: flags do not go together, or what they name is not there.
+  """
+  if args.workdir and args.llm:
+    raise UserError("--workdir is of the embedded world: leave --llm out")
   if args.what == "replay":
     return cli.operation("replaying").run(args)
   if args.what == "selfplay":

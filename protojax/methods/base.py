@@ -11,6 +11,7 @@ from jaxtyping import Bool, Float, UInt8
 from ml_collections import ConfigDict
 
 from protojax import methods
+from protojax.agents.judge import Trained
 from protojax.data.cuboids import Cuboids
 from protojax.data.splits import SPLITS
 from protojax.data.stream import Stream
@@ -43,6 +44,7 @@ _VERBS = {
   "generates": "generate images",
   "guidable": "draw by texts so that it can be steered",
   "simulates": "simulate",
+  "asks": "train agents that ask",
 }
 
 
@@ -225,6 +227,19 @@ class Simulates(Protocol):
     ...
 
 
+class Asks(Protocol):
+  """A method that trains what agents of `agents` use."""
+
+  def trained(self, state: State, name: str) -> Trained:
+    """Beliefs, a judge of pictures, and a policy.
+
+    Args:
+      state: of the method.
+      name: of the run, for messages.
+    """
+    ...
+
+
 @dataclasses.dataclass(frozen=True)
 class Capabilities:
   """What a method can do, declared on its class.
@@ -245,6 +260,7 @@ class Capabilities:
     generates: makes images: `Generates`.
     guidable: makes images of texts, and can be steered: `GuidableDiffusion`.
     simulates: says what would happen: `Simulates`.
+    asks: trains what agents use: `Asks`.
   """
 
   classifies: Callable[[Any], Classifies] | None = None
@@ -258,6 +274,7 @@ class Capabilities:
   generates: Callable[[Any], Generates] | None = None
   guidable: Callable[[Any], GuidableDiffusion] | None = None
   simulates: Callable[[Any], Simulates] | None = None
+  asks: Callable[[Any], Asks] | None = None
 
 
 class Method(Protocol):

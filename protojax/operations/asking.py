@@ -7,7 +7,7 @@ from protojax import printing
 from protojax.agents.trace import Trace
 from protojax.errors import UserError
 from protojax.interact.asking import Asking
-from protojax.operations import chatting, providing
+from protojax.operations import chatting, providing, taught
 from protojax.operations.serving import served
 
 
@@ -22,22 +22,24 @@ def run(args: argparse.Namespace) -> int:
     raise UserError("--llm=human types in the terminal: take chat")
   folder = Path(args.output)
   folder.mkdir(parents=True, exist_ok=True)
-  models = None
+  models, trained = None, taught.trained(args.workdir)
   if args.llm:
     models = providing.models(args, printing.say, lambda: None)
   file = folder / "dialogue.json"
   trace = Trace(folder / "trace.jsonl")
   if file.exists() and not args.prompt:
-    spoken = chatting.loaded(file, models)
+    spoken = chatting.loaded(file, models, trained)
     printing.say(f"going on with {file}")
   elif file.exists():
     raise UserError(chatting.HELD.format(file=file))
   else:
     prompt = args.prompt or "a coin and a cup"
     begun = chatting.how(args, models, prompt)
-    spoken = chatting.begun(begun, models)
+    spoken = chatting.begun(begun, models, trained)
     spoken.save(file)
     trace.begin(spoken, begun)
+  if models is None:
+    printing.say(taught.said(trained))
   session = Asking(spoken, trace, lambda: spoken.save(file), args.seed)
   stopped = served(session, args, folder, session.state)
   printing.tell(f"{file}: the same command goes on")

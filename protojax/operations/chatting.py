@@ -9,13 +9,14 @@ from typing import NamedTuple, NotRequired, TypedDict
 from PIL import Image
 
 from protojax import json_files, printing
-from protojax.agents import dialogue, facts, prompted
+from protojax.agents import dialogue, facts, language, prompted
 from protojax.agents import trace as traces
 from protojax.agents.dialogue import Dialogue
+from protojax.agents.judge import Trained
 from protojax.agents.questions import Question
 from protojax.agents.trace import Begun, Spoken, Trace
 from protojax.errors import UserError
-from protojax.operations import providing
+from protojax.operations import providing, taught
 from protojax.operations.providing import Models
 from protojax.writing import replacing
 
@@ -33,6 +34,7 @@ class _Chat(NamedTuple):
   lines: Iterator[str]
   args: argparse.Namespace
   folder: Path
+  trained: Trained | None
 
 
 def run(args: argparse.Namespace) -> int:
@@ -45,7 +47,7 @@ def run(args: argparse.Namespace) -> int:
   folder = Path(args.output)
   folder.mkdir(parents=True, exist_ok=True)
   lines = (line.strip() for line in sys.stdin)
-  models = None
+  models, trained = None, taught.trained(args.workdir)
   if args.llm:
     models = providing.models(args, printing.say, lambda: next(lines, None))
   file = folder / "dialogue.json"
@@ -53,19 +55,19 @@ def run(args: argparse.Namespace) -> int:
   if file.exists():
     if args.prompt:
       raise UserError(HELD.format(file=file))
-    spoken = loaded(file, models)
+    spoken = loaded(file, models, trained)
     printing.say(f"going on with {file}")
   else:
-    printing.say(_greeting(models))
+    printing.say(*_greeting(models, trained))
     prompt = args.prompt or _asked("What shall the picture show?", lines)
     if prompt is None:
       return 0
-    spoken = begun(how(args, models, prompt), models)
+    spoken = begun(how(args, models, prompt), models, trained)
     _tell_unknown(spoken)
     spoken.save(file)
     trace.begin(spoken, how(args, models, prompt))
   printing.say(f"So far: {spoken.prompt or 'nothing'}.")
-  _talk(_Chat(spoken, trace, lines, args, folder))
+  _talk(_Chat(spoken, trace, lines, args, folder, trained))
   if models is not None:
     printing.say(f"{models.usage}.")
   return 0
@@ -83,7 +85,9 @@ def how(args: argparse.Namespace, models: Models | None, prompt: str) -> Begun:
   }
 
 
-def begun(begin: Begun, models: Models | None) -> Spoken:
+def begun(
+  begin: Begun, models: Models | None, trained: Trained | None
+) -> Spoken:
   """A dialogue at its beginning.
 
   Raises:
@@ -94,7 +98,8 @@ def begun(begin: Begun, models: Models | None) -> Spoken:
     offline = {str(name): name for name in dialogue.POLICIES}
     if policy not in offline:
       raise UserError(f"without a model there is no policy {policy!r}")
-    return Dialogue(begin["prompt"], policy=offline[policy], seed=seed)
+    grammar = trained.grammar if trained else None
+    return Dialogue(begin["prompt"], grammar, offline[policy], seed=seed)
   return prompted.PromptedDialogue(
     begin["prompt"], models.parser, models.images, policy, seed=seed
   )
@@ -104,7 +109,9 @@ class _Named(TypedDict):
   llm: NotRequired[str]
 
 
-def loaded(file: Path, models: Models | None) -> Spoken:
+def loaded(
+  file: Path, models: Models | None, trained: Trained | None
+) -> Spoken:
   """The dialogue of a file.
 
   Raises:
@@ -117,16 +124,19 @@ def loaded(file: Path, models: Models | None) -> Spoken:
       f"{file} is a dialogue {of}, or name another --output for this one"
     )
   if models is None:
-    return dialogue.load(file)
+    return dialogue.load(file, trained.grammar if trained else None)
   return prompted.load(file, models.parser, models.images)
 
 
-def _greeting(models: Models | None) -> str:
+def _greeting(models: Models | None, trained: Trained | None) -> list[str]:
   if models is None:
-    return "Scenes of an embedded world; no language model reads."
-  return (
+    return [
+      "Scenes of an embedded world; no language model reads.",
+      taught.said(trained),
+    ]
+  return [
     f"What you say is sent to {models.parser.llm.name}, which reads, and asks."
-  )
+  ]
 
 
 def _talk(chat: _Chat) -> None:
@@ -187,6 +197,11 @@ def _paint(chat: _Chat) -> None:
   pictures = spoken.generate(chat.args.pictures, seed)
   write(pictures, chat.folder, len(spoken.turns))
   chat.trace.painted(spoken, pictures, seed)
+  if chat.trained is not None and language.read(spoken.prompt).facts:
+    texts = [spoken.prompt] * len(pictures)
+    yes = chat.trained.judge.p_yes(pictures, texts)
+    each = ", ".join(f"{p:.2f}" for p in yes)
+    printing.say(f"P(yes) that each shows what was said: {each}")
 
 
 def write(pictures, folder: Path, number: int) -> None:

@@ -8,7 +8,7 @@ from protojax.agents import trace as traces
 from protojax.agents.recorded import Recording
 from protojax.agents.trace import Begun, Spoken
 from protojax.errors import UserError
-from protojax.operations import chatting, providing
+from protojax.operations import chatting, providing, taught
 
 
 def run(args: argparse.Namespace) -> int:
@@ -20,13 +20,14 @@ def run(args: argparse.Namespace) -> int:
   if not args.trace:
     raise UserError("replay needs --trace=FILE, such as agent/trace.jsonl")
   path, out = Path(args.trace), Path(args.output)
+  trained = taught.trained(args.workdir)
 
   def begin(begun: Begun) -> Spoken:
     models = None
     if begun["llm"]:
       answers = path.parent / providing.ANSWERS
       models = providing.replaying(Recording(answers), begun["seed"])
-    return chatting.begun(begun, models)
+    return chatting.begun(begun, models, trained)
 
   steps, painted, others = 0, 0, []
   for step in traces.replayed(path, begin):

@@ -55,7 +55,8 @@ class Method:
   capabilities = Capabilities(
     explains=functools.partial(
       in_blocks.Explainer, explanation.explain, in_blocks.LOCAL
-    )
+    ),
+    asks=lambda method: method,
   )
 
   def __init__(
