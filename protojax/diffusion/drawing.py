@@ -43,10 +43,14 @@ def begun(space: Space, key: Array, index: Array) -> Begun:
     key: data of the key of the draw.
     index: numbers of the images [b].
   """
+  return started((space.side, space.side, space.channels), key, index)
+
+
+def started(shape: tuple[int, int, int], key: Array, index: Array) -> Begun:
+  """`begun`, for images of any height, width and channels."""
   keys = parallel.example_keys(parallel.key_of(key), index)
   first, more = jnp.moveaxis(jax.vmap(jax.random.split)(keys), 1, 0)
-  noise = processes.normal(first, space.side, space.side, space.channels)
-  return Begun(noise, more)
+  return Begun(processes.normal(first, *shape), more)
 
 
 def numbered(
@@ -154,13 +158,46 @@ def texts(prompt: str | Sequence[str], count: int) -> list[str]:
   return list(prompt)
 
 
+class Maker(NamedTuple):
+  """What makes images.
+
+  Attributes:
+    network: first argument of `Generator.images`; can be hashed.
+    sample: steps and guidance where nothing else is asked for.
+    given: what it takes, beside the key of the draw.
+    size: images that are made at once, at most.
+  """
+
+  network: Any
+  sample: Any
+  given: Mapping[str, PyTree]
+  size: int
+
+
+def averaged(method: Any, state: State) -> Maker:
+  """A method that draws with its averaged weights."""
+  given = {"weights": state.memory["average"], "assets": state.assets}
+  c = method.config
+  return Maker(method.network, c.sample, given, c.batch_size)
+
+
+class Draw(NamedTuple):
+  """What is asked for; see `methods.generating.Generates`."""
+
+  state: State
+  conditions: Mapping[str, Any]
+  key: Array
+  count: int
+  start: int
+
+
 class Generator(abc.ABC):
-  """Makes numbered images with a method; see `methods.generating.Generates`.
+  """Makes numbered images; see `methods.generating.Generates`.
 
   A method's own has `known`, the conditions that can be asked for; `condition`,
   what images are guided to; `images` and `ways`, functions (network, steps,
   guidance, given, batch) -> rows of a batch, of images and of what `traced`
-  tells; and `asked`.
+  tells; `maker` and `asked`.
   """
 
   known: ClassVar[tuple[str, ...]]
@@ -168,13 +205,12 @@ class Generator(abc.ABC):
   images: ClassVar[Callable[..., dict[str, Array]]]
   ways: ClassVar[Callable[..., dict[str, Array]]]
 
-  def __init__(self, method: Any) -> None:
-    self._method = method
+  @abc.abstractmethod
+  def maker(self, state: State) -> Maker:
+    """What makes the images."""
 
   @abc.abstractmethod
-  def asked(
-    self, conditions: Mapping[str, Any], count: int, start: int
-  ) -> PyTree:
+  def asked(self, draw: Draw) -> PyTree:
     """What a batch holds of the conditions, an image as first axis.
 
     Raises:
@@ -190,8 +226,8 @@ class Generator(abc.ABC):
     start: int = 0,
   ) -> UInt8[np.ndarray, "count H W 3"]:
     """Images; see `methods.generating.Generates`."""
-    images = type(self).images
-    return self._drawn(images, state, conditions, key, count, start)["images"]
+    draw = Draw(state, conditions, key, count, start)
+    return self._drawn(type(self).images, draw)["images"]
 
   def traced(
     self,
@@ -202,30 +238,24 @@ class Generator(abc.ABC):
     start: int = 0,
   ) -> tuple[UInt8[np.ndarray, "count H W 3"], Mapping[str, np.ndarray]]:
     """Images, and the other rows of `ways`."""
-    ways = type(self).ways
-    found = self._drawn(ways, state, conditions, key, count, start)
+    draw = Draw(state, conditions, key, count, start)
+    found = self._drawn(type(self).ways, draw)
     return found.pop("images"), found
 
-  def _drawn(self, function, state, conditions, key, count, start):
-    method = self._method
-    sampler = numbers(
-      method.config.sample, conditions, self.known, self.condition
-    )
-    asked = self.asked(conditions, count, start)
-    given = {
-      "weights": state.memory["average"],
-      "assets": state.assets,
-      "key": np.asarray(jax.random.key_data(key)),
-    }
+  def _drawn(self, function, draw):
+    maker = self.maker(draw.state)
+    sampler = numbers(maker.sample, draw.conditions, self.known, self.condition)
+    asked = self.asked(draw)
+    key = np.asarray(jax.random.key_data(draw.key))
     return numbered(
       functools.partial(
-        function, method.network, sampler.steps, sampler.guidance
+        function, maker.network, sampler.steps, sampler.guidance
       ),
-      given,
+      {**maker.given, "key": key},
       asked,
-      start,
-      count,
-      method.config.batch_size,
+      draw.start,
+      draw.count,
+      maker.size,
     )
 
 

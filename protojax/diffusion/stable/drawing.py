@@ -4,18 +4,15 @@
 numbered, and each depends on the key, its number and its text alone.
 """
 
-from collections.abc import Mapping, Sequence
-import functools
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Float, UInt8
 from ml_collections import ConfigDict
-import numpy as np
 
 from protojax.diffusion import drawing, guidance, pixels, samplers
-from protojax.diffusion.space import Latents
+from protojax.diffusion.drawing import Draw, Maker
 from protojax.diffusion.stable.base import StableDiffusion
 from protojax.diffusion.transformer import Text
 from protojax.types import Array, Batch, PyTree, State, UserError
@@ -24,96 +21,20 @@ from protojax.types import Array, Batch, PyTree, State, UserError
 _USUAL = {"steps": 50, "guidance": 7.5}
 
 
-class Generator:
-  """Makes numbered images of texts.
+class _Canvas(NamedTuple):
+  """What draws, and how many cells high and wide."""
 
-  Attributes:
-    class_names: none: images are drawn by texts.
-  """
-
-  class_names = ()
-
-  def __init__(self, model: StableDiffusion, batch_size: int = 1) -> None:
-    """`batch_size` images are made at once, on all devices."""
-    self._model, self._size = model, batch_size
-
-  def texts(
-    self, prompt: str | Sequence[str] | None, count: int, start: int = 0
-  ) -> list[str]:
-    """The text of each image of a draw.
-
-    Raises:
-      UserError: there is none, or not one for each image.
-    """
-    del start
-    if prompt is None:
-      raise UserError("say what the images show: --prompt=TEXT")
-    return drawing.texts(prompt, count)
-
-  def generate(
-    self,
-    state: State,
-    conditions: Mapping[str, Any],
-    key: Array,
-    count: int,
-    start: int = 0,
-  ) -> UInt8[np.ndarray, "count H W 3"]:
-    """The images `start` to `start + count - 1` of a draw.
-
-    Args:
-      state: `params` are the weights of `base.load`.
-      conditions: "prompt", a text or one for each image; "guidance", "steps".
-      key: of the randomness.
-      count, start: see above.
-
-    Raises:
-      UserError: a condition is unknown or out of range, or a text too long.
-    """
-    return self._drawn(_images, state, conditions, key, count, start)["images"]
-
-  def traced(
-    self,
-    state: State,
-    conditions: Mapping[str, Any],
-    key: Array,
-    count: int,
-    start: int = 0,
-  ) -> tuple[
-    UInt8[np.ndarray, "count H W 3"], dict[str, Float[np.ndarray, "count ..."]]
-  ]:
-    """Images as `generate` makes them, and what they looked at.
-
-    Returns:
-      The images; and "words" [count w h' w']: by how much each place of the
-      blocks to steer by looked at each of the w tokens, mean over heads, these
-      blocks and steps. The sum over tokens is 1.
-    """
-    found = self._drawn(_traced, state, conditions, key, count, start)
-    return found.pop("images"), found
-
-  def _drawn(self, function, state, conditions, key, count, start):
-    model = self._model
-    sampler = drawing.numbers(
-      ConfigDict(_USUAL), conditions, ("prompt", "guidance", "steps"), "text"
-    )
-    texts = self.texts(conditions.get("prompt"), count, start)
-    asked = {
-      "said": model.caption(texts)["tokens"],
-      "null": model.caption([""] * count)["tokens"],
-    }
-    given = {
-      "weights": model.weights(state),
-      "key": np.asarray(jax.random.key_data(key)),
-    }
-    step = functools.partial(function, model, sampler.steps, sampler.guidance)
-    return drawing.numbered(step, given, asked, start, count, self._size)
+  model: StableDiffusion
+  height: int
+  width: int
 
 
 def _images(
-  model: StableDiffusion, steps: int, weight: float, given: PyTree, batch: Batch
+  canvas: _Canvas, steps: int, weight: float, given: PyTree, batch: Batch
 ) -> dict[str, Array]:
   """Rows of a batch: "images"."""
-  x, said, null = _begun(model, given, batch)
+  model = canvas.model
+  x, said, null = _begun(canvas, given, batch)
 
   def network(x: Array, t: Array, text: Any) -> Array:
     return model.predict(given["weights"], x, t, Text(*text))
@@ -124,10 +45,11 @@ def _images(
 
 
 def _traced(
-  model: StableDiffusion, steps: int, weight: float, given: PyTree, batch: Batch
+  canvas: _Canvas, steps: int, weight: float, given: PyTree, batch: Batch
 ) -> dict[str, Array]:
   """Rows of a batch: "images", "words"."""
-  x, said, null = _begun(model, given, batch)
+  model = canvas.model
+  x, said, null = _begun(canvas, given, batch)
   count, h, w, _ = x.shape
   grid = model.grid(h, w, model.steered)
   times = jnp.asarray(model.times(steps))
@@ -159,13 +81,82 @@ def _traced(
 
 
 def _begun(
-  model: StableDiffusion, given: PyTree, batch: Batch
+  canvas: _Canvas, given: PyTree, batch: Batch
 ) -> tuple[Array, Text, Text]:
   """Noise, the text of each image, and what stands for none."""
-  space = Latents(model.side // model.stride, model.unet.latent)
-  noise = drawing.begun(space, given["key"], batch["index"]).noise
+  shape = canvas.height, canvas.width, canvas.model.unet.latent
+  noise = drawing.started(shape, given["key"], batch["index"]).noise
   said, null = (
-    model.read(given["weights"], {"tokens": batch[name]})
+    canvas.model.read(given["weights"], {"tokens": batch[name]})
     for name in ("said", "null")
   )
   return noise, said, null
+
+
+class Generator(drawing.Generator):
+  """Makes numbered images of texts; see `drawing.Generator`.
+
+  "prompt" is a text or one for each image; "guidance" and "steps" are those of
+  the sampler. `traced` tells "words" [count w h' w']: by how much each place of
+  the blocks to steer by looked at each of the w tokens, mean over heads, these
+  blocks and steps. The sum over tokens is 1.
+
+  Attributes:
+    class_names: none: images are drawn by texts.
+  """
+
+  class_names = ()
+  known = ("prompt", "guidance", "steps")
+  condition = "text"
+  images = _images
+  ways = _traced
+
+  def __init__(
+    self,
+    model: StableDiffusion,
+    batch_size: int = 1,
+    size: tuple[int, int] | None = None,
+  ) -> None:
+    """Draws with a model, whose weights are `params` of the state.
+
+    Args:
+      model: of `base.load`.
+      batch_size: images that are made at once, on all devices.
+      size: height and width in pixels; None: those of training.
+
+    Raises:
+      UserError: the model has no images of this size.
+    """
+    self._model, self._size = model, batch_size
+    height, width = size or (model.side, model.side)
+    by = model.stride
+    if height % by or width % by:
+      raise UserError(f"size {height}x{width}: give multiples of {by}")
+    self._canvas = _Canvas(model, height // by, width // by)
+
+  def texts(
+    self, prompt: str | Sequence[str] | None, count: int, start: int = 0
+  ) -> list[str]:
+    """The text of each image of a draw.
+
+    Raises:
+      UserError: there is none, or not one for each image.
+    """
+    del start
+    if prompt is None:
+      raise UserError("say what the images show: --prompt=TEXT")
+    return drawing.texts(prompt, count)
+
+  def maker(self, state: State) -> Maker:
+    """The model; see `drawing.Generator`."""
+    given = {"weights": self._model.weights(state)}
+    return Maker(self._canvas, ConfigDict(_USUAL), given, self._size)
+
+  def asked(self, draw: Draw) -> PyTree:
+    """The text of each image, and none, as tokens; see `drawing.Generator`."""
+    count, caption = draw.count, self._model.caption
+    texts = self.texts(draw.conditions.get("prompt"), count, draw.start)
+    return {
+      "said": caption(texts)["tokens"],
+      "null": caption([""] * count)["tokens"],
+    }

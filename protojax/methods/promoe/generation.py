@@ -9,10 +9,11 @@ from jaxtyping import Int
 import numpy as np
 
 from protojax.diffusion import drawing, guidance, samplers
+from protojax.diffusion.drawing import Draw, Maker
 from protojax.methods.promoe import statistics
 from protojax.methods.promoe.network import MixtureNetwork
 from protojax.shown import shown
-from protojax.types import Array, ArrayLike, Batch, PyTree, UserError
+from protojax.types import Array, ArrayLike, Batch, PyTree, State, UserError
 
 # Times of a draw that `traced` looks at.
 _TRACED = 5
@@ -106,13 +107,20 @@ class Generator(drawing.Generator):
   images = _images
   ways = _traced
 
+  def __init__(self, method: Any) -> None:
+    self._method = method
+
   @property
   def class_names(self) -> tuple[str, ...]:
     """The classes that images are drawn of."""
     return self._method.dataset.class_names
 
-  def asked(
-    self, conditions: Mapping[str, Any], count: int, start: int
-  ) -> PyTree:
+  def maker(self, state: State) -> Maker:
+    """The averaged weights."""
+    return drawing.averaged(self._method, state)
+
+  def asked(self, draw: Draw) -> PyTree:
     """The label of each image; see `drawing.Generator`."""
-    return {"label": _labels(conditions, self.class_names, count, start)}
+    names = self.class_names
+    label = _labels(draw.conditions, names, draw.count, draw.start)
+    return {"label": label}

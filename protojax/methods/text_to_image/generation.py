@@ -1,16 +1,16 @@
 """Draws images from texts; see `diffusion.drawing`."""
 
-from collections.abc import Mapping
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from protojax.diffusion import drawing, guidance, samplers
+from protojax.diffusion.drawing import Draw, Maker
 from protojax.diffusion.transformer import Text
 from protojax.methods.text_to_image import captions
 from protojax.methods.text_to_image.network import TextNetwork, unsaid
-from protojax.types import Array, Batch, PyTree
+from protojax.types import Array, Batch, PyTree, State
 
 
 def _images(
@@ -82,11 +82,17 @@ class Generator(drawing.Generator):
   images = _images
   ways = _traced
 
-  def asked(
-    self, conditions: Mapping[str, Any], count: int, start: int
-  ) -> PyTree:
+  def __init__(self, method: Any) -> None:
+    self._method = method
+
+  def maker(self, state: State) -> Maker:
+    """The averaged weights."""
+    return drawing.averaged(self._method, state)
+
+  def asked(self, draw: Draw) -> PyTree:
     """The text of each image as tokens; see `drawing.Generator`."""
-    texts = self.texts(conditions.get("prompt"), count, start)
+    prompt = draw.conditions.get("prompt")
+    texts = self.texts(prompt, draw.count, draw.start)
     return {"caption": captions.tokens(texts, self._method.vocabulary)}
 
   def texts(self, prompt: Any, count: int, start: int = 0) -> list[str]:

@@ -5,7 +5,6 @@ noise: key, number and steps are alike.
 """
 
 from collections.abc import Mapping, Sequence
-import functools
 from typing import Any
 
 import jax
@@ -14,7 +13,7 @@ import numpy as np
 
 from protojax import parallel
 from protojax.diffusion import drawing, samplers
-from protojax.diffusion.drawing import Numbers
+from protojax.diffusion.drawing import Draw, Maker
 from protojax.diffusion.transformer import Text
 from protojax.methods.vsc import fusion
 from protojax.methods.vsc.network import SearchNetwork, Seen, average
@@ -85,7 +84,7 @@ class Generator(drawing.Generator):
   ways = _traced
 
   def __init__(self, method: Any) -> None:
-    super().__init__(method)
+    self._method = method
     self._kept: dict[tuple, References] = {}
     self._of: Any = None
 
@@ -93,16 +92,21 @@ class Generator(drawing.Generator):
     """The text of each image of a draw; see the base's."""
     return self._method.base_generates.texts(prompt, count, start)
 
-  def asked(
-    self, conditions: Mapping[str, Any], count: int, start: int
-  ) -> PyTree:
-    """Texts and pairs of the images, as arrays; see `drawing.Generator`."""
-    texts = self.texts(conditions.get("prompt"), count, start)
+  def maker(self, state: State) -> Maker:
+    """The base, and the averaged weights of what is fused."""
+    c = self._method.config
+    given = {"base": state.assets["base"], "params": average(state)}
+    return Maker(self._method.network, c.sample, given, c.batch_size)
+
+  def asked(self, draw: Draw) -> PyTree:
+    """Texts, pairs and their prototypes; see `drawing.Generator`."""
+    count = draw.count
+    texts = self.texts(draw.conditions.get("prompt"), count, draw.start)
     model = self._method.network.model
     found = [self._method.placed(text) for text in texts]
     most = self._method.config.pairs.most
     fused = np.array([np.arange(most) < len(each.said) for each in found], bool)
-    wanted = conditions.get("pairs")
+    wanted = draw.conditions.get("pairs")
     if wanted is not None:
       fused &= _wanted(wanted, count, most)
     return {
@@ -110,6 +114,7 @@ class Generator(drawing.Generator):
       "null": dict(model.caption([""] * count)),
       "owner": np.stack([each.owner for each in found]),
       "fused": fused,
+      "vectors": self._vectors(draw.state, texts, draw.key, fused),
     }
 
   def references(
@@ -143,23 +148,6 @@ class Generator(drawing.Generator):
         own = References(*(x[i : i + 1] for x in drawn))
         self._kept[s, data.tobytes()] = own
     return {s: self._kept[s, data.tobytes()] for s in said}
-
-  def _drawn(self, function, state, conditions, key, count, start):
-    method = self._method
-    c, net = method.config, method.network
-    sampler: Numbers = drawing.numbers(
-      c.sample, conditions, self.known, self.condition
-    )
-    asked = self.asked(conditions, count, start)
-    texts = self.texts(conditions.get("prompt"), count, start)
-    asked["vectors"] = self._vectors(state, texts, key, asked["fused"])
-    given = {
-      "base": state.assets["base"],
-      "params": average(state),
-      "key": np.asarray(jax.random.key_data(key)),
-    }
-    step = functools.partial(function, net, sampler.steps, sampler.guidance)
-    return drawing.numbered(step, given, asked, start, count, c.batch_size)
 
   def _vectors(self, state, texts, key, fused):
     """The prototypes of the pairs of texts, [count n v]."""

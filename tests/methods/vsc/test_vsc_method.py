@@ -7,6 +7,7 @@ import pytest
 
 from protojax import methods, parallel
 from protojax.configs import promoe_digits, text_to_image_folder, vsc_folder
+from protojax.diffusion.drawing import Draw
 from protojax.engine import workdir
 from protojax.engine.terms import Now
 from protojax.methods.base import needed
@@ -107,6 +108,17 @@ def test_what_is_told_changes_its_images_alone(method, state, drawn):
 
 
 @pytest.mark.slow
+def test_the_half_without_text_is_never_fused(method, state):
+  """At guidance 0 it alone draws, and what is told does not count."""
+  asked = {**SMALL, "guidance": 0}
+  found = [
+    needed(method, "generates").generate(own, asked, parallel.key(5), 3)
+    for own in (state, _trained(state))
+  ]
+  np.testing.assert_array_equal(*found)
+
+
+@pytest.mark.slow
 def test_one_reference_is_its_prototype(method, state):
   rng = np.random.default_rng(4)
   images = jnp.asarray(rng.integers(0, 256, (2, 1, 32, 32, 3)), jnp.uint8)
@@ -201,5 +213,7 @@ def test_settings_that_do_not_fit_are_refused(key, value, message):
 )
 def test_pairs_that_are_not_there_cannot_be_told(method, pairs, shape):
   generates = needed(method, "generates")
+  asked = {**SMALL, "pairs": pairs}
+  draw = Draw(State({}, {}, {}), asked, parallel.key(0), 3, 0)
   with pytest.raises(UserError, match=rf"pairs of shape \[{shape}\] for 3"):
-    generates.asked({**SMALL, "pairs": pairs}, 3, 0)
+    generates.asked(draw)

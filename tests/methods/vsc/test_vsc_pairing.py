@@ -7,7 +7,7 @@ from protojax import methods
 from protojax.configs import text_to_image_folder
 from protojax.methods.base import needed
 from protojax.methods.vsc import pairing
-from protojax.text import vocabulary
+from protojax.text import pairs, vocabulary
 from protojax.types import UserError
 
 TEXT = "a red cup and a blue striped cat in the snow"
@@ -40,6 +40,18 @@ def test_words_have_their_pairs(places):
   np.testing.assert_array_equal(np.flatnonzero(found.noun), [3, 8])
   assert found.said == ("a red cup", "a blue striped cat")
   assert pairing.placed(places, "a cup", 16, 4).said == ()
+
+
+def test_a_parser_of_ones_own_finds_the_pairs(places):
+  """This one knows that an adjective may stand behind its noun."""
+
+  def parse(words):
+    at = words.index("cup")
+    return (pairs.Pair((at + 2,), at),)
+
+  found = pairing.placed(places, "a cup is red", 16, 4, parse)
+  np.testing.assert_array_equal(np.flatnonzero(found.owner == 0), [2, 4])
+  assert found.said == ("a red cup",)
 
 
 def test_a_word_that_stands_twice_is_told_apart(places):
