@@ -186,6 +186,16 @@ def number(most: float) -> Callable[[str], float]:
   return read
 
 
+def size(text: str) -> tuple[int, int]:
+  """The `type` of an argument that is a height and a width, as 368x1240."""
+  sides = text.lower().split("x")
+  if len(sides) != 2 or not all(s.isdecimal() and int(s) > 0 for s in sides):
+    raise argparse.ArgumentTypeError(
+      f"{shown(text)} is no size: give height and width, such as 368x1240"
+    )
+  return int(sides[0]), int(sides[1])
+
+
 def at_home(text: str) -> str:
   """The `type` of an argument that may be a path: `~` is the home folder.
 

@@ -71,7 +71,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
   )
   parser.add_argument(
     "--size",
-    type=_size,
+    type=cli.size,
     metavar="HxW",
     help="at which images are drawn, such as 368x1240; that of training by"
     " default. Results have the size of their image",
@@ -129,15 +129,6 @@ def _names(text: str) -> tuple[str, ...]:
       f"{shown(bad[0])} is no name: give letters, digits, _ and blanks"
     )
   return names
-
-
-def _size(text: str) -> tuple[int, int]:
-  sides = text.lower().split("x")
-  if len(sides) != 2 or not all(s.isdecimal() and int(s) > 0 for s in sides):
-    raise argparse.ArgumentTypeError(
-      f"{shown(text)} is no size: give height and width, such as 368x1240"
-    )
-  return int(sides[0]), int(sides[1])
 
 
 def run(args: argparse.Namespace) -> int:

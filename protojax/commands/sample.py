@@ -13,7 +13,8 @@ with real ones.
 Classes come in turns, so that all have the same number of images. A model that
 draws by texts has no classes: without --prompt it draws by the captions of test
 images in turns, and prompts.txt has the text of each image. --base draws with a
-Stable Diffusion 1.x or 2.x that you have as a folder of diffusers.
+Stable Diffusion 1.x or 2.x that you have as a folder of diffusers; with it,
+--size=512x768 and --dtype=bfloat16 can be given.
 
 An image depends on the seed and on its number alone: a larger --number leaves
 the first ones as they are, on any number of devices. What stands in the folder
@@ -25,6 +26,7 @@ import argparse
 from protojax import cli
 
 _MOST_GUIDANCE = 100.0
+DTYPES = ("float32", "bfloat16")
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -37,6 +39,19 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     metavar="DIR",
     help="folder of diffusers to draw with, in place of a run; with --prompt"
     " and --output",
+  )
+  parser.add_argument(
+    "--size",
+    type=cli.size,
+    metavar="HxW",
+    help="height and width in pixels of images of --base, such as 512x768; that"
+    " of training by default",
+  )
+  parser.add_argument(
+    "--dtype",
+    choices=DTYPES,
+    help="what U-Net and text tower of --base compute in, and have weights in;"
+    " float32 by default",
   )
   parser.add_argument(
     "--number",

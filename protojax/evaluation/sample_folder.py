@@ -38,6 +38,7 @@ _FLAGS = {
   "steps": "--steps",
   "only_class": "--class",
   "prompt": "--prompt",
+  "size": "--size",
 }
 
 
@@ -53,6 +54,8 @@ class Recipe(TypedDict):
   # Not in folders that were filled before models drew by texts.
   prompt: NotRequired[str | None]
   classes: list[str]
+  # Height and width; not in folders of before it could be given.
+  size: NotRequired[list[int] | None]
 
 
 def claim(folder: Path, recipe: Recipe) -> None:

@@ -12,6 +12,7 @@ import hashlib
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import jax.numpy as jnp
 import numpy as np
 
 from protojax import loading, parallel, printing
@@ -77,6 +78,7 @@ def run(args: argparse.Namespace) -> int:
     "only_class": None if only is None else names[only],
     "prompt": args.prompt or None,
     "classes": list(names),
+    "size": list(args.size) if args.size else None,
   }
   if parallel.is_primary():
     sample_folder.claim(output, recipe)
@@ -108,7 +110,14 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _of_run(args: argparse.Namespace) -> _Drawn:
-  """A trained run."""
+  """A trained run.
+
+  Raises:
+    UserError: it is none, or an argument is for a folder of diffusers.
+  """
+  for name in ("size", "dtype"):
+    if getattr(args, name):
+      raise UserError(f"--{name} is of --base: images of a run have its own")
   folder = Path(args.workdir or workdir.newest(Path("runs")))
   method, state, config = loading.load(folder)
   generates = needed(method, "generates")
@@ -135,10 +144,10 @@ def _of_base(args: argparse.Namespace) -> _Drawn:
   for name, value in (("prompt", args.prompt), ("output", args.output)):
     if not value:
       raise UserError(f"--base needs --{name}, too")
-  model, weights = base.load(args.base)
+  model, weights = base.load(args.base, jnp.dtype(args.dtype or "float32").type)
   size = parallel.whole_batch(args.batch_size or 1)
   return _Drawn(
-    Generator(model, size),
+    Generator(model, size, args.size),
     State(weights, {}, {}),
     "stable_diffusion",
     Path(args.output),

@@ -37,6 +37,12 @@ def test_what_is_missing_or_too_much_is_told(folder, tmp_path, capsys):
     ((there[0], "--prompt=red"), "--base needs --output, too"),
     ((*there, "--prompt=red", "--workdir=x"), "give one of them"),
     (
+      (*there, "--prompt=red", "--size=13x12"),
+      "size 13x12: give multiples of 2",
+    ),
+    (("--size=12x12",), "--size is of --base: images of a run"),
+    (("--dtype=bfloat16",), "--dtype is of --base: images of a run"),
+    (
       (f"--base={tmp_path}", there[1], "--prompt=red"),
       "has no model_index.json",
     ),
@@ -75,3 +81,18 @@ def test_images_of_a_text_stand_in_a_folder(folder, tmp_path, capsys):
     generator.texts(["a"] * 3, 2)
   with pytest.raises(UserError, match="say what the images show"):
     generator.texts(None, 2)
+
+
+@pytest.mark.slow
+def test_images_of_another_size_and_in_half_precision(folder, tmp_path, capsys):
+  typed = [f"--base={folder}", f"--output={tmp_path}", "--prompt=a red cup"]
+  typed += ["--number=1", "--steps=2", "--dtype=bfloat16"]
+  assert sample(*typed, "--size=8x20") == 0
+  image = np.asarray(Image.open(tmp_path / "images" / "000000.png"))
+  assert image.shape == (8, 20, 3)
+  assert image.std() > 1
+  said = refused(capsys, *typed)
+  assert "--size: [8, 20] there, not given now" in said
+  assert "checkpoint" not in said
+  typed.remove("--dtype=bfloat16")
+  assert "checkpoint" in refused(capsys, *typed, "--size=8x20")
