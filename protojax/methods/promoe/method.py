@@ -20,7 +20,7 @@ from protojax import parallel
 from protojax.data import stream as stream_lib
 from protojax.datasets import latent_files
 from protojax.datasets.dataset import Dataset
-from protojax.diffusion import autoencoder_file, processes
+from protojax.diffusion import autoencoder_file, held_out, processes
 from protojax.diffusion import settings as diffusion
 from protojax.diffusion.autoencoder import Autoencoder
 from protojax.diffusion.space import Latents, Pixels, Space
@@ -258,9 +258,8 @@ class Method:
     def at(number: Array, t: Array) -> Array:
       return self.network.seen(average(state), batch, t, number).error
 
-    times = self._times
-    each = jax.lax.map(lambda x: at(*x), (jnp.arange(len(times)), times))
-    return {"loss": jnp.mean(each, axis=0)}
+    times = self.config.evaluation.times
+    return {"loss": held_out.means(self.network.process, times, at)}
 
   @functools.cached_property
   def _times(self) -> np.ndarray:
@@ -269,16 +268,11 @@ class Method:
   def evaluate(self, state: State, split: str) -> Metrics:
     """Loss of the averaged weights on a fixed grid, and the routing.
 
-    "loss" is the mean over times and examples, each with its own noise; "gain"
-    the mean square of what is to be predicted over that of the error, 1 for a
-    network that predicts nothing. Figures of the routing are means over the
-    layers, see `statistics.figures`.
+    "loss" and "gain" are those of `held_out.metrics`. Figures of the routing
+    are means over the layers, see `statistics.figures`.
     """
     found = self.measured(state, split)
-    metrics = {
-      "loss": float(found["loss"] / found["count"]),
-      "gain": float(found["target"] / found["loss"]),
-    }
+    metrics = held_out.metrics(found)
     if self.network.rule is not None:
       of_layers = statistics.figures(
         network_lib.prototypes(average(state)), found

@@ -13,12 +13,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from ml_collections import ConfigDict
-import numpy as np
 import optax
 
 from protojax import parallel
 from protojax.data import stream as stream_lib
-from protojax.diffusion import processes
+from protojax.diffusion import held_out, processes
 from protojax.engine import memory
 from protojax.engine.optimizer import grouped, scheduled
 from protojax.engine.stage import Fit, steps
@@ -107,40 +106,31 @@ class Method:
   # For the commands.
 
   def predict(self, state: State, batch: Batch) -> Mapping[str, Array]:
-    """ "loss" [b] of the averaged weights on the fixed grid of times."""
+    """Of the averaged weights, means over the fixed grid of times.
+
+    "loss" [b], and "target" [b], the mean square of what is to be predicted.
+    """
     net, weights = self.network, average(state)
     text = net.read(weights, batch["caption"])
 
-    def at(number: Array, t: Array) -> tuple[Array, Array]:
+    def at(number: Array, t: Array) -> dict[str, Array]:
       given = processes.fixed(
         net.process, net.space.clean(batch), batch["index"], t, number
       )
       found = net.apply(weights, given.x, given.t, text)
       error = processes.squared_error(found, given.target)
-      return error, jnp.mean(given.target**2, axis=(1, 2, 3))
+      return {
+        "loss": error,
+        "target": jnp.mean(given.target**2, axis=(1, 2, 3)),
+      }
 
-    times = self._times
-    found = jax.lax.map(lambda x: at(*x), (jnp.arange(len(times)), times))
-    error, target = (jnp.mean(x, axis=0) for x in found)
-    return {"loss": error, "target": target}
-
-  @functools.cached_property
-  def _times(self) -> np.ndarray:
-    return processes.grid(self.network.process, self.config.evaluation.times)
+    return held_out.means(net.process, self.config.evaluation.times, at)
 
   def evaluate(self, state: State, split: str) -> Metrics:
-    """Loss of the averaged weights on a fixed grid of times.
-
-    "loss" is the mean over times and examples, each with its own noise; "gain"
-    the mean square of what is to be predicted over that of the error, 1 for a
-    network that predicts nothing.
-    """
+    """Loss and gain of the averaged weights; see `held_out.metrics`."""
     batches = self.stream(split).batches()
     total = parallel.summed(self.predict, state, batches, _TOTALS)
-    return {
-      "loss": total["loss"] / total["count"],
-      "gain": total["target"] / total["loss"],
-    }
+    return held_out.metrics(total)
 
   def summary(
     self, state: State, stages: Sequence[Mapping[str, Any]]

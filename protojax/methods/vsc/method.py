@@ -23,7 +23,7 @@ from protojax import parallel
 from protojax.data import stream as stream_lib
 from protojax.datasets.dataset import Dataset
 from protojax.datasets.stand_in import StandIn
-from protojax.diffusion import pixels, processes
+from protojax.diffusion import held_out, pixels, processes
 from protojax.diffusion.drawing import Numbers
 from protojax.diffusion.guidable import GuidableDiffusion
 from protojax.diffusion.processes import Noised
@@ -307,24 +307,21 @@ class Method:
     text = self._told(average(state), state, batch, told)
     clean = self._clean(state, batch)
 
-    def at(number: Array, t: Array) -> tuple[Array, Array, Array]:
+    def at(number: Array, t: Array) -> dict[str, Array]:
       given = processes.fixed(
         self.model.process, clean, batch["index"], t, number
       )
       error, found = self._compared(state, batch, given, text)
-      return error, jnp.mean(given.target**2, axis=(1, 2, 3)), found
+      target = jnp.mean(given.target**2, axis=(1, 2, 3))
+      return {"loss": error, "target": target, "localisation": found}
 
-    times = processes.grid(self.model.process, self.config.evaluation.times)
-    found = jax.lax.map(lambda x: at(*x), (jnp.arange(len(times)), times))
-    names = "loss", "target", "localisation"
-    return {
-      name: jnp.mean(x, axis=0) for name, x in zip(names, found, strict=True)
-    }
+    times = self.config.evaluation.times
+    return held_out.means(self.model.process, times, at)
 
   def evaluate(self, state: State, split: str) -> Metrics:
     """Means over a split and a fixed grid of times.
 
-    "loss" and "gain" are as the base's; "localisation" is L_loc, which is
+    "loss" and "gain" are those of `held_out.metrics`; "localisation" is L_loc,
     lower the more the words look at their things. Before there are references
     nothing is told.
     """
@@ -332,11 +329,8 @@ class Method:
       return {}
     batches = self.stream(split).batches()
     total = parallel.summed(self.predict, state, batches, _TOTALS)
-    return {
-      "loss": total["loss"] / total["count"],
-      "gain": total["target"] / total["loss"],
-      "localisation": total["localisation"] / total["count"],
-    }
+    seen = total["localisation"] / total["count"]
+    return {**held_out.metrics(total), "localisation": seen}
 
   def summary(
     self, state: State, stages: Sequence[Mapping[str, Any]]
