@@ -1,16 +1,17 @@
 """`python -m protojax generate` on a model with random weights."""
 
-import jax
+from pathlib import Path
+
 import numpy as np
 from PIL import Image
 import pytest
 
-from protojax import cli, methods, parallel
+from protojax import cli, methods
 from protojax.configs import text_to_image_folder
-from protojax.engine import workdir
-from protojax.engine.checkpoint import Checkpoints, Progress
 from protojax.evaluation import held_objects, labelled_scenes
-from protojax.types import State
+from protojax.operations import regenerating
+from tests import starts
+from tests.common.processes import finish, start
 
 NONE = "DontCare -1 -1 -10 1 1 9 9 -1 -1 -1 -1000 -1000 -1000 -10"
 # Height and width of an image, and its labels.
@@ -37,19 +38,7 @@ def run_of(folder, weather):
   config = text_to_image_folder.get_config("debug")
   config.data.weather = weather
   method = methods.load(config)
-  shapes = jax.eval_shape(method.init, parallel.init_key(0))
-  rng = np.random.default_rng(0)
-  weights = jax.tree.map(
-    lambda x: np.float32(0.1 * rng.normal(size=x.shape)), shapes.params
-  )
-  state = State(weights, {}, {}, {"average": weights})
-  workdir.claim(folder, config, methods.later)
-  workdir.claim_classes(folder, method.dataset.class_names)
-  checkpoints = Checkpoints(folder)
-  checkpoints.save(Progress(finished=True), state, {})
-  checkpoints.close()
-  (folder / "summary.json").write_text("{}")
-  return folder
+  return starts.ended(folder, method, starts.averaged(method))
 
 
 def scenes(folder):
@@ -69,11 +58,11 @@ def data(tmp_path_factory):
   return scenes(tmp_path_factory.mktemp("kitti"))
 
 
-def generate(run, data, output, *arguments):
+def typed(run, data, output, *arguments):
   condition = ["--condition=snow,fog"]
   if any(word.startswith("--condition") for word in arguments):
     condition = []
-  typed = [
+  return [
     f"--workdir={run}",
     f"--images={data / 'image_2'}",
     f"--labels={data / 'label_2'}",
@@ -82,15 +71,38 @@ def generate(run, data, output, *arguments):
     *SMALL,
     *arguments,
   ]
-  return cli.run("generate", typed, "python -m protojax")
+
+
+def generate(*given):
+  return cli.run("generate", typed(*given), "python -m protojax")
 
 
 @pytest.fixture(scope="module")
-def made(run, data, tmp_path_factory):
+def traced():
+  """A row for each time that the program of images was traced."""
+  return []
+
+
+@pytest.fixture(scope="module")
+def made(run, data, traced, tmp_path_factory):
   output = tmp_path_factory.mktemp("new") / "all"
   calibration = f"--calibration={data / 'calib'}"
-  assert generate(run, data, output, calibration, "--shown=1") == 0
+  drawn = regenerating.drawn
+
+  def counted(*given):
+    traced.append(given)
+    return drawn(*given)
+
+  with pytest.MonkeyPatch.context() as patch:
+    patch.setattr(regenerating, "drawn", counted)
+    assert generate(run, data, output, calibration, "--shown=1") == 0
   return output
+
+
+@pytest.mark.slow
+def test_one_program_does_for_all_sizes_boxes_and_conditions(made, traced):
+  assert len(list(made.glob("*/image_2/*.png"))) == 4  # in two batches
+  assert len(traced) == 1
 
 
 @pytest.mark.slow
@@ -114,6 +126,22 @@ def test_conditions_draw_different_images(made):
     for c in ("snow", "fog")
   )
   assert (one != other).any()
+
+
+@pytest.mark.slow
+def test_one_device_draws_what_two_draw(run, data, made, tmp_path):
+  """`made` is of this process, which has two; a row on each in a batch."""
+  output = tmp_path / "one"
+  finish(start(["-m", "protojax", "generate", *typed(run, data, output)]))
+  paths = sorted(made.glob("*/image_2/*.png"))
+  assert len(paths) == 4
+  for path in paths:
+    two, one = (
+      np.int32(Image.open(p)) for p in (path, output / path.relative_to(made))
+    )
+    # Products over other batches round in another way.
+    assert np.abs(one - two).max() <= 1
+    assert np.mean(one != two) < 0.01
 
 
 @pytest.mark.slow
@@ -148,6 +176,7 @@ def test_what_stands_is_not_made_again(run, data, made, capsys):
 def test_a_folder_of_other_settings_is_refused(run, data, made, capsys):
   assert generate(run, data, made, "--semantic=5") == cli.EXIT_USER_ERROR
   said = capsys.readouterr().err
+  assert f"skipped {data / 'image_2' / '000302.png'}: " in said
   assert "made with other settings: name another folder" in said
 
 
@@ -180,7 +209,7 @@ def _dog(data):
 
 
 @pytest.mark.parametrize(
-  ("spoil", "typed", "said"),
+  ("spoil", "arguments", "said"),
   [
     (_box, (), "000301.txt: the box of object 1 ('cat'), 2 3 50 30 (left"),
     (_line, (), "000301.txt, line 1: 'cat 0 0 0 2 3 x 30"),
@@ -195,14 +224,14 @@ def _dog(data):
     (None, ("--model=x",), "--model and --workdir are two models: give one"),
   ],
 )
-def test_bad_input_is_one_line(run, tmp_path, capsys, spoil, typed, said):
+def test_bad_input_is_one_line(run, tmp_path, capsys, spoil, arguments, said):
   data = scenes(tmp_path / "kitti")
   if spoil:
     spoil(data)
-  typed = [
-    f"{t}={data / 'calib'}" if t == "--calibration" else t for t in typed
+  arguments = [
+    f"{x}={data / 'calib'}" if x == "--calibration" else x for x in arguments
   ]
-  found = generate(run, data, tmp_path / "new", *typed)
+  found = generate(run, data, tmp_path / "new", *arguments)
   assert found == cli.EXIT_USER_ERROR
   lines = capsys.readouterr().err.strip().splitlines()
   errors = [line for line in lines if line.startswith("error:")]
@@ -220,7 +249,7 @@ def test_a_condition_that_is_known_but_was_never_shown(data, tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
-  ("typed", "said"),
+  ("argument", "said"),
   [
     ("--condition=snow,snow", "is no list of different names"),
     ("--condition=../x", "is no name"),
@@ -229,10 +258,10 @@ def test_a_condition_that_is_known_but_was_never_shown(data, tmp_path, capsys):
   ],
 )
 def test_what_is_typed_wrongly_is_said(
-  run, data, tmp_path, capsys, typed, said
+  run, data, tmp_path, capsys, argument, said
 ):
   with pytest.raises(SystemExit):
-    generate(run, data, tmp_path / "new", typed)
+    generate(run, data, tmp_path / "new", argument)
   assert said in capsys.readouterr().err
 
 
@@ -254,4 +283,4 @@ def test_names_that_count(data):
   )
   assert [scene.names for scene in found] == [("cup",)]
   np.testing.assert_array_equal(found[0].boxes, [[4, 5, 36, 30.5]])
-  assert len(skipped) == 2
+  assert [Path(name).stem for name, _ in skipped] == ["000301", "000302"]
