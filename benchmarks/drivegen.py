@@ -248,7 +248,7 @@ class Steered:
     settings = dataclasses.replace(
       s,
       region=arm.region,
-      semantic=s.semantic if arm.keys else 0,
+      semantic=s.semantic if arm.keys else 0.0,
       guidance=s.guidance * arm.share,
     )
     if settings not in self._programs:
