@@ -2,11 +2,11 @@
 
 A goal is a scene. The first prompt names its things and nothing more; the agent
 asks, the user answers of the goal, and after every answer it is measured how
-well the agent knows the goal. All goals, and all turns of them, are one
+well the agent knows the goal. All turns of many goals, by any policy, are one
 compiled program.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 import functools
 from typing import Literal, NamedTuple, get_args
 
@@ -15,9 +15,9 @@ import jax.numpy as jnp
 from jaxtyping import Bool, Float, Int
 import numpy as np
 
-from protojax.agents import beliefs, policies, scenes
+from protojax.agents import choices
 from protojax.agents import world as worlds
-from protojax.agents.beliefs import Beliefs
+from protojax.agents.choices import FEATURES, Now
 from protojax.agents.likelihood import LEAST
 from protojax.agents.policies import NOTHING
 from protojax.agents.scenes import Scenes
@@ -28,9 +28,7 @@ Policy = Literal[
   "ag1", "binary", "eig", "learned", "checklist", "random", "none"
 ]
 POLICIES: Sequence[Policy] = get_args(Policy)
-# More training scenes than these are not looked through one by one for what an
-# answer would tell; of more that agree, so many stand for all.
-_LOOKED_AT = 256
+# Goals of one call: so many keep the arrays over scenes small.
 _AT_ONCE = 50
 _E, _A, _R, _V = worlds.SIZES
 _T = _E - 2  # entities that may be missing
@@ -70,20 +68,6 @@ class Curves(NamedTuple):
   told: Float[np.ndarray, "g t"]
 
 
-class _Now(NamedTuple):
-  """All that a policy may look at."""
-
-  world: World
-  told: Told
-  belief: Beliefs
-  turn: Array
-  key: Array
-  learned: Array
-
-
-_Chooses = Callable[[_Now], Array]  # a question of `beliefs.place`
-
-
 def play(
   world: World,
   goals: Scenes,
@@ -120,8 +104,8 @@ def fit(
 ) -> Float[np.ndarray, " x"]:
   """Learns how much a question is worth, from dialogues of random questions.
 
-  The worth of an unknown is a weighted sum of its features (`_features`): the
-  least squares fit to what `Curves.weighted` lost by the answer.
+  The worth of an unknown is a weighted sum of `choices.features`: the least
+  squares fit to what `Curves.weighted` lost by the answer.
 
   Args:
     world: of the agent's beliefs.
@@ -137,48 +121,77 @@ def fit(
 
 def _curves(world, goals, policy, turns, seed, user, learned):
   """`Curves`, and features of what was asked [g s x]."""
-  goal = jnp.asarray(worlds.cells(goals))
-  keys = jax.random.split(jax.random.key(seed), len(goal))
-  found = learned if learned is not None else np.zeros(FEATURES, np.float32)
-  # Where nothing is asked, all stays as it was after the first prompt.
-  played = 0 if policy == "none" else turns
-  features, asked, *figures = jax.device_get(
-    _played(world, goal, keys, user, np.float32(found), policy, played)
+  world = jax.device_put(world)
+  keys = jax.random.split(jax.random.key(seed), goals.size)
+  weights = np.zeros(FEATURES) if learned is None else learned
+  number = list(choices.CHOOSES).index(policy)
+  goal = worlds.cells(goals)
+  parts = []
+  for first in range(0, goals.size, _AT_ONCE):
+    # Filled up by the last goal, so that one program plays for any number.
+    those = np.minimum(first + np.arange(_AT_ONCE), goals.size - 1)
+    of_these = goal[those], keys[those], user, np.float32(weights), number
+    parts.append(_played(world, *of_these, turns))
+  features, asked, *figures = (
+    np.concatenate(part, 1).swapaxes(0, 1)[: goals.size]
+    for part in zip(*jax.device_get(parts), strict=True)
   )
-  left = (0, 0), (0, turns - played)
-  asked = np.pad(asked, left, constant_values=NOTHING)
-  figures = [np.pad(x, left, mode="edge") for x in figures]
-  return Curves(asked, *figures), features
+  return Curves(asked[:, :-1], *figures), features[:, :-1]
 
 
-@functools.partial(jax.jit, static_argnames=("policy", "turns"))
-def _played(world, goal, keys, user, learned, policy: str, turns: int):
-  choose = _CHOOSES[policy]
+@functools.partial(jax.jit, static_argnames="turns")
+def _played(world, goal, keys, user, learned, policy, turns: int):
+  """Features, questions and figures of some goals after each turn [t b].
 
-  def one(goal, key):
-    told = worlds.named(world, goal[:_T])
+  The policy is a number: to compile one program of all is cheaper than one of
+  each.
+  """
+  names = list(choices.CHOOSES)
+  yes_or_no = policy == names.index("binary")
+  # Where nothing is asked, all stays as it was after the first prompt.
+  played = jnp.where(policy == names.index("none"), 0, turns)
 
-    def turn(told, number):
-      now = jax.random.fold_in(key, number)
-      asks, answers, paints = jax.random.split(now, 3)
-      belief = worlds.believe(world, told)
-      asked = choose(_Now(world, told, belief, number, asks, learned))
-      unknown = jnp.asarray(worlds.UNKNOWN)[jnp.maximum(asked, 0)]
-      features = _features(world, belief)[unknown]
-      figures = _figures(world, goal, told, belief, paints)
-      told = answered(
-        world, told, goal, asked, policy == "binary", user, answers
-      )
-      return told, (asked, features, figures)
+  def measured(goal, told, belief, asked, key):
+    unknown = jnp.asarray(worlds.UNKNOWN)[jnp.maximum(asked, 0)]
+    features = choices.features(world, belief)[unknown]
+    return features, asked, *_figures(world, goal, told, belief, key)
 
-    # The last one is asked for nothing: its figures are those after the turns.
-    _, (asked, features, figures) = jax.lax.scan(
-      turn, told, jnp.arange(turns + 1)
+  def answer(told, goal, asked, key):
+    return answered(world, told, goal, asked, yes_or_no, user, key)
+
+  def go(told, number):
+    parts = jax.vmap(lambda key: _parts(key, number))(keys)
+    asks, answers, paints = (parts[:, i] for i in range(3))
+    belief = jax.vmap(lambda told: worlds.believe(world, told))(told)
+
+    def ask(choose, told, belief, key):
+      return choose(Now(world, told, belief, number, key, learned))
+
+    chooses = [
+      jax.vmap(functools.partial(ask, choose))
+      for choose in choices.CHOOSES.values()
+    ]
+    asked = jax.lax.switch(policy, chooses, told, belief, asks)
+    found = jax.vmap(measured)(goal, told, belief, asked, paints)
+    return jax.vmap(answer)(told, goal, asked, answers), found
+
+  def turn(last, number):
+    last = jax.lax.cond(
+      number <= played, lambda: go(last[0], number), lambda: last
     )
-    return features[:-1], asked[:-1], *figures
+    return last, last[1]
 
-  # So many at once as keep the arrays over scenes small.
-  return jax.lax.map(lambda x: one(*x), (goal, keys), batch_size=_AT_ONCE)
+  told = jax.vmap(lambda goal: worlds.first_told(world, goal[:_T]))(goal)
+  features = jnp.zeros((len(goal), FEATURES))
+  asked, figures = jnp.zeros(len(goal), jnp.int32), [jnp.zeros(len(goal))] * 4
+  start = told, (features, asked, *figures)
+  # The last one is asked for nothing: its figures are those after the turns.
+  return jax.lax.scan(turn, start, jnp.arange(turns + 1))[1]
+
+
+def _parts(key, turn):
+  """Keys of a turn: of the question, the answer and the picture."""
+  return jax.random.split(jax.random.fold_in(key, turn), 3)
 
 
 def answered(
@@ -186,7 +199,7 @@ def answered(
   told: Told,
   goal: Bool[Array, " k"],
   question: Int[Array, ""],
-  yes_or_no: bool,
+  yes_or_no: Bool[ArrayLike, ""],
   user: User,
   key: Array,
 ) -> Told:
@@ -217,10 +230,8 @@ def answered(
     other, jnp.where(same & ~goal & ~told.no, 0.0, -jnp.inf)
   )
   value = jnp.where(wrong, other, right)
-  if yes_or_no:
-    cell, holds = asked, goal[asked] ^ wrong
-  else:
-    cell, holds = value, jnp.asarray(True)
+  cell = jnp.where(yes_or_no, asked, value)
+  holds = jnp.where(yes_or_no, goal[asked] ^ wrong, True)
   # Of an appearance: of what is missing, its absence.
   cell = jnp.where(there, cell, missing)
   holds = jnp.where(there, holds, goal[missing] ^ (wrong & (asked < _E)))
@@ -248,8 +259,8 @@ def _figures(world, goal, told, belief, key) -> tuple[Array, ...]:
     (jnp.arange(worlds.CELLS) < _T) | (jnp.arange(worlds.CELLS) >= _E)
   )
   least = told.against == jnp.min(told.against)
-  nth = jax.random.randint(key, (), 1, jnp.sum(least) + 1)
-  drawn = jnp.searchsorted(jnp.cumsum(least), nth)
+  rank = jax.random.randint(key, (), 1, jnp.sum(least) + 1)
+  drawn = worlds.nth(least, rank[None])[0]
   sure = jnp.zeros(worlds.UNKNOWNS, bool).at[worlds.UNKNOWN].max(told.yes)
   painted = jnp.where(
     sure[worlds.UNKNOWN],
@@ -260,128 +271,3 @@ def _figures(world, goal, told, belief, key) -> tuple[Array, ...]:
   said = jnp.sum(told.yes & fact)
   both = jnp.sum(told.yes) + jnp.sum(fact)
   return weighted, unweighted, recall, 2 * said / both
-
-
-def _features(world: World, belief: Beliefs) -> Float[Array, "u x"]:
-  """What "learned" looks at of each unknown.
-
-  Importance, entropy, probability of what it needs, these two and all three
-  multiplied, the largest probability, and which kind of unknown it is.
-  """
-  appears = jnp.asarray(belief.appears)
-  yes_no = jnp.stack([appears, 1 - appears], -1)
-  values = [yes_no, belief.attributes.reshape(-1, _V), belief.relations]
-  entropy = jnp.concatenate([beliefs.entropy(p) for p in values])
-  most = jnp.concatenate([jnp.max(p, -1) for p in values])
-  there = jnp.prod(appears[worlds.NEEDS], -1) ** jnp.where(_ALONE, 0.5, 1)
-  there = jnp.where(_TOPIC == 1, 1.0, there)
-  weight = worlds.importances(world)[_FIRST_CELL]
-  numbers = [weight, entropy, there, weight * entropy, weight * entropy * there]
-  kinds = _TOPIC[:, None] == np.arange(4)
-  return jnp.concatenate([jnp.stack([*numbers, most], -1), kinds], -1)
-
-
-FEATURES = 10
-
-
-def _by_attribute(now: _Now) -> Array:
-  # There is a limit of turns: what is open is asked for to the end.
-  return policies.by_attribute(now.belief, jnp.inf).question
-
-
-def _by_candidate(now: _Now) -> Array:
-  return policies.by_candidate(now.belief).question
-
-
-def _at_random(now: _Now) -> Array:
-  return policies.at_random(now.belief, now.key).question
-
-
-def _any(now: _Now) -> Array:
-  """Anything that may be asked for, appearances as well."""
-  drawn = jax.random.uniform(now.key, (worlds.UNKNOWNS,), minval=0.5)
-  return _best(worlds.open_unknowns(now.belief), drawn)
-
-
-def _by_worth(now: _Now) -> Array:
-  """The policy "learned"."""
-  worth = _features(now.world, now.belief) @ now.learned
-  # What is worth least is still asked, as by the others.
-  can = worlds.open_unknowns(now.belief)
-  return _best(can, 1 + worth - jnp.min(worth))
-
-
-def _none(now: _Now) -> Array:
-  del now
-  return jnp.asarray(NOTHING)
-
-
-def _by_gain(now: _Now) -> Array:
-  """The policy "eig", by the scenes that agree with what was told."""
-  world, told = now.world, now.told
-  agree = told.against == 0
-  found = jnp.sum(agree)
-  ranks = jnp.arange(_LOOKED_AT) * found // _LOOKED_AT + 1
-  drawn = jnp.searchsorted(jnp.cumsum(agree), ranks)
-  codes = jax.nn.one_hot(jnp.asarray(world.codes)[drawn], _V + 1)
-  seen = jnp.einsum("nfa,ngv->fagv", codes, codes[..., :_V])
-  # As the beliefs: beside some scenes in which the unknowns are independent.
-  before = worlds.expected(world, told)
-  apart = jnp.einsum("fa,gv->fagv", before, before[:, :_V])
-  same = jnp.arange(worlds.UNKNOWNS)
-  known = jnp.eye(_V + 1, _V)[None]
-  apart = apart.at[same, :, same].set(before[..., None] * known)
-  together = seen * (found / _LOOKED_AT) + scenes.PRIOR * apart
-  together /= found + scenes.PRIOR
-  weight = worlds.importances(world)[_FIRST_CELL]
-  gains = policies.gains_of(together, weight)
-  return _best(worlds.open_unknowns(now.belief), gains)
-
-
-def _by_list(now: _Now) -> Array:
-  """The policy "checklist": topic by topic in turn, whatever is believed.
-
-  Topics are the looks of the things, further things, where they stand, and the
-  whole: those that the principles of the paper's third agent name.
-  """
-  named = jnp.asarray(now.told.yes)[:_T]
-  can = worlds.open_unknowns(now.belief)
-  of_named = jnp.all(jnp.append(named, jnp.ones(2, bool))[worlds.NEEDS], -1)
-  can &= of_named | (_TOPIC == 1)
-  later = (_TOPIC - now.turn) % 4 * worlds.UNKNOWNS + jnp.arange(
-    worlds.UNKNOWNS
-  )
-  return _best(can, 1.0 / (1 + later))
-
-
-def _topics() -> np.ndarray:
-  of_thing = np.repeat(np.arange(_E) < _T, _A)
-  return np.concatenate(
-    [np.full(_E, 1), np.where(of_thing, 0, 3), np.full(_R, 2)]
-  )
-
-
-_TOPIC = _topics()
-_ALONE = worlds.NEEDS[:, 0] == worlds.NEEDS[:, 1]
-_FIRST_CELL = np.searchsorted(worlds.UNKNOWN, np.arange(worlds.UNKNOWNS))
-
-
-def _best(
-  can: Bool[Array, " u"], score: Float[ArrayLike, " u"]
-) -> Int[Array, ""]:
-  """The question for the best unknown that may be asked for."""
-  score = jnp.where(can, score, 0.0)
-  best = jnp.argmax(score)
-  return jnp.where(score[best] > 0, jnp.asarray(_FIRST_CELL)[best], NOTHING)
-
-
-_CHOOSES: dict[str, _Chooses] = {
-  "ag1": _by_attribute,
-  "binary": _by_candidate,
-  "eig": _by_gain,
-  "learned": _by_worth,
-  "checklist": _by_list,
-  "random": _at_random,
-  "none": _none,
-  "any": _any,
-}

@@ -9,6 +9,7 @@ types, the background and the style, and of the pairs of types, in the order
 of `scenes`.
 """
 
+import math
 from typing import NamedTuple
 
 import jax.numpy as jnp
@@ -188,8 +189,8 @@ class Told(NamedTuple):
   against: Int[ArrayLike, " n"]
 
 
-def named(world: World, things: Bool[ArrayLike, " t"]) -> Told:
-  """That these types are there, and no more."""
+def first_told(world: World, things: Bool[ArrayLike, " t"]) -> Told:
+  """What a first prompt tells: that these types are there."""
   things = jnp.asarray(things)
   missing = 1 - jnp.asarray(world.holds)[:_T]
   return Told(
@@ -242,7 +243,7 @@ def believe(world: World, told: Told) -> Beliefs:
   agree = (jnp.asarray(told.against) == 0).astype(jnp.float32)
   sums = jnp.asarray(world.holds) @ agree
   p = _shrunk(sums[:_E], jnp.sum(agree), world.before[:_E])
-  named = jnp.asarray(told.yes)[:_E] | (np.arange(_E) >= _T)
+  named = _named(told)
   p = jnp.where(named, 1.0, jnp.where(told.no[:_E], 0.0, p))
   kept = p >= scenes.LEAST
   within = jnp.sum(sums[_E:].reshape(-1, _V), -1, keepdims=True)
@@ -273,6 +274,11 @@ def believe(world: World, told: Told) -> Beliefs:
     relations,
     relation_open & both,
   )
+
+
+def _named(told: Told) -> Bool[Array, " e"]:
+  """Which entities were said to be there, or always are."""
+  return jnp.asarray(told.yes)[:_E] | (np.arange(_E) >= _T)
 
 
 def _shrunk(found, among, before):
@@ -308,6 +314,24 @@ def open_unknowns(found: Beliefs) -> Bool[Array, " u"]:
   )
 
 
+def nth(true: Bool[Array, " n"], ranks: Int[Array, " r"]) -> Int[Array, " r"]:
+  """Where the first one that is true stands, the second one, and so on.
+
+  By blocks: running sums over all scenes would take most of a turn.
+
+  Args:
+    true: at least as often as the largest rank.
+    ranks: from 1.
+  """
+  side = math.isqrt(true.size - 1) + 1
+  blocks = jnp.pad(true, (0, side**2 - true.size)).reshape(side, side)
+  upto = jnp.cumsum(jnp.sum(blocks, 1))
+  block = jnp.sum(upto[None] < ranks[:, None], -1)
+  left = ranks - jnp.where(block > 0, upto[block - 1], 0)
+  within = jnp.cumsum(blocks[block], -1)
+  return block * side + jnp.sum(within < left[:, None], -1)
+
+
 def expected(world: World, told: Told) -> Float[Array, "u a"]:
   """How probable each code [a] is over all scenes, but for what was told."""
   before, exists = _by_unknown(world.before), _by_unknown(EXISTS)
@@ -316,8 +340,7 @@ def expected(world: World, told: Told) -> Float[Array, "u a"]:
   values = jnp.where(known, yes, jnp.where(exists & ~no, before, 0.0))
   some = jnp.sum(values, -1, keepdims=True)
   values = values / jnp.where(some > 0, some, 1.0)
-  named = jnp.asarray(told.yes)[:_E] | (np.arange(_E) >= _T)
-  appears = jnp.where(named, 1.0, world.before[:_E])
+  appears = jnp.where(_named(told), 1.0, world.before[:_E])
   appears = jnp.where(told.no[:_E], 0.0, appears)
   # A position needs two things; an attribute, or an appearance, one.
   there = appears[NEEDS[:, 0]]

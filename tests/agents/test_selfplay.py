@@ -4,10 +4,18 @@ import dataclasses
 import itertools
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from protojax.agents import beliefs, facts, likelihood, scenes, selfplay
+from protojax.agents import (
+  beliefs,
+  choices,
+  facts,
+  likelihood,
+  scenes,
+  selfplay,
+)
 from protojax.agents import world as worlds
 from protojax.agents.facts import NO, YES, Place
 from protojax.agents.policies import NOTHING
@@ -25,7 +33,8 @@ GRAMMAR = scenes.Grammar(
   ),
 )
 GOALS = scenes.draw(24, seed=1)
-TURNS = 8
+# Of all tests, so that they play by one program.
+TURNS = 4
 NAMES = (*scenes.TYPES, *scenes.WHOLE)
 
 
@@ -42,7 +51,7 @@ def told_of(world):
     def one(told, fact):
       return worlds.tell(world, told, *fact), None
 
-    start = worlds.named(world, np.zeros(len(scenes.TYPES), bool))
+    start = worlds.first_told(world, np.zeros(len(scenes.TYPES), bool))
     told, _ = jax.lax.scan(one, start, (cells, holds))
     return told, worlds.believe(world, told)
 
@@ -111,9 +120,11 @@ def test_beliefs_are_those_of_the_grammar(told_of, said):
   np.testing.assert_array_equal(told.against, against)
 
 
+@pytest.mark.slow
 def test_the_figures_of_the_first_prompt(world):
   """The likelihood is the one of graphs; nothing but the things was told."""
-  found = selfplay.play(world, GOALS, "none", 1)
+  found = selfplay.play(world, GOALS, "none", TURNS)
+  times = TURNS + 1
   assert (found.question == NOTHING).all()
   for i in range(GOALS.size):
     named = [
@@ -121,12 +132,12 @@ def test_the_figures_of_the_first_prompt(world):
     ]
     goal, belief = scenes.graph_of(GOALS, i), GRAMMAR.belief(named)
     plain = likelihood.negative_log(goal, belief, weighted=False)
-    assert found.unweighted[i] == pytest.approx([plain.value] * 2, rel=1e-5)
+    assert found.unweighted[i] == pytest.approx([plain.value] * times, rel=1e-5)
     known = likelihood.negative_log(_weighted(goal, belief), belief)
-    assert found.weighted[i] == pytest.approx([known.value] * 2, rel=1e-5)
+    assert found.weighted[i] == pytest.approx([known.value] * times, rel=1e-5)
     facts_of_goal = sum(1 for _ in facts.places(goal)) - len(scenes.WHOLE)
     f1 = 2 * len(named) / (len(named) + facts_of_goal)
-    assert found.told[i] == pytest.approx([f1] * 2, rel=1e-5)
+    assert found.told[i] == pytest.approx([f1] * times, rel=1e-5)
     assert (found.recall[i] >= len(named) / facts_of_goal - 1e-6).all()
 
 
@@ -157,7 +168,7 @@ def _weighted(goal, belief):
 
 @pytest.fixture(scope="module")
 def played(world):
-  learned = selfplay.fit(world, scenes.draw(60, seed=2), turns=4)
+  learned = selfplay.fit(world, scenes.draw(60, seed=2), TURNS)
   assert np.isfinite(learned).all()
   return {
     policy: selfplay.play(world, GOALS, policy, TURNS, learned=learned)
@@ -189,6 +200,7 @@ def test_agents_who_think_know_more_than_those_who_do_not(played):
     assert less[:, 3].mean() > 2 * less[:, 3].std() / np.sqrt(GOALS.size)
 
 
+@pytest.mark.slow
 def test_the_exact_gain_is_that_of_beliefs_after_each_answer(world):
   """What "eig" asks first is among the best by enumeration.
 
@@ -196,11 +208,11 @@ def test_the_exact_gain_is_that_of_beliefs_after_each_answer(world):
   all that agree, so that the first few may change places.
   """
   goals = scenes.Scenes(*(x[:4] for x in GOALS))
-  chosen = selfplay.play(world, goals, "eig", 1).question[:, 0]
+  chosen = selfplay.play(world, goals, "eig", TURNS).question[:, 0]
   believe, tell = jax.jit(worlds.believe), jax.jit(worlds.tell)
   weight = np.asarray(worlds.importances(world))
   for things, question in zip(goals.there, chosen, strict=True):
-    told = worlds.named(world, things)
+    told = worlds.first_told(world, things)
     before = jax.device_get(believe(world, told))
     p, gains = np.asarray(worlds.probabilities(before)), {}
     for unknown in np.flatnonzero(worlds.open_unknowns(before)):
@@ -233,15 +245,16 @@ def _uncertain(found, weight):
   return float((weight[first] * there * entropy).sum())
 
 
+@pytest.mark.slow
 def test_users_who_are_wrong_or_silent(world):
   """Wrong answers lead away from the goal; no answer tells nothing."""
-  wrong = selfplay.play(world, GOALS, "ag1", 4, user=User(wrong=1.0))
+  wrong = selfplay.play(world, GOALS, "ag1", TURNS, user=User(wrong=1.0))
   assert wrong.told[:, -1].mean() < wrong.told[:, 0].mean()
   assert wrong.weighted[:, -1].mean() > wrong.weighted[:, 0].mean()
-  silent = selfplay.play(world, GOALS, "ag1", 4, user=User(silent=1.0))
+  silent = selfplay.play(world, GOALS, "ag1", TURNS, user=User(silent=1.0))
   assert (silent.weighted == silent.weighted[:, :1]).all()
   asked = worlds.UNKNOWN[silent.question[(silent.question >= 0).all(1)]]
-  assert all(len(set(row)) == 4 for row in asked)
+  assert all(len(set(row)) == TURNS for row in asked)
 
 
 @pytest.mark.slow
@@ -253,6 +266,39 @@ def test_the_same_seed_gives_the_same_dialogues(world, played):
     np.testing.assert_array_equal(one, other, err_msg=name)
   other = selfplay.play(world, GOALS, "random", TURNS, seed=1)
   assert (other.question != again.question).any()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("policy", selfplay.POLICIES)
+def test_a_dialogue_is_the_same_by_itself(world, policy):
+  """Turn by turn, without the program that all goals and policies share."""
+  goals = scenes.Scenes(*(x[:2] for x in GOALS))
+  user, learned = User(0.3, 0.2), np.linspace(-1, 1, choices.FEATURES)
+  found = selfplay.play(world, goals, policy, TURNS, 3, user, learned)
+  keys = jax.random.split(jax.random.key(3), goals.size)
+  for i, goal in enumerate(worlds.cells(goals)):
+    told = worlds.first_told(world, goal[: len(scenes.TYPES)])
+    for turn in range(3):
+      asks, answers, paints = selfplay._parts(keys[i], turn)
+      belief = worlds.believe(world, told)
+      now = choices.Now(world, told, belief, turn, asks, learned)
+      asked = choices.CHOOSES[policy](now)
+      assert asked == found.question[i, turn]
+      if policy != "none" or not turn:
+        figures = selfplay._figures(world, goal, told, belief, paints)
+      np.testing.assert_allclose(
+        [x[i, turn] for x in found[1:]], np.array(figures), atol=1e-6
+      )
+      binary = policy == "binary"
+      told = selfplay.answered(world, told, goal, asked, binary, user, answers)
+
+
+@pytest.mark.parametrize("size", [1, 30])
+def test_the_nth_that_is_true(size):
+  true = np.random.default_rng(size).random(size) < 0.4
+  true[-1] = True
+  found = worlds.nth(jnp.asarray(true), jnp.arange(true.sum()) + 1)
+  np.testing.assert_array_equal(found, np.flatnonzero(true))
 
 
 def test_a_policy_that_has_not_learned_is_refused(world):
