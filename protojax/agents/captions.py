@@ -7,7 +7,7 @@ person would answer, who may not know, change their mind, or tire.
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 from jaxtyping import Float
 import numpy as np
@@ -22,9 +22,17 @@ from protojax.agents.parsing import Parser
 from protojax.agents.prompted import Policy, PromptedDialogue
 from protojax.agents.providers import EmbedProvider, ImageProvider, VQAProvider
 from protojax.agents.trace import Trace
+from protojax.shown import shown
+from protojax.types import UserError
 
 _CERTAIN = 1 - 1e-6  # a fact of a belief, for F1
 _LEAST = 1e-6  # of an answer, in a geometric mean
+
+
+# What a user answers that the goal does not say: that they don't know, what is
+# likeliest, or what is drawn once, as likely as it is believed.
+User = Literal["literal", "likely", "sampled"]
+USERS: tuple[User, ...] = get_args(User)
 
 
 class Judges(NamedTuple):
@@ -51,6 +59,7 @@ def play(
   seed: int,
   judges: Judges,
   trace: str | Path,
+  user: User = "literal",
 ) -> dict[str, Float[np.ndarray, " t"]]:
   """Holds one dialogue.
 
@@ -62,21 +71,31 @@ def play(
     seed: of pictures and random questions.
     judges: of the figures.
     trace: file of the steps.
+    user: how the user knows more than the goal says.
 
   Returns:
     Figures after each turn, from 0: the first prompt alone. "weighted" and
     "unweighted" are `likelihood.negative_log` of the goal in nats, "unmatched"
-    how many of its facts the belief has no place for; "told" the F1 of what is
-    believed for certain against its facts, "known" the share of its facts that
-    are the belief's likeliest. Of pictures "vqa_product" and "vqa_geometric"
+    how many of its facts the belief has no place for, under any name that means
+    the same (`words`); "told" the F1 of what is believed for certain against
+    its facts, "known" the share of its facts that are the belief's likeliest.
+    Of pictures "vqa_product" and "vqa_geometric"
     are product and geometric mean of a judge's probabilities of the goal's
     facts, "recall" the share of them above 1/2. "cosine" compares prompt and
     description.
 
   Raises:
-    UserError: a model does not answer.
+    UserError: a model does not answer, or the goal shows nothing.
   """
-  wanted = likelihood.likeliest(parser.graph(goal.description))
+  try:
+    belief = parser.graph(goal.description)
+  except UserError as error:
+    raise UserError(f"goal {shown(goal.name)}: {error}") from error
+  if user == "sampled":
+    wanted = likelihood.sampled(belief, np.random.default_rng(seed))
+  else:
+    wanted = likelihood.likeliest(belief)
+  otherwise = () if user == "literal" else tuple(_facts(wanted).values())
   prompt = goal.prompt or parser.short(goal.description)
   spoken = PromptedDialogue(prompt, parser, judges.images, policy, seed=seed)
   steps = Trace(trace)
@@ -96,7 +115,7 @@ def play(
     question = spoken.ask()
     if question is None:
       break
-    text = parser.answer(goal.description, question.text)
+    text = parser.answer(goal.description, question.text, otherwise)
     try:
       spoken.answer(question, text)
     except prompted.NoAnswer:
@@ -118,7 +137,7 @@ def _figures(
   steps: Trace,
   seed: int,
 ) -> dict[str, float]:
-  belief = spoken.belief
+  belief = likelihood.named_as(spoken.belief, wanted)
   weighted = likelihood.negative_log(wanted, belief)
   true = _facts(wanted)
   certain = {

@@ -182,7 +182,10 @@ def _ask(grammar: Grammar, asked: Mapping[str, Any]) -> str:
 
 def _answer(grammar: Grammar, asked: Mapping[str, Any]) -> str:
   """From the facts of the goal, by the things that the question names."""
-  goal = {f.place: f for f in language.read(asked["goal"]).facts if f.holds}
+  texts = *asked["otherwise"], asked["goal"]
+  said = [f for text in texts for f in language.read(text).facts]
+  # What the goal says comes last.
+  goal = {f.place: f for f in said if f.holds}
   words = set(asked["question"].rstrip("?").casefold().split())
   things = [t for t in TYPES if t in words]
   for place, fact in goal.items():

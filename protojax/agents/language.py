@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 import re
 from typing import NamedTuple
 
+from protojax.agents import words as meanings
 from protojax.agents.facts import NO, YES, Place
 from protojax.agents.scenes import (
   ATTRIBUTES,
@@ -17,49 +18,24 @@ from protojax.agents.scenes import (
   Fact,
 )
 
-# Other words for a word of the world.
+# Other words for a word of the world, beside those of `words`.
 _SYNONYMS: Mapping[str, str] = {
-  "coins": "coin",
   "money": "coin",
-  "mug": "cup",
-  "cups": "cup",
-  "kitten": "cat",
-  "cats": "cat",
-  "kitty": "cat",
   "spaceship": "rocket",
-  "rockets": "rocket",
-  "wheels": "wheel",
   "tyre": "wheel",
   "tire": "wheel",
-  "flowers": "flower",
   "blossom": "flower",
   "rose": "flower",
-  "temples": "temple",
   "pagoda": "temple",
   "moon": "crater",
-  "craters": "crater",
-  "crimson": "red",
-  "scarlet": "red",
   "golden": "yellow",
   "gold": "yellow",
   "azure": "blue",
-  "tiny": "small",
-  "little": "small",
-  "big": "large",
-  "huge": "large",
-  "giant": "large",
   "mid-sized": "medium",
   "smooth": "plain",
-  "stripy": "striped",
-  "spotted": "dotted",
-  "photograph": "photo",
-  "drawing": "sketch",
   "to the left of": "left of",
   "to the right of": "right of",
   "on top of": "above",
-  "over": "above",
-  "under": "below",
-  "beneath": "below",
 }
 _NOT = frozenset(("no", "not", "without", "isn't", "never", "nor"))
 _MANY = frozenset(("two", "three", "four", "five", "several", "many", "some"))
@@ -180,7 +156,10 @@ def _lexicon() -> dict[tuple[str, ...], _Token]:
   words[_OF_BACKGROUND] = _Token("background", _OF_BACKGROUND)
   words |= {other: words[word] for other, word in _SYNONYMS.items()}
   words |= {word: _Token("not", word) for word in _NOT}
-  return {tuple(word.split()): token for word, token in words.items()}
+  return {
+    tuple(map(meanings.plain, word.split())): token
+    for word, token in words.items()
+  }
 
 
 _LEXICON = _lexicon()
@@ -188,18 +167,19 @@ _LONGEST = max(map(len, _LEXICON))
 
 
 def _tokens(clause: str) -> Iterator[_Token]:
-  """The longest words of the lexicon first."""
+  """The longest words of the lexicon first, whatever their number."""
   words = [w.casefold() for w in _WORD.findall(clause)]
+  plain = list(map(meanings.plain, words))
   at = 0
   while at < len(words):
     for length in range(_LONGEST, 0, -1):
-      token = _LEXICON.get(tuple(words[at : at + length]))
+      token = _LEXICON.get(tuple(plain[at : at + length]))
       if token is not None:
         yield token
         at += length
         break
     else:
-      if words[at] not in _PASSED:
+      if _PASSED.isdisjoint((words[at], plain[at])):
         yield _Token("unknown", words[at])
       at += 1
 

@@ -114,9 +114,19 @@ class Parser:
     """A question in words; "" if nothing is left to ask."""
     return self._tagged(request(task, **fields), "question")
 
-  def answer(self, goal: str, question: str) -> str:
-    """What a user says who wants the goal."""
-    asked = request(prompting.ANSWER, goal=goal, question=question)
+  def answer(
+    self, goal: str, question: str, otherwise: Sequence[str] = ()
+  ) -> str:
+    """What a user says who wants the goal.
+
+    Args:
+      goal: a description.
+      question: in words.
+      otherwise: what the user has in mind beside the goal.
+    """
+    asked = request(
+      prompting.ANSWER, goal=goal, otherwise=list(otherwise), question=question
+    )
     return self._tagged(asked, "answer") or "I don't know"
 
   def short(self, description: str) -> str:

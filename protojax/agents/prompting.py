@@ -85,9 +85,9 @@ is nothing left to ask.
 
 ANSWER = """\
 You are someone who wants a picture, and knows it as the given goal describes
-it. Answer the question truly and in a few words, from the goal alone. If the
-goal does not say it, say "I don't know". Do not tell what was not asked. Write
-the answer between <answer> and </answer>.
+it. Answer the question truly and in a few words, from the goal. What the goal
+does not say is as "otherwise" says. If neither says it, say "I don't know". Do
+not tell what was not asked. Write the answer between <answer> and </answer>.
 """
 
 SHORTEN = """\

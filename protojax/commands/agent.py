@@ -56,6 +56,7 @@ _OFFLINE = (*_OF_CHAT, "eig", "learned", "checklist")
 _BY_MODELS = (*_OF_CHAT, "belief-prompted", "principle-prompted")
 _POLICIES = tuple(dict.fromkeys((*_OFFLINE, *_BY_MODELS)))
 _PORT = 8644
+_USERS = ("literal", "likely", "sampled")
 _MODELS = ("embedded", "openai_http", "gemini", "recorded", "human")
 
 
@@ -183,6 +184,14 @@ def _of_models(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
       f"--{name}", default="", type=cli.path, metavar="FILE", help=text
     )
+  parser.add_argument(
+    "--user",
+    choices=_USERS,
+    default=_USERS[0],
+    help="of selfplay with --llm: what users answer that the goal does not say:"
+    " literal, the default, that they don't know; likely, what is believed"
+    " most; sampled, what is drawn from the belief",
+  )
   parser.add_argument(
     "--timeout",
     default=120.0,

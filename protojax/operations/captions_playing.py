@@ -42,6 +42,7 @@ def run(args: argparse.Namespace) -> int:
         args.seed,
         judges,
         folder / f"{policy}-{number:04d}.jsonl",
+        args.user,
       )
 
     played = together(one, range(len(every)), args.at_once)
@@ -56,6 +57,7 @@ def run(args: argparse.Namespace) -> int:
       "images": models.images.name if models.images else None,
       "vqa": models.vqa.name if models.vqa else None,
       "seed": args.seed,
+      "user": args.user,
       "policies": found,
     }
     with writing.replacing(Path(args.json)) as file:

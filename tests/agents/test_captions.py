@@ -37,11 +37,14 @@ class Letters:
     return found / np.linalg.norm(found, axis=1, keepdims=True)
 
 
-def play(grammar, tmp_path, policy, turns, judges=Judges()):  # noqa: B008
+NONE = Judges()
+
+
+def play(grammar, tmp_path, policy, turns, judges=NONE, user="literal"):
   goal = Goal("one", "", GOAL)
   parser = Parser(embedded.LLM(grammar))
   file = tmp_path / f"{policy}.jsonl"
-  return captions.play(goal, parser, policy, turns, 0, judges, file)
+  return captions.play(goal, parser, policy, turns, 0, judges, file, user)
 
 
 def steps_of(file):
@@ -65,6 +68,25 @@ def test_an_agent_gets_to_know_a_caption(grammar, tmp_path):
   assert (none["told"] == found["told"][0]).all()
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("user", captions.USERS)
+def test_what_the_goal_does_not_say(grammar, tmp_path, user):
+  """A user answers it by what is likely, by what was drawn, or not."""
+  play(grammar, tmp_path, "ag1", 6, user=user)
+  said = [step["text"] for step in steps_of(tmp_path / "ag1.jsonl")[1:]]
+  assert len(said) == 6
+  assert ("I don't know" in said) == (user == "literal")
+
+
+def test_a_goal_without_things_is_named(grammar, tmp_path):
+  parser = Parser(embedded.LLM(grammar))
+  file = tmp_path / "trace.jsonl"
+  with pytest.raises(UserError, match="goal '7': 'peace' names nothing to be"):
+    captions.play(Goal("7", "", "peace"), parser, "ag1", 1, 0, NONE, file)
+  assert not file.exists()
+
+
+@pytest.mark.slow
 def test_figures_of_pictures(grammar, tmp_path):
   """By hand: of six facts that a judge sees, three name the cup."""
   judges = Judges(embedded.Images(grammar), Judge(), Letters(), pictures=2)

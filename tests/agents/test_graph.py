@@ -10,6 +10,7 @@ from protojax.agents import editing, facts, likelihood
 from protojax.agents import graph as graphs
 from protojax.agents.facts import Place
 from protojax.agents.graph import Attribute, Candidate, Entity, Graph, Relation
+from protojax.agents.history import History, State
 from protojax.types import UserError
 from tests.agents.agent_graphs import drawn, rabbit
 
@@ -149,6 +150,16 @@ def test_an_edit_leaves_the_graph_before_it_as_it_was(name):
   assert found != rabbit()
   assert graph == rabbit()
   np.testing.assert_allclose(sums(found), 1, rtol=1e-12)
+
+
+@pytest.mark.parametrize("name", EDITS)
+def test_an_edit_that_is_taken_back_is_none(name):
+  edit, *arguments = EDITS[name]
+  spoken = History(State(belief=rabbit()))
+  spoken.edit(edit, *arguments)
+  assert spoken.belief == edit(rabbit(), *arguments)
+  spoken.undo()
+  assert spoken.belief == rabbit()
 
 
 def test_edits_do_what_they_say():
@@ -328,6 +339,28 @@ def test_a_true_answer_lowers_it_by_what_the_fact_weighs(seed):
     assert after <= now + 1e-9
     now = after
   assert now == 0
+
+
+def test_a_graph_is_drawn_as_likely_as_it_is():
+  rng, belief = np.random.default_rng(0), rabbit()
+  drawn = [likelihood.sampled(belief, rng) for _ in range(100)]
+  for one in drawn[:5]:
+    assert likelihood.negative_log(one, one).value == 0
+    assert (one.entity("tree") is None) == (not one.relations)
+
+  def share(place, value):
+    found = [facts.unknown(one, place) for one in drawn]
+    return np.mean([one.probability(value) for one in found if one])
+
+  for place, value, p in (
+    (COLOUR, "white", 0.5),
+    (Place("tree", "kind"), "oak", 0.25),
+    (SIDE, "left of", 0.4),
+    (Place("rabbit", "size"), "small", 1.0),
+  ):
+    np.testing.assert_allclose(share(place, value), p, atol=0.15)
+  there = np.mean([one.entity("tree") is not None for one in drawn])
+  np.testing.assert_allclose(there, 0.5, atol=0.15)
 
 
 def test_the_likeliest_graph_is_certain():

@@ -76,6 +76,8 @@ def test_what_is_said_is_read_again(count):
       },
     ),
     ("a cup but no coin", {(CUP, YES), (COIN, NO)}),
+    ("Mugs, kittens", {(CUP, YES), (Place("cat"), YES)}),
+    ("roses", {(Place("flower"), YES)}),
     ("a red coin. without the coin", {(COIN, NO)}),
     ("a red coin. The coin is blue", {(COIN, YES), (RED.place, "blue")}),
     ("", set()),
