@@ -1,9 +1,7 @@
 """Google's Gemini and Imagen, by their REST interface."""
 
-import base64
 from collections.abc import Mapping, Sequence
 import dataclasses
-import math
 from typing import Any, NotRequired, TypedDict
 
 from jaxtyping import Float, UInt8
@@ -13,7 +11,7 @@ from protojax.agents import pictures
 from protojax.agents.graph import Graph
 from protojax.agents.providers import Message
 from protojax.agents.remote import Remote
-from protojax.agents.replies import checked, unit
+from protojax.agents.replies import checked, likely, unit
 from protojax.types import UserError
 
 KEY_VARIABLE = "GEMINI_API_KEY"
@@ -88,7 +86,8 @@ class _Model:
       content,
       {"generationConfig": dict(optional)},
     )
-    _count(self.remote, found)
+    used = found.get("usageMetadata")
+    self.remote.count(used, "promptTokenCount", "candidatesTokenCount")
     candidates = checked(self.name, found, _Content).get("candidates", [])
     if not candidates:
       raise UserError(f"{self.name} answers nothing")
@@ -184,20 +183,19 @@ class VQA(_Model):
     self, images: UInt8[np.ndarray, "n H W 3"], texts: Sequence[str]
   ) -> Float[np.ndarray, " n"]:
     """See `providers.VQAProvider`."""
-    both = zip(images, texts, strict=True)
-    return np.array([self._one(image, text) for image, text in both], float)
+    return pictures.judged(self.name, images, texts, self._words)
 
-  def _one(self, image: np.ndarray, text: str) -> float:
-    data = base64.b64encode(pictures.png(image)).decode("ascii")
+  def _words(self, image: str, question: str) -> dict[str, float]:
     parts = [
-      {"inlineData": {"mimeType": "image/png", "data": data}},
-      {"text": pictures.question(text)},
+      {"inlineData": {"mimeType": "image/png", "data": image}},
+      {"text": question},
     ]
     content = {"contents": [{"role": "user", "parts": parts}]}
     optional = {"responseLogprobs": True, "logprobs": 5, "temperature": 0.0}
     said, found = self.asked(content, optional)
-    likely = _likely(found.get("logprobsResult"))
-    return pictures.yes(self.name, likely or {said[0].get("text", ""): 1.0})
+    path = "logprobsResult", "topCandidates", 0, "candidates"
+    first = likely(found, path, "logProbability")
+    return first or {said[0].get("text", ""): 1.0}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -226,24 +224,3 @@ def _form(json_schema: Mapping[str, Any]) -> dict[str, Any]:
   if "properties" in found:
     found["properties"] = {k: _form(v) for k, v in found["properties"].items()}
   return found
-
-
-def _likely(found: Any) -> dict[str, float]:
-  """Probabilities of the words that may come first; {} where none are told."""
-  try:
-    first = found["topCandidates"][0]["candidates"]
-    return {
-      str(x["token"]): math.exp(float(x["logProbability"])) for x in first
-    }
-  except (LookupError, TypeError, ValueError, OverflowError):
-    return {}
-
-
-def _count(remote: Remote, found: Mapping[str, Any]) -> None:
-  usage = found.get("usageMetadata")
-  if isinstance(usage, dict):
-    into, out = (
-      value if isinstance(value := usage.get(name), int) else 0
-      for name in ("promptTokenCount", "candidatesTokenCount")
-    )
-    remote.usage.add(words_in=into, words_out=out)

@@ -5,10 +5,8 @@ of a JSON schema, of log-probabilities and of a seed only as much as the server
 knows.
 """
 
-import base64
 from collections.abc import Mapping, Sequence
 import dataclasses
-import math
 from typing import Any, TypedDict
 
 from jaxtyping import Float, UInt8
@@ -18,7 +16,7 @@ from protojax.agents import pictures
 from protojax.agents.graph import Graph
 from protojax.agents.providers import Message
 from protojax.agents.remote import Remote
-from protojax.agents.replies import checked, unit
+from protojax.agents.replies import checked, likely, unit
 from protojax.types import UserError
 
 KEY_VARIABLE = "OPENAI_API_KEY"
@@ -68,6 +66,14 @@ class _Model:
     """Of provider and model."""
     return f"openai_http {self.model}"
 
+  def asked(
+    self, path: str, content: Mapping[str, Any], optional: Mapping[str, Any]
+  ) -> dict[str, Any]:
+    """All of an answer; its tokens are counted."""
+    found = self.remote.post(path, content, optional)
+    self.remote.count(found.get("usage"), "prompt_tokens", "completion_tokens")
+    return found
+
 
 @dataclasses.dataclass(frozen=True)
 class LLM(_Model):
@@ -96,8 +102,7 @@ class LLM(_Model):
   def _one(
     self, content: Mapping[str, Any], optional: Mapping[str, Any]
   ) -> str:
-    found = self.remote.post("chat/completions", content, optional)
-    _count(self.remote, found)
+    found = self.asked("chat/completions", content, optional)
     choices = checked(self.name, found, _Completion)["choices"]
     text = choices[0]["message"]["content"] if choices else None
     if not text:
@@ -130,31 +135,28 @@ class VQA(_Model):
     self, images: UInt8[np.ndarray, "n H W 3"], texts: Sequence[str]
   ) -> Float[np.ndarray, " n"]:
     """See `providers.VQAProvider`."""
-    both = zip(images, texts, strict=True)
-    return np.array([self._one(image, text) for image, text in both], float)
+    return pictures.judged(self.name, images, texts, self._words)
 
-  def _one(self, image: np.ndarray, text: str) -> float:
-    png = base64.b64encode(pictures.png(image)).decode("ascii")
+  def _words(self, image: str, question: str) -> dict[str, float]:
     parts = [
       {
         "type": "image_url",
-        "image_url": {"url": f"data:image/png;base64,{png}"},
+        "image_url": {"url": f"data:image/png;base64,{image}"},
       },
-      {"type": "text", "text": pictures.question(text)},
+      {"type": "text", "text": question},
     ]
     content = {
       "model": self.model,
       "messages": [{"role": "user", "content": parts}],
     }
     optional = {"logprobs": True, "top_logprobs": 5, "max_tokens": 1}
-    found = self.remote.post("chat/completions", content, optional)
-    _count(self.remote, found)
+    found = self.asked("chat/completions", content, optional)
     choices = checked(self.name, found, _Completion)["choices"]
     if not choices:
       raise UserError(f"{self.name} answers nothing")
-    likely = _likely(found["choices"][0].get("logprobs"))
+    path = "choices", 0, "logprobs", "content", 0, "top_logprobs"
     said = choices[0]["message"]["content"] or ""
-    return pictures.yes(self.name, likely or {said: 1.0})
+    return likely(found, path, "logprob") or {said: 1.0}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -164,26 +166,6 @@ class Embed(_Model):
   def text(self, texts: Sequence[str]) -> Float[np.ndarray, "n d"]:
     """See `providers.EmbedProvider`."""
     content = {"model": self.model, "input": list(texts)}
-    found = self.remote.post("embeddings", content)
-    _count(self.remote, found)
+    found = self.asked("embeddings", content, {})
     data = checked(self.name, found, _Vectors)["data"]
     return unit(self.name, [x["embedding"] for x in data], len(texts))
-
-
-def _likely(logprobs: Any) -> dict[str, float]:
-  """Probabilities of the words that may come first; {} where none are told."""
-  try:
-    first = logprobs["content"][0]["top_logprobs"]
-    return {str(x["token"]): math.exp(float(x["logprob"])) for x in first}
-  except (LookupError, TypeError, ValueError, OverflowError):
-    return {}
-
-
-def _count(remote: Remote, found: Mapping[str, Any]) -> None:
-  usage = found.get("usage")
-  if isinstance(usage, dict):
-    into, out = (
-      value if isinstance(value := usage.get(name), int) else 0
-      for name in ("prompt_tokens", "completion_tokens")
-    )
-    remote.usage.add(words_in=into, words_out=out)

@@ -2,11 +2,11 @@
 
 import base64
 import binascii
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 import io
 import re
 
-from jaxtyping import UInt8
+from jaxtyping import Float, UInt8
 import numpy as np
 from PIL import Image
 
@@ -48,21 +48,42 @@ def decoded(
   return found
 
 
-def question(text: str) -> str:
+def sent(image: UInt8[np.ndarray, "H W 3"]) -> str:
+  """A PNG of the same pixels, in base64."""
+  return base64.b64encode(png(image)).decode("ascii")
+
+
+def judged(
+  name: str,
+  images: UInt8[np.ndarray, "n H W 3"],
+  texts: Sequence[str],
+  ask: Callable[[str, str], Mapping[str, float]],
+) -> Float[np.ndarray, " n"]:
+  """How probable "yes" is, of "yes" and "no", if a picture shows its text.
+
+  Args:
+    name: of the provider.
+    images: what is judged.
+    texts: of each.
+    ask: takes a picture of `sent` and the question; gives the probability of
+      each word that may come first.
+
+  Raises:
+    UserError: neither is among the words.
+  """
+  both = zip(images, texts, strict=True)
+  return np.array(
+    [_yes(name, ask(sent(image), _question(text))) for image, text in both],
+    float,
+  )
+
+
+def _question(text: str) -> str:
   """Of VQAScore (Lin et al., arXiv 2404.01291, section 3)."""
   return f'Does this figure show "{text}"? Please answer yes or no.'
 
 
-def yes(name: str, likely: Mapping[str, float]) -> float:
-  """The probability of "yes" among that of "yes" and "no".
-
-  Args:
-    name: of the provider.
-    likely: probability of each word that may come first.
-
-  Raises:
-    UserError: neither is among them.
-  """
+def _yes(name: str, likely: Mapping[str, float]) -> float:
   both = {"yes": 0.0, "no": 0.0}
   for word, p in likely.items():
     for said in re.findall(r"[a-z]+", word.casefold())[:1]:

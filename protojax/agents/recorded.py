@@ -8,13 +8,14 @@ A line for each answer: {"kind": "text", "of": the provider's name, "key": a
 digest of what was asked, "answer": ...}.
 """
 
-import base64
 from collections.abc import Callable, Mapping, Sequence
+import dataclasses
+import functools
 import hashlib
 import json
 from pathlib import Path
 import threading
-from typing import Any, Literal, TypedDict
+from typing import Any, Generic, Literal, TypedDict, TypeVar
 
 from jaxtyping import Float, UInt8
 import numpy as np
@@ -105,24 +106,53 @@ class Recording:
     return found
 
 
-class _Recorded:
-  def __init__(self, recording: Recording, name: str):
-    self._recording = recording
-    self.name = name
+_Inner = TypeVar("_Inner", bound=LLMProvider | ImageProvider | VQAProvider)
 
 
-class LLM(_Recorded):
-  """Language.
+@dataclasses.dataclass(frozen=True)
+class _Recorded(Generic[_Inner]):
+  """A provider that asks another one at most once.
 
   Attributes:
+    recording: what it has answered.
     name: of the provider whose answers these are.
+    inner: the provider, or None if it is not there.
   """
 
-  def __init__(
-    self, recording: Recording, name: str, inner: LLMProvider | None = None
-  ):
-    super().__init__(recording, name)
-    self._inner = inner
+  recording: Recording
+  name: str
+  inner: _Inner | None = None
+
+  def answered(
+    self,
+    kind: Kind,
+    asked: Any,
+    ask: Callable[[_Inner], list[Any]],
+    n: int,
+    what: str,
+  ) -> list[Any]:
+    """What was answered, or is now.
+
+    Args:
+      kind: of the answer.
+      asked: JSON; what the answer depends on.
+      ask: asks the provider.
+      n: length of the answer.
+      what: one of them is, in a message.
+
+    Raises:
+      UserError: it was never asked and is not there, or is no answer.
+    """
+    inner = self.inner
+    again = None if inner is None else functools.partial(ask, inner)
+    found = self.recording.answer(kind, self.name, asked, again)
+    if not isinstance(found, list) or len(found) != n:
+      raise UserError(f"{self.recording.path} has no {what} where one belongs")
+    return found
+
+
+class LLM(_Recorded[LLMProvider]):
+  """Language."""
 
   def generate(
     self,
@@ -134,10 +164,8 @@ class LLM(_Recorded):
     n: int = 1,
   ) -> list[str]:
     """See `providers.LLMProvider`."""
-    inner = self._inner
 
-    def ask() -> list[str]:
-      assert inner is not None
+    def ask(inner: LLMProvider) -> list[str]:
       return inner.generate(
         messages,
         json_schema=json_schema,
@@ -147,77 +175,38 @@ class LLM(_Recorded):
       )
 
     asked = [list(messages), json_schema, temperature, seed, n]
-    found = self._recording.answer(
-      "text", self.name, asked, ask if inner else None
-    )
-    if not isinstance(found, list) or len(found) != n:
-      raise UserError(f"{self._recording.path} has no texts where they belong")
-    return [str(text) for text in found]
+    return [str(x) for x in self.answered("text", asked, ask, n, "text")]
 
 
-class Images(_Recorded):
-  """Pictures.
-
-  Attributes:
-    name: of the provider whose answers these are.
-  """
-
-  def __init__(
-    self, recording: Recording, name: str, inner: ImageProvider | None = None
-  ):
-    super().__init__(recording, name)
-    self._inner = inner
+class Images(_Recorded[ImageProvider]):
+  """Pictures."""
 
   def generate(
     self, prompt: str | Graph, n: int, seed: int, size: int
   ) -> UInt8[np.ndarray, "n S S 3"]:
     """See `providers.ImageProvider`."""
-    inner = self._inner
 
-    def ask() -> list[str]:
-      assert inner is not None
-      made = inner.generate(prompt, n, seed, size)
-      return [base64.b64encode(pictures.png(x)).decode("ascii") for x in made]
+    def ask(inner: ImageProvider) -> list[str]:
+      return [pictures.sent(x) for x in inner.generate(prompt, n, seed, size)]
 
     of = graphs.to_json(prompt) if isinstance(prompt, Graph) else prompt
-    asked = [of, n, seed, size]
-    found = self._recording.answer(
-      "pictures", self.name, asked, ask if inner else None
-    )
-    if not isinstance(found, list):
-      raise UserError(f"{self._recording.path} has no pictures of {self.name}")
-    path = str(self._recording.path)
+    found = self.answered("pictures", [of, n, seed, size], ask, n, "picture")
+    path = str(self.recording.path)
     return pictures.decoded(path, [str(x) for x in found], n, size)
 
 
-class VQA(_Recorded):
-  """Judgements of pictures.
-
-  Attributes:
-    name: of the provider whose answers these are.
-  """
-
-  def __init__(
-    self, recording: Recording, name: str, inner: VQAProvider | None = None
-  ):
-    super().__init__(recording, name)
-    self._inner = inner
+class VQA(_Recorded[VQAProvider]):
+  """Judgements of pictures."""
 
   def p_yes(
     self, images: UInt8[np.ndarray, "n H W 3"], texts: Sequence[str]
   ) -> Float[np.ndarray, " n"]:
     """See `providers.VQAProvider`."""
-    inner = self._inner
 
-    def ask() -> list[float]:
-      assert inner is not None
+    def ask(inner: VQAProvider) -> list[float]:
       return [float(p) for p in inner.p_yes(images, texts)]
 
     digest = hashlib.sha256(np.ascontiguousarray(images).tobytes()).hexdigest()
     asked = [digest, list(images.shape), list(texts)]
-    found = self._recording.answer(
-      "yes", self.name, asked, ask if inner else None
-    )
-    if not isinstance(found, list) or len(found) != len(texts):
-      raise UserError(f"{self._recording.path} has no judgement there")
+    found = self.answered("yes", asked, ask, len(texts), "judgement")
     return np.array(found, float)

@@ -125,6 +125,21 @@ class Remote:
         f"what {self.base_url} sent {self._safe(error)}"
       ) from None
 
+  def count(self, used: Any, words_in: str, words_out: str) -> None:
+    """Counts the tokens that a server tells of, if it does.
+
+    Args:
+      used: what it sent of them.
+      words_in: the key of those that it read.
+      words_out: of those that it wrote.
+    """
+    if isinstance(used, dict):
+      into, out = (
+        value if isinstance(value := used.get(name), int) else 0
+        for name in (words_in, words_out)
+      )
+      self.usage.add(words_in=into, words_out=out)
+
   def _replied(self, path: str, content: Mapping[str, Any], end) -> _Reply:
     """The reply, after as many tries as it takes and may."""
     chance, why, reply = random.Random(), "", None

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 import json
+import math
 import os
 from pathlib import Path
 from typing import Any
@@ -43,6 +44,24 @@ def unit(
   if not (np.isfinite(length) & (length > 0)).all():
     raise UserError(f"{name} sent a vector of no length")
   return found / length
+
+
+def likely(
+  found: Any, path: Sequence[str | int], logarithm: str
+) -> dict[str, float]:
+  """Probabilities of the words that may come first; {} where none are told.
+
+  Args:
+    found: what a server sent; any of it may be missing.
+    path: keys and numbers down to the list of words, each with its "token".
+    logarithm: the key of its logarithm.
+  """
+  try:
+    for at in path:
+      found = found[at]
+    return {str(x["token"]): math.exp(float(x[logarithm])) for x in found}
+  except (LookupError, TypeError, ValueError, OverflowError):
+    return {}
 
 
 def append(path: Path, line: Mapping[str, Any]) -> None:

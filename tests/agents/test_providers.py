@@ -263,7 +263,9 @@ def test_pictures(protocol, model):
     found = made.generate(Graph(prompt="a cat"), 2, seed=3, size=16)
   assert found.shape == (2, 16, 16, 3)
   assert (found[0] == 10).all()
-  assert "a cat" in json.dumps(stub.asked[0][2])
+  # The prompt as it is, and nothing that is not wanted.
+  assert '"a cat"' in json.dumps(stub.asked[0][2])
+  assert "negative" not in json.dumps(stub.asked).casefold()
   assert made.remote.usage.pictures == 2
   bad = json.dumps({"data": [{"b64_json": "aGk="}] * 2}).encode()
   if protocol == "openai_http":
