@@ -49,11 +49,7 @@ class _State(State):
 
 
 class Dialogue(History[_State]):
-  """One user's dialogue.
-
-  Attributes:
-    unknown: words of the last text that mean nothing in this world.
-  """
+  """One user's dialogue."""
 
   def __init__(
     self,
@@ -77,10 +73,10 @@ class Dialogue(History[_State]):
     self._known = known
     self._seed = seed
     said = language.read(prompt)
-    self.unknown = said.unknown
     text = language.say(said.facts)
     belief = self._grammar.belief(said.facts, text)
     super().__init__(_State(belief=belief, facts=said.facts))
+    self.unknown = said.unknown
 
   def ask(self) -> Question | None:
     """The question that is worth most; None if nothing is left to ask."""
@@ -111,17 +107,18 @@ class Dialogue(History[_State]):
       passed = now.passed | {question.place}
       self._states.append(dataclasses.replace(now, passed=passed, turns=turns))
       return
-    # To name the thing of the question says nothing by itself.
-    told = [f for f in said.facts if f.place != Place(question.place.entity)]
+    # To name the things of the question says nothing by itself.
+    things = Place(question.place.entity), Place(question.place.second)
+    told = [f for f in said.facts if f.place not in things]
     if own is not None:
       told = [*(f for f in told if f.place != own.place), own]
-    self.unknown = said.unknown
     if not told:
       raise UserError(
         f"{shown(text)} does not answer {shown(question.text)}: try"
         f" {' or '.join(map(shown, question.options))}"
       )
     self._tell(told, turns)
+    self.unknown = said.unknown
 
   def say(self, text: str) -> None:
     """Takes a sentence that answers no question.
@@ -130,13 +127,13 @@ class Dialogue(History[_State]):
       UserError: it says nothing of this world.
     """
     said = language.read(text)
-    self.unknown = said.unknown
     if not said.facts:
       raise UserError(
         f"{shown(text)} says nothing that this world has; it has:"
         f" {', '.join(scenes.TYPES)}"
       )
     self._tell(said.facts, self.turns)
+    self.unknown = said.unknown
 
   def _tell(self, told: Sequence[Fact], turns: tuple[Turn, ...]) -> None:
     now = self._states[-1]

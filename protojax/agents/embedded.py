@@ -137,7 +137,8 @@ def _merge(grammar: Grammar, asked: Mapping[str, Any]) -> Any:
   )
   if any(place):
     own, said = questions.answered(question, asked["answer"])
-    known: tuple[Fact, ...] = (Fact(Place(question.place.entity), YES),)
+    entity, _, second = question.place
+    known = Fact(Place(entity), YES), Fact(Place(second), YES)
   else:
     words = asked["question"].rstrip("?")
     own, said = None, language.read(f"{words} {asked['answer']}")

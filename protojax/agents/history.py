@@ -35,10 +35,16 @@ _S = TypeVar("_S", bound=State)
 
 
 class History(Generic[_S]):
-  """What dialogues have in common."""
+  """What dialogues have in common.
+
+  Attributes:
+    unknown: words of the last text that mean nothing in this world; of an edit,
+      or what was taken back, there are none.
+  """
 
   def __init__(self, first: _S):
     self._states = [first]
+    self.unknown: tuple[str, ...] = ()
 
   @property
   def belief(self) -> Graph:
@@ -60,6 +66,7 @@ class History(Generic[_S]):
     now = self._states[-1]
     belief = change(now.belief, *args, **keywords)
     self._states.append(dataclasses.replace(now, belief=belief))
+    self.unknown = ()
 
   def undo(self) -> None:
     """Takes the last answer or edit back.
@@ -70,3 +77,4 @@ class History(Generic[_S]):
     if len(self._states) == 1:
       raise UserError("nothing was said or edited: there is nothing to undo")
     self._states.pop()
+    self.unknown = ()

@@ -48,13 +48,7 @@ class NoAnswer(UserError):
 
 
 class PromptedDialogue(History[_State]):
-  """One user's dialogue; what fails changes nothing.
-
-  Attributes:
-    unknown: nothing is; see `dialogue.Dialogue`.
-  """
-
-  unknown: tuple[str, ...] = ()
+  """One user's dialogue; what fails changes nothing. No word is unknown."""
 
   def __init__(
     self,

@@ -60,9 +60,9 @@ def question(
   if place.second:
     text = f"Where is the {place.entity}, seen from the {place.second}?"
   elif _of_whole(graph, place):
-    text = f"Which {place.name} has the picture?"
+    text = f"Which {place.name} does the picture have?"
   else:
-    text = f"Which {place.name} has the {place.entity}?"
+    text = f"Which {place.name} does the {place.entity} have?"
   return Question(place, text, options)
 
 

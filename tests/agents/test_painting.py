@@ -122,6 +122,7 @@ def test_no_scene_is_no_picture():
   assert painting.paint(empty).shape == (0, 64, 64, 3)
 
 
+@pytest.mark.slow
 def test_weights_are_how_far_pictures_change():
   found = painting.weights(scenes.draw(200, seed=0), count=24)
   every = [*found.things.values(), *found.whole.values(), found.relation]

@@ -15,7 +15,7 @@ from tests.agents.provider_stub import KEY, says, serving
 @pytest.fixture
 def chat(tmp_path, monkeypatch, capsys):
   """Types lines into the command; returns its exit code and what it says."""
-  grammar = scenes.Grammar(scenes.draw(2000, seed=0))
+  grammar = scenes.Grammar(scenes.draw(800, seed=0))
   monkeypatch.setattr(dialogue, "embedded", lambda: grammar)
 
   def chat(*lines, flags=()):
@@ -74,6 +74,7 @@ def test_another_file_in_its_place_is_told(chat, tmp_path):
   assert err.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_a_dialogue_is_replayed_to_the_same_pictures(chat, tmp_path, capsys):
   """Bit for bit; and what was changed in the trace is found."""
   chat("a red coin", "I don't know", "paint", "undo", "no cat", "paint")
@@ -133,6 +134,7 @@ def test_a_dialogue_by_a_model_is_recorded_and_replayed(chat, tmp_path, capsys):
   assert "has no answer of embedded" in err
 
 
+@pytest.mark.slow
 def test_models_that_do_not_answer(chat, tmp_path, monkeypatch):
   """One line; the dialogue so far is there."""
   monkeypatch.setenv("OPENAI_API_KEY", KEY)
@@ -181,6 +183,40 @@ def test_agents_play_with_simulated_users(chat, tmp_path, capsys):
   assert mean["ag1"][2] < mean["none"][2]
   row = next(x for x in out.splitlines() if x.startswith("ag1"))
   assert row.split()[1] == f"{mean['ag1'][0]:.3f}"
+
+
+@pytest.mark.slow
+def test_a_page_goes_on_with_a_dialogue_of_the_terminal(
+  chat, tmp_path, monkeypatch, capsys
+):
+  shown = []
+  monkeypatch.setattr(
+    "protojax.operations.asking.served",
+    lambda session, args, folder, facts: shown.append(session) or 0,
+  )
+  argv = ["page", f"--output={tmp_path / 'said'}"]
+  assert cli.run("agent", argv, "protojax agent") == 0
+  assert "the same command goes on" in capsys.readouterr().err
+  shown[0].say({"text": "I don't know"})
+  _, out, _ = chat("no cat")
+  assert "going on with" in out
+  assert cli.run("agent", argv, "protojax agent") == 0
+  state = shown[1].state()
+  assert state["prompt"] == "a coin, a cup, no cat"
+  assert [said for _, said in state["turns"]] == ["I don't know", "no cat"]
+  trace = tmp_path / "said" / "trace.jsonl"
+  steps = [json.loads(line)["do"] for line in trace.read_text().splitlines()]
+  assert steps == ["begin", "answer", "answer"]
+  capsys.readouterr()
+  for flag, message in (
+    ("--prompt=a cat", "holds a dialogue already"),
+    ("--llm=human", "types in the terminal: take chat"),
+    ("--llm=embedded", "is a dialogue without --llm"),
+  ):
+    assert cli.run("agent", [*argv, flag], "protojax agent") == 2
+    err = capsys.readouterr().err
+    assert message in err
+    assert err.count("\n") == 1
 
 
 def test_what_cannot_be_asked_is_refused(capsys):

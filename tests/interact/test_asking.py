@@ -75,6 +75,22 @@ def test_a_dialogue_on_a_page(made, grammar):
   assert all(x.same for x in again)
 
 
+def test_what_was_not_understood_is_of_the_last_text(made):
+  session, _ = made
+  size = {"edit": "set_importance", "place": ["cup", "size", ""], "values": [1]}
+  for step in (
+    lambda: session.edit(size),
+    lambda: session.undo({}),
+    lambda: session.say({"text": "I don't know"}),
+    lambda: session.say({"text": "the cup is small"}),
+  ):
+    assert session.say({"text": "sketch, a dragon"})["unknown"] == ["dragon"]
+    with pytest.raises(UserError, match="does not answer"):
+      session.say({"text": "hm"})
+    assert session.state()["unknown"] == ["dragon"]
+    assert step()["understood"]
+
+
 def test_pictures_say_what_they_show(made, monkeypatch):
   """As the scenes have it that they are painted from."""
   session, _ = made

@@ -39,6 +39,9 @@ def page(browser, grammar, tmp_path):
 
 
 def test_a_dialogue_is_held_edited_and_painted(browser, page):
+  belief = page.state()["belief"]
+  for drawn, key in ((".node", "all_entities"), ("line", "all_relations")):
+    assert len(find_all(browser, f"#graph {drawn}")) == len(belief[key])
   asked = find(browser, "#question").text
   options = [button.text for button in find_all(browser, ".options button")]
   assert options == page.state()["question"]["options"]
@@ -48,14 +51,24 @@ def test_a_dialogue_is_held_edited_and_painted(browser, page):
   assert [x.text for x in find_all(browser, ".history b")] == options[:1]
   find(browser, "body").send_keys("2")
   until(lambda: len(find_all(browser, ".history b")) == 2)
+  find(browser, "[name=text]").send_keys("a dragon and no rocket\n")
+  until(lambda: "dragon" in find(browser, "#unknown").text)
   find(browser, "[name=text]").send_keys("hm\n")
   until(lambda: "does not answer" in find(browser, "#message").text)
+  assert not find(browser, "#unknown").text
+  find(browser, "[name=undo]").click()
+  until(lambda: len(find_all(browser, ".history b")) == 2)
+  assert not find(browser, "#unknown").text
   find(browser, "[name=pass]").click()
   until(lambda: len(find_all(browser, ".history b")) == 3)
-  # A node is chosen by keys; a slider is moved; "only" pins.
+  # A node is reached and chosen by keys; a slider is moved; "only" pins.
   node = find(browser, '[data-entity="cup"]')
   browser.execute_script("arguments[0].focus()", node)
-  browser.switch_to.active_element.send_keys("\n")
+  for key, name in (("\ue014", "cat"), ("\ue012", "cup")):  # right, left
+    browser.switch_to.active_element.send_keys(key)
+    active = browser.switch_to.active_element
+    assert active.get_attribute("data-entity") == name
+  active.send_keys("\n")
   until(lambda: find(browser, "#node h3").text == "cup")
   slider = find(browser, "#p-cup---yes")
   slider.send_keys("\ue012")  # to the left
@@ -78,6 +91,11 @@ def test_a_dialogue_is_held_edited_and_painted(browser, page):
   assert find(browser, ".painted button").get_attribute("aria-pressed") == (
     "true"
   )
+  # What it shows, and is not believed any more, is marked.
+  assert not find_all(browser, ".unlikely")
+  others = "fieldset:has(.shown) .value:not(.shown) button:enabled"
+  find(browser, others).click()
+  until(lambda: find_all(browser, ".unlikely"))
   sent = browser.get_log("browser")
   # The answer that was none is a response with an error.
   assert all("400" in line["message"] for line in sent)
