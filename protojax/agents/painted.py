@@ -135,10 +135,7 @@ def _replayed(
   """
 
   def after(told, key):
-    least = told.against == jnp.min(told.against)
-    nth = jax.random.randint(key, (), 1, jnp.sum(least) + 1)
-    scene = jnp.searchsorted(jnp.cumsum(least), nth)
-    return told.yes, told.no, scene
+    return told.yes, told.no, worlds.drawn(told, key)
 
   def one(goal, asked, key):
     def turn(told, given):
@@ -148,7 +145,7 @@ def _replayed(
       )
       return told, after(told, key)
 
-    told = worlds.named(world, goal[:_T])
+    told = worlds.first_told(world, goal[:_T])
     own = jax.random.split(key, len(asked) + 1)
     first = after(told, own[0])
     _, rest = jax.lax.scan(turn, told, (asked, own[1:]))

@@ -199,7 +199,7 @@ def answered(
   told: Told,
   goal: Bool[Array, " k"],
   question: Int[Array, ""],
-  yes_or_no: Bool[ArrayLike, ""],
+  yes_or_no: bool | Bool[Array, ""],
   user: User,
   key: Array,
 ) -> Told:
@@ -258,9 +258,7 @@ def _figures(world, goal, told, belief, key) -> tuple[Array, ...]:
   fact = goal & (
     (jnp.arange(worlds.CELLS) < _T) | (jnp.arange(worlds.CELLS) >= _E)
   )
-  least = told.against == jnp.min(told.against)
-  rank = jax.random.randint(key, (), 1, jnp.sum(least) + 1)
-  drawn = worlds.nth(least, rank[None])[0]
+  drawn = worlds.drawn(told, key)
   sure = jnp.zeros(worlds.UNKNOWNS, bool).at[worlds.UNKNOWN].max(told.yes)
   painted = jnp.where(
     sure[worlds.UNKNOWN],

@@ -12,6 +12,7 @@ of `scenes`.
 import math
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Bool, Float, Int
 import numpy as np
@@ -312,6 +313,13 @@ def open_unknowns(found: Beliefs) -> Bool[Array, " u"]:
       jnp.asarray(found.relation_open),
     ]
   )
+
+
+def drawn(told: Told, key: Array) -> Int[Array, ""]:
+  """A training scene that agrees with as much of what was said as any."""
+  least = jnp.asarray(told.against) == jnp.min(told.against)
+  rank = jax.random.randint(key, (), 1, jnp.sum(least) + 1)
+  return nth(least, rank[None])[0]
 
 
 def nth(true: Bool[Array, " n"], ranks: Int[Array, " r"]) -> Int[Array, " r"]:
