@@ -149,7 +149,7 @@ def _beliefs(world: worlds.World, seed: int) -> dict[str, float]:
   @jax.jit
   def believe(things):
     def one(things):
-      told = worlds.named(world, things)
+      told = worlds.first_told(world, things)
       found = worlds.believe(world, told)
       return worlds.probabilities(found), worlds.open_unknowns(found)
 

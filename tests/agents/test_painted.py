@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from protojax.agents import painted, scenes, selfplay
+from protojax.agents import choices, painted, scenes
 from protojax.agents import world as worlds
 from protojax.agents.judge import FACTS, Judge, Trained
 from protojax.agents.policies import NOTHING
@@ -25,7 +25,7 @@ def seen(cells):
 
 @pytest.fixture(scope="module")
 def trained():
-  return Trained(GRAMMAR, np.zeros(selfplay.FEATURES), Judge("exact", seen))
+  return Trained(GRAMMAR, np.zeros(choices.FEATURES), Judge("exact", seen))
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from protojax import cli
-from protojax.agents import dialogue, painted, scenes, selfplay
+from protojax.agents import choices, dialogue, painted, scenes
 from protojax.agents import world as worlds
 from protojax.agents.judge import Judge, Trained
 from protojax.operations import taught
@@ -23,7 +23,7 @@ def run(tmp_path, monkeypatch, capsys):
     p = np.full((len(images), worlds.CELLS), 0.5)
     return p, np.ones((len(images), 1))
 
-  found = Trained(grammar, np.zeros(selfplay.FEATURES), Judge("runs/x", seen))
+  found = Trained(grammar, np.zeros(choices.FEATURES), Judge("runs/x", seen))
   made = {"runs/x": found, "": None}
   monkeypatch.setattr(taught, "trained", made.get)
 

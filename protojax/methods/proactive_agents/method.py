@@ -20,7 +20,7 @@ import numpy as np
 import optax
 
 from protojax import parallel
-from protojax.agents import judge, painting, scenes, selfplay
+from protojax.agents import choices, judge, painting, scenes, selfplay
 from protojax.agents import world as worlds
 from protojax.agents.judge import Judge, Trained
 from protojax.data import stream as stream_lib
@@ -104,7 +104,7 @@ class Method:
     buffers = {
       "counts": counts.empty(self.scenes("train").size),
       "temperature": jnp.ones(()),
-      "policy": jnp.zeros(selfplay.FEATURES),
+      "policy": jnp.zeros(choices.FEATURES),
     }
     return State(params, statistics, buffers)
 

@@ -5,7 +5,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from protojax.agents import likelihood, scenes, selfplay
+from protojax.agents import choices, likelihood, scenes
 from protojax.agents import world as worlds
 from protojax.agents.facts import YES, Place
 from protojax.agents.judge import FACTS, Judge, Trained
@@ -85,7 +85,7 @@ def test_a_dialogue_ends_where_all_is_known():
   def seen(images):
     return np.full((len(images), worlds.CELLS), 0.5), np.ones((len(images), 1))
 
-  trained = Trained(GRAMMAR, np.zeros(selfplay.FEATURES), Judge("even", seen))
+  trained = Trained(GRAMMAR, np.zeros(choices.FEATURES), Judge("even", seen))
   turns = list(held.dialogue(trained, GOAL, 60, seed=0))
   assert 5 < len(turns) < 61
   goal = scenes.graph_of(GOAL, 0)
