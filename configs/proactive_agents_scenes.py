@@ -27,7 +27,7 @@ def get_config(variants: str = "") -> ConfigDict:
       "seeds": 1,
       "init_from": "",
       "save_seconds": 60.0,
-      "batch_size": 64,
+      "batch_size": 32,
       "data": {
         "name": "dialogue_scenes",
         "root": "",
@@ -52,10 +52,10 @@ def get_config(variants: str = "") -> ConfigDict:
         "dtype": "float32",
       },
       # Updates; questions of a picture in each.
-      "vqa": {"steps": 2000, "questions": 32},
+      "vqa": {"steps": 3000, "questions": 96},
       "encoder": {"steps": 300},
       "optimizer": {
-        "rate": 2e-3,
+        "rate": 3e-3,
         "warmup": 100,
         "weight_decay": 1e-4,
         "clip_norm": 1.0,
