@@ -83,7 +83,9 @@ def get_config(variants: str = "") -> ConfigDict:
         "refine": 0,
       },
       # "flow" predicts velocity; "ddpm" noise, by a schedule (linear, cosine).
-      "process": {"kind": "flow", "schedule": "linear"},
+      # mean: of the logit of a flow's share of noise in training. Above 0 the
+      # network learns more of what things are, and less of their finest grain.
+      "process": {"kind": "flow", "schedule": "linear", "mean": 0.0},
       # cosine: the rate falls to 0 along a cosine, after `warmup` steps in
       # which it rises. average: decay of the averaged weights.
       "optimizer": {

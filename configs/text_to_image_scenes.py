@@ -21,7 +21,7 @@ from protojax.configs.variants import apply
 def get_config(variants: str = "") -> ConfigDict:
   """The folder's config on the embedded scenes."""
   config = text_to_image_folder.get_config().unlock()
-  config.steps = 6000
+  config.steps = 4000
   config.data.update(
     name="captioned_scenes",
     train="train:20000",
@@ -37,6 +37,7 @@ def get_config(variants: str = "") -> ConfigDict:
     channels=96, depth=4, patch=4, unroll=4, variance=0.2, refine=16
   )
   config.optimizer.update(rate=1e-3, cosine=True, warmup=200, average=0.998)
+  config.process.mean = 0.8
   config.sample.update(steps=25)
   return apply(config, variants, VARIANTS)
 

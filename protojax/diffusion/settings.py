@@ -15,6 +15,7 @@ DTYPES = ("float32", "bfloat16")
 RANGES = {
   "steps": ranges.whole(0, 2**31 - 1),
   "drop": ranges.Range(0.0, 1.0, below=True),
+  "process.mean": ranges.Range(-10.0, 10.0),
   "space.channels": ranges.whole(1, 64),
   "network.channels": ranges.CHANNELS,
   "network.depth": ranges.whole(1, 1_000),
@@ -50,7 +51,10 @@ def size(n: ConfigDict) -> Size:
 def process(config: ConfigDict) -> Process:
   """From images to noise."""
   p = config.process
-  return Flow() if p.kind == "flow" else Diffusion(schedule=p.schedule)
+  if p.kind != "flow":
+    return Diffusion(schedule=p.schedule)
+  # Not all methods have it.
+  return Flow(mean=p.get("mean", 0.0))
 
 
 def require_choice(
