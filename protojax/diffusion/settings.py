@@ -15,7 +15,6 @@ DTYPES = ("float32", "bfloat16")
 RANGES = {
   "steps": ranges.whole(0, 2**31 - 1),
   "drop": ranges.Range(0.0, 1.0, below=True),
-  "process.mean": ranges.Range(-10.0, 10.0),
   "space.channels": ranges.whole(1, 64),
   "network.channels": ranges.CHANNELS,
   "network.depth": ranges.whole(1, 1_000),

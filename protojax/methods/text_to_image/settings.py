@@ -13,6 +13,7 @@ from protojax.types import UserError
 # Of the config's numbers; see also `ranges.EVERYWHERE`.
 RANGES = {
   **diffusion.RANGES,
+  "process.mean": ranges.Range(-10.0, 10.0),
   "network.unroll": ranges.whole(1, 1_000),
   "network.refine": ranges.whole(0, 8_192),
   "network.variance": ranges.Range(0.0, 1e3),
