@@ -34,7 +34,17 @@ def _changed(name, severity, image, seed=0):
   return np.asarray(change(jnp.asarray(image), jax.random.key(seed)))
 
 
-@pytest.mark.parametrize("name", severities.NAMES)
+# Those whose pixels no other test here tells.
+FAST = ("snow", "frost", "pixelate")
+
+
+@pytest.mark.parametrize(
+  "name",
+  [
+    pytest.param(name, marks=() if name in FAST else pytest.mark.slow)
+    for name in severities.NAMES
+  ],
+)
 def test_images_of_any_size_are_corrupted_one_by_one(name):
   rng = np.random.default_rng(1)
   images = rng.integers(0, 256, (2, 9, 14, 3), np.uint8)
