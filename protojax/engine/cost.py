@@ -154,7 +154,10 @@ def _owners(jaxpr: core.Jaxpr) -> dict:
 
 def _elementwise(equation: Any) -> bool:
   """Whether every number of the result is of one number of each operand."""
-  # Products of square matrices have the shapes of an elementwise operation.
+  # Square matrices have the shapes of an elementwise operation where they are
+  # transposed or multiplied.
+  if equation.primitive.name == "transpose":
+    return False
   if any(True for _ in _programs(equation)) or _flops(equation):
     return False
   shapes = [x.aval.shape for x in equation.invars if hasattr(x.aval, "shape")]

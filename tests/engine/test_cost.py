@@ -30,6 +30,11 @@ def test_a_layer_costs_its_closed_form():
   assert cost.of(lambda a, b: a @ b, square, square) == cost.Cost(
     flops=2.0 * k**3, touched=4 * 3 * k * k, held=4 * 3 * k * k
   )
+  turned = [
+    cost.of(lambda a, b: a.T @ b, _shape(k, n), _shape(k, k)).touched - extra
+    for n, extra in ((k, 0), (k + 1, 4 * 4 * k))
+  ]
+  assert turned == [4 * 5 * k * k] * 2
   # Forward, and backward to the weights.
   assert cost.of(jax.grad(loss), w, x).flops == 2 * 2 * m * n * k
   assert cost.of(jax.grad(loss, (0, 1)), w, x).flops == 3 * 2 * m * n * k
