@@ -24,8 +24,14 @@ def test_slope_of_the_larger_of_two():
   assert 0 < growth.slope(SIZES, costs) < 1
 
 
-def test_axes_are_of_methods():
-  assert set(growth.AXES) <= set(methods.names())
+def test_every_method_has_axes():
+  assert set(growth.AXES) == set(methods.names())
+
+
+def test_cost_of_a_fit_of_curves_is_in_proportion_to_their_points():
+  row = growth.slopes("irca", growth.AXES["irca"]["sources"])
+  assert row["above"] == "no"
+  assert row["step, products"] == pytest.approx(1, abs=0.05)
 
 
 @pytest.mark.slow

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from protojax.engine import cost
 from protojax.methods.neurogaze_distill import grid_bank, losses
 from protojax.methods.neurogaze_distill.grid import Grid
 from protojax.types import UserError
@@ -114,6 +115,15 @@ def test_cells_with_one_prototype_count_together():
   np.testing.assert_allclose(found, expected, rtol=1e-4)
   gradient = jax.grad(lambda x: jnp.sum(KL(x, q, roots, 0.9)))(s)
   assert np.isfinite(gradient).all()
+
+
+def test_the_loss_grows_with_cells_and_not_with_their_pairs():
+  def held(cells):
+    arrays = [jax.ShapeDtypeStruct((8, cells), np.float32)] * 2
+    roots = jax.ShapeDtypeStruct((cells,), np.int32)
+    return cost.of(losses.proto_kd_loss, *arrays, roots, 0.9).held
+
+  assert held(512) < 2.1 * held(256)
 
 
 def test_the_floor_is_below_what_any_feature_gives(bank):
