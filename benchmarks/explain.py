@@ -1,6 +1,6 @@
 """Explanation against its limits: the forward passes that it must make.
 
-python benchmarks/explain.py [forwards texture whole] [--quick]
+python benchmarks/explain.py [forwards texture smoothed sides whole] [--quick]
 
   forwards  global explanation without texture, all 2000 prototypes, as users
             run it (`sweep`: rows, totals, 200 bootstrap draws), against
@@ -11,6 +11,9 @@ python benchmarks/explain.py [forwards texture whole] [--quick]
             thread to an image of this size, so it is called for one image
             after the other, as a script does, and for as many at a time as
             there are threads.
+  smoothed  maps of where ten prototypes look by SmoothGrad's 16 copies, against
+            the maps by one gradient 16 times; 64 pixels, the small ConvNet.
+  sides     changes in two directions against changes in one.
   whole     global explanation with texture against the same in plain PyTorch,
             `torch_reference.py`; needs torch and torchvision.
 
@@ -35,6 +38,7 @@ from benchmarks import pictures, ratios
 from protojax import backbones
 from protojax.datasets import photos
 from protojax.explain import importance, reference_mode, sweep
+from protojax.heat import maps
 from protojax.modify import nlm, presets
 from protojax.prototypes.network import Network
 from protojax.types import Batch, PyTree, State
@@ -46,6 +50,8 @@ _BATCH = 16
 _AT_ONCE = 2  # threads of OpenCV
 # Between our float32 and PyTorch's: of g, and of g less a copy's g.
 _TOLERANCE = 2e-4
+# Of SmoothGrad; side of its image in pixels.
+_COPIES, _SMALL = 16, 64
 
 
 def images(count: int, seed: int = 0) -> UInt8[np.ndarray, "n H W 3"]:
@@ -211,6 +217,25 @@ def sides(quick: bool) -> Iterator[ratios.Pair]:
     )
 
 
+def smoothed(quick: bool) -> Iterator[ratios.Pair]:
+  """Maps by SmoothGrad against maps of the same copies one by one."""
+  del quick
+  model, state = pictures.network("convnet", _PROTOTYPES, _SMALL)
+  image, asked = pictures.random(1, _SMALL)[0], list(range(10))
+  by_name = {
+    heat: maps.HeatMaps(model, state, heat)
+    for heat in ("smoothgrad", "saliency")
+  }
+  yield ratios.Pair(
+    f"10 maps of an image by SmoothGrad / by {_COPIES} gradients",
+    lambda: by_name["smoothgrad"](image, asked),
+    lambda: by_name["saliency"](image, asked),
+    1.0,
+    "lower",
+    other_units=1 / _COPIES,
+  )
+
+
 def _require_equal(model: Network, state: State, reference: Any) -> None:
   """Local scores in mode "reference" are the script's, at odd sizes too."""
   preset = dataclasses.replace(presets.REFERENCE, mode="reference")
@@ -233,5 +258,11 @@ def _require_equal(model: Network, state: State, reference: Any) -> None:
 if __name__ == "__main__":
   ratios.main(
     __doc__,
-    {"forwards": forwards, "texture": texture, "sides": sides, "whole": whole},
+    {
+      "forwards": forwards,
+      "texture": texture,
+      "smoothed": smoothed,
+      "sides": sides,
+      "whole": whole,
+    },
   )

@@ -176,6 +176,12 @@ class Memory:
   classes: int = _CLASSES
   batch: int = _BATCH
   limit: float = _BYTES
+  better: ratios.Better = "lower"
+
+  @property
+  def row(self) -> str:
+    """What the row is called, but for what it tells of bytes."""
+    return f"step, P = {self.per_class * self.classes:,}, {self.kind} head"
 
   def measure(self, repeats: int) -> harness.Row:
     """Bytes of the compiled step, and the time of those that are run."""
@@ -208,8 +214,7 @@ class Memory:
       given = update[:2]
     return {
       "row": (
-        f"step, P = {self.per_class * self.classes:,}, {self.kind} head:"
-        f" {total / 1e9:.2f} GB, of it temporary"
+        f"{self.row}: {total / 1e9:.2f} GB, of it temporary"
         f" {plan.temp_size_in_bytes / 1e9:.2f} / {self.limit / 1e9:.0f} GB"
       ),
       "ours ms": round(1e3 * float(np.median(seconds[1:])), 2),
