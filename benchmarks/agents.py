@@ -108,7 +108,7 @@ def measured(workdir: Path, data: Path, goals: int) -> Mapping[str, Any]:
   }
   both = np.concatenate(seen), np.concatenate(exact)
   return {
-    **method.evaluate(parallel.replicate(state), "test"),
+    **method.evaluate(state, "test"),
     "with_oracle": judging.correlation(*both),
     "beliefs": _beliefs(world, config.seed),
     "play": _compared(play),
