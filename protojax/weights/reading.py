@@ -191,7 +191,7 @@ def _check(data: mmap.mmap, sha256: str | None) -> None:
     )
 
 
-@functools.cache
+@functools.lru_cache(maxsize=16)
 def traced(module: nn.Module, image_size: int) -> tuple[PyTree, PyTree]:
   """Shapes of a backbone's map of an image, and of its variables.
 
