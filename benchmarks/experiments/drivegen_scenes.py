@@ -28,9 +28,11 @@ _SCENES = 300
 _SMALL = {"steps": 300, "batch_size": 16, "data.scenes": (_SCENES, 60)}
 _ROOT = "drivegen_scenes"
 
+# With the weights that held most in drivegen_weather, and a guidance that kept
+# most things there without them.
 _DRAWN = {
-  "clear and unguided": Drawn(0, 0, guidance=4, steps=16),
-  "clear and DriveGEN": Drawn(300, 16, guidance=4, steps=16),
+  "clear and unguided": Drawn(0, 0, guidance=2, steps=16),
+  "clear and DriveGEN": Drawn(1000, 64, guidance=2, steps=16),
 }
 
 ARMS = {
