@@ -48,7 +48,7 @@ class Arm(NamedTuple):
   Attributes:
     keys, boxes: weights of the losses.
     region: where keys count.
-    share: of the guidance that is asked for.
+    share: of the guidance that is asked for; above 1: more of it.
   """
 
   keys: float = 0
@@ -60,22 +60,20 @@ class Arm(NamedTuple):
 ARMS: Mapping[str, Arm] = {
   "none": Arm(),
   "none, half of the guidance": Arm(share=1 / 2),
-  "none, a quarter of the guidance": Arm(share=1 / 4),
-  "keys 100": Arm(100),
+  "none, twice the guidance": Arm(share=2),
+  "none, four times the guidance": Arm(share=4),
   "keys 300": Arm(300),
   "keys 1000": Arm(1000),
   "keys 3000": Arm(3000),
-  "boxes 4": Arm(0, 4),
   "boxes 16": Arm(0, 16),
   "boxes 64": Arm(0, 64),
-  "both 300, 4": Arm(300, 4),
+  "boxes 256": Arm(0, 256),
   "both 300, 16": Arm(300, 16),
   "both 1000, 16": Arm(1000, 16),
   "both 1000, 64": Arm(1000, 64),
-  "keys 300, cross": Arm(300, 0, "cross"),
-  "keys 300, layout": Arm(300, 0, "layout"),
-  "keys 300, inside": Arm(300, 0, "inside"),
-  "keys 300, everywhere": Arm(300, 0, "none"),
+  "both 3000, 64": Arm(3000, 64),
+  "both 1000, 64, twice the guidance": Arm(1000, 64, share=2),
+  "both 1000, 64, four times the guidance": Arm(1000, 64, share=4),
   "keys 1000, cross": Arm(1000, 0, "cross"),
   "keys 1000, layout": Arm(1000, 0, "layout"),
   "keys 1000, inside": Arm(1000, 0, "inside"),

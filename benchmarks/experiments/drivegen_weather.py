@@ -8,8 +8,8 @@ python train.py --config=configs/text_to_image_scenes.py:weather \\
 Nothing else is trained. The one run of a seed is the base as it is; the seed
 draws the scenes, from whose noise every arm begins. An arm is a way to hold
 them (`drivegen.ARMS`): keys (GSA), boxes (GSL), both or neither, with growing
-weights, in the regions that there are; and neither with less guidance, which
-also costs nothing and keeps what is there. `real` are true scenes in the
+weights, in the regions that there are; and neither with other guidance, of
+which less costs nothing and keeps what is there. `real` are true scenes in the
 conditions.
 """
 
@@ -37,7 +37,7 @@ FIGURES = {
 SEEDS = (0, 1, 2)
 
 # See `drivegen.measured`.
-SETTINGS = {"number": 24, "steps": 16, "guidance": 8.0}
+SETTINGS = {"number": 24, "steps": 16, "guidance": 2.0}
 
 MEASURE = drivegen.measured
 

@@ -10,7 +10,7 @@ from protojax.datasets.scene_world import CONDITIONS
 from tests import starts
 
 SNOW, NIGHT = CONDITIONS.index("snow"), CONDITIONS.index("night")
-ARMS = ("none", "both 300, 4")
+ARMS = ("none", "both 300, 16")
 
 
 @pytest.mark.slow
