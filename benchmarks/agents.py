@@ -27,7 +27,7 @@ _USERS = {
   "three in ten are wrong": User(wrong=0.3),
   "three in ten are silent": User(silent=0.3),
 }
-_EXACT = "entropy alone"  # "ag1" that takes all to be as important
+_EQUAL = "entropy alone"  # "ag1" that takes all to be as important
 
 
 def _figures() -> dict[str, str]:
@@ -41,7 +41,7 @@ def _figures() -> dict[str, str]:
     "beliefs: calibration error": "beliefs.error",
     "beliefs: the same, of draws from them": "beliefs.sampling",
   }
-  for name in (*selfplay.POLICIES, _EXACT):
+  for name in (*selfplay.POLICIES, _EQUAL):
     found[f"{name}: VQAScore, product"] = f"play.{name}.product"
     found[f"{name}: VQAScore, geometric"] = f"play.{name}.geometric"
     found[f"{name}: nats, weighted"] = f"play.{name}.weighted"
@@ -77,9 +77,9 @@ def measured(workdir: Path, data: Path, goals: int) -> Mapping[str, Any]:
   equal = worlds.world(scenes.Grammar(trained.grammar.scenes))
   wanted = scenes.draw(goals, _GOALS + config.seed)
   play, seen, exact = {}, [], []
-  for name in (*selfplay.POLICIES, _EXACT):
-    asked = equal if name == _EXACT else world
-    policy = "ag1" if name == _EXACT else name
+  for name in (*selfplay.POLICIES, _EQUAL):
+    asked = equal if name == _EQUAL else world
+    policy = "ag1" if name == _EQUAL else name
     curves = selfplay.play(
       asked, wanted, policy, max(_TURNS), config.seed, learned=trained.learned
     )
