@@ -102,15 +102,17 @@ def _by_gain(now: Now) -> Array:
   found = jnp.sum(agree)
   ranks = jnp.arange(_LOOKED_AT) * found // _LOOKED_AT + 1
   codes = jnp.asarray(world.codes)[worlds.nth(agree, ranks)]
+  before = worlds.expected(world, told)
   weight = worlds.importances(world)[_FIRST_CELL]
-  gains = _gains(codes, found, worlds.expected(world, told), weight)
+  gains = _gains(codes[:, _DOUBTS], found, before[_DOUBTS], weight[_DOUBTS])
+  gains = jnp.zeros(worlds.UNKNOWNS).at[_DOUBTS].set(gains)
   return _best(worlds.open_unknowns(now.belief), gains)
 
 
 # One by one: the arrays of one goal stay in the cache of a processor.
 @jax.custom_batching.sequential_vmap
 def _gains(codes, found, before, weight):
-  """Of all unknowns [u].
+  """Of some unknowns [u].
 
   Args:
     codes: of scenes that agree [n u].
@@ -122,7 +124,7 @@ def _gains(codes, found, before, weight):
   seen = jnp.einsum("nfa,ngv->fagv", one_hot, one_hot[..., :_V])
   # As the beliefs: beside some scenes in which the unknowns are independent.
   apart = jnp.einsum("fa,gv->fagv", before, before[:, :_V])
-  same = jnp.arange(worlds.UNKNOWNS)
+  same = jnp.arange(len(weight))
   known = jnp.eye(_V + 1, _V)[None]
   apart = apart.at[same, :, same].set(before[..., None] * known)
   together = seen * (found / _LOOKED_AT) + scenes.PRIOR * apart
@@ -154,6 +156,8 @@ def _topics() -> np.ndarray:
 
 _TOPIC = _topics()
 _ALONE = worlds.NEEDS[:, 0] == worlds.NEEDS[:, 1]
+# What may be uncertain: it has values, and is not that there is a background.
+_DOUBTS = np.setdiff1d(worlds.UNKNOWN[worlds.EXISTS], np.arange(_T, _E))
 _FIRST_CELL = np.searchsorted(worlds.UNKNOWN, np.arange(worlds.UNKNOWNS))
 
 

@@ -29,7 +29,7 @@ Policy = Literal[
 ]
 POLICIES: Sequence[Policy] = get_args(Policy)
 # Goals of one call: so many keep the arrays over scenes small.
-_AT_ONCE = 50
+_AT_ONCE = 100
 _E, _A, _R, _V = worlds.SIZES
 _T = _E - 2  # entities that may be missing
 

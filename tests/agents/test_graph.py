@@ -343,7 +343,7 @@ def test_a_true_answer_lowers_it_by_what_the_fact_weighs(seed):
 
 def test_a_graph_is_drawn_as_likely_as_it_is():
   rng, belief = np.random.default_rng(0), rabbit()
-  drawn = [likelihood.sampled(belief, rng) for _ in range(100)]
+  drawn = [likelihood.sampled(belief, rng) for _ in range(50)]
   for one in drawn[:5]:
     assert likelihood.negative_log(one, one).value == 0
     assert (one.entity("tree") is None) == (not one.relations)
@@ -358,9 +358,9 @@ def test_a_graph_is_drawn_as_likely_as_it_is():
     (SIDE, "left of", 0.4),
     (Place("rabbit", "size"), "small", 1.0),
   ):
-    np.testing.assert_allclose(share(place, value), p, atol=0.15)
+    np.testing.assert_allclose(share(place, value), p, atol=0.2)
   there = np.mean([one.entity("tree") is not None for one in drawn])
-  np.testing.assert_allclose(there, 0.5, atol=0.15)
+  np.testing.assert_allclose(there, 0.5, atol=0.2)
 
 
 def test_the_likeliest_graph_is_certain():

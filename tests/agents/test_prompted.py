@@ -28,7 +28,7 @@ ASKS_FOR_COLOUR = Question(COLOUR, "Which colour does the coin have?", ("red",))
 
 @pytest.fixture(scope="module")
 def grammar():
-  return scenes.Grammar(scenes.draw(600, seed=0))
+  return scenes.Grammar(scenes.draw(300, seed=0))
 
 
 @pytest.fixture(scope="module")
@@ -75,6 +75,7 @@ def test_true_answers_lead_to_the_goal(parser, grammar, policy):
     assert "sketch" in found.prompt or "left of" in found.prompt
 
 
+@pytest.mark.slow
 def test_a_denied_value_stays_denied(parser):
   found = PromptedDialogue("a coin", parser, None, "binary")
   question = Question(COLOUR, "Is the coin red?", (YES, NO), "red")

@@ -14,7 +14,7 @@ RED = Fact(Place("coin", "colour"), "red")
 
 @pytest.fixture(scope="module")
 def grammar():
-  return scenes.Grammar(scenes.draw(3000, seed=0))
+  return scenes.Grammar(scenes.draw(2000, seed=0))
 
 
 def facts_of(graph):
