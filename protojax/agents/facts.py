@@ -6,9 +6,10 @@ graph is read anew from the prompt.
 
 from collections.abc import Iterable, Iterator
 import dataclasses
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from protojax.agents import graph as graphs
+from protojax.agents import words
 from protojax.agents.graph import Attribute, Candidate, Entity, Graph, Relation
 from protojax.shown import shown
 from protojax.types import UserError
@@ -83,6 +84,36 @@ def require(graph: Graph, place: Place) -> Attribute:
     f"{shown(place.entity)} has no attribute {shown(place.name)}; it has:"
     f" {graphs.named(entity.attributes)}"
   )
+
+
+def meant(graph: Graph, place: Place, value: str) -> tuple[Place, str]:
+  """A place and a value under the names that a graph has for them.
+
+  "The mug's color" is the colour of its cup, by `words.meaning`; what the graph
+  has no name for stays as it is.
+  """
+  first = _name(graph.entities, place.entity)
+  second = _name(graph.entities, place.second)
+  entity = graph.entity(first)
+  every = entity.attributes if entity else ()
+  if second:
+    ends = graphs.key(first), graphs.key(second)
+    every = [
+      r
+      for r in graph.relations
+      if (graphs.key(r.first), graphs.key(r.second)) == ends
+    ]
+  found = Place(first, _name(every, place.name), second)
+  one = unknown(graph, found)
+  return found, _name(one.candidates if one else (), value)
+
+
+def _name(every: Iterable[Any], name: str) -> str:
+  if not name or graphs.find(every, name) is not None:
+    return name
+  meaning = words.meaning(name)
+  same = (x.name for x in every if words.meaning(x.name) == meaning)
+  return next(same, name)
 
 
 def pin(graph: Graph, place: Place, value: str) -> Graph:

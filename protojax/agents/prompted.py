@@ -173,6 +173,7 @@ class PromptedDialogue(History[_State]):
   def _tell(self, description, told, denied, turns) -> None:
     now = self._states[-1]
     before = now.belief
+    told = [facts.meant(before, place, value) for place, value in told]
     for place, value in told:
       before = stated(before, place, value)
     # A thing that is new or confirmed has relations, and more things with it.

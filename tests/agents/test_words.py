@@ -74,6 +74,25 @@ def test_a_goal_is_matched_by_meaning():
   np.testing.assert_allclose(found.value, -lost)
 
 
+@pytest.mark.parametrize(
+  ("place", "value", "expected"),
+  [
+    (("Rabbits", "color"), "Browns", (Place("rabbit", "colour"), "brown")),
+    (("the tree",), "yes", (Place("tree"), "yes")),
+    (
+      ("rabbits", "places", "a tree"),
+      "Right of",
+      (Place("rabbit", "place", "tree"), "Right of"),
+    ),
+    # What is new, as it was said.
+    (("hares", "mood"), "sad", (Place("hares", "mood"), "sad")),
+    (("rabbits", "mood"), "sad", (Place("rabbit", "mood"), "sad")),
+  ],
+)
+def test_what_a_user_says_is_told_of_what_they_mean(place, value, expected):
+  assert facts.meant(rabbit(), Place(*place), value) == expected
+
+
 @pytest.mark.parametrize("seed", range(6))
 def test_a_belief_in_its_own_words_stays(seed):
   assert likelihood.named_as(drawn(seed), drawn(seed)) == drawn(seed)
