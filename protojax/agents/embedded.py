@@ -7,6 +7,7 @@ pictures are painted. It knows the tasks of `prompting` alone.
 from collections.abc import Callable, Mapping, Sequence
 import dataclasses
 import json
+import re
 from typing import Any
 
 from jaxtyping import UInt8
@@ -187,7 +188,7 @@ def _answer(grammar: Grammar, asked: Mapping[str, Any]) -> str:
   said = [f for text in texts for f in language.read(text).facts]
   # What the goal says comes last.
   goal = {f.place: f for f in said if f.holds}
-  words = set(asked["question"].rstrip("?").casefold().split())
+  words = set(re.findall(r"[\w'-]+", asked["question"].casefold()))
   things = [t for t in TYPES if t in words]
   for place, fact in goal.items():
     if place.second and {place.entity, place.second} == set(things):
