@@ -269,7 +269,7 @@ def test_the_same_seed_gives_the_same_dialogues(world, played):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("policy", selfplay.POLICIES)
+@pytest.mark.parametrize("policy", ["ag1", "binary", "eig"])
 def test_a_dialogue_is_the_same_by_itself(world, policy):
   """Turn by turn, without the program that all goals and policies share."""
   goals = scenes.Scenes(*(x[:2] for x in GOALS))
@@ -284,10 +284,9 @@ def test_a_dialogue_is_the_same_by_itself(world, policy):
       now = choices.Now(world, told, belief, turn, asks, learned)
       asked = choices.CHOOSES[policy](now)
       assert asked == found.question[i, turn]
-      if policy != "none" or not turn:
-        figures = selfplay._figures(world, goal, told, belief, paints)
+      figures = selfplay._figures(world, goal, told, belief, paints)
       np.testing.assert_allclose(
-        [x[i, turn] for x in found[1:]], np.array(figures), atol=1e-6
+        [x[i, turn] for x in found[1:]], np.array(figures), rtol=1e-6, atol=1e-6
       )
       binary = policy == "binary"
       told = selfplay.answered(world, told, goal, asked, binary, user, answers)
