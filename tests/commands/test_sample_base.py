@@ -1,5 +1,6 @@
 """`python -m protojax sample --base` with a tiny folder of diffusers."""
 
+import jax.numpy as jnp
 import numpy as np
 from PIL import Image
 import pytest
@@ -36,10 +37,6 @@ def test_what_is_missing_or_too_much_is_told(folder, tmp_path, capsys):
     (there, "--base needs --prompt, too"),
     ((there[0], "--prompt=red"), "--base needs --output, too"),
     ((*there, "--prompt=red", "--workdir=x"), "give one of them"),
-    (
-      (*there, "--prompt=red", "--size=13x12"),
-      "size 13x12: give multiples of 2",
-    ),
     (("--size=12x12",), "--size is of --base: images of a run"),
     (("--dtype=bfloat16",), "--dtype is of --base: images of a run"),
     (
@@ -48,6 +45,21 @@ def test_what_is_missing_or_too_much_is_told(folder, tmp_path, capsys):
     ),
   ):
     assert why in refused(capsys, *typed)
+
+
+@pytest.mark.parametrize("name", ["float32", "bfloat16"])
+def test_weights_are_of_the_type_that_is_asked_for(
+  folder, tmp_path, capsys, monkeypatch, name
+):
+  """What it changes is told in `tests/diffusion/test_stable.py`."""
+
+  def load(folder, dtype):
+    raise UserError(f"{folder} as {jnp.dtype(dtype)}")
+
+  monkeypatch.setattr(base, "load", load)
+  typed = f"--base={folder}", f"--output={tmp_path}", "--prompt=red"
+  said = refused(capsys, *typed, f"--dtype={name}")
+  assert said.endswith(f"{folder} as {name}")
 
 
 @pytest.mark.slow
@@ -79,6 +91,8 @@ def test_images_of_a_text_stand_in_a_folder(folder, tmp_path, capsys):
   np.testing.assert_allclose(found["words"].sum(axis=1), 1, rtol=1e-5)
   with pytest.raises(UserError, match="3 prompts for 2 images"):
     generator.texts(["a"] * 3, 2)
+  with pytest.raises(UserError, match="size 13x12: give multiples of 2"):
+    Generator(model, 2, (13, 12))
   with pytest.raises(UserError, match="say what the images show"):
     generator.texts(None, 2)
 
