@@ -32,7 +32,7 @@ _ROOT = "drivegen_scenes"
 # most things there without them.
 _DRAWN = {
   "clear and unguided": Drawn(0, 0, guidance=2, steps=16),
-  "clear and DriveGEN": Drawn(1000, 64, guidance=2, steps=16),
+  "clear and DriveGEN": Drawn(1000, 16, guidance=2, steps=16),
 }
 
 ARMS = {
