@@ -186,7 +186,7 @@ class Method:
     net = self.network
     seen, _ = net.seen(params, state.statistics, batch["image"])
     own = net.vectors(params, jax.lax.stop_gradient(seen))
-    facts = jnp.asarray(batch["facts"]) & judge.FACTS
+    facts = jnp.asarray(batch["facts"]) & judge.FACTS[None]
     whole = parallel.gather({"vectors": own, "facts": facts})
     cosines = jnp.einsum("id,jd->ij", whole["vectors"], whole["vectors"])
     facts = whole["facts"].astype(jnp.float32)
